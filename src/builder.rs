@@ -1,0 +1,473 @@
+//! Every option of a client, its default, and what is valid.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    certificates::{Certificates, Pem},
+    client::MqttClient,
+    error::{Error, Result},
+    events::Overflow,
+    network::Network,
+    options::{AccessKey, Options, Server},
+};
+
+/// Builds an [`MqttClient`]; made by [`MqttClient::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use ttn::MqttClient;
+///
+/// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+///     .mqtt_address("mqtts://ttn.example.org")
+///     .keep_alive(Duration::from_secs(15))
+///     .reconnect(false)
+///     .build()?;
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until build() is called"]
+pub struct MqttClientBuilder {
+    app_id: String,
+    access_key: AccessKey,
+    network: Option<Network>,
+    mqtt_address: Option<String>,
+    discovery_address: Option<String>,
+    ca: Option<Pem>,
+    certificate_and_key: Option<(Pem, Pem)>,
+    client_id_prefix: String,
+    field_topics: bool,
+    keep_alive: Duration,
+    connect_timeout: Duration,
+    close_timeout: Duration,
+    reconnect: bool,
+    reconnect_delay: (Duration, Duration),
+    event_capacity: usize,
+    overflow: Overflow,
+    receive_capacity: (usize, usize),
+    send_capacity: usize,
+}
+
+impl MqttClientBuilder {
+    pub(crate) fn new(app_id: String, access_key: String) -> Self {
+        Self {
+            app_id,
+            access_key: AccessKey::new(access_key),
+            network: None,
+            mqtt_address: None,
+            discovery_address: None,
+            ca: None,
+            certificate_and_key: None,
+            client_id_prefix: "ttn-".to_owned(),
+            field_topics: false,
+            keep_alive: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            reconnect: true,
+            reconnect_delay: (Duration::from_secs(1), Duration::from_secs(60)),
+            event_capacity: 10_000,
+            overflow: Overflow::default(),
+            receive_capacity: (10_000, 64 << 20),
+            send_capacity: 1_000,
+        }
+    }
+
+    /// The network's language. Defaults to what application id and key look like.
+    ///
+    /// ```
+    /// # use ttn::{MqttClient, Network};
+    /// let client = MqttClient::builder("my-app", "some-key").network(Network::V2).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// The MQTT server: `host`, `host:port`, `mqtt://host[:port]` (plain, port 1883) or `mqtts://host[:port]` (TLS, port 8883); IPv6
+    /// addresses stand in brackets. Without a scheme, no port or port 8883 means TLS and any other port means plain
+    /// TCP, over which the access key travels in the clear.
+    ///
+    /// Defaults to what the [discovery server](Self::discovery_address) says; without either, connecting fails.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("localhost:1883").build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn mqtt_address(mut self, address: impl Into<String>) -> Self {
+        self.mqtt_address = Some(address.into());
+        self
+    }
+
+    /// The HTTP address of a V2 discovery server, asked at each connecting for the MQTT address of the application:
+    /// `http://host:port` or `https://host:port`. Not asked when there is an [MQTT address](Self::mqtt_address).
+    ///
+    /// The server of the public network, `discovery.thethingsnetwork.org`, was closed in December 2021, so there is no default.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .discovery_address("http://ttn.example.org:8080")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn discovery_address(mut self, address: impl Into<String>) -> Self {
+        self.discovery_address = Some(address.into());
+        self
+    }
+
+    /// A PEM file with the authorities to trust for TLS, read at each connecting. Defaults to the system's authorities, which it replaces.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .mqtt_address("mqtts://ttn.example.org")
+    ///     .ca_file("/etc/ttn/ca.pem")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(Pem::File(path.into()));
+        self
+    }
+
+    /// As [`ca_file`](Self::ca_file), from memory. While the client lives, a copy lies in a temporary file that only this user can read.
+    ///
+    /// ```no_run
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .mqtt_address("mqtts://ttn.example.org")
+    ///     .ca_pem(std::fs::read("ca.pem")?)
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(Pem::Bytes(pem.into()));
+        self
+    }
+
+    /// PEM files with the certificate (and its chain) and the private key that the client shows to the server. Defaults to none.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .mqtt_address("mqtts://ttn.example.org")
+    ///     .client_certificate_files("/etc/ttn/client.pem", "/etc/ttn/client.key")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn client_certificate_files(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.certificate_and_key = Some((Pem::File(certificate.into()), Pem::File(key.into())));
+        self
+    }
+
+    /// As [`client_certificate_files`](Self::client_certificate_files), from memory. While the client lives, copies lie in temporary files
+    /// that only this user can read.
+    ///
+    /// ```no_run
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .mqtt_address("mqtts://ttn.example.org")
+    ///     .client_certificate_pem(std::fs::read("client.pem")?, std::fs::read("client.key")?)
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn client_certificate_pem(
+        mut self,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.certificate_and_key = Some((Pem::Bytes(certificate.into()), Pem::Bytes(key.into())));
+        self
+    }
+
+    /// The start of the MQTT client id; 16 random hex digits follow, so that two programs never throw each other out. Defaults to `ttn-`.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").client_id_prefix("greenhouse-").build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn client_id_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.client_id_prefix = prefix.into();
+        self
+    }
+
+    /// Whether to receive each decoded field on a topic of its own as [`Event::UplinkField`](crate::Event::UplinkField), beside
+    /// the uplinks; fields inside objects down to a depth of 8. Defaults to `false`. V2 only, and not every installation
+    /// publishes them.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").field_topics(true).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn field_topics(mut self, field_topics: bool) -> Self {
+        self.field_topics = field_topics;
+        self
+    }
+
+    /// After how long a silence the client asks the server for a sign of life. A dead connection is noticed within 2.5 times this. Defaults to
+    /// 30 s; whole seconds, at least 1 s.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").keep_alive(Duration::from_secs(60)).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// How long one attempt to connect may take, from asking the discovery server to the last subscription; `connect` returns within it.
+    /// Defaults to 10 s.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").connect_timeout(Duration::from_secs(4)).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long `close` may take; half of it is for writing what `send` accepted. Defaults to 5 s.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").close_timeout(Duration::from_secs(1)).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Whether to connect again, and subscribe again, when a connection is lost. Defaults to `true`. With `false` the client closes then
+    /// and says why. The first connecting is never repeated: `connect` returns the error.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").reconnect(false).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// The shortest and the longest delay between attempts to connect again. In between they grow, with a random part. Defaults to 1 s and 60 s.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .reconnect_delay(Duration::from_millis(100), Duration::from_secs(5))
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn reconnect_delay(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.reconnect_delay = (shortest, longest);
+        self
+    }
+
+    /// How many events may wait for the callbacks, and for each [`events`](MqttClient::events) subscription. Defaults to 10 000.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").event_capacity(100).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn event_capacity(mut self, events: usize) -> Self {
+        self.event_capacity = events;
+        self
+    }
+
+    /// What happens when more events wait than that. Defaults to [`Overflow::DropOldest`].
+    ///
+    /// ```
+    /// # use ttn::{MqttClient, Overflow};
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").overflow(Overflow::Block).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// How many messages and how many bytes may wait between the network and the client's thread; what comes beyond is dropped
+    /// and reported as [`Event::Lagged`](crate::Event::Lagged). Defaults to 10 000 messages and 64 MiB.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").receive_capacity(1_000, 1 << 20).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn receive_capacity(mut self, messages: usize, bytes: usize) -> Self {
+        self.receive_capacity = (messages, bytes);
+        self
+    }
+
+    /// How many downlinks may wait for the client's thread, and how many may be on their way out; `send` refuses more with
+    /// [`QueueFull`](crate::ErrorKind::QueueFull). Defaults to 1 000.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").send_capacity(50).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn send_capacity(mut self, downlinks: usize) -> Self {
+        self.send_capacity = downlinks;
+        self
+    }
+
+    /// Checks the options and makes the client, which starts its two threads. Does not touch the network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the option that is wrong and its value, never the key;
+    /// [`ErrorKind::ResourcesExhausted`](crate::ErrorKind::ResourcesExhausted) when no thread can be started.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let error = MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("host:99999").build().unwrap_err();
+    /// assert!(error.to_string().contains("host:99999"));
+    /// ```
+    pub fn build(self) -> Result<MqttClient> {
+        MqttClient::start(Arc::new(self.check()?))
+    }
+
+    fn check(self) -> Result<Options> {
+        let Self {
+            app_id,
+            access_key,
+            network,
+            mqtt_address,
+            discovery_address,
+            ca,
+            certificate_and_key,
+            client_id_prefix,
+            field_topics,
+            keep_alive,
+            connect_timeout,
+            close_timeout,
+            reconnect,
+            reconnect_delay,
+            event_capacity,
+            overflow,
+            receive_capacity,
+            send_capacity,
+        } = self;
+
+        let key = access_key.reveal();
+        let network = match network {
+            Some(network) => network,
+            None => Network::detect(&app_id, key)?,
+        };
+        network.check_app_id(&app_id)?;
+        if key.is_empty() {
+            return Err(Error::config(format!(
+                "the access key of the application {app_id:?} is empty"
+            )));
+        }
+        if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(Error::config(format!(
+                "the access key of the application {app_id:?} holds a space, a line end or another character that no key has"
+            )));
+        }
+        let server = match (mqtt_address, discovery_address) {
+            (Some(address), discovery) => {
+                if let Some(discovery) = discovery {
+                    discovery.parse::<crate::discovery::DiscoveryAddress>()?;
+                }
+                Server::At(address.parse()?)
+            }
+            (None, Some(discovery)) => Server::AskedOf(discovery.parse()?),
+            (None, None) => Server::Unknown,
+        };
+        if client_id_prefix.contains('\0') || client_id_prefix.len() > 200 {
+            return Err(Error::config(format!(
+                "the client_id_prefix {client_id_prefix:?} is longer than 200 bytes or holds NUL"
+            )));
+        }
+        const DAY: Duration = Duration::from_secs(86_400);
+        at_least("keep_alive", keep_alive, Duration::from_secs(1))?;
+        at_most("keep_alive", keep_alive, Duration::from_secs(65_535))?;
+        for (name, timeout) in [
+            ("connect_timeout", connect_timeout),
+            ("close_timeout", close_timeout),
+        ] {
+            at_least(name, timeout, Duration::from_millis(1))?;
+            at_most(name, timeout, DAY)?;
+        }
+        let (shortest, longest) = reconnect_delay;
+        at_least("reconnect_delay", shortest, Duration::from_millis(1))?;
+        at_least("the longest reconnect_delay", longest, shortest)?;
+        at_most("reconnect_delay", longest, DAY)?;
+        for (name, number) in [
+            ("event_capacity", event_capacity),
+            (
+                "receive_capacity",
+                receive_capacity.0.min(receive_capacity.1),
+            ),
+            ("send_capacity", send_capacity),
+        ] {
+            if number == 0 {
+                return Err(Error::config(format!(
+                    "{name} is 0, it has to be at least 1"
+                )));
+            }
+        }
+        // Paho's own buffer, which must not be the first to fill.
+        if send_capacity > 30_000 {
+            return Err(Error::config(format!(
+                "send_capacity is {send_capacity}, it can be at most 30000"
+            )));
+        }
+        Ok(Options {
+            network,
+            app_id,
+            access_key,
+            server,
+            certificates: Certificates::new(ca, certificate_and_key),
+            client_id_prefix,
+            field_topics,
+            keep_alive: Duration::from_secs(keep_alive.as_secs()),
+            connect_timeout,
+            close_timeout,
+            reconnect,
+            reconnect_delay,
+            event_capacity,
+            overflow,
+            receive_capacity,
+            send_capacity,
+        })
+    }
+}
+
+fn at_least(name: &str, value: Duration, least: Duration) -> Result<()> {
+    if value < least {
+        return Err(Error::config(format!(
+            "{name} is {value:?}, it has to be at least {least:?}"
+        )));
+    }
+    Ok(())
+}
+
+fn at_most(name: &str, value: Duration, most: Duration) -> Result<()> {
+    if value > most {
+        return Err(Error::config(format!(
+            "{name} is {value:?}, it can be at most {most:?}"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The thread that owns the user's closures, the first reader of the event stream.
+//!
+//! A closure is sent here and only called here, so it needs no lock, and may do what it likes with the client.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crossbeam_channel::{Receiver, Sender, select};
+
+use crate::{
+    delivery::MessageId,
+    events::Events,
+    message::{CallbackFailed, Event, RawMessage, UplinkMessage},
+    session::{Command, Status},
+};
+
+/// What a callback may return: nothing, or a `Result` whose error is logged and reported as
+/// [`Event::CallbackFailed`].
+///
+/// ```no_run
+/// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// client.set_uplink_callback(|uplink, _| println!("{}", uplink.dev_id));
+/// client.set_uplink_callback(|uplink, _| -> ttn::anyhow::Result<()> {
+///     std::fs::write("/tmp/last-uplink", &uplink.payload_raw)?;
+///     Ok(())
+/// });
+/// # Ok::<(), ttn::Error>(())
+/// ```
+pub trait CallbackResult: sealed::Sealed {}
+
+impl<T: sealed::Sealed> CallbackResult for T {}
+
+mod sealed {
+    pub trait Sealed {
+        fn into_result(self) -> anyhow::Result<()>;
+    }
+
+    impl Sealed for () {
+        fn into_result(self) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<E: Into<anyhow::Error>> Sealed for Result<(), E> {
+        fn into_result(self) -> anyhow::Result<()> {
+            self.map_err(Into::into)
+        }
+    }
+}
+
+/// Names a callback, to [remove](crate::MqttClient::remove_callback) it.
+///
+/// ```
+/// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// let id = client.set_uplink_callback(|_, _| {});
+/// client.remove_callback(id);
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallbackId(pub(crate) u64);
+
+/// A closure that is called with `&A` and a client of type `C`.
+type Closure<A, C> = Box<dyn FnMut(&A, &C) -> anyhow::Result<()> + Send>;
+
+/// A user's closure, by the event that it is for.
+pub(crate) enum Callback<C> {
+    Connect(Closure<bool, C>),
+    Close(Closure<bool, C>),
+    Uplink(Closure<UplinkMessage, C>),
+    UplinkRaw(Closure<RawMessage, C>),
+    Downlink(Closure<MessageId, C>),
+}
+
+/// Boxes a closure, whatever it returns.
+pub(crate) fn closure<A, C, F, R>(mut callback: F) -> Closure<A, C>
+where
+    F: FnMut(&A, &C) -> R + Send + 'static,
+    R: CallbackResult,
+{
+    Box::new(move |argument, client| callback(argument, client).into_result())
+}
+
+/// What the setters ask of the callbacks' thread.
+pub(crate) enum Setter<C> {
+    Add(CallbackId, Callback<C>),
+    Remove(CallbackId),
+}
+
+/// The callbacks of one client, with `C` as the client that they are given.
+pub(crate) struct Callbacks<C> {
+    pub(crate) setters: Receiver<Setter<C>>,
+    pub(crate) events: Events,
+    pub(crate) commands: Sender<Command>,
+    pub(crate) status: Arc<Status>,
+    pub(crate) client: Box<dyn Fn() -> C + Send>,
+    pub(crate) list: Vec<(CallbackId, Callback<C>)>,
+}
+
+impl<C> Callbacks<C> {
+    /// Runs until the event stream ends.
+    pub(crate) fn run(mut self) {
+        loop {
+            select! {
+                recv(self.setters) -> setter => setter.into_iter().for_each(|setter| self.set(setter)),
+                recv(self.events.receiver()) -> event => {
+                    let Ok(event) = event else { return };
+                    // What was set before this event was caused hears of it.
+                    while let Ok(setter) = self.setters.try_recv() {
+                        self.set(setter);
+                    }
+                    self.dispatch(&event);
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, setter: Setter<C>) {
+        match setter {
+            Setter::Add(id, callback) => self.list.push((id, callback)),
+            Setter::Remove(id) => {
+                let removed = self.list.extract_if(.., |(known, _)| *known == id);
+                let removed: Vec<_> = removed.collect();
+                // What the closure captured is the user's code as well.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(removed)));
+            }
+        }
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        match event {
+            Event::Connected(_) => self.connect(true),
+            Event::ConnectFailed(_) => self.connect(false),
+            Event::Disconnected(_) => self.close(false),
+            Event::Closed(closed) => {
+                if closed.error.is_none() {
+                    self.close(true);
+                }
+                self.status.told(closed.number);
+            }
+            Event::Uplink(uplink) => {
+                self.call("uplink", &**uplink, |callback| match callback {
+                    Callback::Uplink(closure) => Some(closure),
+                    _ => None,
+                });
+                self.uplink_raw(&uplink.raw);
+            }
+            Event::Malformed(malformed) if malformed.is_uplink => self.uplink_raw(&malformed.raw),
+            Event::Published(id) => self.call("downlink", id, |callback| match callback {
+                Callback::Downlink(closure) => Some(closure),
+                _ => None,
+            }),
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, connected: bool) {
+        self.call("connect", &connected, |callback| match callback {
+            Callback::Connect(closure) => Some(closure),
+            _ => None,
+        });
+    }
+
+    fn close(&mut self, asked_for: bool) {
+        self.call("close", &asked_for, |callback| match callback {
+            Callback::Close(closure) => Some(closure),
+            _ => None,
+        });
+    }
+
+    fn uplink_raw(&mut self, raw: &RawMessage) {
+        self.call("raw uplink", raw, |callback| match callback {
+            Callback::UplinkRaw(closure) => Some(closure),
+            _ => None,
+        });
+    }
+
+    /// Calls those callbacks that `choose` knows, in the order in which they were set.
+    fn call<A>(
+        &mut self,
+        name: &'static str,
+        argument: &A,
+        choose: impl Fn(&mut Callback<C>) -> Option<&mut Closure<A, C>>,
+    ) {
+        let mut client = None;
+        for closure in self
+            .list
+            .iter_mut()
+            .filter_map(|(_, callback)| choose(callback))
+        {
+            let client = client.get_or_insert_with(|| (self.client)());
+            let failed = match catch_unwind(AssertUnwindSafe(|| closure(argument, client))) {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => CallbackFailed {
+                    callback: name,
+                    message: format!("{error:#}"),
+                    panicked: false,
+                },
+                Err(panic) => CallbackFailed {
+                    callback: name,
+                    message: words_of(&*panic),
+                    panicked: true,
+                },
+            };
+            log::error!("the {name} callback failed: {}", failed.message);
+            // Without a session nobody listens any more.
+            let _ = self
+                .commands
+                .send(Command::Report(Event::CallbackFailed(failed)));
+        }
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    words.unwrap_or("panic").to_owned()
+}

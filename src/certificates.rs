@@ -1,0 +1,130 @@
+//! Certificates as they are given: files or bytes.
+
+use std::{
+    fmt, fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use tempfile::NamedTempFile;
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    transport::TlsFiles,
+};
+
+/// PEM text, somewhere.
+#[derive(Clone)]
+pub(crate) enum Pem {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.fmt(f),
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
+impl Pem {
+    fn read(&self, what: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::File(path) => fs::read(path).map_err(|cause| {
+                let kind = match ErrorKind::of_io(&cause) {
+                    Some(ErrorKind::ResourcesExhausted) => ErrorKind::ResourcesExhausted,
+                    _ => ErrorKind::Config,
+                };
+                let context = format!("cannot read the {what} {}: {cause}", path.display());
+                Error::with_source(kind, context, cause)
+            }),
+        }
+    }
+}
+
+/// Whom the client trusts and how it shows who it is.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    /// Instead of the system's authorities.
+    pub(crate) ca: Option<Pem>,
+    pub(crate) certificate_and_key: Option<(Pem, Pem)>,
+    /// Bytes written down for Paho; private to this user, removed with this value.
+    written: Mutex<Vec<(Vec<u8>, NamedTempFile)>>,
+}
+
+impl Certificates {
+    pub(crate) fn new(ca: Option<Pem>, certificate_and_key: Option<(Pem, Pem)>) -> Self {
+        Self {
+            ca,
+            certificate_and_key,
+            written: Mutex::default(),
+        }
+    }
+
+    /// The bytes of the authorities to trust instead of the system's.
+    pub(crate) fn ca_bytes(&self) -> Result<Option<Vec<u8>>> {
+        self.ca
+            .as_ref()
+            .map(|ca| ca.read("CA certificates"))
+            .transpose()
+    }
+
+    /// The certificates as files, which exist as long as this value. Checks that all of them can be read.
+    pub(crate) fn files(&self) -> Result<TlsFiles> {
+        let ca = match &self.ca {
+            Some(ca) => Some(self.file(ca, "CA certificates")?),
+            None => None,
+        };
+        let certificate_and_key = match &self.certificate_and_key {
+            Some((certificate, key)) => Some((
+                self.file(certificate, "client certificate")?,
+                self.file(key, "client key")?,
+            )),
+            None => None,
+        };
+        Ok(TlsFiles {
+            ca,
+            certificate_and_key,
+        })
+    }
+
+    fn file(&self, pem: &Pem, what: &str) -> Result<PathBuf> {
+        let bytes = pem.read(what)?;
+        if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
+            return Err(Error::config(format!(
+                "the {what} ({pem:?}) are not PEM text"
+            )));
+        }
+        if let Pem::File(path) = pem {
+            return Ok(path.clone());
+        }
+        let mut written = self
+            .written
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, file)) = written.iter().find(|(known, _)| *known == bytes) {
+            return Ok(file.path().to_owned());
+        }
+        let file = write_down(&bytes).map_err(|cause| {
+            Error::with_source(
+                ErrorKind::of_io(&cause).unwrap_or(ErrorKind::Config),
+                format!("cannot write the {what} to a temporary file: {cause}"),
+                cause,
+            )
+        })?;
+        let path = Path::to_owned(file.path());
+        written.push((bytes, file));
+        Ok(path)
+    }
+}
+
+fn write_down(bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::with_prefix("ttn-")?;
+    file.write_all(bytes)?;
+    file.flush()?;
+    Ok(file)
+}

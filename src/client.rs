@@ -1,0 +1,508 @@
+//! The handle that a user holds. Everything it does is done by two threads: see `session.rs` and `callbacks.rs`.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
+
+use crate::{
+    builder::MqttClientBuilder,
+    callbacks::{Callback, CallbackId, CallbackResult, Callbacks, Setter, closure},
+    delivery::{Delivery, MessageId},
+    error::{Error, ErrorKind, Result},
+    events::{Events, Overflow, subscription},
+    message::{Downlink, RawMessage, UplinkMessage},
+    options::Options,
+    session::{Command, Publish, Session, SessionLink, not_connected},
+};
+
+/// A client of one application.
+///
+/// A cheap handle: clones are the same client. Every method may be called from any thread and from inside any callback. When the last
+/// handle is dropped the client closes in the background; call [`close`](Self::close) before a program ends, so that what was sent is written.
+///
+/// ```
+/// # #[cfg(feature = "simulator")] {
+/// use ttn::{MqttClient, Network, simulator::Simulator};
+///
+/// let network = Simulator::start(Network::V2)?;
+/// let client = MqttClient::builder(network.app_id(), network.access_key())
+///     .mqtt_address(network.mqtt_address())
+///     .build()?;
+/// client.set_uplink_callback(|uplink, _| println!("{}: {}", uplink.dev_id, uplink.payload_hex()));
+/// client.connect()?;
+/// network.device("soil-probe-07").uplink(1, [0x01, 0x02]);
+/// client.close()?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct MqttClient {
+    handle: Arc<Handle>,
+}
+
+/// Shared by the clones that users hold; the last one closes the client.
+struct Handle {
+    core: Arc<Core>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.core.link.interrupt.try_send(());
+        // A session that has ended needs no telling.
+        let _ = self.core.link.commands.send(Command::Shutdown);
+    }
+}
+
+struct Core {
+    options: Arc<Options>,
+    link: SessionLink,
+    /// Unbounded: setters never wait, and the thread behind it takes them before anything else.
+    setters: Sender<Setter<MqttClient>>,
+    callbacks_thread: OnceLock<ThreadId>,
+    next_callback: AtomicU64,
+    next_message: AtomicU64,
+}
+
+impl MqttClient {
+    /// A client with default options: the two arguments of the Python SDK's `MQTTClient`. Does not touch the network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] when the application id or the key cannot be one.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn new(app_id: impl Into<String>, access_key: impl Into<String>) -> Result<Self> {
+        Self::builder(app_id, access_key).build()
+    }
+
+    /// A client with options.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::builder("my-app", "ttn-account-v2.secret")
+    ///     .mqtt_address("mqtts://ttn.example.org")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn builder(app_id: impl Into<String>, access_key: impl Into<String>) -> MqttClientBuilder {
+        MqttClientBuilder::new(app_id.into(), access_key.into())
+    }
+
+    pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
+        let no_thread = |cause: std::io::Error| {
+            let context = format!("cannot start a thread: {cause}");
+            Error::with_source(ErrorKind::ResourcesExhausted, context, cause)
+        };
+        let (subscriber, events) = subscription(options.event_capacity, options.overflow);
+        let link = Session::start(Arc::clone(&options)).map_err(no_thread)?;
+        let (setters, receiver) = unbounded();
+        let core = Arc::new(Core {
+            options,
+            link,
+            setters,
+            callbacks_thread: OnceLock::new(),
+            next_callback: AtomicU64::new(1),
+            next_message: AtomicU64::new(1),
+        });
+        let client = Self {
+            handle: Arc::new(Handle {
+                core: Arc::clone(&core),
+            }),
+        };
+        client.command(Command::Subscribe(subscriber))?;
+        let handle = Arc::downgrade(&client.handle);
+        let callbacks = Callbacks {
+            setters: receiver,
+            events,
+            commands: core.link.commands.clone(),
+            status: Arc::clone(&core.link.status),
+            list: Vec::new(),
+            client: Box::new({
+                let core = Arc::clone(&core);
+                // The close callbacks are called when the last handle is gone, too.
+                move || Self {
+                    handle: handle.upgrade().unwrap_or_else(|| {
+                        Arc::new(Handle {
+                            core: Arc::clone(&core),
+                        })
+                    }),
+                }
+            }),
+        };
+        let thread = thread::Builder::new()
+            .name("ttn-callbacks".to_owned())
+            .spawn(move || callbacks.run())
+            .map_err(no_thread)?;
+        let _ = core.callbacks_thread.set(thread.thread().id());
+        Ok(client)
+    }
+
+    /// Connects and subscribes; returns when uplinks arrive, or with the reason why not, within
+    /// [`connect_timeout`](MqttClientBuilder::connect_timeout).
+    ///
+    /// When connected already it does nothing. While the client waits to connect again it tries at once. Works again after
+    /// [`close`](Self::close). The connect callbacks are called with the result, on their own thread.
+    ///
+    /// # Errors
+    ///
+    /// The reason, by [`kind`](Error::kind): `NotAuthorized`, `UnknownHost`, `ConnectionRefused`, `Unreachable`, `TimedOut`,
+    /// `PermissionDenied`, `ResourcesExhausted`, `CertificateAuthority`, `CertificateExpired`, `CertificateHostName`, `Tls`,
+    /// `Protocol`, `ServerUnavailable`, `SubscriptionRefused`, `ConnectionLost`, those of discovery, and `Closed` when another thread closed the client meanwhile.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("localhost:1").build()?;
+    /// let error = client.connect().unwrap_err();
+    /// assert_eq!(error.kind(), ttn::ErrorKind::ConnectionRefused);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn connect(&self) -> Result<()> {
+        let (reply, answer) = bounded(1);
+        self.command(Command::Connect(reply))?;
+        let options = &self.core().options;
+        // The session keeps the time; this limit is for a session that waits for a slow subscriber.
+        let patience = options.connect_timeout + options.close_timeout;
+        answer.recv_timeout(patience).unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("the client did not come to connect within {patience:?}; does a subscriber with Overflow::Block hold it up?"),
+            ))
+        })
+    }
+
+    /// Writes what [`send`](Self::send) accepted, ends the connection, and waits until the close callbacks have been called with `true`, within
+    /// [`close_timeout`](MqttClientBuilder::close_timeout).
+    ///
+    /// From inside a callback it does not wait for callbacks; they are called when the current one returns. Closing a client that is closed does
+    /// nothing. A `connect` that another thread is waiting for returns [`ErrorKind::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TimedOut`] when a callback is still running at the end of that time; the connection has ended all the same.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// client.close()?;
+    /// client.close()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn close(&self) -> Result<()> {
+        let link = &self.core().link;
+        let deadline = Instant::now() + self.core().options.close_timeout;
+        let (reply, answer) = bounded(1);
+        let _ = link.interrupt.try_send(());
+        if link.commands.send(Command::Close(reply)).is_err() {
+            return Ok(());
+        }
+        let told = match answer.recv_deadline(deadline) {
+            Ok(end) => self.is_callbacks_thread() || link.status.wait_until_told(end, deadline),
+            Err(_) => false,
+        };
+        if told {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::TimedOut,
+            format!(
+                "closing took longer than {:?}; is a callback still running?",
+                self.core().options.close_timeout
+            ),
+        ))
+    }
+
+    /// Waits until the client is closed and the close callbacks have been called: by [`close`](Self::close) from a callback or another thread,
+    /// or by a lost connection with `reconnect(false)`. Returns at once when it is not connected. For scripts that live by their callbacks.
+    ///
+    /// Inside a callback it waits for the connection only.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// client.wait();
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn wait(&self) {
+        self.wait_until(None);
+    }
+
+    /// As [`wait`](Self::wait), at most so long; whether the client is closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// assert!(client.wait_timeout(Duration::from_secs(1)));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        let status = &self.core().link.status;
+        status.wait_until_closed(!self.is_callbacks_thread(), deadline)
+    }
+
+    /// Whether the client is connected, as far as it knows: a silent outage is noticed only after a while
+    /// ([`keep_alive`](MqttClientBuilder::keep_alive)).
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// assert!(!client.is_connected());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_connected(&self) -> bool {
+        self.core().link.status.is_connected()
+    }
+
+    /// The application's id.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// assert_eq!(client.app_id(), "my-app");
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn app_id(&self) -> &str {
+        &self.core().options.app_id
+    }
+
+    /// Sends a downlink: hex text, base64 text, bytes or a JSON object, or a [`Downlink`] with port, confirmation and schedule.
+    ///
+    /// Returns when the downlink is checked and accepted; it is then written in the background, in the order of the calls. The downlink callback is called
+    /// with its [`message_id`](Delivery::message_id) when it has left this machine, which may be before `send` returns. What the network does with it is
+    /// reported as [`Event::Downlink`](crate::Event::Downlink).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Downlink`] for all that the network would drop without a word: an id, an FPort (1 to 223), a payload that cannot be;
+    /// [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
+    ///
+    /// ```no_run
+    /// use serde_json::json;
+    /// use ttn::{Downlink, Schedule};
+    ///
+    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let first = client.send("dev-1", "AQ==")?;
+    /// let second = client.send("dev-1", json!({"led_state": "on", "counter": 1}))?;
+    /// let third = client.send("dev-1", Downlink::bytes([1, 2]).port(2).confirmed(true).schedule(Schedule::First))?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn send(&self, dev_id: &str, downlink: impl Into<Downlink>) -> Result<Delivery> {
+        let core = self.core();
+        let options = &core.options;
+        let (topic, payload) =
+            options
+                .network
+                .encode_downlink(&options.app_id, dev_id, &downlink.into())?;
+        if !self.is_connected() {
+            return Err(not_connected());
+        }
+        let id = MessageId(core.next_message.fetch_add(1, Ordering::Relaxed));
+        match core.link.publishes.try_send(Publish { id, topic, payload }) {
+            Ok(()) => Ok(Delivery::new(id)),
+            Err(TrySendError::Full(_)) => Err(Error::new(
+                ErrorKind::QueueFull,
+                format!(
+                    "{} downlinks are waiting to be written already",
+                    options.send_capacity
+                ),
+            )),
+            Err(TrySendError::Disconnected(_)) => Err(not_connected()),
+        }
+    }
+
+    /// Adds a callback for the result of each attempt to connect: `true` when uplinks arrive from now on, `false` when the attempt failed. The
+    /// reason is in [`Event::ConnectFailed`](crate::Event::ConnectFailed) and in the result of [`connect`](Self::connect).
+    ///
+    /// Callbacks run on the thread `ttn-callbacks`, one after the other, in the order in which they were added; several for one event are all called.
+    /// They are kept over `close` and `connect`. One that is set in a callback hears of the next event.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// client.set_connect_callback(|connected, client| println!("{}: {connected}", client.app_id()));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn set_connect_callback<F, R>(&self, mut callback: F) -> CallbackId
+    where
+        F: FnMut(bool, &MqttClient) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        self.set(Callback::Connect(closure(
+            move |connected: &bool, client: &Self| callback(*connected, client),
+        )))
+    }
+
+    /// Adds a callback for uplinks. It is called on the thread `ttn-callbacks`; see [`set_connect_callback`](Self::set_connect_callback).
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let mut count = 0;
+    /// client.set_uplink_callback(move |uplink, client| {
+    ///     count += 1;
+    ///     println!("uplink {count} is from {}", uplink.dev_id);
+    ///     if uplink.payload_fields["alarm"] == true {
+    ///         client.send(&uplink.dev_id, "01").map(drop)?;
+    ///     }
+    ///     ttn::anyhow::Ok(())
+    /// });
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn set_uplink_callback<F, R>(&self, callback: F) -> CallbackId
+    where
+        F: FnMut(&UplinkMessage, &MqttClient) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        self.set(Callback::Uplink(closure(callback)))
+    }
+
+    /// Adds a callback for uplinks as they come, topic and bytes, also for those that cannot be read. It is called after the uplink callbacks, on the
+    /// thread `ttn-callbacks`; see [`set_connect_callback`](Self::set_connect_callback).
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// client.set_uplink_raw_callback(|raw, _| println!("{}: {} bytes", raw.topic(), raw.payload().len()));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn set_uplink_raw_callback<F, R>(&self, callback: F) -> CallbackId
+    where
+        F: FnMut(&RawMessage, &MqttClient) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        self.set(Callback::UplinkRaw(closure(callback)))
+    }
+
+    /// Adds a callback for downlinks that have left this machine, by their [`message_id`](Delivery::message_id). It says nothing about the
+    /// server or the device. It is called on the thread `ttn-callbacks`; see [`set_connect_callback`](Self::set_connect_callback).
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// client.set_downlink_callback(|mid, _| println!("message {mid} was written"));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn set_downlink_callback<F, R>(&self, mut callback: F) -> CallbackId
+    where
+        F: FnMut(MessageId, &MqttClient) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        self.set(Callback::Downlink(closure(
+            move |id: &MessageId, client: &Self| callback(*id, client),
+        )))
+    }
+
+    /// Adds a callback for the end of a connection: `true` when the program closed the client, `false` when the connection was lost.
+    /// With [`reconnect`](MqttClientBuilder::reconnect) the client then connects again by itself. It is called on the thread `ttn-callbacks`; see
+    /// [`set_connect_callback`](Self::set_connect_callback).
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// client.set_close_callback(|asked_for, _| println!("closed as asked: {asked_for}"));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn set_close_callback<F, R>(&self, mut callback: F) -> CallbackId
+    where
+        F: FnMut(bool, &MqttClient) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        self.set(Callback::Close(closure(
+            move |asked_for: &bool, client: &Self| callback(*asked_for, client),
+        )))
+    }
+
+    /// Removes a callback: it is not called for events after this. Removing one that is gone does nothing.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let id = client.set_connect_callback(|_, _| {});
+    /// client.remove_callback(id);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn remove_callback(&self, id: CallbackId) {
+        self.setter(Setter::Remove(id));
+    }
+
+    fn set(&self, callback: Callback<Self>) -> CallbackId {
+        let id = CallbackId(self.core().next_callback.fetch_add(1, Ordering::Relaxed));
+        self.setter(Setter::Add(id, callback));
+        id
+    }
+
+    fn setter(&self, setter: Setter<Self>) {
+        // The thread outlives every handle but those that its last callbacks are given.
+        let _ = self.core().setters.send(setter);
+    }
+
+    /// Subscribes to all events, beside the callbacks, with the capacity and overflow of the options. What happened before is not repeated.
+    ///
+    /// ```
+    /// # #[cfg(feature = "simulator")] {
+    /// # use ttn::{Event, MqttClient, Network, simulator::Simulator};
+    /// # let network = Simulator::start(Network::V2)?;
+    /// # let client = MqttClient::builder(network.app_id(), network.access_key())
+    /// #     .mqtt_address(network.mqtt_address())
+    /// #     .build()?;
+    /// let events = client.events();
+    /// client.connect()?;
+    /// assert!(matches!(events.recv()?, Event::Connected(_)));
+    /// network.device("soil-probe-07").uplink(1, [0x01, 0x02]);
+    /// let Event::Uplink(uplink) = events.recv()? else { panic!() };
+    /// assert_eq!(uplink.payload_raw, [1, 2]);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events(&self) -> Events {
+        let options = &self.core().options;
+        self.events_with(options.event_capacity, options.overflow)
+    }
+
+    /// As [`events`](Self::events), with a capacity (0 counts as 1) and overflow of its own.
+    ///
+    /// ```
+    /// # use ttn::Overflow;
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let newest = client.events_with(10, Overflow::DropOldest);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn events_with(&self, capacity: usize, overflow: Overflow) -> Events {
+        let (subscriber, events) = subscription(capacity, overflow);
+        // Without a session the stream has ended already.
+        let _ = self
+            .core()
+            .link
+            .commands
+            .send(Command::Subscribe(subscriber));
+        events
+    }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
+    }
+
+    fn command(&self, command: Command) -> Result<()> {
+        self.core().link.commands.send(command).map_err(|_| {
+            Error::new(
+                ErrorKind::Closed,
+                "the last handle of the client was dropped",
+            )
+        })
+    }
+
+    fn is_callbacks_thread(&self) -> bool {
+        self.core().callbacks_thread.get() == Some(&thread::current().id())
+    }
+}
+
+impl fmt::Debug for MqttClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MqttClient")
+            .field("app_id", &self.app_id())
+            .field("connected", &self.is_connected())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,276 @@
+//! What can go wrong, in a form a program can decide by and a person can read.
+//!
+//! Who finds the reason (Paho's answer, the probe, the decoder) is the business of the file that makes the error.
+
+use std::{error, fmt, io, sync::Arc};
+
+/// A [`Result`](std::result::Result) whose error is [`Error`].
+///
+/// ```
+/// fn port(text: &str) -> ttn::Result<u8> {
+///     Ok(text.len() as u8)
+/// }
+/// assert_eq!(port("ab").unwrap(), 2);
+/// ```
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something failed: a kind to decide by, a sentence to read, a source to dig in.
+///
+/// [`Display`](fmt::Display) is one sentence that names the thing, the cause and what to do; it never contains the
+/// access key. The underlying error, if there is one, is in [`source`](error::Error::source) and only there. An error is cheap to
+/// clone.
+///
+/// ```
+/// use ttn::{ErrorKind, MqttClient};
+///
+/// let error = MqttClient::new("My App", "ttn-account-v2.secret").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert!(error.to_string().contains("My App"));
+/// assert!(!error.is_transient());
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    context: String,
+    source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+/// What kind of failure an [`Error`] is.
+///
+/// New kinds may come; match with a `_` arm.
+///
+/// ```
+/// use ttn::ErrorKind;
+///
+/// fn advice(kind: ErrorKind) -> &'static str {
+///     match kind {
+///         ErrorKind::NotAuthorized => "check application id and access key",
+///         ErrorKind::ConnectionRefused | ErrorKind::TimedOut => "is the server up?",
+///         _ => "see the message",
+///     }
+/// }
+/// assert_eq!(advice(ErrorKind::TimedOut), "is the server up?");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option of the client is wrong: application id, access key, address, certificate file, a number out of range.
+    /// Found when the client is built, before anything is sent.
+    Config,
+    /// A downlink that the network would refuse, mostly without a word: bad device id, FPort, size or payload.
+    /// Nothing has left the machine.
+    Downlink,
+    /// The server refused the application id and access key (CONNACK 4 or 5).
+    NotAuthorized,
+    /// The server says that it cannot serve now (CONNACK 3). Trying later may help.
+    ServerUnavailable,
+    /// The server does not speak MQTT 3.1.1 as we need it: it refused the protocol or the client id (CONNACK 1 or 2), sent
+    /// something else, or closed the connection instead of answering.
+    Protocol,
+    /// The server accepted the connection and then refused a subscription.
+    SubscriptionRefused,
+    /// The host name cannot be resolved: a wrong address, or no network.
+    UnknownHost,
+    /// The machine answers but nothing listens on that port: the server is down, or the port is wrong.
+    ConnectionRefused,
+    /// No route to the server: no network, or a router in between refuses.
+    Unreachable,
+    /// No answer in time: a firewall that drops packets, a server that hangs, or a full disconnect deadline.
+    TimedOut,
+    /// The operating system forbids opening the connection.
+    PermissionDenied,
+    /// The process is out of file descriptors, threads or memory.
+    ResourcesExhausted,
+    /// The server's certificate is not signed by an authority that this client trusts.
+    CertificateAuthority,
+    /// The server's certificate has expired or is not valid yet.
+    CertificateExpired,
+    /// The server's certificate is for another host name.
+    CertificateHostName,
+    /// The TLS handshake failed for another reason: a plain server on a TLS port, or a client certificate that is missing or
+    /// refused.
+    Tls,
+    /// A connection that worked has ended without being asked to.
+    ConnectionLost,
+    /// The client is not connected, so nothing can be sent.
+    NotConnected,
+    /// The client was closed while the call was waiting.
+    Closed,
+    /// More downlinks are waiting to be written than the client keeps.
+    QueueFull,
+    /// A message could not be read.
+    Decode,
+    /// The discovery server answered, but not with a list of handlers.
+    DiscoveryAnswer,
+    /// The discovery server knows no handler for this application.
+    ApplicationNotFound,
+    /// The application's handler announces no MQTT address.
+    NoMqttAddress,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            context: context.into(),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with_source(
+        kind: ErrorKind,
+        context: impl Into<String>,
+        source: impl Into<Box<dyn error::Error + Send + Sync>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            context: context.into(),
+            source: Some(source.into()),
+        }))
+    }
+
+    pub(crate) fn config(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, context)
+    }
+
+    /// What kind of failure this is.
+    ///
+    /// ```
+    /// # let error = ttn::UplinkMessage::from_json(ttn::Network::V2, "no JSON").unwrap_err();
+    /// assert_eq!(error.kind(), ttn::ErrorKind::Decode);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    ///
+    /// ```
+    /// # let error = ttn::UplinkMessage::from_json(ttn::Network::V2, "no JSON").unwrap_err();
+    /// assert!(!error.is_transient());
+    /// ```
+    pub fn is_transient(&self) -> bool {
+        self.kind().is_transient()
+    }
+}
+
+impl ErrorKind {
+    /// Whether a failure of this kind may pass by itself.
+    ///
+    /// ```
+    /// assert!(ttn::ErrorKind::TimedOut.is_transient());
+    /// assert!(!ttn::ErrorKind::NotAuthorized.is_transient());
+    /// ```
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::ServerUnavailable
+                | Self::Protocol
+                | Self::UnknownHost
+                | Self::ConnectionRefused
+                | Self::Unreachable
+                | Self::TimedOut
+                | Self::ResourcesExhausted
+                | Self::ConnectionLost
+                | Self::NotConnected
+                | Self::QueueFull
+        )
+    }
+
+    /// The kind of a failed socket or file operation.
+    pub(crate) fn of_io(error: &io::Error) -> Option<Self> {
+        const OUT_OF_DESCRIPTORS: [i32; 3] = [24, 23, 10024];
+        if error
+            .raw_os_error()
+            .is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code))
+        {
+            return Some(Self::ResourcesExhausted);
+        }
+        Some(match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::ConnectionRefused,
+            io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable => Self::Unreachable,
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::TimedOut,
+            io::ErrorKind::PermissionDenied => Self::PermissionDenied,
+            io::ErrorKind::OutOfMemory => Self::ResourcesExhausted,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::ConnectionLost,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.context)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("context", &self.0.context)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_error_has_the_kind_of_its_cause() {
+        let cases = [
+            (13, ErrorKind::PermissionDenied),
+            (1, ErrorKind::PermissionDenied),
+            (23, ErrorKind::ResourcesExhausted),
+            (24, ErrorKind::ResourcesExhausted),
+            (101, ErrorKind::Unreachable),
+            (110, ErrorKind::TimedOut),
+            (111, ErrorKind::ConnectionRefused),
+            (113, ErrorKind::Unreachable),
+            (104, ErrorKind::ConnectionLost),
+        ];
+        if cfg!(target_os = "linux") {
+            for (errno, kind) in cases {
+                let error = io::Error::from_raw_os_error(errno);
+                assert_eq!(ErrorKind::of_io(&error), Some(kind), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_pointer_and_can_be_sent() {
+        fn sendable<T: Send + Sync + 'static>() {}
+        sendable::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn the_cause_is_in_the_source_and_not_in_the_sentence() {
+        let cause = io::Error::other("the cause");
+        let error = Error::with_source(ErrorKind::Decode, "the sentence", cause);
+        assert_eq!(error.to_string(), "the sentence");
+        assert_eq!(
+            error::Error::source(&error).map(ToString::to_string),
+            Some("the cause".to_owned())
+        );
+    }
+}

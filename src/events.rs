@@ -1,0 +1,531 @@
+//! The stream of events: one source, any number of subscribers, each with a bounded queue of its own.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use crossbeam_channel::{
+    Receiver, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+    bounded,
+};
+
+use crate::message::Event;
+
+/// News about the client itself still finds room in a queue that is full of messages.
+const RESERVE: usize = 16;
+
+/// How often a wait for room looks whether it should go on.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// What happens to a subscriber that does not keep up, when its queue is full.
+///
+/// What is dropped is counted and reported to that subscriber as [`Event::Lagged`].
+///
+/// ```no_run
+/// use ttn::Overflow;
+///
+/// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// let newest_100 = client.events_with(100, Overflow::DropOldest);
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest event gives way. The default: a program that was away sees how things are now.
+    #[default]
+    DropOldest,
+    /// The newest event is not taken.
+    DropNewest,
+    /// The client waits for room, and meanwhile delivers to nobody. When it waits so long that the queue behind it is full as
+    /// well, messages are dropped there and counted. Closing the client ends the wait.
+    Block,
+}
+
+/// A subscription to a client's events. Dropping it unsubscribes.
+///
+/// Independent of the callbacks and of other subscriptions: each gets every event. The stream ends when the last handle of the client is
+/// gone; it goes on over `close` and `connect`.
+///
+/// ```no_run
+/// use ttn::{Event, MqttClient};
+///
+/// let client = MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// let events = client.events();
+/// client.connect()?;
+/// for event in &events {
+///     match event {
+///         Event::Uplink(uplink) => println!("{}: {}", uplink.dev_id, uplink.payload_hex()),
+///         Event::Closed(_) => break,
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    receiver: Receiver<Event>,
+    _alive: Arc<()>,
+}
+
+impl Events {
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    ///
+    /// When the last handle of the client is gone and all events are read.
+    ///
+    /// ```no_run
+    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// while let Ok(event) = client.events().recv() {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn recv(&self) -> Result<Event, RecvError> {
+        self.receiver.recv()
+    }
+
+    /// Waits for the next event, at most so long.
+    ///
+    /// # Errors
+    ///
+    /// When the time is over, or the stream has ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// assert!(client.events().recv_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Event, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout)
+    }
+
+    /// The next event if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When there is none now, or the stream has ended.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// assert!(client.events().try_recv().is_err());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<Event, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// All events, waiting for each.
+    ///
+    /// ```no_run
+    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// for event in client.events().iter() {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn iter(&self) -> crossbeam_channel::Iter<'_, Event> {
+        self.receiver.iter()
+    }
+
+    /// The channel itself, for `select!`. It is fed as long as this subscription lives.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ttn::crossbeam_channel::{select, tick};
+    ///
+    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let events = client.events();
+    /// let ticker = tick(Duration::from_millis(5));
+    /// select! {
+    ///     recv(events.receiver()) -> event => println!("{event:?}"),
+    ///     recv(ticker) -> _ => println!("tick"),
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn receiver(&self) -> &Receiver<Event> {
+        &self.receiver
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = Event;
+    type IntoIter = crossbeam_channel::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The sending end of one subscription.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    sender: Sender<Event>,
+    /// The other end of the same queue, to take out what gives way.
+    queue: Receiver<Event>,
+    alive: Weak<()>,
+    capacity: usize,
+    overflow: Overflow,
+    /// Lost and not reported yet.
+    missed: u64,
+}
+
+/// A subscription for so many events; a capacity of 0 counts as 1.
+pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, Events) {
+    let capacity = capacity.max(1);
+    let reserve = if overflow == Overflow::Block {
+        0
+    } else {
+        RESERVE
+    };
+    // Bounded; `Subscriber::deliver` says what happens when it is full.
+    let (sender, receiver) = bounded(capacity.saturating_add(reserve));
+    let alive = Arc::new(());
+    let subscriber = Subscriber {
+        sender,
+        queue: receiver.clone(),
+        alive: Arc::downgrade(&alive),
+        capacity,
+        overflow,
+        missed: 0,
+    };
+    let events = Events {
+        receiver,
+        _alive: alive,
+    };
+    (subscriber, events)
+}
+
+impl Subscriber {
+    fn deliver(&mut self, event: Event, interrupt: &Interrupt) {
+        if event.is_lifecycle() {
+            self.report_missed();
+            return self.force(event);
+        }
+        let full = self.sender.len() >= self.capacity;
+        match self.overflow {
+            Overflow::Block => self.wait_and_send(event, interrupt),
+            Overflow::DropNewest if full => self.count(&event),
+            Overflow::DropOldest if full => {
+                while self.sender.len() >= self.capacity && self.evict() {}
+                if self.missed >= self.capacity as u64 {
+                    self.report_missed();
+                }
+                self.force(event);
+            }
+            Overflow::DropOldest | Overflow::DropNewest => {
+                self.report_missed();
+                self.force(event);
+            }
+        }
+    }
+
+    fn wait_and_send(&mut self, event: Event, interrupt: &Interrupt) {
+        if self.missed > 0 {
+            let missed = std::mem::take(&mut self.missed);
+            self.wait_and_send(Event::Lagged(missed), interrupt);
+        }
+        let mut event = match self.sender.try_send(event) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+            Err(TrySendError::Full(event)) => event,
+        };
+        while self.is_alive() {
+            let Some(signal) = interrupt.signal() else {
+                return self.count(&event);
+            };
+            if signal.try_recv().is_ok() {
+                interrupt.raise();
+                return self.count(&event);
+            }
+            // The subscriber may go away without making room.
+            match self.sender.send_timeout(event, PATIENCE) {
+                Ok(()) | Err(SendTimeoutError::Disconnected(_)) => return,
+                Err(SendTimeoutError::Timeout(back)) => event = back,
+            }
+        }
+    }
+
+    /// Puts an event in, whatever has to give way for it.
+    fn force(&mut self, mut event: Event) {
+        loop {
+            match self.sender.try_send(event) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
+                Err(TrySendError::Full(back)) => {
+                    event = back;
+                    self.evict();
+                }
+            }
+        }
+    }
+
+    fn evict(&mut self) -> bool {
+        let Ok(event) = self.queue.try_recv() else {
+            return false;
+        };
+        self.count(&event);
+        true
+    }
+
+    fn count(&mut self, lost: &Event) {
+        self.missed += match lost {
+            Event::Lagged(missed) => *missed,
+            _ => 1,
+        };
+    }
+
+    /// Tells the subscriber what it lost, if there is anything to tell.
+    fn report_missed(&mut self) {
+        if self.missed > 0 {
+            let missed = std::mem::take(&mut self.missed);
+            self.force(Event::Lagged(missed));
+        }
+    }
+
+    fn has_news_of_loss(&self) -> bool {
+        self.missed > 0 && self.sender.len() < self.capacity
+    }
+
+    fn is_alive(&self) -> bool {
+        self.alive.strong_count() > 0
+    }
+}
+
+/// All subscribers of a client.
+#[derive(Debug)]
+pub(crate) struct Subscribers {
+    list: Vec<Subscriber>,
+    interrupt: Interrupt,
+}
+
+impl Subscribers {
+    /// A message on `interrupt` ends a wait for a subscriber's queue.
+    pub(crate) fn new(interrupt: Receiver<()>) -> Self {
+        Self {
+            list: Vec::new(),
+            interrupt: Interrupt {
+                signal: interrupt,
+                raised: std::cell::Cell::new(false),
+            },
+        }
+    }
+
+    pub(crate) fn add(&mut self, subscriber: Subscriber) {
+        self.list.retain(Subscriber::is_alive);
+        self.list.push(subscriber);
+    }
+
+    /// Hands an event to every subscriber. Waits only for one whose overflow is [`Overflow::Block`].
+    pub(crate) fn publish(&mut self, event: Event) {
+        self.list.retain(Subscriber::is_alive);
+        let Some((last, others)) = self.list.split_last_mut() else {
+            return;
+        };
+        for subscriber in others {
+            subscriber.deliver(event.clone(), &self.interrupt);
+        }
+        last.deliver(event, &self.interrupt);
+    }
+
+    /// Whether someone has lost events and was not told yet.
+    pub(crate) fn any_missed(&self) -> bool {
+        self.list.iter().any(|subscriber| subscriber.missed > 0)
+    }
+
+    /// Tells those who have room again what they lost.
+    pub(crate) fn report_missed(&mut self) {
+        for subscriber in &mut self.list {
+            if subscriber.has_news_of_loss() {
+                subscriber.report_missed();
+            }
+        }
+    }
+
+    /// Waits for slow subscribers again, after an interruption.
+    pub(crate) fn resume(&mut self) {
+        while self.interrupt.signal.try_recv().is_ok() {}
+        self.interrupt.raised.set(false);
+    }
+}
+
+/// Ends the wait for slow subscribers, from the signal until it is lowered.
+#[derive(Debug)]
+struct Interrupt {
+    signal: Receiver<()>,
+    raised: std::cell::Cell<bool>,
+}
+
+impl Interrupt {
+    /// The signal to listen to; `None` once it was given.
+    fn signal(&self) -> Option<&Receiver<()>> {
+        (!self.raised.get()).then_some(&self.signal)
+    }
+
+    fn raise(&self) {
+        self.raised.set(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::message::{Closed, RawMessage};
+
+    fn message(number: usize) -> Event {
+        Event::Other(RawMessage::new(number.to_string(), ""))
+    }
+
+    fn closed() -> Event {
+        Event::Closed(Closed {
+            error: None,
+            number: 1,
+        })
+    }
+
+    fn subscribers() -> (Subscribers, Sender<()>) {
+        let (interrupt, signal) = bounded(1);
+        (Subscribers::new(signal), interrupt)
+    }
+
+    /// What a subscriber reads: message topics as they are, losses as `-n`, the end as `closed`.
+    fn read(events: &Events) -> Vec<String> {
+        events
+            .receiver()
+            .try_iter()
+            .map(|event| match event {
+                Event::Other(raw) => raw.topic().to_owned(),
+                Event::Lagged(missed) => format!("-{missed}"),
+                Event::Closed(_) => "closed".to_owned(),
+                event => panic!("{event:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_subscriber_gets_every_event() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let both: Vec<_> = (0..2)
+            .map(|_| {
+                let (subscriber, events) = subscription(10, Overflow::default());
+                subscribers.add(subscriber);
+                events
+            })
+            .collect();
+        (1..=3).for_each(|number| subscribers.publish(message(number)));
+        for events in &both {
+            assert_eq!(read(events), ["1", "2", "3"]);
+        }
+    }
+
+    #[test]
+    fn drop_newest_reports_the_loss_where_it_happened() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(2, Overflow::DropNewest);
+        subscribers.add(subscriber);
+        (1..=5).for_each(|number| subscribers.publish(message(number)));
+        assert_eq!(read(&events), ["1", "2"]);
+        subscribers.publish(message(6));
+        assert_eq!(read(&events), ["-3", "6"]);
+    }
+
+    #[test]
+    fn drop_oldest_keeps_the_newest_and_counts_the_rest() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(2, Overflow::DropOldest);
+        subscribers.add(subscriber);
+        (1..=3).for_each(|number| subscribers.publish(message(number)));
+        assert!(subscribers.any_missed());
+        assert_eq!(read(&events), ["2", "3"]);
+        subscribers.report_missed();
+        assert_eq!(read(&events), ["-1"]);
+        assert!(!subscribers.any_missed());
+    }
+
+    #[test]
+    fn received_and_lost_add_up_under_any_load() {
+        for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+            let (mut subscribers, _interrupt) = subscribers();
+            let (subscriber, events) = subscription(7, overflow);
+            subscribers.add(subscriber);
+            let mut random = fastrand::Rng::with_seed(11);
+            let (mut sent, mut received, mut lost) = (0, 0, 0);
+            let mut take = |event| match event {
+                Event::Lagged(missed) => lost += missed,
+                _ => received += 1,
+            };
+            for _ in 0..20_000 {
+                if random.bool() {
+                    sent += 1;
+                    subscribers.publish(message(sent));
+                } else if random.u8(..) < 100 {
+                    events.try_recv().into_iter().for_each(&mut take);
+                }
+            }
+            subscribers.publish(closed());
+            events.receiver().try_iter().for_each(&mut take);
+            assert_eq!(received - 1 + lost, sent as u64, "{overflow:?}");
+            assert!(lost > 0);
+        }
+    }
+
+    #[test]
+    fn news_about_the_client_finds_room_in_a_full_queue() {
+        for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Block] {
+            let (mut subscribers, interrupt) = subscribers();
+            let (subscriber, events) = subscription(2, overflow);
+            subscribers.add(subscriber);
+            (1..=2).for_each(|number| subscribers.publish(message(number)));
+            interrupt.send(()).unwrap();
+            (0..100).for_each(|_| subscribers.publish(closed()));
+            assert_eq!(
+                read(&events).last().map(String::as_str),
+                Some("closed"),
+                "{overflow:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn block_waits_for_the_reader_and_loses_nothing() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(1, Overflow::Block);
+        subscribers.add(subscriber);
+        let reader = thread::spawn(move || events.iter().take(1000).count());
+        (0..1000).for_each(|number| subscribers.publish(message(number)));
+        assert_eq!(reader.join().unwrap(), 1000);
+        assert!(!subscribers.any_missed());
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait_and_the_loss_is_counted() {
+        let (mut subscribers, interrupt) = subscribers();
+        let (subscriber, events) = subscription(1, Overflow::Block);
+        subscribers.add(subscriber);
+        subscribers.publish(message(1));
+        interrupt.send(()).unwrap();
+        subscribers.publish(message(2));
+        subscribers.publish(message(3));
+        assert_eq!(read(&events), ["1"]);
+        subscribers.resume();
+        let reader = thread::spawn(move || [events.recv(), events.recv()].map(Result::unwrap));
+        subscribers.publish(message(4));
+        let [Event::Lagged(2), Event::Other(_)] = reader.join().unwrap() else {
+            panic!("the loss was not reported before the next message");
+        };
+    }
+
+    #[test]
+    fn a_dropped_subscription_does_not_hold_up_the_others() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (gone, events) = subscription(1, Overflow::Block);
+        subscribers.add(gone);
+        subscribers.publish(message(1));
+        drop(events);
+        subscribers.publish(message(2));
+        assert!(subscribers.list.is_empty());
+    }
+}

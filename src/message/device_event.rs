@@ -1,0 +1,62 @@
+//! Changes of the device registry.
+
+use std::time::SystemTime;
+
+use crate::message::{Location, RawMessage};
+
+/// A device was created, changed or deleted (V2 topics `events/create`, `events/update`, `events/delete`).
+///
+/// ```
+/// use ttn::{DeviceChange, Event, Network};
+///
+/// let event = Event::decode(Network::V2, "my-app/devices/dev-1/events/delete", "null")?;
+/// let Event::Device(device) = event else { panic!() };
+/// assert_eq!((device.dev_id.as_str(), device.change), ("dev-1", DeviceChange::Deleted));
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DeviceEvent {
+    /// The application's id.
+    pub app_id: String,
+    /// The device's id.
+    pub dev_id: String,
+    /// What happened to the device.
+    pub change: DeviceChange,
+    /// Its new location, if that changed.
+    pub location: Option<Location>,
+    /// When it was changed; `None` when the server says that nothing changed, or says nothing.
+    pub updated_at: Option<SystemTime>,
+    pub(crate) raw: RawMessage,
+}
+
+impl DeviceEvent {
+    /// The message as it came: topic and original bytes.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// # let event = Event::decode(Network::V2, "my-app/devices/dev-1/events/delete", "null")?;
+    /// # let Event::Device(device) = event else { panic!() };
+    /// assert_eq!(device.raw().payload(), b"null");
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn raw(&self) -> &RawMessage {
+        &self.raw
+    }
+}
+
+/// What happened to a device in the registry.
+///
+/// ```
+/// assert_ne!(ttn::DeviceChange::Created, ttn::DeviceChange::Deleted);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceChange {
+    /// `events/create`
+    Created,
+    /// `events/update`
+    Updated,
+    /// `events/delete`
+    Deleted,
+}

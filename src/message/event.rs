@@ -1,0 +1,202 @@
+//! Everything a client can report: messages from the network and news about the connection.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    delivery::MessageId,
+    error::Error,
+    message::{
+        Activation, ActivationFailed, DeviceEvent, DownlinkEvent, RawMessage, UplinkFailed,
+        UplinkField, UplinkMessage,
+    },
+};
+
+/// One piece of news from a client. What is large is shared, so that a clone is cheap.
+///
+/// New kinds may come; match with a `_` arm.
+///
+/// ```
+/// use ttn::{Event, Network};
+///
+/// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up", r#"{"port":1,"payload_raw":"AQ=="}"#)?;
+/// match event {
+///     Event::Uplink(uplink) => assert_eq!(uplink.payload_raw, [1]),
+///     Event::Malformed(malformed) => eprintln!("{}", malformed.error),
+///     _ => {}
+/// }
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Connected and subscribed: uplinks arrive from now on.
+    Connected(Connected),
+    /// An attempt to connect failed.
+    ConnectFailed(ConnectFailed),
+    /// The connection was lost without being asked to end.
+    Disconnected(Disconnected),
+    /// The client was closed and does nothing until [`connect`](crate::MqttClient::connect) is called again.
+    Closed(Closed),
+
+    /// A device sent something. V2 topic `{app}/devices/{dev}/up`.
+    Uplink(Arc<UplinkMessage>),
+    /// One field of an uplink on a topic of its own. V2 topic `{app}/devices/{dev}/up/{field}`.
+    UplinkField(Arc<UplinkField>),
+    /// The server could not handle an uplink. V2 topic `{app}/devices/{dev}/events/up/errors`.
+    UplinkFailed(Arc<UplinkFailed>),
+    /// A device joined. V2 topic `{app}/devices/{dev}/events/activations`.
+    Activation(Arc<Activation>),
+    /// A device was refused. V2 topic `{app}/devices/{dev}/events/activations/errors`.
+    ActivationFailed(Arc<ActivationFailed>),
+    /// A device was created, changed or deleted. V2 topics `{app}/devices/{dev}/events/create`, `update`, `delete`.
+    Device(Arc<DeviceEvent>),
+    /// The network reports a step of a downlink. V2 topics `{app}/devices/{dev}/events/down/…`.
+    Downlink(Arc<DownlinkEvent>),
+    /// A message on a topic that this crate does not know.
+    Other(RawMessage),
+    /// A message that could not be read, with its bytes.
+    Malformed(Arc<Malformed>),
+
+    /// A downlink has left this machine. This is what the downlink callback hears.
+    Published(MessageId),
+    /// A downlink that `send` accepted could not be written.
+    PublishFailed(PublishFailed),
+
+    /// So many events were lost here because this subscriber, or the whole program, did not keep up. The count is exact.
+    Lagged(u64),
+    /// A callback returned an error or panicked. Delivery goes on.
+    CallbackFailed(CallbackFailed),
+}
+
+/// With [`Event::Connected`].
+///
+/// ```
+/// fn report(connected: &ttn::Connected) -> String {
+///     format!("connected to {}", connected.address)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Connected {
+    /// The server, as `mqtt://host:port` or `mqtts://host:port`.
+    pub address: String,
+}
+
+/// With [`Event::ConnectFailed`].
+///
+/// ```
+/// fn report(failed: &ttn::ConnectFailed) -> String {
+///     match failed.retry_in {
+///         Some(delay) => format!("{}; next attempt in {delay:?}", failed.error),
+///         None => failed.error.to_string(),
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectFailed {
+    /// Why.
+    pub error: Error,
+    /// When the next attempt follows; `None` when the client gives up.
+    pub retry_in: Option<Duration>,
+}
+
+/// With [`Event::Disconnected`].
+///
+/// ```
+/// fn report(lost: &ttn::Disconnected) -> String {
+///     format!("{}; next attempt in {:?}", lost.error, lost.retry_in)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Disconnected {
+    /// What is known of the reason.
+    pub error: Error,
+    /// When the first attempt to connect again follows; `None` with `reconnect(false)`.
+    pub retry_in: Option<Duration>,
+}
+
+/// With [`Event::Closed`].
+///
+/// ```
+/// fn report(closed: &ttn::Closed) -> String {
+///     match &closed.error {
+///         Some(error) => format!("gave up: {error}"),
+///         None => "closed as asked".to_owned(),
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Why the client gave up; `None` when it was closed by the program.
+    pub error: Option<Error>,
+    /// The how many-th end of a connection of this client it is.
+    pub(crate) number: u64,
+}
+
+/// With [`Event::Malformed`].
+///
+/// ```
+/// use ttn::{Event, Network};
+///
+/// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up", "no JSON").unwrap_err();
+/// assert_eq!(event.kind(), ttn::ErrorKind::Decode);
+/// # fn report(malformed: &ttn::Malformed) -> String {
+/// format!("{} on {}: {} bytes", malformed.error, malformed.raw.topic(), malformed.raw.payload().len())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Malformed {
+    /// The message as it came.
+    pub raw: RawMessage,
+    /// What is wrong with it.
+    pub error: Error,
+    pub(crate) is_uplink: bool,
+}
+
+/// With [`Event::PublishFailed`].
+///
+/// ```
+/// fn report(failed: &ttn::PublishFailed) -> String {
+///     format!("downlink {} was not sent: {}", failed.message_id, failed.error)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PublishFailed {
+    /// Which one.
+    pub message_id: MessageId,
+    /// Why.
+    pub error: Error,
+}
+
+/// With [`Event::CallbackFailed`].
+///
+/// ```
+/// fn report(failed: &ttn::CallbackFailed) -> String {
+///     format!("the {} callback failed: {}", failed.callback, failed.message)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CallbackFailed {
+    /// Which event the callback was set for: `uplink`, `connect`, `downlink`, `close` or `raw uplink`.
+    pub callback: &'static str,
+    /// The error with its causes, or the words of the panic.
+    pub message: String,
+    /// Whether it panicked.
+    pub panicked: bool,
+}
+
+impl Event {
+    /// Whether it is news about the client itself, which no queue may lose.
+    pub(crate) fn is_lifecycle(&self) -> bool {
+        matches!(
+            self,
+            Self::Connected(_) | Self::ConnectFailed(_) | Self::Disconnected(_) | Self::Closed(_)
+        )
+    }
+}

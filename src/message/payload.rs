@@ -1,0 +1,156 @@
+//! What a downlink carries, in the forms a user may give it: hex text, base64 text, bytes, fields.
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde_json::{Map, Value};
+
+const STANDARD: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A payload as it was given; read only when it is sent, so that giving it cannot fail.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Payload {
+    /// Hex or base64, whichever it turns out to be.
+    Text(String),
+    Hex(String),
+    Base64(String),
+    Bytes(Vec<u8>),
+    /// A JSON value that has to be an object.
+    Fields(Value),
+    /// A value that has no JSON form, and why.
+    Unreadable(String),
+}
+
+/// A payload that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ReadPayload<'a> {
+    Bytes(Vec<u8>),
+    Fields(&'a Map<String, Value>),
+}
+
+impl Payload {
+    /// Reads the payload, or says in a few words why it cannot be read.
+    pub(crate) fn read(&self) -> Result<ReadPayload<'_>, String> {
+        let bytes = match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Hex(text) => from_hex(text)?,
+            Self::Base64(text) => from_base64(text)?,
+            Self::Text(text) if looks_like_hex(text) => from_hex(text)?,
+            Self::Text(text) => from_base64(text)
+                .map_err(|_| format!("{text:?} is neither hex digits of even number nor base64"))?,
+            Self::Fields(Value::Object(fields)) => return Ok(ReadPayload::Fields(fields)),
+            Self::Fields(value) => {
+                return Err(format!(
+                    "fields have to be a JSON object, not {}",
+                    kind_of(value)
+                ));
+            }
+            Self::Unreadable(why) => return Err(why.clone()),
+        };
+        Ok(ReadPayload::Bytes(bytes))
+    }
+}
+
+impl From<Value> for Payload {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text),
+            value => Self::Fields(value),
+        }
+    }
+}
+
+pub(crate) fn to_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Standard base64, padded or not.
+pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD
+        .decode(text)
+        .map_err(|cause| format!("{text:?} is not base64: {cause}"))
+}
+
+fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    hex::decode(text).map_err(|cause| format!("{text:?} is not hex: {cause}"))
+}
+
+fn looks_like_hex(text: &str) -> bool {
+    text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(payload: Payload) -> Result<Vec<u8>, String> {
+        payload.read().map(|read| match read {
+            ReadPayload::Bytes(bytes) => bytes,
+            ReadPayload::Fields(fields) => panic!("fields: {fields:?}"),
+        })
+    }
+
+    fn text(text: &str) -> Result<Vec<u8>, String> {
+        bytes(Payload::Text(text.to_owned()))
+    }
+
+    #[test]
+    fn text_of_hex_digits_in_even_number_is_hex() {
+        assert_eq!(text("0102"), Ok(vec![1, 2]));
+        assert_eq!(text("fFa0"), Ok(vec![0xff, 0xa0]));
+        assert_eq!(text("abcd"), Ok(vec![0xab, 0xcd]));
+    }
+
+    #[test]
+    fn other_text_is_base64() {
+        assert_eq!(text("AQ=="), Ok(vec![1]));
+        assert_eq!(text("AQ"), Ok(vec![1]));
+        assert_eq!(text("abcde+/="), Ok(vec![105, 183, 29, 123, 239]));
+    }
+
+    #[test]
+    fn text_that_is_neither_is_quoted_in_the_error() {
+        for bad in ["not base64!", "01 02", "0x01", "A", "AQ=", "AQ-_"] {
+            let error = text(bad).unwrap_err();
+            assert!(error.contains(&format!("{bad:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_was_named_is_not_guessed() {
+        assert_eq!(
+            bytes(Payload::Base64("0102".into())),
+            Ok(vec![0xd3, 0x5d, 0x36])
+        );
+        assert!(bytes(Payload::Hex("AQ==".into())).is_err());
+        assert!(bytes(Payload::Hex("012".into())).is_err());
+    }
+
+    #[test]
+    fn only_an_object_is_fields() {
+        for bad in ["[1,2]", "1", "true", "null"] {
+            let value: Value = serde_json::from_str(bad).unwrap();
+            assert!(Payload::from(value).read().is_err(), "{bad}");
+        }
+        assert!(matches!(
+            Payload::from(serde_json::json!({"led": true})).read(),
+            Ok(ReadPayload::Fields(_))
+        ));
+        assert_eq!(bytes(Payload::from(Value::from("0102"))), Ok(vec![1, 2]));
+    }
+}

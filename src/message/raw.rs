@@ -1,0 +1,62 @@
+//! One MQTT message as it came.
+
+use std::{fmt, sync::Arc};
+
+/// A message as it came from the server: topic and bytes, nothing interpreted. A clone shares the bytes.
+///
+/// ```
+/// use ttn::{Event, Network};
+///
+/// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up/temperature", "21.5").unwrap();
+/// let Event::UplinkField(field) = event else { panic!() };
+/// assert_eq!(field.raw().topic(), "my-app/devices/dev-1/up/temperature");
+/// assert_eq!(field.raw().payload(), b"21.5");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawMessage(Arc<Inner>);
+
+#[derive(PartialEq, Eq)]
+struct Inner {
+    topic: String,
+    payload: Vec<u8>,
+}
+
+impl RawMessage {
+    pub(crate) fn new(topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
+        Self(Arc::new(Inner {
+            topic: topic.into(),
+            payload: payload.into(),
+        }))
+    }
+
+    /// The MQTT topic; empty for a message that was decoded without one, such as a webhook body.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1"}"#).unwrap();
+    /// assert_eq!(uplink.raw().topic(), "");
+    /// ```
+    pub fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// The bytes of the message.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1"}"#).unwrap();
+    /// assert_eq!(uplink.raw().payload(), br#"{"app_id":"a1","dev_id":"d1"}"#);
+    /// ```
+    pub fn payload(&self) -> &[u8] {
+        &self.0.payload
+    }
+}
+
+impl fmt::Debug for RawMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawMessage")
+            .field("topic", &self.topic())
+            .field("payload", &String::from_utf8_lossy(self.payload()))
+            .finish()
+    }
+}

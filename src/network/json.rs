@@ -1,0 +1,474 @@
+//! Reading JSON from servers that leave members out, send `null`, or send numbers as text.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    marker::PhantomData,
+    time::{Duration, SystemTime},
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+use crate::message;
+
+/// The name of a member, borrowed where possible.
+pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor).map(Self)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// A value that may be `null`, which counts as left out.
+pub(super) struct Nullable<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nullable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|value| Self(value.unwrap_or_default()))
+    }
+}
+
+/// An object whose members are read one by one; the last of several with one name counts.
+pub(super) trait Members<'de> {
+    /// Takes the value of the member `name` from `map`.
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
+}
+
+/// An object that starts as `T` and is changed member by member.
+#[derive(Default)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Members<'de> + Default> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::default().deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de, T: Members<'de>> DeserializeSeed<'de> for Object<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, T: Members<'de>> Visitor<'de> for Object<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
+        while let Some(Key(name)) = map.next_key()? {
+            self.0.member(&name, &mut map)?;
+        }
+        Ok(self.0)
+    }
+}
+
+/// Reads a whole document, which has to be an object, into `initial`.
+pub(super) fn read_object<'de, T: Members<'de>>(
+    json: &'de [u8],
+    initial: T,
+) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = Object(initial).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Reads a whole document: an object, or `null`, which counts as an empty one.
+pub(super) fn read_nullable<'de, T: Members<'de> + Default>(
+    json: &'de [u8],
+) -> serde_json::Result<T> {
+    let Nullable(Object(value)) = serde_json::from_slice(json)?;
+    Ok(value)
+}
+
+pub(super) fn object<'de, T, A>(map: &mut A) -> Result<T, A::Error>
+where
+    T: Members<'de> + Default,
+    A: MapAccess<'de>,
+{
+    let Nullable(Object(value)) = map.next_value()?;
+    Ok(value)
+}
+
+pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
+    Ok(map.next_value::<Scalar<'_>>()?.text().into_owned())
+}
+
+pub(super) fn integer<'de, T, A>(name: &str, map: &mut A) -> Result<Option<T>, A::Error>
+where
+    T: TryFrom<i128>,
+    A: MapAccess<'de>,
+{
+    map.next_value::<Scalar<'_>>()?.integer(name)
+}
+
+pub(super) fn float<'de, A: MapAccess<'de>>(
+    name: &str,
+    map: &mut A,
+) -> Result<Option<f64>, A::Error> {
+    map.next_value::<Scalar<'_>>()?.float(name)
+}
+
+pub(super) fn flag<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<bool, A::Error> {
+    map.next_value::<Scalar<'_>>()?.flag(name)
+}
+
+pub(super) fn bytes<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Vec<u8>, A::Error> {
+    map.next_value::<Scalar<'_>>()?.bytes(name)
+}
+
+/// A duration given in whole nanoseconds.
+pub(super) fn nanoseconds<'de, A: MapAccess<'de>>(
+    name: &str,
+    map: &mut A,
+) -> Result<Option<Duration>, A::Error> {
+    Ok(integer(name, map)?.map(Duration::from_nanos))
+}
+
+/// A time; text that is none is kept among the members without a name of their own.
+pub(super) fn time<'de, A: MapAccess<'de>>(
+    extra: &mut Map<String, Value>,
+    name: &str,
+    map: &mut A,
+) -> Result<Option<SystemTime>, A::Error> {
+    Ok(map
+        .next_value::<Scalar<'_>>()?
+        .time()
+        .unwrap_or_else(|text| {
+            extra.insert(name.to_owned(), text.into());
+            None
+        }))
+}
+
+/// Keeps a member that has no field of its own.
+pub(super) fn keep<'de, A: MapAccess<'de>>(
+    extra: &mut Map<String, Value>,
+    name: &str,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    extra.insert(name.to_owned(), map.next_value()?);
+    Ok(())
+}
+
+pub(super) fn ignore<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value::<IgnoredAny>().map(|_| ())
+}
+
+/// A value that is no list and no object.
+#[derive(Debug)]
+pub(super) enum Scalar<'de> {
+    Null,
+    Flag(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(Cow<'de, str>),
+}
+
+impl<'de> Deserialize<'de> for Scalar<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor(PhantomData))
+    }
+}
+
+struct ScalarVisitor<'de>(PhantomData<&'de ()>);
+
+impl<'de> Visitor<'de> for ScalarVisitor<'de> {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, a number, true, false or null")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Scalar::Flag(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Scalar::Unsigned(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Scalar::Signed(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Scalar::Float(value))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+    }
+}
+
+impl<'de> Scalar<'de> {
+    fn unexpected<E: de::Error>(&self, member: &str, wanted: &str) -> E {
+        let found = match self {
+            Self::Null => "null".to_owned(),
+            Self::Flag(value) => value.to_string(),
+            Self::Unsigned(value) => value.to_string(),
+            Self::Signed(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Text(text) => format!("{text:?}"),
+        };
+        E::custom(format_args!("{member} is {found}, expected {wanted}"))
+    }
+
+    /// A whole number that fits; nothing for `null` and empty text.
+    pub(super) fn integer<T, E>(self, member: &str) -> Result<Option<T>, E>
+    where
+        T: TryFrom<i128>,
+        E: de::Error,
+    {
+        // Every f64 below this bound that is whole converts without loss.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let whole = match &self {
+            Self::Null => return Ok(None),
+            Self::Text(text) if text.is_empty() => return Ok(None),
+            Self::Unsigned(value) => Some(i128::from(*value)),
+            Self::Signed(value) => Some(i128::from(*value)),
+            Self::Float(value) if value.fract() == 0.0 && value.abs() < EXACT => {
+                Some(*value as i128)
+            }
+            Self::Text(text) => text.parse().ok(),
+            Self::Float(_) | Self::Flag(_) => None,
+        };
+        match whole.and_then(|whole| T::try_from(whole).ok()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.unexpected(member, "a whole number that fits")),
+        }
+    }
+
+    /// A number; nothing for `null` and empty text.
+    pub(super) fn float<E: de::Error>(self, member: &str) -> Result<Option<f64>, E> {
+        match &self {
+            Self::Null => Ok(None),
+            Self::Text(text) if text.is_empty() => Ok(None),
+            Self::Unsigned(value) => Ok(Some(*value as f64)),
+            Self::Signed(value) => Ok(Some(*value as f64)),
+            Self::Float(value) => Ok(Some(*value)),
+            Self::Text(text) => match text.parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(self.unexpected(member, "a number")),
+            },
+            Self::Flag(_) => Err(self.unexpected(member, "a number")),
+        }
+    }
+
+    /// A truth value; `false` for `null`.
+    pub(super) fn flag<E: de::Error>(self, member: &str) -> Result<bool, E> {
+        match &self {
+            Self::Null | Self::Unsigned(0) => Ok(false),
+            Self::Unsigned(1) => Ok(true),
+            Self::Flag(value) => Ok(*value),
+            Self::Text(text) => match text.as_ref() {
+                "true" => Ok(true),
+                "false" | "" => Ok(false),
+                _ => Err(self.unexpected(member, "true or false")),
+            },
+            _ => Err(self.unexpected(member, "true or false")),
+        }
+    }
+
+    /// Text; empty for `null`. Numbers and truth values keep their JSON form.
+    pub(super) fn text(self) -> Cow<'de, str> {
+        match self {
+            Self::Null => Cow::Borrowed(""),
+            Self::Flag(value) => Cow::Owned(value.to_string()),
+            Self::Unsigned(value) => Cow::Owned(value.to_string()),
+            Self::Signed(value) => Cow::Owned(value.to_string()),
+            Self::Float(value) => Cow::Owned(value.to_string()),
+            Self::Text(text) => text,
+        }
+    }
+
+    /// Bytes in base64; none for `null`.
+    pub(super) fn bytes<E: de::Error>(self, member: &str) -> Result<Vec<u8>, E> {
+        match &self {
+            Self::Null => Ok(Vec::new()),
+            Self::Text(text) => {
+                message::from_base64(text).map_err(|_| self.unexpected(member, "bytes in base64"))
+            }
+            _ => Err(self.unexpected(member, "bytes in base64")),
+        }
+    }
+
+    /// A time; an `Err` hands back text that is none.
+    pub(super) fn time(self) -> Result<Option<SystemTime>, Cow<'de, str>> {
+        let text = self.text();
+        match text.as_ref() {
+            "" | "0001-01-01T00:00:00Z" => Ok(None),
+            _ => match parse_time(&text) {
+                Some(time) => Ok(Some(time)),
+                None => Err(text),
+            },
+        }
+    }
+}
+
+/// Reads RFC 3339 with any offset.
+fn parse_time(text: &str) -> Option<SystemTime> {
+    if let Ok(time) = humantime::parse_rfc3339(text) {
+        return Some(time);
+    }
+    let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (sign, offset) = offset.split_at_checked(1)?;
+    let (hours, minutes) = offset.split_once(':')?;
+    let seconds = hours.parse::<u64>().ok()? * 3600 + minutes.parse::<u64>().ok()? * 60;
+    let offset = Duration::from_secs(seconds);
+    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    match sign {
+        "+" => local.checked_sub(offset),
+        "-" => local.checked_add(offset),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    type Error = serde_json::Error;
+
+    fn scalar(json: &str) -> Scalar<'_> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_whole_number_may_be_a_number_a_float_or_text() {
+        for json in ["7", "7.0", "\"7\"", "7e0"] {
+            assert_eq!(
+                scalar(json).integer::<u8, Error>("n").unwrap(),
+                Some(7),
+                "{json}"
+            );
+        }
+        for json in ["null", "\"\""] {
+            assert_eq!(
+                scalar(json).integer::<u8, Error>("n").unwrap(),
+                None,
+                "{json}"
+            );
+        }
+        assert_eq!(scalar("-3").integer::<i32, Error>("n").unwrap(), Some(-3));
+        assert_eq!(
+            scalar("18446744073709551615")
+                .integer::<u64, Error>("n")
+                .unwrap(),
+            Some(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_named_in_the_error() {
+        for json in ["256", "-1", "1.5", "1e300", "\"x\"", "true"] {
+            let error = scalar(json).integer::<u8, Error>("port").unwrap_err();
+            assert!(error.to_string().starts_with("port is "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_float_may_be_negative_zero_or_text() {
+        assert_eq!(scalar("-0").float::<Error>("rssi").unwrap(), Some(0.0));
+        assert_eq!(
+            scalar("-117.5").float::<Error>("rssi").unwrap(),
+            Some(-117.5)
+        );
+        assert_eq!(
+            scalar("\"9.25\"").float::<Error>("snr").unwrap(),
+            Some(9.25)
+        );
+        assert!(
+            scalar("\"NaN\"")
+                .float::<Error>("snr")
+                .unwrap()
+                .unwrap()
+                .is_nan()
+        );
+        assert!(scalar("false").float::<Error>("snr").is_err());
+    }
+
+    #[test]
+    fn a_time_may_have_an_offset_and_up_to_nine_digits() {
+        let epoch_plus = |nanos| Ok(Some(UNIX_EPOCH + Duration::from_nanos(nanos)));
+        let second = 1_520_581_282_000_000_000;
+        assert_eq!(
+            scalar("\"2018-03-09T07:41:22.518304771Z\"").time(),
+            epoch_plus(second + 518_304_771)
+        );
+        assert_eq!(
+            scalar("\"2018-03-09T07:41:22Z\"").time(),
+            epoch_plus(second)
+        );
+        assert_eq!(
+            scalar("\"2018-03-09T09:41:22+02:00\"").time(),
+            epoch_plus(second)
+        );
+        assert_eq!(
+            scalar("\"2018-03-09T02:11:22-05:30\"").time(),
+            epoch_plus(second)
+        );
+    }
+
+    #[test]
+    fn no_time_is_no_error_and_other_text_is_handed_back() {
+        for json in ["\"\"", "null", "\"0001-01-01T00:00:00Z\""] {
+            assert_eq!(scalar(json).time(), Ok(None), "{json}");
+        }
+        for text in [
+            "yesterday",
+            "2018-13-01T00:00:00Z",
+            "+01:00",
+            "é+01:00",
+            "ab€cd",
+        ] {
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(scalar(&json).time(), Err(Cow::Borrowed(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_and_objects_are_no_scalars() {
+        for json in ["[]", "{}"] {
+            assert!(serde_json::from_str::<Scalar<'_>>(json).is_err());
+        }
+    }
+}

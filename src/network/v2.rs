@@ -1,0 +1,525 @@
+//! The Things Network V2: its ids, topics and JSON.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use serde::de::MapAccess;
+use serde_json::{Map, Value};
+
+use super::json::{
+    Members, Nullable, Object, Scalar, bytes, flag, float, ignore, integer, keep, nanoseconds,
+    object, read_nullable, read_object, text, time,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    message::{
+        Activation, ActivationFailed, DeviceChange, DeviceEvent, Downlink, DownlinkEvent,
+        DownlinkStep, Event, Gateway, Location, Malformed, Metadata, RawMessage, ReadPayload,
+        Transmission, UplinkFailed, UplinkField, UplinkMessage, to_base64,
+    },
+};
+
+/// The most that a LoRaWAN frame carries in any region.
+const MAX_PAYLOAD: usize = 242;
+
+/// How deep inside objects a field may be to be received on a topic of its own.
+const MAX_FIELD_DEPTH: usize = 8;
+
+pub(super) fn check_app_id(app_id: &str) -> Result<()> {
+    if is_id(app_id) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{app_id:?} is no application id: {ID_RULE}"
+    )))
+}
+
+pub(super) fn check_device_id(dev_id: &str) -> Result<()> {
+    if is_id(dev_id) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Downlink,
+        format!("{dev_id:?} is no device id: {ID_RULE}"),
+    ))
+}
+
+const ID_RULE: &str =
+    "ids have 2 to 36 lower-case letters and digits, with single - or _ between them";
+
+/// `^[0-9a-z](?:[_-]?[0-9a-z]){1,35}$`
+fn is_id(text: &str) -> bool {
+    let mut letters = 0;
+    let mut after_letter = false;
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' | b'a'..=b'z' => {
+                letters += 1;
+                after_letter = true;
+            }
+            b'-' | b'_' if after_letter => after_letter = false,
+            _ => return false,
+        }
+    }
+    after_letter && (2..=36).contains(&letters)
+}
+
+pub(super) fn subscriptions(app_id: &str, field_topics: bool) -> Vec<String> {
+    let mut filters = vec![
+        format!("{app_id}/devices/+/up"),
+        format!("{app_id}/devices/+/events/#"),
+    ];
+    if field_topics {
+        // `up/#` would be one filter, but it matches `up` itself on some brokers and does not on others.
+        filters.extend(
+            (1..=MAX_FIELD_DEPTH)
+                .map(|depth| format!("{app_id}/devices/+/up{}", "/+".repeat(depth))),
+        );
+    }
+    filters
+}
+
+pub(super) fn encode_downlink(
+    app_id: &str,
+    dev_id: &str,
+    downlink: &Downlink,
+) -> Result<(String, Vec<u8>)> {
+    let refuse = |why: String| {
+        Err(Error::new(
+            ErrorKind::Downlink,
+            format!("cannot send to {dev_id}: {why}"),
+        ))
+    };
+    if !(1..=223).contains(&downlink.port) {
+        return refuse(format!(
+            "FPort {} is not one of 1 to 223, which LoRaWAN has for applications",
+            downlink.port
+        ));
+    }
+    let payload = match downlink.payload.read() {
+        Ok(ReadPayload::Bytes(bytes)) if bytes.is_empty() => {
+            return refuse("the payload is empty".to_owned());
+        }
+        Ok(ReadPayload::Bytes(bytes)) if bytes.len() > MAX_PAYLOAD => {
+            return refuse(format!(
+                "{} bytes are too many, no LoRaWAN region carries more than {MAX_PAYLOAD}",
+                bytes.len()
+            ));
+        }
+        Ok(ReadPayload::Bytes(bytes)) => format!(r#""payload_raw":"{}""#, to_base64(&bytes)),
+        Ok(ReadPayload::Fields(fields)) if fields.is_empty() => {
+            return refuse("there are no fields".to_owned());
+        }
+        Ok(ReadPayload::Fields(fields)) => match serde_json::to_string(fields) {
+            Ok(json) => format!(r#""payload_fields":{json}"#),
+            Err(cause) => return refuse(cause.to_string()),
+        },
+        Err(why) => return refuse(why),
+    };
+    let body = format!(
+        r#"{{"port":{},"confirmed":{},"schedule":"{}",{payload}}}"#,
+        downlink.port, downlink.confirmed, downlink.schedule,
+    );
+    Ok((format!("{app_id}/devices/{dev_id}/down"), body.into_bytes()))
+}
+
+pub(super) fn uplink_from_json(raw: RawMessage) -> Result<UplinkMessage> {
+    let uplink = read_uplink(&raw, "", "").map_err(|cause| unreadable("an uplink", &raw, cause))?;
+    for (member, id) in [("app_id", &uplink.app_id), ("dev_id", &uplink.dev_id)] {
+        if id.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Decode,
+                format!("cannot read an uplink: it has no {member}"),
+            ));
+        }
+    }
+    Ok(uplink)
+}
+
+pub(super) fn decode(raw: RawMessage) -> Event {
+    let topic = raw.topic().to_owned();
+    let Some((app_id, rest)) = topic.split_once("/devices/") else {
+        return Event::Other(raw);
+    };
+    let Some((dev_id, kind)) = rest.split_once('/') else {
+        return Event::Other(raw);
+    };
+    if app_id.is_empty() || app_id.contains('/') || dev_id.is_empty() {
+        return Event::Other(raw);
+    }
+    let origin = Origin {
+        app_id,
+        dev_id,
+        raw: &raw,
+    };
+    let (what, event) = match kind {
+        "up" => ("an uplink", origin.uplink()),
+        "events/up/errors" => ("an uplink error", origin.uplink_failed()),
+        "events/activations" => ("an activation", origin.activation()),
+        "events/activations/errors" => ("an activation error", origin.activation_failed()),
+        "events/create" => ("a device event", origin.device(DeviceChange::Created)),
+        "events/update" => ("a device event", origin.device(DeviceChange::Updated)),
+        "events/delete" => ("a device event", origin.device(DeviceChange::Deleted)),
+        "events/down/scheduled" => ("a downlink event", origin.downlink(DownlinkStep::Queued)),
+        "events/down/sent" => ("a downlink event", origin.downlink(DownlinkStep::Sent)),
+        "events/down/acks" => (
+            "a downlink event",
+            origin.downlink(DownlinkStep::Acknowledged),
+        ),
+        "events/down/errors" => ("a downlink event", origin.downlink(DownlinkStep::Failed)),
+        _ => match kind.strip_prefix("up/") {
+            Some(field) if !field.is_empty() => ("a field", origin.field(field)),
+            _ => return Event::Other(raw),
+        },
+    };
+    event.unwrap_or_else(|cause| {
+        Event::Malformed(Arc::new(Malformed {
+            error: unreadable(what, &raw, cause),
+            is_uplink: kind == "up",
+            raw: raw.clone(),
+        }))
+    })
+}
+
+fn unreadable(what: &str, raw: &RawMessage, cause: serde_json::Error) -> Error {
+    let place = match raw.topic() {
+        "" => String::new(),
+        topic => format!(" on {topic}"),
+    };
+    Error::with_source(
+        ErrorKind::Decode,
+        format!("cannot read {what}{place}: {cause}"),
+        cause,
+    )
+}
+
+fn read_uplink(
+    raw: &RawMessage,
+    app_id: &str,
+    dev_id: &str,
+) -> Result<UplinkMessage, serde_json::Error> {
+    read_object(
+        raw.payload(),
+        UplinkMessage {
+            app_id: app_id.to_owned(),
+            dev_id: dev_id.to_owned(),
+            hardware_serial: String::new(),
+            port: 0,
+            counter: 0,
+            confirmed: false,
+            is_retry: false,
+            payload_raw: Vec::new(),
+            payload_fields: Value::Null,
+            metadata: Metadata::default(),
+            attributes: BTreeMap::new(),
+            extra: Map::new(),
+            raw: raw.clone(),
+        },
+    )
+}
+
+/// Where a message came from, by its topic.
+struct Origin<'a> {
+    app_id: &'a str,
+    dev_id: &'a str,
+    raw: &'a RawMessage,
+}
+
+impl Origin<'_> {
+    fn uplink(&self) -> Result<Event, serde_json::Error> {
+        let uplink = read_uplink(self.raw, self.app_id, self.dev_id)?;
+        Ok(Event::Uplink(Arc::new(uplink)))
+    }
+
+    fn field(&self, field: &str) -> Result<Event, serde_json::Error> {
+        Ok(Event::UplinkField(Arc::new(UplinkField {
+            app_id: self.app_id.to_owned(),
+            dev_id: self.dev_id.to_owned(),
+            field: field.to_owned(),
+            value: serde_json::from_slice(self.raw.payload())?,
+            raw: self.raw.clone(),
+        })))
+    }
+
+    fn uplink_failed(&self) -> Result<Event, serde_json::Error> {
+        let body: ActivationBody = read_nullable(self.raw.payload())?;
+        Ok(Event::UplinkFailed(Arc::new(UplinkFailed {
+            app_id: self.app_id.to_owned(),
+            dev_id: self.dev_id.to_owned(),
+            error: body.error,
+            raw: self.raw.clone(),
+        })))
+    }
+
+    fn activation(&self) -> Result<Event, serde_json::Error> {
+        let (activation, _) = self.read_activation()?;
+        Ok(Event::Activation(Arc::new(activation)))
+    }
+
+    fn activation_failed(&self) -> Result<Event, serde_json::Error> {
+        let (activation, error) = self.read_activation()?;
+        Ok(Event::ActivationFailed(Arc::new(ActivationFailed {
+            error,
+            activation,
+        })))
+    }
+
+    fn read_activation(&self) -> Result<(Activation, String), serde_json::Error> {
+        let body: ActivationBody = read_nullable(self.raw.payload())?;
+        let activation = Activation {
+            app_id: self.app_id.to_owned(),
+            dev_id: self.dev_id.to_owned(),
+            app_eui: body.app_eui,
+            dev_eui: body.dev_eui,
+            dev_addr: body.dev_addr,
+            metadata: body.metadata,
+            raw: self.raw.clone(),
+        };
+        Ok((activation, body.error))
+    }
+
+    fn device(&self, change: DeviceChange) -> Result<Event, serde_json::Error> {
+        let body: DeviceBody = read_nullable(self.raw.payload())?;
+        Ok(Event::Device(Arc::new(DeviceEvent {
+            app_id: self.app_id.to_owned(),
+            dev_id: self.dev_id.to_owned(),
+            change,
+            location: body.location,
+            updated_at: body.updated_at,
+            raw: self.raw.clone(),
+        })))
+    }
+
+    fn downlink(&self, step: DownlinkStep) -> Result<Event, serde_json::Error> {
+        let body: DownlinkEventBody = read_nullable(self.raw.payload())?;
+        let transmission = (step == DownlinkStep::Sent).then(|| Transmission {
+            gateway_id: body.gateway_id,
+            frame: body.frame,
+            ..body.config
+        });
+        Ok(Event::Downlink(Arc::new(DownlinkEvent {
+            app_id: self.app_id.to_owned(),
+            dev_id: self.dev_id.to_owned(),
+            step,
+            port: body.message.port,
+            confirmed: body.message.confirmed,
+            payload_raw: body.message.payload_raw,
+            payload_fields: body.message.payload_fields,
+            error: body.error,
+            transmission,
+            extra: body.extra,
+            raw: self.raw.clone(),
+        })))
+    }
+}
+
+impl<'de> Members<'de> for UplinkMessage {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "app_id" => replace_unless_empty(&mut self.app_id, map)?,
+            "dev_id" => replace_unless_empty(&mut self.dev_id, map)?,
+            "hardware_serial" => self.hardware_serial = text(map)?,
+            "port" => self.port = integer(name, map)?.unwrap_or_default(),
+            "counter" => self.counter = integer(name, map)?.unwrap_or_default(),
+            "confirmed" => self.confirmed = flag(name, map)?,
+            "is_retry" => self.is_retry = flag(name, map)?,
+            "payload_raw" => self.payload_raw = bytes(name, map)?,
+            "payload_fields" => self.payload_fields = map.next_value()?,
+            "metadata" => self.metadata = object(map)?,
+            "attributes" => self.attributes = attributes(map)?,
+            _ => keep(&mut self.extra, name, map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Members<'de> for Metadata {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "time" => self.time = time(&mut self.extra, name, map)?,
+            "frequency" => self.frequency = float(name, map)?,
+            "modulation" => self.modulation = text(map)?,
+            "data_rate" => self.data_rate = text(map)?,
+            "bit_rate" => self.bit_rate = integer(name, map)?,
+            "coding_rate" => self.coding_rate = text(map)?,
+            "airtime" => self.airtime = nanoseconds(name, map)?,
+            "gateways" => {
+                let Nullable(gateways) =
+                    map.next_value::<Nullable<Vec<Nullable<Object<Gateway>>>>>()?;
+                self.gateways = gateways
+                    .into_iter()
+                    .map(|Nullable(Object(gateway))| gateway)
+                    .collect();
+            }
+            _ => place(&mut self.location, &mut self.extra, name, map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Members<'de> for Gateway {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "gtw_id" => self.gtw_id = text(map)?,
+            // What `gtw_id` was called in 2016.
+            "eui" if self.gtw_id.is_empty() => self.gtw_id = text(map)?,
+            "gtw_trusted" => self.gtw_trusted = flag(name, map)?,
+            "timestamp" => self.timestamp = integer(name, map)?,
+            "fine_timestamp" => self.fine_timestamp = integer(name, map)?,
+            "time" => self.time = time(&mut self.extra, name, map)?,
+            "antenna" => self.antenna = integer(name, map)?.unwrap_or_default(),
+            "channel" => self.channel = integer(name, map)?.unwrap_or_default(),
+            "rssi" => self.rssi = float(name, map)?,
+            "snr" => self.snr = float(name, map)?,
+            "rf_chain" => self.rf_chain = integer(name, map)?.unwrap_or_default(),
+            _ => place(&mut self.location, &mut self.extra, name, map)?,
+        }
+        Ok(())
+    }
+}
+
+/// The body of activations and of errors that have no other content.
+#[derive(Default)]
+struct ActivationBody {
+    error: String,
+    app_eui: String,
+    dev_eui: String,
+    dev_addr: String,
+    metadata: Metadata,
+}
+
+impl<'de> Members<'de> for ActivationBody {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "error" => self.error = text(map)?,
+            "app_eui" => self.app_eui = text(map)?,
+            "dev_eui" => self.dev_eui = text(map)?,
+            "dev_addr" => self.dev_addr = text(map)?,
+            "metadata" => self.metadata = object(map)?,
+            _ => ignore(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct DeviceBody {
+    location: Option<Location>,
+    updated_at: Option<SystemTime>,
+}
+
+impl<'de> Members<'de> for DeviceBody {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "update_at" => {
+                self.updated_at = map.next_value::<Scalar<'_>>()?.time().unwrap_or_default()
+            }
+            _ => place(&mut self.location, &mut Map::new(), name, map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct DownlinkEventBody {
+    error: String,
+    frame: Vec<u8>,
+    message: DownlinkBody,
+    gateway_id: String,
+    config: Transmission,
+    extra: Map<String, Value>,
+}
+
+impl<'de> Members<'de> for DownlinkEventBody {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "error" => self.error = text(map)?,
+            "payload" => self.frame = bytes(name, map)?,
+            "message" => self.message = object(map)?,
+            "gateway_id" => self.gateway_id = text(map)?,
+            "config" => self.config = object(map)?,
+            _ => keep(&mut self.extra, name, map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct DownlinkBody {
+    port: u8,
+    confirmed: bool,
+    payload_raw: Vec<u8>,
+    payload_fields: Value,
+}
+
+impl<'de> Members<'de> for DownlinkBody {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "port" => self.port = integer(name, map)?.unwrap_or_default(),
+            "confirmed" => self.confirmed = flag(name, map)?,
+            "payload_raw" => self.payload_raw = bytes(name, map)?,
+            "payload_fields" => self.payload_fields = map.next_value()?,
+            _ => ignore(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Members<'de> for Transmission {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        const HZ_PER_MHZ: f64 = 1e6;
+        match name {
+            "modulation" => self.modulation = text(map)?,
+            "data_rate" => self.data_rate = text(map)?,
+            "bit_rate" => self.bit_rate = integer(name, map)?,
+            "airtime" => self.airtime = nanoseconds(name, map)?,
+            "counter" => self.counter = integer(name, map)?.unwrap_or_default(),
+            "frequency" => self.frequency = float(name, map)?.map(|hertz| hertz / HZ_PER_MHZ),
+            "power" => self.power = integer(name, map)?,
+            _ => ignore(map)?,
+        }
+        Ok(())
+    }
+}
+
+/// The members of a location, which stand among others in V2; anything else is kept.
+fn place<'de, A: MapAccess<'de>>(
+    location: &mut Option<Location>,
+    extra: &mut Map<String, Value>,
+    name: &str,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    match name {
+        "latitude" => {
+            location.get_or_insert_default().latitude = float(name, map)?.unwrap_or_default()
+        }
+        "longitude" => {
+            location.get_or_insert_default().longitude = float(name, map)?.unwrap_or_default()
+        }
+        "altitude" => {
+            location.get_or_insert_default().altitude = integer(name, map)?.unwrap_or_default()
+        }
+        "location_accuracy" => location.get_or_insert_default().accuracy = integer(name, map)?,
+        "location_source" => location.get_or_insert_default().source = text(map)?,
+        _ => keep(extra, name, map)?,
+    }
+    Ok(())
+}
+
+fn attributes<'de, A: MapAccess<'de>>(map: &mut A) -> Result<BTreeMap<String, String>, A::Error> {
+    let Nullable(attributes) = map.next_value::<Nullable<BTreeMap<String, Scalar<'_>>>>()?;
+    Ok(attributes
+        .into_iter()
+        .map(|(name, value)| (name, value.text().into_owned()))
+        .collect())
+}
+
+fn replace_unless_empty<'de, A: MapAccess<'de>>(
+    id: &mut String,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    let value = map.next_value::<Scalar<'_>>()?.text();
+    if !value.is_empty() {
+        *id = value.into_owned();
+    }
+    Ok(())
+}

@@ -1,0 +1,949 @@
+//! The thread that owns a client's connection: connecting, up, backing off, closing. One loop, which waits for commands, signals of the
+//! connection, results of blocking work, and deadlines, and for nothing else.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select_biased, unbounded};
+
+use crate::{
+    address::Address,
+    backoff::Backoff,
+    delivery::MessageId,
+    error::{Error, ErrorKind, Result},
+    events::{Subscriber, Subscribers},
+    message::{Closed, ConnectFailed, Connected, Disconnected, Event, PublishFailed},
+    options::{Options, Server},
+    probe::{self, Symptom},
+    transport::{
+        self, ConnectFailure, ConnectOptions, Inlet, Operation, Outcome, Outlet, Signal, Tagged,
+        TlsFiles, Transport, Uri,
+    },
+};
+
+/// A connection that was up this long counts as stable: the next outage starts with short delays again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// How long a subscriber that lost events may have to wait for the news when nothing else happens.
+const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
+
+/// Attempts that were given up and cannot be cancelled; further ones wait until some of them have ended.
+const MAX_ABANDONED: usize = 8;
+
+/// Name lookups that were given up and cannot be cancelled.
+const MAX_LOOKUPS: usize = 4;
+
+/// What other threads ask of the session.
+pub(crate) enum Command {
+    /// Connect, and answer when connected or with the reason.
+    Connect(Sender<Result<()>>),
+    /// Close, and answer with the number of the end that the close callbacks will hear of.
+    Close(Sender<u64>),
+    Subscribe(Subscriber),
+    /// Tell the subscribers.
+    Report(Event),
+    /// Close, and end the thread.
+    Shutdown,
+}
+
+/// A downlink, checked and encoded.
+pub(crate) struct Publish {
+    pub(crate) id: MessageId,
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The ends by which a client reaches its session.
+pub(crate) struct Session {
+    options: Arc<Options>,
+    status: Arc<Status>,
+    commands: Receiver<Command>,
+    publishes: Receiver<Publish>,
+    no_publishes: Receiver<Publish>,
+    inlet: Inlet,
+    outlet: Outlet,
+    job_done: Sender<(u64, Job)>,
+    jobs: Receiver<(u64, Job)>,
+    lookups: usize,
+    subscribers: Subscribers,
+    backoff: Backoff,
+    client_id: String,
+    /// Counts attempts; tells the signals of one connection from those of another.
+    generation: u64,
+    state: State,
+    /// When the attempt under way has to be over.
+    deadline: Instant,
+    /// Whether to connect again after a failure: only once a connection has worked.
+    persistent: bool,
+    connecting: Vec<Sender<Result<()>>>,
+    closing: Vec<Sender<u64>>,
+    abandoned: Vec<Transport>,
+    shutdown: bool,
+}
+
+/// The sending ends of a session's channels.
+pub(crate) struct SessionLink {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) publishes: Sender<Publish>,
+    /// Ends a wait for a slow subscriber.
+    pub(crate) interrupt: Sender<()>,
+    pub(crate) status: Arc<Status>,
+}
+
+enum State {
+    Idle,
+    /// Finding the server, on a thread of its own; with a route, waiting for room for another attempt.
+    Preparing(Option<Route>),
+    Connecting(Transport, Route),
+    /// Connected, and so many subscriptions are not answered yet.
+    Subscribing(Transport, Route, usize),
+    /// Finding out why the attempt failed, on a thread of its own.
+    Probing(Error),
+    Up(Transport, Address, Instant),
+    BackingOff(Instant),
+    /// Writing what was accepted, until then at the latest.
+    Closing(Transport, Instant),
+}
+
+/// The way to a server.
+struct Route {
+    address: Address,
+    /// Not tried yet, in order.
+    servers: std::vec::IntoIter<SocketAddr>,
+    /// The one being tried.
+    server: SocketAddr,
+    files: TlsFiles,
+}
+
+/// The result of blocking work.
+enum Job {
+    Prepared(Result<Route>),
+    Diagnosed(Error),
+}
+
+enum Input {
+    Command(Command),
+    Signal(Tagged),
+    Job(u64, Job),
+    Publish(Publish),
+    Time,
+}
+
+impl Session {
+    /// Starts the thread.
+    pub(crate) fn start(options: Arc<Options>) -> io::Result<SessionLink> {
+        // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be many, have a bounded channel of
+        // their own; when it is full, `send` says so.
+        let (command_sender, commands) = unbounded();
+        let (publish_sender, publishes) = bounded(options.send_capacity);
+        let (interrupt, interrupted) = bounded(1);
+        let (job_done, jobs) = unbounded();
+        let (max_messages, max_bytes) = options.receive_capacity;
+        let (inlet, outlet) = transport::inlet(max_messages, max_bytes);
+        let status = Arc::new(Status::default());
+        let link = SessionLink {
+            commands: command_sender,
+            publishes: publish_sender,
+            interrupt,
+            status: Arc::clone(&status),
+        };
+        let (min, max) = options.reconnect_delay;
+        let session = Self {
+            backoff: Backoff::new(min, max),
+            client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
+            options,
+            status,
+            commands,
+            publishes,
+            no_publishes: never(),
+            inlet,
+            outlet,
+            job_done,
+            jobs,
+            lookups: 0,
+            subscribers: Subscribers::new(interrupted),
+            generation: 0,
+            state: State::Idle,
+            deadline: Instant::now(),
+            persistent: false,
+            connecting: Vec::new(),
+            closing: Vec::new(),
+            abandoned: Vec::new(),
+            shutdown: false,
+        };
+        thread::Builder::new()
+            .name("ttn-session".to_owned())
+            .spawn(move || session.run())?;
+        Ok(link)
+    }
+
+    fn run(mut self) {
+        while !(self.shutdown && matches!(self.state, State::Idle) && self.abandoned.is_empty()) {
+            match self.next_input() {
+                Input::Command(command) => self.on_command(command),
+                Input::Signal((generation, signal)) => {
+                    // Whoever subscribed before this signal was caused gets it.
+                    while let Ok(command) = self.commands.try_recv() {
+                        self.on_command(command);
+                    }
+                    self.on_signal(generation, signal);
+                }
+                Input::Job(generation, job) => self.on_job(generation, job),
+                Input::Publish(publish) => self.on_publish(publish),
+                Input::Time => self.on_time(),
+            }
+        }
+    }
+
+    fn next_input(&mut self) -> Input {
+        if self.outlet.receiver.is_empty() {
+            let missed = self.outlet.take_missed();
+            if missed > 0 {
+                self.subscribers.publish(Event::Lagged(missed));
+            }
+        }
+        let publishes = match &self.state {
+            State::Up(transport, ..)
+                if transport.open_publishes() >= self.options.send_capacity =>
+            {
+                &self.no_publishes
+            }
+            _ => &self.publishes,
+        };
+        let timer = self.next_deadline().map_or_else(never, at);
+        select_biased! {
+            recv(self.commands) -> command => Input::Command(command.unwrap_or(Command::Shutdown)),
+            recv(self.outlet.receiver) -> signal => signal.map_or(Input::Time, Input::Signal),
+            recv(self.jobs) -> job => job.map_or(Input::Time, |(generation, job)| Input::Job(generation, job)),
+            recv(publishes) -> publish => publish.map_or(Input::Time, Input::Publish),
+            recv(timer) -> _ => Input::Time,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let state = self.state_deadline();
+        if self.subscribers.any_missed() {
+            let news = Instant::now() + NEWS_OF_LOSS;
+            return Some(state.map_or(news, |state| state.min(news)));
+        }
+        state
+    }
+
+    fn state_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle | State::Up(..) => None,
+            State::Preparing(_) | State::Subscribing(..) | State::Probing(_) => Some(self.deadline),
+            State::Connecting(..) => Some(self.deadline - self.probe_budget()),
+            State::BackingOff(until) | State::Closing(_, until) => Some(*until),
+        }
+    }
+
+    /// The part of the connect timeout that is kept for finding out why there was no answer.
+    fn probe_budget(&self) -> Duration {
+        (self.options.connect_timeout / 4).min(Duration::from_secs(2))
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect(reply) => match self.state {
+                State::Up(..) => answer(&reply, Ok(())),
+                State::Idle => {
+                    self.connecting.push(reply);
+                    self.persistent = false;
+                    self.backoff.reset();
+                    self.attempt();
+                }
+                State::BackingOff(_) => {
+                    self.connecting.push(reply);
+                    self.attempt();
+                }
+                _ => self.connecting.push(reply),
+            },
+            Command::Close(reply) => {
+                self.closing.push(reply);
+                self.close();
+            }
+            Command::Subscribe(subscriber) => self.subscribers.add(subscriber),
+            Command::Report(event) => self.subscribers.publish(event),
+            Command::Shutdown => {
+                self.shutdown = true;
+                self.close();
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let closed = Error::new(
+            ErrorKind::Closed,
+            "the client was closed while it was connecting",
+        );
+        for reply in self.connecting.drain(..) {
+            answer(&reply, Err(closed.clone()));
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => self.answer_closing(),
+            State::Connecting(transport, _) => {
+                self.abandon(transport);
+                self.closed(None);
+            }
+            State::Subscribing(transport, ..) => {
+                transport.close();
+                self.closed(None);
+            }
+            State::Preparing(_) | State::Probing(_) | State::BackingOff(_) => self.closed(None),
+            State::Up(mut transport, ..) => {
+                self.status.set_connected(false);
+                while let Ok(Publish { id, topic, payload }) = self.publishes.try_recv() {
+                    if let Err(error) = transport.publish(id, &topic, payload) {
+                        self.publish_failed(id, error);
+                    }
+                }
+                let until = Instant::now() + self.options.close_timeout / 2;
+                self.state = State::Closing(transport, until);
+                self.end_closing_when_written();
+            }
+            closing @ State::Closing(..) => self.state = closing,
+        }
+    }
+
+    fn end_closing_when_written(&mut self) {
+        if let State::Closing(transport, until) = &self.state {
+            if transport.open_publishes() == 0 || Instant::now() >= *until {
+                self.end_closing();
+            }
+        }
+    }
+
+    fn end_closing(&mut self) {
+        if let State::Closing(transport, _) = std::mem::replace(&mut self.state, State::Idle) {
+            self.give_up(transport);
+            self.closed(None);
+        }
+    }
+
+    /// The end of all connecting, until somebody asks for it again.
+    fn closed(&mut self, error: Option<Error>) {
+        self.state = State::Idle;
+        self.generation += 1;
+        self.subscribers.resume();
+        let number = self.status.next_end();
+        self.subscribers
+            .publish(Event::Closed(Closed { error, number }));
+        self.status.ended(number);
+        self.answer_closing();
+        if !self.connecting.is_empty() {
+            self.persistent = false;
+            self.attempt();
+        }
+    }
+
+    fn answer_closing(&mut self) {
+        self.subscribers.resume();
+        let end = self.status.last_end();
+        for reply in self.closing.drain(..) {
+            answer(&reply, end);
+        }
+    }
+
+    /// Starts an attempt to connect.
+    fn attempt(&mut self) {
+        self.generation += 1;
+        self.deadline = Instant::now() + self.options.connect_timeout;
+        self.status.open();
+        self.state = State::Preparing(None);
+        if self.lookups >= MAX_LOOKUPS {
+            return self.failed(Error::new(
+                ErrorKind::TimedOut,
+                "earlier lookups of the server's name are still not answered; is the name server reachable?",
+            ));
+        }
+        let preparation = Preparation {
+            options: Arc::clone(&self.options),
+            time: self.options.connect_timeout,
+        };
+        self.lookups += 1;
+        if let Err(error) = self.spawn("ttn-prepare", move || Job::Prepared(preparation.run())) {
+            self.lookups -= 1;
+            self.failed(error);
+        }
+    }
+
+    fn spawn(&self, name: &str, job: impl FnOnce() -> Job + Send + 'static) -> Result<()> {
+        let generation = self.generation;
+        let done = self.job_done.clone();
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                // A session that has ended needs no result.
+                let _ = done.send((generation, job()));
+            })
+            .map(|_| ())
+            .map_err(|cause| {
+                Error::with_source(
+                    ErrorKind::ResourcesExhausted,
+                    format!("cannot start a thread: {cause}"),
+                    cause,
+                )
+            })
+    }
+
+    fn on_job(&mut self, generation: u64, job: Job) {
+        if matches!(job, Job::Prepared(_)) {
+            self.lookups -= 1;
+        }
+        if generation != self.generation {
+            return;
+        }
+        match (&self.state, job) {
+            (State::Preparing(None), Job::Prepared(Ok(route))) => self.connect(route),
+            (State::Preparing(None), Job::Prepared(Err(error))) => self.failed(error),
+            (State::Probing(_), Job::Diagnosed(error)) => self.failed(error),
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, route: Route) {
+        if self.abandoned.len() >= MAX_ABANDONED {
+            self.state = State::Preparing(Some(route));
+            return;
+        }
+        let options = &self.options;
+        let uri = if route.address.tls() {
+            Uri::Tls {
+                host: route.address.host().to_owned(),
+                port: route.address.port(),
+                files: route.files.clone(),
+            }
+        } else {
+            Uri::Plain(route.server)
+        };
+        let connect = ConnectOptions {
+            uri,
+            client_id: self.client_id.clone(),
+            user_name: options.app_id.clone(),
+            password: options.access_key.reveal().as_bytes().to_vec(),
+            keep_alive: options.keep_alive,
+            timeout: options.connect_timeout,
+        };
+        // Signals of an address that was tried before must not be taken for those of this one.
+        self.generation += 1;
+        match Transport::connect(&connect, self.generation, self.inlet.clone()) {
+            Ok(transport) => self.state = State::Connecting(transport, route),
+            Err(failure) => self.connect_failed(failure, route),
+        }
+    }
+
+    fn connect_failed(&mut self, failure: ConnectFailure, mut route: Route) {
+        let symptom = match failure {
+            ConnectFailure::Refused(code) => {
+                let error = refused(&route.address, &self.options.app_id, code);
+                return self.failed(error);
+            }
+            ConnectFailure::TimedOut => Symptom::Silent,
+            ConnectFailure::Unknown(words) => {
+                log::debug!("no connection to {}: {words}", route.server);
+                Symptom::Failed
+            }
+        };
+        if !route.address.tls() {
+            if let Some(next) = route.servers.next() {
+                route.server = next;
+                return self.connect(route);
+            }
+        }
+        let address = &route.address;
+        let fallback = Error::new(
+            ErrorKind::TimedOut,
+            format!(
+                "{address} did not answer within {:?}",
+                self.options.connect_timeout
+            ),
+        );
+        let budget = self.probe_budget();
+        self.deadline = self.deadline.max(Instant::now() + budget);
+        self.state = State::Probing(fallback);
+        let probe = move || {
+            let Route {
+                address,
+                server,
+                files,
+                ..
+            } = route;
+            Job::Diagnosed(probe::diagnose(&address, server, &files, symptom, budget))
+        };
+        if let Err(error) = self.spawn("ttn-probe", probe) {
+            self.failed(error);
+        }
+    }
+
+    fn on_signal(&mut self, generation: u64, signal: Signal) {
+        match signal {
+            Signal::Message(raw) => {
+                self.outlet.make_room(&raw);
+                if generation == self.generation {
+                    let event = self.options.network.decode(raw);
+                    self.subscribers.publish(event);
+                }
+            }
+            Signal::Missed(missed) => self.subscribers.publish(Event::Lagged(missed)),
+            Signal::Lost => self.on_lost(generation),
+            Signal::Done(operation) => self.on_done(generation, operation),
+        }
+    }
+
+    fn on_done(&mut self, generation: u64, operation: Operation) {
+        if let Some(index) = self
+            .abandoned
+            .iter()
+            .position(|transport| transport.generation() == generation)
+        {
+            self.abandoned[index].advance(operation);
+            if self.abandoned[index].is_resolved() {
+                self.abandoned.swap_remove(index).close();
+                if let State::Preparing(route) = &mut self.state {
+                    if let Some(route) = route.take() {
+                        self.connect(route);
+                    }
+                }
+            }
+            return;
+        }
+        let transport = match &mut self.state {
+            State::Connecting(transport, ..)
+            | State::Subscribing(transport, ..)
+            | State::Up(transport, ..)
+            | State::Closing(transport, _) => transport,
+            _ => return,
+        };
+        if transport.generation() != generation {
+            return;
+        }
+        match transport.advance(operation) {
+            Some(Outcome::Connected) => self.subscribe(),
+            Some(Outcome::ConnectFailed(failure)) => {
+                if let State::Connecting(transport, route) = self.take_state() {
+                    transport.close();
+                    self.connect_failed(failure, route);
+                }
+            }
+            Some(Outcome::Subscribed) => self.subscribed(),
+            Some(Outcome::SubscribeFailed(number, words)) => self.subscribe_failed(number, &words),
+            Some(outcome) => {
+                self.report_publish(outcome);
+                self.end_closing_when_written();
+            }
+            None => {}
+        }
+    }
+
+    fn filters(&self) -> Vec<String> {
+        let Options {
+            network,
+            app_id,
+            field_topics,
+            ..
+        } = &*self.options;
+        network.subscriptions(app_id, *field_topics)
+    }
+
+    fn subscribe(&mut self) {
+        let filters = self.filters();
+        if let State::Connecting(mut transport, route) = self.take_state() {
+            for (number, filter) in filters.iter().enumerate() {
+                transport.subscribe(number, filter);
+            }
+            self.state = State::Subscribing(transport, route, filters.len());
+        }
+    }
+
+    fn subscribed(&mut self) {
+        match self.take_state() {
+            State::Subscribing(transport, route, 1) => {
+                let address = route.address;
+                log::debug!("connected to {address}");
+                let connected = Connected {
+                    address: address.to_string(),
+                };
+                self.state = State::Up(transport, address, Instant::now());
+                self.persistent = self.options.reconnect;
+                self.status.set_connected(true);
+                self.subscribers.publish(Event::Connected(connected));
+                for reply in self.connecting.drain(..) {
+                    answer(&reply, Ok(()));
+                }
+            }
+            State::Subscribing(transport, route, open) => {
+                self.state = State::Subscribing(transport, route, open - 1);
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn subscribe_failed(&mut self, number: usize, words: &str) {
+        let filter = self.filters().swap_remove(number);
+        if let State::Subscribing(transport, route, _) = self.take_state() {
+            transport.close();
+            let address = &route.address;
+            self.failed(Error::new(
+                ErrorKind::SubscriptionRefused,
+                format!("{address} refused the subscription to {filter}: may the access key read this application's messages? ({words})"),
+            ));
+        }
+    }
+
+    fn on_lost(&mut self, generation: u64) {
+        let transport = match &mut self.state {
+            State::Subscribing(transport, ..)
+            | State::Up(transport, ..)
+            | State::Closing(transport, _) => transport,
+            _ => return,
+        };
+        if transport.generation() != generation {
+            return;
+        }
+        transport.lost();
+        match self.take_state() {
+            State::Subscribing(transport, route, _) => {
+                transport.close();
+                self.failed(Error::new(
+                    ErrorKind::ConnectionLost,
+                    format!(
+                        "{} accepted the connection and closed it again at once",
+                        route.address
+                    ),
+                ));
+            }
+            State::Up(transport, address, since) => self.lost(transport, &address, since),
+            closing => {
+                self.state = closing;
+                self.end_closing();
+            }
+        }
+    }
+
+    fn lost(&mut self, transport: Transport, address: &Address, since: Instant) {
+        self.status.set_connected(false);
+        let up = since.elapsed();
+        let error = Error::new(
+            ErrorKind::ConnectionLost,
+            format!(
+                "the connection to {address} ended unexpectedly after {:.1} s",
+                up.as_secs_f64()
+            ),
+        );
+        log::debug!("{error}");
+        self.give_up(transport);
+        while let Ok(publish) = self.publishes.try_recv() {
+            self.publish_failed(publish.id, error.clone());
+        }
+        if up >= STABLE {
+            self.backoff.reset();
+        }
+        let retry_in = self.persistent.then(|| self.backoff.next_delay());
+        self.subscribers.publish(Event::Disconnected(Disconnected {
+            error: error.clone(),
+            retry_in,
+        }));
+        match retry_in {
+            Some(delay) => self.state = State::BackingOff(Instant::now() + delay),
+            None => self.closed(Some(error)),
+        }
+    }
+
+    /// An attempt has failed; its connection, if there was one, is given up already.
+    fn failed(&mut self, error: Error) {
+        log::debug!("attempt {} failed: {error}", self.backoff.attempt() + 1);
+        let retry_in = self.persistent.then(|| self.backoff.next_delay());
+        self.state = match retry_in {
+            Some(delay) => State::BackingOff(Instant::now() + delay),
+            None => State::Idle,
+        };
+        self.generation += 1;
+        let failed = ConnectFailed {
+            error: error.clone(),
+            retry_in,
+        };
+        self.subscribers.publish(Event::ConnectFailed(failed));
+        if retry_in.is_none() {
+            self.status.not_opened();
+        }
+        for reply in self.connecting.drain(..) {
+            answer(&reply, Err(error.clone()));
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.subscribers.report_missed();
+        if self
+            .state_deadline()
+            .is_none_or(|deadline| Instant::now() < deadline)
+        {
+            return;
+        }
+        let timeout = self.options.connect_timeout;
+        match self.take_state() {
+            State::Preparing(None) => self.failed(Error::new(
+                ErrorKind::TimedOut,
+                format!("looking up the server took longer than {timeout:?}; is the name server or discovery server reachable?"),
+            )),
+            State::Preparing(Some(_)) => self.failed(Error::new(
+                ErrorKind::TimedOut,
+                "earlier attempts to connect are still not over; the server does not answer",
+            )),
+            State::Connecting(transport, route) => {
+                self.abandon(transport);
+                self.connect_failed(ConnectFailure::TimedOut, route);
+            }
+            State::Subscribing(transport, route, _) => {
+                transport.close();
+                self.failed(Error::new(
+                    ErrorKind::TimedOut,
+                    format!("{} did not answer the subscription within {timeout:?}", route.address),
+                ));
+            }
+            State::Probing(fallback) => self.failed(fallback),
+            State::BackingOff(_) => self.attempt(),
+            closing @ State::Closing(..) => {
+                self.state = closing;
+                self.end_closing();
+            }
+            state @ (State::Idle | State::Up(..)) => self.state = state,
+        }
+    }
+
+    fn on_publish(&mut self, publish: Publish) {
+        let Publish { id, topic, payload } = publish;
+        let result = match &mut self.state {
+            State::Up(transport, ..) | State::Closing(transport, _) => {
+                transport.publish(id, &topic, payload)
+            }
+            _ => Err(not_connected()),
+        };
+        if let Err(error) = result {
+            self.publish_failed(id, error);
+        }
+    }
+
+    fn publish_failed(&mut self, message_id: MessageId, error: Error) {
+        let failed = PublishFailed { message_id, error };
+        self.subscribers.publish(Event::PublishFailed(failed));
+    }
+
+    fn report_publish(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Published(id) => self.subscribers.publish(Event::Published(id)),
+            Outcome::PublishFailed(id, error) => self.publish_failed(id, error),
+            _ => {}
+        }
+    }
+
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Idle)
+    }
+
+    fn give_up(&mut self, transport: Transport) {
+        for outcome in transport.close() {
+            self.report_publish(outcome);
+        }
+    }
+
+    /// Gives up a connection whose attempt may still be under way; it is closed when that is over.
+    fn abandon(&mut self, transport: Transport) {
+        if transport.is_resolved() {
+            transport.close();
+        } else {
+            self.abandoned.push(transport);
+        }
+    }
+}
+
+/// Finds the way to the server: reads certificates, asks the discovery server, looks the name up.
+struct Preparation {
+    options: Arc<Options>,
+    time: Duration,
+}
+
+impl Preparation {
+    fn run(self) -> Result<Route> {
+        let options = &self.options;
+        let address = match &options.server {
+            Server::At(address) => address.clone(),
+            Server::AskedOf(discovery) => {
+                let ca = options.certificates.ca_bytes()?;
+                discovery.find(&options.app_id, ca.as_deref(), self.time)?
+            }
+            Server::Unknown => {
+                return Err(Error::config(format!(
+                    "no server is known for the application {:?}: {}",
+                    options.app_id,
+                    crate::discovery::CLOSED
+                )));
+            }
+        };
+        let files = if address.tls() {
+            options.certificates.files()?
+        } else {
+            TlsFiles::default()
+        };
+        let mut servers = probe::resolve(&address)?.into_iter();
+        let Some(server) = servers.next() else {
+            return Err(Error::new(
+                ErrorKind::UnknownHost,
+                format!("{address} has no address"),
+            ));
+        };
+        Ok(Route {
+            address,
+            servers,
+            server,
+            files,
+        })
+    }
+}
+
+pub(crate) fn not_connected() -> Error {
+    Error::new(
+        ErrorKind::NotConnected,
+        "the client is not connected; call connect() first, or wait for the connection to come back",
+    )
+}
+
+/// What a refusing CONNACK means.
+fn refused(address: &Address, app_id: &str, code: u8) -> Error {
+    let (kind, why) = match code {
+        4 | 5 => (
+            ErrorKind::NotAuthorized,
+            format!(
+                "the application id {app_id:?} or its access key is not accepted; check both, \
+                 and that the key belongs to this application on this server"
+            ),
+        ),
+        3 => (
+            ErrorKind::ServerUnavailable,
+            "the server cannot serve now; try again later".to_owned(),
+        ),
+        2 => (
+            ErrorKind::Protocol,
+            "the client id is not accepted; choose another client_id_prefix".to_owned(),
+        ),
+        _ => (
+            ErrorKind::Protocol,
+            "the server does not accept MQTT 3.1.1".to_owned(),
+        ),
+    };
+    Error::new(
+        kind,
+        format!("{address} refused the connection (CONNACK {code}): {why}"),
+    )
+}
+
+fn answer<T>(reply: &Sender<T>, value: T) {
+    // Whoever asked may have stopped waiting.
+    let _ = reply.send(value);
+}
+
+/// What other threads may know of the session without asking it.
+#[derive(Default)]
+pub(crate) struct Status {
+    connected: AtomicBool,
+    ends: Mutex<Ends>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Ends {
+    /// Connecting, connected, or about to connect again.
+    open: bool,
+    /// How many times that ended.
+    count: u64,
+    /// The last end of which the close callbacks have heard.
+    told: u64,
+}
+
+impl Status {
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) {
+        self.lock().open = true;
+    }
+
+    fn not_opened(&self) {
+        self.lock().open = false;
+        self.changed.notify_all();
+    }
+
+    fn next_end(&self) -> u64 {
+        self.lock().count + 1
+    }
+
+    fn last_end(&self) -> u64 {
+        self.lock().count
+    }
+
+    fn ended(&self, number: u64) {
+        let mut ends = self.lock();
+        ends.open = false;
+        ends.count = number;
+        self.changed.notify_all();
+    }
+
+    /// The close callbacks have heard of an end.
+    pub(crate) fn told(&self, number: u64) {
+        let mut ends = self.lock();
+        ends.told = ends.told.max(number);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the callbacks have heard of an end; `false` when they have not by then.
+    pub(crate) fn wait_until_told(&self, number: u64, deadline: Instant) -> bool {
+        self.wait_while(Some(deadline), |ends| ends.told < number)
+    }
+
+    /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false` when it is not by then.
+    pub(crate) fn wait_until_closed(&self, and_told: bool, deadline: Option<Instant>) -> bool {
+        self.wait_while(deadline, |ends| {
+            ends.open || (and_told && ends.told < ends.count)
+        })
+    }
+
+    fn wait_while(&self, deadline: Option<Instant>, condition: impl Fn(&Ends) -> bool) -> bool {
+        let mut ends = self.lock();
+        while condition(&ends) {
+            ends = match deadline {
+                None => self
+                    .changed
+                    .wait(ends)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.changed
+                        .wait_timeout(ends, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+        true
+    }
+}

@@ -1,0 +1,201 @@
+//! JSON text as the servers print it: key order kept, empty members left out, numbers and escapes in Go's form.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde_json::Value;
+
+/// Writes an object member by member.
+pub(super) struct Object(String);
+
+impl Object {
+    pub(super) fn new() -> Self {
+        Self(String::from("{"))
+    }
+
+    /// A member that is always there; `json` is its finished text.
+    pub(super) fn member(mut self, key: &str, json: impl Display) -> Self {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        self.0.push_str(&string(key));
+        self.0.push(':');
+        self.0.push_str(&json.to_string());
+        self
+    }
+
+    /// Left out when empty.
+    pub(super) fn string(self, key: &str, text: &str) -> Self {
+        if text.is_empty() {
+            return self;
+        }
+        self.member(key, string(text))
+    }
+
+    /// Left out when 0.
+    pub(super) fn integer(self, key: &str, number: impl Into<i64>) -> Self {
+        match number.into() {
+            0 => self,
+            number => self.member(key, number),
+        }
+    }
+
+    /// Left out when 0.
+    pub(super) fn float(self, key: &str, number: f32) -> Self {
+        if number == 0.0 {
+            return self;
+        }
+        self.member(key, float32(number))
+    }
+
+    /// Left out when false.
+    pub(super) fn flag(self, key: &str, on: bool) -> Self {
+        if !on {
+            return self;
+        }
+        self.member(key, true)
+    }
+
+    /// Left out when `None`.
+    pub(super) fn option(self, key: &str, json: Option<String>) -> Self {
+        match json {
+            Some(json) => self.member(key, json),
+            None => self,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+pub(super) fn string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                json.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => json.push(character),
+        }
+    }
+    json.push('"');
+    json
+}
+
+pub(super) fn array(items: impl IntoIterator<Item = String>) -> String {
+    let items: Vec<String> = items.into_iter().collect();
+    format!("[{}]", items.join(","))
+}
+
+/// The fewest digits that identify the 32-bit number.
+pub(super) fn float32(number: f32) -> String {
+    if plain(f64::from(number)) {
+        number.to_string()
+    } else {
+        with_exponent(format!("{number:e}"))
+    }
+}
+
+fn float64(number: f64) -> String {
+    if plain(number) {
+        number.to_string()
+    } else {
+        with_exponent(format!("{number:e}"))
+    }
+}
+
+fn plain(number: f64) -> bool {
+    number == 0.0 || (1e-6..1e21).contains(&number.abs())
+}
+
+fn with_exponent(text: String) -> String {
+    if text.contains("e-") {
+        text
+    } else {
+        text.replace('e', "e+")
+    }
+}
+
+/// Any value, keys sorted by bytes at every depth.
+pub(super) fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(on) => on.to_string(),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or_else(|| number.to_string(), float64)
+        }
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => string(text),
+        Value::Array(items) => array(items.iter().map(self::value)),
+        Value::Object(members) => sorted(members)
+            .into_iter()
+            .fold(Object::new(), |object, (key, member)| {
+                object.member(key, self::value(member))
+            })
+            .finish(),
+    }
+}
+
+/// The members in byte order, also when the program turned on serde_json's `preserve_order`.
+pub(super) fn sorted(members: &serde_json::Map<String, Value>) -> BTreeMap<&str, &Value> {
+    members
+        .iter()
+        .map(|(key, member)| (key.as_str(), member))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_look_as_go_prints_them() {
+        for (number, text) in [
+            (868.1, "868.1"),
+            (5.0, "5"),
+            (-87.0, "-87"),
+            (9.25, "9.25"),
+            (51.92442, "51.92442"),
+            (1e-7, "1e-7"),
+            (1e21, "1e+21"),
+        ] {
+            assert_eq!(float32(number), text);
+        }
+        let values = json!([1e-6, 1.5e-7, 1e20, 2.5e21, 27.2, 29.0, 3, -4, u64::MAX]);
+        let text =
+            "[0.000001,1.5e-7,100000000000000000000,2.5e+21,27.2,29,3,-4,18446744073709551615]";
+        assert_eq!(value(&values), text);
+    }
+
+    #[test]
+    fn strings_are_escaped_as_go_does_and_keys_are_sorted() {
+        let fields =
+            json!({"z": "<b>5 & 6</b>", "a": "say \"hi\"\\\n\tbye\u{2028}\u{1}", "é": "地点"});
+        let text = concat!(
+            r#"{"a":"say \"hi\"\\\n\tbye\u2028\u0001","#,
+            r#""z":"\u003cb\u003e5 \u0026 6\u003c/b\u003e","é":"地点"}"#
+        );
+        assert_eq!(value(&fields), text);
+    }
+
+    #[test]
+    fn empty_members_are_left_out() {
+        let object = Object::new()
+            .string("a", "")
+            .integer("b", 0)
+            .float("c", 0.0)
+            .flag("d", false)
+            .option("e", None)
+            .member("f", "null");
+        assert_eq!(object.finish(), r#"{"f":null}"#);
+    }
+}

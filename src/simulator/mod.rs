@@ -1,0 +1,480 @@
+//! A small network inside the process.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Network;
+
+mod broker;
+mod builder;
+mod device;
+mod json;
+mod packet;
+mod quirks;
+mod radio;
+mod topic;
+mod v2;
+
+pub use broker::ClientInfo;
+pub use builder::SimulatorBuilder;
+pub use device::{Device, QueuedDownlink, Received, Rights, Uplink};
+pub use quirks::{Quirks, WhenFull};
+pub use radio::Location;
+
+use broker::{Broker, Policy};
+use device::{Handler, PayloadFunction};
+
+/// A network that runs in this process and listens on a local port.
+///
+/// Dropping it stops it: every connection is closed and every thread joined.
+///
+/// ```
+/// use ttn::Network;
+/// use ttn::simulator::Simulator;
+///
+/// let network = Simulator::start(Network::V2)?;
+/// let device = network.device("soil-probe-07");
+/// device.uplink(2, [0x01, 0x67]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Simulator {
+    network: Network,
+    app_id: String,
+    access_key: String,
+    address: SocketAddr,
+    broker: Arc<Broker>,
+    policy: Arc<dyn Policy>,
+    handler: Arc<dyn Handler>,
+    clock: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Simulator")
+            .field("network", &self.network)
+            .field("address", &self.address)
+            .field("app_id", &self.app_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Simulator {
+    /// Starts a network on a free port of 127.0.0.1, with one application: `simulated-app` with the access key
+    /// `ttn-account-v2.simulated-key`.
+    ///
+    /// # Errors
+    ///
+    /// When the port cannot be opened or a thread cannot be started.
+    ///
+    /// ```
+    /// use ttn::Network;
+    /// use ttn::simulator::Simulator;
+    ///
+    /// let network = Simulator::start(Network::V2)?;
+    /// assert_eq!(network.app_id(), "simulated-app");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn start(network: Network) -> io::Result<Self> {
+        Self::builder(network).start()
+    }
+
+    /// A network with other settings.
+    ///
+    /// ```
+    /// use ttn::Network;
+    /// use ttn::simulator::Simulator;
+    ///
+    /// let network = Simulator::builder(Network::V2).application("greenhouse", "ttn-account-v2.secret").start()?;
+    /// assert_eq!(network.app_id(), "greenhouse");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn builder(network: Network) -> SimulatorBuilder {
+        SimulatorBuilder::new(network)
+    }
+
+    fn open(&self) -> io::Result<SocketAddr> {
+        let address = self.broker.start(self.address, Arc::clone(&self.policy))?;
+        let handler = Arc::clone(&self.handler);
+        let clock = thread::Builder::new()
+            .name("ttn-sim-clock".into())
+            .spawn(move || handler.run())?;
+        *lock(&self.clock) = Some(clock);
+        Ok(address)
+    }
+
+    /// The address as text, host and port, in the form MQTT addresses have on this network: a port other than 8883 without a
+    /// scheme means plain TCP.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(network.mqtt_address().starts_with("127.0.0.1:"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn mqtt_address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Where the network listens. The port stays the same over [`restart`](Self::restart).
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert_ne!(network.address().port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Id of the first application: the user name of its clients.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert_eq!(network.app_id(), "simulated-app");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
+    /// Access key of the first application: the password of its clients.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert_eq!(network.access_key(), "ttn-account-v2.simulated-key");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+
+    /// Adds an application, or a key with all rights to an existing one.
+    ///
+    /// As on the V2 network, nobody gets in with an id of other than 2 to 36 lower-case letters and digits (single `-` or `_`
+    /// between them), or with a key without a dot.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.add_application("orchard", "ttn-account-v2.apples");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn add_application(&self, app_id: &str, access_key: &str) {
+        self.add_key(app_id, access_key, Rights::ALL);
+    }
+
+    /// Adds a key with these rights to an application, or changes those it has. A key without any right is refused at connect;
+    /// clients that are connected keep theirs.
+    ///
+    /// ```
+    /// use ttn::simulator::Rights;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.add_key("simulated-app", "ttn-account-v2.viewer", Rights { read: true, write: false });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
+        self.handler.add_key(app_id, access_key, rights);
+    }
+
+    /// A device of the first application, registered now if it is new; that publishes no event.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// let device = network.device("soil-probe-07");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn device(&self, dev_id: &str) -> Device {
+        self.device_of(&self.app_id, dev_id)
+    }
+
+    /// A device of any application, registered now if it is new; that publishes no event.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.add_application("orchard", "ttn-account-v2.apples");
+    /// let device = network.device_of("orchard", "tree-1");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn device_of(&self, app_id: &str, dev_id: &str) -> Device {
+        self.handler.register(app_id, dev_id, None, false);
+        self.handle(app_id, dev_id)
+    }
+
+    fn handle(&self, app_id: &str, dev_id: &str) -> Device {
+        Device {
+            app_id: app_id.to_owned(),
+            dev_id: dev_id.to_owned(),
+            handler: Arc::clone(&self.handler),
+        }
+    }
+
+    /// A device of the first application; if it is new, it is registered and the event `create` published.
+    ///
+    /// ```
+    /// use ttn::simulator::Location;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// let location = Location { latitude: 51.92442, longitude: 4.477733, altitude: 14 };
+    /// let device = network.create_device("pump-2", Some(location));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn create_device(&self, dev_id: &str, location: Option<Location>) -> Device {
+        self.handler.register(&self.app_id, dev_id, location, true);
+        self.handle(&self.app_id, dev_id)
+    }
+
+    /// Saves a device of the first application with that location and publishes the event `update`; false if it is not
+    /// registered.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(!network.update_device("pump-2", None));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn update_device(&self, dev_id: &str, location: Option<Location>) -> bool {
+        self.handler.update(&self.app_id, dev_id, location)
+    }
+
+    /// Deletes a device of the first application with its queue and publishes the event `delete`; false if it is not registered.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.device("pump-2");
+    /// assert!(network.delete_device("pump-2"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn delete_device(&self, dev_id: &str) -> bool {
+        self.handler.delete(&self.app_id, dev_id)
+    }
+
+    /// Takes the gateways' transmitters away, or gives them back. Uplinks still come in; downlinks end in the error `No gateways
+    /// available for downlink` at the next uplink, and joins fail.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.gateways_down(true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn gateways_down(&self, down: bool) {
+        self.handler.set_gateways_down(down);
+    }
+
+    /// Sets the decoder of the first application: FPort and bytes to an object of fields, `None` for no fields. An error, a
+    /// panic or anything but an object is published as `up/errors`, the uplink without fields.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.set_decoder(|_port, bytes| Ok(Some(json!({"level": bytes[0]}))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_decoder(
+        &self,
+        decoder: impl Fn(u8, &[u8]) -> Result<Option<Value>, String> + Send + Sync + 'static,
+    ) {
+        let decoder = PayloadFunction::Decoder(Arc::new(decoder));
+        self.handler.set_function(&self.app_id, decoder);
+    }
+
+    /// Sets the encoder of the first application: requested FPort (0 if there was none) and fields to bytes. It runs when the
+    /// downlink is about to be sent; an error or a panic is published as `down/errors` and `up/errors`, and no bytes mean that
+    /// nothing is sent.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.set_encoder(|_port, fields| match fields["led"].as_bool() {
+    ///     Some(on) => Ok(vec![u8::from(on)]),
+    ///     None => Err("TypeError: led is not a boolean".into()),
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_encoder(
+        &self,
+        encoder: impl Fn(u8, &Value) -> Result<Vec<u8>, String> + Send + Sync + 'static,
+    ) {
+        let encoder = PayloadFunction::Encoder(Arc::new(encoder));
+        self.handler.set_function(&self.app_id, encoder);
+    }
+
+    /// Sets the validator of the first application: an uplink whose decoded fields it refuses is not published, only an
+    /// `up/errors`, and gets no downlink.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.set_validator(|_port, fields| fields["level"].as_u64() < Some(100));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_validator(&self, validator: impl Fn(u8, &Value) -> bool + Send + Sync + 'static) {
+        let validator = PayloadFunction::Validator(Arc::new(validator));
+        self.handler.set_function(&self.app_id, validator);
+    }
+
+    /// Publishes any bytes on any topic, to the clients that subscribed to it and may read it: recorded messages, broken ones.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.publish("simulated-app/devices/soil-probe-07/up", "not JSON");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn publish(&self, topic: &str, payload: impl AsRef<[u8]>) {
+        self.broker.post(topic.to_owned(), payload.as_ref());
+        self.broker.flush();
+    }
+
+    /// Every PUBLISH of every client since the start, topic and payload, accepted or not, in order. The network has acted on
+    /// those listed.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(network.published().is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn published(&self) -> Vec<(String, Vec<u8>)> {
+        self.broker.published()
+    }
+
+    /// Waits until clients published that many messages; false after the timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(!network.wait_for_published(1, Duration::from_millis(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_published(&self, count: usize, timeout: Duration) -> bool {
+        self.broker.wait_for_published(count, timeout)
+    }
+
+    /// The clients that are connected now, oldest first.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(network.clients().is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.broker.clients()
+    }
+
+    /// Waits until exactly that many clients are connected; false after the timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(network.wait_for_clients(0, Duration::from_secs(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_clients(&self, count: usize, timeout: Duration) -> bool {
+        self.broker.wait_for_clients(count, timeout)
+    }
+
+    /// Waits until the connected clients have that many subscriptions or more in all; false after the timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert!(!network.wait_for_subscriptions(1, Duration::from_millis(1)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_subscriptions(&self, count: usize, timeout: Duration) -> bool {
+        self.broker.wait_for_subscriptions(count, timeout)
+    }
+
+    /// Cuts every connection. New ones are welcome.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.disconnect_clients();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn disconnect_clients(&self) {
+        self.broker.disconnect_clients();
+    }
+
+    /// Closes the port and every connection, and joins every thread. Devices, queues and open receive windows stay for a
+    /// [`restart`](Self::restart).
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.stop();
+    /// assert!(std::net::TcpStream::connect(network.address()).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stop(&self) {
+        self.broker.stop();
+        let clock = lock(&self.clock).take();
+        if let Some(clock) = clock {
+            self.handler.halt();
+            broker::join(clock);
+        }
+    }
+
+    /// Opens the same port again, after a [`stop`](Self::stop) if there was none.
+    ///
+    /// # Errors
+    ///
+    /// When the port cannot be opened or a thread cannot be started.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.restart()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn restart(&self) -> io::Result<()> {
+        self.stop();
+        self.open().map(drop)
+    }
+
+    /// Changes how the network behaves. The closure must not call the network.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// network.quirks(|quirks| quirks.ignore_pings = true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn quirks(&self, change: impl FnOnce(&mut Quirks)) {
+        change(&mut self.broker.quirks());
+    }
+
+    /// Messages that clients did not get because they read too slowly.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// assert_eq!(network.dropped(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn dropped(&self) -> u64 {
+        self.broker.dropped()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Whoever panicked while holding the lock left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait_until<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    deadline: Instant,
+) -> MutexGuard<'a, T> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    changed
+        .wait_timeout(guard, left)
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
+}
