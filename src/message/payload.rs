@@ -2,11 +2,12 @@
 
 use base64::{
     Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
 use serde_json::{Map, Value};
 
-const STANDARD: GeneralPurpose = GeneralPurpose::new(
+/// Takes text with and without padding.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -40,7 +41,14 @@ impl Payload {
             Self::Hex(text) => from_hex(text)?,
             Self::Base64(text) => from_base64(text)?,
             Self::Text(text) if looks_like_hex(text) => from_hex(text)?,
-            Self::Text(text) => from_base64(text)
+            Self::Text(text) if text.starts_with("0x") => {
+                return Err(format!(
+                    "{text:?} is not hex digits alone; leave out the 0x"
+                ));
+            }
+            // Only padded, so that hex with a digit too few is not taken for base64.
+            Self::Text(text) => STANDARD
+                .decode(text)
                 .map_err(|_| format!("{text:?} is neither hex digits of even number nor base64"))?,
             Self::Fields(Value::Object(fields)) => return Ok(ReadPayload::Fields(fields)),
             Self::Fields(value) => {
@@ -70,7 +78,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 
 /// Standard base64, padded or not.
 pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD
+    LENIENT
         .decode(text)
         .map_err(|cause| format!("{text:?} is not base64: {cause}"))
 }
@@ -119,13 +127,22 @@ mod tests {
     #[test]
     fn other_text_is_base64() {
         assert_eq!(text("AQ=="), Ok(vec![1]));
-        assert_eq!(text("AQ"), Ok(vec![1]));
-        assert_eq!(text("abcde+/="), Ok(vec![105, 183, 29, 123, 239]));
+        assert_eq!(text("3q2+7w=="), Ok(vec![0xde, 0xad, 0xbe, 0xef]));
     }
 
     #[test]
     fn text_that_is_neither_is_quoted_in_the_error() {
-        for bad in ["not base64!", "01 02", "0x01", "A", "AQ=", "AQ-_"] {
+        for bad in [
+            "not base64!",
+            "01 02",
+            "0x01",
+            "A",
+            "AQ",
+            "AQ=",
+            "AQ-_",
+            "012",
+            "01234",
+        ] {
             let error = text(bad).unwrap_err();
             assert!(error.contains(&format!("{bad:?}")), "{error}");
         }

@@ -1,0 +1,31 @@
+# One command for each thing that one does with this crate; `make` lists them.
+
+# On CI a missing rustfmt or clippy is a failure, elsewhere it is said and passed over.
+component = cargo $(1) --version >/dev/null 2>&1 || [ -n "$$CI" ]
+skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
+
+.PHONY: help demo test bench
+.NOTPARALLEL:
+
+help:
+	@echo "make demo   a simulated network, a device and a client: no account or radio needed"
+	@echo "make test   formatting, lints, tests (with Mosquitto), documentation"
+	@echo "make bench  how fast messages are decoded and delivered"
+
+demo:
+	@.ci/setup build
+	@echo "Building; the first time takes a minute or two."
+	cargo run --quiet --features simulator --example quickstart
+
+test:
+	@.ci/setup test
+	@if $(call component,fmt); then set -x; cargo fmt --check; \
+	else $(call skipped,fmt,rustfmt); fi
+	@if $(call component,clippy); then set -x; cargo clippy --all-targets --all-features -- -D warnings; \
+	else $(call skipped,clippy,clippy); fi
+	TTN_TEST_REQUIRE_MOSQUITTO=1 cargo test --all-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+bench:
+	@.ci/setup build
+	cargo bench --all-features

@@ -1,0 +1,17 @@
+//! What the tests, examples and benches stand on: a real broker, faults, certificates and small servers.
+#![allow(
+    dead_code,
+    reason = "each target that includes this folder uses a part of it"
+)]
+#![allow(unreachable_pub, reason = "these targets export nothing anyway")]
+
+pub mod certificates;
+pub mod discovery_server;
+#[cfg(unix)]
+pub mod mosquitto;
+pub mod peer;
+mod proxy;
+pub mod relay;
+pub mod resources;
+pub mod tls_front;
+pub mod watchdog;

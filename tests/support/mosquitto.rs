@@ -1,0 +1,367 @@
+//! A real broker as the referee: Mosquitto as a child process.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::certificates::{Authority, Identity};
+use super::proxy::lock;
+use super::resources::wait_until;
+
+const START: Duration = Duration::from_secs(10);
+const TRIES: usize = 5;
+
+// The `PATH` of Debian's users lacks /usr/sbin.
+const FOLDERS: [&str; 5] = [
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/usr/bin",
+    "/usr/local/bin",
+    "/opt/homebrew/sbin",
+];
+
+static RUNNING: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+
+/// A Mosquitto on free ports of the loopback. Dropping it kills the process and removes its files.
+#[derive(Debug)]
+pub struct Mosquitto {
+    program: PathBuf,
+    settings: MosquittoBuilder,
+    folder: TempDir,
+    port: u16,
+    tls_port: u16,
+    child: Option<Child>,
+}
+
+/// What a [`Mosquitto`] is started with.
+#[derive(Clone, Debug, Default)]
+pub struct MosquittoBuilder {
+    users: Vec<(String, String)>,
+    acl: Option<String>,
+    tls: Option<Tls>,
+}
+
+#[derive(Clone, Debug)]
+struct Tls {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
+    known_clients: Option<PathBuf>,
+}
+
+impl MosquittoBuilder {
+    /// Adds a user; without any, everybody may connect.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Sets the text of the ACL file; without one, users may do everything.
+    pub fn acl(mut self, text: &str) -> Self {
+        self.acl = Some(text.to_owned());
+        self
+    }
+
+    /// Adds a second listener that speaks TLS; see [`Mosquitto::tls_address`].
+    pub fn tls(mut self, identity: &Identity) -> Self {
+        self.tls = Some(Tls {
+            certificate_file: identity.certificate_file().to_owned(),
+            key_file: identity.key_file().to_owned(),
+            known_clients: None,
+        });
+        self
+    }
+
+    /// The same, and only clients with a certificate from `clients` get in.
+    pub fn tls_for_known_clients(self, identity: &Identity, clients: &Authority) -> Self {
+        let mut builder = self.tls(identity);
+        if let Some(tls) = &mut builder.tls {
+            tls.known_clients = Some(clients.certificate_file().to_owned());
+        }
+        builder
+    }
+
+    /// Starts it, or says on standard error that the test is skipped and returns `None`.
+    ///
+    /// Panics when Mosquitto is missing and `TTN_TEST_REQUIRE_MOSQUITTO` is `1`, and when it does not start.
+    #[track_caller]
+    pub fn start(self) -> Option<Mosquitto> {
+        let program =
+            find("TTN_TEST_MOSQUITTO", "mosquitto").or_else(|| skip(Location::caller()))?;
+        let mut broker = Mosquitto {
+            program,
+            settings: self,
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            port: 0,
+            tls_port: 0,
+            child: None,
+        };
+        for (name, password) in &broker.settings.users {
+            broker.set_password(name, password);
+        }
+        for _ in 0..TRIES {
+            (broker.port, broker.tls_port) = free_ports();
+            broker.configure();
+            if broker.spawn() {
+                return Some(broker);
+            }
+            if !broker.log().contains("Address already in use") {
+                break;
+            }
+        }
+        panic!("mosquitto did not start:\n{}", broker.log());
+    }
+}
+
+impl Mosquitto {
+    /// A broker that lets everybody do everything, until it is told otherwise.
+    pub fn builder() -> MosquittoBuilder {
+        MosquittoBuilder::default()
+    }
+
+    /// The listener without TLS.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The port of [`address`](Self::address).
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The listener with TLS, if there is one.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        let tls = self.settings.tls.as_ref();
+        tls.map(|_| (Ipv4Addr::LOCALHOST, self.tls_port).into())
+    }
+
+    /// Everything that the broker has written to its log.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.file("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Kills it (SIGKILL); its connections end at once.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            lock(&RUNNING).retain(|(pid, _)| *pid != child.id());
+        }
+    }
+
+    /// Stops its clock (SIGSTOP): connections stay open, new ones are taken by the kernel, nothing is answered.
+    pub fn stop(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run on after [`stop`](Self::stop) (SIGCONT).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Kills it, if need be, and starts it on the same ports.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(
+            self.spawn(),
+            "mosquitto did not start again:\n{}",
+            self.log()
+        );
+    }
+
+    /// Changes a password and returns when the broker knows (SIGHUP); it ends sessions that used the old one.
+    pub fn change_password(&self, user: &str, password: &str) {
+        const RELOADED: &str = "Reloading config";
+        let before = self.log().matches(RELOADED).count();
+        self.set_password(user, password);
+        self.signal("HUP");
+        assert!(
+            wait_until(START, || self.log().matches(RELOADED).count() > before),
+            "mosquitto did not reload:\n{}",
+            self.log()
+        );
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn set_password(&self, user: &str, password: &str) {
+        let file = self.file("passwords");
+        // A plain text file is not read, hence the tool.
+        let tool = self.program.with_file_name("mosquitto_passwd");
+        let tool = Some(tool).filter(|tool| tool.is_file());
+        let tool = tool.or_else(|| find("TTN_TEST_MOSQUITTO_PASSWD", "mosquitto_passwd"));
+        let mut command = Command::new(tool.expect("mosquitto_passwd comes with mosquitto"));
+        command.arg("-b");
+        if !file.exists() {
+            command.arg("-c");
+        }
+        let output = command.arg(&file).args([user, password]).output();
+        let output = output.expect("mosquitto_passwd runs");
+        assert!(output.status.success(), "mosquitto_passwd: {output:?}");
+    }
+
+    fn configure(&self) {
+        let mut lines = vec![
+            "per_listener_settings false".to_owned(),
+            "persistence false".to_owned(),
+            "log_dest stderr".to_owned(),
+            "log_type all".to_owned(),
+            // The default drops messages in a flood.
+            "max_queued_messages 0".to_owned(),
+        ];
+        // As root it would become the user `mosquitto`, who cannot read the folder.
+        if fs::metadata(self.folder.path()).is_ok_and(|folder| folder.uid() == 0) {
+            lines.push("user root".to_owned());
+        }
+        if self.settings.users.is_empty() {
+            lines.push("allow_anonymous true".to_owned());
+        } else {
+            lines.push("allow_anonymous false".to_owned());
+            lines.push(format!(
+                "password_file {}",
+                self.file("passwords").display()
+            ));
+        }
+        if let Some(text) = &self.settings.acl {
+            write(&self.file("acl"), text);
+            lines.push(format!("acl_file {}", self.file("acl").display()));
+        }
+        lines.push(format!("listener {} 127.0.0.1", self.port));
+        if let Some(tls) = &self.settings.tls {
+            lines.push(format!("listener {} 127.0.0.1", self.tls_port));
+            lines.push(format!("certfile {}", tls.certificate_file.display()));
+            lines.push(format!("keyfile {}", tls.key_file.display()));
+            if let Some(clients) = &tls.known_clients {
+                lines.push(format!("cafile {}", clients.display()));
+                lines.push("require_certificate true".to_owned());
+            }
+        }
+        lines.push(String::new());
+        write(&self.file("config"), &lines.join("\n"));
+        // What an attempt with another port left there.
+        write(&self.file("log"), "");
+    }
+
+    /// `false` when the process ended or did not answer in time.
+    fn spawn(&mut self) -> bool {
+        let child = Command::new(&self.program)
+            .arg("-c")
+            .arg(self.file("config"))
+            .stdin(Stdio::null())
+            .stdout(self.open_log())
+            .stderr(self.open_log())
+            .spawn();
+        let child = child.unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        lock(&RUNNING).push((child.id(), self.folder.path().to_owned()));
+        let child = self.child.insert(child);
+
+        let mut ended = false;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let answers = wait_until(START, || {
+            ended = !matches!(child.try_wait(), Ok(None));
+            ended || TcpStream::connect_timeout(&address, START).is_ok()
+        });
+        // Somebody else may have answered on a port that was taken meanwhile.
+        ended = ended || !matches!(child.try_wait(), Ok(None));
+        if ended || !answers {
+            self.kill();
+        }
+        answers && !ended
+    }
+
+    fn open_log(&self) -> File {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.file("log"))
+            .expect("the log file can be opened")
+    }
+
+    fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("the broker runs");
+        assert!(signal(name, child.id()), "kill -{name} failed");
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Kills every broker of this process and removes their files; for those who end it without unwinding.
+pub fn kill_all() {
+    for (pid, folder) in lock(&RUNNING).drain(..) {
+        signal("KILL", pid);
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+fn signal(name: &str, pid: u32) -> bool {
+    // The shell has it built in; the program is not everywhere.
+    Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The program that a variable names, or else the one of that name in `PATH` and where brokers are installed.
+fn find(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(program) = env::var_os(variable) {
+        return Some(PathBuf::from(program)).filter(|program| program.is_file());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(FOLDERS.map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+fn skip(place: &Location<'_>) -> Option<PathBuf> {
+    const HELP: &str = "mosquitto not found. Install it (Debian: apt-get install mosquitto) or set \
+                        TTN_TEST_MOSQUITTO=/path/to/mosquitto.";
+    assert!(
+        env::var_os("TTN_TEST_REQUIRE_MOSQUITTO").as_deref() != Some(OsStr::new("1")),
+        "{HELP}"
+    );
+    let thread = thread::current();
+    let test = match thread.name() {
+        // A test that runs alone runs here.
+        None | Some("main") => place.to_string(),
+        Some(name) => name.to_owned(),
+    };
+    // Not `eprintln!`: the test harness would swallow it.
+    let _ = writeln!(
+        io::stderr(),
+        "SKIPPED {test}: {HELP} Set TTN_TEST_REQUIRE_MOSQUITTO=1 to make this a failure."
+    );
+    None
+}
+
+/// Two ports that nobody listens on; somebody may before the broker does.
+fn free_ports() -> (u16, u16) {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let port = |socket: &TcpListener| socket.local_addr().map(|address| address.port());
+    let ports = bind().and_then(|one| {
+        let other = bind()?;
+        Ok((port(&one)?, port(&other)?))
+    });
+    ports.expect("the loopback has free ports")
+}
+
+fn write(file: &Path, text: &str) {
+    fs::write(file, text).expect("the broker's folder is writable");
+}

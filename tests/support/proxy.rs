@@ -1,0 +1,235 @@
+//! The plumbing under [`Relay`](super::relay::Relay) and [`TlsFront`](super::tls_front::TlsFront).
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::resources::pause;
+
+const RETRY: Duration = Duration::from_millis(10);
+const UPSTREAM: Duration = Duration::from_secs(5);
+
+/// A client's connection and the one that was opened to the server for it.
+#[derive(Debug)]
+pub struct Connection {
+    pub client: TcpStream,
+    pub server: TcpStream,
+    cut: AtomicBool,
+}
+
+impl Connection {
+    /// Ends both halves, so that whoever reads or writes them returns.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+}
+
+/// Accepts on a port of its own and serves each connection on a thread of its own; joins them all on drop.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    listener: Mutex<Option<Listener>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: &'static str,
+    upstream: SocketAddr,
+    serve: Box<dyn Fn(&Connection) + Send + Sync>,
+    accepted: AtomicUsize,
+    rejecting: AtomicBool,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    connections: Vec<Arc<Connection>>,
+    threads: Vec<JoinHandle<()>>,
+    closed: bool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct(self.name)
+            .field("upstream", &self.upstream)
+            .field("accepted", &self.accepted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    pub fn start(
+        name: &'static str,
+        upstream: SocketAddr,
+        serve: impl Fn(&Connection) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let shared = Arc::new(Shared {
+            name,
+            upstream,
+            serve: Box::new(serve),
+            accepted: AtomicUsize::new(0),
+            rejecting: AtomicBool::new(false),
+            open: Mutex::default(),
+        });
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener: Mutex::new(Some(Listener::start(listener, &shared)?)),
+            shared,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        lock(&self.shared.open).connections.clone()
+    }
+
+    pub fn reject(&self, rejecting: bool) {
+        self.shared.rejecting.store(rejecting, Ordering::SeqCst);
+    }
+
+    /// Closes the listening socket and leaves the connections alone.
+    pub fn refuse(&self) {
+        lock(&self.listener).take();
+    }
+
+    /// Listens on the same port again.
+    pub fn listen(&self) -> io::Result<()> {
+        let mut listener = lock(&self.listener);
+        if listener.is_none() {
+            let socket = TcpListener::bind(self.address)?;
+            *listener = Some(Listener::start(socket, &self.shared)?);
+        }
+        Ok(())
+    }
+
+    pub fn cut(&self) {
+        for connection in self.connections() {
+            connection.cut();
+        }
+    }
+
+    /// Ends everything for good and waits for nothing.
+    pub fn close(&self) {
+        self.refuse();
+        lock(&self.shared.open).closed = true;
+        self.cut();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.close();
+        let threads = std::mem::take(&mut lock(&self.shared.open).threads);
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    fn start(socket: TcpListener, shared: &Arc<Shared>) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (shared, stop) = (Arc::clone(shared), Arc::clone(&stopping));
+        let thread = thread::Builder::new()
+            .name(shared.name.to_owned())
+            .spawn(move || {
+                for client in socket.incoming() {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let Ok(client) = client else {
+                        // Too many open files, most likely: they come back.
+                        pause(RETRY);
+                        continue;
+                    };
+                    shared.accepted.fetch_add(1, Ordering::SeqCst);
+                    if !shared.rejecting.load(Ordering::SeqCst) {
+                        serve(&shared, client);
+                    }
+                }
+            })?;
+        Ok(Self {
+            address,
+            stopping,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread out of `accept`.
+        let _ = TcpStream::connect_timeout(&self.address, UPSTREAM);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(shared: &Arc<Shared>, client: TcpStream) {
+    let serving = Arc::clone(shared);
+    let thread = thread::Builder::new()
+        .name(shared.name.to_owned())
+        .spawn(move || {
+            let Ok(connection) = open(&serving, client) else {
+                return;
+            };
+            (serving.serve)(&connection);
+            connection.cut();
+            lock(&serving.open)
+                .connections
+                .retain(|other| !Arc::ptr_eq(other, &connection));
+        });
+    let mut open = lock(&shared.open);
+    open.threads.retain(|thread| !thread.is_finished());
+    open.threads.extend(thread);
+}
+
+fn open(shared: &Shared, client: TcpStream) -> io::Result<Arc<Connection>> {
+    let server = TcpStream::connect_timeout(&shared.upstream, UPSTREAM)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let connection = Arc::new(Connection {
+        client,
+        server,
+        cut: AtomicBool::new(false),
+    });
+    let mut open = lock(&shared.open);
+    if open.closed {
+        connection.cut();
+    }
+    open.connections.push(Arc::clone(&connection));
+    Ok(connection)
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,69 @@
+//! What this process uses, and waiting for it to change.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// Asks `condition` again and again until it holds; `false` when it did not within `limit`.
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        pause(left.min(POLL));
+    }
+}
+
+/// Lets `length` go by.
+pub fn pause(length: Duration) {
+    let (_never, silence) = mpsc::channel::<()>();
+    let _ = silence.recv_timeout(length);
+}
+
+/// Threads of this process.
+#[cfg(target_os = "linux")]
+pub fn threads() -> usize {
+    entries("/proc/self/task")
+}
+
+/// Names of this process's threads, sorted (the kernel keeps 15 bytes of each).
+#[cfg(target_os = "linux")]
+pub fn thread_names() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    // A thread may end between the listing and the reading.
+    let mut names: Vec<String> = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Open file descriptors of this process.
+#[cfg(target_os = "linux")]
+pub fn descriptors() -> usize {
+    // One of them is the listing itself.
+    entries("/proc/self/fd") - 1
+}
+
+/// Resident memory of this process in KiB.
+#[cfg(target_os = "linux")]
+pub fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+        .and_then(|number| number.trim().parse().ok())
+        .expect("the kernel names VmRSS in kB")
+}
+
+#[cfg(target_os = "linux")]
+fn entries(folder: &str) -> usize {
+    std::fs::read_dir(folder).expect("/proc is mounted").count()
+}
