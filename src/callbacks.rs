@@ -121,8 +121,10 @@ impl<C> Callbacks<C> {
         match setter {
             Setter::Add(id, callback) => self.list.push((id, callback)),
             Setter::Remove(id) => {
-                let removed = self.list.extract_if(.., |(known, _)| *known == id);
-                let removed: Vec<_> = removed.collect();
+                let (removed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.list)
+                    .into_iter()
+                    .partition(|(known, _)| *known == id);
+                self.list = kept;
                 // What the closure captured is the user's code as well.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(removed)));
             }

@@ -1,4 +1,6 @@
 //! x
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod address;
 mod backoff;
 mod builder;

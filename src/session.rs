@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -75,7 +75,6 @@ pub(crate) struct Session {
     lookups: usize,
     subscribers: Subscribers,
     backoff: Backoff,
-    client_id: String,
     /// Counts attempts; tells the signals of one connection from those of another.
     generation: u64,
     state: State,
@@ -100,8 +99,12 @@ pub(crate) struct SessionLink {
 
 enum State {
     Idle,
-    /// Finding the server, on a thread of its own; with a route, waiting for room for another attempt.
-    Preparing(Option<Route>),
+    /// Waiting for an earlier lookup to end.
+    WaitingToLookUp,
+    /// Finding the server, on a thread of its own.
+    LookingUp,
+    /// Waiting for an earlier attempt to end.
+    WaitingToConnect(Route),
     Connecting(Transport, Route),
     /// Connected, and so many subscriptions are not answered yet.
     Subscribing(Transport, Route, usize),
@@ -158,7 +161,6 @@ impl Session {
         let (min, max) = options.reconnect_delay;
         let session = Self {
             backoff: Backoff::new(min, max),
-            client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
             options,
             status,
             commands,
@@ -240,7 +242,11 @@ impl Session {
     fn state_deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Idle | State::Up(..) => None,
-            State::Preparing(_) | State::Subscribing(..) | State::Probing(_) => Some(self.deadline),
+            State::WaitingToLookUp
+            | State::LookingUp
+            | State::WaitingToConnect(_)
+            | State::Subscribing(..)
+            | State::Probing(_) => Some(self.deadline),
             State::Connecting(..) => Some(self.deadline - self.probe_budget()),
             State::BackingOff(until) | State::Closing(_, until) => Some(*until),
         }
@@ -298,7 +304,11 @@ impl Session {
                 transport.close();
                 self.closed(None);
             }
-            State::Preparing(_) | State::Probing(_) | State::BackingOff(_) => self.closed(None),
+            State::WaitingToLookUp
+            | State::LookingUp
+            | State::WaitingToConnect(_)
+            | State::Probing(_)
+            | State::BackingOff(_) => self.closed(None),
             State::Up(mut transport, ..) => {
                 self.status.set_connected(false);
                 while let Ok(Publish { id, topic, payload }) = self.publishes.try_recv() {
@@ -358,18 +368,23 @@ impl Session {
         self.generation += 1;
         self.deadline = Instant::now() + self.options.connect_timeout;
         self.status.open();
-        self.state = State::Preparing(None);
+        self.look_up();
+    }
+
+    fn look_up(&mut self) {
         if self.lookups >= MAX_LOOKUPS {
-            return self.failed(Error::new(
-                ErrorKind::TimedOut,
-                "earlier lookups of the server's name are still not answered; is the name server reachable?",
-            ));
+            self.state = State::WaitingToLookUp;
+            return;
         }
+        self.state = State::LookingUp;
         let preparation = Preparation {
             options: Arc::clone(&self.options),
             time: self.options.connect_timeout,
         };
         self.lookups += 1;
+        if preparation.is_instant() {
+            return self.on_job(self.generation, Job::Prepared(preparation.run()));
+        }
         if let Err(error) = self.spawn("ttn-prepare", move || Job::Prepared(preparation.run())) {
             self.lookups -= 1;
             self.failed(error);
@@ -398,13 +413,16 @@ impl Session {
     fn on_job(&mut self, generation: u64, job: Job) {
         if matches!(job, Job::Prepared(_)) {
             self.lookups -= 1;
+            if matches!(self.state, State::WaitingToLookUp) {
+                return self.look_up();
+            }
         }
         if generation != self.generation {
             return;
         }
         match (&self.state, job) {
-            (State::Preparing(None), Job::Prepared(Ok(route))) => self.connect(route),
-            (State::Preparing(None), Job::Prepared(Err(error))) => self.failed(error),
+            (State::LookingUp, Job::Prepared(Ok(route))) => self.connect(route),
+            (State::LookingUp, Job::Prepared(Err(error))) => self.failed(error),
             (State::Probing(_), Job::Diagnosed(error)) => self.failed(error),
             _ => {}
         }
@@ -412,7 +430,7 @@ impl Session {
 
     fn connect(&mut self, route: Route) {
         if self.abandoned.len() >= MAX_ABANDONED {
-            self.state = State::Preparing(Some(route));
+            self.state = State::WaitingToConnect(route);
             return;
         }
         let options = &self.options;
@@ -427,7 +445,8 @@ impl Session {
         };
         let connect = ConnectOptions {
             uri,
-            client_id: self.client_id.clone(),
+            // Another for each attempt: one that was given up may still succeed, and most brokers would then throw its successor out.
+            client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
             user_name: options.app_id.clone(),
             password: options.access_key.reveal().as_bytes().to_vec(),
             keep_alive: options.keep_alive,
@@ -508,10 +527,9 @@ impl Session {
             self.abandoned[index].advance(operation);
             if self.abandoned[index].is_resolved() {
                 self.abandoned.swap_remove(index).close();
-                if let State::Preparing(route) = &mut self.state {
-                    if let Some(route) = route.take() {
-                        self.connect(route);
-                    }
+                match self.take_state() {
+                    State::WaitingToConnect(route) => self.connect(route),
+                    state => self.state = state,
                 }
             }
             return;
@@ -535,7 +553,8 @@ impl Session {
                 }
             }
             Some(Outcome::Subscribed) => self.subscribed(),
-            Some(Outcome::SubscribeFailed(number, words)) => self.subscribe_failed(number, &words),
+            Some(Outcome::SubscribeRefused(number)) => self.subscribe_refused(number),
+            Some(Outcome::SubscribeUnanswered) => self.on_lost(generation),
             Some(outcome) => {
                 self.report_publish(outcome);
                 self.end_closing_when_written();
@@ -587,14 +606,14 @@ impl Session {
         }
     }
 
-    fn subscribe_failed(&mut self, number: usize, words: &str) {
+    fn subscribe_refused(&mut self, number: usize) {
         let filter = self.filters().swap_remove(number);
         if let State::Subscribing(transport, route, _) = self.take_state() {
             transport.close();
             let address = &route.address;
             self.failed(Error::new(
                 ErrorKind::SubscriptionRefused,
-                format!("{address} refused the subscription to {filter}: may the access key read this application's messages? ({words})"),
+                format!("{address} refused the subscription to {filter}: may the access key read this application's messages?"),
             ));
         }
     }
@@ -690,11 +709,11 @@ impl Session {
         }
         let timeout = self.options.connect_timeout;
         match self.take_state() {
-            State::Preparing(None) => self.failed(Error::new(
+            State::WaitingToLookUp | State::LookingUp => self.failed(Error::new(
                 ErrorKind::TimedOut,
                 format!("looking up the server took longer than {timeout:?}; is the name server or discovery server reachable?"),
             )),
-            State::Preparing(Some(_)) => self.failed(Error::new(
+            State::WaitingToConnect(_) => self.failed(Error::new(
                 ErrorKind::TimedOut,
                 "earlier attempts to connect are still not over; the server does not answer",
             )),
@@ -772,6 +791,15 @@ struct Preparation {
 }
 
 impl Preparation {
+    /// Whether there is nothing to read, to ask or to look up.
+    fn is_instant(&self) -> bool {
+        match &self.options.server {
+            Server::At(address) => !address.tls() && address.host().parse::<IpAddr>().is_ok(),
+            Server::AskedOf(_) => false,
+            Server::Unknown => true,
+        }
+    }
+
     fn run(self) -> Result<Route> {
         let options = &self.options;
         let address = match &options.server {

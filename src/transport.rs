@@ -101,8 +101,10 @@ pub(crate) enum Outcome {
     Connected,
     ConnectFailed(ConnectFailure),
     Subscribed,
-    /// Which one, and Paho's words, which do not say why.
-    SubscribeFailed(usize, String),
+    /// The server said no to this one.
+    SubscribeRefused(usize),
+    /// The connection ended before the answer.
+    SubscribeUnanswered,
     Published(MessageId),
     PublishFailed(MessageId, Error),
 }
@@ -342,7 +344,8 @@ impl Transport {
                 self.subscribing.remove(&number);
                 Some(match result {
                     Ok(_) => Outcome::Subscribed,
-                    Err(cause) => Outcome::SubscribeFailed(number, cause.to_string()),
+                    Err(paho_mqtt::Error::Failure) => Outcome::SubscribeRefused(number),
+                    Err(_) => Outcome::SubscribeUnanswered,
                 })
             }
             Operation::Publish(id) => {

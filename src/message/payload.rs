@@ -88,7 +88,7 @@ fn from_hex(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn looks_like_hex(text: &str) -> bool {
-    text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -291,7 +291,7 @@ impl Origin<'_> {
 
     fn downlink(&self, step: DownlinkStep) -> Result<Event, serde_json::Error> {
         let body: DownlinkEventBody = read_nullable(self.raw.payload())?;
-        let transmission = (step == DownlinkStep::Sent).then(|| Transmission {
+        let transmission = (step == DownlinkStep::Sent).then_some(Transmission {
             gateway_id: body.gateway_id,
             frame: body.frame,
             ..body.config

@@ -686,16 +686,12 @@ impl Session {
             if outgoing.closed {
                 return;
             }
-            let bytes: Vec<u8> = outgoing
-                .packets
-                .drain(..)
-                .flat_map(|packet| packet.to_vec())
-                .collect();
+            let packets: Vec<Arc<[u8]>> = outgoing.packets.drain(..).collect();
             outgoing.messages = 0;
             outgoing.stalled = false;
             drop(outgoing);
             self.changed.notify_all();
-            if self.stream.as_ref().write_all(&bytes).is_err() {
+            if self.stream.as_ref().write_all(&packets.concat()).is_err() {
                 self.close();
                 return;
             }

@@ -70,6 +70,7 @@ impl Packets {
         let Some((&first, after)) = rest.split_first() else {
             return Ok(None);
         };
+        check_flags(first)?;
         let Some((length, digits)) = remaining_length(after)? else {
             return Ok(None);
         };
@@ -97,20 +98,25 @@ fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     Err(Malformed("remaining length of more than four bytes"))
 }
 
-fn parse(first: u8, body: &[u8]) -> Result<Packet, Malformed> {
-    let (kind, flags) = (first >> 4, first & 0x0f);
-    let expected = match kind {
-        3 => flags,
+/// Judged before the body is there: whoever speaks another protocol is not waited for.
+fn check_flags(first: u8) -> Result<(), Malformed> {
+    let expected = match first >> 4 {
+        3 => return Ok(()),
         6 | 8 | 10 => 2,
         _ => 0,
     };
-    if flags != expected {
-        return Err(Malformed("reserved flags"));
+    if first & 0x0f == expected {
+        Ok(())
+    } else {
+        Err(Malformed("reserved flags"))
     }
+}
+
+fn parse(first: u8, body: &[u8]) -> Result<Packet, Malformed> {
     let mut body = Body(body);
-    let packet = match kind {
+    let packet = match first >> 4 {
         1 => return connect(body),
-        3 => return publish_from(flags, body),
+        3 => return publish_from(first & 0x0f, body),
         4 => Packet::PubAck(body.id()?),
         5 => Packet::PubRec(body.id()?),
         6 => Packet::PubRel(body.id()?),
