@@ -44,6 +44,21 @@ mod sealed {
         }
     }
 
+    pub trait Returns {
+        type Value;
+    }
+
+    impl<T> Returns for fn() -> T {
+        type Value = T;
+    }
+
+    // The type of a callback that never returns, such as one that ends the process. It has no stable name of its own.
+    impl Sealed for <fn() -> ! as Returns>::Value {
+        fn into_result(self) -> anyhow::Result<()> {
+            self
+        }
+    }
+
     impl<E: Into<anyhow::Error>> Sealed for Result<(), E> {
         fn into_result(self) -> anyhow::Result<()> {
             self.map_err(Into::into)

@@ -1,0 +1,389 @@
+//! What `send` puts on the wire, and what it refuses because the network would drop it without a word.
+#![cfg(unix)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{
+    harness::{Harness, SOON},
+    watchdog::watchdog,
+};
+use ttn::{
+    Downlink, DownlinkStep, ErrorKind, Event, Events, MqttClient, Network, Schedule,
+    simulator::Simulator,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn connected(harness: &Harness) -> MqttClient {
+    let client = harness.client();
+    client.connect().unwrap();
+    client
+}
+
+/// What arrives at the broker when each of these is sent.
+fn on_the_wire(harness: &mut Harness, downlinks: Vec<Downlink>) -> Vec<String> {
+    let client = connected(harness);
+    let count = downlinks.len();
+    for downlink in downlinks {
+        drop(client.send("pump-1", downlink).unwrap());
+    }
+    let messages = harness.downlinks(count);
+    let topic = "greenhouse-demo/devices/pump-1/down";
+    assert!(
+        messages.iter().all(|(seen, _)| seen == topic),
+        "{messages:?}"
+    );
+    messages.into_iter().map(|(_, body)| body).collect()
+}
+
+#[test]
+fn every_form_of_a_payload_arrives_as_base64_or_fields() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let fields = json!({"led_state": "on", "counter": 1})
+            .as_object()
+            .unwrap()
+            .clone();
+        let bodies = on_the_wire(
+            harness,
+            vec![
+                "0102".into(),
+                "AQI=".into(),
+                String::from("AQI=").into(),
+                (&String::from("0102")).into(),
+                [1, 2].into(),
+                (&[1, 2]).into(),
+                vec![1, 2].into(),
+                (&[1_u8, 2][..]).into(),
+                json!("0102").into(),
+                Downlink::hex("0102"),
+                Downlink::base64("AQI"),
+                Downlink::bytes(vec![1, 2]),
+                Value::Object(fields.clone()).into(),
+                fields.clone().into(),
+                Downlink::fields(&fields),
+            ],
+        );
+        let raw = r#"{"port":1,"confirmed":false,"schedule":"replace","payload_raw":"AQI="}"#;
+        let object = r#"{"port":1,"confirmed":false,"schedule":"replace","payload_fields":{"counter":1,"led_state":"on"}}"#;
+        let expected = [[raw; 12].as_slice(), [object; 3].as_slice()].concat();
+        assert_eq!(bodies, expected);
+    });
+}
+
+#[test]
+fn port_confirmation_and_schedule_arrive_as_they_were_given() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let bodies = on_the_wire(
+            harness,
+            vec![
+                Downlink::from("AQ==")
+                    .port(223)
+                    .confirmed(true)
+                    .schedule(Schedule::First),
+                Downlink::from("AQ==")
+                    .port(1)
+                    .schedule("last".parse().unwrap()),
+                Downlink::from("AQ==").schedule(Schedule::Replace),
+            ],
+        );
+        assert_eq!(
+            bodies,
+            [
+                r#"{"port":223,"confirmed":true,"schedule":"first","payload_raw":"AQ=="}"#,
+                r#"{"port":1,"confirmed":false,"schedule":"last","payload_raw":"AQ=="}"#,
+                r#"{"port":1,"confirmed":false,"schedule":"replace","payload_raw":"AQ=="}"#,
+            ]
+        );
+    });
+}
+
+#[test]
+fn the_wire_form_is_the_one_of_the_python_sdk() {
+    let _watchdog = watchdog(LIMIT);
+    let fixtures: [(&str, Downlink); 3] = [
+        (
+            include_str!("fixtures/v2/down-python-raw.json"),
+            "Cgs=".into(),
+        ),
+        (
+            include_str!("fixtures/v2/down-python-fields.json"),
+            Downlink::from(json!({"valve": "open", "zone": "café"}))
+                .port(20)
+                .confirmed(true)
+                .schedule(Schedule::Last),
+        ),
+        (
+            include_str!("fixtures/v2/down-node-hex-string.json"),
+            "0102".into(),
+        ),
+    ];
+    let mut harness = Harness::simulator();
+    let (expected, downlinks): (Vec<_>, Vec<_>) = fixtures.into_iter().unzip();
+    for (body, expected) in on_the_wire(&mut harness, downlinks).iter().zip(expected) {
+        let read = |text| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(read(body), read(expected));
+    }
+}
+
+#[test]
+fn what_the_network_would_drop_in_silence_is_an_error_and_nothing_is_sent() {
+    let _watchdog = watchdog(LIMIT);
+    let mut harness = Harness::simulator();
+    let client = connected(&harness);
+    let long = "x".repeat(40);
+    for dev_id in [
+        "", "a", "Dev-1", "dev 1", "dev/1", "dev+", "#", "-dev", "dev-", "de--v", "dév", "dev\0",
+        &long,
+    ] {
+        let error = client.send(dev_id, "AQ==").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink, "{dev_id:?}");
+        assert!(
+            error.to_string().contains(&format!("{dev_id:?}")),
+            "{error}"
+        );
+    }
+    let bad: Vec<(Downlink, &str)> = vec![
+        (Downlink::from("AQ==").port(0), "FPort 0"),
+        (Downlink::from("AQ==").port(224), "FPort 224"),
+        (Downlink::from("AQ==").port(255), "FPort 255"),
+        ("".into(), "empty"),
+        (Downlink::bytes([]), "empty"),
+        (Downlink::bytes(vec![0; 243]), "243 bytes"),
+        ("not base64!".into(), "not base64!"),
+        ("AQ=".into(), "AQ="),
+        ("012".into(), "012"),
+        ("0x01".into(), "0x01"),
+        (Downlink::hex("AQ=="), "AQ=="),
+        (Downlink::base64("!"), "!"),
+        (json!([1, 2, 3]).into(), "an array"),
+        (json!(7).into(), "a number"),
+        (json!(null).into(), "null"),
+        (json!({}).into(), "no fields"),
+        (Downlink::fields("text"), "a string"),
+        (
+            Downlink::fields(std::collections::BTreeMap::from([((1, 2), 3)])),
+            "JSON",
+        ),
+    ];
+    for (downlink, words) in bad {
+        let error = client.send("dev-1", downlink.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink, "{downlink:?}");
+        assert!(
+            error.to_string().contains(words) && error.to_string().contains("dev-1"),
+            "{error}"
+        );
+    }
+    assert!(
+        "soon"
+            .parse::<Schedule>()
+            .unwrap_err()
+            .to_string()
+            .contains("soon")
+    );
+    drop(client.send("dev-1", "AQ==").unwrap());
+    assert_eq!(harness.downlinks(1).len(), 1);
+}
+
+#[test]
+fn the_largest_payload_and_the_longest_id_are_sent() {
+    let _watchdog = watchdog(LIMIT);
+    let mut harness = Harness::simulator();
+    let client = connected(&harness);
+    let longest = format!("{}a", "a-".repeat(35));
+    drop(client.send(&longest, vec![7; 242]).unwrap());
+    drop(client.send("d_1-x", Downlink::from([1]).port(223)).unwrap());
+    let messages = harness.downlinks(2);
+    assert_eq!(
+        messages[0].0,
+        format!("greenhouse-demo/devices/{longest}/down")
+    );
+}
+
+#[test]
+fn sending_without_a_connection_is_an_error() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let hour = Duration::from_secs(3600);
+        let client = harness
+            .builder()
+            .reconnect_delay(hour, hour)
+            .build()
+            .unwrap();
+        let refused = |client: &MqttClient| {
+            let error = client.send("dev-1", "AQ==").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotConnected);
+        };
+        refused(&client);
+        client.connect().unwrap();
+        client.close().unwrap();
+        refused(&client);
+        client.connect().unwrap();
+        let events = client.events();
+        harness.kill();
+        while !matches!(events.recv_timeout(SOON).unwrap(), Event::Disconnected(_)) {}
+        refused(&client);
+        assert_eq!(
+            client.send("Bad Id", "AQ==").unwrap_err().kind(),
+            ErrorKind::Downlink
+        );
+    });
+}
+
+#[test]
+fn more_downlinks_than_the_client_keeps_are_refused_and_the_others_are_written() {
+    let _watchdog = watchdog(LIMIT);
+    let mut harness = Harness::simulator();
+    let client = harness.builder().send_capacity(5).build().unwrap();
+    client.connect().unwrap();
+    let mut accepted = 0;
+    let mut refused = 0;
+    while refused == 0 {
+        match client.send("dev-1", "AQ==") {
+            Ok(_) => accepted += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::QueueFull);
+                refused += 1;
+            }
+        }
+    }
+    client.close().unwrap();
+    assert_eq!(harness.downlinks(accepted).len(), accepted);
+}
+
+#[test]
+fn downlinks_of_one_thread_keep_their_order() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let downlinks = (0..100_u8).map(|number| [number].into()).collect();
+        let bodies = on_the_wire(harness, downlinks);
+        for (number, body) in bodies.iter().enumerate() {
+            let body: Value = serde_json::from_str(body).unwrap();
+            let number = u8::try_from(number).unwrap();
+            assert_eq!(
+                Downlink::base64(body["payload_raw"].as_str().unwrap()),
+                Downlink::base64(base64(number))
+            );
+        }
+    });
+}
+
+fn base64(byte: u8) -> String {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    BASE64_STANDARD.encode([byte])
+}
+
+/// The next steps that the network reports.
+fn steps(events: &Events, count: usize) -> Vec<DownlinkStep> {
+    let mut steps = Vec::new();
+    while steps.len() < count {
+        if let Event::Downlink(downlink) = events.recv_timeout(SOON).expect("the network reports") {
+            assert_eq!(downlink.dev_id, "pump-1");
+            steps.push(downlink.step);
+        }
+    }
+    steps
+}
+
+fn simulated() -> (Simulator, MqttClient, Events) {
+    let network = Simulator::start(Network::V2).unwrap();
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().unwrap();
+    (network, client, events)
+}
+
+#[test]
+fn a_confirmed_downlink_is_queued_sent_and_acknowledged() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated();
+    let device = network.device("pump-1");
+    drop(
+        client
+            .send("pump-1", Downlink::from([9]).port(20).confirmed(true))
+            .unwrap(),
+    );
+    assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
+    device.uplink(1, [1]);
+    assert_eq!(steps(&events, 1), [DownlinkStep::Sent]);
+    let received = device.next_downlink(SOON).unwrap();
+    assert_eq!(
+        (
+            received.port,
+            received.payload.as_slice(),
+            received.confirmed
+        ),
+        (20, &[9][..], true)
+    );
+    device.uplink(1, [2]);
+    assert_eq!(steps(&events, 1), [DownlinkStep::Acknowledged]);
+}
+
+#[test]
+fn an_answer_from_the_uplink_callback_reaches_the_device_in_the_same_window() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, _events) = simulated();
+    let device = network.device("pump-1");
+    client.set_uplink_callback(|uplink, client| {
+        client
+            .send(&uplink.dev_id, [uplink.payload_raw[0] + 1])
+            .map(drop)
+    });
+    device.uplink(1, [41]);
+    assert_eq!(device.next_downlink(SOON).unwrap().payload, [42]);
+}
+
+#[test]
+fn the_schedule_decides_which_downlink_the_device_gets_first() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated();
+    let device = network.device("pump-1");
+    let send = |byte: u8, schedule| {
+        drop(
+            client
+                .send("pump-1", Downlink::from([byte]).schedule(schedule))
+                .unwrap(),
+        );
+        assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
+    };
+    send(0, Schedule::Last);
+    send(1, Schedule::Replace);
+    send(2, Schedule::Last);
+    send(3, Schedule::First);
+    let received: Vec<u8> = (0..3)
+        .map(|_| {
+            device.uplink(1, [0]);
+            device.next_downlink(SOON).unwrap().payload[0]
+        })
+        .collect();
+    assert_eq!(received, [3, 1, 2]);
+    assert!(device.queue().is_empty());
+}
+
+#[test]
+fn a_downlink_that_the_network_cannot_send_is_reported_with_its_words() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated();
+    network.gateways_down(true);
+    drop(client.send("pump-1", [1]).unwrap());
+    let device = network.device("pump-1");
+    // The device has to exist when the downlink arrives.
+    drop(client.send("pump-1", [1]).unwrap());
+    assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
+    device.uplink(1, [1]);
+    loop {
+        if let Event::Downlink(downlink) = events.recv_timeout(SOON).unwrap() {
+            if downlink.step == DownlinkStep::Failed {
+                assert_eq!(downlink.error, "No gateways available for downlink");
+                break;
+            }
+        }
+    }
+}
