@@ -1,0 +1,160 @@
+//! Uplinks arrive, and a downlink is followed until the device has acknowledged it.
+//!
+//! Without an account it runs on a simulated network and ends by itself:
+//!
+//! ```text
+//! cargo run --example quickstart
+//! ```
+//!
+//! With an account it prints the uplinks of your devices until it is interrupted. It sends nothing, unless you name a device whose uplinks it
+//! may answer with one confirmed downlink:
+//!
+//! ```text
+//! TTN_APP_ID=my-app TTN_ACCESS_KEY=ttn-account-v2.… TTN_MQTT_ADDRESS=mqtts://ttn.example.org TTN_DEV_ID=my-device \
+//!     cargo run --example quickstart
+//! ```
+
+use std::{env, thread, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::json;
+use ttn::{
+    Downlink, DownlinkStep, Event, MqttClient, Network,
+    crossbeam_channel::{Receiver, bounded},
+    simulator::Simulator,
+};
+
+fn main() -> Result<()> {
+    match env::var("TTN_APP_ID") {
+        Ok(app_id) => run_on_a_real_network(app_id),
+        Err(_) => run_on_a_simulated_network(),
+    }
+}
+
+fn run_on_a_simulated_network() -> Result<()> {
+    let network = Simulator::start(Network::V2)?;
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .build()?;
+    set_callbacks(&client, Some("pump-1".to_owned()));
+    client.connect()?;
+
+    let (stop, stopped) = bounded(0);
+    let devices = thread::spawn(move || run_devices(&network, &stopped));
+    let acknowledged = wait_for_acknowledgement(&client, Duration::from_secs(12));
+    drop(stop);
+    client.close()?;
+    ensure!(devices.join().is_ok(), "the devices broke down");
+    ensure!(acknowledged, "the device did not acknowledge in time");
+    Ok(())
+}
+
+fn run_on_a_real_network(app_id: String) -> Result<()> {
+    let Ok(access_key) = env::var("TTN_ACCESS_KEY") else {
+        bail!("TTN_APP_ID is set, TTN_ACCESS_KEY is not");
+    };
+    let mut builder = MqttClient::builder(app_id, access_key);
+    if let Ok(address) = env::var("TTN_MQTT_ADDRESS") {
+        builder = builder.mqtt_address(address);
+    }
+    if let Ok(address) = env::var("TTN_DISCOVERY_ADDRESS") {
+        builder = builder.discovery_address(address);
+    }
+    let client = builder.build()?;
+    set_callbacks(&client, env::var("TTN_DEV_ID").ok());
+    client.connect()?;
+    wait_for_acknowledgement(&client, Duration::MAX);
+    client.wait();
+    Ok(())
+}
+
+/// Prints what happens, and answers the first uplink of one device.
+fn set_callbacks(client: &MqttClient, mut answer: Option<String>) {
+    client.set_connect_callback(|connected, client| match connected {
+        true => println!("connected as {}", client.app_id()),
+        false => println!("not connected"),
+    });
+    client.set_uplink_callback(move |uplink, client| {
+        println!(
+            "uplink    {:<14} #{:<3} FPort {}  {:<10} {}",
+            uplink.dev_id,
+            uplink.counter,
+            uplink.port,
+            uplink.payload_hex(),
+            uplink.payload_fields
+        );
+        if answer.as_ref() == Some(&uplink.dev_id) {
+            answer = None;
+            let downlink = Downlink::bytes([0x01, 0x0f]).port(20).confirmed(true);
+            let delivery = client.send(&uplink.dev_id, downlink)?;
+            println!(
+                "downlink  {:<14} is message {}",
+                uplink.dev_id,
+                delivery.message_id()
+            );
+        }
+        anyhow::Ok(())
+    });
+    client
+        .set_downlink_callback(|mid, _| println!("downlink  message {mid} has left this machine"));
+    client.set_close_callback(|asked_for, _| match asked_for {
+        true => println!("closed"),
+        false => println!("connection lost"),
+    });
+}
+
+/// Prints what the network reports of downlinks; whether a device has acknowledged one.
+fn wait_for_acknowledgement(client: &MqttClient, limit: Duration) -> bool {
+    let events = client.events();
+    while let Ok(event) = events.recv_timeout(limit) {
+        let Event::Downlink(downlink) = event else {
+            continue;
+        };
+        let step = match downlink.step {
+            DownlinkStep::Queued => "is queued by the network",
+            DownlinkStep::Sent => "is sent by a gateway",
+            DownlinkStep::Acknowledged => "is acknowledged by the device",
+            _ => "failed",
+        };
+        println!(
+            "downlink  {:<14} {step} {}",
+            downlink.dev_id, downlink.error
+        );
+        if downlink.step == DownlinkStep::Acknowledged {
+            return true;
+        }
+    }
+    false
+}
+
+/// Two devices join and send an uplink each half second.
+fn run_devices(network: &Simulator, stopped: &Receiver<()>) {
+    network.set_decoder(|port, bytes| {
+        Ok(match (port, bytes) {
+            (2, [high, low]) => {
+                Some(json!({"celsius": f64::from(u16::from_be_bytes([*high, *low])) / 10.0}))
+            }
+            (1, [running]) => Some(json!({"running": *running != 0})),
+            _ => None,
+        })
+    });
+    let probe = network.device("soil-probe-07");
+    let pump = network.device("pump-1");
+    probe.join();
+    pump.join();
+    let mut running = false;
+    for round in 0_u8.. {
+        probe.uplink(2, [0, 200 + round % 50]);
+        pump.uplink(1, [u8::from(running)]);
+        // The class A device listens after its uplink.
+        if let Some(command) = pump.next_downlink(Duration::from_millis(500)) {
+            running = command.payload.first() == Some(&1);
+        }
+        if stopped
+            .recv_timeout(Duration::from_millis(100))
+            .is_err_and(|error| error.is_disconnected())
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Answers an uplink from inside its callback, so that the device hears it in the receive window of that uplink.
+//!
+//! ```text
+//! cargo run --example reply
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use ttn::{Downlink, MqttClient, Network, simulator::Simulator};
+
+fn main() -> Result<()> {
+    let network = Simulator::start(Network::V2)?;
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .build()?;
+    client.set_uplink_callback(|uplink, client| {
+        let sum = uplink
+            .payload_raw
+            .iter()
+            .fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
+        let answer = Downlink::bytes([sum]).port(uplink.port);
+        client.send(&uplink.dev_id, answer).map(drop)
+    });
+    client.connect()?;
+
+    let device = network.device("counter-3");
+    for payload in [[1, 2, 3], [10, 20, 30]] {
+        device.uplink(5, payload);
+        let answer = device
+            .next_downlink(Duration::from_secs(5))
+            .context("no answer")?;
+        println!(
+            "sent {payload:?}, got {:?} on FPort {}",
+            answer.payload, answer.port
+        );
+    }
+    client.close()?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Every form of a downlink: hex, base64, bytes, fields; port, confirmation, schedule; and what is refused.
+//!
+//! ```text
+//! cargo run --example send
+//! ```
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use ttn::{Downlink, Event, MqttClient, Network, Schedule, simulator::Simulator};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn main() -> Result<()> {
+    let network = Simulator::start(Network::V2)?;
+    network.set_encoder(|_, fields| Ok(vec![u8::from(fields["led"] == "on")]));
+    let pump = network.device("pump-1");
+
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .build()?;
+    client.connect()?;
+    let events = client.events();
+
+    let downlinks: Vec<Downlink> = vec![
+        "0102".into(),
+        "AQI=".into(),
+        [1, 2].into(),
+        json!({"led": "on"}).into(),
+        Downlink::bytes([7])
+            .port(20)
+            .confirmed(true)
+            .schedule(Schedule::First),
+    ];
+    for downlink in downlinks {
+        let delivery = client.send("pump-1", downlink)?;
+        // The network has it in its queue; a class A device gets it after its next uplink.
+        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(_)) {}
+        pump.uplink(1, [0]);
+        match pump.next_downlink(SOON) {
+            Some(got) => println!(
+                "message {}: the device got {:?} on FPort {}",
+                delivery.message_id(),
+                got.payload,
+                got.port
+            ),
+            None => println!("message {}: the device got nothing", delivery.message_id()),
+        }
+        // What else was reported about this one.
+        while events.try_recv().is_ok() {}
+    }
+
+    for (dev_id, bad) in [
+        ("Pump 1", Downlink::from("01")),
+        ("pump-1", Downlink::from("01").port(224)),
+        ("pump-1", Downlink::from("not a payload")),
+        ("pump-1", Downlink::from(json!([1, 2]))),
+    ] {
+        if let Err(error) = client.send(dev_id, bad) {
+            println!("refused: {error}");
+        }
+    }
+    client.close()?;
+    Ok(())
+}

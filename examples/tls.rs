@@ -1,0 +1,37 @@
+//! TLS with a certificate authority of one's own: what is accepted, and how a refusal reads.
+//!
+//! ```text
+//! cargo run --example tls
+//! ```
+
+use anyhow::Result;
+use ttn::{MqttClient, Network, simulator::Simulator};
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+use support::{certificates::Certificates, tls_front::TlsFront};
+
+fn main() -> Result<()> {
+    // A TLS server with certificates made on the spot, in front of the simulated network.
+    let network = Simulator::start(Network::V2)?;
+    let certificates = Certificates::new();
+    let server = TlsFront::start(&certificates.server, network.address())?;
+    let address = format!("mqtts://localhost:{}", server.port());
+
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(&address)
+        .ca_pem(certificates.authority.certificate_pem())
+        .build()?;
+    client.connect()?;
+    println!("connected to {address}");
+    client.close()?;
+
+    // Without the authority the same server is refused.
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(&address)
+        .build()?;
+    if let Err(error) = client.connect() {
+        println!("{:?}: {error}", error.kind());
+    }
+    Ok(())
+}
