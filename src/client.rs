@@ -29,7 +29,6 @@ use crate::{
 /// handle is dropped the client closes in the background; call [`close`](Self::close) before a program ends, so that what was sent is written.
 ///
 /// ```
-/// # #[cfg(feature = "simulator")] {
 /// use ttn::{MqttClient, Network, simulator::Simulator};
 ///
 /// let network = Simulator::start(Network::V2)?;
@@ -40,7 +39,6 @@ use crate::{
 /// client.connect()?;
 /// network.device("soil-probe-07").uplink(1, [0x01, 0x02]);
 /// client.close()?;
-/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -441,7 +439,6 @@ impl MqttClient {
     /// Subscribes to all events, beside the callbacks, with the capacity and overflow of the options. What happened before is not repeated.
     ///
     /// ```
-    /// # #[cfg(feature = "simulator")] {
     /// # use ttn::{Event, MqttClient, Network, simulator::Simulator};
     /// # let network = Simulator::start(Network::V2)?;
     /// # let client = MqttClient::builder(network.app_id(), network.access_key())
@@ -453,7 +450,6 @@ impl MqttClient {
     /// network.device("soil-probe-07").uplink(1, [0x01, 0x02]);
     /// let Event::Uplink(uplink) = events.recv()? else { panic!() };
     /// assert_eq!(uplink.payload_raw, [1, 2]);
-    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn events(&self) -> Events {
