@@ -1,4 +1,5 @@
-//! Where a server is: host, port, TLS or not. Reading addresses, and nothing about connecting to them.
+//! Where a server is: host, port, TLS or not. Reading addresses, and nothing about connecting to
+//! them.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -30,7 +31,8 @@ impl Address {
     }
 }
 
-/// Reads `host`, `host:port`, `mqtt://host[:port]` and `mqtts://host[:port]`; IPv6 addresses stand in brackets.
+/// Reads `host`, `host:port`, `mqtt://host[:port]` and `mqtts://host[:port]`; IPv6 addresses stand
+/// in brackets.
 ///
 /// Without a scheme, port 8883 or no port means TLS, any other port means plain TCP.
 impl FromStr for Address {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter: a random time between `min` and a ceiling that doubles up to `max`.
+/// Exponential backoff with full jitter: a random time between `min` and a ceiling that doubles up
+/// to `max`.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     min: Duration,

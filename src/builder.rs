@@ -83,11 +83,13 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The MQTT server: `host`, `host:port`, `mqtt://host[:port]` (plain, port 1883) or `mqtts://host[:port]` (TLS, port 8883); IPv6
-    /// addresses stand in brackets. Without a scheme, no port or port 8883 means TLS and any other port means plain
-    /// TCP, over which the access key travels in the clear.
+    /// The MQTT server: `host`, `host:port`, `mqtt://host[:port]` (plain, port 1883) or
+    /// `mqtts://host[:port]` (TLS, port 8883); IPv6 addresses stand in brackets. Without a scheme,
+    /// no port or port 8883 means TLS and any other port means plain TCP, over which the access key
+    /// travels in the clear.
     ///
-    /// Defaults to what the [discovery server](Self::discovery_address) says; without either, connecting fails.
+    /// Defaults to what the [discovery server](Self::discovery_address) says; without either,
+    /// connecting fails.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -99,10 +101,12 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The HTTP address of a V2 discovery server, asked at each connecting for the MQTT address of the application:
-    /// `http://host:port` or `https://host:port`. Not asked when there is an [MQTT address](Self::mqtt_address).
+    /// The HTTP address of a V2 discovery server, asked at each connecting for the MQTT address of
+    /// the application: `http://host:port` or `https://host:port`. Not asked when there is an [MQTT
+    /// address](Self::mqtt_address).
     ///
-    /// The server of the public network, `discovery.thethingsnetwork.org`, was closed in December 2021, so there is no default.
+    /// The server of the public network, `discovery.thethingsnetwork.org`, was closed in December
+    /// 2021, so there is no default.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -116,7 +120,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// A PEM file with the authorities to trust for TLS, read at each connecting. Defaults to the system's authorities, which it replaces.
+    /// A PEM file with the authorities to trust for TLS, read at each connecting. Defaults to the
+    /// system's authorities, which it replaces.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -131,7 +136,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// As [`ca_file`](Self::ca_file), from memory. While the client lives, a copy lies in a temporary file that only this user can read.
+    /// As [`ca_file`](Self::ca_file), from memory. While the client lives, a copy lies in a
+    /// temporary file that only this user can read.
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
@@ -146,7 +152,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// PEM files with the certificate (and its chain) and the private key that the client shows to the server. Defaults to none.
+    /// PEM files with the certificate (and its chain) and the private key that the client shows to
+    /// the server. Defaults to none.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -165,8 +172,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// As [`client_certificate_files`](Self::client_certificate_files), from memory. While the client lives, copies lie in temporary files
-    /// that only this user can read.
+    /// As [`client_certificate_files`](Self::client_certificate_files), from memory. While the
+    /// client lives, copies lie in temporary files that only this user can read.
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
@@ -185,7 +192,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The start of the MQTT client id; 16 random hex digits follow, so that two programs never throw each other out. Defaults to `ttn-`.
+    /// The start of the MQTT client id; 16 random hex digits follow, so that two programs never
+    /// throw each other out. Defaults to `ttn-`.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -197,9 +205,10 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Whether to receive each decoded field on a topic of its own as [`Event::UplinkField`](crate::Event::UplinkField), beside
-    /// the uplinks; fields inside objects down to a depth of 8. Defaults to `false`. V2 only, and not every installation
-    /// publishes them.
+    /// Whether to receive each decoded field on a topic of its own as
+    /// [`Event::UplinkField`](crate::Event::UplinkField), beside the uplinks; fields inside objects
+    /// down to a depth of 8. Defaults to `false`. V2 only, and not every installation publishes
+    /// them.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -211,8 +220,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// After how long a silence the client asks the server for a sign of life. A dead connection is noticed within 2.5 times this. Defaults to
-    /// 30 s; whole seconds, at least 1 s.
+    /// After how long a silence the client asks the server for a sign of life. A dead connection is
+    /// noticed within 2.5 times this. Defaults to 30 s; whole seconds, at least 1 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -225,8 +234,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long one attempt to connect may take, from asking the discovery server to the last subscription; `connect` returns within it.
-    /// Defaults to 10 s.
+    /// How long one attempt to connect may take, from asking the discovery server to the last
+    /// subscription; `connect` returns within it. Defaults to 10 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -252,8 +261,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Whether to connect again, and subscribe again, when a connection is lost. Defaults to `true`. With `false` the client closes then
-    /// and says why. The first connecting is never repeated: `connect` returns the error.
+    /// Whether to connect again, and subscribe again, when a connection is lost. Defaults to
+    /// `true`. With `false` the client closes then and says why. The first connecting is never
+    /// repeated: `connect` returns the error.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -265,7 +275,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The shortest and the longest delay between attempts to connect again. In between they grow, with a random part. Defaults to 1 s and 60 s.
+    /// The shortest and the longest delay between attempts to connect again. In between they grow,
+    /// with a random part. Defaults to 1 s and 60 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -280,7 +291,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many events may wait for the callbacks, and for each [`events`](MqttClient::events) subscription. Defaults to 10 000.
+    /// How many events may wait for the callbacks, and for each [`events`](MqttClient::events)
+    /// subscription. Defaults to 10 000.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -304,8 +316,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many messages and how many bytes may wait between the network and the client's thread; what comes beyond is dropped
-    /// and reported as [`Event::Lagged`](crate::Event::Lagged). Defaults to 10 000 messages and 64 MiB.
+    /// How many messages and how many bytes may wait between the network and the client's thread;
+    /// what comes beyond is dropped and reported as [`Event::Lagged`](crate::Event::Lagged).
+    /// Defaults to 10 000 messages and 64 MiB.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -317,8 +330,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many downlinks may wait for the client's thread, and how many may be on their way out; `send` refuses more with
-    /// [`QueueFull`](crate::ErrorKind::QueueFull). Defaults to 1 000.
+    /// How many downlinks may wait for the client's thread, and how many may be on their way out;
+    /// `send` refuses more with [`QueueFull`](crate::ErrorKind::QueueFull). Defaults to 1 000.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -330,12 +343,14 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Checks the options and makes the client, which starts its two threads. Does not touch the network.
+    /// Checks the options and makes the client, which starts its two threads. Does not touch the
+    /// network.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the option that is wrong and its value, never the key;
-    /// [`ErrorKind::ResourcesExhausted`](crate::ErrorKind::ResourcesExhausted) when no thread can be started.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the option that is wrong and its value,
+    /// never the key; [`ErrorKind::ResourcesExhausted`](crate::ErrorKind::ResourcesExhausted) when
+    /// no thread can be started.
     ///
     /// ```
     /// # use ttn::MqttClient;

@@ -1,6 +1,7 @@
 //! The thread that owns the user's closures, the first reader of the event stream.
 //!
-//! A closure is sent here and only called here, so it needs no lock, and may do what it likes with the client.
+//! A closure is sent here and only called here, so it needs no lock, and may do what it likes with
+//! the client.
 
 use std::{
     any::Any,
@@ -52,7 +53,8 @@ mod sealed {
         type Value = T;
     }
 
-    // The type of a callback that never returns, such as one that ends the process. It has no stable name of its own.
+    // The type of a callback that never returns, such as one that ends the process. It has no
+    // stable name of its own.
     impl Sealed for <fn() -> ! as Returns>::Value {
         fn into_result(self) -> anyhow::Result<()> {
             self

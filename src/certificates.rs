@@ -73,7 +73,8 @@ impl Certificates {
             .transpose()
     }
 
-    /// The certificates as files, which exist as long as this value. Checks that all of them can be read.
+    /// The certificates as files, which exist as long as this value. Checks that all of them can be
+    /// read.
     pub(crate) fn files(&self) -> Result<TlsFiles> {
         let ca = match &self.ca {
             Some(ca) => Some(self.file(ca, "CA certificates")?),

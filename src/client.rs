@@ -1,4 +1,5 @@
-//! The handle that a user holds. Everything it does is done by two threads: see `session.rs` and `callbacks.rs`.
+//! The handle that a user holds. Everything it does is done by two threads: see `session.rs` and
+//! `callbacks.rs`.
 
 use std::{
     fmt,
@@ -25,8 +26,9 @@ use crate::{
 
 /// A client of one application.
 ///
-/// A cheap handle: clones are the same client. Every method may be called from any thread and from inside any callback. When the last
-/// handle is dropped the client closes in the background; call [`close`](Self::close) before a program ends, so that what was sent is written.
+/// A cheap handle: clones are the same client. Every method may be called from any thread and from
+/// inside any callback. When the last handle is dropped the client closes in the background; call
+/// [`close`](Self::close) before a program ends, so that what was sent is written.
 ///
 /// ```
 /// use ttn::{MqttClient, Network, simulator::Simulator};
@@ -70,7 +72,8 @@ struct Core {
 }
 
 impl MqttClient {
-    /// A client with default options: the two arguments of the Python SDK's `MQTTClient`. Does not touch the network.
+    /// A client with default options: the two arguments of the Python SDK's `MQTTClient`. Does not
+    /// touch the network.
     ///
     /// # Errors
     ///
@@ -148,14 +151,17 @@ impl MqttClient {
     /// Connects and subscribes; returns when uplinks arrive, or with the reason why not, within
     /// [`connect_timeout`](MqttClientBuilder::connect_timeout).
     ///
-    /// When connected already it does nothing. While the client waits to connect again it tries at once. Works again after
-    /// [`close`](Self::close). The connect callbacks are called with the result, on their own thread.
+    /// When connected already it does nothing. While the client waits to connect again it tries at
+    /// once. Works again after [`close`](Self::close). The connect callbacks are called with the
+    /// result, on their own thread.
     ///
     /// # Errors
     ///
-    /// The reason, by [`kind`](Error::kind): `NotAuthorized`, `UnknownHost`, `ConnectionRefused`, `Unreachable`, `TimedOut`,
-    /// `PermissionDenied`, `ResourcesExhausted`, `CertificateAuthority`, `CertificateExpired`, `CertificateHostName`, `Tls`,
-    /// `Protocol`, `ServerUnavailable`, `SubscriptionRefused`, `ConnectionLost`, those of discovery, and `Closed` when another thread closed the client meanwhile.
+    /// The reason, by [`kind`](Error::kind): `NotAuthorized`, `UnknownHost`, `ConnectionRefused`,
+    /// `Unreachable`, `TimedOut`, `PermissionDenied`, `ResourcesExhausted`, `CertificateAuthority`,
+    /// `CertificateExpired`, `CertificateHostName`, `Tls`, `Protocol`, `ServerUnavailable`,
+    /// `SubscriptionRefused`, `ConnectionLost`, those of discovery, and `Closed` when another
+    /// thread closed the client meanwhile.
     ///
     /// ```
     /// let client = ttn::MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("localhost:1").build()?;
@@ -177,15 +183,18 @@ impl MqttClient {
         })
     }
 
-    /// Writes what [`send`](Self::send) accepted, ends the connection, and waits until the close callbacks have been called with `true`, within
+    /// Writes what [`send`](Self::send) accepted, ends the connection, and waits until the close
+    /// callbacks have been called with `true`, within
     /// [`close_timeout`](MqttClientBuilder::close_timeout).
     ///
-    /// From inside a callback it does not wait for callbacks; they are called when the current one returns. Closing a client that is closed does
-    /// nothing. A `connect` that another thread is waiting for returns [`ErrorKind::Closed`].
+    /// From inside a callback it does not wait for callbacks; they are called when the current one
+    /// returns. Closing a client that is closed does nothing. A `connect` that another thread is
+    /// waiting for returns [`ErrorKind::Closed`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TimedOut`] when a callback is still running at the end of that time; the connection has ended all the same.
+    /// [`ErrorKind::TimedOut`] when a callback is still running at the end of that time; the
+    /// connection has ended all the same.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -217,8 +226,10 @@ impl MqttClient {
         ))
     }
 
-    /// Waits until the client is closed and the close callbacks have been called: by [`close`](Self::close) from a callback or another thread,
-    /// or by a lost connection with `reconnect(false)`. Returns at once when it is not connected. For scripts that live by their callbacks.
+    /// Waits until the client is closed and the close callbacks have been called: by
+    /// [`close`](Self::close) from a callback or another thread, or by a lost connection with
+    /// `reconnect(false)`. Returns at once when it is not connected. For scripts that live by their
+    /// callbacks.
     ///
     /// Inside a callback it waits for the connection only.
     ///
@@ -248,8 +259,8 @@ impl MqttClient {
         status.wait_until_closed(!self.is_callbacks_thread(), deadline)
     }
 
-    /// Whether the client is connected, as far as it knows: a silent outage is noticed only after a while
-    /// ([`keep_alive`](MqttClientBuilder::keep_alive)).
+    /// Whether the client is connected, as far as it knows: a silent outage is noticed only after a
+    /// while ([`keep_alive`](MqttClientBuilder::keep_alive)).
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -271,16 +282,19 @@ impl MqttClient {
         &self.core().options.app_id
     }
 
-    /// Sends a downlink: hex text, base64 text, bytes or a JSON object, or a [`Downlink`] with port, confirmation and schedule.
+    /// Sends a downlink: hex text, base64 text, bytes or a JSON object, or a [`Downlink`] with
+    /// port, confirmation and schedule.
     ///
-    /// Returns when the downlink is checked and accepted; it is then written in the background, in the order of the calls. The downlink callback is called
-    /// with its [`message_id`](Delivery::message_id) when it has left this machine, which may be before `send` returns. What the network does with it is
-    /// reported as [`Event::Downlink`](crate::Event::Downlink).
+    /// Returns when the downlink is checked and accepted; it is then written in the background, in
+    /// the order of the calls. The downlink callback is called with its
+    /// [`message_id`](Delivery::message_id) when it has left this machine, which may be before
+    /// `send` returns. What the network does with it is reported as
+    /// [`Event::Downlink`](crate::Event::Downlink).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Downlink`] for all that the network would drop without a word: an id, an FPort (1 to 223), a payload that cannot be;
-    /// [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
+    /// [`ErrorKind::Downlink`] for all that the network would drop without a word: an id, an FPort
+    /// (1 to 223), a payload that cannot be; [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
     ///
     /// ```no_run
     /// use serde_json::json;
@@ -316,11 +330,14 @@ impl MqttClient {
         }
     }
 
-    /// Adds a callback for the result of each attempt to connect: `true` when uplinks arrive from now on, `false` when the attempt failed. The
-    /// reason is in [`Event::ConnectFailed`](crate::Event::ConnectFailed) and in the result of [`connect`](Self::connect).
+    /// Adds a callback for the result of each attempt to connect: `true` when uplinks arrive from
+    /// now on, `false` when the attempt failed. The reason is in
+    /// [`Event::ConnectFailed`](crate::Event::ConnectFailed) and in the result of
+    /// [`connect`](Self::connect).
     ///
-    /// Callbacks run on the thread `ttn-callbacks`, one after the other, in the order in which they were added; several for one event are all called.
-    /// They are kept over `close` and `connect`. One that is set in a callback hears of the next event.
+    /// Callbacks run on the thread `ttn-callbacks`, one after the other, in the order in which they
+    /// were added; several for one event are all called. They are kept over `close` and `connect`.
+    /// One that is set in a callback hears of the next event.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -337,7 +354,8 @@ impl MqttClient {
         )))
     }
 
-    /// Adds a callback for uplinks. It is called on the thread `ttn-callbacks`; see [`set_connect_callback`](Self::set_connect_callback).
+    /// Adds a callback for uplinks. It is called on the thread `ttn-callbacks`; see
+    /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -360,8 +378,9 @@ impl MqttClient {
         self.set(Callback::Uplink(closure(callback)))
     }
 
-    /// Adds a callback for uplinks as they come, topic and bytes, also for those that cannot be read. It is called after the uplink callbacks, on the
-    /// thread `ttn-callbacks`; see [`set_connect_callback`](Self::set_connect_callback).
+    /// Adds a callback for uplinks as they come, topic and bytes, also for those that cannot be
+    /// read. It is called after the uplink callbacks, on the thread `ttn-callbacks`; see
+    /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -376,8 +395,10 @@ impl MqttClient {
         self.set(Callback::UplinkRaw(closure(callback)))
     }
 
-    /// Adds a callback for downlinks that have left this machine, by their [`message_id`](Delivery::message_id). It says nothing about the
-    /// server or the device. It is called on the thread `ttn-callbacks`; see [`set_connect_callback`](Self::set_connect_callback).
+    /// Adds a callback for downlinks that have left this machine, by their
+    /// [`message_id`](Delivery::message_id). It says nothing about the server or the device. It is
+    /// called on the thread `ttn-callbacks`; see
+    /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -394,8 +415,9 @@ impl MqttClient {
         )))
     }
 
-    /// Adds a callback for the end of a connection: `true` when the program closed the client, `false` when the connection was lost.
-    /// With [`reconnect`](MqttClientBuilder::reconnect) the client then connects again by itself. It is called on the thread `ttn-callbacks`; see
+    /// Adds a callback for the end of a connection: `true` when the program closed the client,
+    /// `false` when the connection was lost. With [`reconnect`](MqttClientBuilder::reconnect) the
+    /// client then connects again by itself. It is called on the thread `ttn-callbacks`; see
     /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
@@ -413,7 +435,8 @@ impl MqttClient {
         )))
     }
 
-    /// Removes a callback: it is not called for events after this. Removing one that is gone does nothing.
+    /// Removes a callback: it is not called for events after this. Removing one that is gone does
+    /// nothing.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -436,7 +459,8 @@ impl MqttClient {
         let _ = self.core().setters.send(setter);
     }
 
-    /// Subscribes to all events, beside the callbacks, with the capacity and overflow of the options. What happened before is not repeated.
+    /// Subscribes to all events, beside the callbacks, with the capacity and overflow of the
+    /// options. What happened before is not repeated.
     ///
     /// ```
     /// # use ttn::{Event, MqttClient, Network, simulator::Simulator};

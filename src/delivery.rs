@@ -21,8 +21,9 @@ impl Delivery {
         Self { message_id }
     }
 
-    /// The id with which the downlink callback and [`Event::Published`](crate::Event::Published) are called when the
-    /// downlink has left this machine. The callback may run before `send` returns.
+    /// The id with which the downlink callback and [`Event::Published`](crate::Event::Published)
+    /// are called when the downlink has left this machine. The callback may run before `send`
+    /// returns.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -34,8 +35,8 @@ impl Delivery {
     }
 }
 
-/// The number of a downlink, counted by the client from 1 and never used twice, also over reconnects. It is not the packet identifier of
-/// MQTT, which downlinks do not have (QoS 0).
+/// The number of a downlink, counted by the client from 1 and never used twice, also over
+/// reconnects. It is not the packet identifier of MQTT, which downlinks do not have (QoS 0).
 ///
 /// ```
 /// fn callback(mid: ttn::MessageId) -> String {

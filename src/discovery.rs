@@ -1,4 +1,5 @@
-//! From an application id to the address of its MQTT server, over HTTP. The only file that names `ureq`.
+//! From an application id to the address of its MQTT server, over HTTP. The only file that names
+//! `ureq`.
 //!
 //! Blocking, within a time limit; called on threads that may wait.
 
@@ -74,8 +75,8 @@ impl FromStr for DiscoveryAddress {
 }
 
 impl DiscoveryAddress {
-    /// The MQTT address of the handler that serves the application (V2: `GET /announcements/handler`, the one whose
-    /// metadata names it).
+    /// The MQTT address of the handler that serves the application (V2: `GET
+    /// /announcements/handler`, the one whose metadata names it).
     pub(crate) fn find(
         &self,
         app_id: &str,
@@ -229,8 +230,8 @@ enum Search {
     Ended { handlers: usize },
 }
 
-/// Reads a list of handlers until the one that serves the application. The list of a large network names hundreds of thousands of
-/// applications, so it is never held as a whole.
+/// Reads a list of handlers until the one that serves the application. The list of a large network
+/// names hundreds of thousands of applications, so it is never held as a whole.
 fn find_handler(list: impl Read, app_id: &str) -> serde_json::Result<Search> {
     let mut search = Search::Ended { handlers: 0 };
     let mut deserializer = serde_json::Deserializer::from_reader(list);
@@ -336,7 +337,8 @@ impl<'de> Visitor<'de> for Announcement<'_> {
     }
 }
 
-/// Reads a handler's metadata, one small object at a time; whether one of them names the application.
+/// Reads a handler's metadata, one small object at a time; whether one of them names the
+/// application.
 struct Names<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Names<'_> {

@@ -1,6 +1,7 @@
 //! What can go wrong, in a form a program can decide by and a person can read.
 //!
-//! Who finds the reason (Paho's answer, the probe, the decoder) is the business of the file that makes the error.
+//! Who finds the reason (Paho's answer, the probe, the decoder) is the business of the file that
+//! makes the error.
 
 use std::{error, fmt, io, sync::Arc};
 
@@ -16,9 +17,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something failed: a kind to decide by, a sentence to read, a source to dig in.
 ///
-/// [`Display`](fmt::Display) is one sentence that names the thing, the cause and what to do; it never contains the
-/// access key. The underlying error, if there is one, is in [`source`](error::Error::source) and only there. An error is cheap to
-/// clone.
+/// [`Display`](fmt::Display) is one sentence that names the thing, the cause and what to do; it
+/// never contains the access key. The underlying error, if there is one, is in
+/// [`source`](error::Error::source) and only there. An error is cheap to clone.
 ///
 /// ```
 /// use ttn::{ErrorKind, MqttClient};
@@ -56,28 +57,30 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An option of the client is wrong: application id, access key, address, certificate file, a number out of range.
-    /// Found when the client is built, before anything is sent.
+    /// An option of the client is wrong: application id, access key, address, certificate file, a
+    /// number out of range. Found when the client is built, before anything is sent.
     Config,
-    /// A downlink that the network would refuse, mostly without a word: bad device id, FPort, size or payload.
-    /// Nothing has left the machine.
+    /// A downlink that the network would refuse, mostly without a word: bad device id, FPort, size
+    /// or payload. Nothing has left the machine.
     Downlink,
     /// The server refused the application id and access key (CONNACK 4 or 5).
     NotAuthorized,
     /// The server says that it cannot serve now (CONNACK 3). Trying later may help.
     ServerUnavailable,
-    /// The server does not speak MQTT 3.1.1 as we need it: it refused the protocol or the client id (CONNACK 1 or 2), sent
-    /// something else, or closed the connection instead of answering.
+    /// The server does not speak MQTT 3.1.1 as we need it: it refused the protocol or the client id
+    /// (CONNACK 1 or 2), sent something else, or closed the connection instead of answering.
     Protocol,
     /// The server accepted the connection and then refused a subscription.
     SubscriptionRefused,
     /// The host name cannot be resolved: a wrong address, or no network.
     UnknownHost,
-    /// The machine answers but nothing listens on that port: the server is down, or the port is wrong.
+    /// The machine answers but nothing listens on that port: the server is down, or the port is
+    /// wrong.
     ConnectionRefused,
     /// No route to the server: no network, or a router in between refuses.
     Unreachable,
-    /// No answer in time: a firewall that drops packets, a server that hangs, or a full disconnect deadline.
+    /// No answer in time: a firewall that drops packets, a server that hangs, or a full disconnect
+    /// deadline.
     TimedOut,
     /// The operating system forbids opening the connection.
     PermissionDenied,
@@ -89,8 +92,8 @@ pub enum ErrorKind {
     CertificateExpired,
     /// The server's certificate is for another host name.
     CertificateHostName,
-    /// The TLS handshake failed for another reason: a plain server on a TLS port, or a client certificate that is missing or
-    /// refused.
+    /// The TLS handshake failed for another reason: a plain server on a TLS port, or a client
+    /// certificate that is missing or refused.
     Tls,
     /// A connection that worked has ended without being asked to.
     ConnectionLost,

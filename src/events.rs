@@ -1,4 +1,5 @@
-//! The stream of events: one source, any number of subscribers, each with a bounded queue of its own.
+//! The stream of events: one source, any number of subscribers, each with a bounded queue of its
+//! own.
 
 use std::{
     sync::{Arc, Weak},
@@ -37,15 +38,16 @@ pub enum Overflow {
     DropOldest,
     /// The newest event is not taken.
     DropNewest,
-    /// The client waits for room, and meanwhile delivers to nobody. When it waits so long that the queue behind it is full as
-    /// well, messages are dropped there and counted. Closing the client ends the wait.
+    /// The client waits for room, and meanwhile delivers to nobody. When it waits so long that the
+    /// queue behind it is full as well, messages are dropped there and counted. Closing the client
+    /// ends the wait.
     Block,
 }
 
 /// A subscription to a client's events. Dropping it unsubscribes.
 ///
-/// Independent of the callbacks and of other subscriptions: each gets every event. The stream ends when the last handle of the client is
-/// gone; it goes on over `close` and `connect`.
+/// Independent of the callbacks and of other subscriptions: each gets every event. The stream ends
+/// when the last handle of the client is gone; it goes on over `close` and `connect`.
 ///
 /// ```no_run
 /// use ttn::{Event, MqttClient};
@@ -317,7 +319,8 @@ impl Subscribers {
         self.list.push(subscriber);
     }
 
-    /// Hands an event to every subscriber. Waits only for one whose overflow is [`Overflow::Block`].
+    /// Hands an event to every subscriber. Waits only for one whose overflow is
+    /// [`Overflow::Block`].
     pub(crate) fn publish(&mut self, event: Event) {
         self.list.retain(Subscriber::is_alive);
         let Some((last, others)) = self.list.split_last_mut() else {

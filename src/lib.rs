@@ -1,8 +1,10 @@
-//! A blocking, thread-based client for [The Things Network](https://www.thethingsnetwork.org): uplinks by callback or channel,
-//! downlinks, joins and device events, in synchronous programs and short scripts, without an async runtime.
+//! A blocking, thread-based client for [The Things Network](https://www.thethingsnetwork.org):
+//! uplinks by callback or channel, downlinks, joins and device events, in synchronous programs and
+//! short scripts, without an async runtime.
 //!
-//! It ports the Python SDK's `MQTTClient` method by method ([how to port a script](porting_from_python)), and stands on
-//! Eclipse Paho's C library. It speaks the API of V2 networks; the public one was closed in December 2021, private ones run on.
+//! It ports the Python SDK's `MQTTClient` method by method ([how to port a
+//! script](porting_from_python)), and stands on Eclipse Paho's C library. It speaks the API of V2
+//! networks; the public one was closed in December 2021, private ones run on.
 //!
 //! # Uplinks
 //!
@@ -23,12 +25,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An [`UplinkMessage`] has the names of the V2 API. Several callbacks for one event are called in the order in which they were added; a callback may
-//! return a `Result`, and its error, like a panic, is logged and reported, and stops nothing.
+//! An [`UplinkMessage`] has the names of the V2 API. Several callbacks for one event are called in
+//! the order in which they were added; a callback may return a `Result`, and its error, like a
+//! panic, is logged and reported, and stops nothing.
 //!
 //! # Events
 //!
-//! What callbacks hear, and more, also comes as [`Event`] from any number of independent [`Events`] streams, each a bounded crossbeam channel:
+//! What callbacks hear, and more, also comes as [`Event`] from any number of independent [`Events`]
+//! streams, each a bounded crossbeam channel:
 //!
 //! ```
 //! use std::time::Duration;
@@ -57,8 +61,9 @@
 //!
 //! # Downlinks
 //!
-//! A downlink is hex text, base64 text, bytes or a JSON object, sent on FPort 1, unconfirmed, in place of what waits for the device, unless a
-//! [`Downlink`] says otherwise. All that the network would drop without a word is an error before anything leaves the machine.
+//! A downlink is hex text, base64 text, bytes or a JSON object, sent on FPort 1, unconfirmed, in
+//! place of what waits for the device, unless a [`Downlink`] says otherwise. All that the network
+//! would drop without a word is an error before anything leaves the machine.
 //!
 //! ```
 //! use std::time::Duration;
@@ -92,7 +97,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A class A device listens only after an uplink of its own, so `Sent` may take a while. To be in time for the window of an uplink, send from inside its callback.
+//! A class A device listens only after an uplink of its own, so `Sent` may take a while. To be in
+//! time for the window of an uplink, send from inside its callback.
 //!
 //! # Who runs your code
 //!
@@ -103,23 +109,28 @@
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
 //! | Paho's two | the sockets of all clients of the process; none of your code | never |
 //!
-//! Every method may be called from any thread and from inside any callback, `close` and dropping the client included. A slow callback delays other callbacks of
-//! the same client, and nothing else. A handle that a callback captures keeps the client alive; use the one that it is given.
+//! Every method may be called from any thread and from inside any callback, `close` and dropping
+//! the client included. A slow callback delays other callbacks of the same client, and nothing
+//! else. A handle that a callback captures keeps the client alive; use the one that it is given.
 //!
 //! # When things go wrong
 //!
-//! [`connect`](MqttClient::connect) says why it failed, by [`ErrorKind`] for the program and in a sentence for the person. Later outages are healed: the client connects and
-//! subscribes again, with growing, random delays, and reports [`Event::Disconnected`], [`Event::ConnectFailed`] and [`Event::Connected`]. V2 networks keep nothing for
-//! a client that is away, so what devices sent meanwhile is lost.
+//! [`connect`](MqttClient::connect) says why it failed, by [`ErrorKind`] for the program and in a
+//! sentence for the person. Later outages are healed: the client connects and subscribes again,
+//! with growing, random delays, and reports [`Event::Disconnected`], [`Event::ConnectFailed`] and
+//! [`Event::Connected`]. V2 networks keep nothing for a client that is away, so what devices sent
+//! meanwhile is lost.
 //!
-//! A message that cannot be read is [`Event::Malformed`], with its bytes. A subscriber that does not keep up loses events, and is told how many: [`Event::Lagged`]; see
-//! [`Overflow`].
+//! A message that cannot be read is [`Event::Malformed`], with its bytes. A subscriber that does
+//! not keep up loses events, and is told how many: [`Event::Lagged`]; see [`Overflow`].
 //!
 //! # Server, TLS, discovery
 //!
-//! An [MQTT address](MqttClientBuilder::mqtt_address) without a port is `mqtts://`, port 8883, with the system's certificate authorities or
-//! [your own](MqttClientBuilder::ca_file); the chain and the host name are checked. Plain TCP has to be asked for by `mqtt://` or another port: it shows the
-//! access key to everyone on the way. Without an MQTT address a [discovery server](MqttClientBuilder::discovery_address) can tell it.
+//! An [MQTT address](MqttClientBuilder::mqtt_address) without a port is `mqtts://`, port 8883, with
+//! the system's certificate authorities or [your own](MqttClientBuilder::ca_file); the chain and
+//! the host name are checked. Plain TCP has to be asked for by `mqtt://` or another port: it shows
+//! the access key to everyone on the way. Without an MQTT address a [discovery
+//! server](MqttClientBuilder::discovery_address) can tell it.
 //!
 //! # Defaults
 //!
@@ -137,27 +148,35 @@
 //!
 //! # Without a network
 //!
-//! The feature `simulator` brings a [simulated network](simulator): users, devices, gateways and the server's quirks, in your process. The examples in this
-//! documentation run on it, and so can your tests. `Event::decode` and `UplinkMessage::from_json` read messages that came another way, such as by webhook.
+//! The feature `simulator` brings a simulated network, the module `simulator`: users, devices,
+//! gateways and the server's quirks, in your process. The examples in this documentation run on it,
+//! and so can your tests. `Event::decode` and `UplinkMessage::from_json` read messages that came
+//! another way, such as by webhook.
 //!
 //! # Logging
 //!
-//! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `debug` for connections made, lost and refused. The access key is in none of them.
+//! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `debug` for connections
+//! made, lost and refused. The access key is in none of them.
 //!
 //! # Known problems
 //!
-//! * The log target `paho_mqtt` prints the connect options at level `debug`, the access key among them as a list of bytes. Do not log that target at that level.
-//! * A server that publishes on a topic that is not UTF-8, or holds NUL, makes Paho abort the process. The networks' servers do not.
+//! * The log target `paho_mqtt` prints the connect options at level `debug`, the access key among
+//!   them as a list of bytes. Do not log that target at that level.
+//! * A server that publishes on a topic that is not UTF-8, or holds NUL, makes Paho abort the
+//!   process. The networks' servers do not.
 //! * With `panic = "abort"` a panic in a callback ends the process.
-//! * When the last handle is dropped the connection ends in the background; a process that ends at once may cut that short, and what was sent last may be
-//!   lost. Call [`close`](MqttClient::close).
-//! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time all the same; the attempt ends by itself within some seconds.
-//! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over more devices has to pause when `send` says
-//!   [`QueueFull`](ErrorKind::QueueFull).
+//! * When the last handle is dropped the connection ends in the background; a process that ends at
+//!   once may cut that short, and what was sent last may be lost. Call
+//!   [`close`](MqttClient::close).
+//! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
+//!   all the same; the attempt ends by itself within some seconds.
+//! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over
+//!   more devices has to pause when `send` says [`QueueFull`](ErrorKind::QueueFull).
 //!
 //! # Building
 //!
-//! Needs a C compiler, cmake, and OpenSSL's headers; Paho's C library is compiled in. Rust 1.85 or later.
+//! Needs a C compiler, cmake, and OpenSSL's headers; Paho's C library is compiled in. Rust 1.85 or
+//! later.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 

@@ -1,4 +1,5 @@
-//! Names the reason of a failed connection: Paho says only that it failed, so the probe walks the same way step by step.
+//! Names the reason of a failed connection: Paho says only that it failed, so the probe walks the
+//! same way step by step.
 //!
 //! Blocking, each step with a time limit; called on threads that may wait.
 

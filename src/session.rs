@@ -1,5 +1,6 @@
-//! The thread that owns a client's connection: connecting, up, backing off, closing. One loop, which waits for commands, signals of the
-//! connection, results of blocking work, and deadlines, and for nothing else.
+//! The thread that owns a client's connection: connecting, up, backing off, closing. One loop,
+//! which waits for commands, signals of the connection, results of blocking work, and deadlines,
+//! and for nothing else.
 
 use std::{
     io,
@@ -29,13 +30,15 @@ use crate::{
     },
 };
 
-/// A connection that was up this long counts as stable: the next outage starts with short delays again.
+/// A connection that was up this long counts as stable: the next outage starts with short delays
+/// again.
 const STABLE: Duration = Duration::from_secs(60);
 
 /// How long a subscriber that lost events may have to wait for the news when nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 
-/// Attempts that were given up and cannot be cancelled; further ones wait until some of them have ended.
+/// Attempts that were given up and cannot be cancelled; further ones wait until some of them have
+/// ended.
 const MAX_ABANDONED: usize = 8;
 
 /// Name lookups that were given up and cannot be cancelled.
@@ -143,8 +146,8 @@ enum Input {
 impl Session {
     /// Starts the thread.
     pub(crate) fn start(options: Arc<Options>) -> io::Result<SessionLink> {
-        // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be many, have a bounded channel of
-        // their own; when it is full, `send` says so.
+        // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be
+        // many, have a bounded channel of their own; when it is full, `send` says so.
         let (command_sender, commands) = unbounded();
         let (publish_sender, publishes) = bounded(options.send_capacity);
         let (interrupt, interrupted) = bounded(1);
@@ -445,7 +448,8 @@ impl Session {
         };
         let connect = ConnectOptions {
             uri,
-            // Another for each attempt: one that was given up may still succeed, and most brokers would then throw its successor out.
+            // Another for each attempt: one that was given up may still succeed, and most brokers
+            // would then throw its successor out.
             client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
             user_name: options.app_id.clone(),
             password: options.access_key.reveal().as_bytes().to_vec(),
@@ -945,7 +949,8 @@ impl Status {
         self.wait_while(Some(deadline), |ends| ends.told < number)
     }
 
-    /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false` when it is not by then.
+    /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false`
+    /// when it is not by then.
     pub(crate) fn wait_until_closed(&self, and_told: bool, deadline: Option<Instant>) -> bool {
         self.wait_while(deadline, |ends| {
             ends.open || (and_told && ends.told < ends.count)

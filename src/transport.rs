@@ -1,7 +1,8 @@
 //! MQTT in our words. The only file that names `paho_mqtt`.
 //!
-//! Paho has one lock and two threads for all clients of a process, and calls back with the lock held. So its callbacks only push to a
-//! channel, a handle is used by one thread, and a handle is given up by one protocol ([`Transport::close`]).
+//! Paho has one lock and two threads for all clients of a process, and calls back with the lock
+//! held. So its callbacks only push to a channel, a handle is used by one thread, and a handle is
+//! given up by one protocol ([`Transport::close`]).
 
 use std::{
     collections::HashMap,
@@ -35,8 +36,9 @@ const PAHO_BUFFER: i32 = 65_536;
 /// How long a DISCONNECT may wait behind output that the server does not read.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A client that never connects and is never dropped. While it lives, Paho keeps its two threads; without it, dropping the last client of
-/// the process takes up to a second and leaks two file descriptors.
+/// A client that never connects and is never dropped. While it lives, Paho keeps its two threads;
+/// without it, dropping the last client of the process takes up to a second and leaks two file
+/// descriptors.
 static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
 
 /// What a connection is made with.
@@ -115,8 +117,8 @@ pub(crate) type Tagged = (u64, Signal);
 /// Where connections put their signals: messages as long as there is room, other signals always.
 #[derive(Clone)]
 pub(crate) struct Inlet {
-    /// Unbounded, since a lost lifecycle signal would stall the session; messages are bounded by `Room`, the others by the number of
-    /// operations under way.
+    /// Unbounded, since a lost lifecycle signal would stall the session; messages are bounded by
+    /// `Room`, the others by the number of operations under way.
     sender: Sender<Tagged>,
     room: Arc<Room>,
 }
@@ -366,9 +368,9 @@ impl Transport {
         self.connecting.is_none()
     }
 
-    /// Ends the connection and gives the handle up: only once the attempt is over, disconnected if it is up, and behind a barrier. Any
-    /// other order can stop all of Paho for good. Returns what became of the downlinks that were on their way out, oldest
-    /// first.
+    /// Ends the connection and gives the handle up: only once the attempt is over, disconnected if
+    /// it is up, and behind a barrier. Any other order can stop all of Paho for good. Returns what
+    /// became of the downlinks that were on their way out, oldest first.
     pub(crate) fn close(mut self) -> Vec<Outcome> {
         debug_assert!(self.is_resolved(), "closed while the attempt is under way");
         if self.up {
@@ -378,7 +380,8 @@ impl Transport {
                 let _ = receiver.recv_timeout(DISCONNECT_TIMEOUT);
             }
         }
-        // Paho lets go of a token a moment after it says that it is done; this call waits for that moment.
+        // Paho lets go of a token a moment after it says that it is done; this call waits for that
+        // moment.
         self.client.is_connected();
         let mut open: Vec<_> = std::mem::take(&mut self.publishing).into_iter().collect();
         open.sort_by_key(|(id, _)| *id);
@@ -395,7 +398,8 @@ impl Transport {
     }
 }
 
-/// An operation under way. Paho hands its result out only once, and maybe already when it is asked to report.
+/// An operation under way. Paho hands its result out only once, and maybe already when it is asked
+/// to report.
 struct Pending<T: Future + Unpin> {
     token: T,
     waker: Waker,

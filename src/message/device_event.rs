@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use crate::message::{Location, RawMessage};
 
-/// A device was created, changed or deleted (V2 topics `events/create`, `events/update`, `events/delete`).
+/// A device was created, changed or deleted (V2 topics `events/create`, `events/update`,
+/// `events/delete`).
 ///
 /// ```
 /// use ttn::{DeviceChange, Event, Network};

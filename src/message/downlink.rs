@@ -9,11 +9,12 @@ use crate::{error::Error, message::Payload};
 
 /// A downlink: a payload and how to deliver it.
 ///
-/// Text, bytes and JSON objects turn into one by themselves, with FPort 1, unconfirmed, replacing the device's queue, which are the
-/// Python SDK's defaults. Whether the payload can be read is checked when it is sent.
+/// Text, bytes and JSON objects turn into one by themselves, with FPort 1, unconfirmed, replacing
+/// the device's queue, which are the Python SDK's defaults. Whether the payload can be read is
+/// checked when it is sent.
 ///
-/// Text of hex digits in even number is hex, any other text is base64; [`hex`](Self::hex) and [`base64`](Self::base64)
-/// say it outright.
+/// Text of hex digits in even number is hex, any other text is base64; [`hex`](Self::hex) and
+/// [`base64`](Self::base64) say it outright.
 ///
 /// ```
 /// use serde_json::json;
@@ -72,8 +73,8 @@ impl Downlink {
         Self::new(Payload::Base64(text.into()))
     }
 
-    /// A downlink of fields, which the application's encoder turns into bytes: a JSON object, or a type of your own that
-    /// serializes to one.
+    /// A downlink of fields, which the application's encoder turns into bytes: a JSON object, or a
+    /// type of your own that serializes to one.
     ///
     /// ```
     /// #[derive(serde::Serialize)]

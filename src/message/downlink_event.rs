@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::message::RawMessage;
 
-/// The network reports a step of a downlink: of one that this program sent, of one that another program sent, or of a frame that the
-/// network made by itself.
+/// The network reports a step of a downlink: of one that this program sent, of one that another
+/// program sent, or of a frame that the network made by itself.
 ///
 /// A V2 network gives no id that ties the report to a `send`; compare device and content.
 ///
@@ -34,7 +34,8 @@ pub struct DownlinkEvent {
     pub port: u8,
     /// Whether the device is asked for an acknowledgement.
     pub confirmed: bool,
-    /// The payload as the network holds it; empty when it was given as fields and is not encoded yet.
+    /// The payload as the network holds it; empty when it was given as fields and is not encoded
+    /// yet.
     pub payload_raw: Vec<u8>,
     /// The payload as fields, if it was sent so; otherwise `Value::Null`.
     pub payload_fields: Value,

@@ -35,7 +35,8 @@ pub enum Event {
     ConnectFailed(ConnectFailed),
     /// The connection was lost without being asked to end.
     Disconnected(Disconnected),
-    /// The client was closed and does nothing until [`connect`](crate::MqttClient::connect) is called again.
+    /// The client was closed and does nothing until [`connect`](crate::MqttClient::connect) is
+    /// called again.
     Closed(Closed),
 
     /// A device sent something. V2 topic `{app}/devices/{dev}/up`.
@@ -48,7 +49,8 @@ pub enum Event {
     Activation(Arc<Activation>),
     /// A device was refused. V2 topic `{app}/devices/{dev}/events/activations/errors`.
     ActivationFailed(Arc<ActivationFailed>),
-    /// A device was created, changed or deleted. V2 topics `{app}/devices/{dev}/events/create`, `update`, `delete`.
+    /// A device was created, changed or deleted. V2 topics `{app}/devices/{dev}/events/create`,
+    /// `update`, `delete`.
     Device(Arc<DeviceEvent>),
     /// The network reports a step of a downlink. V2 topics `{app}/devices/{dev}/events/down/…`.
     Downlink(Arc<DownlinkEvent>),
@@ -62,7 +64,8 @@ pub enum Event {
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
 
-    /// So many events were lost here because this subscriber, or the whole program, did not keep up. The count is exact.
+    /// So many events were lost here because this subscriber, or the whole program, did not keep
+    /// up. The count is exact.
     Lagged(u64),
     /// A callback returned an error or panicked. Delivery goes on.
     CallbackFailed(CallbackFailed),
@@ -183,7 +186,8 @@ pub struct PublishFailed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallbackFailed {
-    /// Which event the callback was set for: `uplink`, `connect`, `downlink`, `close` or `raw uplink`.
+    /// Which event the callback was set for: `uplink`, `connect`, `downlink`, `close` or `raw
+    /// uplink`.
     pub callback: &'static str,
     /// The error with its causes, or the words of the panic.
     pub message: String,

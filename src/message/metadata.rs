@@ -33,7 +33,8 @@ pub struct Metadata {
     pub coding_rate: String,
     /// How long the uplink occupied the channel.
     pub airtime: Option<Duration>,
-    /// The gateways that received the uplink, in no promised order; one with several antennas may occur several times.
+    /// The gateways that received the uplink, in no promised order; one with several antennas may
+    /// occur several times.
     pub gateways: Vec<Gateway>,
     /// Where the device is, as registered.
     pub location: Option<Location>,

@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-/// A message as it came from the server: topic and bytes, nothing interpreted. A clone shares the bytes.
+/// A message as it came from the server: topic and bytes, nothing interpreted. A clone shares the
+/// bytes.
 ///
 /// ```
 /// use ttn::{Event, Network};

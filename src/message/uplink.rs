@@ -12,8 +12,8 @@ use crate::{
 
 /// An uplink: what a device sent and how it arrived.
 ///
-/// Field names are those of the V2 API and of the Python SDK. Everything but the two ids may be missing on the wire: text is then empty, lists are
-/// empty, numbers are 0 or `None`.
+/// Field names are those of the V2 API and of the Python SDK. Everything but the two ids may be
+/// missing on the wire: text is then empty, lists are empty, numbers are 0 or `None`.
 ///
 /// ```
 /// use ttn::{Network, UplinkMessage};
@@ -48,8 +48,8 @@ pub struct UplinkMessage {
     pub is_retry: bool,
     /// The payload, decrypted; empty when there is none.
     pub payload_raw: Vec<u8>,
-    /// What the application's payload function made of the payload; `Value::Null` without one. Indexing by a name that
-    /// is not there gives `Null` and never panics.
+    /// What the application's payload function made of the payload; `Value::Null` without one.
+    /// Indexing by a name that is not there gives `Null` and never panics.
     pub payload_fields: Value,
     /// How the uplink was received.
     pub metadata: Metadata,
@@ -89,7 +89,8 @@ impl UplinkMessage {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] when [`payload_fields`](Self::payload_fields) does not fit `T`, which includes uplinks that the network could not decode.
+    /// [`ErrorKind::Decode`] when [`payload_fields`](Self::payload_fields) does not fit `T`, which
+    /// includes uplinks that the network could not decode.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -170,8 +171,9 @@ impl UplinkField {
     }
 }
 
-/// An uplink that the server could not handle or decode (V2 topic `events/up/errors`). When a payload decoder
-/// failed, the uplink itself arrives as well, without fields; when a validator said no, it does not.
+/// An uplink that the server could not handle or decode (V2 topic `events/up/errors`). When a
+/// payload decoder failed, the uplink itself arrives as well, without fields; when a validator said
+/// no, it does not.
 ///
 /// ```
 /// use ttn::{Event, Network};

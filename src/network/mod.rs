@@ -1,5 +1,5 @@
-//! What differs between networks, and nothing else: ids, topics and JSON on one side, the message model on the other. No I/O, no
-//! threads.
+//! What differs between networks, and nothing else: ids, topics and JSON on one side, the message
+//! model on the other. No I/O, no threads.
 
 mod json;
 mod v2;
@@ -20,8 +20,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Network {
-    /// The Things Network V2: private installations, and scripts written for them. The public network was closed in
-    /// December 2021.
+    /// The Things Network V2: private installations, and scripts written for them. The public
+    /// network was closed in December 2021.
     V2,
 }
 
@@ -52,8 +52,8 @@ impl Network {
         }
     }
 
-    /// The topic filters of an application; no two of them match the same topic, since brokers differ in what they do
-    /// then.
+    /// The topic filters of an application; no two of them match the same topic, since brokers
+    /// differ in what they do then.
     pub(crate) fn subscriptions(self, app_id: &str, field_topics: bool) -> Vec<String> {
         match self {
             Self::V2 => v2::subscriptions(app_id, field_topics),
@@ -82,14 +82,15 @@ impl Network {
 }
 
 impl Event {
-    /// Reads a message of a network: what a client does with all it receives, for messages that came another way.
+    /// Reads a message of a network: what a client does with all it receives, for messages that
+    /// came another way.
     ///
     /// A topic that is not known gives [`Event::Other`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the payload cannot be read. A client reports such a message as
-    /// [`Event::Malformed`].
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the payload cannot be read. A client
+    /// reports such a message as [`Event::Malformed`].
     ///
     /// ```
     /// use ttn::{Event, Network};
@@ -112,11 +113,13 @@ impl Event {
 }
 
 impl UplinkMessage {
-    /// Reads an uplink from the JSON that a network sends: by MQTT, or in the body of its HTTP integration.
+    /// Reads an uplink from the JSON that a network sends: by MQTT, or in the body of its HTTP
+    /// integration.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is not JSON, has no `app_id` or `dev_id`, or a member is of an unexpected kind.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is not JSON, has no `app_id` or
+    /// `dev_id`, or a member is of an unexpected kind.
     ///
     /// ```
     /// use ttn::{Network, UplinkMessage};

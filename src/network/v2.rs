@@ -69,7 +69,8 @@ pub(super) fn subscriptions(app_id: &str, field_topics: bool) -> Vec<String> {
         format!("{app_id}/devices/+/events/#"),
     ];
     if field_topics {
-        // `up/#` would be one filter, but it matches `up` itself on some brokers and does not on others.
+        // `up/#` would be one filter, but it matches `up` itself on some brokers and does not on
+        // others.
         filters.extend(
             (1..=MAX_FIELD_DEPTH)
                 .map(|depth| format!("{app_id}/devices/+/up{}", "/+".repeat(depth))),
