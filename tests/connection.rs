@@ -58,6 +58,21 @@ fn connect_returns_when_uplinks_arrive() {
 }
 
 #[test]
+fn connect_returns_when_every_subscription_is_active() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        for _ in 0..20 {
+            let client = harness.builder().field_topics(true).build().unwrap();
+            let events = client.events();
+            client.connect().unwrap();
+            harness.publish("dev-1/up/a/b/c/d/e/f/g/h", "1");
+            let field = |event| matches!(event, Event::UplinkField(_));
+            assert!((0..2).any(|_| events.recv_timeout(SOON).is_ok_and(field)));
+        }
+    });
+}
+
+#[test]
 fn connecting_twice_is_harmless() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
@@ -320,11 +335,11 @@ fn what_was_accepted_is_written_before_close_returns() {
     Harness::each(|harness| {
         let client = harness.client();
         client.connect().unwrap();
-        for number in 0..200_u8 {
-            drop(client.send("dev-1", [number]).unwrap());
+        for _ in 0..900 {
+            drop(client.send("dev-1", "AQ==").unwrap());
         }
         client.close().unwrap();
-        assert_eq!(harness.downlinks(200).len(), 200);
+        assert_eq!(harness.downlinks(900).len(), 900);
     });
 }
 
