@@ -10,8 +10,10 @@ use std::{
 
 use crossbeam_channel::{Receiver, unbounded};
 use support::{
+    discovery_server::{Answer, DiscoveryServer},
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
+    resources::wait_until,
     watchdog::watchdog,
 };
 use ttn::{ErrorKind, Event, Events, MqttClient};
@@ -205,7 +207,7 @@ fn close_from_another_thread_ends_a_connect_that_waits() {
         let client = client.clone();
         move || client.connect()
     });
-    assert!(support::resources::wait_until(SOON, || !client.wait_timeout(Duration::ZERO)));
+    assert!(wait_until(SOON, || !client.wait_timeout(Duration::ZERO)));
     let start = Instant::now();
     client.close().unwrap();
     let error = connecting.join().unwrap().unwrap_err();
@@ -407,7 +409,9 @@ fn a_stuck_callback_makes_close_return_with_an_error_and_not_hang() {
 fn many_threads_may_connect_and_close_one_client() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.client();
+        // A name, so that lookups overlap as well.
+        let address = format!("localhost:{}", harness.address().port());
+        let client = harness.builder().mqtt_address(address).build().unwrap();
         thread::scope(|scope| {
             for number in 0..8 {
                 let client = &client;
@@ -430,6 +434,50 @@ fn many_threads_may_connect_and_close_one_client() {
         harness.uplink("dev-1", 5);
         assert_eq!(uplink_counter(&events), 5);
     });
+}
+
+#[test]
+fn lookups_that_hang_neither_pile_up_nor_keep_the_client_from_connecting_later() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator();
+    let (answer, held) = unbounded::<()>();
+    let list = serde_json::json!({"services": [{
+        "mqtt_address": harness.address().to_string(),
+        "metadata": [{"app_id": "greenhouse-demo"}],
+    }]});
+    let server = DiscoveryServer::start(move |_| {
+        let _ = held.recv();
+        Answer::Json(200, list.to_string())
+    })
+    .unwrap();
+    let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
+        .discovery_address(server.url())
+        .build()
+        .unwrap();
+    let connecting = || {
+        let waiter = client.clone();
+        let thread = thread::spawn(move || waiter.connect());
+        assert!(wait_until(SOON, || !client.wait_timeout(Duration::ZERO)));
+        thread
+    };
+    for _ in 0..10 {
+        let connect = connecting();
+        client.close().unwrap();
+        assert_eq!(
+            connect.join().unwrap().unwrap_err().kind(),
+            ErrorKind::Closed
+        );
+    }
+    let connect = connecting();
+    if cfg!(target_os = "linux") {
+        let names = support::resources::thread_names();
+        let lookups = names.iter().filter(|name| *name == "ttn-prepare").count();
+        // Four, and those of a test beside this one.
+        assert!((1..=8).contains(&lookups), "{names:?}");
+    }
+    drop(answer);
+    connect.join().unwrap().unwrap();
+    assert!(client.is_connected());
 }
 
 #[test]
