@@ -1,7 +1,7 @@
 //! Certificates as they are given: files or bytes.
 
 use std::{
-    fmt, fs, io,
+    env, fmt, fs, io,
     io::Write,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -31,9 +31,10 @@ impl fmt::Debug for Pem {
 }
 
 impl Pem {
+    /// The bytes, if they look like PEM.
     fn read(&self, what: &str) -> Result<Vec<u8>> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.clone()),
+        let bytes = match self {
+            Self::Bytes(bytes) => bytes.clone(),
             Self::File(path) => fs::read(path).map_err(|cause| {
                 let kind = match ErrorKind::of_io(&cause) {
                     Some(ErrorKind::ResourcesExhausted) => ErrorKind::ResourcesExhausted,
@@ -41,8 +42,14 @@ impl Pem {
                 };
                 let context = format!("cannot read the {what} {}: {cause}", path.display());
                 Error::with_source(kind, context, cause)
-            }),
+            })?,
+        };
+        if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
+            return Err(Error::config(format!(
+                "the {what} ({self:?}) are not PEM text"
+            )));
         }
+        Ok(bytes)
     }
 }
 
@@ -95,11 +102,6 @@ impl Certificates {
 
     fn file(&self, pem: &Pem, what: &str) -> Result<PathBuf> {
         let bytes = pem.read(what)?;
-        if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
-            return Err(Error::config(format!(
-                "the {what} ({pem:?}) are not PEM text"
-            )));
-        }
         if let Pem::File(path) = pem {
             return Ok(path.clone());
         }
@@ -111,8 +113,13 @@ impl Certificates {
             return Ok(file.path().to_owned());
         }
         let file = write_down(&bytes).map_err(|cause| {
+            // The number of the error is lost in it, but not in that of another try.
+            let folder = fs::read_dir(env::temp_dir()).err();
+            let kind = ErrorKind::of_io(&cause)
+                .or_else(|| ErrorKind::of_io(folder.as_ref()?))
+                .unwrap_or(ErrorKind::Config);
             Error::with_source(
-                ErrorKind::of_io(&cause).unwrap_or(ErrorKind::Config),
+                kind,
                 format!("cannot write the {what} to a temporary file: {cause}"),
                 cause,
             )

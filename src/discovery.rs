@@ -19,7 +19,15 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use crate::{
     address::Address,
     error::{Error, ErrorKind, Result},
+    probe,
 };
+
+/// The most that may stand between two quotes, as in a text; keys and certificates are the longest.
+const MAX_TEXT: usize = 256 << 10;
+
+/// The part of its time that a search leaves unused: whoever waits for it waits no longer than that
+/// time.
+const SPARE: u32 = 8;
 
 /// The host that every script of the V2 days asks.
 const CLOSED_SERVERS: [&str; 2] = [
@@ -45,6 +53,11 @@ impl FromStr for DiscoveryAddress {
                 "cannot read the discovery address {text:?}: {why}; give http://host:port or https://host:port"
             ))
         };
+        if text.contains('@') {
+            return Err(Error::config(
+                "a discovery address holds no user name or key; the discovery server asks for neither",
+            ));
+        }
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         if !["http", "https"].contains(&scheme) {
             return Err(unreadable("the scheme is neither http nor https"));
@@ -56,7 +69,7 @@ impl FromStr for DiscoveryAddress {
                 && !host.starts_with(':')
                 && !rest
                     .chars()
-                    .any(|c| c.is_whitespace() || c.is_control() || "?#@\\".contains(c))
+                    .any(|c| c.is_whitespace() || c.is_control() || "?#\\".contains(c))
         };
         if !valid(host)
             || format!("{scheme}://{rest}")
@@ -86,7 +99,7 @@ impl DiscoveryAddress {
         let Self(server) = self;
         let url = format!("{server}/announcements/handler");
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
+            .timeout_global(Some(timeout - timeout / SPARE))
             .http_status_as_error(false)
             .tls_config(self.trust(ca)?)
             .build()
@@ -97,16 +110,10 @@ impl DiscoveryAddress {
             .call()
             .map_err(|cause| self.failed(cause))?;
         let status = response.status();
-        if status.as_u16() == 404 {
-            return Err(self.no_list(format!(
-                "there is no {url} (HTTP 404); is this a V2 discovery server?"
-            )));
-        }
         if !status.is_success() {
-            return Err(self.no_list(format!("it answers HTTP {}", status.as_u16())));
+            return Err(self.no_list(&url, status.as_u16()));
         }
-        let body = response.into_body().into_reader();
-        match find_handler(BufReader::new(body), app_id) {
+        match find_handler(response.into_body().into_reader(), app_id) {
             Ok(Search::Found(handler)) => self.address_of(handler, app_id),
             Ok(Search::Ended { handlers: 0 }) => Err(Error::new(
                 ErrorKind::ApplicationNotFound,
@@ -121,7 +128,7 @@ impl DiscoveryAddress {
                 ),
             )),
             Err(cause) if cause.is_io() => {
-                Err(self.failed(ureq::Error::Io(io::Error::from(cause))))
+                Err(self.failed(ureq::Error::from(io::Error::from(cause))))
             }
             Err(cause) => Err(Error::with_source(
                 ErrorKind::DiscoveryAnswer,
@@ -162,6 +169,12 @@ impl DiscoveryAddress {
                         _ => None,
                     })
                     .collect::<Vec<Certificate<'static>>>();
+                if certificates.is_empty() {
+                    return Err(Error::config(format!(
+                        "the CA certificates for {} hold no certificate",
+                        self.0
+                    )));
+                }
                 RootCerts::from(certificates)
             }
         };
@@ -171,11 +184,25 @@ impl DiscoveryAddress {
             .build())
     }
 
-    fn no_list(&self, why: String) -> Error {
+    fn no_list(&self, url: &str, status: u16) -> Error {
+        let (kind, why) = match status {
+            _ if self.is_closed() => (ErrorKind::DiscoveryAnswer, CLOSED),
+            429 | 500.. => (ErrorKind::ServerUnavailable, "try again later"),
+            _ => (ErrorKind::DiscoveryAnswer, "is this a V2 discovery server?"),
+        };
         Error::new(
-            ErrorKind::DiscoveryAnswer,
-            format!("cannot ask the discovery server {}: {why}", self.0),
+            kind,
+            format!("there is no list of handlers at {url} (HTTP {status}): {why}"),
         )
+    }
+
+    /// Whether it is the one of the public network.
+    fn is_closed(&self) -> bool {
+        let (_, rest) = self.0.split_once("://").unwrap_or_default();
+        let host = rest.split(['/', ':']).next().unwrap_or_default();
+        CLOSED_SERVERS
+            .iter()
+            .any(|closed| host.eq_ignore_ascii_case(closed))
     }
 
     fn failed(&self, cause: ureq::Error) -> Error {
@@ -183,13 +210,16 @@ impl DiscoveryAddress {
             ureq::Error::HostNotFound => ErrorKind::UnknownHost,
             ureq::Error::Timeout(_) => ErrorKind::TimedOut,
             ureq::Error::ConnectionFailed => ErrorKind::Unreachable,
-            ureq::Error::Io(cause) => of_io(cause),
+            ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
+                ErrorKind::DiscoveryAnswer
+            }
+            ureq::Error::Io(cause) => ErrorKind::of_io(cause).unwrap_or_else(|| of_lookup(cause)),
             ureq::Error::NativeTls(_) | ureq::Error::Tls(_) => ErrorKind::Tls,
             _ => ErrorKind::DiscoveryAnswer,
         };
-        let closed = CLOSED_SERVERS.iter().any(|server| self.0.contains(server));
         let advice = match kind {
-            _ if closed => CLOSED,
+            _ if self.is_closed() => CLOSED,
+            ErrorKind::ResourcesExhausted => probe::EXHAUSTED,
             ErrorKind::UnknownHost => "the host name cannot be found",
             ErrorKind::TimedOut => "no answer in time",
             ErrorKind::ConnectionRefused => {
@@ -207,13 +237,15 @@ impl DiscoveryAddress {
     }
 }
 
-/// The kind of an I/O error, which may wrap one of ureq's.
-fn of_io(cause: &io::Error) -> ErrorKind {
-    match cause.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(ureq::Error::Timeout(_)) => ErrorKind::TimedOut,
-        Some(ureq::Error::Io(inner)) => of_io(inner),
-        Some(ureq::Error::NativeTls(_) | ureq::Error::Tls(_)) => ErrorKind::Tls,
-        _ => ErrorKind::of_io(cause).unwrap_or(ErrorKind::Unreachable),
+/// The kind of an I/O error that is none of a socket. A failed lookup has no number, only the words
+/// of the standard library.
+fn of_lookup(cause: &io::Error) -> ErrorKind {
+    if !cause.to_string().contains("lookup") {
+        return ErrorKind::Unreachable;
+    }
+    match probe::want_of_descriptors() {
+        Some(_) => ErrorKind::ResourcesExhausted,
+        None => ErrorKind::UnknownHost,
     }
 }
 
@@ -230,10 +262,52 @@ enum Search {
     Ended { handlers: usize },
 }
 
+/// Passes JSON on as long as quotes come often enough. What a reader of JSON has to keep has no
+/// quotes in it: texts, and how deep it is.
+struct ShortTexts<R> {
+    json: R,
+    length: usize,
+    escaped: bool,
+}
+
+impl<R> ShortTexts<R> {
+    fn new(json: R) -> Self {
+        Self {
+            json,
+            length: 0,
+            escaped: false,
+        }
+    }
+}
+
+impl<R: Read> Read for ShortTexts<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.json.read(buffer)?;
+        for byte in &buffer[..count] {
+            self.length += 1;
+            if self.escaped {
+                self.escaped = false;
+            } else if *byte == b'\\' {
+                self.escaped = true;
+            } else if *byte == b'"' {
+                self.length = 0;
+            }
+        }
+        if self.length > MAX_TEXT {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "something other than a list of handlers: a text that is too long",
+            ));
+        }
+        Ok(count)
+    }
+}
+
 /// Reads a list of handlers until the one that serves the application. The list of a large network
 /// names hundreds of thousands of applications, so it is never held as a whole.
 fn find_handler(list: impl Read, app_id: &str) -> serde_json::Result<Search> {
     let mut search = Search::Ended { handlers: 0 };
+    let list = BufReader::new(ShortTexts::new(list));
     let mut deserializer = serde_json::Deserializer::from_reader(list);
     let result = Announcements {
         app_id,
@@ -419,6 +493,72 @@ mod tests {
         let (found, _) = LIST.split_once(r#"{"id":"b""#).unwrap();
         assert!(matches!(search(found, "one"), Ok(Search::Found(_))));
         assert!(search(found, "two").is_err());
+    }
+
+    #[test]
+    fn an_answer_without_end_is_an_error_soon() {
+        struct Endless(u64, io::Repeat);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += buffer.len() as u64;
+                assert!(self.0 < 2 * MAX_TEXT as u64, "reading goes on and on");
+                self.1.read(buffer)
+            }
+        }
+        for start in [r#"{"services":[{"id":""#, r#"{""#, "", r#"{"x":"#] {
+            for byte in [b'a', b'[', b'1', b' ', b'\\'] {
+                let endless = Endless(0, io::repeat(byte));
+                let result = find_handler(start.as_bytes().chain(endless), "one");
+                assert!(result.is_err(), "{start} {byte}");
+            }
+        }
+        let quotes = r#"{"services":[{"id":""#.to_owned() + &r#"\""#.repeat(MAX_TEXT) + "\"}]}";
+        assert!(search(&quotes, "one").unwrap_err().is_io());
+    }
+
+    #[test]
+    fn a_long_list_of_short_texts_is_read_to_its_end() {
+        let names = r#"{"app_id":"a-\"-\\"},"#.repeat(100_000);
+        let list = format!(r#"{{"services":[{{"metadata":[{names}{{"app_id":"one"}}]}}]}}"#);
+        assert!(matches!(search(&list, "one"), Ok(Search::Found(_))));
+    }
+
+    fn at(server: &str) -> DiscoveryAddress {
+        server.parse().unwrap()
+    }
+
+    #[test]
+    fn the_closed_server_is_named_however_it_fails() {
+        for server in [
+            "http://discovery.thethingsnetwork.org",
+            "https://discovery.thethings.network/base",
+            "Discovery.TheThingsNetwork.org:8080",
+        ] {
+            let server = at(server);
+            for error in [
+                server.failed(ureq::Error::HostNotFound),
+                server.failed(ureq::Error::Timeout(ureq::Timeout::Global)),
+                server.no_list("http://x", 404),
+                server.no_list("http://x", 503),
+            ] {
+                assert!(error.to_string().contains(CLOSED), "{error}");
+            }
+        }
+        for server in [
+            "http://discovery.example/discovery.thethingsnetwork.org",
+            "http://discovery.thethingsnetwork.org.example",
+        ] {
+            let error = at(server).failed(ureq::Error::HostNotFound);
+            assert!(!error.to_string().contains(CLOSED), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_key_in_it_is_refused_without_repeating_the_key() {
+        for text in ["http://app:secret@host", "secret@host:8080"] {
+            let error = text.parse::<DiscoveryAddress>().unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Events {
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
-    /// while let Ok(event) = client.events().recv() {
+    /// let events = client.events();
+    /// while let Ok(event) = events.recv() {
     ///     println!("{event:?}");
     /// }
     /// # Ok::<(), ttn::Error>(())
@@ -124,7 +125,8 @@ impl Events {
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
-    /// for event in client.events().iter() {
+    /// let events = client.events();
+    /// for event in events.iter().take(10) {
     ///     println!("{event:?}");
     /// }
     /// # Ok::<(), ttn::Error>(())

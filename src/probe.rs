@@ -4,13 +4,13 @@
 //! Blocking, each step with a time limit; called on threads that may wait.
 
 use std::{
-    io,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket},
     time::{Duration, Instant},
 };
 
 use openssl::{
-    ssl::{HandshakeError, SslConnector, SslFiletype, SslMethod},
+    ssl::{HandshakeError, SslConnector, SslFiletype, SslMethod, SslStream},
     x509::X509VerifyResult,
 };
 
@@ -23,6 +23,13 @@ use crate::{
 /// The least time for a step; shorter ones would only tell of a busy machine.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// The part of its time that the probe leaves unused: whoever waits for it waits no longer than
+/// that time.
+const SPARE: u32 = 5;
+
+/// Part of errors.
+pub(crate) const EXHAUSTED: &str = "this process has too many files and sockets open";
+
 /// The addresses of a server, IPv4 before IPv6, which is the order that Paho takes.
 pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>> {
     let host = address.host();
@@ -32,8 +39,11 @@ pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>> {
             .and_then(ErrorKind::of_io)
             .filter(|kind| *kind == ErrorKind::ResourcesExhausted)
             .unwrap_or(ErrorKind::UnknownHost);
-        let context =
-            format!("cannot find the host {host:?}: {why}; check the address and the network");
+        let advice = match kind {
+            ErrorKind::ResourcesExhausted => EXHAUSTED,
+            _ => "check the address and the network",
+        };
+        let context = format!("cannot find the host {host:?}: {why}; {advice}");
         match cause {
             Some(cause) => Error::with_source(kind, context, cause),
             None => Error::new(kind, context),
@@ -41,7 +51,10 @@ pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>> {
     };
     let mut found: Vec<SocketAddr> = (host, address.port())
         .to_socket_addrs()
-        .map_err(|cause| unknown(cause.to_string(), Some(cause)))?
+        .map_err(|cause| {
+            let cause = want_of_descriptors().unwrap_or(cause);
+            unknown(cause.to_string(), Some(cause))
+        })?
         .collect();
     if found.is_empty() {
         return Err(unknown("the name has no address".to_owned(), None));
@@ -49,6 +62,16 @@ pub(crate) fn resolve(address: &Address) -> Result<Vec<SocketAddr>> {
     found.sort_by_key(SocketAddr::is_ipv6);
     found.dedup();
     Ok(found)
+}
+
+/// Whether a few more descriptors cannot be had. The resolver and OpenSSL need some, and when they
+/// cannot have them they blame the host or the files.
+pub(crate) fn want_of_descriptors() -> Option<io::Error> {
+    let sockets = [(); 4].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+    sockets
+        .into_iter()
+        .filter_map(io::Result::err)
+        .find(|cause| ErrorKind::of_io(cause) == Some(ErrorKind::ResourcesExhausted))
 }
 
 /// What was seen of a failed connection.
@@ -68,7 +91,24 @@ pub(crate) fn diagnose(
     symptom: Symptom,
     budget: Duration,
 ) -> Error {
-    let deadline = Instant::now() + budget;
+    let error = walk(address, server, files, symptom, budget);
+    match error.kind() {
+        ErrorKind::Config | ErrorKind::Protocol | ErrorKind::Tls => match want_of_descriptors() {
+            Some(cause) => unreachable(address, server, cause),
+            None => error,
+        },
+        _ => error,
+    }
+}
+
+fn walk(
+    address: &Address,
+    server: SocketAddr,
+    files: &TlsFiles,
+    symptom: Symptom,
+    budget: Duration,
+) -> Error {
+    let deadline = Instant::now() + budget - budget / SPARE;
     let left = || {
         deadline
             .saturating_duration_since(Instant::now())
@@ -88,7 +128,7 @@ pub(crate) fn diagnose(
         Symptom::Failed => Error::new(
             ErrorKind::Protocol,
             format!(
-                "{address} closed the connection instead of answering as an MQTT server does; \
+                "{address} did not answer as an MQTT server does, it closed the connection or sent something else; \
                  check that the port is the one for {}, and whether the server limits connections",
                 if address.tls() {
                     "MQTT with TLS"
@@ -107,9 +147,11 @@ pub(crate) fn diagnose(
     if let Err(cause) = limits {
         return unreachable(address, server, cause);
     }
-    shake_hands(address, stream, files)
-        .err()
-        .unwrap_or_else(no_mqtt)
+    let judged = shake_hands(address, stream, files).and_then(|tls| match symptom {
+        Symptom::Failed => await_verdict(address, tls, left()),
+        Symptom::Silent => Ok(()),
+    });
+    judged.err().unwrap_or_else(no_mqtt)
 }
 
 fn unreachable(address: &Address, server: SocketAddr, cause: io::Error) -> Error {
@@ -120,7 +162,7 @@ fn unreachable(address: &Address, server: SocketAddr, cause: io::Error) -> Error
         }
         ErrorKind::TimedOut => "no answer; is a firewall in between?",
         ErrorKind::PermissionDenied => "this process is not allowed to open the connection",
-        ErrorKind::ResourcesExhausted => "this process has too many files and sockets open",
+        ErrorKind::ResourcesExhausted => EXHAUSTED,
         ErrorKind::ConnectionLost => "the connection was reset",
         _ => "there is no way to the server; is the network up?",
     };
@@ -131,9 +173,11 @@ fn unreachable(address: &Address, server: SocketAddr, cause: io::Error) -> Error
     )
 }
 
-fn shake_hands(address: &Address, stream: TcpStream, files: &TlsFiles) -> Result<()> {
-    let failed =
-        |why: String| Error::new(ErrorKind::Tls, format!("TLS with {address} failed: {why}"));
+fn shake_hands(
+    address: &Address,
+    stream: TcpStream,
+    files: &TlsFiles,
+) -> Result<SslStream<TcpStream>> {
     let connector = || {
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         if let Some(ca) = &files.ca {
@@ -156,8 +200,8 @@ fn shake_hands(address: &Address, stream: TcpStream, files: &TlsFiles) -> Result
     })?;
     let result = handshake.connect(address.host(), stream);
     let mid = match result {
-        Ok(_) => return Ok(()),
-        Err(HandshakeError::SetupFailure(cause)) => return Err(failed(cause.to_string())),
+        Ok(tls) => return Ok(tls),
+        Err(HandshakeError::SetupFailure(cause)) => return Err(tls_failed(address, &cause)),
         Err(HandshakeError::WouldBlock(_)) => {
             return Err(Error::new(
                 ErrorKind::TimedOut,
@@ -170,12 +214,34 @@ fn shake_hands(address: &Address, stream: TcpStream, files: &TlsFiles) -> Result
     };
     let verdict = mid.ssl().verify_result();
     if verdict == X509VerifyResult::OK {
-        return Err(failed(format!(
-            "{}; is this a TLS port, and does the server ask for a client certificate?",
-            mid.error()
-        )));
+        return Err(tls_failed(address, mid.error()));
     }
     Err(refused_certificate(address, verdict, files.ca.is_some()))
+}
+
+/// With TLS 1.3 the handshake is over before the server has judged the client's certificate, and it
+/// says so only when it does not like it.
+fn await_verdict(
+    address: &Address,
+    mut tls: SslStream<TcpStream>,
+    patience: Duration,
+) -> Result<()> {
+    if tls.get_ref().set_read_timeout(Some(patience)).is_err() {
+        return Ok(());
+    }
+    match tls.ssl_read(&mut [0]) {
+        Err(cause) if cause.ssl_error().is_some() => Err(tls_failed(address, &cause)),
+        _ => Ok(()),
+    }
+}
+
+fn tls_failed(address: &Address, why: &dyn fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Tls,
+        format!(
+            "TLS with {address} failed: {why}; is this a TLS port, and does the server ask for a client certificate?"
+        ),
+    )
 }
 
 fn refused_certificate(address: &Address, verdict: X509VerifyResult, own_ca: bool) -> Error {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select_biased, unbounded};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::{
     address::Address,
@@ -224,7 +224,7 @@ impl Session {
             _ => &self.publishes,
         };
         let timer = self.next_deadline().map_or_else(never, at);
-        select_biased! {
+        select! {
             recv(self.commands) -> command => Input::Command(command.unwrap_or(Command::Shutdown)),
             recv(self.outlet.receiver) -> signal => signal.map_or(Input::Time, Input::Signal),
             recv(self.jobs) -> job => job.map_or(Input::Time, |(generation, job)| Input::Job(generation, job)),

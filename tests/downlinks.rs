@@ -3,15 +3,17 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
+use crossbeam_channel::unbounded;
 use serde_json::{Value, json};
 use support::{
     harness::{Harness, SOON},
+    resources::pause,
     watchdog::watchdog,
 };
 use ttn::{
-    Downlink, DownlinkStep, ErrorKind, Event, Events, MqttClient, Network, Schedule,
+    Downlink, DownlinkStep, ErrorKind, Event, Events, MqttClient, Network, Overflow, Schedule,
     simulator::Simulator,
 };
 
@@ -253,6 +255,39 @@ fn more_downlinks_than_the_client_keeps_are_refused_and_the_others_are_written()
     }
     client.close().unwrap();
     assert_eq!(harness.downlinks(accepted).len(), accepted);
+}
+
+#[test]
+fn a_downlink_leaves_in_the_middle_of_a_flood_of_uplinks() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated();
+    let flood = std::sync::atomic::AtomicBool::new(true);
+    let (sender, written) = unbounded();
+    client.set_downlink_callback(move |mid, _| sender.send(mid));
+    // Each uplink takes the client's thread a while, so that the next is always there already.
+    let slow = client.events_with(1, Overflow::Block);
+    let device = network.device("dev-1");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while flood.load(Ordering::Relaxed) {
+                device.uplink(1, [1]);
+            }
+        });
+        scope.spawn(|| {
+            while flood.load(Ordering::Relaxed) {
+                pause(Duration::from_micros(200));
+                let _ = slow.try_recv();
+            }
+        });
+        for _ in 0..500 {
+            events.recv_timeout(SOON).unwrap();
+        }
+        let id = client.send("dev-1", "AQ==").unwrap().message_id();
+        let mid = written.recv_timeout(SOON);
+        flood.store(false, Ordering::Relaxed);
+        drop(events);
+        assert_eq!(mid, Ok(id));
+    });
 }
 
 #[test]
