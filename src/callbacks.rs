@@ -171,6 +171,9 @@ impl<C> Callbacks<C> {
                 Callback::Downlink(closure) => Some(closure),
                 _ => None,
             }),
+            Event::Lagged(missed) => {
+                log::warn!("{missed} events were lost because callbacks do not keep up");
+            }
             _ => {}
         }
     }

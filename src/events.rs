@@ -213,6 +213,7 @@ impl Subscriber {
         match self.overflow {
             Overflow::Block => self.wait_and_send(event, interrupt),
             Overflow::DropNewest if full => self.count(&event),
+            Overflow::DropOldest if full && matches!(event, Event::Lagged(_)) => self.count(&event),
             Overflow::DropOldest if full => {
                 while self.sender.len() >= self.capacity && self.evict() {}
                 if self.missed >= self.capacity as u64 {
@@ -265,19 +266,40 @@ impl Subscriber {
         }
     }
 
+    /// Makes room: the oldest message gives way. News about the client keeps its place; when it is
+    /// in front, a part of the messages behind it goes at once, since the whole queue has to be
+    /// moved for that.
     fn evict(&mut self) -> bool {
-        let Ok(event) = self.queue.try_recv() else {
+        let Ok(oldest) = self.queue.try_recv() else {
             return false;
         };
-        self.count(&event);
+        if !oldest.is_lifecycle() {
+            self.count(&oldest);
+            return true;
+        }
+        let mut surplus = (self.capacity / 16).max(1);
+        let mut kept = vec![oldest];
+        for event in self.queue.try_iter() {
+            if surplus > 0 && !event.is_lifecycle() {
+                surplus -= 1;
+                self.missed += weight(&event);
+            } else {
+                kept.push(event);
+            }
+        }
+        if Some(kept.len()) == self.sender.capacity() {
+            let oldest_news = kept.remove(0);
+            self.count(&oldest_news);
+        }
+        for event in kept {
+            // There was room for all of them before.
+            let _ = self.sender.try_send(event);
+        }
         true
     }
 
     fn count(&mut self, lost: &Event) {
-        self.missed += match lost {
-            Event::Lagged(missed) => *missed,
-            _ => 1,
-        };
+        self.missed += weight(lost);
     }
 
     /// Tells the subscriber what it lost, if there is anything to tell.
@@ -294,6 +316,14 @@ impl Subscriber {
 
     fn is_alive(&self) -> bool {
         self.alive.strong_count() > 0
+    }
+}
+
+/// How many events are lost with this one.
+fn weight(event: &Event) -> u64 {
+    match event {
+        Event::Lagged(missed) => *missed,
+        _ => 1,
     }
 }
 
@@ -492,6 +522,53 @@ mod tests {
                 "{overflow:?}"
             );
         }
+    }
+
+    #[test]
+    fn news_about_the_client_keeps_its_place_when_messages_give_way() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(3, Overflow::DropOldest);
+        subscribers.add(subscriber);
+        subscribers.publish(message(1));
+        subscribers.publish(closed());
+        (2..=100).for_each(|number| subscribers.publish(message(number)));
+        subscribers.publish(closed());
+        let seen = read(&events);
+        let kept: Vec<_> = seen
+            .iter()
+            .filter(|entry| !entry.starts_with('-'))
+            .collect();
+        assert_eq!(kept, ["closed", "99", "100", "closed"]);
+        let lost: i64 = seen
+            .iter()
+            .filter_map(|entry| entry.parse::<i64>().ok())
+            .filter(|n| *n < 0)
+            .sum();
+        assert_eq!(lost, -98);
+    }
+
+    #[test]
+    fn a_report_of_losses_takes_no_place_from_messages() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(10, Overflow::DropOldest);
+        subscribers.add(subscriber);
+        for number in 0..100 {
+            subscribers.publish(message(number));
+            subscribers.publish(Event::Lagged(3));
+        }
+        subscribers.publish(closed());
+        let seen = read(&events);
+        let messages = seen
+            .iter()
+            .filter(|entry| entry.parse::<u32>().is_ok())
+            .count();
+        assert!(messages >= 9, "{seen:?}");
+        let lost: i64 = seen
+            .iter()
+            .filter_map(|entry| entry.parse::<i64>().ok())
+            .filter(|n| *n < 0)
+            .sum();
+        assert_eq!(messages as i64 - lost, 100 + 300);
     }
 
     #[test]

@@ -155,8 +155,9 @@
 //!
 //! # Logging
 //!
-//! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `debug` for connections
-//! made, lost and refused. The access key is in none of them.
+//! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `warn` for events that
+//! were lost because callbacks do not keep up, `debug` for connections made, lost and refused. The
+//! access key is in none of them.
 //!
 //! # Known problems
 //!
