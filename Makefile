@@ -28,4 +28,4 @@ test:
 
 bench:
 	@.ci/setup build
-	cargo bench --all-features
+	benches/run

@@ -8,6 +8,8 @@
 pub mod certificates;
 pub mod discovery_server;
 #[cfg(unix)]
+pub mod harness;
+#[cfg(unix)]
 pub mod mosquitto;
 pub mod peer;
 mod proxy;

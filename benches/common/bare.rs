@@ -1,0 +1,56 @@
+//! Paho as one uses it by hand, with nothing around it.
+
+use std::sync::OnceLock;
+
+use paho_mqtt::{
+    AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, MQTT_VERSION_3_1_1, PersistenceType,
+    QOS_0,
+};
+
+use super::{APP, PATIENCE, source::Source};
+
+/// Without a client that stays, dropping the last one takes up to a second.
+static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
+
+pub fn create(source: &Source) -> AsyncClient {
+    let create = |uri: String| {
+        CreateOptionsBuilder::new()
+            .server_uri(uri)
+            .client_id("bare")
+            .persistence(PersistenceType::None)
+            .max_buffered_messages(65_536)
+            .create_client()
+            .expect("the options are good")
+    };
+    KEEPER.get_or_init(|| create("tcp://localhost:1".to_owned()));
+    create(format!("tcp://{}", source.address()))
+}
+
+/// Whether the server accepts.
+pub fn connect(client: &AsyncClient) -> bool {
+    let options = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1)
+        .clean_session(true)
+        .user_name(APP)
+        .password("ttn-account-v2.bench")
+        .finalize();
+    let connected = client.connect(options).wait_for(PATIENCE).is_ok();
+    // The handle must not be dropped before Paho has let go of the token; this call waits for that.
+    client.is_connected();
+    connected
+}
+
+/// To uplinks and events, as the client under test does.
+pub fn subscribe(client: &AsyncClient) {
+    let filters = ["up", "events/#"].map(|last| format!("{APP}/devices/+/{last}"));
+    for token in filters.map(|filter| client.subscribe(filter, QOS_0)) {
+        token.wait_for(PATIENCE).expect("the server says yes");
+    }
+}
+
+pub fn disconnect(client: AsyncClient) {
+    client
+        .disconnect(None)
+        .wait_for(PATIENCE)
+        .expect("the server reads");
+    client.is_connected();
+}

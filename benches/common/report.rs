@@ -1,0 +1,87 @@
+//! Measuring one thing against another, and tables.
+
+/// One way to do the work. `run` does it once and returns figures.
+pub struct Side<'a, const N: usize> {
+    name: String,
+    run: Box<dyn FnMut() -> [f64; N] + 'a>,
+}
+
+impl<'a, const N: usize> Side<'a, N> {
+    pub fn new(name: impl Into<String>, run: impl FnMut() -> [f64; N] + 'a) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// The figures of one kind of one side, one per round.
+pub struct Row {
+    pub name: String,
+    pub figures: Vec<f64>,
+}
+
+impl Row {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            figures: Vec::new(),
+        }
+    }
+}
+
+/// Runs the sides in turn, forth and back, after a round that does not count, and returns the rows of each kind of figure. The machine may
+/// change its speed; it then does so for all sides.
+pub fn interleave<const N: usize>(rounds: usize, mut sides: Vec<Side<'_, N>>) -> [Vec<Row>; N] {
+    let empty = |_| sides.iter().map(|side| Row::new(&side.name)).collect();
+    let mut tables: [Vec<Row>; N] = std::array::from_fn(empty);
+    for round in 0..=rounds {
+        let mut order: Vec<_> = sides.iter_mut().enumerate().collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for (number, side) in order {
+            let figures = (side.run)();
+            if round > 0 {
+                for (rows, figure) in tables.iter_mut().zip(figures) {
+                    rows[number].figures.push(figure);
+                }
+            }
+        }
+    }
+    tables
+}
+
+/// Prints the rows, each with its ratio to the first, round by round.
+pub fn print(title: &str, unit: &str, rows: &[Row]) {
+    println!("### {title}\n");
+    println!("| | {unit} | min – max | ratio | min – max |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for row in rows {
+        let pairs = row.figures.iter().zip(&rows[0].figures);
+        let ratios: Vec<_> = pairs.map(|(figure, first)| figure / first).collect();
+        let cells = [&row.figures, &ratios].map(|figures| {
+            let [median, min, max] = [0.5, 0.0, 1.0].map(|part| number(quantile(figures, part)));
+            format!("{median} | {min} – {max}")
+        });
+        println!("| {} | {} |", row.name, cells.join(" | "));
+    }
+    println!();
+}
+
+/// The value below which so great a part of the figures lies.
+pub fn quantile(figures: &[f64], part: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len() - 1;
+    sorted[(last as f64 * part).round() as usize]
+}
+
+fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        0.0..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}

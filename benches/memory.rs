@@ -1,0 +1,233 @@
+//! What one uplink takes of the heap; and a flood with a callback that hangs: memory stays within what the capacities allow, and no loss
+//! goes uncounted.
+
+mod common;
+
+use std::{
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use common::{
+    PATIENCE, Usage,
+    source::{Source, Uplinks, uplink},
+};
+use ttn::{Event, Events, Network};
+
+const UPLINKS: u64 = 1_000_000;
+
+/// The defaults of the client: events in a subscriber's queue, and messages that wait to be read.
+const EVENTS: u64 = 10_000;
+const MESSAGES: u64 = 10_000;
+
+fn main() {
+    let _watchdog = common::watchdog(Duration::from_secs(180));
+    println!("## memory\n");
+    heap_of_one_uplink();
+    println!("### {UPLINKS} uplinks of 1 KiB, and a callback that hangs\n");
+    if Usage::now().is_none() {
+        println!("This system does not tell.\n");
+        return;
+    }
+    let source = Source::start(0);
+    let uplinks = Uplinks::new();
+    // Those after the first show that memory is used again. Other threads have other arenas of the allocator: the second takes a part anew.
+    let floods = [(); 3].map(|()| flood(&source, &uplinks));
+
+    println!("| resident KiB | first client | second | third |");
+    println!("| --- | ---: | ---: | ---: |");
+    row("before the flood", &floods, |flood| flood.before as u64);
+    row("at the peak", &floods, |flood| flood.peak as u64);
+    row("after the client is gone", &floods, |flood| {
+        flood.after as u64
+    });
+    println!();
+    let growth = floods[0].peak - floods[0].before;
+    let bound = bound_kib();
+    println!(
+        "Growth: {growth}. {EVENTS} events and {MESSAGES} messages without the allocator's own part: {bound}.\n"
+    );
+    println!("| uplinks | first client | second | third |");
+    println!("| --- | ---: | ---: | ---: |");
+    row("sent", &floods, |_| UPLINKS);
+    row("the callback was called for", &floods, |flood| flood.called);
+    row("a subscriber was given", &floods, |flood| {
+        flood.account.given
+    });
+    row("`Lagged` told it of", &floods, |flood| flood.account.lost);
+    row("given + `Lagged`", &floods, |flood| flood.account.total());
+    row("number of `Lagged` events", &floods, |flood| {
+        flood.account.reports
+    });
+    println!();
+
+    for flood in floods {
+        assert_eq!(flood.account.total(), UPLINKS, "the account is exact");
+        assert!(flood.called <= EVENTS + 100, "the queue is bounded");
+        assert!(flood.peak < flood.before + 2 * bound, "memory is bounded");
+    }
+}
+
+fn row(name: &str, floods: &[Flood], figure: impl Fn(&Flood) -> u64) {
+    let figures: Vec<_> = floods
+        .iter()
+        .map(|flood| figure(flood).to_string())
+        .collect();
+    println!("| {name} | {} |", figures.join(" | "));
+}
+
+struct Flood {
+    before: usize,
+    peak: usize,
+    after: usize,
+    called: u64,
+    account: Account,
+}
+
+fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
+    let client = common::client(source)
+        .build()
+        .expect("the options are good");
+    let (let_go, held) = mpsc::channel::<()>();
+    let called = Arc::new(AtomicU64::new(0));
+    let calls = Arc::clone(&called);
+    client.set_uplink_callback(move |_, _| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        // Waits until the other end is dropped.
+        let _ = held.recv();
+    });
+    // Is not read during the flood either, and then tells what was lost.
+    let events = client.events();
+    client.connect().expect("the server accepts");
+    assert!(matches!(
+        events.recv_timeout(PATIENCE),
+        Ok(Event::Connected(_))
+    ));
+    let link = source.link();
+
+    let before = resident();
+    let peak = Peak::watch();
+    link.flood(uplinks, UPLINKS as usize);
+    // For what is still in the sockets.
+    thread::sleep(Duration::from_secs(1));
+    let peak = peak.end();
+
+    drop(let_go);
+    let account = Account::read(&events);
+    client.close().expect("the callback goes on");
+    drop((client, events));
+    thread::sleep(Duration::from_millis(500));
+    Flood {
+        before,
+        peak,
+        after: resident(),
+        called: called.load(Ordering::Relaxed),
+        account,
+    }
+}
+
+fn resident() -> usize {
+    Usage::now().map_or(0, |usage| usage.resident_kib)
+}
+
+fn heap_of_one_uplink() {
+    let (topic, payload) = uplink(0);
+    let value = allocation_counter::measure(|| {
+        drop(black_box(serde_json::from_str::<serde_json::Value>(
+            &payload,
+        )));
+    });
+    let event = allocation_counter::measure(|| drop(black_box(decode(&topic, &payload))));
+    println!("| making and dropping it | allocations | ratio | bytes at the peak | ratio |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for (name, info) in [("`serde_json::Value`", value), ("`Event::decode`", event)] {
+        println!(
+            "| {name} | {} | {:.2} | {} | {:.2} |",
+            info.count_total,
+            info.count_total as f64 / value.count_total as f64,
+            info.bytes_max,
+            info.bytes_max as f64 / value.bytes_max as f64,
+        );
+    }
+    println!();
+}
+
+fn decode(topic: &str, payload: &str) -> Event {
+    Event::decode(Network::V2, topic, payload).expect("it is an uplink")
+}
+
+/// What a full queue of events and a full queue of messages that wait to be read have on the heap.
+fn bound_kib() -> usize {
+    let (topic, payload) = uplink(0);
+    let mut kept = None;
+    let info = allocation_counter::measure(|| kept = Some(decode(&topic, &payload)));
+    assert!(matches!(kept, Some(Event::Uplink(_))));
+    let message = topic.len() + payload.len() + size_of::<[usize; 8]>();
+    let bytes = EVENTS * info.bytes_current as u64 + MESSAGES * message as u64;
+    (bytes >> 10) as usize
+}
+
+/// What a subscriber has heard of.
+#[derive(Default)]
+struct Account {
+    given: u64,
+    lost: u64,
+    reports: u64,
+}
+
+impl Account {
+    /// Reads until all is accounted for, or nothing comes any more.
+    fn read(events: &Events) -> Self {
+        let mut account = Self::default();
+        let deadline = Instant::now() + PATIENCE;
+        while account.total() < UPLINKS && Instant::now() < deadline {
+            match events.recv_timeout(Duration::from_secs(2)) {
+                Ok(Event::Uplink(_)) => account.given += 1,
+                Ok(Event::Lagged(lost)) => {
+                    account.lost += lost;
+                    account.reports += 1;
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        account
+    }
+
+    fn total(&self) -> u64 {
+        self.given + self.lost
+    }
+}
+
+/// Looks at the resident memory, over and over.
+struct Peak {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Peak {
+    fn watch() -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let thread = thread::spawn(move || {
+            let mut peak = 0;
+            while !ended.load(Ordering::Relaxed) {
+                peak = peak.max(resident());
+                thread::sleep(Duration::from_millis(5));
+            }
+            peak
+        });
+        Self { end, thread }
+    }
+
+    fn end(self) -> usize {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the thread ends well")
+    }
+}

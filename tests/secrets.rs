@@ -1,0 +1,400 @@
+//! The access key is nowhere to be read: not in what prints, not in what is logged, whatever fails.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::{
+    error::Error as _,
+    fmt::Debug,
+    net::{Ipv4Addr, TcpListener},
+    sync::{Mutex, MutexGuard, Once, PoisonError},
+    time::Duration,
+};
+
+use serde_json::json;
+use support::{
+    certificates::Certificates,
+    discovery_server::{Answer, DiscoveryServer},
+    harness::{Harness, SOON},
+    relay::{Fault, Relay, Way},
+    tls_front::TlsFront,
+    watchdog::watchdog,
+};
+use ttn::{
+    Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+const APP: &str = "greenhouse";
+const KEY: &str = "ttn-account-v2.kEepTh1sToY0urself";
+/// What is left of it when somebody cuts off the beginning.
+const SECRET: &str = "kEepTh1sToY0urself";
+
+/// Keeps every line of every target and level.
+struct Log(Mutex<Vec<(String, String)>>);
+
+static LOG: Log = Log(Mutex::new(Vec::new()));
+
+impl Log {
+    fn lines(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = (record.target().to_owned(), record.args().to_string());
+        self.lines().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+/// Listens to the log from here on.
+fn listen() {
+    static START: Once = Once::new();
+    START.call_once(|| {
+        log::set_logger(&LOG).expect("the only logger");
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+}
+
+/// What was said so far has nothing of the key; and something was said.
+#[track_caller]
+fn log_is_clean(words: &str) {
+    let lines = LOG.lines();
+    let ours = |target: &str| target == "ttn" || target.starts_with("ttn::");
+    for (target, line) in lines.iter() {
+        assert!(!line.contains(SECRET), "{target}: {line}");
+    }
+    assert!(
+        lines
+            .iter()
+            .any(|(target, line)| ours(target) && line.contains(words)),
+        "nobody said {words:?}"
+    );
+}
+
+#[track_caller]
+fn is_clean(thing: &impl Debug) {
+    for text in [format!("{thing:?}"), format!("{thing:#?}")] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
+
+#[track_caller]
+fn error_is_clean(error: &Error) {
+    is_clean(error);
+    let mut source = error.source();
+    let mut text = error.to_string();
+    while let Some(cause) = source {
+        text += &format!(" {cause} {cause:?}");
+        source = cause.source();
+    }
+    assert!(!text.contains(SECRET), "{text}");
+}
+
+/// Events up to this one, which all have nothing of the key.
+#[track_caller]
+fn events_are_clean(events: &Events, last: impl Fn(&Event) -> bool) {
+    loop {
+        let event = events.recv_timeout(SOON).expect("an event comes");
+        is_clean(&event);
+        if last(&event) {
+            return;
+        }
+    }
+}
+
+fn network() -> Simulator {
+    Simulator::builder(Network::V2)
+        .application(APP, KEY)
+        .start()
+        .expect("the simulated network starts")
+}
+
+fn builder(address: impl ToString) -> MqttClientBuilder {
+    MqttClient::builder(APP, KEY)
+        .mqtt_address(address.to_string())
+        .connect_timeout(TIMEOUT)
+}
+
+/// Fails to connect, in silence about the key.
+#[track_caller]
+fn fails(builder: MqttClientBuilder) -> Error {
+    is_clean(&builder);
+    let client = builder.build().expect("the options are valid");
+    let events = client.events();
+    let error = client.connect().expect_err("connecting should have failed");
+    error_is_clean(&error);
+    is_clean(&client);
+    events_are_clean(&events, |event| matches!(event, Event::ConnectFailed(_)));
+    error
+}
+
+#[test]
+fn the_key_is_not_in_what_builder_client_and_events_print() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let network = network();
+    let builder = builder(network.address())
+        .reconnect(false)
+        .discovery_address("http://localhost:8080")
+        .client_certificate_pem("certificate", "key");
+    is_clean(&builder);
+    let client = builder.build().expect("the options are valid");
+    is_clean(&client);
+    let events = client.events();
+    is_clean(&events);
+    client.set_uplink_callback(|_, _| -> ttn::anyhow::Result<()> { ttn::anyhow::bail!("no") });
+    client.connect().expect("the network is up");
+    is_clean(&client);
+    network.device("pump-1").uplink(1, [1]);
+    network.publish(&format!("{APP}/devices/pump-1/up"), "no JSON");
+    let delivery = client.send("pump-1", "01").expect("connected");
+    is_clean(&delivery);
+    assert!(network.wait_for_published(1, SOON));
+    network.disconnect_clients();
+    events_are_clean(&events, |event| matches!(event, Event::Closed(_)));
+    log_is_clean("connected to");
+    log_is_clean("ended unexpectedly");
+}
+
+#[test]
+fn a_key_is_sent_to_the_server_and_to_nobody_else() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    // If the key were wrong, all the rest would prove nothing.
+    let network = network();
+    let client = builder(network.address())
+        .build()
+        .expect("the options are valid");
+    client.connect().expect("the key is right");
+    for info in network.clients() {
+        assert!(!info.client_id.contains(SECRET));
+        assert_eq!(info.username, APP);
+    }
+    client.close().expect("no callback runs");
+    log_is_clean("connected to");
+}
+
+#[test]
+fn the_key_is_not_in_what_a_failure_says() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let network = network();
+    let address = network.address();
+    for code in 1..=6 {
+        network.quirks(|quirks| quirks.connack = Some(code));
+        fails(builder(address));
+    }
+    network.quirks(|quirks| *quirks = Default::default());
+    network.quirks(|quirks| quirks.refuse_subscriptions = true);
+    fails(builder(address));
+    network.quirks(|quirks| *quirks = Default::default());
+    network.quirks(|quirks| quirks.ignore_subscriptions = true);
+    fails(builder(address));
+    network.quirks(|quirks| *quirks = Default::default());
+    network.quirks(|quirks| quirks.ignore_connect = true);
+    fails(builder(address));
+    network.quirks(|quirks| *quirks = Default::default());
+    network.quirks(|quirks| quirks.close_on_connect = true);
+    fails(builder(address));
+    network.quirks(|quirks| *quirks = Default::default());
+
+    let relay = Relay::start(address).expect("a free port");
+    relay.set(Way::ToClients, Fault::CutAfter(4));
+    fails(builder(relay.address()));
+    relay.refuse();
+    fails(builder(relay.address()));
+    fails(builder(format!("{}.example", "x".repeat(64))));
+    log_is_clean("nothing listens");
+    log_is_clean("CONNACK 5");
+}
+
+#[test]
+fn the_key_is_not_in_what_a_refusing_server_says() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    Harness::each(|harness| {
+        let error = fails(builder(harness.address()));
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+    });
+    log_is_clean("not accepted");
+}
+
+#[test]
+fn the_key_is_not_in_what_tls_says() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let network = network();
+    let certificates = Certificates::new();
+    let ca = certificates.authority.certificate_file();
+    for identity in [
+        &certificates.foreign,
+        &certificates.expired,
+        &certificates.wrong_host,
+    ] {
+        let front = TlsFront::start(identity, network.address()).expect("a free port");
+        fails(builder(format!("mqtts://localhost:{}", front.port())).ca_file(ca));
+    }
+    let front = TlsFront::start(&certificates.server, network.address()).expect("a free port");
+    let address = format!("mqtts://localhost:{}", front.port());
+    fails(builder(&address).ca_file("/no/such/file"));
+    fails(builder(&address).ca_pem("no PEM"));
+    let client = builder(&address)
+        .ca_file(ca)
+        .build()
+        .expect("the options are valid");
+    client.connect().expect("the certificate is in order");
+    is_clean(&client);
+    log_is_clean("expired");
+}
+
+#[test]
+fn the_key_is_not_in_what_discovery_says() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let network = network();
+    let list = json!({"services": [{
+        "id": "handler-1",
+        "mqtt_address": network.mqtt_address(),
+        "metadata": [{"app_id": APP}],
+    }]});
+    let server = DiscoveryServer::start(move |path| match path.split('/').nth(1) {
+        Some("good") => Answer::Json(200, list.to_string()),
+        Some("empty") => Answer::Json(200, "{}".to_owned()),
+        Some("hangs") => Answer::Hang,
+        Some("html") => Answer::Text(200, "<html>".to_owned()),
+        _ => Answer::Text(404, "Not Found".to_owned()),
+    });
+    let server = server.expect("a free port");
+    let builder = |path: &str| {
+        MqttClient::builder(APP, KEY)
+            .discovery_address(format!("{}/{path}", server.url()))
+            .connect_timeout(TIMEOUT)
+    };
+    for path in ["empty", "hangs", "html", "missing"] {
+        fails(builder(path));
+    }
+    fails(MqttClient::builder(APP, KEY));
+    let client = builder("good").build().expect("the options are valid");
+    client.connect().expect("the handler is up");
+    for request in server.requests() {
+        assert!(!request.path.contains(SECRET));
+        assert_eq!(request.authorization, None);
+    }
+    log_is_clean("knows no handlers");
+}
+
+#[test]
+fn the_key_is_not_in_what_a_silent_port_says() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = silent.local_addr().expect("bound");
+    fails(builder(address));
+    fails(builder(format!("mqtts://{address}")));
+    log_is_clean("TLS handshake");
+}
+
+/// Fails to build, in silence about the key.
+#[track_caller]
+fn is_refused(builder: MqttClientBuilder) {
+    is_clean(&builder);
+    let error = builder.build().expect_err("the option is wrong");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    error_is_clean(&error);
+}
+
+#[test]
+fn a_key_that_cannot_be_one_is_not_repeated() {
+    let _guard = watchdog(LIMIT);
+    for key in [
+        format!("{KEY}\n"),
+        format!(" {KEY}"),
+        format!("{KEY} {KEY}"),
+        format!("\"{KEY}\""),
+        format!("NNSXS.{KEY}"),
+    ] {
+        // Quotes may be part of a key; then nothing is wrong yet.
+        let builder = MqttClient::builder(APP, key);
+        is_clean(&builder);
+        if let Err(error) = builder.build() {
+            error_is_clean(&error);
+        }
+    }
+    is_refused(MqttClient::builder("My App", KEY));
+    is_refused(MqttClient::builder("greenhouse@ttn", KEY));
+    is_refused(MqttClient::builder(APP, KEY).mqtt_address("http://host"));
+    is_refused(MqttClient::builder(APP, KEY).discovery_address("ftp://host"));
+    is_refused(MqttClient::builder(APP, KEY).send_capacity(0));
+}
+
+#[test]
+fn a_key_in_an_mqtt_address_is_not_repeated() {
+    let _guard = watchdog(LIMIT);
+    for address in [
+        format!("mqtt://{APP}:{KEY}@localhost:1883"),
+        format!("{APP}:{KEY}@localhost"),
+        format!("mqtts://{KEY}@localhost"),
+        format!("localhost:{KEY}"),
+        format!("mqtt://localhost/{KEY}"),
+        format!("mqtt://localhost?key={KEY}"),
+        format!("{KEY}://localhost"),
+        format!("[{KEY}]"),
+        KEY.to_owned(),
+        format!("{KEY}:1883"),
+        format!("mqtts://{KEY}"),
+    ] {
+        is_refused(MqttClient::builder(APP, KEY).mqtt_address(address));
+    }
+}
+
+#[test]
+fn a_key_in_a_discovery_address_is_not_repeated() {
+    let _guard = watchdog(LIMIT);
+    for address in [
+        format!("http://{APP}:{KEY}@localhost:8080"),
+        format!("{KEY}@localhost"),
+        format!("localhost:{KEY}"),
+        format!("http://localhost/{KEY}"),
+        format!("http://localhost?key={KEY}"),
+        format!("{KEY}://localhost"),
+        KEY.to_owned(),
+        format!("https://{KEY}"),
+    ] {
+        is_refused(MqttClient::builder(APP, KEY).discovery_address(&address));
+        is_refused(
+            MqttClient::builder(APP, KEY)
+                .mqtt_address("localhost")
+                .discovery_address(&address),
+        );
+    }
+}
+
+#[test]
+fn a_key_in_the_place_of_the_application_id_is_not_repeated() {
+    let _guard = watchdog(LIMIT);
+    is_refused(MqttClient::builder(KEY, APP));
+    is_refused(MqttClient::builder(KEY, KEY));
+    is_refused(MqttClient::builder(KEY, ""));
+    is_refused(MqttClient::builder(
+        format!("NNSXS.{SECRET}"),
+        "greenhouse@ttn",
+    ));
+}
+
+#[test]
+fn a_key_in_the_client_id_is_refused() {
+    let _guard = watchdog(LIMIT);
+    is_refused(MqttClient::builder(APP, KEY).client_id_prefix(format!("{KEY}-")));
+    is_refused(MqttClient::builder(APP, KEY).client_id_prefix(format!("{KEY}\0")));
+}

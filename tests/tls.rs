@@ -1,0 +1,615 @@
+//! TLS checks the chain and the host name, and says which of them is wrong.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use support::{
+    certificates::{Authority, Certificates, Identity},
+    harness::SOON,
+    mosquitto::Mosquitto,
+    resources::wait_until,
+    tls_front::TlsFront,
+    watchdog::watchdog,
+};
+use ttn::{Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What an attempt to connect is given.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a busy machine may add to it.
+const SLACK: Duration = Duration::from_millis(700);
+
+const APP: &str = "greenhouse";
+const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
+
+/// A server with TLS: the simulated network behind a front, or Mosquitto.
+enum Server {
+    Simulator(Simulator, TlsFront),
+    Mosquitto(Mosquitto),
+}
+
+impl Server {
+    /// Runs a test against the simulated network and, where there is one, against Mosquitto.
+    fn each(identity: &Identity, clients: Option<&Authority>, test: impl Fn(&Server)) {
+        let network = network();
+        let front = match clients {
+            None => TlsFront::start(identity, network.address()),
+            Some(clients) => {
+                TlsFront::start_for_known_clients(identity, clients, network.address())
+            }
+        };
+        test(&Self::Simulator(network, front.expect("a free port")));
+        let broker = Mosquitto::builder().user(APP, KEY);
+        let broker = match clients {
+            None => broker.tls(identity),
+            Some(clients) => broker.tls_for_known_clients(identity, clients),
+        };
+        if let Some(broker) = broker.start() {
+            test(&Self::Mosquitto(broker));
+        }
+    }
+
+    /// Where it speaks TLS.
+    fn port(&self) -> u16 {
+        match self {
+            Self::Simulator(_, front) => front.port(),
+            Self::Mosquitto(broker) => broker.tls_address().expect("it was asked for").port(),
+        }
+    }
+
+    /// Where it does not.
+    fn plain_port(&self) -> u16 {
+        match self {
+            Self::Simulator(network, _) => network.address().port(),
+            Self::Mosquitto(broker) => broker.port(),
+        }
+    }
+
+    /// Whether a client has come as far as giving its key.
+    fn saw_a_key(&self) -> bool {
+        match self {
+            Self::Simulator(network, _) => !network.clients().is_empty(),
+            Self::Mosquitto(broker) => broker.log().contains(&format!("u'{APP}'")),
+        }
+    }
+}
+
+fn network() -> Simulator {
+    Simulator::builder(Network::V2)
+        .application(APP, KEY)
+        .start()
+        .expect("the simulated network starts")
+}
+
+fn builder(host: &str, port: u16) -> MqttClientBuilder {
+    MqttClient::builder(APP, KEY)
+        .mqtt_address(format!("mqtts://{host}:{port}"))
+        .connect_timeout(TIMEOUT)
+}
+
+#[track_caller]
+fn connects(builder: MqttClientBuilder) {
+    let client = builder.build().expect("the options are valid");
+    if let Err(error) = client.connect() {
+        panic!("{error:?}");
+    }
+    client.close().expect("no callback runs");
+}
+
+#[track_caller]
+fn failure(client: &MqttClient) -> Error {
+    let start = Instant::now();
+    let error = client.connect().expect_err("connecting should have failed");
+    let took = start.elapsed();
+    assert!(took < TIMEOUT + SLACK, "after {took:?}: {error}");
+    assert!(!client.is_connected());
+    error
+}
+
+/// Fails with this kind and these words in its sentence.
+#[track_caller]
+fn fails(builder: MqttClientBuilder, kind: ErrorKind, words: &[&str]) {
+    let client = builder.build().expect("the options are valid");
+    let error = failure(&client);
+    says(&error, kind, words);
+}
+
+#[track_caller]
+fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    assert_eq!(
+        error.is_transient(),
+        kind == ErrorKind::Protocol || kind == ErrorKind::TimedOut
+    );
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in: {text}");
+    }
+}
+
+/// Runs one test of this file in a process of its own.
+fn run_alone(test: &str, variables: &[(&str, &OsStr)]) {
+    let program = env::current_exe().expect("a test knows its program");
+    let output = Command::new(program)
+        .args(["--exact", test, "--nocapture"])
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the test program runs");
+    assert!(
+        output.status.success(),
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// What OpenSSL trusts instead of the system's authorities.
+const SYSTEM: &str = "SSL_CERT_FILE";
+const PORT: &str = "TTN_TEST_PORT";
+const AUTHORITY: &str = "TTN_TEST_AUTHORITY";
+
+fn port() -> Option<u16> {
+    env::var(PORT).ok()?.parse().ok()
+}
+
+#[test]
+fn an_own_authority_is_trusted_as_a_file_and_as_bytes() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let authority = &certificates.authority;
+    Server::each(&certificates.server, None, |server| {
+        for host in ["localhost", "127.0.0.1"] {
+            let builder = || builder(host, server.port());
+            connects(builder().ca_file(authority.certificate_file()));
+            connects(builder().ca_pem(authority.certificate_pem()));
+        }
+    });
+}
+
+#[test]
+fn one_of_several_authorities_is_enough() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let mut pem = certificates.foreign_authority.certificate_pem();
+    pem.extend(certificates.authority.certificate_pem());
+    Server::each(&certificates.server, None, |server| {
+        connects(builder("localhost", server.port()).ca_pem(pem.clone()));
+    });
+}
+
+#[test]
+fn uplinks_and_downlinks_pass_over_tls() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let network = network();
+    let front = TlsFront::start(&certificates.server, network.address()).expect("a free port");
+    let client = builder("localhost", front.port())
+        .ca_file(certificates.authority.certificate_file())
+        .build()
+        .expect("the options are valid");
+    let events = client.events();
+    client.connect().expect("the certificate is in order");
+    let Ok(Event::Connected(connected)) = events.recv_timeout(SOON) else {
+        panic!("the client is connected");
+    };
+    assert_eq!(
+        connected.address,
+        format!("mqtts://localhost:{}", front.port())
+    );
+
+    let device = network.device("pump-1");
+    device.uplink(7, [1, 2]);
+    let Ok(Event::Uplink(uplink)) = events.recv_timeout(SOON) else {
+        panic!("the uplink comes");
+    };
+    assert_eq!((uplink.port, &*uplink.payload_raw), (7, &[1, 2][..]));
+
+    let large = vec![0xa5; 200];
+    let _delivery = client
+        .send("pump-1", large.clone())
+        .expect("a valid downlink");
+    assert!(network.wait_for_published(1, SOON));
+    device.uplink(7, [3]);
+    let received = device.next_downlink(SOON).expect("the device hears it");
+    assert_eq!(received.payload, large);
+}
+
+#[test]
+fn a_certificate_of_an_unknown_authority_is_refused() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    Server::each(&certificates.foreign, None, |server| {
+        for host in ["localhost", "127.0.0.1"] {
+            fails(
+                builder(host, server.port()).ca_file(certificates.authority.certificate_file()),
+                ErrorKind::CertificateAuthority,
+                &[host, "not signed by the CA certificates that were given"],
+            );
+        }
+        assert!(!server.saw_a_key());
+        let client = builder("localhost", server.port())
+            .ca_file(certificates.foreign_authority.certificate_file())
+            .build()
+            .expect("the options are valid");
+        client.connect().expect("the authority is trusted");
+        assert!(wait_until(SOON, || server.saw_a_key()));
+    });
+}
+
+#[test]
+fn a_certificate_for_another_host_name_is_refused() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    Server::each(&certificates.wrong_host, None, |server| {
+        for host in ["localhost", "127.0.0.1"] {
+            fails(
+                builder(host, server.port()).ca_file(certificates.authority.certificate_file()),
+                ErrorKind::CertificateHostName,
+                &[host, "another host name"],
+            );
+        }
+        assert!(!server.saw_a_key());
+    });
+}
+
+#[test]
+fn an_expired_certificate_is_refused() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    Server::each(&certificates.expired, None, |server| {
+        fails(
+            builder("localhost", server.port()).ca_file(certificates.authority.certificate_file()),
+            ErrorKind::CertificateExpired,
+            &["localhost", "expired", "clock"],
+        );
+        assert!(!server.saw_a_key());
+    });
+}
+
+#[test]
+fn an_own_authority_is_not_trusted_unless_it_is_given() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    Server::each(&certificates.server, None, |server| {
+        fails(
+            builder("localhost", server.port()),
+            ErrorKind::CertificateAuthority,
+            &["localhost", "ca_file", "ca_pem"],
+        );
+        assert!(!server.saw_a_key());
+    });
+}
+
+#[test]
+fn the_system_s_authorities_are_trusted_when_none_are_given() {
+    let _guard = watchdog(LIMIT);
+    if let Some(port) = port() {
+        return connects(builder("localhost", port));
+    }
+    let certificates = Certificates::new();
+    Server::each(&certificates.server, None, |server| {
+        run_alone(
+            "the_system_s_authorities_are_trusted_when_none_are_given",
+            &[
+                (PORT, server.port().to_string().as_ref()),
+                (SYSTEM, certificates.authority.certificate_file().as_ref()),
+            ],
+        );
+    });
+}
+
+#[test]
+fn authorities_that_are_given_replace_the_system_s() {
+    let _guard = watchdog(LIMIT);
+    if let (Some(port), Some(authority)) = (port(), env::var_os(AUTHORITY)) {
+        return fails(
+            builder("localhost", port).ca_file(authority),
+            ErrorKind::CertificateAuthority,
+            &["not signed by the CA certificates that were given"],
+        );
+    }
+    let certificates = Certificates::new();
+    let file = |authority: &Authority| authority.certificate_file().as_os_str().to_owned();
+    Server::each(&certificates.server, None, |server| {
+        run_alone(
+            "authorities_that_are_given_replace_the_system_s",
+            &[
+                (PORT, server.port().to_string().as_ref()),
+                (SYSTEM, &file(&certificates.authority)),
+                (AUTHORITY, &file(&certificates.foreign_authority)),
+            ],
+        );
+    });
+}
+
+#[test]
+fn a_plain_server_on_a_tls_port_is_a_tls_failure() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    Server::each(&certificates.server, None, |server| {
+        let address = format!("mqtts://localhost:{}", server.plain_port());
+        fails(
+            builder("localhost", server.plain_port())
+                .ca_file(certificates.authority.certificate_file()),
+            ErrorKind::Tls,
+            &[&address, "is this a TLS port"],
+        );
+    });
+}
+
+#[test]
+fn a_tls_server_on_a_plain_port_is_a_protocol_failure() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    Server::each(&certificates.server, None, |server| {
+        let address = format!("mqtt://localhost:{}", server.port());
+        let client = MqttClient::builder(APP, KEY)
+            .mqtt_address(&address)
+            .connect_timeout(TIMEOUT)
+            .build()
+            .expect("the options are valid");
+        let words = [&address, "MQTT without TLS"];
+        says(&failure(&client), ErrorKind::Protocol, &words);
+    });
+}
+
+#[test]
+fn a_server_that_never_shakes_hands_times_out() {
+    let _guard = watchdog(LIMIT);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let client = builder("localhost", address.port())
+        .build()
+        .expect("the options are valid");
+    says(&failure(&client), ErrorKind::TimedOut, &["TLS handshake"]);
+}
+
+#[test]
+fn a_missing_client_certificate_is_a_tls_failure() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let authority = &certificates.authority;
+    Server::each(&certificates.server, Some(authority), |server| {
+        fails(
+            builder("localhost", server.port()).ca_file(authority.certificate_file()),
+            ErrorKind::Tls,
+            &["localhost", "client certificate"],
+        );
+        assert!(!server.saw_a_key());
+    });
+}
+
+#[test]
+fn a_client_certificate_of_an_unknown_authority_is_a_tls_failure() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let authority = &certificates.authority;
+    let stranger = certificates
+        .foreign_authority
+        .client(certificates.folder(), "stranger");
+    Server::each(&certificates.server, Some(authority), |server| {
+        fails(
+            builder("localhost", server.port())
+                .ca_file(authority.certificate_file())
+                .client_certificate_files(stranger.certificate_file(), stranger.key_file()),
+            ErrorKind::Tls,
+            &["localhost", "client certificate"],
+        );
+        assert!(!server.saw_a_key());
+    });
+}
+
+#[test]
+fn a_client_certificate_lets_in_as_files_and_as_bytes() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let (authority, identity) = (&certificates.authority, &certificates.client);
+    Server::each(&certificates.server, Some(authority), |server| {
+        let builder = || builder("localhost", server.port()).ca_file(authority.certificate_file());
+        connects(
+            builder().client_certificate_files(identity.certificate_file(), identity.key_file()),
+        );
+        connects(builder().client_certificate_pem(identity.certificate_pem(), identity.key_pem()));
+    });
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_named() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let folder = certificates.folder();
+    let network = network();
+    let front = TlsFront::start(&certificates.server, network.address()).expect("a free port");
+    let builder = || builder("localhost", front.port());
+    let missing = folder.join("missing.pem");
+    let path = |path: &Path| path.display().to_string();
+    let write = |name: &str, text: &str| {
+        let file = folder.join(name);
+        fs::write(&file, text).expect("the folder is writable");
+        file
+    };
+    let no_pem = write("no-pem", "hello");
+    let rubbish = "-----BEGIN CERTIFICATE-----\nhello\n-----END CERTIFICATE-----\n";
+    let rubbish_file = write("rubbish.pem", rubbish);
+    let Identities {
+        certificate,
+        key,
+        other_key,
+    } = Identities::of(&certificates);
+
+    let config = |builder, words: &[&str]| fails(builder, ErrorKind::Config, words);
+    config(
+        builder().ca_file(&missing),
+        &[&path(&missing), "CA certificates"],
+    );
+    config(
+        builder().ca_file(folder),
+        &[&path(folder), "CA certificates"],
+    );
+    config(builder().ca_file(&no_pem), &[&path(&no_pem), "PEM"]);
+    config(builder().ca_pem("hello"), &["CA certificates", "PEM"]);
+    config(
+        builder().ca_file(&rubbish_file),
+        &["certificates", "cannot be used"],
+    );
+    config(
+        builder().ca_pem(rubbish),
+        &["certificates", "cannot be used"],
+    );
+    // A key is PEM, too.
+    config(builder().ca_file(&key), &["certificates", "cannot be used"]);
+
+    let trusting = || builder().ca_file(certificates.authority.certificate_file());
+    config(
+        trusting().client_certificate_files(&missing, &key),
+        &[&path(&missing), "client certificate"],
+    );
+    config(
+        trusting().client_certificate_files(&certificate, &missing),
+        &[&path(&missing), "client key"],
+    );
+    config(
+        trusting().client_certificate_pem("hello", "hello"),
+        &["client certificate", "PEM"],
+    );
+    config(
+        trusting().client_certificate_files(&certificate, &other_key),
+        &["certificates", "cannot be used"],
+    );
+    config(
+        trusting().client_certificate_files(&certificate, &certificate),
+        &["certificates", "cannot be used"],
+    );
+}
+
+struct Identities {
+    certificate: PathBuf,
+    key: PathBuf,
+    other_key: PathBuf,
+}
+
+impl Identities {
+    fn of(certificates: &Certificates) -> Self {
+        Self {
+            certificate: certificates.client.certificate_file().to_owned(),
+            key: certificates.client.key_file().to_owned(),
+            other_key: certificates.server.key_file().to_owned(),
+        }
+    }
+}
+
+#[test]
+fn a_certificate_file_is_read_at_each_connecting() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let file = certificates.folder().join("later.pem");
+    Server::each(&certificates.server, None, |server| {
+        let _ = fs::remove_file(&file);
+        let client = builder("localhost", server.port())
+            .ca_file(&file)
+            .build()
+            .expect("the options are valid");
+        says(&failure(&client), ErrorKind::Config, &["later.pem"]);
+        let write = |authority: &Authority| fs::write(&file, authority.certificate_pem());
+        write(&certificates.foreign_authority).expect("the folder is writable");
+        says(&failure(&client), ErrorKind::CertificateAuthority, &["CA"]);
+        write(&certificates.authority).expect("the folder is writable");
+        client.connect().expect("the authority is trusted now");
+    });
+}
+
+/// The client's temporary files that hold this text.
+fn copies_of(pem: &[u8]) -> Vec<PathBuf> {
+    let files = fs::read_dir(env::temp_dir()).expect("there is a folder for temporary files");
+    files
+        .filter_map(|file| Some(file.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"ttn-"))
+        })
+        .filter(|path| fs::read(path).is_ok_and(|bytes| bytes == pem))
+        .collect()
+}
+
+#[test]
+fn what_was_given_as_bytes_is_written_privately_and_removed_with_the_client() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let (authority, identity) = (&certificates.authority, &certificates.client);
+    let texts = [
+        authority.certificate_pem(),
+        identity.certificate_pem(),
+        identity.key_pem(),
+    ];
+    Server::each(&certificates.server, Some(authority), |server| {
+        let client = builder("localhost", server.port())
+            .ca_pem(texts[0].clone())
+            .client_certificate_pem(texts[1].clone(), texts[2].clone())
+            .build()
+            .expect("the options are valid");
+        for _ in 0..3 {
+            client.connect().expect("the certificates are in order");
+            client.close().expect("no callback runs");
+        }
+        for text in &texts {
+            let files = copies_of(text);
+            let [file] = &*files else {
+                panic!("one copy is enough: {files:?}");
+            };
+            let file = fs::metadata(file).expect("it is there");
+            assert!(file.is_file());
+            assert_eq!(file.mode() & 0o777, 0o600);
+        }
+        drop(client);
+        let gone = || texts.iter().all(|text| copies_of(text).is_empty());
+        assert!(wait_until(SOON, gone));
+    });
+}
+
+#[test]
+fn what_was_given_as_bytes_is_removed_after_a_failure_too() {
+    let _guard = watchdog(LIMIT);
+    let certificates = Certificates::new();
+    let text = certificates.authority.certificate_pem();
+    let network = network();
+    let front = TlsFront::start(&certificates.foreign, network.address()).expect("a free port");
+    let client = builder("localhost", front.port())
+        .ca_pem(text.clone())
+        .build()
+        .expect("the options are valid");
+    for _ in 0..3 {
+        says(&failure(&client), ErrorKind::CertificateAuthority, &[]);
+    }
+    assert_eq!(copies_of(&text).len(), 1);
+    drop(client);
+    assert!(wait_until(SOON, || copies_of(&text).is_empty()));
+}
+
+#[test]
+fn an_address_without_scheme_and_port_means_tls() {
+    let _guard = watchdog(LIMIT);
+    for address in ["127.0.0.1", "127.0.0.1:8883"] {
+        let client = MqttClient::builder(APP, KEY)
+            .mqtt_address(address)
+            .connect_timeout(TIMEOUT)
+            .build()
+            .expect("the options are valid");
+        let text = failure(&client).to_string();
+        assert!(text.contains("mqtts://127.0.0.1:8883"), "{text}");
+    }
+}
