@@ -175,6 +175,8 @@ pub(crate) struct Subscriber {
     overflow: Overflow,
     /// Lost and not reported yet.
     missed: u64,
+    /// Events since the last report of losses.
+    unreported: usize,
 }
 
 /// A subscription for so many events; a capacity of 0 counts as 1.
@@ -195,6 +197,7 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
         capacity,
         overflow,
         missed: 0,
+        unreported: 0,
     };
     let events = Events {
         receiver,
@@ -216,7 +219,9 @@ impl Subscriber {
             Overflow::DropOldest if full && matches!(event, Event::Lagged(_)) => self.count(&event),
             Overflow::DropOldest if full => {
                 while self.sender.len() >= self.capacity && self.evict() {}
-                if self.missed >= self.capacity as u64 {
+                self.unreported += 1;
+                // Once for each length of the queue, so that reports do not fill it.
+                if self.unreported >= self.capacity {
                     self.report_missed();
                 }
                 self.force(event);
@@ -306,6 +311,7 @@ impl Subscriber {
     fn report_missed(&mut self) {
         if self.missed > 0 {
             let missed = std::mem::take(&mut self.missed);
+            self.unreported = 0;
             self.force(Event::Lagged(missed));
         }
     }
