@@ -57,7 +57,7 @@ fn an_application_with_the_permissions_of_a_v2_key_receives_and_sends() {
     let client = builder(&broker).build().unwrap();
     let events = client.events();
     client.connect().unwrap();
-    peer.publish("greenhouse-demo/devices/dev-1/up", &uplink(1))
+    peer.publish("greenhouse-demo/devices/dev-1/up", uplink(1))
         .unwrap();
     assert_eq!(next_uplink(&events), ("dev-1".to_owned(), 1));
     drop(client.send("dev-1", "AQ==").unwrap());
@@ -80,9 +80,9 @@ fn other_applications_stay_unheard() {
         "greenhouse-demo2/devices/dev-1/up",
         "greenhouse-demo/devices/dev-1/down",
     ] {
-        peer.publish(topic, &uplink(9)).unwrap();
+        peer.publish(topic, uplink(9)).unwrap();
     }
-    peer.publish("greenhouse-demo/devices/dev-1/up", &uplink(1))
+    peer.publish("greenhouse-demo/devices/dev-1/up", uplink(1))
         .unwrap();
     assert_eq!(next_uplink(&events), ("dev-1".to_owned(), 1));
 }
@@ -189,7 +189,7 @@ fn a_killed_broker_is_noticed_at_once_and_found_again_when_it_is_back() {
         broker.restart();
         while !matches!(events.recv_timeout(SOON).unwrap(), Event::Connected(_)) {}
         let mut peer = MqttPeer::connect(broker.address(), "network", "network").unwrap();
-        peer.publish("greenhouse-demo/devices/dev-1/up", &uplink(counter))
+        peer.publish("greenhouse-demo/devices/dev-1/up", uplink(counter))
             .unwrap();
         assert_eq!(next_uplink(&events), ("dev-1".to_owned(), counter));
     }

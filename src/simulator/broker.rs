@@ -1,8 +1,8 @@
-//! The MQTT front: listener, connections, sessions and delivery. What clients may do is decided by a [`Policy`].
+//! The MQTT front: listener, answers and delivery. What clients may do is decided by a [`Policy`].
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::packet::{self, Connect, Packet, Packets, Publish, Will};
-use super::quirks::{Quirks, WhenFull};
-use super::{lock, topic, wait, wait_until};
-
-/// How long a publisher waits for room in a full session.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+use super::packet::{self, Packet, Publish};
+use super::quirks::Quirks;
+use super::session::{Account, ClientInfo, Input, Session, covers, shut};
+use super::{deadline, lock, topic, wait_until};
 
 /// What a network decides about the clients of its broker.
 pub(super) trait Policy: Send + Sync {
@@ -27,51 +25,6 @@ pub(super) trait Policy: Send + Sync {
 
     /// Takes a message on a topic the client may write. What follows from it is posted, not flushed.
     fn message(&self, topic: &str, payload: &[u8]);
-}
-
-/// What a connected client may do, as filters.
-#[derive(Clone, Debug)]
-pub(super) struct Account {
-    pub(super) app_id: String,
-    pub(super) read: Vec<String>,
-    pub(super) write: Vec<String>,
-}
-
-fn covers(filters: &[String], name: &str) -> bool {
-    filters.iter().any(|filter| topic::matches(filter, name))
-}
-
-/// A client that is connected now, with what its CONNECT said.
-///
-/// ```
-/// use std::time::Duration;
-/// use ttn::Network;
-/// use ttn::simulator::Simulator;
-///
-/// let network = Simulator::start(Network::V2)?;
-/// for client in network.clients() {
-///     println!("{} pings every {:?}", client.client_id, client.keep_alive);
-/// }
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientInfo {
-    /// Client id; may be empty.
-    pub client_id: String,
-    /// User name: the application id.
-    pub username: String,
-    /// Keep-alive interval; 0 means none.
-    pub keep_alive: Duration,
-    /// Clean-session flag. The networks ignore it.
-    pub clean_session: bool,
-    /// Whether the client left a will.
-    pub will: bool,
-    /// Protocol level: 3 for MQTT 3.1, 4 for MQTT 3.1.1.
-    pub level: u8,
-    /// Granted filters as they are in force, a wildcard in place of the application id already replaced; in the order they were
-    /// asked for.
-    pub subscriptions: Vec<String>,
 }
 
 struct Message {
@@ -124,7 +77,7 @@ impl State {
         self.connections
             .values()
             .filter_map(|connection| connection.session.as_ref())
-            .filter(|session| !lock(&session.outgoing).closed)
+            .filter(|session| !session.is_closed())
     }
 }
 
@@ -226,7 +179,7 @@ impl Broker {
     }
 
     fn wait_for(&self, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline(timeout);
         let mut state = lock(&self.state);
         while !done(&state) {
             if Instant::now() >= deadline {
@@ -348,7 +301,7 @@ impl Broker {
     fn greet(&self, id: u64, input: &mut Input, policy: &dyn Policy) -> Option<Arc<Session>> {
         let _ = input.stream.set_nodelay(true);
         let timeout = self.quirks().connect_timeout;
-        let Packet::Connect(connect) = input.next(Instant::now() + timeout)? else {
+        let Packet::Connect(connect) = input.next(deadline(timeout))? else {
             return None;
         };
         let quirks = self.quirks().clone();
@@ -356,10 +309,7 @@ impl Broker {
             return None;
         }
         if quirks.ignore_connect {
-            while input
-                .next(Instant::now() + quirks.longest_silence)
-                .is_some()
-            {}
+            while input.next(deadline(quirks.longest_silence)).is_some() {}
             return None;
         }
         let account = match (&connect.username, &connect.password) {
@@ -397,7 +347,7 @@ impl Broker {
                 0 => self.quirks().longest_silence,
                 seconds => Duration::from_millis(u64::from(seconds) * 1500),
             };
-            let Some(packet) = input.next(Instant::now() + silence) else {
+            let Some(packet) = input.next(deadline(silence)) else {
                 break;
             };
             if let Some(rate) = self.quirks().rate_limit.filter(|rate| *rate > 0) {
@@ -525,197 +475,13 @@ impl Broker {
         }
         let suback = packet::suback(id, &codes);
         if quirks.publish_before_suback {
-            lock(&session.outgoing).held.push(suback);
+            session.hold(suback);
         } else {
             session.push(suback);
         }
         self.changed.notify_all();
         true
     }
-}
-
-/// The receiving half of a connection.
-struct Input {
-    stream: Arc<TcpStream>,
-    packets: Packets,
-    chunk: Vec<u8>,
-}
-
-impl Input {
-    fn new(stream: &Arc<TcpStream>) -> Self {
-        Self {
-            stream: Arc::clone(stream),
-            packets: Packets::default(),
-            chunk: vec![0; 16 * 1024],
-        }
-    }
-
-    /// The next packet, `None` when the connection has to end.
-    fn next(&mut self, deadline: Instant) -> Option<Packet> {
-        loop {
-            match self.packets.next() {
-                Ok(Some(packet)) => return Some(packet),
-                Ok(None) => {}
-                Err(malformed) => {
-                    log::debug!("closing a connection: {}", malformed.0);
-                    return None;
-                }
-            }
-            let length = self.read(deadline)?;
-            self.packets.push(&self.chunk[..length]);
-        }
-    }
-
-    fn read(&mut self, deadline: Instant) -> Option<usize> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            self.stream.set_read_timeout(Some(left)).ok()?;
-            match self.stream.as_ref().read(&mut self.chunk) {
-                Ok(0) => return None,
-                Ok(length) => return Some(length),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
-            }
-        }
-    }
-
-    /// Last words, read out before the close: unread input would turn it into a reset that overtakes them.
-    fn farewell(&mut self, bytes: &[u8]) {
-        let _ = self.stream.as_ref().write_all(bytes);
-        let _ = self.stream.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while self.read(deadline).is_some() {}
-    }
-}
-
-/// A client that was let in.
-struct Session {
-    stream: Arc<TcpStream>,
-    account: Account,
-    connect: Connect,
-    will: Mutex<Option<Will>>,
-    subscriptions: Mutex<Vec<String>>,
-    outgoing: Mutex<Outgoing>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Outgoing {
-    packets: VecDeque<Arc<[u8]>>,
-    /// How many of the packets are messages.
-    messages: usize,
-    /// SUBACKs that wait for a message.
-    held: Vec<Vec<u8>>,
-    /// A publisher waited in vain, so the next one does not.
-    stalled: bool,
-    closed: bool,
-}
-
-impl Session {
-    fn new(stream: Arc<TcpStream>, account: Account, mut connect: Connect) -> Self {
-        let will = connect.will.clone();
-        connect.password = None;
-        Self {
-            stream,
-            account,
-            connect,
-            will: Mutex::new(will),
-            subscriptions: Mutex::default(),
-            outgoing: Mutex::default(),
-            changed: Condvar::new(),
-        }
-    }
-
-    fn info(&self) -> ClientInfo {
-        ClientInfo {
-            client_id: self.connect.client_id.clone(),
-            username: self.connect.username.clone().unwrap_or_default(),
-            keep_alive: Duration::from_secs(u64::from(self.connect.keep_alive)),
-            clean_session: self.connect.clean_session,
-            will: self.connect.will.is_some(),
-            level: self.connect.level,
-            subscriptions: lock(&self.subscriptions).clone(),
-        }
-    }
-
-    fn wants(&self, topic: &str) -> bool {
-        covers(&lock(&self.subscriptions), topic) && covers(&self.account.read, topic)
-    }
-
-    /// Queues an answer; answers are never dropped.
-    fn push(&self, packet: Vec<u8>) {
-        lock(&self.outgoing).packets.push_back(packet.into());
-        self.changed.notify_all();
-    }
-
-    /// Queues a message; false when it had to be dropped.
-    fn offer(&self, packet: &Arc<[u8]>, limit: usize, when_full: WhenFull) -> bool {
-        let deadline = Instant::now() + ROOM_TIMEOUT;
-        let mut outgoing = lock(&self.outgoing);
-        while outgoing.messages >= limit {
-            if outgoing.closed {
-                return true;
-            }
-            if when_full == WhenFull::Drop || outgoing.stalled {
-                return false;
-            }
-            if Instant::now() >= deadline {
-                outgoing.stalled = true;
-                return false;
-            }
-            outgoing = wait_until(&self.changed, outgoing, deadline);
-        }
-        outgoing.packets.push_back(Arc::clone(packet));
-        outgoing.messages += 1;
-        let held = std::mem::take(&mut outgoing.held);
-        outgoing.packets.extend(held.into_iter().map(Arc::from));
-        self.changed.notify_all();
-        true
-    }
-
-    /// Writes what is queued until the session is closed.
-    fn write(&self) {
-        loop {
-            let mut outgoing = lock(&self.outgoing);
-            while outgoing.packets.is_empty() && !outgoing.closed {
-                outgoing = wait(&self.changed, outgoing);
-            }
-            if outgoing.closed {
-                return;
-            }
-            let packets: Vec<Arc<[u8]>> = outgoing.packets.drain(..).collect();
-            outgoing.messages = 0;
-            outgoing.stalled = false;
-            drop(outgoing);
-            self.changed.notify_all();
-            if self.stream.as_ref().write_all(&packets.concat()).is_err() {
-                self.close();
-                return;
-            }
-        }
-    }
-
-    fn close(&self) {
-        lock(&self.outgoing).closed = true;
-        self.changed.notify_all();
-        shut(&self.stream);
-    }
-
-    /// Waits for that instant; true as soon as the session is closed.
-    fn closed_before(&self, instant: Instant) -> bool {
-        let mut outgoing = lock(&self.outgoing);
-        while !outgoing.closed && Instant::now() < instant {
-            outgoing = wait_until(&self.changed, outgoing, instant);
-        }
-        outgoing.closed
-    }
-}
-
-fn shut(stream: &TcpStream) {
-    let _ = stream.shutdown(Shutdown::Both);
 }
 
 pub(super) fn join(thread: JoinHandle<()>) {
@@ -725,7 +491,7 @@ pub(super) fn join(thread: JoinHandle<()>) {
 }
 
 /// Where a listener on every interface can be reached.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -98,7 +98,7 @@ pub(super) struct Description {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueuedDownlink {
     /// FPort as requested, 0 when the request had none.
     pub port: u8,

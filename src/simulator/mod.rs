@@ -1,4 +1,97 @@
-//! A small network inside the process.
+//! A network inside the process, to write and test programs without an account, a radio or a broker.
+//!
+//! [`Simulator::start`] opens a port of 127.0.0.1 that speaks MQTT and behaves as The Things Network does: it knows
+//! applications, keys and devices, publishes what devices send, queues what applications send, and says what becomes of it. A
+//! client connects to [`Simulator::mqtt_address`] with [`Simulator::app_id`] and [`Simulator::access_key`].
+//!
+//! ```
+//! use ttn::Network;
+//! use ttn::simulator::Simulator;
+//!
+//! let network = Simulator::start(Network::V2)?;
+//! let (address, app_id, access_key) = (network.mqtt_address(), network.app_id(), network.access_key());
+//! println!("connect to {address} as {app_id} with {access_key}");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Devices
+//!
+//! A [`Device`] joins and sends uplinks when told to. Each uplink opens a receive window of 100 ms: a downlink that is queued
+//! then, or that an application sends in time, reaches the device, which keeps it in [`Device::received`] and acknowledges a
+//! confirmed one with its next uplink.
+//!
+//! ```
+//! use std::time::Duration;
+//! use serde_json::json;
+//! use ttn::Network;
+//! use ttn::simulator::{Simulator, Uplink};
+//!
+//! let network = Simulator::start(Network::V2)?;
+//! let device = network.device("soil-probe-07");
+//! device.join();
+//! device.uplink(2, [0x01, 0x67, 0x01, 0x10]);
+//! device.send(Uplink::new(3, []).confirmed(true).gateways(2));
+//! assert_eq!(device.next_downlink(Duration::from_millis(1)), None);
+//!
+//! network.set_decoder(|_port, bytes| Ok(Some(json!({"bytes": bytes.len()}))));
+//! device.uplink(2, [1, 2, 3]);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Looking on
+//!
+//! A test sees what its client did, and waits for it without sleeping: [`Simulator::clients`], [`Simulator::published`] and the
+//! `wait_for_` methods; [`Device::queue`] is what the network holds for a device.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ttn::Network;
+//! use ttn::simulator::Simulator;
+//!
+//! let network = Simulator::start(Network::V2)?;
+//! assert!(network.wait_for_clients(0, Duration::from_secs(5)));
+//! assert!(network.published().is_empty());
+//! assert!(network.device("pump-1").queue().is_empty());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Trouble
+//!
+//! The network can be stopped and restarted, lose its gateways or its clients, publish anything on any topic, and
+//! [misbehave](Quirks) in many ways.
+//!
+//! ```
+//! use ttn::Network;
+//! use ttn::simulator::Simulator;
+//!
+//! let network = Simulator::start(Network::V2)?;
+//! network.publish("simulated-app/devices/pump-1/up", "not JSON");
+//! network.gateways_down(true);
+//! network.disconnect_clients();
+//! network.stop();
+//! network.restart()?;
+//! network.quirks(|quirks| quirks.ignore_pings = true);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Faithfulness
+//!
+//! As on the V2 network, whatever is wrong with a key, an id or an account is answered with CONNACK 5; `+` and `#` in place of
+//! the application id mean the own one; foreign filters get 0x80; forbidden publishes are acknowledged and dropped; `x/#` does
+//! not match `x`; delivery is at QoS 0, nothing is retained or kept for a client that is away, and a client id may be connected
+//! twice. A downlink that cannot be read, or for an unknown device, leaves no trace; the events of the others are the V2
+//! handler's, down to the order of keys.
+//!
+//! Different on purpose:
+//!
+//! * Messages reach all clients in the order of their cause, and the downlinks of one client are queued in the order it sent
+//!   them. The real network gives no such promise.
+//! * Events are never lost inside the network, and by default a slow client makes the publisher wait before it loses
+//!   messages ([`WhenFull`]).
+//! * There is no rate limit unless [asked for](Quirks::rate_limit).
+//! * The frame in `down/sent` has the right header and size, but its payload and integrity code are made up. The answer leaves
+//!   at the frequency and data rate of the uplink.
+//! * There is no TLS.
 
 use std::fmt;
 use std::io;
@@ -18,14 +111,16 @@ mod json;
 mod packet;
 mod quirks;
 mod radio;
+mod session;
 mod topic;
 mod v2;
+mod v2_messages;
 
-pub use broker::ClientInfo;
 pub use builder::SimulatorBuilder;
 pub use device::{Device, QueuedDownlink, Received, Rights, Uplink};
 pub use quirks::{Quirks, WhenFull};
 pub use radio::Location;
+pub use session::ClientInfo;
 
 use broker::{Broker, Policy};
 use device::{Handler, PayloadFunction};
@@ -109,8 +204,8 @@ impl Simulator {
         Ok(address)
     }
 
-    /// The address as text, host and port, in the form MQTT addresses have on this network: a port other than 8883 without a
-    /// scheme means plain TCP.
+    /// The address to connect to, as text: host and port without a scheme, plain TCP. A network that listens on every interface
+    /// gives the loopback one.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -118,7 +213,7 @@ impl Simulator {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn mqtt_address(&self) -> String {
-        self.address.to_string()
+        broker::reachable(self.address).to_string()
     }
 
     /// Where the network listens. The port stays the same over [`restart`](Self::restart).
@@ -461,6 +556,13 @@ impl Drop for Simulator {
 /// Whoever panicked while holding the lock left nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// That long from now; a year if it is more than the clock can hold.
+fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    let year = Duration::from_secs(365 * 24 * 3600);
+    now.checked_add(timeout).unwrap_or_else(|| now + year)
 }
 
 fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {

@@ -1,26 +1,24 @@
-//! The V2 handler: access control, devices, downlink queues, and the messages that follow from them.
+//! The V2 network's side: access control, devices and their downlink queues.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use crossbeam_channel::{Receiver, Sender};
 use fastrand::Rng;
 use serde_json::Value;
 
-use super::broker::{Account, Broker, Policy};
+use super::broker::{Broker, Policy};
 use super::device::{
     Decoder, Description, Encoder, Handler, PayloadFunction, QueuedDownlink, Received, Rights,
     Uplink, Validator,
 };
-use super::json::{self, Object};
-use super::radio::{self, FrameHeader, Gateway, Location, Modulation};
-use super::{lock, wait, wait_until};
+use super::radio::{self, FrameHeader, Location, Modulation};
+use super::session::Account;
+use super::v2_messages::{self as messages, Frame};
+use super::{deadline, lock, wait, wait_until};
 
-const APP_EUI: &str = "70B3D57ED000AB01";
 const NO_GATEWAYS: &str = "No gateways available for downlink";
 
 /// The handler with its applications and devices.
@@ -32,10 +30,14 @@ pub(super) struct V2 {
     changed: Condvar,
 }
 
+/// When a receive window closes, and a number that tells it from others.
+type WindowKey = (Instant, u64);
+type Windows = BTreeMap<WindowKey, (String, String)>;
+
 struct State {
     applications: BTreeMap<String, Application>,
     /// Open receive windows by the time they close.
-    windows: BTreeMap<(Instant, u64), (String, String)>,
+    windows: Windows,
     opened: u64,
     gateways_down: bool,
     halted: bool,
@@ -59,7 +61,7 @@ struct Device {
     down_counter: u32,
     queue: VecDeque<QueuedDownlink>,
     in_progress: Option<QueuedDownlink>,
-    window: Option<((Instant, u64), Window)>,
+    window: Option<(WindowKey, Window)>,
     /// The device's own mind: it heard a confirmed downlink and has not answered yet.
     owes_ack: bool,
     acknowledges: bool,
@@ -78,7 +80,16 @@ struct Window {
 
 impl State {
     fn device(&mut self, app_id: &str, dev_id: &str) -> Option<&mut Device> {
-        self.applications.get_mut(app_id)?.devices.get_mut(dev_id)
+        self.parts(app_id, dev_id).map(|(device, ..)| device)
+    }
+
+    fn parts(
+        &mut self,
+        app_id: &str,
+        dev_id: &str,
+    ) -> Option<(&mut Device, &mut Windows, &mut Rng)> {
+        let device = self.applications.get_mut(app_id)?.devices.get_mut(dev_id)?;
+        Some((device, &mut self.windows, &mut self.random))
     }
 }
 
@@ -106,16 +117,12 @@ impl V2 {
     }
 
     fn uplink_error(&self, app_id: &str, dev_id: &str, error: &str) {
-        let payload = Object::new().string("error", error).finish();
-        self.event(app_id, dev_id, "up/errors", payload);
+        self.event(app_id, dev_id, "up/errors", messages::error(error));
     }
 
     /// `message` is the finished text of the downlink the error is about.
     fn downlink_error(&self, app_id: &str, dev_id: &str, error: &str, message: Option<String>) {
-        let payload = Object::new()
-            .string("error", error)
-            .option("message", message)
-            .finish();
+        let payload = messages::downlink_event(error, message);
         self.event(app_id, dev_id, "down/errors", payload);
     }
 
@@ -123,7 +130,7 @@ impl V2 {
         &self,
         app_id: &str,
         dev_id: &str,
-        payload: String,
+        payload: &str,
         fields: &[(String, String)],
     ) {
         let (copies, field_topics) = {
@@ -135,7 +142,7 @@ impl V2 {
         };
         let topic = format!("{app_id}/devices/{dev_id}/up");
         for _ in 0..copies {
-            self.broker.post(topic.clone(), payload.as_str());
+            self.broker.post(topic.clone(), payload);
             if field_topics {
                 for (path, value) in fields {
                     self.broker.post(format!("{topic}/{path}"), value.as_str());
@@ -144,48 +151,14 @@ impl V2 {
         }
     }
 
-    /// Metadata of a frame that was received over the air.
-    fn metadata(&self, time: SystemTime, frame: &Frame<'_>, device: Option<Location>) -> String {
-        let uptime = self.started.elapsed().as_micros() as u32;
-        let airtime = frame.modulation.airtime(frame.length).as_nanos() as i64;
-        let gateways = frame.gateways.iter().map(|gateway| {
-            let claimed = if gateway.has_clock {
-                self::time(time)
-            } else {
-                String::new()
-            };
-            let object = Object::new()
-                .string("gtw_id", &gateway.id)
-                .flag("gtw_trusted", gateway.trusted)
-                .integer("timestamp", uptime.max(1))
-                .member("time", json::string(&claimed))
-                .member("channel", frame.channel)
-                .member("rssi", json::float32(gateway.rssi))
-                .member("snr", json::float32(gateway.snr))
-                .member("rf_chain", 1);
-            located(object, gateway.location).finish()
-        });
-        let gateways = (!frame.gateways.is_empty()).then(|| json::array(gateways));
-        let object = Object::new()
-            .member("time", json::string(&self::time(time)))
-            .float("frequency", (f64::from(frame.frequency) / 1e6) as f32)
-            .string("modulation", frame.modulation.name())
-            .string("data_rate", frame.modulation.data_rate())
-            .integer("bit_rate", frame.modulation.bit_rate())
-            .integer("airtime", airtime)
-            .string("coding_rate", "4/5")
-            .option("gateways", gateways);
-        located(object, device).finish()
-    }
-
     /// Ends the device's receive window, if it is still open, with the downlink that is due.
-    fn close_window(&self, app_id: &str, dev_id: &str, key: Option<(Instant, u64)>) {
+    fn close_window(&self, app_id: &str, dev_id: &str, key: Option<WindowKey>) {
         let window = {
             let mut state = lock(&self.state);
             let Some(device) = state.device(app_id, dev_id) else {
                 return;
             };
-            let due = |(open, _): &mut ((Instant, u64), Window)| key.is_none_or(|key| key == *open);
+            let due = |(open, _): &mut (WindowKey, Window)| key.is_none_or(|key| key == *open);
             let Some((key, window)) = device.window.take_if(due) else {
                 return;
             };
@@ -218,19 +191,14 @@ impl V2 {
                 application.and_then(|application| application.encoder.clone()),
             )
         };
-        let mut downlink = downlink.unwrap_or(QueuedDownlink {
-            port: 0,
-            confirmed: false,
-            payload: None,
-            fields: None,
-        });
+        let mut downlink = downlink.unwrap_or_default();
         match encode(&downlink, encoder.as_deref()) {
             Ok(payload) => {
                 downlink.payload = payload;
                 self.transmit(app_id, dev_id, &downlink, window);
             }
             Err(error) => {
-                let message = message(Some((app_id, dev_id)), &downlink, "");
+                let message = messages::downlink(Some((app_id, dev_id)), &downlink, "");
                 self.downlink_error(app_id, dev_id, &error, Some(message));
                 self.uplink_error(app_id, dev_id, &error);
             }
@@ -247,15 +215,7 @@ impl V2 {
             .find(|port| *port != 0)
             .unwrap_or(1);
         let mut state = lock(&self.state);
-        let State {
-            applications,
-            random,
-            ..
-        } = &mut *state;
-        let Some(device) = applications
-            .get_mut(app_id)
-            .and_then(|application| application.devices.get_mut(dev_id))
-        else {
+        let Some((device, _, random)) = state.parts(app_id, dev_id) else {
             return;
         };
         let counter = device.down_counter;
@@ -268,26 +228,15 @@ impl V2 {
             counter,
         };
         let frame = radio::downlink_frame(&header, port, payload, random);
-        let config = Object::new()
-            .string("modulation", window.modulation.name())
-            .string("data_rate", window.modulation.data_rate())
-            .integer("bit_rate", window.modulation.bit_rate())
-            .integer(
-                "airtime",
-                window.modulation.airtime(frame.len()).as_nanos() as i64,
-            )
-            .integer("counter", counter)
-            .integer("frequency", window.frequency)
-            .integer("power", 14);
-        let sent = Object::new()
-            .string("payload", &BASE64.encode(&frame))
-            .member("message", message(Some((app_id, dev_id)), downlink, ""))
-            .string(
-                "gateway_id",
-                window.gateway_id.as_deref().unwrap_or_default(),
-            )
-            .member("config", config.finish());
-        self.event(app_id, dev_id, "down/sent", sent.finish());
+        let sent = messages::downlink_sent(
+            &frame,
+            counter,
+            &messages::downlink(Some((app_id, dev_id)), downlink, ""),
+            window.gateway_id.as_deref().unwrap_or_default(),
+            &window.modulation,
+            window.frequency,
+        );
+        self.event(app_id, dev_id, "down/sent", sent);
         if !payload.is_empty() {
             device.owes_ack |= downlink.confirmed;
             let _ = device.radio.0.send(Received {
@@ -308,7 +257,7 @@ impl V2 {
         if !is_id(app_id) || !is_id(dev_id) {
             return;
         }
-        let Some((downlink, schedule)) = parse_request(payload) else {
+        let Some((downlink, schedule)) = messages::parse_request(payload) else {
             log::debug!("unreadable downlink for {app_id}/{dev_id}");
             return;
         };
@@ -318,12 +267,12 @@ impl V2 {
             return;
         };
         if downlink.payload.is_none() && downlink.fields.is_none() {
-            let message = message(Some((app_id, dev_id)), &downlink, &schedule);
+            let message = messages::downlink(Some((app_id, dev_id)), &downlink, &schedule);
             let error = "Downlink Payload not valid: empty";
             self.downlink_error(app_id, dev_id, error, Some(message));
             return;
         }
-        let message = message(None, &downlink, "");
+        let message = messages::downlink(None, &downlink, "");
         match schedule.as_str() {
             "" | "replace" => {
                 device.in_progress = None;
@@ -338,7 +287,7 @@ impl V2 {
                 return;
             }
         }
-        let scheduled = Object::new().member("message", message).finish();
+        let scheduled = messages::downlink_event("", Some(message));
         self.event(app_id, dev_id, "down/scheduled", scheduled);
     }
 }
@@ -420,11 +369,11 @@ impl Handler for V2 {
     fn register(&self, app_id: &str, dev_id: &str, location: Option<Location>, event: bool) {
         {
             let mut state = lock(&self.state);
-            let dev_addr = new_address(&mut state.random);
-            let application = state.applications.entry(app_id.to_owned()).or_default();
-            if application.devices.contains_key(dev_id) {
+            if state.device(app_id, dev_id).is_some() {
                 return;
             }
+            let dev_addr = new_address(&mut state.random);
+            let application = state.applications.entry(app_id.to_owned()).or_default();
             let device = Device {
                 dev_eui: dev_eui(app_id, dev_id),
                 dev_addr,
@@ -440,7 +389,7 @@ impl Handler for V2 {
             };
             application.devices.insert(dev_id.to_owned(), device);
             if event {
-                self.event(app_id, dev_id, "create", saved(location, true));
+                self.event(app_id, dev_id, "create", messages::saved(location, true));
             }
         }
         self.broker.flush();
@@ -461,7 +410,7 @@ impl Handler for V2 {
                 longitude: changed(before.longitude, now.longitude),
                 altitude: changed(before.altitude, now.altitude),
             };
-            let payload = saved(Some(changed), before != now);
+            let payload = messages::saved(Some(changed), before != now);
             self.event(app_id, dev_id, "update", payload);
         }
         self.broker.flush();
@@ -491,8 +440,8 @@ impl Handler for V2 {
         let mut state = lock(&self.state);
         let device = state.device(app_id, dev_id)?;
         Some(Description {
-            dev_eui: format!("{:016X}", device.dev_eui),
-            dev_addr: format!("{:08X}", device.dev_addr),
+            dev_eui: device.eui(),
+            dev_addr: device.address(),
             in_progress: device.in_progress.clone(),
             queue: device.queue.iter().cloned().collect(),
             received: device.radio.1.clone(),
@@ -502,30 +451,15 @@ impl Handler for V2 {
     fn join(&self, app_id: &str, dev_id: &str, refusal: Option<&str>) {
         {
             let mut state = lock(&self.state);
-            let State {
-                applications,
-                windows,
-                gateways_down,
-                random,
-                ..
-            } = &mut *state;
-            let Some(device) = applications
-                .get_mut(app_id)
-                .and_then(|application| application.devices.get_mut(dev_id))
-            else {
+            let gateways_down = state.gateways_down;
+            let Some((device, windows, random)) = state.parts(app_id, dev_id) else {
                 return;
             };
             let no_gateways = format!("Activation not valid: {NO_GATEWAYS}");
             let refusal = refusal.or(gateways_down.then_some(no_gateways.as_str()));
-            let activation = Object::new()
-                .string("error", refusal.unwrap_or_default())
-                .member("app_eui", json::string(APP_EUI))
-                .member("dev_eui", json::string(&format!("{:016X}", device.dev_eui)));
-            if refusal.is_some() {
-                let activation = activation
-                    .member("dev_addr", r#""""#)
-                    .member("metadata", r#"{"time":""}"#);
-                self.event(app_id, dev_id, "activations/errors", activation.finish());
+            if let Some(refusal) = refusal {
+                let activation = messages::activation(&device.eui(), Err(refusal));
+                self.event(app_id, dev_id, "activations/errors", activation);
             } else {
                 if let Some((key, _)) = device.window.take() {
                     windows.remove(&key);
@@ -539,16 +473,18 @@ impl Handler for V2 {
                 device.owes_ack = false;
                 // The handler reckons the airtime of an activation with no bytes at all.
                 let frame = Frame {
+                    time: SystemTime::now(),
                     length: 0,
                     modulation: &Modulation::Lora("SF7BW125".into()),
                     frequency: 868_100_000,
                     channel: 0,
                     gateways: &radio::gateways(1, random),
+                    uptime: self.started.elapsed(),
                 };
-                let activation = activation
-                    .member("dev_addr", format!("\"{:08X}\"", device.dev_addr))
-                    .member("metadata", self.metadata(SystemTime::now(), &frame, None));
-                self.event(app_id, dev_id, "activations", activation.finish());
+                let metadata = frame.metadata(None);
+                let (dev_eui, dev_addr) = (device.eui(), device.address());
+                let activation = messages::activation(&dev_eui, Ok((&dev_addr, &metadata)));
+                self.event(app_id, dev_id, "activations", activation);
             }
         }
         self.broker.flush();
@@ -568,9 +504,9 @@ impl Handler for V2 {
             } else {
                 let (counter, acknowledged) = device.take_uplink(&uplink);
                 if let Some(downlink) = acknowledged {
-                    let acknowledged =
-                        Object::new().member("message", message(None, &downlink, ""));
-                    self.event(app_id, dev_id, "down/acks", acknowledged.finish());
+                    let message = messages::downlink(None, &downlink, "");
+                    let acknowledged = messages::downlink_event("", Some(message));
+                    self.event(app_id, dev_id, "down/acks", acknowledged);
                 }
                 counter
             };
@@ -608,6 +544,7 @@ impl Handler for V2 {
                 continue;
             }
             let (app_id, dev_id) = (app_id.clone(), dev_id.clone());
+            state.windows.remove(&key);
             drop(state);
             self.close_window(&app_id, &dev_id, Some(key));
             self.broker.flush();
@@ -633,8 +570,10 @@ impl V2 {
     ) -> Option<Window> {
         let mut state = lock(&self.state);
         let no_gateway = state.gateways_down || uplink.gateways == 0;
-        let gateways = radio::gateways(uplink.gateways, &mut state.random);
-        let device = state.device(app_id, dev_id)?;
+        let opened = state.opened + 1;
+        state.opened = opened;
+        let (device, windows, random) = state.parts(app_id, dev_id)?;
+        let gateways = radio::gateways(uplink.gateways, random);
         let fields = match decoded {
             Ok(fields) => fields,
             Err(UplinkError::Invalid) => {
@@ -653,46 +592,29 @@ impl V2 {
         let time = uplink.time.unwrap_or_else(SystemTime::now);
         let location = uplink.location.or(device.location);
         let metadata = if uplink.simulated {
-            let object = Object::new().member("time", json::string(&self::time(time)));
-            located(object, location).finish()
+            messages::simulated_metadata(time, location)
         } else {
             let frame = Frame {
+                time,
                 length: radio::frame_length(&uplink.payload),
                 modulation: &uplink.modulation,
                 frequency,
                 channel,
                 gateways: &gateways,
+                uptime: self.started.elapsed(),
             };
-            self.metadata(time, &frame, location)
+            frame.metadata(location)
         };
-        let payload_raw = if uplink.port == 0 || uplink.payload.is_empty() {
-            "null".into()
-        } else {
-            json::string(&BASE64.encode(&uplink.payload))
-        };
-        let attributes = (!uplink.attributes.is_empty()).then(|| {
-            let object = Object::new();
-            let attributes = uplink.attributes.iter();
-            attributes
-                .fold(object, |object, (key, value)| {
-                    object.member(key, json::string(value))
-                })
-                .finish()
-        });
-        let object = Object::new()
-            .string("app_id", app_id)
-            .string("dev_id", dev_id)
-            .string("hardware_serial", &format!("{:016X}", device.dev_eui))
-            .member("port", uplink.port)
-            .member("counter", counter)
-            .flag("confirmed", uplink.confirmed)
-            .flag("is_retry", uplink.retry)
-            .member("payload_raw", payload_raw)
-            .option("payload_fields", fields.as_ref().map(json::value))
-            .member("metadata", metadata)
-            .option("attributes", attributes);
-        let field_topics = fields.as_ref().map(field_topics).unwrap_or_default();
-        self.publish_uplink(app_id, dev_id, object.finish(), &field_topics);
+        let payload = messages::uplink(
+            (app_id, dev_id),
+            &device.eui(),
+            uplink,
+            counter,
+            fields.as_ref(),
+            &metadata,
+        );
+        let field_topics = fields.as_ref().map(messages::field_topics);
+        self.publish_uplink(app_id, dev_id, &payload, &field_topics.unwrap_or_default());
         if uplink.simulated {
             return None;
         }
@@ -710,13 +632,10 @@ impl V2 {
         if device.in_progress.is_some() || self.receive_window.is_zero() {
             return Some(window);
         }
-        state.opened += 1;
-        let key = (Instant::now() + self.receive_window, state.opened);
-        state
-            .windows
-            .insert(key, (app_id.to_owned(), dev_id.to_owned()));
-        if let Some((older, _)) = state.device(app_id, dev_id)?.window.replace((key, window)) {
-            state.windows.remove(&older);
+        let key = (deadline(self.receive_window), opened);
+        windows.insert(key, (app_id.to_owned(), dev_id.to_owned()));
+        if let Some((older, _)) = device.window.replace((key, window)) {
+            windows.remove(&older);
         }
         self.changed.notify_all();
         None
@@ -724,6 +643,14 @@ impl V2 {
 }
 
 impl Device {
+    fn eui(&self) -> String {
+        format!("{:016X}", self.dev_eui)
+    }
+
+    fn address(&self) -> String {
+        format!("{:08X}", self.dev_addr)
+    }
+
     /// Counts the uplink and clears the downlink in progress; the downlink it acknowledges.
     fn take_uplink(&mut self, uplink: &Uplink) -> (u32, Option<QueuedDownlink>) {
         let following = |last: u32| last.wrapping_add(u32::from(!uplink.retry));
@@ -740,15 +667,6 @@ impl Device {
             .take_if(|downlink| !downlink.confirmed || ack);
         (counter, finished.filter(|downlink| downlink.confirmed))
     }
-}
-
-/// A frame as the gateways heard it.
-struct Frame<'a> {
-    length: usize,
-    modulation: &'a Modulation,
-    frequency: u32,
-    channel: u32,
-    gateways: &'a [Gateway],
 }
 
 enum UplinkError {
@@ -809,123 +727,8 @@ fn run<T>(name: &str, function: impl FnOnce() -> Result<T, String>) -> Result<T,
         .map_err(|error| format!("Internal error: {name} threw error: {error}"))
 }
 
-/// A downlink as events print it.
-fn message(ids: Option<(&str, &str)>, downlink: &QueuedDownlink, schedule: &str) -> String {
-    let (app_id, dev_id) = ids.unwrap_or_default();
-    let payload = downlink.payload.as_deref().unwrap_or_default();
-    Object::new()
-        .string("app_id", app_id)
-        .string("dev_id", dev_id)
-        .member("port", downlink.port)
-        .flag("confirmed", downlink.confirmed)
-        .string("schedule", schedule)
-        .string("payload_raw", &BASE64.encode(payload))
-        .option("payload_fields", downlink.fields.as_ref().map(json::value))
-        .finish()
-}
-
-/// The request and its schedule. Go's rules: keys in any case, null changes nothing, a wrong type spoils the whole.
-fn parse_request(payload: &[u8]) -> Option<(QueuedDownlink, String)> {
-    let mut downlink = QueuedDownlink {
-        port: 0,
-        confirmed: false,
-        payload: None,
-        fields: None,
-    };
-    let mut schedule = String::new();
-    let text = String::from_utf8_lossy(payload);
-    let members = match serde_json::from_str(&text).ok()? {
-        Value::Null => serde_json::Map::new(),
-        Value::Object(members) => members,
-        _ => return None,
-    };
-    for (key, member) in members.into_iter().filter(|(_, member)| !member.is_null()) {
-        match key.to_ascii_lowercase().as_str() {
-            "port" => downlink.port = u8::try_from(member.as_u64()?).ok()?,
-            "confirmed" => downlink.confirmed = member.as_bool()?,
-            "schedule" => schedule = member.as_str()?.to_owned(),
-            "payload_raw" => {
-                let text = member.as_str()?.replace(['\r', '\n'], "");
-                let bytes = BASE64.decode(text).ok()?;
-                downlink.payload = (!bytes.is_empty()).then_some(bytes);
-            }
-            "payload_fields" => {
-                let empty = member.as_object()?.is_empty();
-                downlink.fields = (!empty).then_some(member);
-            }
-            "app_id" | "dev_id" => {
-                member.as_str()?;
-            }
-            _ => {}
-        }
-    }
-    Some((downlink, schedule))
-}
-
-/// Path below `up/` and value of every field; objects are also opened.
-fn field_topics(fields: &Value) -> Vec<(String, String)> {
-    fn collect(prefix: &str, fields: &Value, topics: &mut Vec<(String, String)>) {
-        let Value::Object(members) = fields else {
-            return;
-        };
-        for (key, member) in json::sorted(members) {
-            if key.contains(['+', '*', '#', '\0']) {
-                continue;
-            }
-            let path = format!("{prefix}{key}");
-            topics.push((path.clone(), json::value(member)));
-            collect(&format!("{path}/"), member, topics);
-        }
-    }
-    let mut topics = Vec::new();
-    collect("", fields, &mut topics);
-    topics
-}
-
-/// What the events `create` and `update` carry.
-fn saved(location: Option<Location>, now: bool) -> String {
-    let location = location.unwrap_or_default();
-    let time = if now {
-        time(SystemTime::now())
-    } else {
-        "0001-01-01T00:00:00Z".into()
-    };
-    Object::new()
-        .float("latitude", location.latitude)
-        .float("longitude", location.longitude)
-        .integer("altitude", location.altitude)
-        .member("update_at", json::string(&time))
-        .finish()
-}
-
 fn changed<T: PartialEq + Default>(before: T, now: T) -> T {
     if before == now { T::default() } else { now }
-}
-
-fn located(object: Object, location: Option<Location>) -> Object {
-    match location {
-        None => object,
-        Some(location) => object
-            .float("latitude", location.latitude)
-            .float("longitude", location.longitude)
-            .integer("altitude", location.altitude)
-            .string("location_source", "registry"),
-    }
-}
-
-/// RFC 3339 in UTC with trailing zeros of the fraction removed; instants outside 1970..=9999 are moved to its ends.
-fn time(time: SystemTime) -> String {
-    let longest = Duration::from_secs(253_402_300_799);
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let time = SystemTime::UNIX_EPOCH + since.min(longest);
-    let text = humantime::format_rfc3339_nanos(time).to_string();
-    let digits = text
-        .trim_end_matches('Z')
-        .trim_end_matches('0')
-        .trim_end_matches('.');
-    format!("{digits}Z")
 }
 
 /// Ids have 2 to 36 lower-case letters and digits, with single `-` or `_` between them.
@@ -983,62 +786,5 @@ mod tests {
         ] {
             assert!(!is_id(id), "{id}");
         }
-    }
-
-    #[test]
-    fn times_lose_trailing_zeros_and_nothing_else() {
-        let at = |seconds, nanos| time(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
-        assert_eq!(
-            at(1_520_581_282, 518_304_771),
-            "2018-03-09T07:41:22.518304771Z"
-        );
-        assert_eq!(at(1_520_581_282, 500_000_000), "2018-03-09T07:41:22.5Z");
-        assert_eq!(at(1_520_581_200, 0), "2018-03-09T07:40:00Z");
-        assert_eq!(
-            time(SystemTime::UNIX_EPOCH - Duration::from_secs(1)),
-            "1970-01-01T00:00:00Z"
-        );
-    }
-
-    #[test]
-    fn requests_are_read_as_go_reads_them() {
-        let read = |text: &str| parse_request(text.as_bytes());
-        let (downlink, schedule) =
-            read(r#"{"Port":20,"CONFIRMED":true,"schedule":null,"payload_raw":"AQ==","x":1}"#)
-                .unwrap();
-        assert_eq!((downlink.port, downlink.confirmed), (20, true));
-        assert_eq!(downlink.payload, Some(vec![1]));
-        assert_eq!(schedule, "");
-        let (empty, _) = read("null").unwrap();
-        assert_eq!((empty.payload, empty.fields), (None, None));
-        for unreadable in [
-            "",
-            "[]",
-            "{",
-            r#"{"port":300}"#,
-            r#"{"port":-1}"#,
-            r#"{"port":1.0}"#,
-            r#"{"port":"1"}"#,
-            r#"{"payload_raw":"not base64!"}"#,
-            r#"{"payload_raw":"AQ"}"#,
-            r#"{"payload_fields":[1]}"#,
-            r#"{"schedule":1}"#,
-            r#"{"confirmed":1}"#,
-            r#"{"dev_id":1}"#,
-        ] {
-            assert_eq!(read(unreadable), None, "{unreadable}");
-        }
-    }
-
-    #[test]
-    fn objects_are_published_whole_and_then_opened() {
-        let fields = serde_json::json!({"gps": {"lat": 51.5, "a+b": 1}, "a": [1, {"b": 2}]});
-        let expected = [
-            ("a", r#"[1,{"b":2}]"#),
-            ("gps", r#"{"a+b":1,"lat":51.5}"#),
-            ("gps/lat", "51.5"),
-        ];
-        let expected = expected.map(|(path, value)| (path.to_owned(), value.to_owned()));
-        assert_eq!(field_topics(&fields), expected);
     }
 }
