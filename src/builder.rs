@@ -1,6 +1,6 @@
 //! Every option of a client, its default, and what is valid.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     certificates::{Certificates, Pem},
@@ -10,6 +10,9 @@ use crate::{
     network::Network,
     options::{AccessKey, Options, Server},
 };
+
+/// How access keys begin: of V2, and API keys and OAuth tokens of v3.
+const KEY_STARTS: [&str; 3] = ["ttn-account-v2.", "NNSXS.", "MFRWG."];
 
 /// Builds an [`MqttClient`]; made by [`MqttClient::builder`].
 ///
@@ -24,7 +27,7 @@ use crate::{
 ///     .build()?;
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until build() is called"]
 pub struct MqttClientBuilder {
     app_id: String,
@@ -45,6 +48,13 @@ pub struct MqttClientBuilder {
     overflow: Overflow,
     receive_capacity: (usize, usize),
     send_capacity: usize,
+}
+
+/// Prints no options: nobody has checked yet that none of them is the access key by mistake.
+impl fmt::Debug for MqttClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MqttClientBuilder").finish_non_exhaustive()
+    }
 }
 
 impl MqttClientBuilder {
@@ -384,6 +394,23 @@ impl MqttClientBuilder {
         } = self;
 
         let key = access_key.reveal();
+        if KEY_STARTS.iter().any(|start| app_id.starts_with(start)) {
+            return Err(Error::config(
+                "what is given as application id looks like an access key; the id comes first, then the key",
+            ));
+        }
+        for (name, value) in [
+            ("mqtt_address", mqtt_address.as_deref()),
+            ("discovery_address", discovery_address.as_deref()),
+            ("client_id_prefix", Some(client_id_prefix.as_str())),
+        ] {
+            // A key of few letters may be part of a name by chance.
+            if key.len() >= 16 && value.is_some_and(|value| value.contains(key)) {
+                return Err(Error::config(format!(
+                    "the {name} holds the access key, which would be seen there; leave it out"
+                )));
+            }
+        }
         let network = match network {
             Some(network) => network,
             None => Network::detect(&app_id, key)?,
