@@ -25,7 +25,7 @@ const LEAST: Duration = Duration::from_millis(100);
 
 /// The part of its time that the probe leaves unused: whoever waits for it waits no longer than
 /// that time.
-const SPARE: u32 = 5;
+const SPARE: u32 = 3;
 
 /// Part of errors.
 pub(crate) const EXHAUSTED: &str = "this process has too many files and sockets open";

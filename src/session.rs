@@ -108,7 +108,8 @@ enum State {
     LookingUp,
     /// Waiting for an earlier attempt to end.
     WaitingToConnect(Route),
-    Connecting(Transport, Route),
+    /// Trying one address, until then at the latest.
+    Connecting(Transport, Route, Instant),
     /// Connected, and so many subscriptions are not answered yet.
     Subscribing(Transport, Route, usize),
     /// Finding out why the attempt failed, on a thread of its own.
@@ -250,8 +251,9 @@ impl Session {
             | State::WaitingToConnect(_)
             | State::Subscribing(..)
             | State::Probing(_) => Some(self.deadline),
-            State::Connecting(..) => Some(self.deadline - self.probe_budget()),
-            State::BackingOff(until) | State::Closing(_, until) => Some(*until),
+            State::Connecting(_, _, until)
+            | State::BackingOff(until)
+            | State::Closing(_, until) => Some(*until),
         }
     }
 
@@ -299,7 +301,7 @@ impl Session {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => self.answer_closing(),
-            State::Connecting(transport, _) => {
+            State::Connecting(transport, ..) => {
                 self.abandon(transport);
                 self.closed(None);
             }
@@ -459,9 +461,25 @@ impl Session {
         // Signals of an address that was tried before must not be taken for those of this one.
         self.generation += 1;
         match Transport::connect(&connect, self.generation, self.inlet.clone()) {
-            Ok(transport) => self.state = State::Connecting(transport, route),
+            Ok(transport) => {
+                let until = self.share_of_time(&route);
+                self.state = State::Connecting(transport, route, until);
+            }
             Err(failure) => self.connect_failed(failure, route),
         }
+    }
+
+    /// Until when to try one address, so that each of the others gets as much time.
+    fn share_of_time(&self, route: &Route) -> Instant {
+        let now = Instant::now();
+        let end = self.deadline - self.probe_budget();
+        let others = if route.address.tls() {
+            0
+        } else {
+            route.servers.len()
+        };
+        let shares = u32::try_from(others + 1).unwrap_or(u32::MAX);
+        now + end.saturating_duration_since(now) / shares
     }
 
     fn connect_failed(&mut self, failure: ConnectFailure, mut route: Route) {
@@ -551,7 +569,7 @@ impl Session {
         match transport.advance(operation) {
             Some(Outcome::Connected) => self.subscribe(),
             Some(Outcome::ConnectFailed(failure)) => {
-                if let State::Connecting(transport, route) = self.take_state() {
+                if let State::Connecting(transport, route, _) = self.take_state() {
                     transport.close();
                     self.connect_failed(failure, route);
                 }
@@ -579,7 +597,7 @@ impl Session {
 
     fn subscribe(&mut self) {
         let filters = self.filters();
-        if let State::Connecting(mut transport, route) = self.take_state() {
+        if let State::Connecting(mut transport, route, _) = self.take_state() {
             for (number, filter) in filters.iter().enumerate() {
                 transport.subscribe(number, filter);
             }
@@ -721,7 +739,7 @@ impl Session {
                 ErrorKind::TimedOut,
                 "earlier attempts to connect are still not over; the server does not answer",
             )),
-            State::Connecting(transport, route) => {
+            State::Connecting(transport, route, _) => {
                 self.abandon(transport);
                 self.connect_failed(ConnectFailure::TimedOut, route);
             }

@@ -4,6 +4,8 @@
 mod support;
 
 use std::{
+    io::Write,
+    net::{TcpListener, ToSocketAddrs},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +18,7 @@ use support::{
     resources::wait_until,
     watchdog::watchdog,
 };
-use ttn::{ErrorKind, Event, Events, MqttClient};
+use ttn::{ErrorKind, Event, Events, MqttClient, Network, simulator::Simulator};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -478,6 +480,35 @@ fn lookups_that_hang_neither_pile_up_nor_keep_the_client_from_connecting_later()
     drop(answer);
     connect.join().unwrap().unwrap();
     assert!(client.is_connected());
+}
+
+#[test]
+fn a_server_with_several_addresses_is_reached_by_the_one_that_answers() {
+    let _watchdog = watchdog(LIMIT);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let has_both = ("localhost", port)
+        .to_socket_addrs()
+        .is_ok_and(|mut addresses| addresses.any(|address| address.is_ipv6()));
+    let network = Simulator::builder(Network::V2)
+        .address(format!("[::1]:{port}"))
+        .start();
+    let (true, Ok(network)) = (has_both, network) else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: localhost has no IPv6 address here"
+        );
+        return;
+    };
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(format!("mqtt://localhost:{port}"))
+        .connect_timeout(Duration::from_secs(4))
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    client.close().unwrap();
+    drop(silent);
+    client.connect().unwrap();
 }
 
 #[test]

@@ -26,6 +26,7 @@ use support::{
     discovery_server::{Answer, DiscoveryServer},
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
+    resources::wait_until,
     tls_front::TlsFront,
     watchdog::watchdog,
 };
@@ -607,7 +608,7 @@ fn a_client_can_fail_again_and_again_and_then_connect() {
             }
         };
         assert_eq!(failure(&client).kind(), kind);
-        relay.listen().expect("the port is still free");
+        assert!(wait_until(SOON, || relay.listen().is_ok()));
         relay.reject(false);
         network.quirks(|quirks| *quirks = Default::default());
     }
