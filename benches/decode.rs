@@ -1,5 +1,5 @@
-//! Reading one uplink, against reading the same bytes as any JSON. What it takes of the heap is counted in `memory`: counting would
-//! slow down the side that allocates more.
+//! Reading one uplink, against reading the same bytes as any JSON. What it takes of the heap is
+//! counted in `memory`: counting would slow down the side that allocates more.
 
 mod common;
 

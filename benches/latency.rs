@@ -83,7 +83,8 @@ fn main() {
     for _ in 0..ROUNDS {
         let mut round = [const { Vec::new() }; 3];
         for _ in 0..UPLINKS {
-            // In a fixed order the scheduler would favour one side: each leaves its threads where they suit or hinder the next.
+            // In a fixed order the scheduler would favour one side: each leaves its threads where
+            // they suit or hinder the next.
             let mut order = [0, 1, 2];
             fastrand::shuffle(&mut order);
             for side in order {

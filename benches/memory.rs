@@ -1,5 +1,5 @@
-//! What one uplink takes of the heap; and a flood with a callback that hangs: memory stays within what the capacities allow, and no loss
-//! goes uncounted.
+//! What one uplink takes of the heap; and a flood with a callback that hangs: memory stays within
+//! what the capacities allow, and no loss goes uncounted.
 
 mod common;
 
@@ -37,7 +37,8 @@ fn main() {
     }
     let source = Source::start(0);
     let uplinks = Uplinks::new();
-    // Those after the first show that memory is used again. Other threads have other arenas of the allocator: the second takes a part anew.
+    // Those after the first show that memory is used again. Other threads have other arenas of the
+    // allocator: the second takes a part anew.
     let floods = [(); 3].map(|()| flood(&source, &uplinks));
 
     println!("| resident KiB | first client | second | third |");

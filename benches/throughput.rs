@@ -58,7 +58,8 @@ struct Flood {
 }
 
 impl Flood {
-    /// Thousands per second until as many reports as there are receivers have come, and microseconds of processors for each uplink.
+    /// Thousands per second until as many reports as there are receivers have come, and
+    /// microseconds of processors for each uplink.
     fn measure(&self, receivers: usize, done: &Receiver<()>) -> [f64; 2] {
         let link = self.source.link();
         let processors = || processor_seconds().unwrap_or(f64::NAN);

@@ -6,8 +6,8 @@
 //! cargo run --example quickstart
 //! ```
 //!
-//! With an account it prints the uplinks of your devices until it is interrupted. It sends nothing, unless you name a device whose uplinks it
-//! may answer with one confirmed downlink:
+//! With an account it prints the uplinks of your devices until it is interrupted. It sends nothing,
+//! unless you name a device whose uplinks it may answer with one confirmed downlink:
 //!
 //! ```text
 //! TTN_APP_ID=my-app TTN_ACCESS_KEY=ttn-account-v2.… TTN_MQTT_ADDRESS=mqtts://ttn.example.org TTN_DEV_ID=my-device \

@@ -1,4 +1,5 @@
-//! Answers an uplink from inside its callback, so that the device hears it in the receive window of that uplink.
+//! Answers an uplink from inside its callback, so that the device hears it in the receive window of
+//! that uplink.
 //!
 //! ```text
 //! cargo run --example reply

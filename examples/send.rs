@@ -1,4 +1,5 @@
-//! Every form of a downlink: hex, base64, bytes, fields; port, confirmation, schedule; and what is refused.
+//! Every form of a downlink: hex, base64, bytes, fields; port, confirmation, schedule; and what is
+//! refused.
 //!
 //! ```text
 //! cargo run --example send

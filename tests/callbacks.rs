@@ -1,4 +1,5 @@
-//! Callbacks: when they are called, in which order, on which thread, and that none of them can break delivery.
+//! Callbacks: when they are called, in which order, on which thread, and that none of them can
+//! break delivery.
 #![cfg(unix)]
 
 mod support;

@@ -1,4 +1,5 @@
-//! Connecting and closing: when the calls return, what they leave behind, and that they work from everywhere.
+//! Connecting and closing: when the calls return, what they leave behind, and that they work from
+//! everywhere.
 #![cfg(unix)]
 
 mod support;

@@ -1,4 +1,5 @@
-//! What `send` puts on the wire, and what it refuses because the network would drop it without a word.
+//! What `send` puts on the wire, and what it refuses because the network would drop it without a
+//! word.
 #![cfg(unix)]
 
 mod support;

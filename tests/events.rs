@@ -1,4 +1,5 @@
-//! The event stream: independent subscribers, usable in `select!`, bounded, and exact about what it lost.
+//! The event stream: independent subscribers, usable in `select!`, bounded, and exact about what it
+//! lost.
 #![cfg(unix)]
 
 mod support;

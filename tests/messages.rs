@@ -1,4 +1,5 @@
-//! Every message of a V2 network decodes to the right values, and nothing that comes makes the client panic.
+//! Every message of a V2 network decodes to the right values, and nothing that comes makes the
+//! client panic.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! What a client takes and gives back: threads, file descriptors, memory. One test, so that nothing else runs in the process.
+//! What a client takes and gives back: threads, file descriptors, memory. One test, so that nothing
+//! else runs in the process.
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -180,7 +180,8 @@ impl Raw {
         self.write(&frame(0x30, &[&string(topic), payload].concat()));
     }
 
-    /// Publishes at QoS 1, waits for the acknowledgement and returns the messages that came before it.
+    /// Publishes at QoS 1, waits for the acknowledgement and returns the messages that came before
+    /// it.
     fn publish_1(&mut self, topic: &str, payload: &str) -> Vec<(String, Value)> {
         let body = [&string(topic), &[0, 7][..], payload.as_bytes()].concat();
         self.write(&frame(0x32, &body));

@@ -20,7 +20,8 @@ pub const APP: &str = "bench-app";
 /// How long anything may take that should happen soon.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The client under test, with default options but for the address; it gives up instead of connecting again.
+/// The client under test, with default options but for the address; it gives up instead of
+/// connecting again.
 pub fn client(source: &source::Source) -> MqttClientBuilder {
     MqttClient::builder(APP, "ttn-account-v2.bench")
         .mqtt_address(format!("mqtt://{}", source.address()))
@@ -63,7 +64,8 @@ impl Usage {
     }
 }
 
-/// Seconds for which processors have worked for this process; nothing on a system that does not tell.
+/// Seconds for which processors have worked for this process; nothing on a system that does not
+/// tell.
 pub fn processor_seconds() -> Option<f64> {
     // Linux counts in hundredths of a second.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;

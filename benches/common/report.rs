@@ -30,8 +30,8 @@ impl Row {
     }
 }
 
-/// Runs the sides in turn, forth and back, after a round that does not count, and returns the rows of each kind of figure. The machine may
-/// change its speed; it then does so for all sides.
+/// Runs the sides in turn, forth and back, after a round that does not count, and returns the rows
+/// of each kind of figure. The machine may change its speed; it then does so for all sides.
 pub fn interleave<const N: usize>(rounds: usize, mut sides: Vec<Side<'_, N>>) -> [Vec<Row>; N] {
     let empty = |_| sides.iter().map(|side| Row::new(&side.name)).collect();
     let mut tables: [Vec<Row>; N] = std::array::from_fn(empty);

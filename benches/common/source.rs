@@ -1,4 +1,5 @@
-//! The other end of the line: just enough MQTT 3.1.1 to accept a client, flood it, and read what it sends.
+//! The other end of the line: just enough MQTT 3.1.1 to accept a client, flood it, and read what it
+//! sends.
 
 use std::{
     io::{BufRead, BufReader, Write},

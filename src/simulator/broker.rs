@@ -23,7 +23,8 @@ pub(super) trait Policy: Send + Sync {
     /// The filter that takes the place of the requested one, `None` to refuse it.
     fn rewrite(&self, account: &Account, filter: &str) -> Option<String>;
 
-    /// Takes a message on a topic the client may write. What follows from it is posted, not flushed.
+    /// Takes a message on a topic the client may write. What follows from it is posted, not
+    /// flushed.
     fn message(&self, topic: &str, payload: &[u8]);
 }
 

@@ -63,8 +63,9 @@ impl SimulatorBuilder {
         self
     }
 
-    /// Id and access key of the first application. Default `simulated-app` and `ttn-account-v2.simulated-key`; what they have to
-    /// look like is said at [`Simulator::add_application`].
+    /// Id and access key of the first application. Default `simulated-app` and
+    /// `ttn-account-v2.simulated-key`; what they have to look like is said at
+    /// [`Simulator::add_application`].
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
@@ -76,8 +77,8 @@ impl SimulatorBuilder {
         self
     }
 
-    /// How long the network waits after an uplink before it picks the downlink. Default 100 ms, as the V2 handler. With zero the
-    /// downlink is sent before the uplink call returns.
+    /// How long the network waits after an uplink before it picks the downlink. Default 100 ms, as
+    /// the V2 handler. With zero the downlink is sent before the uplink call returns.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -89,7 +90,8 @@ impl SimulatorBuilder {
         self
     }
 
-    /// Seed of everything random: device addresses, signal strengths, made-up bytes. Default: another one in each run.
+    /// Seed of everything random: device addresses, signal strengths, made-up bytes. Default:
+    /// another one in each run.
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};

@@ -141,8 +141,8 @@ pub struct Received {
 
 /// An uplink with everything that can be told about it.
 ///
-/// Unless told otherwise it is an unconfirmed LoRa frame at SF7BW125 on one of the three EU868 join channels, heard by one
-/// gateway, now.
+/// Unless told otherwise it is an unconfirmed LoRa frame at SF7BW125 on one of the three EU868 join
+/// channels, heard by one gateway, now.
 ///
 /// ```
 /// use serde_json::json;
@@ -173,7 +173,8 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// An uplink with that FPort and payload. FPort 0 has no payload for the application: the network reports null.
+    /// An uplink with that FPort and payload. FPort 0 has no payload for the application: the
+    /// network reports null.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -198,7 +199,8 @@ impl Uplink {
         }
     }
 
-    /// Sets the frame counter; later uplinks count on from it. Default: one more than the last, 0 after a join.
+    /// Sets the frame counter; later uplinks count on from it. Default: one more than the last, 0
+    /// after a join.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -211,7 +213,8 @@ impl Uplink {
         self
     }
 
-    /// Asks the network for an acknowledgement, which it sends when the receive window closes. Default: no.
+    /// Asks the network for an acknowledgement, which it sends when the receive window closes.
+    /// Default: no.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -224,8 +227,9 @@ impl Uplink {
         self
     }
 
-    /// Repeats the last frame counter, as a device does that heard no acknowledgement. The network answers a repetition with
-    /// the downlink it sent before, and does not look for an acknowledgement in it. Default: no.
+    /// Repeats the last frame counter, as a device does that heard no acknowledgement. The network
+    /// answers a repetition with the downlink it sent before, and does not look for an
+    /// acknowledgement in it. Default: no.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -238,7 +242,8 @@ impl Uplink {
         self
     }
 
-    /// Makes it an uplink simulated from the console: frame counter 0, no radio data, no receive window. Default: no.
+    /// Makes it an uplink simulated from the console: frame counter 0, no radio data, no receive
+    /// window. Default: no.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -417,7 +422,8 @@ impl Device {
         &self.app_id
     }
 
-    /// DevEUI, 16 upper-case hexadecimal digits, the same in every run; empty once the device was deleted.
+    /// DevEUI, 16 upper-case hexadecimal digits, the same in every run; empty once the device was
+    /// deleted.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -429,7 +435,8 @@ impl Device {
             .map_or_else(String::new, |device| device.dev_eui)
     }
 
-    /// DevAddr of the present session, 8 upper-case hexadecimal digits; empty once the device was deleted.
+    /// DevAddr of the present session, 8 upper-case hexadecimal digits; empty once the device was
+    /// deleted.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -444,8 +451,8 @@ impl Device {
             .map_or_else(String::new, |device| device.dev_addr)
     }
 
-    /// Joins: the network publishes an activation, the device gets a new DevAddr and its frame counters restart. The downlink
-    /// queue stays.
+    /// Joins: the network publishes an activation, the device gets a new DevAddr and its frame
+    /// counters restart. The downlink queue stays.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -481,9 +488,10 @@ impl Device {
 
     /// Sends an uplink; the frame counter it had. A deleted device is not heard and gets 0.
     ///
-    /// What follows from the uplink is published before this returns, and a receive window is open then, 100 ms unless
-    /// [built otherwise](super::SimulatorBuilder::receive_window). The next uplink of the device closes it early. With a downlink
-    /// already in progress there is no window: the network repeats it at once.
+    /// What follows from the uplink is published before this returns, and a receive window is open
+    /// then, 100 ms unless [built otherwise](super::SimulatorBuilder::receive_window). The next
+    /// uplink of the device closes it early. With a downlink already in progress there is no
+    /// window: the network repeats it at once.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -495,7 +503,8 @@ impl Device {
         self.handler.uplink(&self.app_id, &self.dev_id, uplink)
     }
 
-    /// Everything the device gets by radio. Clones of the receiver share one stream: each downlink reaches one of them.
+    /// Everything the device gets by radio. Clones of the receiver share one stream: each downlink
+    /// reaches one of them.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -532,8 +541,8 @@ impl Device {
         self.describe().map_or_else(Vec::new, |device| device.queue)
     }
 
-    /// The downlink the network took from the queue last and did not finish: a confirmed one until it is acknowledged or
-    /// replaced, an unconfirmed one until the next uplink.
+    /// The downlink the network took from the queue last and did not finish: a confirmed one until
+    /// it is acknowledged or replaced, an unconfirmed one until the next uplink.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -544,7 +553,8 @@ impl Device {
         self.describe().and_then(|device| device.in_progress)
     }
 
-    /// Makes the device hear confirmed downlinks but never acknowledge them, until switched off again.
+    /// Makes the device hear confirmed downlinks but never acknowledge them, until switched off
+    /// again.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;

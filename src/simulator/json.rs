@@ -1,4 +1,5 @@
-//! JSON text as the servers print it: key order kept, empty members left out, numbers and escapes in Go's form.
+//! JSON text as the servers print it: key order kept, empty members left out, numbers and escapes
+//! in Go's form.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

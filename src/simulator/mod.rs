@@ -1,8 +1,10 @@
-//! A network inside the process, to write and test programs without an account, a radio or a broker.
+//! A network inside the process, to write and test programs without an account, a radio or a
+//! broker.
 //!
-//! [`Simulator::start`] opens a port of 127.0.0.1 that speaks MQTT and behaves as The Things Network does: it knows
-//! applications, keys and devices, publishes what devices send, queues what applications send, and says what becomes of it. A
-//! client connects to [`Simulator::mqtt_address`] with [`Simulator::app_id`] and [`Simulator::access_key`].
+//! [`Simulator::start`] opens a port of 127.0.0.1 that speaks MQTT and behaves as The Things
+//! Network does: it knows applications, keys and devices, publishes what devices send, queues what
+//! applications send, and says what becomes of it. A client connects to [`Simulator::mqtt_address`]
+//! with [`Simulator::app_id`] and [`Simulator::access_key`].
 //!
 //! ```
 //! use ttn::Network;
@@ -16,9 +18,9 @@
 //!
 //! # Devices
 //!
-//! A [`Device`] joins and sends uplinks when told to. Each uplink opens a receive window of 100 ms: a downlink that is queued
-//! then, or that an application sends in time, reaches the device, which keeps it in [`Device::received`] and acknowledges a
-//! confirmed one with its next uplink.
+//! A [`Device`] joins and sends uplinks when told to. Each uplink opens a receive window of 100 ms:
+//! a downlink that is queued then, or that an application sends in time, reaches the device, which
+//! keeps it in [`Device::received`] and acknowledges a confirmed one with its next uplink.
 //!
 //! ```
 //! use std::time::Duration;
@@ -40,8 +42,9 @@
 //!
 //! # Looking on
 //!
-//! A test sees what its client did, and waits for it without sleeping: [`Simulator::clients`], [`Simulator::published`] and the
-//! `wait_for_` methods; [`Device::queue`] is what the network holds for a device.
+//! A test sees what its client did, and waits for it without sleeping: [`Simulator::clients`],
+//! [`Simulator::published`] and the `wait_for_` methods; [`Device::queue`] is what the network
+//! holds for a device.
 //!
 //! ```
 //! use std::time::Duration;
@@ -57,8 +60,8 @@
 //!
 //! # Trouble
 //!
-//! The network can be stopped and restarted, lose its gateways or its clients, publish anything on any topic, and
-//! [misbehave](Quirks) in many ways.
+//! The network can be stopped and restarted, lose its gateways or its clients, publish anything on
+//! any topic, and [misbehave](Quirks) in many ways.
 //!
 //! ```
 //! use ttn::Network;
@@ -76,21 +79,22 @@
 //!
 //! # Faithfulness
 //!
-//! As on the V2 network, whatever is wrong with a key, an id or an account is answered with CONNACK 5; `+` and `#` in place of
-//! the application id mean the own one; foreign filters get 0x80; forbidden publishes are acknowledged and dropped; `x/#` does
-//! not match `x`; delivery is at QoS 0, nothing is retained or kept for a client that is away, and a client id may be connected
-//! twice. A downlink that cannot be read, or for an unknown device, leaves no trace; the events of the others are the V2
-//! handler's, down to the order of keys.
+//! As on the V2 network, whatever is wrong with a key, an id or an account is answered with CONNACK
+//! 5; `+` and `#` in place of the application id mean the own one; foreign filters get 0x80;
+//! forbidden publishes are acknowledged and dropped; `x/#` does not match `x`; delivery is at QoS
+//! 0, nothing is retained or kept for a client that is away, and a client id may be connected
+//! twice. A downlink that cannot be read, or for an unknown device, leaves no trace; the events of
+//! the others are the V2 handler's, down to the order of keys.
 //!
 //! Different on purpose:
 //!
-//! * Messages reach all clients in the order of their cause, and the downlinks of one client are queued in the order it sent
-//!   them. The real network gives no such promise.
-//! * Events are never lost inside the network, and by default a slow client makes the publisher wait before it loses
-//!   messages ([`WhenFull`]).
+//! * Messages reach all clients in the order of their cause, and the downlinks of one client are
+//!   queued in the order it sent them. The real network gives no such promise.
+//! * Events are never lost inside the network, and by default a slow client makes the publisher
+//!   wait before it loses messages ([`WhenFull`]).
 //! * There is no rate limit unless [asked for](Quirks::rate_limit).
-//! * The frame in `down/sent` has the right header and size, but its payload and integrity code are made up. The answer leaves
-//!   at the frequency and data rate of the uplink.
+//! * The frame in `down/sent` has the right header and size, but its payload and integrity code are
+//!   made up. The answer leaves at the frequency and data rate of the uplink.
 //! * There is no TLS.
 
 use std::fmt;
@@ -161,8 +165,8 @@ impl fmt::Debug for Simulator {
 }
 
 impl Simulator {
-    /// Starts a network on a free port of 127.0.0.1, with one application: `simulated-app` with the access key
-    /// `ttn-account-v2.simulated-key`.
+    /// Starts a network on a free port of 127.0.0.1, with one application: `simulated-app` with the
+    /// access key `ttn-account-v2.simulated-key`.
     ///
     /// # Errors
     ///
@@ -204,8 +208,8 @@ impl Simulator {
         Ok(address)
     }
 
-    /// The address to connect to, as text: host and port without a scheme, plain TCP. A network that listens on every interface
-    /// gives the loopback one.
+    /// The address to connect to, as text: host and port without a scheme, plain TCP. A network
+    /// that listens on every interface gives the loopback one.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -251,8 +255,8 @@ impl Simulator {
 
     /// Adds an application, or a key with all rights to an existing one.
     ///
-    /// As on the V2 network, nobody gets in with an id of other than 2 to 36 lower-case letters and digits (single `-` or `_`
-    /// between them), or with a key without a dot.
+    /// As on the V2 network, nobody gets in with an id of other than 2 to 36 lower-case letters and
+    /// digits (single `-` or `_` between them), or with a key without a dot.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -263,8 +267,8 @@ impl Simulator {
         self.add_key(app_id, access_key, Rights::ALL);
     }
 
-    /// Adds a key with these rights to an application, or changes those it has. A key without any right is refused at connect;
-    /// clients that are connected keep theirs.
+    /// Adds a key with these rights to an application, or changes those it has. A key without any
+    /// right is refused at connect; clients that are connected keep theirs.
     ///
     /// ```
     /// use ttn::simulator::Rights;
@@ -308,7 +312,8 @@ impl Simulator {
         }
     }
 
-    /// A device of the first application; if it is new, it is registered and the event `create` published.
+    /// A device of the first application; if it is new, it is registered and the event `create`
+    /// published.
     ///
     /// ```
     /// use ttn::simulator::Location;
@@ -322,8 +327,8 @@ impl Simulator {
         self.handle(&self.app_id, dev_id)
     }
 
-    /// Saves a device of the first application with that location and publishes the event `update`; false if it is not
-    /// registered.
+    /// Saves a device of the first application with that location and publishes the event `update`;
+    /// false if it is not registered.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -334,7 +339,8 @@ impl Simulator {
         self.handler.update(&self.app_id, dev_id, location)
     }
 
-    /// Deletes a device of the first application with its queue and publishes the event `delete`; false if it is not registered.
+    /// Deletes a device of the first application with its queue and publishes the event `delete`;
+    /// false if it is not registered.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -346,8 +352,8 @@ impl Simulator {
         self.handler.delete(&self.app_id, dev_id)
     }
 
-    /// Takes the gateways' transmitters away, or gives them back. Uplinks still come in; downlinks end in the error `No gateways
-    /// available for downlink` at the next uplink, and joins fail.
+    /// Takes the gateways' transmitters away, or gives them back. Uplinks still come in; downlinks
+    /// end in the error `No gateways available for downlink` at the next uplink, and joins fail.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -358,8 +364,9 @@ impl Simulator {
         self.handler.set_gateways_down(down);
     }
 
-    /// Sets the decoder of the first application: FPort and bytes to an object of fields, `None` for no fields. An error, a
-    /// panic or anything but an object is published as `up/errors`, the uplink without fields.
+    /// Sets the decoder of the first application: FPort and bytes to an object of fields, `None`
+    /// for no fields. An error, a panic or anything but an object is published as `up/errors`, the
+    /// uplink without fields.
     ///
     /// ```
     /// use serde_json::json;
@@ -375,9 +382,9 @@ impl Simulator {
         self.handler.set_function(&self.app_id, decoder);
     }
 
-    /// Sets the encoder of the first application: requested FPort (0 if there was none) and fields to bytes. It runs when the
-    /// downlink is about to be sent; an error or a panic is published as `down/errors` and `up/errors`, and no bytes mean that
-    /// nothing is sent.
+    /// Sets the encoder of the first application: requested FPort (0 if there was none) and fields
+    /// to bytes. It runs when the downlink is about to be sent; an error or a panic is published as
+    /// `down/errors` and `up/errors`, and no bytes mean that nothing is sent.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -395,8 +402,8 @@ impl Simulator {
         self.handler.set_function(&self.app_id, encoder);
     }
 
-    /// Sets the validator of the first application: an uplink whose decoded fields it refuses is not published, only an
-    /// `up/errors`, and gets no downlink.
+    /// Sets the validator of the first application: an uplink whose decoded fields it refuses is
+    /// not published, only an `up/errors`, and gets no downlink.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -408,7 +415,8 @@ impl Simulator {
         self.handler.set_function(&self.app_id, validator);
     }
 
-    /// Publishes any bytes on any topic, to the clients that subscribed to it and may read it: recorded messages, broken ones.
+    /// Publishes any bytes on any topic, to the clients that subscribed to it and may read it:
+    /// recorded messages, broken ones.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -420,8 +428,8 @@ impl Simulator {
         self.broker.flush();
     }
 
-    /// Every PUBLISH of every client since the start, topic and payload, accepted or not, in order. The network has acted on
-    /// those listed.
+    /// Every PUBLISH of every client since the start, topic and payload, accepted or not, in order.
+    /// The network has acted on those listed.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -467,7 +475,8 @@ impl Simulator {
         self.broker.wait_for_clients(count, timeout)
     }
 
-    /// Waits until the connected clients have that many subscriptions or more in all; false after the timeout.
+    /// Waits until the connected clients have that many subscriptions or more in all; false after
+    /// the timeout.
     ///
     /// ```
     /// use std::time::Duration;
@@ -490,8 +499,8 @@ impl Simulator {
         self.broker.disconnect_clients();
     }
 
-    /// Closes the port and every connection, and joins every thread. Devices, queues and open receive windows stay for a
-    /// [`restart`](Self::restart).
+    /// Closes the port and every connection, and joins every thread. Devices, queues and open
+    /// receive windows stay for a [`restart`](Self::restart).
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;

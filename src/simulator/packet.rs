@@ -191,8 +191,8 @@ fn connect(mut body: Body<'_>) -> Result<Packet, Malformed> {
         None
     };
     let supported = matches!(name.as_str(), "MQTT" | "MQIsdp") && matches!(level, 3 | 4);
-    // The networks' broker reads the rest of any level as if it were 3.1.1: an MQTT 5 CONNECT is either unreadable or of a
-    // bad level, and what is left over then does not matter.
+    // The networks' broker reads the rest of any level as if it were 3.1.1: an MQTT 5 CONNECT is
+    // either unreadable or of a bad level, and what is left over then does not matter.
     if supported {
         body.end()?;
     }

@@ -12,8 +12,8 @@ use std::time::Duration;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenFull {
-    /// Whoever publishes waits for room, at most 10 s; then this and the following messages are dropped until the client reads
-    /// again. Tests that send many uplinks in a loop lose none.
+    /// Whoever publishes waits for room, at most 10 s; then this and the following messages are
+    /// dropped until the client reads again. Tests that send many uplinks in a loop lose none.
     Wait,
     /// The newest message is dropped, silently for the client, as on the real networks.
     Drop,
@@ -22,7 +22,8 @@ pub enum WhenFull {
 /// Deviations from an ordinary, fast and friendly network; the default has none.
 ///
 /// Given to [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks) or changed under way with
-/// [`Simulator::quirks`](super::Simulator::quirks). A change is seen by the next packet or connection.
+/// [`Simulator::quirks`](super::Simulator::quirks). A change is seen by the next packet or
+/// connection.
 ///
 /// ```
 /// use ttn::Network;
@@ -36,8 +37,8 @@ pub enum WhenFull {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// Refuse every CONNECT with this CONNACK code, whatever the key. The real V2 network uses 1 and 5 only. Default `None`;
-    /// `Some(0)` is the same.
+    /// Refuse every CONNECT with this CONNACK code, whatever the key. The real V2 network uses 1
+    /// and 5 only. Default `None`; `Some(0)` is the same.
     pub connack: Option<u8>,
     /// Read CONNECT and never answer. Default off.
     pub ignore_connect: bool,
@@ -45,17 +46,18 @@ pub struct Quirks {
     pub close_on_connect: bool,
     /// Close the connection right after it was accepted. Default off.
     pub close_on_accept: bool,
-    /// How long an accepted connection may take to send its CONNECT. Default 10 s, as on the real networks.
+    /// How long an accepted connection may take to send its CONNECT. Default 10 s, as on the real
+    /// networks.
     pub connect_timeout: Duration,
-    /// How long a client with a keep-alive of 0 may send nothing. Default one hour, as on the real networks; other clients have
-    /// one and a half times their keep-alive.
+    /// How long a client with a keep-alive of 0 may send nothing. Default one hour, as on the real
+    /// networks; other clients have one and a half times their keep-alive.
     pub longest_silence: Duration,
     /// Answer every subscription with 0x80. Default off.
     pub refuse_subscriptions: bool,
     /// Neither answer nor apply subscriptions. Default off.
     pub ignore_subscriptions: bool,
-    /// Hold back each SUBACK until a message was delivered on the connection. The real networks may deliver before they
-    /// acknowledge. Default off.
+    /// Hold back each SUBACK until a message was delivered on the connection. The real networks may
+    /// deliver before they acknowledge. Default off.
     pub publish_before_suback: bool,
     /// Leave PINGREQ unanswered. Default off.
     pub ignore_pings: bool,
@@ -64,14 +66,16 @@ pub struct Quirks {
     pub ignore_publishes: bool,
     /// Publish every uplink twice. Default off.
     pub duplicate_uplinks: bool,
-    /// Packets per second read from each client, with a burst of one, by delaying the read. The real networks' default is 10.
-    /// Default `None`, no limit, so that tests are fast; 0 is the same.
+    /// Packets per second read from each client, with a burst of one, by delaying the read. The
+    /// real networks' default is 10. Default `None`, no limit, so that tests are fast; 0 is the
+    /// same.
     pub rate_limit: Option<u32>,
     /// Messages buffered for each client. Default 64, as on the real networks.
     pub session_buffer: usize,
     /// What happens when that buffer is full. Default [`WhenFull::Wait`]; the real networks drop.
     pub when_full: WhenFull,
-    /// Publish each field of an uplink on a topic of its own too. Default on; not every V2 cluster did.
+    /// Publish each field of an uplink on a topic of its own too. Default on; not every V2 cluster
+    /// did.
     pub field_topics: bool,
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Bytes LoRaWAN adds to a payload: header, device address, control, counter, port and integrity code.
+/// Bytes LoRaWAN adds to a payload: header, device address, control, counter, port and integrity
+/// code.
 const FRAME_OVERHEAD: usize = 13;
 /// Bit rate of the one FSK data rate of EU868, in bit/s.
 pub(super) const FSK_BIT_RATE: u32 = 50_000;
@@ -51,7 +52,8 @@ impl Modulation {
     }
 }
 
-/// The time on air of a LoRa frame with explicit header and checksum; `coding` is the denominator of the coding rate, 5 to 8.
+/// The time on air of a LoRa frame with explicit header and checksum; `coding` is the denominator
+/// of the coding rate, 5 to 8.
 fn lora_airtime(data_rate: &str, coding: u64, frame: usize) -> Option<Duration> {
     let (spreading, bandwidth) = data_rate.strip_prefix("SF")?.split_once("BW")?;
     let spreading: u64 = spreading.parse().ok()?;

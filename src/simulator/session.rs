@@ -51,8 +51,8 @@ pub struct ClientInfo {
     pub will: bool,
     /// Protocol level: 3 for MQTT 3.1, 4 for MQTT 3.1.1.
     pub level: u8,
-    /// Granted filters as they are in force, a wildcard in place of the application id already replaced; in the order they were
-    /// asked for.
+    /// Granted filters as they are in force, a wildcard in place of the application id already
+    /// replaced; in the order they were asked for.
     pub subscriptions: Vec<String>,
 }
 
@@ -109,7 +109,8 @@ impl Input {
         }
     }
 
-    /// Last words, read out before the close: unread input would turn it into a reset that overtakes them.
+    /// Last words, read out before the close: unread input would turn it into a reset that
+    /// overtakes them.
     pub(super) fn farewell(&mut self, bytes: &[u8]) {
         let _ = self.stream.as_ref().write_all(bytes);
         let _ = self.stream.shutdown(Shutdown::Write);

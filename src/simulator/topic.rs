@@ -25,7 +25,8 @@ pub(super) fn is_filter(filter: &str) -> bool {
 
 /// Whether the filter covers the topic.
 ///
-/// Unlike in the MQTT standard `x/#` does not cover `x`: the networks' broker wants at least one level in its place.
+/// Unlike in the MQTT standard `x/#` does not cover `x`: the networks' broker wants at least one
+/// level in its place.
 pub(super) fn matches(filter: &str, topic: &str) -> bool {
     let mut levels = topic.split('/');
     for wanted in filter.split('/') {

@@ -168,7 +168,8 @@ impl V2 {
         self.answer(app_id, dev_id, &window);
     }
 
-    /// Sends the downlink in progress, or else the next one of the queue, or else a mere acknowledgement if one is due.
+    /// Sends the downlink in progress, or else the next one of the queue, or else a mere
+    /// acknowledgement if one is due.
     fn answer(&self, app_id: &str, dev_id: &str, window: &Window) {
         let (downlink, encoder) = {
             let mut state = lock(&self.state);
@@ -248,7 +249,8 @@ impl V2 {
         }
     }
 
-    /// A request on `A/devices/D/down`. What cannot be read leaves no trace, as on the real network.
+    /// A request on `A/devices/D/down`. What cannot be read leaves no trace, as on the real
+    /// network.
     fn request(&self, topic: &str, payload: &[u8]) {
         let levels: Vec<&str> = topic.split('/').collect();
         let [app_id, "devices", dev_id, "down"] = levels[..] else {
@@ -559,7 +561,8 @@ impl Handler for V2 {
 }
 
 impl V2 {
-    /// Publishes the uplink. The window it opened is kept, or returned when it has to be answered at once.
+    /// Publishes the uplink. The window it opened is kept, or returned when it has to be answered
+    /// at once.
     fn receive(
         &self,
         app_id: &str,
@@ -720,7 +723,8 @@ fn encode(downlink: &QueuedDownlink, encoder: Option<&Encoder>) -> Result<Option
     run("Encoder", || encoder(downlink.port, fields)).map(Some)
 }
 
-/// Runs a payload function of the user; a panic is an error like any other, as an exception in the real one is.
+/// Runs a payload function of the user; a panic is an error like any other, as an exception in the
+/// real one is.
 fn run<T>(name: &str, function: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(function))
         .unwrap_or_else(|_| Err("panicked".into()))

@@ -175,7 +175,8 @@ pub(super) fn downlink(
         .finish()
 }
 
-/// The request and its schedule. Go's rules: keys in any case, null changes nothing, a wrong type spoils the whole.
+/// The request and its schedule. Go's rules: keys in any case, null changes nothing, a wrong type
+/// spoils the whole.
 pub(super) fn parse_request(payload: &[u8]) -> Option<(QueuedDownlink, String)> {
     let mut downlink = QueuedDownlink::default();
     let mut schedule = String::new();
@@ -255,7 +256,8 @@ fn located(object: Object, location: Option<Location>) -> Object {
     }
 }
 
-/// RFC 3339 in UTC with trailing zeros of the fraction removed; instants outside 1970..=9999 are moved to its ends.
+/// RFC 3339 in UTC with trailing zeros of the fraction removed; instants outside 1970..=9999 are
+/// moved to its ends.
 fn time(time: SystemTime) -> String {
     let longest = Duration::from_secs(253_402_300_799);
     let since = time

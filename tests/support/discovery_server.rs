@@ -41,8 +41,8 @@ pub struct Seen {
 
 /// An HTTP server on a free port of the loopback. Dropping it ends the requests that are under way.
 ///
-/// `tiny_http` keeps idle threads of its own for about five seconds more, and one for each connection that a client
-/// holds open: count threads by their names beside it.
+/// `tiny_http` keeps idle threads of its own for about five seconds more, and one for each
+/// connection that a client holds open: count threads by their names beside it.
 #[derive(Debug)]
 pub struct DiscoveryServer {
     address: SocketAddr,
@@ -106,7 +106,8 @@ impl Drop for DiscoveryServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.server.unblock();
-        // A client that neither reads an endless list nor closes could hold a thread for ever: leave that one behind.
+        // A client that neither reads an endless list nor closes could hold a thread for ever:
+        // leave that one behind.
         let ended = self.ended.recv_timeout(ENDING) != Err(RecvTimeoutError::Timeout);
         if let Some(thread) = self.thread.take().filter(|_| ended) {
             let _ = thread.join();

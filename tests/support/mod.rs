@@ -1,4 +1,5 @@
-//! What the tests, examples and benches stand on: a real broker, faults, certificates and small servers.
+//! What the tests, examples and benches stand on: a real broker, faults, certificates and small
+//! servers.
 #![allow(
     dead_code,
     reason = "each target that includes this folder uses a part of it"

@@ -93,7 +93,8 @@ impl MosquittoBuilder {
 
     /// Starts it, or says on standard error that the test is skipped and returns `None`.
     ///
-    /// Panics when Mosquitto is missing and `TTN_TEST_REQUIRE_MOSQUITTO` is `1`, and when it does not start.
+    /// Panics when Mosquitto is missing and `TTN_TEST_REQUIRE_MOSQUITTO` is `1`, and when it does
+    /// not start.
     #[track_caller]
     pub fn start(self) -> Option<Mosquitto> {
         let program =
@@ -160,7 +161,8 @@ impl Mosquitto {
         }
     }
 
-    /// Stops its clock (SIGSTOP): connections stay open, new ones are taken by the kernel, nothing is answered.
+    /// Stops its clock (SIGSTOP): connections stay open, new ones are taken by the kernel, nothing
+    /// is answered.
     pub fn stop(&self) {
         self.signal("STOP");
     }
@@ -180,7 +182,8 @@ impl Mosquitto {
         );
     }
 
-    /// Changes a password and returns when the broker knows (SIGHUP); it ends sessions that used the old one.
+    /// Changes a password and returns when the broker knows (SIGHUP); it ends sessions that used
+    /// the old one.
     pub fn change_password(&self, user: &str, password: &str) {
         const RELOADED: &str = "Reloading config";
         let before = self.log().matches(RELOADED).count();
@@ -302,7 +305,8 @@ impl Drop for Mosquitto {
     }
 }
 
-/// Kills every broker of this process and removes their files; for those who end it without unwinding.
+/// Kills every broker of this process and removes their files; for those who end it without
+/// unwinding.
 pub fn kill_all() {
     for (pid, folder) in lock(&RUNNING).drain(..) {
         signal("KILL", pid);
@@ -318,7 +322,8 @@ fn signal(name: &str, pid: u32) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The program that a variable names, or else the one of that name in `PATH` and where brokers are installed.
+/// The program that a variable names, or else the one of that name in `PATH` and where brokers are
+/// installed.
 fn find(variable: &str, name: &str) -> Option<PathBuf> {
     if let Some(program) = env::var_os(variable) {
         return Some(PathBuf::from(program)).filter(|program| program.is_file());

@@ -1,4 +1,5 @@
-//! The other end of the line: a small MQTT 3.1.1 client that shares no code with the one under test.
+//! The other end of the line: a small MQTT 3.1.1 client that shares no code with the one under
+//! test.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -21,7 +22,8 @@ pub struct MqttPeer {
 }
 
 impl MqttPeer {
-    /// Connects with a clean session and no keep-alive; a CONNACK other than 0 is `PermissionDenied`.
+    /// Connects with a clean session and no keep-alive; a CONNACK other than 0 is
+    /// `PermissionDenied`.
     pub fn connect(server: SocketAddr, username: &str, password: &str) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, ANSWER)?;
         stream.set_nodelay(true)?;
@@ -76,7 +78,8 @@ impl MqttPeer {
         self.answer(PINGRESP).map(drop)
     }
 
-    /// The next message as topic and payload; `None` when none came in time or the connection is gone.
+    /// The next message as topic and payload; `None` when none came in time or the connection is
+    /// gone.
     pub fn next(&mut self, timeout: Duration) -> Option<(String, Vec<u8>)> {
         let deadline = Instant::now() + timeout;
         while self.messages.is_empty() {

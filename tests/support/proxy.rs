@@ -34,7 +34,8 @@ impl Connection {
     }
 }
 
-/// Accepts on a port of its own and serves each connection on a thread of its own; joins them all on drop.
+/// Accepts on a port of its own and serves each connection on a thread of its own; joins them all
+/// on drop.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,

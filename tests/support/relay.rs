@@ -19,7 +19,8 @@ pub enum Way {
 
 /// What happens to the bytes of one direction.
 ///
-/// `StallAfter` and `CutAfter` count for each connection from its start, or from when the fault was set under it.
+/// `StallAfter` and `CutAfter` count for each connection from its start, or from when the fault was
+/// set under it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
     /// Bytes pass at once.
@@ -35,7 +36,8 @@ pub enum Fault {
     Slow { chunk: usize, pause: Duration },
 }
 
-/// A TCP relay in front of a server, with faults that can be changed under way. Dropping it ends every connection.
+/// A TCP relay in front of a server, with faults that can be changed under way. Dropping it ends
+/// every connection.
 #[derive(Debug)]
 pub struct Relay {
     proxy: Proxy,
@@ -218,7 +220,8 @@ impl Faults {
         }
     }
 
-    /// The fault that says how much may go now, after any stall; `None` when nothing may go any more.
+    /// The fault that says how much may go now, after any stall; `None` when nothing may go any
+    /// more.
     fn await_leave(
         &self,
         way: Way,

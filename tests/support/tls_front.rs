@@ -18,7 +18,8 @@ use super::proxy::{Connection, Proxy, lock};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Takes TLS 1.2 and 1.3 from clients and passes the plain bytes to a server. Dropping it ends every connection.
+/// Takes TLS 1.2 and 1.3 from clients and passes the plain bytes to a server. Dropping it ends
+/// every connection.
 #[derive(Debug)]
 pub struct TlsFront {
     proxy: Proxy,
