@@ -15,7 +15,8 @@ use crate::{
     delivery::MessageId,
     events::Events,
     message::{CallbackFailed, Event, RawMessage, UplinkMessage},
-    session::{Command, Status},
+    session::Command,
+    status::Status,
 };
 
 /// What a callback may return: nothing, or a `Result` whose error is logged and reported as

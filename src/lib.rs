@@ -195,9 +195,11 @@ mod message;
 mod network;
 mod options;
 mod probe;
+mod route;
 mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+mod status;
 mod transport;
 
 #[doc = include_str!("porting_from_python.md")]

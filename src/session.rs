@@ -4,11 +4,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -22,11 +18,13 @@ use crate::{
     error::{Error, ErrorKind, Result},
     events::{Subscriber, Subscribers},
     message::{Closed, ConnectFailed, Connected, Disconnected, Event, PublishFailed},
-    options::{Options, Server},
-    probe::{self, Symptom},
+    options::Options,
+    probe::Symptom,
+    route::Route,
+    status::Status,
     transport::{
         self, ConnectFailure, ConnectOptions, Inlet, Operation, Outcome, Outlet, Signal, Tagged,
-        TlsFiles, Transport, Uri,
+        Transport,
     },
 };
 
@@ -120,19 +118,9 @@ enum State {
     Closing(Transport, Instant),
 }
 
-/// The way to a server.
-struct Route {
-    address: Address,
-    /// Not tried yet, in order.
-    servers: std::vec::IntoIter<SocketAddr>,
-    /// The one being tried.
-    server: SocketAddr,
-    files: TlsFiles,
-}
-
 /// The result of blocking work.
 enum Job {
-    Prepared(Result<Route>),
+    Found(Result<Route>),
     Diagnosed(Error),
 }
 
@@ -266,13 +254,7 @@ impl Session {
         match command {
             Command::Connect(reply) => match self.state {
                 State::Up(..) => answer(&reply, Ok(())),
-                State::Idle => {
-                    self.connecting.push(reply);
-                    self.persistent = false;
-                    self.backoff.reset();
-                    self.attempt();
-                }
-                State::BackingOff(_) => {
+                State::Idle | State::BackingOff(_) => {
                     self.connecting.push(reply);
                     self.attempt();
                 }
@@ -299,7 +281,7 @@ impl Session {
         for reply in self.connecting.drain(..) {
             answer(&reply, Err(closed.clone()));
         }
-        match std::mem::replace(&mut self.state, State::Idle) {
+        match self.take_state() {
             State::Idle => self.answer_closing(),
             State::Connecting(transport, ..) => {
                 self.abandon(transport);
@@ -338,7 +320,7 @@ impl Session {
     }
 
     fn end_closing(&mut self) {
-        if let State::Closing(transport, _) = std::mem::replace(&mut self.state, State::Idle) {
+        if let State::Closing(transport, _) = self.take_state() {
             self.give_up(transport);
             self.closed(None);
         }
@@ -348,6 +330,8 @@ impl Session {
     fn closed(&mut self, error: Option<Error>) {
         self.state = State::Idle;
         self.generation += 1;
+        self.persistent = false;
+        self.backoff.reset();
         self.subscribers.resume();
         let number = self.status.next_end();
         self.subscribers
@@ -355,7 +339,6 @@ impl Session {
         self.status.ended(number);
         self.answer_closing();
         if !self.connecting.is_empty() {
-            self.persistent = false;
             self.attempt();
         }
     }
@@ -382,15 +365,13 @@ impl Session {
             return;
         }
         self.state = State::LookingUp;
-        let preparation = Preparation {
-            options: Arc::clone(&self.options),
-            time: self.options.connect_timeout,
-        };
         self.lookups += 1;
-        if preparation.is_instant() {
-            return self.on_job(self.generation, Job::Prepared(preparation.run()));
+        if Route::is_instant(&self.options) {
+            let found = Route::find(&self.options);
+            return self.on_job(self.generation, Job::Found(found));
         }
-        if let Err(error) = self.spawn("ttn-prepare", move || Job::Prepared(preparation.run())) {
+        let options = Arc::clone(&self.options);
+        if let Err(error) = self.spawn("ttn-prepare", move || Job::Found(Route::find(&options))) {
             self.lookups -= 1;
             self.failed(error);
         }
@@ -416,7 +397,7 @@ impl Session {
     }
 
     fn on_job(&mut self, generation: u64, job: Job) {
-        if matches!(job, Job::Prepared(_)) {
+        if matches!(job, Job::Found(_)) {
             self.lookups -= 1;
             if matches!(self.state, State::WaitingToLookUp) {
                 return self.look_up();
@@ -426,8 +407,8 @@ impl Session {
             return;
         }
         match (&self.state, job) {
-            (State::LookingUp, Job::Prepared(Ok(route))) => self.connect(route),
-            (State::LookingUp, Job::Prepared(Err(error))) => self.failed(error),
+            (State::LookingUp, Job::Found(Ok(route))) => self.connect(route),
+            (State::LookingUp, Job::Found(Err(error))) => self.failed(error),
             (State::Probing(_), Job::Diagnosed(error)) => self.failed(error),
             _ => {}
         }
@@ -439,17 +420,8 @@ impl Session {
             return;
         }
         let options = &self.options;
-        let uri = if route.address.tls() {
-            Uri::Tls {
-                host: route.address.host().to_owned(),
-                port: route.address.port(),
-                files: route.files.clone(),
-            }
-        } else {
-            Uri::Plain(route.server)
-        };
         let connect = ConnectOptions {
-            uri,
+            uri: route.uri(),
             // Another for each attempt: one that was given up may still succeed, and most brokers
             // would then throw its successor out.
             client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
@@ -473,53 +445,37 @@ impl Session {
     fn share_of_time(&self, route: &Route) -> Instant {
         let now = Instant::now();
         let end = self.deadline - self.probe_budget();
-        let others = if route.address.tls() {
-            0
-        } else {
-            route.servers.len()
-        };
-        let shares = u32::try_from(others + 1).unwrap_or(u32::MAX);
+        let shares = u32::try_from(route.others() + 1).unwrap_or(u32::MAX);
         now + end.saturating_duration_since(now) / shares
     }
 
     fn connect_failed(&mut self, failure: ConnectFailure, mut route: Route) {
         let symptom = match failure {
             ConnectFailure::Refused(code) => {
-                let error = refused(&route.address, &self.options.app_id, code);
+                let error = refused(route.address(), &self.options.app_id, code);
                 return self.failed(error);
             }
             ConnectFailure::TimedOut => Symptom::Silent,
             ConnectFailure::Unknown(words) => {
-                log::debug!("no connection to {}: {words}", route.server);
+                log::debug!("no connection to {}: {words}", route.address());
                 Symptom::Failed
             }
         };
-        if !route.address.tls() {
-            if let Some(next) = route.servers.next() {
-                route.server = next;
-                return self.connect(route);
-            }
+        if route.turn() {
+            return self.connect(route);
         }
-        let address = &route.address;
         let fallback = Error::new(
             ErrorKind::TimedOut,
             format!(
-                "{address} did not answer within {:?}",
+                "{} did not answer within {:?}",
+                route.address(),
                 self.options.connect_timeout
             ),
         );
         let budget = self.probe_budget();
         self.deadline = self.deadline.max(Instant::now() + budget);
         self.state = State::Probing(fallback);
-        let probe = move || {
-            let Route {
-                address,
-                server,
-                files,
-                ..
-            } = route;
-            Job::Diagnosed(probe::diagnose(&address, server, &files, symptom, budget))
-        };
+        let probe = move || Job::Diagnosed(route.diagnose(symptom, budget));
         if let Err(error) = self.spawn("ttn-probe", probe) {
             self.failed(error);
         }
@@ -608,7 +564,7 @@ impl Session {
     fn subscribed(&mut self) {
         match self.take_state() {
             State::Subscribing(transport, route, 1) => {
-                let address = route.address;
+                let address = route.address().clone();
                 log::debug!("connected to {address}");
                 let connected = Connected {
                     address: address.to_string(),
@@ -632,7 +588,7 @@ impl Session {
         let filter = self.filters().swap_remove(number);
         if let State::Subscribing(transport, route, _) = self.take_state() {
             transport.close();
-            let address = &route.address;
+            let address = route.address();
             self.failed(Error::new(
                 ErrorKind::SubscriptionRefused,
                 format!("{address} refused the subscription to {filter}: may the access key read this application's messages?"),
@@ -658,7 +614,7 @@ impl Session {
                     ErrorKind::ConnectionLost,
                     format!(
                         "{} accepted the connection and closed it again at once",
-                        route.address
+                        route.address()
                     ),
                 ));
             }
@@ -747,7 +703,7 @@ impl Session {
                 transport.close();
                 self.failed(Error::new(
                     ErrorKind::TimedOut,
-                    format!("{} did not answer the subscription within {timeout:?}", route.address),
+                    format!("{} did not answer the subscription within {timeout:?}", route.address()),
                 ));
             }
             State::Probing(fallback) => self.failed(fallback),
@@ -806,59 +762,6 @@ impl Session {
     }
 }
 
-/// Finds the way to the server: reads certificates, asks the discovery server, looks the name up.
-struct Preparation {
-    options: Arc<Options>,
-    time: Duration,
-}
-
-impl Preparation {
-    /// Whether there is nothing to read, to ask or to look up.
-    fn is_instant(&self) -> bool {
-        match &self.options.server {
-            Server::At(address) => !address.tls() && address.host().parse::<IpAddr>().is_ok(),
-            Server::AskedOf(_) => false,
-            Server::Unknown => true,
-        }
-    }
-
-    fn run(self) -> Result<Route> {
-        let options = &self.options;
-        let address = match &options.server {
-            Server::At(address) => address.clone(),
-            Server::AskedOf(discovery) => {
-                let ca = options.certificates.ca_bytes()?;
-                discovery.find(&options.app_id, ca.as_deref(), self.time)?
-            }
-            Server::Unknown => {
-                return Err(Error::config(format!(
-                    "no server is known for the application {:?}: {}",
-                    options.app_id,
-                    crate::discovery::CLOSED
-                )));
-            }
-        };
-        let files = if address.tls() {
-            options.certificates.files()?
-        } else {
-            TlsFiles::default()
-        };
-        let mut servers = probe::resolve(&address)?.into_iter();
-        let Some(server) = servers.next() else {
-            return Err(Error::new(
-                ErrorKind::UnknownHost,
-                format!("{address} has no address"),
-            ));
-        };
-        Ok(Route {
-            address,
-            servers,
-            server,
-            files,
-        })
-    }
-}
-
 pub(crate) fn not_connected() -> Error {
     Error::new(
         ErrorKind::NotConnected,
@@ -898,103 +801,4 @@ fn refused(address: &Address, app_id: &str, code: u8) -> Error {
 fn answer<T>(reply: &Sender<T>, value: T) {
     // Whoever asked may have stopped waiting.
     let _ = reply.send(value);
-}
-
-/// What other threads may know of the session without asking it.
-#[derive(Default)]
-pub(crate) struct Status {
-    connected: AtomicBool,
-    ends: Mutex<Ends>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Ends {
-    /// Connecting, connected, or about to connect again.
-    open: bool,
-    /// How many times that ended.
-    count: u64,
-    /// The last end of which the close callbacks have heard.
-    told: u64,
-}
-
-impl Status {
-    pub(crate) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Acquire)
-    }
-
-    fn set_connected(&self, connected: bool) {
-        self.connected.store(connected, Ordering::Release);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ends> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self) {
-        self.lock().open = true;
-    }
-
-    fn not_opened(&self) {
-        self.lock().open = false;
-        self.changed.notify_all();
-    }
-
-    fn next_end(&self) -> u64 {
-        self.lock().count + 1
-    }
-
-    fn last_end(&self) -> u64 {
-        self.lock().count
-    }
-
-    fn ended(&self, number: u64) {
-        let mut ends = self.lock();
-        ends.open = false;
-        ends.count = number;
-        self.changed.notify_all();
-    }
-
-    /// The close callbacks have heard of an end.
-    pub(crate) fn told(&self, number: u64) {
-        let mut ends = self.lock();
-        ends.told = ends.told.max(number);
-        self.changed.notify_all();
-    }
-
-    /// Waits until the callbacks have heard of an end; `false` when they have not by then.
-    pub(crate) fn wait_until_told(&self, number: u64, deadline: Instant) -> bool {
-        self.wait_while(Some(deadline), |ends| ends.told < number)
-    }
-
-    /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false`
-    /// when it is not by then.
-    pub(crate) fn wait_until_closed(&self, and_told: bool, deadline: Option<Instant>) -> bool {
-        self.wait_while(deadline, |ends| {
-            ends.open || (and_told && ends.told < ends.count)
-        })
-    }
-
-    fn wait_while(&self, deadline: Option<Instant>, condition: impl Fn(&Ends) -> bool) -> bool {
-        let mut ends = self.lock();
-        while condition(&ends) {
-            ends = match deadline {
-                None => self
-                    .changed
-                    .wait(ends)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    self.changed
-                        .wait_timeout(ends, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        true
-    }
 }

@@ -1,0 +1,116 @@
+//! The way to a server: its address, asked for if need be, and the network addresses behind its
+//! name. Blocking; called on threads that may wait.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use crate::{
+    address::Address,
+    discovery,
+    error::{Error, ErrorKind, Result},
+    options::{Options, Server},
+    probe::{self, Symptom},
+    transport::{TlsFiles, Uri},
+};
+
+pub(crate) struct Route {
+    address: Address,
+    /// Not tried yet, in order.
+    servers: std::vec::IntoIter<SocketAddr>,
+    /// The one being tried.
+    server: SocketAddr,
+    files: TlsFiles,
+}
+
+impl Route {
+    /// Whether it can be found without anything to read, to ask or to look up.
+    pub(crate) fn is_instant(options: &Options) -> bool {
+        match &options.server {
+            Server::At(address) => !address.tls() && address.host().parse::<IpAddr>().is_ok(),
+            Server::AskedOf(_) => false,
+            Server::Unknown => true,
+        }
+    }
+
+    /// Asks the discovery server, reads certificates, looks the name up.
+    pub(crate) fn find(options: &Options) -> Result<Self> {
+        let address = match &options.server {
+            Server::At(address) => address.clone(),
+            Server::AskedOf(discovery) => {
+                let ca = options.certificates.ca_bytes()?;
+                discovery.find(&options.app_id, ca.as_deref(), options.connect_timeout)?
+            }
+            Server::Unknown => {
+                return Err(Error::config(format!(
+                    "no server is known for the application {:?}: {}",
+                    options.app_id,
+                    discovery::CLOSED
+                )));
+            }
+        };
+        let files = if address.tls() {
+            options.certificates.files()?
+        } else {
+            TlsFiles::default()
+        };
+        let mut servers = probe::resolve(&address)?.into_iter();
+        let Some(server) = servers.next() else {
+            return Err(Error::new(
+                ErrorKind::UnknownHost,
+                format!("{address} has no address"),
+            ));
+        };
+        Ok(Self {
+            address,
+            servers,
+            server,
+            files,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn uri(&self) -> Uri {
+        if self.address.tls() {
+            Uri::Tls {
+                host: self.address.host().to_owned(),
+                port: self.address.port(),
+                files: self.files.clone(),
+            }
+        } else {
+            Uri::Plain(self.server)
+        }
+    }
+
+    /// How many addresses there are still to try. With TLS it is Paho that chooses one.
+    pub(crate) fn others(&self) -> usize {
+        if self.address.tls() {
+            0
+        } else {
+            self.servers.len()
+        }
+    }
+
+    /// Turns to the next address; `false` when there is none.
+    pub(crate) fn turn(&mut self) -> bool {
+        if self.others() == 0 {
+            return false;
+        }
+        match self.servers.next() {
+            Some(next) => {
+                self.server = next;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Why a connection by this way failed, within `budget`.
+    pub(crate) fn diagnose(&self, symptom: Symptom, budget: Duration) -> Error {
+        probe::diagnose(&self.address, self.server, &self.files, symptom, budget)
+    }
+}
