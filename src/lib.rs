@@ -136,7 +136,7 @@
 //!
 //! | option | default |
 //! |---|---|
-//! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within 2.5 times this |
+//! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within 2.5 times this and 5 s |
 //! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, discovery, name lookup and subscriptions included |
 //! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |

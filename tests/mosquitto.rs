@@ -213,12 +213,9 @@ fn a_broker_that_stops_without_a_word_is_noticed_by_its_silence() {
     let closed = client.wait_timeout(LIMIT / 2);
     broker.resume();
     assert!(closed, "the silence was not noticed");
-    // Paho looks every second or so, on top of 2.5 times the keep-alive.
-    assert!(
-        start.elapsed() < keep_alive * 5 / 2 + Duration::from_secs(3),
-        "{:?}",
-        start.elapsed()
-    );
+    // Paho looks as often as suits the newest connection of the process, every 5 s at the least.
+    let limit = keep_alive * 5 / 2 + Duration::from_secs(7);
+    assert!(start.elapsed() < limit, "{:?}", start.elapsed());
 }
 
 #[test]
