@@ -21,7 +21,7 @@ fn uplink_callback(msg: &UplinkMessage, client: &MqttClient) -> anyhow::Result<(
     println!("payload {}", msg.payload_base64());
     println!("temperature {}", msg.payload_fields["temperature"]);
     println!("gateway {}", msg.metadata.gateways[0].gtw_id);
-    let _delivery = client.send(&msg.dev_id, json!({"led_state": "on", "counter": 1}))?;
+    client.send(&msg.dev_id, json!({"led_state": "on", "counter": 1}))?;
     Ok(())
 }
 
@@ -69,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     client.connect()?;
 
     // client.send("pump-1", "AQ==", port=2, conf=True, sched="first")
-    let _delivery = client.send(
+    client.send(
         "pump-1",
         Downlink::from("AQ==")
             .port(2)

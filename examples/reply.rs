@@ -21,7 +21,7 @@ fn main() -> Result<()> {
             .iter()
             .fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
         let answer = Downlink::bytes([sum]).port(uplink.port);
-        client.send(&uplink.dev_id, answer).map(drop)
+        client.send(&uplink.dev_id, answer)
     });
     client.connect()?;
 

@@ -19,7 +19,7 @@ use crate::{
     status::Status,
 };
 
-/// What a callback may return: nothing, or a `Result` whose error is logged and reported as
+/// What a callback may return: nothing, or any `Result`, whose error is logged and reported as
 /// [`Event::CallbackFailed`].
 ///
 /// ```no_run
@@ -62,9 +62,9 @@ mod sealed {
         }
     }
 
-    impl<E: Into<anyhow::Error>> Sealed for Result<(), E> {
+    impl<T, E: Into<anyhow::Error>> Sealed for Result<T, E> {
         fn into_result(self) -> anyhow::Result<()> {
-            self.map_err(Into::into)
+            self.map(drop).map_err(Into::into)
         }
     }
 }

@@ -364,7 +364,7 @@ impl MqttClient {
     ///     count += 1;
     ///     println!("uplink {count} is from {}", uplink.dev_id);
     ///     if uplink.payload_fields["alarm"] == true {
-    ///         client.send(&uplink.dev_id, "01").map(drop)?;
+    ///         client.send(&uplink.dev_id, "01")?;
     ///     }
     ///     ttn::anyhow::Ok(())
     /// });

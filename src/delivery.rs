@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A downlink that `send` accepted.
+/// A downlink that `send` accepted. Dropping it changes nothing about the downlink.
 ///
 /// ```no_run
 /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
@@ -11,7 +11,6 @@ use std::fmt;
 /// # Ok::<(), ttn::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a delivery tells which message id the downlink callback gets"]
 pub struct Delivery {
     message_id: MessageId,
 }

@@ -275,7 +275,7 @@ fn a_panic_in_any_kind_of_callback_is_survived() {
         }
     };
     harness.uplink("dev-1", 1);
-    drop(client.send("dev-1", "AQ==").unwrap());
+    client.send("dev-1", "AQ==").unwrap();
     wait_for(4);
     client.close().unwrap();
     wait_for(5);
@@ -373,7 +373,7 @@ fn a_slow_callback_holds_up_neither_send_nor_close_nor_other_subscribers() {
         let event = events.recv_timeout(SOON).unwrap();
         assert!(matches!(event, Event::Uplink(uplink) if uplink.counter == counter));
     }
-    drop(client.send("dev-1", "AQ==").unwrap());
+    client.send("dev-1", "AQ==").unwrap();
     assert_eq!(harness.downlinks(1).len(), 1);
     let start = Instant::now();
     assert!(client.close().is_err());

@@ -341,7 +341,7 @@ fn what_was_accepted_is_written_before_close_returns() {
         let client = harness.client();
         client.connect().unwrap();
         for _ in 0..900 {
-            drop(client.send("dev-1", "AQ==").unwrap());
+            client.send("dev-1", "AQ==").unwrap();
         }
         client.close().unwrap();
         assert_eq!(harness.downlinks(900).len(), 900);

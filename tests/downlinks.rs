@@ -31,7 +31,7 @@ fn on_the_wire(harness: &mut Harness, downlinks: Vec<Downlink>) -> Vec<String> {
     let client = connected(harness);
     let count = downlinks.len();
     for downlink in downlinks {
-        drop(client.send("pump-1", downlink).unwrap());
+        client.send("pump-1", downlink).unwrap();
     }
     let messages = harness.downlinks(count);
     let topic = "greenhouse-demo/devices/pump-1/down";
@@ -188,7 +188,7 @@ fn what_the_network_would_drop_in_silence_is_an_error_and_nothing_is_sent() {
             .to_string()
             .contains("soon")
     );
-    drop(client.send("dev-1", "AQ==").unwrap());
+    client.send("dev-1", "AQ==").unwrap();
     assert_eq!(harness.downlinks(1).len(), 1);
 }
 
@@ -198,8 +198,8 @@ fn the_largest_payload_and_the_longest_id_are_sent() {
     let mut harness = Harness::simulator();
     let client = connected(&harness);
     let longest = format!("{}a", "a-".repeat(35));
-    drop(client.send(&longest, vec![7; 242]).unwrap());
-    drop(client.send("d_1-x", Downlink::from([1]).port(223)).unwrap());
+    client.send(&longest, vec![7; 242]).unwrap();
+    client.send("d_1-x", Downlink::from([1]).port(223)).unwrap();
     let messages = harness.downlinks(2);
     assert_eq!(
         messages[0].0,
@@ -341,11 +341,9 @@ fn a_confirmed_downlink_is_queued_sent_and_acknowledged() {
     let _watchdog = watchdog(LIMIT);
     let (network, client, events) = simulated();
     let device = network.device("pump-1");
-    drop(
-        client
-            .send("pump-1", Downlink::from([9]).port(20).confirmed(true))
-            .unwrap(),
-    );
+    client
+        .send("pump-1", Downlink::from([9]).port(20).confirmed(true))
+        .unwrap();
     assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
     device.uplink(1, [1]);
     assert_eq!(steps(&events, 1), [DownlinkStep::Sent]);
@@ -368,9 +366,7 @@ fn an_answer_from_the_uplink_callback_reaches_the_device_in_the_same_window() {
     let (network, client, _events) = simulated();
     let device = network.device("pump-1");
     client.set_uplink_callback(|uplink, client| {
-        client
-            .send(&uplink.dev_id, [uplink.payload_raw[0] + 1])
-            .map(drop)
+        client.send(&uplink.dev_id, [uplink.payload_raw[0] + 1])
     });
     device.uplink(1, [41]);
     assert_eq!(device.next_downlink(SOON).unwrap().payload, [42]);
@@ -382,11 +378,9 @@ fn the_schedule_decides_which_downlink_the_device_gets_first() {
     let (network, client, events) = simulated();
     let device = network.device("pump-1");
     let send = |byte: u8, schedule| {
-        drop(
-            client
-                .send("pump-1", Downlink::from([byte]).schedule(schedule))
-                .unwrap(),
-        );
+        client
+            .send("pump-1", Downlink::from([byte]).schedule(schedule))
+            .unwrap();
         assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
     };
     send(0, Schedule::Last);
@@ -408,10 +402,10 @@ fn a_downlink_that_the_network_cannot_send_is_reported_with_its_words() {
     let _watchdog = watchdog(LIMIT);
     let (network, client, events) = simulated();
     network.gateways_down(true);
-    drop(client.send("pump-1", [1]).unwrap());
+    client.send("pump-1", [1]).unwrap();
     let device = network.device("pump-1");
     // The device has to exist when the downlink arrives.
-    drop(client.send("pump-1", [1]).unwrap());
+    client.send("pump-1", [1]).unwrap();
     assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
     device.uplink(1, [1]);
     loop {

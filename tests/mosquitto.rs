@@ -60,7 +60,7 @@ fn an_application_with_the_permissions_of_a_v2_key_receives_and_sends() {
     peer.publish("greenhouse-demo/devices/dev-1/up", uplink(1))
         .unwrap();
     assert_eq!(next_uplink(&events), ("dev-1".to_owned(), 1));
-    drop(client.send("dev-1", "AQ==").unwrap());
+    client.send("dev-1", "AQ==").unwrap();
     let (topic, _) = peer.next(SOON).unwrap();
     assert_eq!(topic, "greenhouse-demo/devices/dev-1/down");
     assert!(client.is_connected());
