@@ -4,7 +4,7 @@ use std::{
     env, fmt, fs, io,
     io::Write,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tempfile::NamedTempFile;
@@ -100,15 +100,22 @@ impl Certificates {
         })
     }
 
+    /// Removes what was written down; it is written again when it is needed again. A thread that
+    /// still holds this value may end with the process, and then drops nothing.
+    pub(crate) fn remove_files(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Vec<u8>, NamedTempFile)>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn file(&self, pem: &Pem, what: &str) -> Result<PathBuf> {
         let bytes = pem.read(what)?;
         if let Pem::File(path) = pem {
             return Ok(path.clone());
         }
-        let mut written = self
-            .written
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut written = self.lock();
         if let Some((_, file)) = written.iter().find(|(known, _)| *known == bytes) {
             return Ok(file.path().to_owned());
         }

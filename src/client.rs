@@ -58,6 +58,7 @@ impl Drop for Handle {
         let _ = self.core.link.interrupt.try_send(());
         // A session that has ended needs no telling.
         let _ = self.core.link.commands.send(Command::Shutdown);
+        self.core.options.certificates.remove_files();
     }
 }
 

@@ -65,7 +65,8 @@ pub enum ErrorKind {
     Downlink,
     /// The server refused the application id and access key (CONNACK 4 or 5).
     NotAuthorized,
-    /// The server says that it cannot serve now (CONNACK 3). Trying later may help.
+    /// The server says that it cannot serve now (CONNACK 3, or HTTP 429 and 5xx of a discovery
+    /// server). Trying later may help.
     ServerUnavailable,
     /// The server does not speak MQTT 3.1.1 as we need it: it refused the protocol or the client id
     /// (CONNACK 1 or 2), sent something else, or closed the connection instead of answering.

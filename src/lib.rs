@@ -169,6 +169,9 @@
 //! * When the last handle is dropped the connection ends in the background; a process that ends at
 //!   once may cut that short, and what was sent last may be lost. Call
 //!   [`close`](MqttClient::close).
+//! * When one connection of a process fails in the very moment in which another is opened, Paho may
+//!   take one for the other and end both. An attempt that ends so is repeated at once; a connection
+//!   that was up is reported as lost and made again.
 //! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
 //!   all the same; the attempt ends by itself within some seconds.
 //! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over

@@ -15,6 +15,9 @@ use crate::{
     transport::{TlsFiles, Uri},
 };
 
+/// Attempts that ended by mistake are repeated so many times.
+const MAX_REPEATED: u32 = 8;
+
 pub(crate) struct Route {
     address: Address,
     /// Not tried yet, in order.
@@ -22,6 +25,8 @@ pub(crate) struct Route {
     /// The one being tried.
     server: SocketAddr,
     files: TlsFiles,
+    /// How often an attempt ended by mistake.
+    repeated: u32,
 }
 
 impl Route {
@@ -67,7 +72,14 @@ impl Route {
             servers,
             server,
             files,
+            repeated: 0,
         })
+    }
+
+    /// Whether an attempt that ended by mistake is worth another.
+    pub(crate) fn may_repeat(&mut self) -> bool {
+        self.repeated += 1;
+        self.repeated <= MAX_REPEATED
     }
 
     pub(crate) fn address(&self) -> &Address {

@@ -456,6 +456,8 @@ impl Session {
                 return self.failed(error);
             }
             ConnectFailure::TimedOut => Symptom::Silent,
+            ConnectFailure::Mistaken if route.may_repeat() => return self.connect(route),
+            ConnectFailure::Mistaken => Symptom::Failed,
             ConnectFailure::Unknown(words) => {
                 log::debug!("no connection to {}: {words}", route.address());
                 Symptom::Failed
@@ -587,8 +589,10 @@ impl Session {
     fn subscribe_refused(&mut self, number: usize) {
         let filter = self.filters().swap_remove(number);
         if let State::Subscribing(transport, route, _) = self.take_state() {
-            transport.close();
             let address = route.address();
+            if !transport.close_refused() {
+                return self.failed(closed_at_once(address));
+            }
             self.failed(Error::new(
                 ErrorKind::SubscriptionRefused,
                 format!("{address} refused the subscription to {filter}: may the access key read this application's messages?"),
@@ -610,13 +614,7 @@ impl Session {
         match self.take_state() {
             State::Subscribing(transport, route, _) => {
                 transport.close();
-                self.failed(Error::new(
-                    ErrorKind::ConnectionLost,
-                    format!(
-                        "{} accepted the connection and closed it again at once",
-                        route.address()
-                    ),
-                ));
+                self.failed(closed_at_once(route.address()));
             }
             State::Up(transport, address, since) => self.lost(transport, &address, since),
             closing => {
@@ -766,6 +764,13 @@ pub(crate) fn not_connected() -> Error {
     Error::new(
         ErrorKind::NotConnected,
         "the client is not connected; call connect() first, or wait for the connection to come back",
+    )
+}
+
+fn closed_at_once(address: &Address) -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        format!("{address} accepted the connection and closed it again at once"),
     )
 }
 

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -75,6 +75,9 @@ pub(crate) enum ConnectFailure {
     Refused(u8),
     /// No answer in time.
     TimedOut,
+    /// Paho mistook this connection for another one that had just ended under the same number, and
+    /// ended it.
+    Mistaken,
     /// Everything else, in Paho's words, which do not tell one cause from another.
     Unknown(String),
 }
@@ -236,6 +239,8 @@ pub(crate) struct Transport {
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
     publishing: HashMap<MessageId, Pending<DeliveryToken>>,
     up: bool,
+    /// Set by Paho.
+    broken: Arc<AtomicBool>,
 }
 
 impl Transport {
@@ -265,7 +270,12 @@ impl Transport {
             }
         });
         let lost = inlet.clone();
-        client.set_connection_lost_callback(move |_| lost.signal(generation, Signal::Lost));
+        let broken = Arc::new(AtomicBool::new(false));
+        let broke = Arc::clone(&broken);
+        client.set_connection_lost_callback(move |_| {
+            broke.store(true, Ordering::Release);
+            lost.signal(generation, Signal::Lost);
+        });
 
         let mut connect = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1);
         connect
@@ -297,6 +307,7 @@ impl Transport {
             subscribing: HashMap::new(),
             publishing: HashMap::new(),
             up: false,
+            broken,
         })
     }
 
@@ -393,6 +404,14 @@ impl Transport {
             .collect()
     }
 
+    /// Closes after a subscription was refused; whether the server did that. Paho says the same of
+    /// one that it could not write, and only then that the connection is lost.
+    pub(crate) fn close_refused(self) -> bool {
+        let broken = Arc::clone(&self.broken);
+        self.close();
+        !broken.load(Ordering::Acquire)
+    }
+
     fn bell(&self, operation: Operation) -> Arc<Bell> {
         Bell::new(&self.inlet, self.generation, operation)
     }
@@ -477,6 +496,9 @@ fn connect_failure(cause: &paho_mqtt::Error) -> ConnectFailure {
             ConnectReturnCode::NotAuthorized => 5,
         }),
         paho_mqtt::Error::TcpConnectTimeout | paho_mqtt::Error::Timeout => ConnectFailure::TimedOut,
+        // Paho looks a connection that failed up by the number of its socket, which may by then be
+        // the number of a new one.
+        paho_mqtt::Error::SocketError(_) => ConnectFailure::Mistaken,
         cause => ConnectFailure::Unknown(cause.to_string()),
     }
 }
