@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -260,6 +260,7 @@ impl Mosquitto {
 
     /// `false` when the process ended or did not answer in time.
     fn spawn(&mut self) -> bool {
+        let starts = self.starts();
         let child = Command::new(&self.program)
             .arg("-c")
             .arg(self.file("config"))
@@ -269,20 +270,24 @@ impl Mosquitto {
             .spawn();
         let child = child.unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         lock(&RUNNING).push((child.id(), self.folder.path().to_owned()));
-        let child = self.child.insert(child);
-
-        let mut ended = false;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let answers = wait_until(START, || {
-            ended = !matches!(child.try_wait(), Ok(None));
-            ended || TcpStream::connect_timeout(&address, START).is_ok()
-        });
-        // Somebody else may have answered on a port that was taken meanwhile.
-        ended = ended || !matches!(child.try_wait(), Ok(None));
-        if ended || !answers {
+        self.child = Some(child);
+        // The log and not the port: somebody else may answer on a port that was taken meanwhile.
+        wait_until(START, || self.has_ended() || self.starts() > starts);
+        let runs = self.starts() > starts && !self.has_ended();
+        if !runs {
             self.kill();
         }
-        answers && !ended
+        runs
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// How often the broker has opened its ports, by its own account.
+    fn starts(&self) -> usize {
+        self.log().matches(" running").count()
     }
 
     fn open_log(&self) -> File {
