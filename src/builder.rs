@@ -112,7 +112,8 @@ impl MqttClientBuilder {
     }
 
     /// The HTTP address of a V2 discovery server, asked at each connecting for the MQTT address of
-    /// the application: `http://host:port` or `https://host:port`. Not asked when there is an [MQTT
+    /// the application: `http://host:port` or `https://host:port`. When it is out of order, an
+    /// address that has worked before is used again. Not asked when there is an [MQTT
     /// address](Self::mqtt_address).
     ///
     /// The server of the public network, `discovery.thethingsnetwork.org`, was closed in December

@@ -39,13 +39,22 @@ impl Route {
         }
     }
 
-    /// Asks the discovery server, reads certificates, looks the name up.
-    pub(crate) fn find(options: &Options) -> Result<Self> {
+    /// Asks the discovery server, reads certificates, looks the name up. When the discovery server is
+    /// out of order, an address that has worked before, `known`, will do.
+    pub(crate) fn find(options: &Options, known: Option<Address>) -> Result<Self> {
         let address = match &options.server {
             Server::At(address) => address.clone(),
             Server::AskedOf(discovery) => {
                 let ca = options.certificates.ca_bytes()?;
-                discovery.find(&options.app_id, ca.as_deref(), options.connect_timeout)?
+                let mut time = options.connect_timeout;
+                if known.is_some() {
+                    time /= 2;
+                }
+                let found = discovery.find(&options.app_id, ca.as_deref(), time);
+                match (found, known) {
+                    (Err(error), Some(known)) if error.is_transient() => known,
+                    (found, _) => found?,
+                }
             }
             Server::Unknown => {
                 return Err(Error::config(format!(

@@ -79,6 +79,8 @@ pub(crate) struct Session {
     /// Counts attempts; tells the signals of one connection from those of another.
     generation: u64,
     state: State,
+    /// The server of the last connection that worked.
+    known: Option<Address>,
     /// When the attempt under way has to be over.
     deadline: Instant,
     /// Whether to connect again after a failure: only once a connection has worked.
@@ -166,6 +168,7 @@ impl Session {
             subscribers: Subscribers::new(interrupted),
             generation: 0,
             state: State::Idle,
+            known: None,
             deadline: Instant::now(),
             persistent: false,
             connecting: Vec::new(),
@@ -367,11 +370,13 @@ impl Session {
         self.state = State::LookingUp;
         self.lookups += 1;
         if Route::is_instant(&self.options) {
-            let found = Route::find(&self.options);
+            let found = Route::find(&self.options, None);
             return self.on_job(self.generation, Job::Found(found));
         }
         let options = Arc::clone(&self.options);
-        if let Err(error) = self.spawn("ttn-prepare", move || Job::Found(Route::find(&options))) {
+        let known = self.known.clone();
+        let find = move || Job::Found(Route::find(&options, known));
+        if let Err(error) = self.spawn("ttn-prepare", find) {
             self.lookups -= 1;
             self.failed(error);
         }
@@ -571,6 +576,7 @@ impl Session {
                 let connected = Connected {
                     address: address.to_string(),
                 };
+                self.known = Some(address.clone());
                 self.state = State::Up(transport, address, Instant::now());
                 self.persistent = self.options.reconnect;
                 self.status.set_connected(true);

@@ -15,7 +15,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -37,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a busy machine may add to it.
-const SLACK: Duration = Duration::from_millis(700);
+const SLACK: Duration = Duration::from_secs(2);
 
 const APP: &str = "greenhouse-demo";
 const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
@@ -256,6 +256,30 @@ fn the_server_is_asked_again_at_each_connecting() {
     old.stop();
     assert!(new.wait_for_clients(1, SOON));
     assert!(server.paths().len() >= 2);
+}
+
+#[test]
+fn a_client_comes_back_while_the_discovery_server_is_out_of_order() {
+    let _guard = watchdog(LIMIT);
+    for trouble in [Answer::Hang, Answer::Text(503, "down".to_owned())] {
+        let network = network();
+        let list = handler(&network.mqtt_address()).to_string();
+        let first = AtomicBool::new(true);
+        let server = server(move |_| match first.swap(false, Ordering::SeqCst) {
+            true => Answer::Json(200, list.clone()),
+            false => trouble.clone(),
+        });
+        let client = builder(server.url())
+            .connect_timeout(Duration::from_secs(2))
+            .reconnect_delay(Duration::from_millis(20), Duration::from_millis(50))
+            .build()
+            .expect("the options are valid");
+        client.connect().expect("the handler is up");
+        let events = client.events();
+        network.disconnect_clients();
+        let back = |event| matches!(event, Ok(Event::Connected(_)));
+        assert!((0..2).any(|_| back(events.recv_timeout(SOON))));
+    }
 }
 
 #[test]
