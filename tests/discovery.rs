@@ -6,13 +6,10 @@
 mod support;
 
 use std::{
-    env,
-    ffi::OsStr,
-    fs,
+    env, fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
-    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,6 +21,7 @@ use std::{
 use serde_json::{Value, json};
 use support::{
     certificates::Certificates,
+    child::run_alone,
     discovery_server::{Answer, DiscoveryServer},
     harness::SOON,
     tls_front::TlsFront,
@@ -128,23 +126,6 @@ fn answer_fails(answer: Answer, kind: ErrorKind, transient: bool, words: &[&str]
     assert!(
         error.to_string().contains(&url) || words.iter().any(|word| word.contains("handler")),
         "{error}"
-    );
-}
-
-/// Runs one test of this file in a process of its own.
-fn run_alone(test: &str, variables: &[(&str, &OsStr)]) {
-    let program = env::current_exe().expect("a test knows its program");
-    let output = Command::new(program)
-        .args(["--exact", test, "--nocapture"])
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the test program runs");
-    assert!(
-        output.status.success(),
-        "{}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
     );
 }
 

@@ -12,7 +12,6 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind as IoErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +22,7 @@ use std::{
 
 use support::{
     certificates::Certificates,
+    child::run_after,
     discovery_server::{Answer, DiscoveryServer},
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
@@ -715,23 +715,7 @@ const AUTHORITY: &str = "TTN_TEST_AUTHORITY";
 
 /// Runs one test of this file in a process of its own that may have 40 descriptors.
 fn run_with_few_descriptors(test: &str, variables: &[(&str, &OsStr)]) {
-    let program = env::current_exe().expect("a test knows its program");
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            r#"ulimit -n 40 && exec "$0" --exact {test} --nocapture"#
-        ))
-        .arg(program)
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the shell runs");
-    assert!(
-        output.status.success(),
-        "{}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    run_after("ulimit -n 40", test, variables);
 }
 
 /// Takes every descriptor that is left.

@@ -5,18 +5,16 @@
 mod support;
 
 use std::{
-    env,
-    ffi::OsStr,
-    fs,
+    env, fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use support::{
     certificates::{Authority, Certificates, Identity},
+    child::run_alone,
     harness::SOON,
     mosquitto::Mosquitto,
     resources::wait_until,
@@ -139,23 +137,6 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is missing in: {text}");
     }
-}
-
-/// Runs one test of this file in a process of its own.
-fn run_alone(test: &str, variables: &[(&str, &OsStr)]) {
-    let program = env::current_exe().expect("a test knows its program");
-    let output = Command::new(program)
-        .args(["--exact", test, "--nocapture"])
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the test program runs");
-    assert!(
-        output.status.success(),
-        "{}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 /// What OpenSSL trusts instead of the system's authorities.

@@ -7,6 +7,8 @@
 #![allow(unreachable_pub, reason = "these targets export nothing anyway")]
 
 pub mod certificates;
+#[cfg(unix)]
+pub mod child;
 pub mod discovery_server;
 #[cfg(unix)]
 pub mod harness;
