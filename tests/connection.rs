@@ -497,7 +497,7 @@ fn a_server_with_several_addresses_is_reached_by_the_one_that_answers() {
     let (true, Ok(network)) = (has_both, network) else {
         let _ = writeln!(
             std::io::stderr(),
-            "SKIPPED: localhost has no IPv6 address here"
+            "SKIPPED a_server_with_several_addresses_is_reached_by_the_one_that_answers: localhost has no IPv6 address here"
         );
         return;
     };
