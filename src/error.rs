@@ -17,9 +17,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something failed: a kind to decide by, a sentence to read, a source to dig in.
 ///
-/// [`Display`](fmt::Display) is one sentence that names the thing, the cause and what to do; it
-/// never contains the access key. The underlying error, if there is one, is in
-/// [`source`](error::Error::source) and only there. An error is cheap to clone.
+/// [`Display`](fmt::Display) is one sentence that stands alone: it names the thing, the cause and
+/// what to do, and never the access key. The error below it, if there is one, is its
+/// [`source`](error::Error::source). An error is cheap to clone.
 ///
 /// ```
 /// use ttn::{ErrorKind, MqttClient};
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_is_in_the_source_and_not_in_the_sentence() {
+    fn the_error_below_is_the_source() {
         let cause = io::Error::other("the cause");
         let error = Error::with_source(ErrorKind::Decode, "the sentence", cause);
         assert_eq!(error.to_string(), "the sentence");
