@@ -118,16 +118,12 @@ impl Route {
 
     /// Turns to the next address; `false` when there is none.
     pub(crate) fn turn(&mut self) -> bool {
-        if self.others() == 0 {
+        if self.address.tls() {
             return false;
         }
-        match self.servers.next() {
-            Some(next) => {
-                self.server = next;
-                true
-            }
-            None => false,
-        }
+        let next = self.servers.next();
+        self.server = next.unwrap_or(self.server);
+        next.is_some()
     }
 
     /// Why a connection by this way failed, within `budget`.

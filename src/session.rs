@@ -68,7 +68,6 @@ pub(crate) struct Session {
     status: Arc<Status>,
     commands: Receiver<Command>,
     publishes: Receiver<Publish>,
-    no_publishes: Receiver<Publish>,
     inlet: Inlet,
     outlet: Outlet,
     job_done: Sender<(u64, Job)>,
@@ -159,7 +158,6 @@ impl Session {
             status,
             commands,
             publishes,
-            no_publishes: never(),
             inlet,
             outlet,
             job_done,
@@ -207,11 +205,12 @@ impl Session {
                 self.subscribers.publish(Event::Lagged(missed));
             }
         }
+        let none = never();
         let publishes = match &self.state {
             State::Up(transport, ..)
                 if transport.open_publishes() >= self.options.send_capacity =>
             {
-                &self.no_publishes
+                &none
             }
             _ => &self.publishes,
         };
