@@ -7,6 +7,7 @@ mod support;
 use std::{
     io::Write,
     net::{TcpListener, ToSocketAddrs},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -510,6 +511,39 @@ fn a_server_with_several_addresses_is_reached_by_the_one_that_answers() {
     client.close().unwrap();
     drop(silent);
     client.connect().unwrap();
+}
+
+#[test]
+fn attempts_that_fail_beside_it_cost_a_client_no_connection() {
+    let _watchdog = watchdog(LIMIT);
+    let healthy = Harness::simulator();
+    let failing = Harness::simulator();
+    let Harness::Simulator(network) = &failing else {
+        unreachable!()
+    };
+    network.quirks(|quirks| quirks.close_on_connect = true);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let client = failing.client();
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let error = client.connect().unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+                }
+            });
+        }
+        let results: Vec<_> = (0..300).map(|_| healthy.client().connect()).collect();
+        over.store(true, Ordering::Relaxed);
+        let failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        assert!(
+            failures.is_empty(),
+            "{} of 300: {:?}",
+            failures.len(),
+            failures[0]
+        );
+    });
 }
 
 #[test]
