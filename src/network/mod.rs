@@ -3,6 +3,7 @@
 
 mod json;
 mod v2;
+mod v3;
 
 use crate::{
     error::{Error, Result},
@@ -23,6 +24,9 @@ pub enum Network {
     /// The Things Network V2: private installations, and scripts written for them. The public
     /// network was closed in December 2021.
     V2,
+    /// The Things Stack v3: The Things Network of today, The Things Stack Cloud, and installations
+    /// of one's own.
+    V3,
 }
 
 impl Network {
@@ -32,10 +36,7 @@ impl Network {
             .iter()
             .any(|start| access_key.starts_with(start));
         if v3_key || app_id.contains('@') {
-            return Err(Error::config(format!(
-                "the application id {app_id:?} and its key are of The Things Stack v3, which this version does not speak; \
-                 V2 has ids without @ and keys that start with ttn-account-v2"
-            )));
+            return Ok(Self::V3);
         }
         Ok(Self::V2)
     }
@@ -43,12 +44,14 @@ impl Network {
     pub(crate) fn check_app_id(self, app_id: &str) -> Result<()> {
         match self {
             Self::V2 => v2::check_app_id(app_id),
+            Self::V3 => v3::check_app_id(app_id),
         }
     }
 
     pub(crate) fn check_device_id(self, dev_id: &str) -> Result<()> {
         match self {
             Self::V2 => v2::check_device_id(dev_id),
+            Self::V3 => v3::check_device_id(dev_id),
         }
     }
 
@@ -57,6 +60,7 @@ impl Network {
     pub(crate) fn subscriptions(self, app_id: &str, field_topics: bool) -> Vec<String> {
         match self {
             Self::V2 => v2::subscriptions(app_id, field_topics),
+            Self::V3 => v3::subscriptions(app_id),
         }
     }
 
@@ -64,6 +68,7 @@ impl Network {
     pub(crate) fn decode(self, raw: RawMessage) -> Event {
         match self {
             Self::V2 => v2::decode(raw),
+            Self::V3 => v3::decode(raw),
         }
     }
 
@@ -77,6 +82,7 @@ impl Network {
         self.check_device_id(dev_id)?;
         match self {
             Self::V2 => v2::encode_downlink(app_id, dev_id, downlink),
+            Self::V3 => unimplemented!(),
         }
     }
 }
@@ -134,6 +140,7 @@ impl UplinkMessage {
         let raw = RawMessage::new(String::new(), body);
         match network {
             Network::V2 => v2::uplink_from_json(raw),
+            Network::V3 => unimplemented!(),
         }
     }
 }

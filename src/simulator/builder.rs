@@ -136,6 +136,7 @@ impl SimulatorBuilder {
                 let v2 = Arc::new(V2::new(Arc::clone(&broker), self.receive_window, self.seed));
                 (Arc::clone(&v2) as _, v2)
             }
+            Network::V3 => unimplemented!(),
         };
         handler.add_key(&self.app_id, &self.access_key, Rights::ALL);
         let mut simulator = Simulator {
