@@ -11,9 +11,6 @@ use crate::{
     options::{AccessKey, Options, Server},
 };
 
-/// How access keys begin: of V2, and API keys and OAuth tokens of v3.
-const KEY_STARTS: [&str; 3] = ["ttn-account-v2.", "NNSXS.", "MFRWG."];
-
 /// Builds an [`MqttClient`]; made by [`MqttClient::builder`].
 ///
 /// ```
@@ -33,6 +30,7 @@ pub struct MqttClientBuilder {
     app_id: String,
     access_key: AccessKey,
     network: Option<Network>,
+    cluster: Option<String>,
     mqtt_address: Option<String>,
     discovery_address: Option<String>,
     ca: Option<Pem>,
@@ -63,6 +61,7 @@ impl MqttClientBuilder {
             app_id,
             access_key: AccessKey::new(access_key),
             network: None,
+            cluster: None,
             mqtt_address: None,
             discovery_address: None,
             ca: None,
@@ -90,6 +89,28 @@ impl MqttClientBuilder {
     /// ```
     pub fn network(mut self, network: Network) -> Self {
         self.network = Some(network);
+        self
+    }
+
+    /// The hosted v3 cluster that the application is on, in place of an [MQTT
+    /// address](Self::mqtt_address). The tenant of the application id says whose it is:
+    ///
+    /// | application id | clusters | MQTT address |
+    /// |---|---|---|
+    /// | `my-app@ttn`, The Things Network | `eu1`, `nam1`, `au1` | `<cluster>.cloud.thethings.network` |
+    /// | `my-app@my-tenant`, The Things Stack Cloud | `eu1`, `eu2`, `nam1`, `au1`, `as1` | `<tenant>.<cluster>.cloud.thethings.industries` |
+    ///
+    /// It is the cluster that the devices are on, by which the console is reached.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1").build()?;
+    /// let error = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu3").build().unwrap_err();
+    /// assert!(error.to_string().contains("eu1, nam1, au1"));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn cluster(mut self, cluster: impl Into<String>) -> Self {
+        self.cluster = Some(cluster.into());
         self
     }
 
@@ -377,6 +398,7 @@ impl MqttClientBuilder {
             app_id,
             access_key,
             network,
+            cluster,
             mqtt_address,
             discovery_address,
             ca,
@@ -395,12 +417,13 @@ impl MqttClientBuilder {
         } = self;
 
         let key = access_key.reveal();
-        if KEY_STARTS.iter().any(|start| app_id.starts_with(start)) {
+        if Network::is_key(&app_id) {
             return Err(Error::config(
                 "what is given as application id looks like an access key; the id comes first, then the key",
             ));
         }
         for (name, value) in [
+            ("cluster", cluster.as_deref()),
             ("mqtt_address", mqtt_address.as_deref()),
             ("discovery_address", discovery_address.as_deref()),
             ("client_id_prefix", Some(client_id_prefix.as_str())),
@@ -414,7 +437,7 @@ impl MqttClientBuilder {
         }
         let network = match network {
             Some(network) => network,
-            None => Network::detect(&app_id, key)?,
+            None => Network::detect(&app_id, key),
         };
         network.check_app_id(&app_id)?;
         if key.is_empty() {
@@ -427,6 +450,21 @@ impl MqttClientBuilder {
                 "the access key of the application {app_id:?} holds a space, a line end or another character that no key has"
             )));
         }
+        network.check_access_key(key)?;
+        if field_topics && network != Network::V2 {
+            return Err(Error::config(
+                "field_topics is for V2 networks; v3 publishes no field on a topic of its own, all of them are in payload_fields",
+            ));
+        }
+        let mqtt_address = match (cluster, mqtt_address) {
+            (Some(_), Some(_)) => {
+                return Err(Error::config(
+                    "there is a cluster and an mqtt_address; give one of them",
+                ));
+            }
+            (Some(cluster), None) => Some(network.cluster_host(&app_id, &cluster)?),
+            (None, address) => address,
+        };
         let server = match (mqtt_address, discovery_address) {
             (Some(address), discovery) => {
                 if let Some(discovery) = discovery {

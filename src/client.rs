@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -16,10 +17,11 @@ use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
 use crate::{
     builder::MqttClientBuilder,
     callbacks::{Callback, CallbackId, CallbackResult, Callbacks, Setter, closure},
-    delivery::{Delivery, MessageId},
+    delivery::{Delivery, MessageId, MessageIds},
     error::{Error, ErrorKind, Result},
     events::{Events, Overflow, subscription},
     message::{Downlink, RawMessage, UplinkMessage},
+    network::Request,
     options::Options,
     session::{Command, Publish, Session, SessionLink, not_connected},
 };
@@ -70,6 +72,9 @@ struct Core {
     callbacks_thread: OnceLock<ThreadId>,
     next_callback: AtomicU64,
     next_message: AtomicU64,
+    next_correlation: AtomicU64,
+    /// Tells the downlinks of this client from those of every other.
+    correlation_prefix: String,
 }
 
 impl MqttClient {
@@ -115,6 +120,8 @@ impl MqttClient {
             callbacks_thread: OnceLock::new(),
             next_callback: AtomicU64::new(1),
             next_message: AtomicU64::new(1),
+            next_correlation: AtomicU64::new(1),
+            correlation_prefix: format!("ttn:{:016x}:", fastrand::u64(..)),
         });
         let client = Self {
             handle: Arc::new(Handle {
@@ -308,23 +315,119 @@ impl MqttClient {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn send(&self, dev_id: &str, downlink: impl Into<Downlink>) -> Result<Delivery> {
+        let mut deliveries = self.send_downlinks(dev_id, &[downlink.into()])?;
+        Ok(deliveries.swap_remove(0))
+    }
+
+    /// Sends several downlinks to one device, to be queued in this order. All have the same
+    /// [`schedule`](Downlink::schedule), which is about the whole: `Replace` puts them in place of
+    /// what waits for the device.
+    ///
+    /// A v3 network gets them in one message, which counts once for its limit of messages, and takes
+    /// all of them or none. To a V2 network they go one by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), for the first downlink that is wrong; none is sent then. Without a
+    /// downlink: [`clear_queue`](Self::clear_queue) empties the queue.
+    ///
+    /// ```no_run
+    /// use ttn::{Downlink, Schedule};
+    ///
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// let steps = [[1, 10], [2, 20], [3, 30]].map(|step| Downlink::bytes(step).schedule(Schedule::Last));
+    /// let deliveries = client.send_batch("dev-1", steps)?;
+    /// assert_eq!(deliveries.len(), 3);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn send_batch<D: Into<Downlink>>(
+        &self,
+        dev_id: &str,
+        downlinks: impl IntoIterator<Item = D>,
+    ) -> Result<Vec<Delivery>> {
+        let downlinks: Vec<Downlink> = downlinks.into_iter().map(Into::into).collect();
+        self.send_downlinks(dev_id, &downlinks)
+    }
+
+    /// Empties the queue of downlinks that wait for a device. v3 only: a V2 network can only replace
+    /// it. The network does not report what it threw away, and a downlink that is on its way stays
+    /// so.
+    ///
+    /// Returns when the request is accepted, with the id with which the downlink callback is called
+    /// when it has left this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Downlink`] on V2 or for an id that cannot be; [`ErrorKind::NotConnected`];
+    /// [`ErrorKind::QueueFull`].
+    ///
+    /// ```no_run
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// client.clear_queue("dev-1")?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn clear_queue(&self, dev_id: &str) -> Result<MessageId> {
+        let options = &self.core().options;
+        let request = options.network.encode_clear(&options.app_id, dev_id)?;
+        let first = self.publish(vec![request], 1)?;
+        Ok(MessageId(first))
+    }
+
+    fn send_downlinks(&self, dev_id: &str, downlinks: &[Downlink]) -> Result<Vec<Delivery>> {
         let core = self.core();
         let options = &core.options;
-        let (topic, payload) =
-            options
-                .network
-                .encode_downlink(&options.app_id, dev_id, &downlink.into())?;
+        let correlation_ids: Vec<String> = if options.network.correlates() {
+            let last = core
+                .next_correlation
+                .fetch_add(downlinks.len() as u64, Ordering::Relaxed);
+            (last..)
+                .take(downlinks.len())
+                .map(|number| format!("{}{number}", core.correlation_prefix))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let requests = options.network.encode_downlinks(
+            &options.app_id,
+            dev_id,
+            downlinks,
+            &correlation_ids,
+        )?;
+        let first = self.publish(requests, downlinks.len())?;
+        let mut correlation_ids = correlation_ids.into_iter();
+        Ok((first..)
+            .take(downlinks.len())
+            .map(|id| Delivery::new(MessageId(id), correlation_ids.next()))
+            .collect())
+    }
+
+    /// Hands messages with so many downlinks to the session; the id of the first.
+    fn publish(&self, requests: Vec<Request>, downlinks: usize) -> Result<u64> {
         if !self.is_connected() {
             return Err(not_connected());
         }
-        let id = MessageId(core.next_message.fetch_add(1, Ordering::Relaxed));
-        match core.link.publishes.try_send(Publish { id, topic, payload }) {
-            Ok(()) => Ok(Delivery::new(id)),
+        let core = self.core();
+        let first = core
+            .next_message
+            .fetch_add(downlinks as u64, Ordering::Relaxed);
+        let publishes = requests
+            .into_iter()
+            .map(|request| {
+                let Range { start, end } = request.downlinks;
+                Publish {
+                    ids: MessageIds::new(first + start as u64, (end - start) as u64),
+                    topic: request.topic,
+                    payload: request.payload,
+                }
+            })
+            .collect();
+        match core.link.publishes.try_send(publishes) {
+            Ok(()) => Ok(first),
             Err(TrySendError::Full(_)) => Err(Error::new(
                 ErrorKind::QueueFull,
                 format!(
                     "{} downlinks are waiting to be written already",
-                    options.send_capacity
+                    core.options.send_capacity
                 ),
             )),
             Err(TrySendError::Disconnected(_)) => Err(not_connected()),

@@ -13,11 +13,15 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     message_id: MessageId,
+    correlation_id: Option<String>,
 }
 
 impl Delivery {
-    pub(crate) fn new(message_id: MessageId) -> Self {
-        Self { message_id }
+    pub(crate) fn new(message_id: MessageId, correlation_id: Option<String>) -> Self {
+        Self {
+            message_id,
+            correlation_id,
+        }
     }
 
     /// The id with which the downlink callback and [`Event::Published`](crate::Event::Published)
@@ -31,6 +35,23 @@ impl Delivery {
     /// ```
     pub fn message_id(&self) -> MessageId {
         self.message_id
+    }
+
+    /// The id that comes back in [`correlation_ids`](crate::DownlinkEvent::correlation_ids) of
+    /// everything that a v3 network reports about this downlink, and of no other. `None` on V2.
+    ///
+    /// ```no_run
+    /// # use ttn::DownlinkEvent;
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// let delivery = client.send("dev-1", "AQ==")?;
+    /// let is_mine = |event: &DownlinkEvent| {
+    ///     event.correlation_ids.iter().any(|id| Some(id.as_str()) == delivery.correlation_id())
+    /// };
+    /// # let _ = is_mine;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
     }
 }
 
@@ -61,5 +82,22 @@ impl MessageId {
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The downlinks of one message: so many, numbered one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MessageIds {
+    first: u64,
+    count: u64,
+}
+
+impl MessageIds {
+    pub(crate) fn new(first: u64, count: u64) -> Self {
+        Self { first, count }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = MessageId> {
+        (self.first..self.first + self.count).map(MessageId)
     }
 }

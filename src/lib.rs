@@ -217,10 +217,11 @@ pub use delivery::{Delivery, MessageId};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, Overflow};
 pub use message::{
-    Activation, ActivationFailed, CallbackFailed, Closed, ConnectFailed, Connected, DeviceChange,
-    DeviceEvent, Disconnected, Downlink, DownlinkEvent, DownlinkStep, Event, Gateway, Location,
-    Malformed, Metadata, PublishFailed, RawMessage, Schedule, Transmission, UplinkFailed,
-    UplinkField, UplinkMessage,
+    Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
+    Connected, DeviceChange, DeviceEvent, Disconnected, Downlink, DownlinkEvent, DownlinkStep,
+    ErrorDetails, Event, Gateway, KeyEnvelope, Location, LocationSolved, Malformed, Metadata,
+    NetworkIds, PacketBroker, Priority, PublishFailed, QueueInvalidated, RawMessage, Relay,
+    Schedule, ServiceData, Transmission, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
 pub use network::Network;
 pub use serde_json;

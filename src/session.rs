@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded}
 use crate::{
     address::Address,
     backoff::Backoff,
-    delivery::MessageId,
+    delivery::MessageIds,
     error::{Error, ErrorKind, Result},
     events::{Subscriber, Subscribers},
     message::{Closed, ConnectFailed, Connected, Disconnected, Event, PublishFailed},
@@ -55,9 +55,9 @@ pub(crate) enum Command {
     Shutdown,
 }
 
-/// A downlink, checked and encoded.
+/// A message with downlinks, checked and encoded.
 pub(crate) struct Publish {
-    pub(crate) id: MessageId,
+    pub(crate) ids: MessageIds,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Session {
     options: Arc<Options>,
     status: Arc<Status>,
     commands: Receiver<Command>,
-    publishes: Receiver<Publish>,
+    publishes: Receiver<Vec<Publish>>,
     inlet: Inlet,
     outlet: Outlet,
     job_done: Sender<(u64, Job)>,
@@ -93,7 +93,7 @@ pub(crate) struct Session {
 /// The sending ends of a session's channels.
 pub(crate) struct SessionLink {
     pub(crate) commands: Sender<Command>,
-    pub(crate) publishes: Sender<Publish>,
+    pub(crate) publishes: Sender<Vec<Publish>>,
     /// Ends a wait for a slow subscriber.
     pub(crate) interrupt: Sender<()>,
     pub(crate) status: Arc<Status>,
@@ -129,7 +129,7 @@ enum Input {
     Command(Command),
     Signal(Tagged),
     Job(u64, Job),
-    Publish(Publish),
+    Publish(Vec<Publish>),
     Time,
 }
 
@@ -192,7 +192,7 @@ impl Session {
                     self.on_signal(generation, signal);
                 }
                 Input::Job(generation, job) => self.on_job(generation, job),
-                Input::Publish(publish) => self.on_publish(publish),
+                Input::Publish(publishes) => self.on_publish(publishes),
                 Input::Time => self.on_time(),
             }
         }
@@ -300,9 +300,14 @@ impl Session {
             | State::BackingOff(_) => self.closed(None),
             State::Up(mut transport, ..) => {
                 self.status.set_connected(false);
-                while let Ok(Publish { id, topic, payload }) = self.publishes.try_recv() {
-                    if let Err(error) = transport.publish(id, &topic, payload) {
-                        self.publish_failed(id, error);
+                for Publish {
+                    ids,
+                    topic,
+                    payload,
+                } in self.publishes.try_iter().flatten()
+                {
+                    if let Err(error) = transport.publish(ids, &topic, payload) {
+                        publish_failed(&mut self.subscribers, ids, &error);
                     }
                 }
                 let until = Instant::now() + self.options.close_timeout / 2;
@@ -641,8 +646,8 @@ impl Session {
         );
         log::debug!("{error}");
         self.give_up(transport);
-        while let Ok(publish) = self.publishes.try_recv() {
-            self.publish_failed(publish.id, error.clone());
+        for publish in self.publishes.try_iter().flatten() {
+            publish_failed(&mut self.subscribers, publish.ids, &error);
         }
         if up >= STABLE {
             self.backoff.reset();
@@ -719,28 +724,35 @@ impl Session {
         }
     }
 
-    fn on_publish(&mut self, publish: Publish) {
-        let Publish { id, topic, payload } = publish;
-        let result = match &mut self.state {
-            State::Up(transport, ..) | State::Closing(transport, _) => {
-                transport.publish(id, &topic, payload)
+    fn on_publish(&mut self, publishes: Vec<Publish>) {
+        for Publish {
+            ids,
+            topic,
+            payload,
+        } in publishes
+        {
+            let result = match &mut self.state {
+                State::Up(transport, ..) | State::Closing(transport, _) => {
+                    transport.publish(ids, &topic, payload)
+                }
+                _ => Err(not_connected()),
+            };
+            if let Err(error) = result {
+                publish_failed(&mut self.subscribers, ids, &error);
             }
-            _ => Err(not_connected()),
-        };
-        if let Err(error) = result {
-            self.publish_failed(id, error);
         }
-    }
-
-    fn publish_failed(&mut self, message_id: MessageId, error: Error) {
-        let failed = PublishFailed { message_id, error };
-        self.subscribers.publish(Event::PublishFailed(failed));
     }
 
     fn report_publish(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Published(id) => self.subscribers.publish(Event::Published(id)),
-            Outcome::PublishFailed(id, error) => self.publish_failed(id, error),
+            Outcome::Published(ids) => {
+                for id in ids.iter() {
+                    self.subscribers.publish(Event::Published(id));
+                }
+            }
+            Outcome::PublishFailed(ids, error) => {
+                publish_failed(&mut self.subscribers, ids, &error);
+            }
             _ => {}
         }
     }
@@ -762,6 +774,15 @@ impl Session {
         } else {
             self.abandoned.push(transport);
         }
+    }
+}
+
+fn publish_failed(subscribers: &mut Subscribers, ids: MessageIds, error: &Error) {
+    for message_id in ids.iter() {
+        subscribers.publish(Event::PublishFailed(PublishFailed {
+            message_id,
+            error: error.clone(),
+        }));
     }
 }
 

@@ -25,7 +25,7 @@ use paho_mqtt::{
 };
 
 use crate::{
-    delivery::MessageId,
+    delivery::MessageIds,
     error::{Error, ErrorKind, Result},
     message::RawMessage,
 };
@@ -97,7 +97,7 @@ pub(crate) enum Signal {
 pub(crate) enum Operation {
     Connect,
     Subscribe(usize),
-    Publish(MessageId),
+    Publish(MessageIds),
 }
 
 /// The outcome of an operation.
@@ -110,8 +110,8 @@ pub(crate) enum Outcome {
     SubscribeRefused(usize),
     /// The connection ended before the answer.
     SubscribeUnanswered,
-    Published(MessageId),
-    PublishFailed(MessageId, Error),
+    Published(MessageIds),
+    PublishFailed(MessageIds, Error),
 }
 
 /// A signal, and which connection it is from.
@@ -237,7 +237,7 @@ pub(crate) struct Transport {
     /// Pending until the attempt is over. The client must not be given up before.
     connecting: Option<Pending<ConnectToken>>,
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
-    publishing: HashMap<MessageId, Pending<DeliveryToken>>,
+    publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
     up: bool,
     /// Set by Paho.
     broken: Arc<AtomicBool>,
@@ -323,13 +323,13 @@ impl Transport {
     }
 
     /// Publishes at QoS 0. The outcome comes as [`Operation::Publish`].
-    pub(crate) fn publish(&mut self, id: MessageId, topic: &str, payload: Vec<u8>) -> Result<()> {
+    pub(crate) fn publish(&mut self, ids: MessageIds, topic: &str, payload: Vec<u8>) -> Result<()> {
         let token = self
             .client
             .try_publish(Message::new(topic, payload, QOS_0))
             .map_err(not_written)?;
-        let bell = self.bell(Operation::Publish(id));
-        self.publishing.insert(id, Pending::new(token, bell));
+        let bell = self.bell(Operation::Publish(ids));
+        self.publishing.insert(ids, Pending::new(token, bell));
         Ok(())
     }
 
@@ -361,10 +361,10 @@ impl Transport {
                     Err(_) => Outcome::SubscribeUnanswered,
                 })
             }
-            Operation::Publish(id) => {
-                let result = self.publishing.get_mut(&id)?.take()?;
-                self.publishing.remove(&id);
-                Some(published(id, result))
+            Operation::Publish(ids) => {
+                let result = self.publishing.get_mut(&ids)?.take()?;
+                self.publishing.remove(&ids);
+                Some(published(ids, result))
             }
         }
     }
@@ -395,11 +395,11 @@ impl Transport {
         // moment.
         self.client.is_connected();
         let mut open: Vec<_> = std::mem::take(&mut self.publishing).into_iter().collect();
-        open.sort_by_key(|(id, _)| *id);
+        open.sort_by_key(|(ids, _)| *ids);
         open.into_iter()
-            .map(|(id, mut token)| {
+            .map(|(ids, mut token)| {
                 let unfinished = || Err(paho_mqtt::Error::OperationIncomplete);
-                published(id, token.take().unwrap_or_else(unfinished))
+                published(ids, token.take().unwrap_or_else(unfinished))
             })
             .collect()
     }
@@ -470,10 +470,10 @@ fn create(uri: &str, client_id: &str) -> paho_mqtt::Result<AsyncClient> {
         .create_client()
 }
 
-fn published(id: MessageId, result: paho_mqtt::Result<()>) -> Outcome {
+fn published(ids: MessageIds, result: paho_mqtt::Result<()>) -> Outcome {
     match result {
-        Ok(()) => Outcome::Published(id),
-        Err(cause) => Outcome::PublishFailed(id, not_written(cause)),
+        Ok(()) => Outcome::Published(ids),
+        Err(cause) => Outcome::PublishFailed(ids, not_written(cause)),
     }
 }
 

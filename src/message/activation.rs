@@ -1,8 +1,13 @@
 //! Devices joining the network.
 
-use crate::message::{Metadata, RawMessage};
+use std::time::SystemTime;
 
-/// A device has joined the network (V2 topic `events/activations`). Its frame counters start again.
+use serde_json::{Map, Value};
+
+use crate::message::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
+
+/// A device has joined the network (V2 topic `events/activations`, v3 topic `join`). Its frame
+/// counters start again, on v3 with its first uplink.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -27,8 +32,23 @@ pub struct Activation {
     pub dev_eui: String,
     /// The new device address, 8 upper-case hex digits; empty when the join was refused.
     pub dev_addr: String,
-    /// How the join request was received. V2 servers compute its `airtime` for an empty payload.
+    /// How the join request was received. V2 servers compute its `airtime` for an empty payload; v3
+    /// servers send no more than the time.
     pub metadata: Metadata,
+    /// When the application server got it. v3 only.
+    pub received_at: Option<SystemTime>,
+    /// The ids by which the network follows this message. v3 only.
+    pub correlation_ids: Vec<String>,
+    /// The id of the new session keys. v3 only.
+    pub session_key_id: Vec<u8>,
+    /// Whether the session starts only with the first uplink in it. v3 only.
+    pub pending_session: bool,
+    /// The key to payloads, if the application does its own payload encryption. v3 only.
+    pub app_s_key: Option<KeyEnvelope>,
+    /// Downlinks that are void now, if the application does its own payload encryption. v3 only.
+    pub invalidated_downlinks: Vec<DownlinkEvent>,
+    /// Members that this crate does not name, as a v3 network sent them.
+    pub extra: Map<String, Value>,
     pub(crate) raw: RawMessage,
 }
 

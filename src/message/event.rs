@@ -6,8 +6,8 @@ use crate::{
     delivery::MessageId,
     error::Error,
     message::{
-        Activation, ActivationFailed, DeviceEvent, DownlinkEvent, RawMessage, UplinkFailed,
-        UplinkField, UplinkMessage,
+        Activation, ActivationFailed, DeviceEvent, DownlinkEvent, LocationSolved, QueueInvalidated,
+        RawMessage, ServiceData, UplinkFailed, UplinkField, UplinkMessage,
     },
 };
 
@@ -39,22 +39,35 @@ pub enum Event {
     /// called again.
     Closed(Closed),
 
-    /// A device sent something. V2 topic `{app}/devices/{dev}/up`.
+    /// A device sent something. V2 topic `{app}/devices/{dev}/up`, v3 topic
+    /// `v3/{app}/devices/{dev}/up`.
     Uplink(Arc<UplinkMessage>),
+    /// One measurement of an uplink in the network's own words and units, beside the uplink itself:
+    /// the one entry of [`normalized_payload`](UplinkMessage::normalized_payload). v3 topic
+    /// `v3/{app}/devices/{dev}/up/normalized`.
+    UplinkNormalized(Arc<UplinkMessage>),
     /// One field of an uplink on a topic of its own. V2 topic `{app}/devices/{dev}/up/{field}`.
     UplinkField(Arc<UplinkField>),
     /// The server could not handle an uplink. V2 topic `{app}/devices/{dev}/events/up/errors`.
     UplinkFailed(Arc<UplinkFailed>),
-    /// A device joined. V2 topic `{app}/devices/{dev}/events/activations`.
+    /// A device joined. V2 topic `{app}/devices/{dev}/events/activations`, v3 topic
+    /// `v3/{app}/devices/{dev}/join`.
     Activation(Arc<Activation>),
     /// A device was refused. V2 topic `{app}/devices/{dev}/events/activations/errors`.
     ActivationFailed(Arc<ActivationFailed>),
     /// A device was created, changed or deleted. V2 topics `{app}/devices/{dev}/events/create`,
     /// `update`, `delete`.
     Device(Arc<DeviceEvent>),
-    /// The network reports a step of a downlink. V2 topics `{app}/devices/{dev}/events/down/…`.
+    /// The network reports a step of a downlink. V2 topics `{app}/devices/{dev}/events/down/…`, v3
+    /// topics `v3/{app}/devices/{dev}/down/queued`, `sent`, `ack`, `nack` and `failed`.
     Downlink(Arc<DownlinkEvent>),
-    /// A message on a topic that this crate does not know.
+    /// The network threw away a device's queue. v3 topic `v3/{app}/devices/{dev}/down/invalidated`.
+    QueueInvalidated(Arc<QueueInvalidated>),
+    /// The network knows where a device is. v3 topic `v3/{app}/devices/{dev}/location/solved`.
+    LocationSolved(Arc<LocationSolved>),
+    /// An application package says something. v3 topic `v3/{app}/devices/{dev}/service/data`.
+    ServiceData(Arc<ServiceData>),
+    /// A message on a topic, or of a kind, that this crate does not know.
     Other(RawMessage),
     /// A message that could not be read, with its bytes.
     Malformed(Arc<Malformed>),

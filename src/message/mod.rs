@@ -6,20 +6,28 @@ mod activation;
 mod device_event;
 mod downlink;
 mod downlink_event;
+mod error_details;
 mod event;
+mod location_solved;
 mod metadata;
 mod payload;
 mod raw;
+mod service_data;
 mod uplink;
 
 pub use activation::{Activation, ActivationFailed};
 pub use device_event::{DeviceChange, DeviceEvent};
-pub use downlink::{Downlink, Schedule};
-pub use downlink_event::{DownlinkEvent, DownlinkStep, Transmission};
+pub use downlink::{Antenna, Downlink, Priority, Schedule};
+pub use downlink_event::{ClassBC, DownlinkEvent, DownlinkStep, QueueInvalidated, Transmission};
+pub use error_details::ErrorDetails;
 pub use event::{
     CallbackFailed, Closed, ConnectFailed, Connected, Disconnected, Event, Malformed, PublishFailed,
 };
-pub use metadata::{Gateway, Location, Metadata};
+pub use location_solved::LocationSolved;
+pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
 pub(crate) use payload::{Payload, ReadPayload, from_base64, to_base64};
 pub use raw::RawMessage;
-pub use uplink::{UplinkFailed, UplinkField, UplinkMessage};
+pub use service_data::ServiceData;
+pub use uplink::{
+    Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
+};

@@ -5,9 +5,11 @@ mod json;
 mod v2;
 mod v3;
 
+use std::{ops::Range, sync::Arc};
+
 use crate::{
-    error::{Error, Result},
-    message::{Downlink, Event, RawMessage, UplinkMessage},
+    error::{Error, ErrorKind, Result},
+    message::{Downlink, Event, RawMessage, Schedule, UplinkMessage},
 };
 
 /// Which network's language a client speaks.
@@ -31,14 +33,51 @@ pub enum Network {
 
 impl Network {
     /// The network that an application id and key belong to by their form.
-    pub(crate) fn detect(app_id: &str, access_key: &str) -> Result<Self> {
-        let v3_key = ["NNSXS.", "MFRWG."]
-            .iter()
-            .any(|start| access_key.starts_with(start));
-        if v3_key || app_id.contains('@') {
-            return Ok(Self::V3);
+    pub(crate) fn detect(app_id: &str, access_key: &str) -> Self {
+        match Self::of_key(access_key) {
+            Some(network) => network,
+            None if app_id.contains('@') => Self::V3,
+            None => Self::V2,
         }
-        Ok(Self::V2)
+    }
+
+    fn of_key(access_key: &str) -> Option<Self> {
+        let starts_with =
+            |starts: &[&str]| starts.iter().any(|start| access_key.starts_with(start));
+        if starts_with(&v2::KEY_STARTS) {
+            Some(Self::V2)
+        } else if starts_with(&v3::KEY_STARTS) {
+            Some(Self::V3)
+        } else {
+            None
+        }
+    }
+
+    /// Whether text begins as access keys do, of any network.
+    pub(crate) fn is_key(text: &str) -> bool {
+        Self::of_key(text).is_some()
+    }
+
+    pub(crate) fn check_access_key(self, access_key: &str) -> Result<()> {
+        match (self, Self::of_key(access_key)) {
+            (Self::V3, Some(Self::V2)) => Err(Error::config(
+                "the access key is one of a V2 network, and the client is to speak v3; make an API key in the console of The Things Stack",
+            )),
+            (Self::V2, Some(Self::V3)) => Err(Error::config(
+                "the access key is one of The Things Stack v3, and the client is to speak V2",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The host of a hosted cluster.
+    pub(crate) fn cluster_host(self, app_id: &str, cluster: &str) -> Result<String> {
+        match self {
+            Self::V2 => Err(Error::config(format!(
+                "the cluster {cluster:?} is one of The Things Stack v3, and the client is to speak V2"
+            ))),
+            Self::V3 => v3::cluster_host(app_id, cluster),
+        }
     }
 
     pub(crate) fn check_app_id(self, app_id: &str) -> Result<()> {
@@ -72,19 +111,79 @@ impl Network {
         }
     }
 
-    /// The topic and body of a downlink, if it is one that the network would accept.
-    pub(crate) fn encode_downlink(
+    /// Whether what it reports about a downlink can carry an id of the client's own.
+    pub(crate) fn correlates(self) -> bool {
+        matches!(self, Self::V3)
+    }
+
+    /// The messages that bring downlinks to a device, if the network would take each of them. Those
+    /// of a network that [correlates](Self::correlates) get one of `ids` each.
+    pub(crate) fn encode_downlinks(
         self,
         app_id: &str,
         dev_id: &str,
-        downlink: &Downlink,
-    ) -> Result<(String, Vec<u8>)> {
+        downlinks: &[Downlink],
+        ids: &[String],
+    ) -> Result<Vec<Request>> {
+        self.check_device_id(dev_id)?;
+        common_schedule(downlinks)
+            .and_then(|schedule| match self {
+                Self::V2 => v2::encode_downlinks(app_id, dev_id, downlinks, schedule),
+                Self::V3 => v3::encode_downlinks(app_id, dev_id, downlinks, schedule, ids),
+            })
+            .map_err(|why| cannot_send(dev_id, &why))
+    }
+
+    /// The message that empties a device's queue.
+    pub(crate) fn encode_clear(self, app_id: &str, dev_id: &str) -> Result<Request> {
         self.check_device_id(dev_id)?;
         match self {
-            Self::V2 => v2::encode_downlink(app_id, dev_id, downlink),
-            Self::V3 => unimplemented!(),
+            Self::V2 => Err(cannot_send(
+                dev_id,
+                "a V2 network has no message that empties a queue; replace it by a downlink",
+            )),
+            Self::V3 => Ok(v3::encode_clear(app_id, dev_id)),
         }
     }
+}
+
+/// A message to publish, and which of several downlinks are in it.
+pub(crate) struct Request {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) downlinks: Range<usize>,
+}
+
+fn cannot_send(dev_id: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Downlink,
+        format!("cannot send to {dev_id}: {why}"),
+    )
+}
+
+fn common_schedule(downlinks: &[Downlink]) -> Result<Schedule, String> {
+    let Some(first) = downlinks.first() else {
+        return Err("there is no downlink".to_owned());
+    };
+    match downlinks
+        .iter()
+        .find(|downlink| downlink.schedule != first.schedule)
+    {
+        None => Ok(first.schedule),
+        Some(other) => Err(format!(
+            "downlinks sent together have one schedule, not {} and {}",
+            first.schedule, other.schedule
+        )),
+    }
+}
+
+fn check_port(port: u8) -> Result<(), String> {
+    if (1..=223).contains(&port) {
+        return Ok(());
+    }
+    Err(format!(
+        "FPort {port} is not one of 1 to 223, which LoRaWAN has for applications"
+    ))
 }
 
 impl Event {
@@ -118,14 +217,47 @@ impl Event {
     }
 }
 
-impl UplinkMessage {
-    /// Reads an uplink from the JSON that a network sends: by MQTT, or in the body of its HTTP
-    /// integration.
+impl Event {
+    /// Reads the JSON that a network sends, whichever way it came: an MQTT message, the body of a
+    /// webhook, a line of what v3's Storage Integration answers. A v3 message says of which kind it
+    /// is; V2 sends only uplinks by other ways.
+    ///
+    /// A v3 message of a kind that is not known gives [`Event::Other`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is not JSON, has no `app_id` or
-    /// `dev_id`, or a member is of an unexpected kind.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it cannot be read, or does not say which
+    /// application and device it is of.
+    ///
+    /// ```
+    /// use ttn::{Event, Network};
+    ///
+    /// let body = r#"{"end_device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}},
+    ///     "join_accept":{"session_key_id":"AQI="}}"#;
+    /// let Event::Activation(join) = Event::from_json(Network::V3, body)? else { panic!() };
+    /// assert_eq!(join.dev_id, "bed-07");
+    ///
+    /// let line = format!(r#"{{"result":{body}}}"#);
+    /// assert!(matches!(Event::from_json(Network::V3, line)?, Event::Activation(_)));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn from_json(network: Network, body: impl Into<Vec<u8>>) -> Result<Self> {
+        let raw = RawMessage::new(String::new(), body);
+        match network {
+            Network::V2 => v2::uplink_from_json(raw).map(|uplink| Self::Uplink(Arc::new(uplink))),
+            Network::V3 => v3::event_from_json(raw),
+        }
+    }
+}
+
+impl UplinkMessage {
+    /// Reads an uplink from the JSON that a network sends: by MQTT, in the body of a webhook (V2:
+    /// HTTP integration), or in a line of what v3's Storage Integration answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when it is not JSON or no uplink, does not say
+    /// which application and device it is of, or a member is of an unexpected kind.
     ///
     /// ```
     /// use ttn::{Network, UplinkMessage};
@@ -140,7 +272,13 @@ impl UplinkMessage {
         let raw = RawMessage::new(String::new(), body);
         match network {
             Network::V2 => v2::uplink_from_json(raw),
-            Network::V3 => unimplemented!(),
+            Network::V3 => match v3::event_from_json(raw)? {
+                Event::Uplink(uplink) => Ok(Arc::unwrap_or_clone(uplink)),
+                _ => Err(Error::new(
+                    ErrorKind::Decode,
+                    "cannot read an uplink: the message is of another kind",
+                )),
+            },
         }
     }
 }

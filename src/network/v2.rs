@@ -5,18 +5,24 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
-use super::json::{
-    Members, Nullable, Object, Scalar, bytes, flag, float, ignore, integer, keep, nanoseconds,
-    object, read_nullable, read_object, text, time,
+use super::{
+    Request, check_port,
+    json::{
+        Members, Nullable, Object, Scalar, bytes, flag, float, ignore, integer, keep, nanoseconds,
+        object, read_nullable, read_object, text, time,
+    },
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{
         Activation, ActivationFailed, DeviceChange, DeviceEvent, Downlink, DownlinkEvent,
         DownlinkStep, Event, Gateway, Location, Malformed, Metadata, RawMessage, ReadPayload,
-        Transmission, UplinkFailed, UplinkField, UplinkMessage, to_base64,
+        Schedule, Transmission, UplinkFailed, UplinkField, UplinkMessage, to_base64,
     },
 };
+
+/// How access keys begin.
+pub(super) const KEY_STARTS: [&str; 1] = ["ttn-account-v2."];
 
 /// The most that a LoRaWAN frame carries in any region.
 const MAX_PAYLOAD: usize = 242;
@@ -79,48 +85,81 @@ pub(super) fn subscriptions(app_id: &str, field_topics: bool) -> Vec<String> {
     filters
 }
 
-pub(super) fn encode_downlink(
+/// One message for each downlink; an `Err` says why the network would not take it.
+pub(super) fn encode_downlinks(
     app_id: &str,
     dev_id: &str,
-    downlink: &Downlink,
-) -> Result<(String, Vec<u8>)> {
-    let refuse = |why: String| {
-        Err(Error::new(
-            ErrorKind::Downlink,
-            format!("cannot send to {dev_id}: {why}"),
-        ))
-    };
-    if !(1..=223).contains(&downlink.port) {
-        return refuse(format!(
-            "FPort {} is not one of 1 to 223, which LoRaWAN has for applications",
-            downlink.port
-        ));
+    downlinks: &[Downlink],
+    schedule: Schedule,
+) -> Result<Vec<Request>, String> {
+    let mut requests = downlinks
+        .iter()
+        .enumerate()
+        .map(|(index, downlink)| {
+            // The second and later ones keep their place behind the one before.
+            let schedule = match (index, schedule) {
+                (0, schedule) | (_, schedule @ Schedule::First) => schedule,
+                _ => Schedule::Last,
+            };
+            Ok(Request {
+                topic: format!("{app_id}/devices/{dev_id}/down"),
+                payload: encode_downlink(downlink, schedule)?,
+                downlinks: index..index + 1,
+            })
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    if schedule == Schedule::First {
+        requests.reverse();
     }
-    let payload = match downlink.payload.read() {
-        Ok(ReadPayload::Bytes(bytes)) if bytes.is_empty() => {
-            return refuse("the payload is empty".to_owned());
+    Ok(requests)
+}
+
+fn encode_downlink(downlink: &Downlink, schedule: Schedule) -> Result<Vec<u8>, String> {
+    if let Some(option) = v3_option(downlink) {
+        return Err(format!("a V2 network knows no {option}"));
+    }
+    let port = downlink.port.unwrap_or(1);
+    check_port(port)?;
+    let payload = match downlink.payload.read()? {
+        ReadPayload::Bytes(bytes) if bytes.is_empty() => {
+            return Err("the payload is empty".to_owned());
         }
-        Ok(ReadPayload::Bytes(bytes)) if bytes.len() > MAX_PAYLOAD => {
-            return refuse(format!(
+        ReadPayload::Bytes(bytes) if bytes.len() > MAX_PAYLOAD => {
+            return Err(format!(
                 "{} bytes are too many, no LoRaWAN region carries more than {MAX_PAYLOAD}",
                 bytes.len()
             ));
         }
-        Ok(ReadPayload::Bytes(bytes)) => format!(r#""payload_raw":"{}""#, to_base64(&bytes)),
-        Ok(ReadPayload::Fields(fields)) if fields.is_empty() => {
-            return refuse("there are no fields".to_owned());
+        ReadPayload::Bytes(bytes) => format!(r#""payload_raw":"{}""#, to_base64(&bytes)),
+        ReadPayload::Fields(fields) if fields.is_empty() => {
+            return Err("there are no fields".to_owned());
         }
-        Ok(ReadPayload::Fields(fields)) => match serde_json::to_string(fields) {
-            Ok(json) => format!(r#""payload_fields":{json}"#),
-            Err(cause) => return refuse(cause.to_string()),
-        },
-        Err(why) => return refuse(why),
+        ReadPayload::Fields(fields) => {
+            let json = serde_json::to_string(fields).map_err(|cause| cause.to_string())?;
+            format!(r#""payload_fields":{json}"#)
+        }
     };
-    let body = format!(
-        r#"{{"port":{},"confirmed":{},"schedule":"{}",{payload}}}"#,
-        downlink.port, downlink.confirmed, downlink.schedule,
-    );
-    Ok((format!("{app_id}/devices/{dev_id}/down"), body.into_bytes()))
+    Ok(format!(
+        r#"{{"port":{port},"confirmed":{},"schedule":"{schedule}",{payload}}}"#,
+        downlink.confirmed,
+    )
+    .into_bytes())
+}
+
+/// The name of an option of the downlink that only v3 has.
+fn v3_option(downlink: &Downlink) -> Option<&'static str> {
+    [
+        (downlink.priority.is_some(), "priority"),
+        (
+            downlink.class_b_c || !downlink.gateways.is_empty(),
+            "class B or C, nor gateways to transmit by",
+        ),
+        (downlink.absolute_time.is_some(), "absolute time"),
+        (downlink.max_attempts.is_some(), "number of attempts"),
+        (!downlink.correlation_ids.is_empty(), "correlation ids"),
+    ]
+    .into_iter()
+    .find_map(|(given, option)| given.then_some(option))
 }
 
 pub(super) fn uplink_from_json(raw: RawMessage) -> Result<UplinkMessage> {
@@ -200,22 +239,15 @@ fn read_uplink(
 ) -> Result<UplinkMessage, serde_json::Error> {
     read_object(
         raw.payload(),
-        UplinkMessage {
-            app_id: app_id.to_owned(),
-            dev_id: dev_id.to_owned(),
-            hardware_serial: String::new(),
-            port: 0,
-            counter: 0,
-            confirmed: false,
-            is_retry: false,
-            payload_raw: Vec::new(),
-            payload_fields: Value::Null,
-            metadata: Metadata::default(),
-            attributes: BTreeMap::new(),
-            extra: Map::new(),
-            raw: raw.clone(),
-        },
+        UplinkMessage::new(app_id, dev_id, raw.clone()),
     )
+    .map(|mut uplink| {
+        let metadata = &uplink.metadata;
+        uplink.simulated = metadata.gateways.is_empty()
+            && metadata.modulation.is_empty()
+            && metadata.frequency.is_none();
+        uplink
+    })
 }
 
 /// Where a message came from, by its topic.
@@ -273,6 +305,13 @@ impl Origin<'_> {
             dev_eui: body.dev_eui,
             dev_addr: body.dev_addr,
             metadata: body.metadata,
+            received_at: None,
+            correlation_ids: Vec::new(),
+            session_key_id: Vec::new(),
+            pending_session: false,
+            app_s_key: None,
+            invalidated_downlinks: Vec::new(),
+            extra: Map::new(),
             raw: self.raw.clone(),
         };
         Ok((activation, body.error))
@@ -298,9 +337,6 @@ impl Origin<'_> {
             ..body.config
         });
         Ok(Event::Downlink(Arc::new(DownlinkEvent {
-            app_id: self.app_id.to_owned(),
-            dev_id: self.dev_id.to_owned(),
-            step,
             port: body.message.port,
             confirmed: body.message.confirmed,
             payload_raw: body.message.payload_raw,
@@ -308,7 +344,7 @@ impl Origin<'_> {
             error: body.error,
             transmission,
             extra: body.extra,
-            raw: self.raw.clone(),
+            ..DownlinkEvent::new(self.app_id, self.dev_id, step, self.raw.clone())
         })))
     }
 }

@@ -1,12 +1,46 @@
 //! The Things Stack v3: its ids, topics and JSON.
 
+use super::Request;
 use crate::{
     error::{Error, ErrorKind, Result},
-    message::{Event, RawMessage},
+    message::{Downlink, Event, RawMessage, Schedule},
 };
 
-const ID_RULE: &str =
-    "ids have 3 to 36 lower-case letters and digits, with single - between them";
+const ID_RULE: &str = "ids have 3 to 36 lower-case letters and digits, with single - between them";
+
+/// How API keys and OAuth access tokens begin.
+pub(super) const KEY_STARTS: [&str; 2] = ["NNSXS.", "MFRWG."];
+
+/// The tenant that is The Things Network.
+const COMMUNITY: &str = "ttn";
+
+pub(super) fn cluster_host(app_id: &str, cluster: &str) -> Result<String> {
+    let Some(tenant) = split_uid(app_id).1 else {
+        return Err(Error::config(format!(
+            "on hosted clusters the application id names its tenant: {app_id}@{COMMUNITY} on The Things Network, \
+             {app_id}@my-tenant on The Things Stack Cloud"
+        )));
+    };
+    let (name, clusters): (_, &[&str]) = if tenant == COMMUNITY {
+        ("The Things Network", &["eu1", "nam1", "au1"])
+    } else {
+        (
+            "The Things Stack Cloud",
+            &["eu1", "eu2", "nam1", "au1", "as1"],
+        )
+    };
+    if !clusters.contains(&cluster) {
+        return Err(Error::config(format!(
+            "{cluster:?} is no cluster of {name}, there are {}; give the host of another with mqtt_address",
+            clusters.join(", ")
+        )));
+    }
+    Ok(if tenant == COMMUNITY {
+        format!("{cluster}.cloud.thethings.network")
+    } else {
+        format!("{tenant}.{cluster}.cloud.thethings.industries")
+    })
+}
 
 /// An application id, on hosted networks with `@` and a tenant id behind it.
 pub(super) fn check_app_id(app_id: &str) -> Result<()> {
@@ -60,4 +94,26 @@ pub(super) fn subscriptions(app_id: &str) -> Vec<String> {
 
 pub(super) fn decode(raw: RawMessage) -> Event {
     Event::Other(raw)
+}
+
+pub(super) fn event_from_json(raw: RawMessage) -> Result<Event> {
+    Ok(Event::Other(raw))
+}
+
+pub(super) fn encode_downlinks(
+    app_id: &str,
+    dev_id: &str,
+    _downlinks: &[Downlink],
+    _schedule: Schedule,
+    _ids: &[String],
+) -> Result<Vec<Request>, String> {
+    Ok(vec![encode_clear(app_id, dev_id)])
+}
+
+pub(super) fn encode_clear(app_id: &str, dev_id: &str) -> Request {
+    Request {
+        topic: format!("v3/{app_id}/devices/{dev_id}/down/replace"),
+        payload: br#"{"downlinks":[]}"#.to_vec(),
+        downlinks: 0..1,
+    }
 }

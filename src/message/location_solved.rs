@@ -1,0 +1,57 @@
+//! Places that the network found out.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::message::{Location, RawMessage};
+
+/// The network knows where a device is (v3 topic `location/solved`).
+///
+/// ```
+/// use ttn::{Event, Network};
+///
+/// let event = Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/location/solved",
+///     r#"{"location_solved":{"service":"frm-payload","location":{"latitude":52.37312,"source":"SOURCE_GPS"}}}"#)?;
+/// let Event::LocationSolved(solved) = event else { panic!() };
+/// assert_eq!((solved.service.as_str(), solved.location.latitude), ("frm-payload", 52.37312));
+/// assert_eq!(solved.location.source, "gps");
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LocationSolved {
+    /// The application's id, without a tenant.
+    pub app_id: String,
+    /// The device's id.
+    pub dev_id: String,
+    /// Who found it: `frm-payload` when it came out of the decoded payload, otherwise the name of an
+    /// application package.
+    pub service: String,
+    /// Where it is.
+    pub location: Location,
+    /// What the service says besides.
+    pub attributes: BTreeMap<String, String>,
+    /// When the application server got it.
+    pub received_at: Option<SystemTime>,
+    /// The ids by which the network follows this message.
+    pub correlation_ids: Vec<String>,
+    /// Members that this crate does not name, as the network sent them.
+    pub extra: Map<String, Value>,
+    pub(crate) raw: RawMessage,
+}
+
+impl LocationSolved {
+    /// The message as it came: topic and original bytes.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// # let event = Event::decode(Network::V3, "v3/greenhouse/devices/bed-07/location/solved", r#"{"location_solved":{}}"#)?;
+    /// # let Event::LocationSolved(solved) = event else { panic!() };
+    /// assert!(solved.raw().topic().ends_with("/location/solved"));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn raw(&self) -> &RawMessage {
+        &self.raw
+    }
+}

@@ -1,0 +1,54 @@
+//! What application packages say.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use crate::message::RawMessage;
+
+/// Data from an application package of the network (v3 topic `service/data`).
+///
+/// ```
+/// use ttn::{Event, Network};
+///
+/// let event = Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/service/data",
+///     r#"{"service_data":{"service":"lora-cloud-device-management-v1","data":{"result":{"file":null}}}}"#)?;
+/// let Event::ServiceData(data) = event else { panic!() };
+/// assert_eq!(data.service, "lora-cloud-device-management-v1");
+/// assert!(data.data["result"]["file"].is_null());
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ServiceData {
+    /// The application's id, without a tenant.
+    pub app_id: String,
+    /// The device's id.
+    pub dev_id: String,
+    /// The package.
+    pub service: String,
+    /// What it says, an object; `Value::Null` if nothing.
+    pub data: Value,
+    /// When the application server got it.
+    pub received_at: Option<SystemTime>,
+    /// The ids by which the network follows this message.
+    pub correlation_ids: Vec<String>,
+    /// Members that this crate does not name, as the network sent them.
+    pub extra: Map<String, Value>,
+    pub(crate) raw: RawMessage,
+}
+
+impl ServiceData {
+    /// The message as it came: topic and original bytes.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// # let event = Event::decode(Network::V3, "v3/greenhouse/devices/bed-07/service/data", r#"{"service_data":{}}"#)?;
+    /// # let Event::ServiceData(data) = event else { panic!() };
+    /// assert!(data.raw().topic().ends_with("/service/data"));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn raw(&self) -> &RawMessage {
+        &self.raw
+    }
+}
