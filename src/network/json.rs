@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fmt,
     marker::PhantomData,
     time::{Duration, SystemTime},
@@ -116,6 +117,65 @@ where
 {
     let Nullable(Object(value)) = map.next_value()?;
     Ok(value)
+}
+
+/// Reads an object into `initial`; nothing for `null`.
+pub(super) fn object_into<'de, T, A>(map: &mut A, initial: T) -> Result<Option<T>, A::Error>
+where
+    T: Members<'de>,
+    A: MapAccess<'de>,
+{
+    map.next_value_seed(ObjectOrNull(initial))
+}
+
+struct ObjectOrNull<T>(T);
+
+impl<'de, T: Members<'de>> DeserializeSeed<'de> for ObjectOrNull<T> {
+    type Value = Option<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, T: Members<'de>> Visitor<'de> for ObjectOrNull<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_none<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+        Object(self.0).deserialize(deserializer).map(Some)
+    }
+}
+
+/// A list of texts.
+pub(super) fn strings<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>, A::Error> {
+    let Nullable(list) = map.next_value::<Nullable<Vec<Scalar<'_>>>>()?;
+    Ok(list
+        .into_iter()
+        .map(|text| text.text().into_owned())
+        .collect())
+}
+
+/// Texts by name.
+pub(super) fn texts<'de, A: MapAccess<'de>>(
+    map: &mut A,
+) -> Result<BTreeMap<String, String>, A::Error> {
+    let Nullable(texts) = map.next_value::<Nullable<BTreeMap<String, Scalar<'_>>>>()?;
+    Ok(texts
+        .into_iter()
+        .map(|(name, text)| (name, text.text().into_owned()))
+        .collect())
 }
 
 pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {

@@ -1,6 +1,6 @@
 //! The Things Network V2: its ids, topics and JSON.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use serde::de::MapAccess;
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use super::{
     Request, check_port,
     json::{
         Members, Nullable, Object, Scalar, bytes, flag, float, ignore, integer, keep, nanoseconds,
-        object, read_nullable, read_object, text, time,
+        object, read_nullable, read_object, text, texts, time,
     },
 };
 use crate::{
@@ -362,7 +362,7 @@ impl<'de> Members<'de> for UplinkMessage {
             "payload_raw" => self.payload_raw = bytes(name, map)?,
             "payload_fields" => self.payload_fields = map.next_value()?,
             "metadata" => self.metadata = object(map)?,
-            "attributes" => self.attributes = attributes(map)?,
+            "attributes" => self.attributes = texts(map)?,
             _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
@@ -540,14 +540,6 @@ fn place<'de, A: MapAccess<'de>>(
         _ => keep(extra, name, map)?,
     }
     Ok(())
-}
-
-fn attributes<'de, A: MapAccess<'de>>(map: &mut A) -> Result<BTreeMap<String, String>, A::Error> {
-    let Nullable(attributes) = map.next_value::<Nullable<BTreeMap<String, Scalar<'_>>>>()?;
-    Ok(attributes
-        .into_iter()
-        .map(|(name, value)| (name, value.text().into_owned()))
-        .collect())
 }
 
 fn replace_unless_empty<'de, A: MapAccess<'de>>(

@@ -1,10 +1,12 @@
 //! The Things Stack v3: its ids, topics and JSON.
 
-use super::Request;
-use crate::{
-    error::{Error, ErrorKind, Result},
-    message::{Downlink, Event, RawMessage, Schedule},
-};
+mod message;
+mod request;
+
+pub(super) use message::{decode, event_from_json};
+pub(super) use request::{encode_clear, encode_downlinks};
+
+use crate::error::{Error, ErrorKind, Result};
 
 const ID_RULE: &str = "ids have 3 to 36 lower-case letters and digits, with single - between them";
 
@@ -81,7 +83,7 @@ fn is_id(text: &str) -> bool {
 }
 
 /// Application id and tenant id.
-pub(super) fn split_uid(app_id: &str) -> (&str, Option<&str>) {
+fn split_uid(app_id: &str) -> (&str, Option<&str>) {
     match app_id.split_once('@') {
         Some((application, tenant)) => (application, Some(tenant)),
         None => (app_id, None),
@@ -90,30 +92,4 @@ pub(super) fn split_uid(app_id: &str) -> (&str, Option<&str>) {
 
 pub(super) fn subscriptions(app_id: &str) -> Vec<String> {
     vec![format!("v3/{app_id}/devices/+/#")]
-}
-
-pub(super) fn decode(raw: RawMessage) -> Event {
-    Event::Other(raw)
-}
-
-pub(super) fn event_from_json(raw: RawMessage) -> Result<Event> {
-    Ok(Event::Other(raw))
-}
-
-pub(super) fn encode_downlinks(
-    app_id: &str,
-    dev_id: &str,
-    _downlinks: &[Downlink],
-    _schedule: Schedule,
-    _ids: &[String],
-) -> Result<Vec<Request>, String> {
-    Ok(vec![encode_clear(app_id, dev_id)])
-}
-
-pub(super) fn encode_clear(app_id: &str, dev_id: &str) -> Request {
-    Request {
-        topic: format!("v3/{app_id}/devices/{dev_id}/down/replace"),
-        payload: br#"{"downlinks":[]}"#.to_vec(),
-        downlinks: 0..1,
-    }
 }

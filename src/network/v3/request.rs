@@ -1,0 +1,232 @@
+//! Writing what The Things Stack takes: downlinks to push and queues to replace.
+//!
+//! The server drops a request that it cannot read without a word, so everything is checked here.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{ID_RULE, is_id};
+use crate::{
+    message::{Antenna, Downlink, ReadPayload, Schedule, to_base64},
+    network::{Request, check_port},
+};
+
+/// The most that a request may carry; most regions allow less, and the network says so.
+const MAX_PAYLOAD: usize = 255;
+
+/// Bytes of a correlation id.
+const MAX_CORRELATION_ID: usize = 100;
+
+const MAX_ATTEMPTS: u32 = 32;
+
+/// What the queue of a device holds.
+const MAX_DOWNLINKS: usize = 10_000;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    downlinks: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    f_port: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frm_payload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoded_payload: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    confirmed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_b_c: Option<ClassBC<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<&'static str>,
+    correlation_ids: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed_retry: Option<ConfirmedRetry>,
+}
+
+#[derive(Serialize)]
+struct ClassBC<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gateways: Vec<FixedPath<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absolute_time: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FixedPath<'a> {
+    gateway_ids: GatewayIds<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    antenna_index: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    group_index: u32,
+}
+
+/// Without the EUI, which servers read as base64 here and as hex nowhere.
+#[derive(Serialize)]
+struct GatewayIds<'a> {
+    gateway_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct ConfirmedRetry {
+    max_attempts: u32,
+    /// Counting starts here; from 0 there would be one attempt more.
+    attempt: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// One message for all; an `Err` says why the network would not take it.
+pub(in crate::network) fn encode_downlinks(
+    app_id: &str,
+    dev_id: &str,
+    downlinks: &[Downlink],
+    schedule: Schedule,
+    ids: &[String],
+) -> Result<Vec<Request>, String> {
+    let operation = match schedule {
+        Schedule::Replace => "replace",
+        Schedule::Last => "push",
+        Schedule::First => {
+            return Err(
+                "The Things Stack has no way to put a downlink before those that wait; \
+                 choose Schedule::Last, or Schedule::Replace with all that is to be sent"
+                    .to_owned(),
+            );
+        }
+    };
+    if downlinks.len() > MAX_DOWNLINKS {
+        return Err(format!(
+            "{} downlinks are too many, the queue of a device holds {MAX_DOWNLINKS}",
+            downlinks.len()
+        ));
+    }
+    let items = downlinks
+        .iter()
+        .zip(ids)
+        .map(|(downlink, id)| item(downlink, id))
+        .collect::<Result<_, _>>()?;
+    let payload =
+        serde_json::to_vec(&Body { downlinks: items }).map_err(|cause| cause.to_string())?;
+    Ok(vec![Request {
+        topic: format!("v3/{app_id}/devices/{dev_id}/down/{operation}"),
+        payload,
+        downlinks: 0..downlinks.len(),
+    }])
+}
+
+pub(in crate::network) fn encode_clear(app_id: &str, dev_id: &str) -> Request {
+    Request {
+        topic: format!("v3/{app_id}/devices/{dev_id}/down/replace"),
+        payload: br#"{"downlinks":[]}"#.to_vec(),
+        downlinks: 0..1,
+    }
+}
+
+fn item<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Item<'a>, String> {
+    if let Some(port) = downlink.port {
+        check_port(port)?;
+    }
+    let (f_port, frm_payload, decoded_payload) = match downlink.payload.read()? {
+        ReadPayload::Bytes(bytes) if bytes.len() > MAX_PAYLOAD => {
+            return Err(format!(
+                "{} bytes are too many, a downlink has at most {MAX_PAYLOAD}, in most regions fewer",
+                bytes.len()
+            ));
+        }
+        ReadPayload::Bytes(bytes) => (
+            Some(downlink.port.unwrap_or(1)),
+            Some(to_base64(&bytes)),
+            None,
+        ),
+        // Without one the formatter chooses the FPort.
+        ReadPayload::Fields(fields) => (downlink.port, None, Some(fields)),
+    };
+    Ok(Item {
+        f_port,
+        frm_payload,
+        decoded_payload,
+        confirmed: downlink.confirmed,
+        class_b_c: class_b_c(downlink)?,
+        priority: downlink.priority.map(|priority| priority.name()),
+        correlation_ids: correlation_ids(downlink, id)?,
+        confirmed_retry: confirmed_retry(downlink)?,
+    })
+}
+
+fn class_b_c(downlink: &Downlink) -> Result<Option<ClassBC<'_>>, String> {
+    let Downlink {
+        gateways,
+        absolute_time,
+        ..
+    } = downlink;
+    if !downlink.class_b_c && gateways.is_empty() && absolute_time.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(ClassBC {
+        gateways: gateways.iter().map(fixed_path).collect::<Result<_, _>>()?,
+        absolute_time: absolute_time.map(ahead).transpose()?,
+    }))
+}
+
+fn fixed_path(antenna: &Antenna) -> Result<FixedPath<'_>, String> {
+    let gateway_id = antenna.gateway_id();
+    if !is_id(gateway_id) {
+        return Err(format!("{gateway_id:?} is no gateway id: {ID_RULE}"));
+    }
+    Ok(FixedPath {
+        gateway_ids: GatewayIds { gateway_id },
+        antenna_index: antenna.antenna_index(),
+        group_index: antenna.group_index(),
+    })
+}
+
+fn ahead(time: SystemTime) -> Result<String, String> {
+    /// The last second of the year 9999.
+    const LATEST: Duration = Duration::from_secs(253_402_300_799);
+    if time > SystemTime::UNIX_EPOCH + LATEST {
+        return Err("the absolute time is after the year 9999".to_owned());
+    }
+    if time <= SystemTime::now() {
+        return Err("the absolute time is in the past".to_owned());
+    }
+    Ok(humantime::format_rfc3339_nanos(time).to_string())
+}
+
+fn correlation_ids<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Vec<&'a str>, String> {
+    let own = &downlink.correlation_ids;
+    if let Some(bad) = own
+        .iter()
+        .find(|own| own.is_empty() || own.len() > MAX_CORRELATION_ID)
+    {
+        return Err(format!(
+            "the correlation id {bad:?} has {} bytes, it has to have 1 to {MAX_CORRELATION_ID}",
+            bad.len()
+        ));
+    }
+    Ok(own.iter().map(String::as_str).chain([id]).collect())
+}
+
+fn confirmed_retry(downlink: &Downlink) -> Result<Option<ConfirmedRetry>, String> {
+    match downlink.max_attempts {
+        None => Ok(None),
+        Some(_) if !downlink.confirmed => {
+            Err("a number of attempts is only for confirmed downlinks".to_owned())
+        }
+        Some(max_attempts) if (1..=MAX_ATTEMPTS).contains(&max_attempts) => {
+            Ok(Some(ConfirmedRetry {
+                max_attempts,
+                attempt: 1,
+            }))
+        }
+        Some(attempts) => Err(format!(
+            "{attempts} attempts are not possible, there can be 1 to {MAX_ATTEMPTS}"
+        )),
+    }
+}
