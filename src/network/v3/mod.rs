@@ -44,6 +44,22 @@ pub(super) fn cluster_host(app_id: &str, cluster: &str) -> Result<String> {
     })
 }
 
+pub(super) fn credentials_to_check(app_id: &str) -> String {
+    let (application, tenant) = split_uid(app_id);
+    let form = match tenant {
+        None => format!(
+            "a hosted network needs the tenant in the application id, {application}@{COMMUNITY} on The Things Network"
+        ),
+        Some(tenant) => format!(
+            "{tenant:?} is the tenant, {COMMUNITY:?} on The Things Network; an installation of one's own without tenants needs {application} alone"
+        ),
+    };
+    format!(
+        "check the form of the application id ({form}), that the API key is of this application, whole and not expired or \
+         deleted, that it has a right to read or write traffic, and that the application is on this cluster"
+    )
+}
+
 /// An application id, on hosted networks with `@` and a tenant id behind it.
 pub(super) fn check_app_id(app_id: &str) -> Result<()> {
     let (application, tenant) = split_uid(app_id);
