@@ -4,18 +4,22 @@
 component = cargo $(1) --version >/dev/null 2>&1 || [ -n "$$CI" ]
 skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
 
-.PHONY: help demo test bench
+.PHONY: help demo demo-v2 test bench
 .NOTPARALLEL:
 
 help:
-	@echo "make demo   a simulated network, a device and a client: no account or radio needed"
-	@echo "make test   formatting, lints, tests (with Mosquitto), documentation"
-	@echo "make bench  how fast messages are decoded and delivered"
+	@echo "make demo      a simulated v3 network, two devices and a client: no account or radio needed"
+	@echo "make demo-v2   the same client on a simulated V2 network"
+	@echo "make test      formatting, lints, tests (with Mosquitto), documentation"
+	@echo "make bench     how fast messages are decoded and delivered"
 
 demo:
 	@.ci/setup build
 	@echo "Building; the first time takes a minute or two."
-	cargo run --quiet --features simulator --example quickstart
+	cargo run --quiet --features simulator --example quickstart -- $(ARGS)
+
+demo-v2: ARGS = --v2
+demo-v2: demo
 
 test:
 	@.ci/setup test

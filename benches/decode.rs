@@ -9,25 +9,39 @@ use std::{
 };
 
 use common::report::{Side, interleave, print};
+use serde_json::Value;
 use ttn::{Event, Network};
 
 const ROUNDS: usize = 15;
 const DECODES: u32 = 20_000;
 
 fn main() {
-    let _watchdog = common::watchdog(Duration::from_secs(120));
+    let _watchdog = common::watchdog(Duration::from_secs(240));
     let (topic, payload) = common::source::uplink(7);
-    let payload = payload.as_bytes();
-    let value = || {
-        serde_json::from_slice::<serde_json::Value>(black_box(payload)).expect("the bytes are JSON")
-    };
+    measure(Network::V2, &topic, payload.as_bytes());
+    // On one line, as servers send it.
+    let message: Value = serde_json::from_str(include_str!(
+        "../tests/fixtures/v3/up-lora-many-gateways.json"
+    ))
+    .expect("the fixture is JSON");
+    let topic = "v3/greenhouse@ttn/devices/bed-07/up";
+    measure(Network::V3, topic, message.to_string().as_bytes());
+}
+
+fn measure(network: Network, topic: &str, payload: &[u8]) {
+    let value = || serde_json::from_slice::<Value>(black_box(payload)).expect("the bytes are JSON");
     let event = || {
-        let event = Event::decode(Network::V2, black_box(topic.as_str()), black_box(payload));
+        let event = Event::decode(network, black_box(topic), black_box(payload));
         event.expect("the bytes are an uplink")
     };
-    assert!(matches!(event(), Event::Uplink(_)));
-
-    println!("## decode: an uplink of {} bytes\n", payload.len());
+    let Event::Uplink(uplink) = event() else {
+        panic!("the bytes are an uplink");
+    };
+    println!(
+        "## decode: a {network:?} uplink of {} bytes, {} gateways\n",
+        payload.len(),
+        uplink.metadata.gateways.len()
+    );
     let names = ["`serde_json::Value`", "`Event::decode`"];
     let [rows] = interleave(
         ROUNDS,

@@ -14,7 +14,7 @@ use ttn::{
 };
 
 fn main() -> Result<()> {
-    let network = Simulator::start(Network::V2)?;
+    let network = Simulator::start(Network::V3)?;
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .build()?;

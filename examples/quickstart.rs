@@ -1,16 +1,20 @@
 //! Uplinks arrive, and a downlink is followed until the device has acknowledged it.
 //!
-//! Without an account it runs on a simulated network and ends by itself:
+//! Without an account it runs on a simulated network, The Things Stack v3 or with `--v2` a V2
+//! network, and ends by itself:
 //!
 //! ```text
 //! cargo run --example quickstart
+//! cargo run --example quickstart -- --v2
 //! ```
 //!
 //! With an account it prints the uplinks of your devices until it is interrupted. It sends nothing,
 //! unless you name a device whose uplinks it may answer with one confirmed downlink:
 //!
 //! ```text
-//! TTN_APP_ID=my-app TTN_ACCESS_KEY=ttn-account-v2.… TTN_MQTT_ADDRESS=mqtts://ttn.example.org TTN_DEV_ID=my-device \
+//! TTN_APP_ID=my-app@ttn TTN_ACCESS_KEY=NNSXS.… TTN_CLUSTER=eu1 TTN_DEV_ID=my-device \
+//!     cargo run --example quickstart
+//! TTN_APP_ID=my-app TTN_ACCESS_KEY=ttn-account-v2.… TTN_MQTT_ADDRESS=mqtts://ttn.example.org \
 //!     cargo run --example quickstart
 //! ```
 
@@ -27,12 +31,15 @@ use ttn::{
 fn main() -> Result<()> {
     match env::var("TTN_APP_ID") {
         Ok(app_id) => run_on_a_real_network(app_id),
-        Err(_) => run_on_a_simulated_network(),
+        Err(_) if env::args().any(|argument| argument == "--v2") => {
+            run_on_a_simulated_network(Network::V2)
+        }
+        Err(_) => run_on_a_simulated_network(Network::V3),
     }
 }
 
-fn run_on_a_simulated_network() -> Result<()> {
-    let network = Simulator::start(Network::V2)?;
+fn run_on_a_simulated_network(network: Network) -> Result<()> {
+    let network = Simulator::start(network)?;
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .build()?;
@@ -54,6 +61,9 @@ fn run_on_a_real_network(app_id: String) -> Result<()> {
         bail!("TTN_APP_ID is set, TTN_ACCESS_KEY is not");
     };
     let mut builder = MqttClient::builder(app_id, access_key);
+    if let Ok(cluster) = env::var("TTN_CLUSTER") {
+        builder = builder.cluster(cluster);
+    }
     if let Ok(address) = env::var("TTN_MQTT_ADDRESS") {
         builder = builder.mqtt_address(address);
     }
@@ -114,6 +124,7 @@ fn wait_for_acknowledgement(client: &MqttClient, limit: Duration) -> bool {
             DownlinkStep::Queued => "is queued by the network",
             DownlinkStep::Sent => "is sent by a gateway",
             DownlinkStep::Acknowledged => "is acknowledged by the device",
+            DownlinkStep::NotAcknowledged => "is not acknowledged yet",
             _ => "failed",
         };
         println!(

@@ -1,5 +1,5 @@
-//! Every form of a downlink: hex, base64, bytes, fields; port, confirmation, schedule; and what is
-//! refused.
+//! Every form of a downlink: hex, base64, bytes, fields; port, confirmation, schedule, priority;
+//! several at once; and what is refused.
 //!
 //! ```text
 //! cargo run --example send
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use ttn::{Downlink, Event, MqttClient, Network, Schedule, simulator::Simulator};
+use ttn::{Downlink, Event, MqttClient, Network, Priority, Schedule, simulator::Simulator};
 
 const SOON: Duration = Duration::from_secs(5);
 
 fn main() -> Result<()> {
-    let network = Simulator::start(Network::V2)?;
+    let network = Simulator::start(Network::V3)?;
     network.set_encoder(|_, fields| Ok(vec![u8::from(fields["led"] == "on")]));
     let pump = network.device("pump-1");
 
@@ -32,7 +32,8 @@ fn main() -> Result<()> {
         Downlink::bytes([7])
             .port(20)
             .confirmed(true)
-            .schedule(Schedule::First),
+            .schedule(Schedule::Last)
+            .priority(Priority::High),
     ];
     for downlink in downlinks {
         let delivery = client.send("pump-1", downlink)?;
@@ -52,11 +53,22 @@ fn main() -> Result<()> {
         while events.try_recv().is_ok() {}
     }
 
+    let steps = [[1], [2], [3]].map(|step| Downlink::bytes(step).schedule(Schedule::Last));
+    let deliveries = client.send_batch("pump-1", steps)?;
+    for _ in &deliveries {
+        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(_)) {}
+    }
+    println!("{} more wait for the device", pump.queue().len());
+    let cleared = client.clear_queue("pump-1")?;
+    while !matches!(events.recv_timeout(SOON)?, Event::Published(mid) if mid == cleared) {}
+    println!("the queue is emptied by message {cleared}");
+
     for (dev_id, bad) in [
         ("Pump 1", Downlink::from("01")),
         ("pump-1", Downlink::from("01").port(224)),
         ("pump-1", Downlink::from("not a payload")),
         ("pump-1", Downlink::from(json!([1, 2]))),
+        ("pump-1", Downlink::from("01").schedule(Schedule::First)),
     ] {
         if let Err(error) = client.send(dev_id, bad) {
             println!("refused: {error}");

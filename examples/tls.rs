@@ -13,7 +13,7 @@ use support::{certificates::Certificates, tls_front::TlsFront};
 
 fn main() -> Result<()> {
     // A TLS server with certificates made on the spot, in front of the simulated network.
-    let network = Simulator::start(Network::V2)?;
+    let network = Simulator::start(Network::V3)?;
     let certificates = Certificates::new();
     let server = TlsFront::start(&certificates.server, network.address())?;
     let address = format!("mqtts://localhost:{}", server.port());

@@ -552,3 +552,50 @@ fn at_most(name: &str, value: Duration, most: Duration) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> MqttClientBuilder {
+        MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned())
+    }
+
+    #[test]
+    fn a_hosted_cluster_is_reached_by_tls_at_its_usual_port() {
+        let options = builder().cluster("eu1").check().unwrap();
+        assert_eq!(options.network, Network::V3);
+        let Server::At(address) = options.server else {
+            panic!("{:?}", options.server);
+        };
+        assert_eq!(
+            address.to_string(),
+            "mqtts://eu1.cloud.thethings.network:8883"
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_another_network_is_refused() {
+        let v2 =
+            || MqttClientBuilder::new("greenhouse".to_owned(), "ttn-account-v2.secret".to_owned());
+        for (builder, words) in [
+            (
+                builder().cluster("eu1").mqtt_address("localhost"),
+                "give one of them",
+            ),
+            (builder().field_topics(true), "payload_fields"),
+            (builder().network(Network::V2), "@"),
+            (v2().cluster("eu1"), "V2"),
+            (v2().network(Network::V3), "API key"),
+            (
+                MqttClientBuilder::new("greenhouse".to_owned(), "NNSXS.ID.SECRET".to_owned())
+                    .network(Network::V2),
+                "The Things Stack v3",
+            ),
+        ] {
+            let error = builder.check().unwrap_err();
+            assert!(error.to_string().contains(words), "{words}: {error}");
+            assert_eq!(error.kind(), crate::ErrorKind::Config);
+        }
+    }
+}

@@ -2,32 +2,72 @@
 //! uplinks by callback or channel, downlinks, joins and device events, in synchronous programs and
 //! short scripts, without an async runtime.
 //!
-//! It ports the Python SDK's `MQTTClient` method by method ([how to port a
-//! script](porting_from_python)), and stands on Eclipse Paho's C library. It speaks the API of V2
-//! networks; the public one was closed in December 2021, private ones run on.
+//! It speaks to The Things Stack v3, which is what The Things Network, The Things Stack Cloud and
+//! most installations run today, and to V2 networks, behind one API and with one message model. It
+//! ports the V2 Python SDK's `MQTTClient` method by method ([how to port a
+//! script](porting_from_python), [how to move from V2 to v3](migrating_to_v3)), and stands on
+//! Eclipse Paho's C library.
 //!
 //! # Uplinks
 //!
-//! ```
+//! ```no_run
 //! use ttn::MqttClient;
-//! # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-//! # let (app_id, access_key, address) = (network.app_id(), network.access_key(), network.mqtt_address());
 //!
-//! let client = MqttClient::builder(app_id, access_key).mqtt_address(address).build()?;
+//! let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1").build()?;
 //! client.set_uplink_callback(|uplink, client| {
 //!     println!("{} sent {}", uplink.dev_id, uplink.payload_hex());
 //!     println!("temperature: {}", uplink.payload_fields["temperature"]);
-//! #   client.close()
+//!     if let Some(gateway) = uplink.best_gateway() {
+//!         println!("{} heard it with {:?} dBm", gateway.gtw_id, gateway.rssi);
+//!     }
+//!     client.close()
 //! });
 //! client.connect()?; // returns when uplinks arrive, or with the reason why not
-//! # network.device("soil-probe-07").uplink(1, [1]);
 //! client.wait();     // until something closes the client
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), ttn::Error>(())
 //! ```
 //!
-//! An [`UplinkMessage`] has the names of the V2 API. Several callbacks for one event are called in
-//! the order in which they were added; a callback may return a `Result`, and its error, like a
-//! panic, is logged and reported, and stops nothing.
+//! An [`UplinkMessage`] has the names of the V2 API and of the Python SDK, from whichever network it
+//! comes. Several callbacks for one event are called in the order in which they were added; a
+//! callback may return a `Result`, and its error, like a panic, is logged and reported, and stops
+//! nothing.
+//!
+//! # The two networks
+//!
+//! A client speaks v3 when its application id has an `@` or its key is one of v3, otherwise V2;
+//! [`network`](MqttClientBuilder::network) says it outright. What they call things:
+//!
+//! | here | on V2 | on v3 |
+//! |---|---|---|
+//! | application id | application id, the user name | application id `@` tenant id, the user name; without tenants the id alone |
+//! | access key | access key, `ttn-account-v2.…` | API key, `NNSXS.…` |
+//! | server | [`mqtt_address`](MqttClientBuilder::mqtt_address) of a private installation | [`cluster`](MqttClientBuilder::cluster) of The Things Network or The Things Stack Cloud, or `mqtt_address` |
+//! | [`discovery_address`](MqttClientBuilder::discovery_address) | discovery server | the stack, which knows its `mqtt-connection-info` |
+//! | `hardware_serial` | hardware serial | DevEUI |
+//! | `app_eui` | AppEUI | JoinEUI |
+//! | `payload_raw`, `payload_fields` | payload, payload function | `frm_payload`, `decoded_payload` of the payload formatter |
+//! | `counter`, `port` | counter, port | `f_cnt`, `f_port` |
+//! | gateways | `metadata.gateways` | `rx_metadata` |
+//! | [`Activation`] | activation | join |
+//! | [`Schedule::Replace`], [`Schedule::Last`] | schedule `replace`, `last` | `down/replace`, `down/push` |
+//! | [`Schedule::First`] | schedule `first` | not there |
+//! | [`DownlinkStep::Queued`], `Sent`, `Acknowledged`, `Failed` | `scheduled`, `sent`, `acks`, `errors` | `down/queued`, `sent`, `ack`, `failed` |
+//! | [`DownlinkStep::NotAcknowledged`] | not said | `down/nack` |
+//!
+//! # An API key
+//!
+//! In the console of The Things Stack: *Applications*, yours, *API keys*, *Add API key*. It needs
+//! these rights:
+//!
+//! | for | right | without it |
+//! |---|---|---|
+//! | uplinks, joins and all else that arrives | *Read application traffic (uplink and downlink)*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, and nothing ever arrives |
+//! | [`send`](MqttClient::send) | *Write downlink application traffic*, `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE` | what is sent vanishes, and nothing says so |
+//! | [`discovery_address`](MqttClientBuilder::discovery_address) | *View application information*, `RIGHT_APPLICATION_INFO` | [`NotAuthorized`](ErrorKind::NotAuthorized) |
+//!
+//! The server tells a client nothing of rights that are missing, so look here first when all is
+//! quiet. Keep the key out of the program, in the environment or a file. A key that was deleted
+//! works on until the connection ends.
 //!
 //! # Events
 //!
@@ -37,7 +77,7 @@
 //! ```
 //! use std::time::Duration;
 //! use ttn::{Event, crossbeam_channel::{select, tick}};
-//! # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+//! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
 //! # let client = ttn::MqttClient::builder(network.app_id(), network.access_key())
 //! #     .mqtt_address(network.mqtt_address()).build()?;
 //!
@@ -62,14 +102,14 @@
 //! # Downlinks
 //!
 //! A downlink is hex text, base64 text, bytes or a JSON object, sent on FPort 1, unconfirmed, in
-//! place of what waits for the device, unless a [`Downlink`] says otherwise. All that the network
-//! would drop without a word is an error before anything leaves the machine.
+//! place of what waits for the device (as in the Python SDK), unless a [`Downlink`] says otherwise.
+//! All that the network would drop without a word is an error before anything leaves the machine.
 //!
 //! ```
 //! use std::time::Duration;
 //! use serde_json::json;
 //! use ttn::{Downlink, DownlinkStep, Event, Schedule};
-//! # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+//! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
 //! # let client = ttn::MqttClient::builder(network.app_id(), network.access_key())
 //! #     .mqtt_address(network.mqtt_address()).build()?;
 //! # client.connect()?;
@@ -78,7 +118,7 @@
 //! let events = client.events();
 //! client.send("pump-1", "0102")?;
 //! client.send("pump-1", json!({"led_state": "on", "counter": 1}))?;
-//! let delivery = client.send("pump-1", Downlink::bytes([1, 2]).port(20).confirmed(true).schedule(Schedule::First))?;
+//! let delivery = client.send("pump-1", Downlink::bytes([1, 2]).port(20).confirmed(true).schedule(Schedule::Last))?;
 //!
 //! # let mut uplinks = 0;
 //! loop {
@@ -98,7 +138,47 @@
 //! ```
 //!
 //! A class A device listens only after an uplink of its own, so `Sent` may take a while. To be in
-//! time for the window of an uplink, send from inside its callback.
+//! time for the window of an uplink, send from inside its callback. Several at once:
+//! [`send_batch`](MqttClient::send_batch); away with all:
+//! [`clear_queue`](MqttClient::clear_queue). On v3 a downlink can have a
+//! [`priority`](Downlink::priority), go out by [certain gateways](Downlink::gateway) or at [a
+//! certain time](Downlink::absolute_time), and is known again by its
+//! [`correlation_id`](Delivery::correlation_id).
+//!
+//! # Messages that come another way
+//!
+//! A webhook and the Storage Integration of v3 send the same JSON as MQTT, and the HTTP integration
+//! of V2 sends its uplinks. One handler serves them all:
+//!
+//! ```
+//! use ttn::{Event, MqttClient, Network, UplinkMessage};
+//!
+//! fn handle(event: &Event) {
+//!     if let Event::Uplink(uplink) = event {
+//!         println!("{} sent {}", uplink.dev_id, uplink.payload_hex());
+//!     }
+//! }
+//! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+//! # let client = MqttClient::builder(network.app_id(), network.access_key())
+//! #     .mqtt_address(network.mqtt_address()).build()?;
+//! # let events = client.events();
+//! # client.connect()?;
+//! # network.device("bed-07").uplink(2, [1]);
+//! # client.close()?;
+//! # drop(client);
+//!
+//! // MQTT
+//! for event in events.iter() {
+//!     handle(&event);
+//! }
+//! // The body of a webhook
+//! # let body = r#"{"end_device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}},"uplink_message":{}}"#;
+//! handle(&Event::from_json(Network::V3, body)?);
+//! // A line of what the Storage Integration answers
+//! # let line = format!(r#"{{"result":{body}}}"#);
+//! handle(&Event::from_json(Network::V3, line)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Who runs your code
 //!
@@ -118,19 +198,20 @@
 //! [`connect`](MqttClient::connect) says why it failed, by [`ErrorKind`] for the program and in a
 //! sentence for the person. Later outages are healed: the client connects and subscribes again,
 //! with growing, random delays, and reports [`Event::Disconnected`], [`Event::ConnectFailed`] and
-//! [`Event::Connected`]. V2 networks keep nothing for a client that is away, so what devices sent
-//! meanwhile is lost.
+//! [`Event::Connected`]. The networks keep nothing for a client that is away, so what devices sent
+//! meanwhile is lost here; a v3 application with the Storage Integration can fetch it over HTTP.
 //!
 //! A message that cannot be read is [`Event::Malformed`], with its bytes. A subscriber that does
 //! not keep up loses events, and is told how many: [`Event::Lagged`]; see [`Overflow`].
 //!
 //! # Server, TLS, discovery
 //!
-//! An [MQTT address](MqttClientBuilder::mqtt_address) without a port is `mqtts://`, port 8883, with
+//! A hosted v3 network needs the name of its [cluster](MqttClientBuilder::cluster) and no more. An
+//! [MQTT address](MqttClientBuilder::mqtt_address) without a port is `mqtts://`, port 8883, with
 //! the system's certificate authorities or [your own](MqttClientBuilder::ca_file); the chain and
 //! the host name are checked. Plain TCP has to be asked for by `mqtt://` or another port: it shows
-//! the access key to everyone on the way. Without an MQTT address a [discovery
-//! server](MqttClientBuilder::discovery_address) can tell it.
+//! the access key to everyone on the way. Without either, a [discovery
+//! server](MqttClientBuilder::discovery_address) can tell the address.
 //!
 //! # Defaults
 //!
@@ -150,8 +231,7 @@
 //!
 //! The feature `simulator` brings a simulated network, the module `simulator`: users, devices,
 //! gateways and the server's quirks, in your process. The examples in this documentation run on it,
-//! and so can your tests. `Event::decode` and `UplinkMessage::from_json` read messages that came
-//! another way, such as by webhook.
+//! and so can your tests.
 //!
 //! # Logging
 //!
@@ -175,7 +255,8 @@
 //! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
 //!   all the same; the attempt ends by itself within some seconds.
 //! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over
-//!   more devices has to pause when `send` says [`QueueFull`](ErrorKind::QueueFull).
+//!   more devices has to pause when `send` says [`QueueFull`](ErrorKind::QueueFull). A v3 server that
+//!   gets more than its operator allows closes the connection and loses the last one.
 //!
 //! # Building
 //!
@@ -207,6 +288,9 @@ mod transport;
 
 #[doc = include_str!("porting_from_python.md")]
 pub mod porting_from_python {}
+
+#[doc = include_str!("migrating_to_v3.md")]
+pub mod migrating_to_v3 {}
 
 pub use anyhow;
 pub use builder::MqttClientBuilder;

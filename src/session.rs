@@ -461,7 +461,7 @@ impl Session {
     fn connect_failed(&mut self, failure: ConnectFailure, mut route: Route) {
         let symptom = match failure {
             ConnectFailure::Refused(code) => {
-                let error = refused(route.address(), &self.options.app_id, code);
+                let error = refused(route.address(), &self.options, code);
                 return self.failed(error);
             }
             ConnectFailure::TimedOut => Symptom::Silent,
@@ -801,18 +801,21 @@ fn closed_at_once(address: &Address) -> Error {
 }
 
 /// What a refusing CONNACK means.
-fn refused(address: &Address, app_id: &str, code: u8) -> Error {
+fn refused(address: &Address, options: &Options, code: u8) -> Error {
+    let Options {
+        network, app_id, ..
+    } = options;
     let (kind, why) = match code {
         4 | 5 => (
             ErrorKind::NotAuthorized,
             format!(
-                "the application id {app_id:?} or its access key is not accepted; check both, \
-                 and that the key belongs to this application on this server"
+                "the application id {app_id:?} or its access key is not accepted; {}",
+                network.credentials_to_check(app_id)
             ),
         ),
         3 => (
             ErrorKind::ServerUnavailable,
-            "the server cannot serve now; try again later".to_owned(),
+            format!("{}; try again later", network.unavailable()),
         ),
         2 => (
             ErrorKind::Protocol,

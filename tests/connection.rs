@@ -68,12 +68,18 @@ fn connect_returns_when_every_subscription_is_active() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         for _ in 0..20 {
-            let client = harness.builder().field_topics(true).build().unwrap();
+            let v2 = harness.network == Network::V2;
+            let client = harness.builder().field_topics(v2).build().unwrap();
             let events = client.events();
             client.connect().unwrap();
-            harness.publish("dev-1/up/a/b/c/d/e/f/g/h", "1");
-            let field = |event| matches!(event, Event::UplinkField(_));
-            assert!((0..2).any(|_| events.recv_timeout(SOON).is_ok_and(field)));
+            // What the last filter is for.
+            let kind = if v2 { "up/a/b/c/d/e/f/g/h" } else { "up" };
+            harness.publish(
+                &harness.topic("dev-1", kind),
+                &harness.uplink_body("dev-1", 1),
+            );
+            let arrived = |event| matches!(event, Event::UplinkField(_) | Event::Uplink(_));
+            assert!((0..2).any(|_| events.recv_timeout(SOON).is_ok_and(arrived)));
         }
     });
 }
@@ -120,55 +126,56 @@ fn a_client_connects_again_after_close_and_keeps_its_callbacks() {
 #[test]
 fn close_has_called_the_close_callbacks_when_it_returns() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let client = harness.client();
-    let news = news(&client);
-    client.connect().unwrap();
-    client.close().unwrap();
-    assert_eq!(news.try_iter().last().as_deref(), Some("close true"));
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        let news = news(&client);
+        client.connect().unwrap();
+        client.close().unwrap();
+        assert_eq!(news.try_iter().last().as_deref(), Some("close true"));
+    });
 }
 
 #[test]
 fn closing_again_or_before_connecting_does_nothing() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let client = harness.client();
-    let news = news(&client);
-    client.close().unwrap();
-    client.connect().unwrap();
-    for _ in 0..3 {
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        let news = news(&client);
         client.close().unwrap();
-    }
-    assert_eq!(
-        news.try_iter().collect::<Vec<_>>(),
-        ["connect true", "close true"]
-    );
+        client.connect().unwrap();
+        for _ in 0..3 {
+            client.close().unwrap();
+        }
+        assert_eq!(
+            news.try_iter().collect::<Vec<_>>(),
+            ["connect true", "close true"]
+        );
+    });
 }
 
 #[test]
 fn dropping_the_last_handle_closes() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let Harness::Simulator(network) = &harness else {
-        unreachable!()
-    };
-    let client = harness.client();
-    let news = news(&client);
-    let events = client.events();
-    client.connect().unwrap();
-    let clone = client.clone();
-    drop(client);
-    assert!(clone.is_connected());
-    let start = Instant::now();
-    drop(clone);
-    assert!(
-        start.elapsed() < Duration::from_millis(500),
-        "dropping waited"
-    );
-    assert!(network.wait_for_clients(0, SOON));
-    assert_eq!([next(&news), next(&news)], ["connect true", "close true"]);
-    let last = events.iter().last();
-    assert!(matches!(last, Some(Event::Closed(_))), "{last:?}");
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness.client();
+        let news = news(&client);
+        let events = client.events();
+        client.connect().unwrap();
+        let clone = client.clone();
+        drop(client);
+        assert!(clone.is_connected());
+        let start = Instant::now();
+        drop(clone);
+        assert!(
+            start.elapsed() < Duration::from_millis(500),
+            "dropping waited"
+        );
+        assert!(network.wait_for_clients(0, SOON));
+        assert_eq!([next(&news), next(&news)], ["connect true", "close true"]);
+        let last = events.iter().last();
+        assert!(matches!(last, Some(Event::Closed(_))), "{last:?}");
+    });
 }
 
 #[test]
@@ -189,59 +196,58 @@ fn wait_returns_when_a_callback_closes_the_client() {
 #[test]
 fn wait_returns_at_once_when_nothing_is_open_and_keeps_its_limit_otherwise() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let client = harness.client();
-    client.wait();
-    client.connect().unwrap();
-    assert!(!client.wait_timeout(Duration::from_millis(50)));
-    client.close().unwrap();
-    assert!(client.wait_timeout(SOON));
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.wait();
+        client.connect().unwrap();
+        assert!(!client.wait_timeout(Duration::from_millis(50)));
+        client.close().unwrap();
+        assert!(client.wait_timeout(SOON));
+    });
 }
 
 #[test]
 fn close_from_another_thread_ends_a_connect_that_waits() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let Harness::Simulator(network) = &harness else {
-        unreachable!()
-    };
-    network.quirks(|quirks| quirks.ignore_connect = true);
-    let client = harness.client();
-    let connecting = thread::spawn({
-        let client = client.clone();
-        move || client.connect()
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        network.quirks(|quirks| quirks.ignore_connect = true);
+        let client = harness.client();
+        let connecting = thread::spawn({
+            let client = client.clone();
+            move || client.connect()
+        });
+        assert!(wait_until(SOON, || !client.wait_timeout(Duration::ZERO)));
+        let start = Instant::now();
+        client.close().unwrap();
+        let error = connecting.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "close waited for the server"
+        );
+        network.quirks(|quirks| quirks.ignore_connect = false);
+        client.connect().unwrap();
     });
-    assert!(wait_until(SOON, || !client.wait_timeout(Duration::ZERO)));
-    let start = Instant::now();
-    client.close().unwrap();
-    let error = connecting.join().unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Closed);
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "close waited for the server"
-    );
-    network.quirks(|quirks| quirks.ignore_connect = false);
-    client.connect().unwrap();
 }
 
 #[test]
 fn a_refused_connect_tells_the_callbacks_false_and_the_caller_why() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let Harness::Simulator(network) = &harness else {
-        unreachable!()
-    };
-    let client = harness.client();
-    let news = news(&client);
-    network.quirks(|quirks| quirks.connack = Some(5));
-    assert_eq!(
-        client.connect().unwrap_err().kind(),
-        ErrorKind::NotAuthorized
-    );
-    assert_eq!(next(&news), "connect false");
-    network.quirks(|quirks| quirks.connack = None);
-    client.connect().unwrap();
-    assert_eq!(next(&news), "connect true");
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness.client();
+        let news = news(&client);
+        network.quirks(|quirks| quirks.connack = Some(5));
+        assert_eq!(
+            client.connect().unwrap_err().kind(),
+            ErrorKind::NotAuthorized
+        );
+        assert_eq!(next(&news), "connect false");
+        network.quirks(|quirks| quirks.connack = None);
+        client.connect().unwrap();
+        assert_eq!(next(&news), "connect true");
+    });
 }
 
 #[test]
@@ -296,43 +302,45 @@ fn without_reconnect_a_lost_connection_closes_the_client_and_says_why() {
 #[test]
 fn close_is_heard_while_the_client_waits_to_connect_again() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let hour = Duration::from_secs(3600);
-    let client = harness
-        .builder()
-        .reconnect_delay(hour, hour)
-        .build()
-        .unwrap();
-    let news = news(&client);
-    client.connect().unwrap();
-    harness.kill();
-    assert_eq!([next(&news), next(&news)], ["connect true", "close false"]);
-    let start = Instant::now();
-    client.close().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(1));
-    assert_eq!(next(&news), "close true");
+    Harness::each_simulator(|harness| {
+        let hour = Duration::from_secs(3600);
+        let client = harness
+            .builder()
+            .reconnect_delay(hour, hour)
+            .build()
+            .unwrap();
+        let news = news(&client);
+        client.connect().unwrap();
+        harness.kill();
+        assert_eq!([next(&news), next(&news)], ["connect true", "close false"]);
+        let start = Instant::now();
+        client.close().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(1));
+        assert_eq!(next(&news), "close true");
+    });
 }
 
 #[test]
 fn connect_does_not_wait_for_the_delay_between_attempts() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let hour = Duration::from_secs(3600);
-    let client = harness
-        .builder()
-        .reconnect_delay(hour, hour)
-        .build()
-        .unwrap();
-    let events = client.events();
-    client.connect().unwrap();
-    harness.kill();
-    while !matches!(events.recv_timeout(SOON).unwrap(), Event::Disconnected(_)) {}
-    assert_eq!(
-        client.connect().unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
-    harness.restart();
-    client.connect().unwrap();
+    Harness::each_simulator(|harness| {
+        let hour = Duration::from_secs(3600);
+        let client = harness
+            .builder()
+            .reconnect_delay(hour, hour)
+            .build()
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        harness.kill();
+        while !matches!(events.recv_timeout(SOON).unwrap(), Event::Disconnected(_)) {}
+        assert_eq!(
+            client.connect().unwrap_err().kind(),
+            ErrorKind::ConnectionRefused
+        );
+        harness.restart();
+        client.connect().unwrap();
+    });
 }
 
 #[test]
@@ -352,61 +360,63 @@ fn what_was_accepted_is_written_before_close_returns() {
 #[test]
 fn close_ends_in_time_when_the_server_reads_nothing() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let relay = Relay::start(harness.address()).unwrap();
-    let timeout = Duration::from_secs(2);
-    let client = harness
-        .builder()
-        .mqtt_address(relay.address().to_string())
-        .close_timeout(timeout)
-        .build()
-        .unwrap();
-    let events = client.events();
-    client.connect().unwrap();
-    relay.set(Way::ToServer, Fault::Stall);
-    // More than the kernel's buffers take.
-    let fields = serde_json::json!({"text": "x".repeat(60_000)});
-    let sent = (0..500)
-        .map_while(|_| client.send("dev-1", fields.clone()).ok())
-        .count();
-    assert!(sent > 100, "{sent}");
-    let start = Instant::now();
-    client.close().unwrap();
-    assert!(
-        start.elapsed() < timeout + Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
-    let told = events
-        .receiver()
-        .try_iter()
-        .filter(|event| matches!(event, Event::Published(_) | Event::PublishFailed(_)));
-    assert_eq!(told.count(), sent, "each downlink has one outcome");
+    Harness::each_simulator(|harness| {
+        let relay = Relay::start(harness.address()).unwrap();
+        let timeout = Duration::from_secs(2);
+        let client = harness
+            .builder()
+            .mqtt_address(relay.address().to_string())
+            .close_timeout(timeout)
+            .build()
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        relay.set(Way::ToServer, Fault::Stall);
+        // More than the kernel's buffers take.
+        let fields = serde_json::json!({"text": "x".repeat(60_000)});
+        let sent = (0..500)
+            .map_while(|_| client.send("dev-1", fields.clone()).ok())
+            .count();
+        assert!(sent > 100, "{sent}");
+        let start = Instant::now();
+        client.close().unwrap();
+        assert!(
+            start.elapsed() < timeout + Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+        let told = events
+            .receiver()
+            .try_iter()
+            .filter(|event| matches!(event, Event::Published(_) | Event::PublishFailed(_)));
+        assert_eq!(told.count(), sent, "each downlink has one outcome");
+    });
 }
 
 #[test]
 fn a_stuck_callback_makes_close_return_with_an_error_and_not_hang() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness
-        .builder()
-        .close_timeout(Duration::from_millis(300))
-        .build()
-        .unwrap();
-    let (stuck, is_stuck) = unbounded();
-    let (free, freed) = unbounded::<()>();
-    client.set_uplink_callback(move |_, _| {
-        stuck.send(()).unwrap();
-        let _ = freed.recv();
+    Harness::each_simulator(|harness| {
+        let client = harness
+            .builder()
+            .close_timeout(Duration::from_millis(300))
+            .build()
+            .unwrap();
+        let (stuck, is_stuck) = unbounded();
+        let (free, freed) = unbounded::<()>();
+        client.set_uplink_callback(move |_, _| {
+            stuck.send(()).unwrap();
+            let _ = freed.recv();
+        });
+        client.connect().unwrap();
+        harness.uplink("dev-1", 1);
+        is_stuck.recv_timeout(SOON).unwrap();
+        let error = client.close().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(!client.is_connected());
+        drop(free);
+        client.wait();
     });
-    client.connect().unwrap();
-    harness.uplink("dev-1", 1);
-    is_stuck.recv_timeout(SOON).unwrap();
-    let error = client.close().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert!(!client.is_connected());
-    drop(free);
-    client.wait();
 }
 
 #[test]
@@ -443,7 +453,7 @@ fn many_threads_may_connect_and_close_one_client() {
 #[test]
 fn lookups_that_hang_neither_pile_up_nor_keep_the_client_from_connecting_later() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
+    let harness = Harness::simulator(Network::V2);
     let (answer, held) = unbounded::<()>();
     let list = serde_json::json!({"services": [{
         "mqtt_address": harness.address().to_string(),
@@ -516,12 +526,11 @@ fn a_server_with_several_addresses_is_reached_by_the_one_that_answers() {
 #[test]
 fn attempts_that_fail_beside_it_cost_a_client_no_connection() {
     let _watchdog = watchdog(LIMIT);
-    let healthy = Harness::simulator();
-    let failing = Harness::simulator();
-    let Harness::Simulator(network) = &failing else {
-        unreachable!()
-    };
-    network.quirks(|quirks| quirks.close_on_connect = true);
+    let healthy = Harness::simulator(Network::V3);
+    let failing = Harness::simulator(Network::V2);
+    failing
+        .simulated()
+        .quirks(|quirks| quirks.close_on_connect = true);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -565,33 +574,33 @@ fn two_clients_of_one_application_both_receive() {
 #[test]
 fn the_server_sees_the_client_as_documented() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let Harness::Simulator(network) = &harness else {
-        unreachable!()
-    };
-    let client = harness
-        .builder()
-        .client_id_prefix("greenhouse-")
-        .build()
-        .unwrap();
-    client.connect().unwrap();
-    let clients = network.clients();
-    let [seen] = &clients[..] else {
-        panic!("{clients:?}")
-    };
-    assert!(
-        seen.client_id.starts_with("greenhouse-") && seen.client_id.len() == 27,
-        "{seen:?}"
-    );
-    assert_eq!(seen.username, "greenhouse-demo");
-    assert_eq!(seen.keep_alive, Duration::from_secs(30));
-    assert!(seen.clean_session && !seen.will, "{seen:?}");
-    assert_eq!(seen.level, 4);
-    assert_eq!(
-        seen.subscriptions,
-        [
-            "greenhouse-demo/devices/+/up",
-            "greenhouse-demo/devices/+/events/#"
-        ]
-    );
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness
+            .builder()
+            .client_id_prefix("greenhouse-")
+            .build()
+            .unwrap();
+        client.connect().unwrap();
+        let clients = network.clients();
+        let [seen] = &clients[..] else {
+            panic!("{clients:?}")
+        };
+        assert!(
+            seen.client_id.starts_with("greenhouse-") && seen.client_id.len() == 27,
+            "{seen:?}"
+        );
+        assert_eq!(seen.username, harness.app_id());
+        assert_eq!(seen.keep_alive, Duration::from_secs(30));
+        assert!(seen.clean_session && !seen.will, "{seen:?}");
+        assert_eq!(seen.level, 4);
+        let filters: &[&str] = match harness.network {
+            Network::V3 => &["v3/greenhouse-demo@ttn/devices/+/#"],
+            _ => &[
+                "greenhouse-demo/devices/+/up",
+                "greenhouse-demo/devices/+/events/#",
+            ],
+        };
+        assert_eq!(seen.subscriptions, filters);
+    });
 }

@@ -34,9 +34,13 @@ fn on_the_wire(harness: &mut Harness, downlinks: Vec<Downlink>) -> Vec<String> {
         client.send("pump-1", downlink).unwrap();
     }
     let messages = harness.downlinks(count);
-    let topic = "greenhouse-demo/devices/pump-1/down";
+    let kind = match harness.network {
+        Network::V3 => "down/replace",
+        _ => "down",
+    };
+    let topic = harness.topic("pump-1", kind);
     assert!(
-        messages.iter().all(|(seen, _)| seen == topic),
+        messages.iter().all(|(seen, _)| *seen == topic),
         "{messages:?}"
     );
     messages.into_iter().map(|(_, body)| body).collect()
@@ -45,7 +49,7 @@ fn on_the_wire(harness: &mut Harness, downlinks: Vec<Downlink>) -> Vec<String> {
 #[test]
 fn every_form_of_a_payload_arrives_as_base64_or_fields() {
     let _watchdog = watchdog(LIMIT);
-    Harness::each(|harness| {
+    Harness::each_of(Network::V2, |harness| {
         let fields = json!({"led_state": "on", "counter": 1})
             .as_object()
             .unwrap()
@@ -80,7 +84,7 @@ fn every_form_of_a_payload_arrives_as_base64_or_fields() {
 #[test]
 fn port_confirmation_and_schedule_arrive_as_they_were_given() {
     let _watchdog = watchdog(LIMIT);
-    Harness::each(|harness| {
+    Harness::each_of(Network::V2, |harness| {
         let bodies = on_the_wire(
             harness,
             vec![
@@ -125,7 +129,8 @@ fn the_wire_form_is_the_one_of_the_python_sdk() {
             "0102".into(),
         ),
     ];
-    let mut harness = Harness::simulator();
+    let mut harness = Harness::simulator(Network::V2);
+
     let (expected, downlinks): (Vec<_>, Vec<_>) = fixtures.into_iter().unzip();
     for (body, expected) in on_the_wire(&mut harness, downlinks).iter().zip(expected) {
         let read = |text| serde_json::from_str::<Value>(text).unwrap();
@@ -136,75 +141,82 @@ fn the_wire_form_is_the_one_of_the_python_sdk() {
 #[test]
 fn what_the_network_would_drop_in_silence_is_an_error_and_nothing_is_sent() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = connected(&harness);
-    let long = "x".repeat(40);
-    for dev_id in [
-        "", "a", "Dev-1", "dev 1", "dev/1", "dev+", "#", "-dev", "dev-", "de--v", "dév", "dev\0",
-        &long,
-    ] {
-        let error = client.send(dev_id, "AQ==").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Downlink, "{dev_id:?}");
+    Harness::each_simulator(|harness| {
+        let client = connected(harness);
+        let long = "x".repeat(40);
+        for dev_id in [
+            "", "a", "Dev-1", "dev 1", "dev/1", "dev+", "#", "-dev", "dev-", "de--v", "dév",
+            "dev\0", &long,
+        ] {
+            let error = client.send(dev_id, "AQ==").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Downlink, "{dev_id:?}");
+            assert!(
+                error.to_string().contains(&format!("{dev_id:?}")),
+                "{error}"
+            );
+        }
+        let mut bad: Vec<(Downlink, &str)> = vec![
+            (Downlink::from("AQ==").port(0), "FPort 0"),
+            (Downlink::from("AQ==").port(224), "FPort 224"),
+            (Downlink::from("AQ==").port(255), "FPort 255"),
+            (Downlink::bytes(vec![0; 256]), "256 bytes"),
+            ("not base64!".into(), "not base64!"),
+            ("AQ=".into(), "AQ="),
+            ("012".into(), "012"),
+            ("0x01".into(), "0x01"),
+            (Downlink::hex("AQ=="), "AQ=="),
+            (Downlink::base64("!"), "!"),
+            (json!([1, 2, 3]).into(), "an array"),
+            (json!(7).into(), "a number"),
+            (json!(null).into(), "null"),
+            (Downlink::fields("text"), "a string"),
+            (
+                Downlink::fields(std::collections::BTreeMap::from([((1, 2), 3)])),
+                "JSON",
+            ),
+        ];
+        if harness.network == Network::V2 {
+            bad.extend([
+                ("".into(), "empty"),
+                (Downlink::bytes([]), "empty"),
+                (Downlink::bytes(vec![0; 243]), "243 bytes"),
+                (json!({}).into(), "no fields"),
+            ]);
+        }
+        for (downlink, words) in bad {
+            let error = client.send("dev-1", downlink.clone()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Downlink, "{downlink:?}");
+            assert!(
+                error.to_string().contains(words) && error.to_string().contains("dev-1"),
+                "{error}"
+            );
+        }
         assert!(
-            error.to_string().contains(&format!("{dev_id:?}")),
-            "{error}"
+            "soon"
+                .parse::<Schedule>()
+                .unwrap_err()
+                .to_string()
+                .contains("soon")
         );
-    }
-    let bad: Vec<(Downlink, &str)> = vec![
-        (Downlink::from("AQ==").port(0), "FPort 0"),
-        (Downlink::from("AQ==").port(224), "FPort 224"),
-        (Downlink::from("AQ==").port(255), "FPort 255"),
-        ("".into(), "empty"),
-        (Downlink::bytes([]), "empty"),
-        (Downlink::bytes(vec![0; 243]), "243 bytes"),
-        ("not base64!".into(), "not base64!"),
-        ("AQ=".into(), "AQ="),
-        ("012".into(), "012"),
-        ("0x01".into(), "0x01"),
-        (Downlink::hex("AQ=="), "AQ=="),
-        (Downlink::base64("!"), "!"),
-        (json!([1, 2, 3]).into(), "an array"),
-        (json!(7).into(), "a number"),
-        (json!(null).into(), "null"),
-        (json!({}).into(), "no fields"),
-        (Downlink::fields("text"), "a string"),
-        (
-            Downlink::fields(std::collections::BTreeMap::from([((1, 2), 3)])),
-            "JSON",
-        ),
-    ];
-    for (downlink, words) in bad {
-        let error = client.send("dev-1", downlink.clone()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Downlink, "{downlink:?}");
-        assert!(
-            error.to_string().contains(words) && error.to_string().contains("dev-1"),
-            "{error}"
-        );
-    }
-    assert!(
-        "soon"
-            .parse::<Schedule>()
-            .unwrap_err()
-            .to_string()
-            .contains("soon")
-    );
-    client.send("dev-1", "AQ==").unwrap();
-    assert_eq!(harness.downlinks(1).len(), 1);
+        client.send("dev-1", "AQ==").unwrap();
+        assert_eq!(harness.downlinks(1).len(), 1);
+    });
 }
 
 #[test]
 fn the_largest_payload_and_the_longest_id_are_sent() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = connected(&harness);
-    let longest = format!("{}a", "a-".repeat(35));
-    client.send(&longest, vec![7; 242]).unwrap();
-    client.send("d_1-x", Downlink::from([1]).port(223)).unwrap();
-    let messages = harness.downlinks(2);
-    assert_eq!(
-        messages[0].0,
-        format!("greenhouse-demo/devices/{longest}/down")
-    );
+    Harness::each_simulator(|harness| {
+        let client = connected(harness);
+        let (longest, largest, kind) = match harness.network {
+            Network::V3 => ("a".repeat(36), 255, "down/replace"),
+            _ => (format!("{}a", "a-".repeat(35)), 242, "down"),
+        };
+        client.send(&longest, vec![7; largest]).unwrap();
+        client.send("d-1-x", Downlink::from([1]).port(223)).unwrap();
+        let messages = harness.downlinks(2);
+        assert_eq!(messages[0].0, harness.topic(&longest, kind));
+    });
 }
 
 #[test]
@@ -240,28 +252,29 @@ fn sending_without_a_connection_is_an_error() {
 #[test]
 fn more_downlinks_than_the_client_keeps_are_refused_and_the_others_are_written() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness.builder().send_capacity(5).build().unwrap();
-    client.connect().unwrap();
-    let mut accepted = 0;
-    let mut refused = 0;
-    while refused == 0 {
-        match client.send("dev-1", "AQ==") {
-            Ok(_) => accepted += 1,
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::QueueFull);
-                refused += 1;
+    Harness::each_simulator(|harness| {
+        let client = harness.builder().send_capacity(5).build().unwrap();
+        client.connect().unwrap();
+        let mut accepted = 0;
+        let mut refused = 0;
+        while refused == 0 {
+            match client.send("dev-1", "AQ==") {
+                Ok(_) => accepted += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::QueueFull);
+                    refused += 1;
+                }
             }
         }
-    }
-    client.close().unwrap();
-    assert_eq!(harness.downlinks(accepted).len(), accepted);
+        client.close().unwrap();
+        assert_eq!(harness.downlinks(accepted).len(), accepted);
+    });
 }
 
 #[test]
 fn a_downlink_leaves_in_the_middle_of_a_flood_of_uplinks() {
     let _watchdog = watchdog(LIMIT);
-    let (network, client, events) = simulated();
+    let (network, client, events) = simulated(Network::V2);
     let flood = std::sync::atomic::AtomicBool::new(true);
     let (sender, written) = unbounded();
     client.set_downlink_callback(move |mid, _| sender.send(mid));
@@ -299,11 +312,11 @@ fn downlinks_of_one_thread_keep_their_order() {
         let bodies = on_the_wire(harness, downlinks);
         for (number, body) in bodies.iter().enumerate() {
             let body: Value = serde_json::from_str(body).unwrap();
-            let number = u8::try_from(number).unwrap();
-            assert_eq!(
-                Downlink::base64(body["payload_raw"].as_str().unwrap()),
-                Downlink::base64(base64(number))
-            );
+            let payload = match harness.network {
+                Network::V3 => &body["downlinks"][0]["frm_payload"],
+                _ => &body["payload_raw"],
+            };
+            assert_eq!(payload, &base64(u8::try_from(number).unwrap()));
         }
     });
 }
@@ -325,8 +338,16 @@ fn steps(events: &Events, count: usize) -> Vec<DownlinkStep> {
     steps
 }
 
-fn simulated() -> (Simulator, MqttClient, Events) {
-    let network = Simulator::start(Network::V2).unwrap();
+/// Runs a test with a client of each simulated network.
+fn each_simulated(test: impl Fn(&Simulator, &MqttClient, &Events)) {
+    for network in [Network::V2, Network::V3] {
+        let (network, client, events) = simulated(network);
+        test(&network, &client, &events);
+    }
+}
+
+fn simulated(network: Network) -> (Simulator, MqttClient, Events) {
+    let network = Simulator::start(network).unwrap();
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .build()
@@ -339,43 +360,45 @@ fn simulated() -> (Simulator, MqttClient, Events) {
 #[test]
 fn a_confirmed_downlink_is_queued_sent_and_acknowledged() {
     let _watchdog = watchdog(LIMIT);
-    let (network, client, events) = simulated();
-    let device = network.device("pump-1");
-    client
-        .send("pump-1", Downlink::from([9]).port(20).confirmed(true))
-        .unwrap();
-    assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
-    device.uplink(1, [1]);
-    assert_eq!(steps(&events, 1), [DownlinkStep::Sent]);
-    let received = device.next_downlink(SOON).unwrap();
-    assert_eq!(
-        (
-            received.port,
-            received.payload.as_slice(),
-            received.confirmed
-        ),
-        (20, &[9][..], true)
-    );
-    device.uplink(1, [2]);
-    assert_eq!(steps(&events, 1), [DownlinkStep::Acknowledged]);
+    each_simulated(|network, client, events| {
+        let device = network.device("pump-1");
+        client
+            .send("pump-1", Downlink::from([9]).port(20).confirmed(true))
+            .unwrap();
+        assert_eq!(steps(events, 1), [DownlinkStep::Queued]);
+        device.uplink(1, [1]);
+        assert_eq!(steps(events, 1), [DownlinkStep::Sent]);
+        let received = device.next_downlink(SOON).unwrap();
+        assert_eq!(
+            (
+                received.port,
+                received.payload.as_slice(),
+                received.confirmed
+            ),
+            (20, &[9][..], true)
+        );
+        device.uplink(1, [2]);
+        assert_eq!(steps(events, 1), [DownlinkStep::Acknowledged]);
+    });
 }
 
 #[test]
 fn an_answer_from_the_uplink_callback_reaches_the_device_in_the_same_window() {
     let _watchdog = watchdog(LIMIT);
-    let (network, client, _events) = simulated();
-    let device = network.device("pump-1");
-    client.set_uplink_callback(|uplink, client| {
-        client.send(&uplink.dev_id, [uplink.payload_raw[0] + 1])
+    each_simulated(|network, client, _| {
+        let device = network.device("pump-1");
+        client.set_uplink_callback(|uplink, client| {
+            client.send(&uplink.dev_id, [uplink.payload_raw[0] + 1])
+        });
+        device.uplink(1, [41]);
+        assert_eq!(device.next_downlink(SOON).unwrap().payload, [42]);
     });
-    device.uplink(1, [41]);
-    assert_eq!(device.next_downlink(SOON).unwrap().payload, [42]);
 }
 
 #[test]
 fn the_schedule_decides_which_downlink_the_device_gets_first() {
     let _watchdog = watchdog(LIMIT);
-    let (network, client, events) = simulated();
+    let (network, client, events) = simulated(Network::V2);
     let device = network.device("pump-1");
     let send = |byte: u8, schedule| {
         client
@@ -400,7 +423,7 @@ fn the_schedule_decides_which_downlink_the_device_gets_first() {
 #[test]
 fn a_downlink_that_the_network_cannot_send_is_reported_with_its_words() {
     let _watchdog = watchdog(LIMIT);
-    let (network, client, events) = simulated();
+    let (network, client, events) = simulated(Network::V2);
     network.gateways_down(true);
     client.send("pump-1", [1]).unwrap();
     let device = network.device("pump-1");
@@ -416,4 +439,135 @@ fn a_downlink_that_the_network_cannot_send_is_reported_with_its_words() {
             }
         }
     }
+}
+
+#[test]
+fn a_v3_network_sends_first_what_was_sent_first() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated(Network::V3);
+    let device = network.device("pump-1");
+    let send = |byte: u8, schedule| {
+        client
+            .send("pump-1", Downlink::from([byte]).schedule(schedule))
+            .unwrap();
+        assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
+    };
+    send(0, Schedule::Last);
+    send(1, Schedule::Replace);
+    send(2, Schedule::Last);
+    let batch = [3, 4].map(|byte| Downlink::from([byte]).schedule(Schedule::Last));
+    client.send_batch("pump-1", batch).unwrap();
+    assert_eq!(steps(&events, 2), [DownlinkStep::Queued; 2]);
+    let received: Vec<u8> = (0..4)
+        .map(|_| {
+            device.uplink(1, [0]);
+            device.next_downlink(SOON).unwrap().payload[0]
+        })
+        .collect();
+    assert_eq!(received, [1, 2, 3, 4]);
+    client.send_batch("pump-1", [[5], [6]]).unwrap();
+    client.clear_queue("pump-1").unwrap();
+    assert!(network.wait_for_published(6, SOON));
+    assert!(device.queue().is_empty());
+}
+
+#[test]
+fn a_batch_arrives_in_its_order_on_either_network() {
+    let _watchdog = watchdog(LIMIT);
+    each_simulated(|network, client, events| {
+        let device = network.device("pump-1");
+        let (sender, written) = unbounded();
+        client.set_downlink_callback(move |mid, _| sender.send(mid));
+        let deliveries = client.send_batch("pump-1", ["01", "02", "03"]).unwrap();
+        assert_eq!(steps(events, 3), [DownlinkStep::Queued; 3]);
+        for delivery in &deliveries {
+            assert_eq!(written.recv_timeout(SOON), Ok(delivery.message_id()));
+        }
+        let queue: Vec<_> = device
+            .queue()
+            .into_iter()
+            .filter_map(|item| item.payload)
+            .collect();
+        assert_eq!(queue, [[1], [2], [3]]);
+    });
+}
+
+#[test]
+fn what_becomes_of_a_downlink_is_known_by_its_correlation_id() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated(Network::V3);
+    let device = network.device("pump-1");
+    let push = |byte: u8| {
+        Downlink::from([byte])
+            .schedule(Schedule::Last)
+            .confirmed(true)
+    };
+    let sent = [1, 2].map(|byte| client.send("pump-1", push(byte)).unwrap());
+    let other = simulated_stranger(&network);
+    other.send("pump-1", push(3)).unwrap();
+    assert!(network.wait_for_published(3, SOON));
+    for _ in 0..4 {
+        device.uplink(1, [0]);
+        if device.queue().is_empty() && device.in_progress().is_none() {
+            break;
+        }
+        device.next_downlink(SOON);
+    }
+    let mut mine = [Vec::new(), Vec::new()];
+    while mine
+        .iter()
+        .any(|steps| steps.last() != Some(&DownlinkStep::Acknowledged))
+    {
+        let Event::Downlink(event) = events.recv_timeout(SOON).unwrap() else {
+            continue;
+        };
+        for (delivery, steps) in sent.iter().zip(&mut mine) {
+            let id = delivery.correlation_id().unwrap();
+            if event.correlation_ids.iter().any(|known| known == id) {
+                steps.push(event.step);
+            }
+        }
+    }
+    let way = [
+        DownlinkStep::Queued,
+        DownlinkStep::Sent,
+        DownlinkStep::Acknowledged,
+    ];
+    assert_eq!(mine, [way, way]);
+}
+
+/// Another client of the same application.
+fn simulated_stranger(network: &Simulator) -> MqttClient {
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    client
+}
+
+#[test]
+fn a_downlink_that_a_v3_network_refuses_is_reported_with_its_error_in_parts() {
+    let _watchdog = watchdog(LIMIT);
+    let (network, client, events) = simulated(Network::V3);
+    network.device("pump-1");
+    let delivery = client.send("pump-1", vec![7; 250]).unwrap();
+    let failed = loop {
+        if let Event::Downlink(event) = events.recv_timeout(SOON).unwrap() {
+            break event;
+        }
+    };
+    assert_eq!(failed.step, DownlinkStep::Failed);
+    let details = failed.error_details.as_ref().unwrap();
+    assert_eq!(
+        details.id(),
+        "pkg/networkserver:application_downlink_too_long"
+    );
+    assert!(failed.error.contains("250"), "{}", failed.error);
+    assert!(
+        failed
+            .correlation_ids
+            .iter()
+            .any(|id| Some(id.as_str()) == delivery.correlation_id())
+    );
 }

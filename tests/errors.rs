@@ -24,7 +24,7 @@ use support::{
     certificates::Certificates,
     child::run_after,
     discovery_server::{Answer, DiscoveryServer},
-    harness::{Harness, SOON},
+    harness::{Harness, SOON, Server},
     relay::{Fault, Relay, Way},
     resources::wait_until,
     tls_front::TlsFront,
@@ -182,19 +182,20 @@ impl Drop for Stranger {
 fn a_wrong_key_is_not_authorized() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let app = harness.client().app_id().to_owned();
-        let client = MqttClient::builder(&app, KEY)
+        let (app, key) = (harness.app_id(), harness.wrong_key());
+        let client = MqttClient::builder(app, key)
             .mqtt_address(harness.address().to_string())
             .connect_timeout(TIMEOUT)
             .build()
             .expect("the options are valid");
         let error = failure(&client);
         let address = harness.address().to_string();
-        let words = [&app, "access key", &address, "check"];
+        let words = [app, "access key", &address, "check"];
         says(&error, ErrorKind::NotAuthorized, false, &words);
-        match harness {
-            Harness::Simulator(network) => network.add_application(&app, KEY),
-            Harness::Mosquitto { broker, .. } => broker.change_password(&app, KEY),
+        assert!(!format!("{error:?}").contains(key));
+        match &harness.server {
+            Server::Simulator(network) => network.add_application(app, key),
+            Server::Mosquitto { broker, .. } => broker.change_password(app, key),
         }
         recovers(&client);
     });
@@ -204,11 +205,20 @@ fn a_wrong_key_is_not_authorized() {
 fn a_wrong_application_id_is_not_authorized() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = client_of(harness.address());
-        let words = ["\"greenhouse\"", "application id", "access key"];
+        let (app, key) = match harness.network {
+            Network::V3 => ("greenhouse@ttn", "NNSXS.A-KEY.OF-THE-TESTS"),
+            _ => ("greenhouse", KEY),
+        };
+        let client = MqttClient::builder(app, key)
+            .mqtt_address(harness.address().to_string())
+            .connect_timeout(TIMEOUT)
+            .build()
+            .expect("the options are valid");
+        let quoted = format!("{app:?}");
+        let words = [&quoted, "application id", "access key"];
         says(&failure(&client), ErrorKind::NotAuthorized, false, &words);
-        if let Harness::Simulator(network) = harness {
-            network.add_application("greenhouse", KEY);
+        if let Server::Simulator(network) = &harness.server {
+            network.add_application(app, key);
             recovers(&client);
         }
     });
@@ -217,29 +227,76 @@ fn a_wrong_application_id_is_not_authorized() {
 #[test]
 fn a_refusing_connack_is_told_by_its_code() {
     let _guard = watchdog(LIMIT);
-    let network = network();
-    let client = client_of(network.address());
-    let cases = [
-        (1, ErrorKind::Protocol, "MQTT 3.1.1"),
-        (2, ErrorKind::Protocol, "client_id_prefix"),
-        (3, ErrorKind::ServerUnavailable, "try again later"),
-        (4, ErrorKind::NotAuthorized, "access key"),
-        (5, ErrorKind::NotAuthorized, "access key"),
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness
+            .builder()
+            .connect_timeout(TIMEOUT)
+            .build()
+            .expect("the options are valid");
+        let cases = [
+            (1, ErrorKind::Protocol, "MQTT 3.1.1"),
+            (2, ErrorKind::Protocol, "client_id_prefix"),
+            (3, ErrorKind::ServerUnavailable, "try again later"),
+            (4, ErrorKind::NotAuthorized, "access key"),
+            (5, ErrorKind::NotAuthorized, "access key"),
+        ];
+        for (code, kind, advice) in cases {
+            network.quirks(|quirks| quirks.connack = Some(code));
+            let number = format!("CONNACK {code}");
+            let address = network.mqtt_address();
+            let transient = kind != ErrorKind::NotAuthorized;
+            says(
+                &failure(&client),
+                kind,
+                transient,
+                &[&number, advice, &address],
+            );
+            network.quirks(|quirks| quirks.connack = None);
+            recovers(&client);
+        }
+    });
+}
+
+#[test]
+fn a_refusing_v3_server_is_told_what_to_check() {
+    let _guard = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let refusal = |app| {
+        let client = MqttClient::builder(app, harness.wrong_key())
+            .network(Network::V3)
+            .mqtt_address(harness.address().to_string())
+            .build()
+            .expect("the options are valid");
+        client.connect().expect_err("the key is wrong").to_string()
+    };
+    let checks = [
+        "form of the application id",
+        "API key",
+        "right to read or write",
+        "cluster",
     ];
-    for (code, kind, advice) in cases {
-        network.quirks(|quirks| quirks.connack = Some(code));
-        let number = format!("CONNACK {code}");
-        let address = network.mqtt_address();
-        let transient = kind != ErrorKind::NotAuthorized;
-        says(
-            &failure(&client),
-            kind,
-            transient,
-            &[&number, advice, &address],
-        );
-        network.quirks(|quirks| quirks.connack = None);
-        recovers(&client);
+    for (app, form) in [
+        ("greenhouse-demo@ttn", "greenhouse-demo alone"),
+        (
+            "greenhouse-demo",
+            "greenhouse-demo@ttn on The Things Network",
+        ),
+    ] {
+        let text = refusal(app);
+        for words in checks.into_iter().chain([form]) {
+            assert!(text.contains(words), "{words:?} is missing in: {text}");
+        }
     }
+    let network = harness.simulated();
+    network.quirks(|quirks| quirks.connack = Some(3));
+    let error = harness.client().connect().expect_err("there are too many");
+    says(
+        &error,
+        ErrorKind::ServerUnavailable,
+        true,
+        &["connections", "try again later"],
+    );
 }
 
 #[test]
@@ -366,10 +423,10 @@ fn an_answer_that_stops_half_way_times_out() {
 #[test]
 fn a_server_that_was_stopped_times_out() {
     let _guard = watchdog(LIMIT);
-    let Some(harness) = Harness::mosquitto() else {
+    let Some(harness) = Harness::mosquitto(Network::V3) else {
         return;
     };
-    let Harness::Mosquitto { broker, .. } = &harness else {
+    let Server::Mosquitto { broker, .. } = &harness.server else {
         unreachable!("asked for Mosquitto");
     };
     let client = harness
@@ -468,32 +525,39 @@ fn a_refused_subscription_is_told_with_its_topic() {
 #[test]
 fn a_key_without_rights_is_not_authorized() {
     let _guard = watchdog(LIMIT);
-    let network = network();
-    let key = "ttn-account-v2.visitor";
-    let rights = |read| Rights { read, write: false };
-    network.add_key("greenhouse", key, rights(false));
-    let client = MqttClient::builder("greenhouse", key)
-        .mqtt_address(network.mqtt_address())
-        .connect_timeout(TIMEOUT)
-        .build()
-        .expect("the options are valid");
-    let words = ["greenhouse", "access key"];
-    says(&failure(&client), ErrorKind::NotAuthorized, false, &words);
-    network.add_key("greenhouse", key, rights(true));
-    recovers(&client);
+    Harness::each_simulator(|harness| {
+        let (network, app, key) = (harness.simulated(), harness.app_id(), harness.wrong_key());
+        let rights = |read| Rights { read, write: false };
+        network.add_key(app, key, rights(false));
+        let client = MqttClient::builder(app, key)
+            .mqtt_address(network.mqtt_address())
+            .connect_timeout(TIMEOUT)
+            .build()
+            .expect("the options are valid");
+        let words = [app, "access key"];
+        says(&failure(&client), ErrorKind::NotAuthorized, false, &words);
+        network.add_key(app, key, rights(true));
+        recovers(&client);
+    });
 }
 
 #[test]
 fn a_subscription_that_is_never_answered_times_out() {
     let _guard = watchdog(LIMIT);
-    let network = network();
-    let client = client_of(network.address());
-    network.quirks(|quirks| quirks.ignore_subscriptions = true);
-    let words = [&network.mqtt_address(), "subscription"];
-    says(&failure(&client), ErrorKind::TimedOut, true, &words);
-    assert!(network.wait_for_clients(0, SOON));
-    network.quirks(|quirks| quirks.ignore_subscriptions = false);
-    recovers(&client);
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness
+            .builder()
+            .connect_timeout(TIMEOUT)
+            .build()
+            .expect("the options are valid");
+        network.quirks(|quirks| quirks.ignore_subscriptions = true);
+        let words = [&network.mqtt_address(), "subscription"];
+        says(&failure(&client), ErrorKind::TimedOut, true, &words);
+        assert!(network.wait_for_clients(0, SOON));
+        network.quirks(|quirks| quirks.ignore_subscriptions = false);
+        recovers(&client);
+    });
 }
 
 #[test]

@@ -53,61 +53,64 @@ fn subscribers_are_independent_of_each_other_and_of_callbacks() {
 #[test]
 fn events_can_be_selected_beside_a_ticker() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness.client();
-    let events = client.events();
-    client.connect().unwrap();
-    let ticker = tick(Duration::from_millis(5));
-    let (mut ticks, mut uplinks) = (0, 0);
-    while uplinks < 3 {
-        select! {
-            recv(events.receiver()) -> event => {
-                uplinks += u32::from(matches!(event.unwrap(), Event::Uplink(_)));
-            }
-            recv(ticker) -> _ => {
-                ticks += 1;
-                harness.uplink("dev-1", ticks);
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        let ticker = tick(Duration::from_millis(5));
+        let (mut ticks, mut uplinks) = (0, 0);
+        while uplinks < 3 {
+            select! {
+                recv(events.receiver()) -> event => {
+                    uplinks += u32::from(matches!(event.unwrap(), Event::Uplink(_)));
+                }
+                recv(ticker) -> _ => {
+                    ticks += 1;
+                    harness.uplink("dev-1", ticks);
+                }
             }
         }
-    }
-    assert!(ticks >= 3);
+        assert!(ticks >= 3);
+    });
 }
 
 #[test]
 fn the_stream_goes_on_over_close_and_connect_and_ends_with_the_client() {
     let _watchdog = watchdog(LIMIT);
-    let harness = Harness::simulator();
-    let client = harness.client();
-    let events = client.events();
-    for _ in 0..3 {
-        client.connect().unwrap();
-        client.close().unwrap();
-    }
-    drop(client);
-    let seen: Vec<_> = events
-        .iter()
-        .map(|event| match event {
-            Event::Connected(connected) => connected.address.starts_with("mqtt://127.0.0.1:"),
-            Event::Closed(closed) => closed.error.is_some(),
-            event => panic!("{event:?}"),
-        })
-        .collect();
-    assert_eq!(seen, [true, false].repeat(3));
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        for _ in 0..3 {
+            client.connect().unwrap();
+            client.close().unwrap();
+        }
+        drop(client);
+        let seen: Vec<_> = events
+            .iter()
+            .map(|event| match event {
+                Event::Connected(connected) => connected.address.starts_with("mqtt://127.0.0.1:"),
+                Event::Closed(closed) => closed.error.is_some(),
+                event => panic!("{event:?}"),
+            })
+            .collect();
+        assert_eq!(seen, [true, false].repeat(3));
+    });
 }
 
 #[test]
 fn a_dropped_subscription_costs_nothing_and_hurts_nobody() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness.client();
-    client.connect().unwrap();
-    let kept = client.events();
-    for _ in 0..100 {
-        drop(client.events_with(1, Overflow::Block));
-    }
-    harness.uplink("dev-1", 1);
-    harness.uplink("dev-1", 2);
-    assert_eq!(account(&kept, 2), (2, 0));
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        let kept = client.events();
+        for _ in 0..100 {
+            drop(client.events_with(1, Overflow::Block));
+        }
+        harness.uplink("dev-1", 1);
+        harness.uplink("dev-1", 2);
+        assert_eq!(account(&kept, 2), (2, 0));
+    });
 }
 
 #[test]
@@ -136,47 +139,49 @@ fn a_subscriber_that_falls_behind_is_told_exactly_what_it_lost() {
 #[test]
 fn drop_oldest_keeps_the_newest_and_drop_newest_the_oldest() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness.client();
-    client.connect().unwrap();
-    let oldest = client.events_with(3, Overflow::DropNewest);
-    let newest = client.events_with(3, Overflow::DropOldest);
-    let all = client.events();
-    (0..100).for_each(|counter| harness.uplink("dev-1", counter));
-    account(&all, 100);
-    let counters = |events: &Events| -> Vec<u32> {
-        let uplinks = events
-            .receiver()
-            .try_iter()
-            .filter_map(|event| match event {
-                Event::Uplink(uplink) => Some(uplink.counter),
-                _ => None,
-            });
-        uplinks.collect()
-    };
-    assert_eq!(counters(&oldest), [0, 1, 2]);
-    // A report of losses may have taken the third place.
-    let newest = counters(&newest);
-    assert!(
-        [97, 98, 99].ends_with(&newest) && newest.len() >= 2,
-        "{newest:?}"
-    );
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        let oldest = client.events_with(3, Overflow::DropNewest);
+        let newest = client.events_with(3, Overflow::DropOldest);
+        let all = client.events();
+        (0..100).for_each(|counter| harness.uplink("dev-1", counter));
+        account(&all, 100);
+        let counters = |events: &Events| -> Vec<u32> {
+            let uplinks = events
+                .receiver()
+                .try_iter()
+                .filter_map(|event| match event {
+                    Event::Uplink(uplink) => Some(uplink.counter),
+                    _ => None,
+                });
+            uplinks.collect()
+        };
+        assert_eq!(counters(&oldest), [0, 1, 2]);
+        // A report of losses may have taken the third place.
+        let newest = counters(&newest);
+        assert!(
+            [97, 98, 99].ends_with(&newest) && newest.len() >= 2,
+            "{newest:?}"
+        );
+    });
 }
 
 #[test]
 fn a_loss_is_reported_even_when_nothing_else_happens_any_more() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness.client();
-    client.connect().unwrap();
-    let events = client.events_with(4, Overflow::DropOldest);
-    let all = client.events();
-    (0..6).for_each(|counter| harness.uplink("dev-1", counter));
-    account(&all, 6);
-    for _ in 0..4 {
-        assert!(matches!(events.recv_timeout(SOON), Ok(Event::Uplink(_))));
-    }
-    assert!(matches!(events.recv_timeout(SOON), Ok(Event::Lagged(2))));
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        let events = client.events_with(4, Overflow::DropOldest);
+        let all = client.events();
+        (0..6).for_each(|counter| harness.uplink("dev-1", counter));
+        account(&all, 6);
+        for _ in 0..4 {
+            assert!(matches!(events.recv_timeout(SOON), Ok(Event::Uplink(_))));
+        }
+        assert!(matches!(events.recv_timeout(SOON), Ok(Event::Lagged(2))));
+    });
 }
 
 #[test]
@@ -194,26 +199,27 @@ fn block_loses_nothing_when_the_reader_is_slow() {
 #[test]
 fn a_blocking_subscriber_that_never_reads_does_not_stop_close_or_drop() {
     let _watchdog = watchdog(LIMIT);
-    let mut harness = Harness::simulator();
-    let client = harness.client();
-    client.connect().unwrap();
-    let never_read = client.events_with(1, Overflow::Block);
-    (0..10).for_each(|counter| harness.uplink("dev-1", counter));
-    assert!(support::resources::wait_until(SOON, || never_read
-        .receiver()
-        .is_full()));
-    let start = Instant::now();
-    client.close().unwrap();
-    assert!(start.elapsed() < Duration::from_secs(2));
-    client.connect().unwrap();
-    (0..10).for_each(|counter| harness.uplink("dev-1", counter));
-    let last = never_read.receiver().clone();
-    drop(client);
-    let ended = support::resources::wait_until(SOON, || {
-        while last.try_recv().is_ok() {}
-        last.try_recv().unwrap_err().is_disconnected()
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        let never_read = client.events_with(1, Overflow::Block);
+        (0..10).for_each(|counter| harness.uplink("dev-1", counter));
+        assert!(support::resources::wait_until(SOON, || never_read
+            .receiver()
+            .is_full()));
+        let start = Instant::now();
+        client.close().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(2));
+        client.connect().unwrap();
+        (0..10).for_each(|counter| harness.uplink("dev-1", counter));
+        let last = never_read.receiver().clone();
+        drop(client);
+        let ended = support::resources::wait_until(SOON, || {
+            while last.try_recv().is_ok() {}
+            last.try_recv().unwrap_err().is_disconnected()
+        });
+        assert!(ended, "the session did not end");
     });
-    assert!(ended, "the session did not end");
 }
 
 #[test]

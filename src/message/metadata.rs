@@ -36,6 +36,10 @@ pub struct Metadata {
     pub coding_rate: String,
     /// How long the uplink occupied the channel.
     pub airtime: Option<Duration>,
+    /// The earliest of the gateways' clocks, in microseconds. v3 only.
+    pub timestamp: Option<u32>,
+    /// The time by the clock of that gateway; it can be minutes off. v3 only.
+    pub gateway_time: Option<SystemTime>,
     /// The gateways that received the uplink, in no promised order; one with several antennas may
     /// occur several times.
     pub gateways: Vec<Gateway>,

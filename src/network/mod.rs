@@ -70,6 +70,24 @@ impl Network {
         }
     }
 
+    /// What to look at when id and key are refused. Part of an error.
+    pub(crate) fn credentials_to_check(self, app_id: &str) -> String {
+        match self {
+            Self::V2 => {
+                "check both, and that the key belongs to this application on this server".to_owned()
+            }
+            Self::V3 => v3::credentials_to_check(app_id),
+        }
+    }
+
+    /// What it means that a server cannot serve. Part of an error.
+    pub(crate) fn unavailable(self) -> &'static str {
+        match self {
+            Self::V2 => "the server cannot serve now",
+            Self::V3 => "the application or its tenant has as many connections as it may have",
+        }
+    }
+
     /// The host of a hosted cluster.
     pub(crate) fn cluster_host(self, app_id: &str, cluster: &str) -> Result<String> {
         match self {

@@ -59,6 +59,14 @@ struct Listening {
     ended: Receiver<()>,
 }
 
+/// What a client has published on its connection.
+#[derive(Default)]
+struct Inbound {
+    publishes: usize,
+    /// Packet identifiers at QoS 2 that are not released.
+    open: HashSet<u16>,
+}
+
 struct Connection {
     stream: Arc<TcpStream>,
     session: Option<Arc<Session>>,
@@ -328,9 +336,22 @@ impl Broker {
             input.farewell(&packet::connack(code));
             return None;
         }
-        let session = Arc::new(Session::new(Arc::clone(&input.stream), account?, connect));
+        let account = account?;
+        let mut state = lock(&self.state);
+        let of_application = |session: &&Arc<Session>| session.account.app_id == account.app_id;
+        let connected = state.sessions().filter(of_application).count();
+        if quirks
+            .connection_limit
+            .is_some_and(|limit| connected >= limit)
+        {
+            drop(state);
+            input.farewell(&packet::connack(3));
+            return None;
+        }
+        let session = Arc::new(Session::new(Arc::clone(&input.stream), account, connect));
         session.push(packet::connack(0));
-        lock(&self.state).connections.get_mut(&id)?.session = Some(Arc::clone(&session));
+        state.connections.get_mut(&id)?.session = Some(Arc::clone(&session));
+        drop(state);
         self.changed.notify_all();
         Some(session)
     }
@@ -341,7 +362,7 @@ impl Broker {
             .name("ttn-sim-writer".into())
             .spawn(move || writing.write());
         let Ok(writer) = writer else { return };
-        let mut open = HashSet::new();
+        let mut inbound = Inbound::default();
         let mut free_at = Instant::now();
         while !session.closed_before(free_at) {
             let silence = match session.connect.keep_alive {
@@ -354,7 +375,7 @@ impl Broker {
             if let Some(rate) = self.quirks().rate_limit.filter(|rate| *rate > 0) {
                 free_at = Instant::now() + Duration::from_secs(1) / rate;
             }
-            if !self.handle(session, policy, &mut open, packet) {
+            if !self.handle(session, policy, &mut inbound, packet) {
                 break;
             }
         }
@@ -373,13 +394,13 @@ impl Broker {
         &self,
         session: &Session,
         policy: &dyn Policy,
-        open: &mut HashSet<u16>,
+        inbound: &mut Inbound,
         packet: Packet,
     ) -> bool {
         match packet {
-            Packet::Publish(publish) => self.publish(session, policy, open, publish),
+            Packet::Publish(publish) => self.publish(session, policy, inbound, publish),
             Packet::PubRel(id) => {
-                open.remove(&id);
+                inbound.open.remove(&id);
                 session.push(packet::pubcomp(id));
                 true
             }
@@ -417,14 +438,20 @@ impl Broker {
         &self,
         session: &Session,
         policy: &dyn Policy,
-        open: &mut HashSet<u16>,
+        inbound: &mut Inbound,
         publish: Publish,
     ) -> bool {
         if !topic::is_name(&publish.topic) {
             return false;
         }
-        let ignored = self.quirks().ignore_publishes;
-        if !ignored && (publish.qos < 2 || open.insert(publish.id)) {
+        let (ignored, limit) = {
+            let quirks = self.quirks();
+            (quirks.ignore_publishes, quirks.publish_limit)
+        };
+        inbound.publishes += 1;
+        let too_many = limit.is_some_and(|limit| inbound.publishes > limit);
+        let ignored = ignored || too_many;
+        if !ignored && (publish.qos < 2 || inbound.open.insert(publish.id)) {
             self.take(session, policy, &publish.topic, &publish.payload);
         }
         lock(&self.state)
@@ -438,7 +465,7 @@ impl Broker {
             2 => session.push(packet::pubrec(publish.id)),
             _ => {}
         }
-        true
+        !too_many
     }
 
     fn take(&self, session: &Session, policy: &dyn Policy, topic: &str, payload: &[u8]) {
@@ -474,13 +501,16 @@ impl Broker {
                 subscriptions.push(filter);
             }
         }
+        self.changed.notify_all();
+        if session.closed_before(deadline(quirks.suback_delay)) {
+            return false;
+        }
         let suback = packet::suback(id, &codes);
         if quirks.publish_before_suback {
             session.hold(suback);
         } else {
             session.push(suback);
         }
-        self.changed.notify_all();
         true
     }
 }

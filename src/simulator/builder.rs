@@ -3,12 +3,16 @@
 use std::io;
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
 
 use super::broker::{Broker, Policy};
+use super::clock::Clock;
 use super::device::{Handler, Rights};
 use super::quirks::Quirks;
 use super::v2::V2;
+use super::v3::V3;
 use super::{Network, Simulator};
 
 /// Settings of a network before it starts; made by [`Simulator::builder`].
@@ -36,18 +40,24 @@ pub struct SimulatorBuilder {
     access_key: String,
     receive_window: Duration,
     seed: Option<u64>,
+    time: Option<SystemTime>,
     quirks: Quirks,
 }
 
 impl SimulatorBuilder {
     pub(super) fn new(network: Network) -> Self {
+        let (app_id, access_key) = match network {
+            Network::V2 => ("simulated-app", "ttn-account-v2.simulated-key"),
+            Network::V3 => ("simulated-app@ttn", "NNSXS.SIMULATED.KEY"),
+        };
         Self {
             network,
             address: String::from("127.0.0.1:0"),
-            app_id: String::from("simulated-app"),
-            access_key: String::from("ttn-account-v2.simulated-key"),
+            app_id: String::from(app_id),
+            access_key: String::from(access_key),
             receive_window: Duration::from_millis(100),
             seed: None,
+            time: None,
             quirks: Quirks::default(),
         }
     }
@@ -102,6 +112,21 @@ impl SimulatorBuilder {
         self
     }
 
+    /// Makes the network's clock stand still at that time, so that with a [`seed`](Self::seed) runs
+    /// print the same messages. Timeouts and receive windows are not affected. Default: the time of
+    /// day.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_747_210_897);
+    /// let builder = Simulator::builder(Network::V3).seed(7).fixed_time(time);
+    /// ```
+    pub fn fixed_time(mut self, time: SystemTime) -> Self {
+        self.time = Some(time);
+        self
+    }
+
     /// Changes how the network behaves from the start.
     ///
     /// ```
@@ -131,12 +156,18 @@ impl SimulatorBuilder {
             .next()
             .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         let broker = Arc::new(Broker::new(self.quirks));
+        let random = self.seed.map_or_else(Rng::new, Rng::with_seed);
+        let (clock, window) = (Clock::new(self.time), self.receive_window);
+        let served = Arc::clone(&broker);
         let (policy, handler): (Arc<dyn Policy>, Arc<dyn Handler>) = match self.network {
             Network::V2 => {
-                let v2 = Arc::new(V2::new(Arc::clone(&broker), self.receive_window, self.seed));
+                let v2 = Arc::new(V2::new(served, clock, window, random));
                 (Arc::clone(&v2) as _, v2)
             }
-            Network::V3 => unimplemented!(),
+            Network::V3 => {
+                let v3 = Arc::new(V3::new(served, clock, window, random));
+                (Arc::clone(&v3) as _, v3)
+            }
         };
         handler.add_key(&self.app_id, &self.access_key, Rights::ALL);
         let mut simulator = Simulator {

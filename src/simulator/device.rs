@@ -8,18 +8,8 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 use serde_json::Value;
 
+use super::applications::PayloadFunction;
 use super::radio::{Location, Modulation};
-
-pub(super) type Decoder = dyn Fn(u8, &[u8]) -> Result<Option<Value>, String> + Send + Sync;
-pub(super) type Encoder = dyn Fn(u8, &Value) -> Result<Vec<u8>, String> + Send + Sync;
-pub(super) type Validator = dyn Fn(u8, &Value) -> bool + Send + Sync;
-
-/// A payload function of an application.
-pub(super) enum PayloadFunction {
-    Decoder(Arc<Decoder>),
-    Encoder(Arc<Encoder>),
-    Validator(Arc<Validator>),
-}
 
 /// What an access key allows.
 ///
@@ -58,7 +48,7 @@ impl Rights {
 pub(super) trait Handler: Send + Sync {
     fn add_key(&self, app_id: &str, access_key: &str, rights: Rights);
     fn set_function(&self, app_id: &str, function: PayloadFunction);
-    fn set_gateways_down(&self, down: bool);
+    fn set_gateways(&self, setting: GatewayState);
 
     /// Registers the device if it is new; `event` announces that.
     fn register(&self, app_id: &str, dev_id: &str, location: Option<Location>, event: bool);
@@ -68,11 +58,30 @@ pub(super) trait Handler: Send + Sync {
 
     fn join(&self, app_id: &str, dev_id: &str, refusal: Option<&str>);
     fn uplink(&self, app_id: &str, dev_id: &str, uplink: Uplink) -> u32;
-    fn set_acknowledging(&self, app_id: &str, dev_id: &str, on: bool);
+    fn order(&self, app_id: &str, dev_id: &str, order: Order<'_>);
 
     /// Closes receive windows in time until halted.
     fn run(&self);
     fn halt(&self);
+}
+
+/// How well the gateways transmit.
+pub(super) enum GatewayState {
+    Down(bool),
+    /// They do not report what they transmitted.
+    Silent(bool),
+    /// With this result.
+    Failing(Option<String>),
+}
+
+/// What a test wants to happen to a device; a network passes over what it has not.
+pub(super) enum Order<'a> {
+    Acknowledge(bool),
+    ClassC(bool),
+    ForgetSession,
+    InvalidateQueue,
+    ServiceData(&'a str, &'a Value),
+    LocationSolved(&'a str, Location),
 }
 
 /// What the network knows of a device.
@@ -170,6 +179,10 @@ pub struct Uplink {
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) location: Option<Location>,
     pub(super) time: Option<SystemTime>,
+    pub(super) warnings: Vec<String>,
+    pub(super) normalized: Vec<Value>,
+    pub(super) battery: Option<f32>,
+    pub(super) packet_broker: bool,
 }
 
 impl Uplink {
@@ -196,6 +209,10 @@ impl Uplink {
             attributes: BTreeMap::new(),
             location: None,
             time: None,
+            warnings: Vec::new(),
+            normalized: Vec::new(),
+            battery: None,
+            packet_broker: false,
         }
     }
 
@@ -310,6 +327,19 @@ impl Uplink {
         self
     }
 
+    /// Uses LR-FHSS in place of LoRa, which V2 did not know. Default: no.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let hopping = Uplink::new(2, [1]).lr_fhss();
+    /// ```
+    #[must_use]
+    pub fn lr_fhss(mut self) -> Self {
+        self.modulation = Modulation::LrFhss;
+        self
+    }
+
     /// Frequency in MHz. Default: 868.1, 868.3 and 868.5 in turn.
     ///
     /// ```
@@ -361,6 +391,62 @@ impl Uplink {
     #[must_use]
     pub fn time(mut self, time: SystemTime) -> Self {
         self.time = Some(time);
+        self
+    }
+
+    /// Adds a warning of the decoder. v3 only. Default: none.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let uplink = Uplink::new(2, [1]).warning("calibration missing");
+    /// ```
+    #[must_use]
+    pub fn warning(mut self, warning: impl Into<String>) -> Self {
+        self.warnings.push(warning.into());
+        self
+    }
+
+    /// Adds a measurement of the normalized payload, an object, that is also published on
+    /// `up/normalized`. v3 only. Default: none.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let uplink = Uplink::new(2, [1]).normalized(json!({"air": {"temperature": 21.5}}));
+    /// ```
+    #[must_use]
+    pub fn normalized(mut self, measurement: Value) -> Self {
+        self.normalized.push(measurement);
+        self
+    }
+
+    /// Reports the charge of the battery in percent; the network shows it with this and all later
+    /// uplinks. v3 only. Default: none.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let uplink = Uplink::new(2, [1]).battery(87.5);
+    /// ```
+    #[must_use]
+    pub fn battery(mut self, percent: f32) -> Self {
+        self.battery = Some(percent);
+        self
+    }
+
+    /// Lets a gateway of another network hear it too, whose copy comes through Packet Broker. v3
+    /// only. Default: no.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let roaming = Uplink::new(2, [1]).gateways(0).packet_broker(true);
+    /// ```
+    #[must_use]
+    pub fn packet_broker(mut self, heard: bool) -> Self {
+        self.packet_broker = heard;
         self
     }
 }
@@ -562,7 +648,75 @@ impl Device {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stops_acknowledging(&self, stop: bool) {
-        self.handler
-            .set_acknowledging(&self.app_id, &self.dev_id, !stop);
+        self.order(Order::Acknowledge(!stop));
+    }
+
+    fn order(&self, order: Order<'_>) {
+        self.handler.order(&self.app_id, &self.dev_id, order);
+    }
+
+    /// Makes it a class C device, which listens all the time: the network sends what is queued at
+    /// once. v3 only.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").class_c(true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn class_c(&self, on: bool) {
+        self.order(Order::ClassC(on));
+    }
+
+    /// Takes its session and its queue away, as if it had never joined: it is not heard until it
+    /// [joins](Self::join), and downlinks fail with `no_device_session`. v3 only.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.forget_session();
+    /// assert_eq!(device.dev_addr(), "");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn forget_session(&self) {
+        self.order(Order::ForgetSession);
+    }
+
+    /// Publishes `down/invalidated` with what is queued and empties the queue, as for an
+    /// application that does its own payload encryption. v3 only.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").invalidate_queue();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn invalidate_queue(&self) {
+        self.order(Order::InvalidateQueue);
+    }
+
+    /// Publishes an object of an application package on `service/data`; null leaves it out. v3
+    /// only.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.service_data("lora-cloud-device-management-v1", &json!({"fports": [199]}));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn service_data(&self, service: &str, data: &Value) {
+        self.order(Order::ServiceData(service, data));
+    }
+
+    /// Publishes a location that a service found on `location/solved`. v3 only.
+    ///
+    /// ```
+    /// use ttn::simulator::Location;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let location = Location { latitude: 51.92442, longitude: 4.477733, altitude: 14 };
+    /// network.device("pump-1").location_solved("lora-cloud-geolocation-v3", location);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn location_solved(&self, service: &str, location: Location) {
+        self.order(Order::LocationSolved(service, location));
     }
 }

@@ -1,9 +1,10 @@
-//! JSON text as the servers print it: key order kept, empty members left out, numbers and escapes
-//! in Go's form.
+//! JSON text as the servers print it: key order kept, empty members left out, numbers in Go's form.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// Writes an object member by member.
@@ -57,6 +58,19 @@ impl Object {
         self.member(key, true)
     }
 
+    /// Left out when empty.
+    pub(super) fn list(self, key: &str, items: impl IntoIterator<Item = String>) -> Self {
+        match array(items).as_str() {
+            "[]" => self,
+            list => self.member(key, list),
+        }
+    }
+
+    /// Base64; left out when empty.
+    pub(super) fn bytes(self, key: &str, bytes: &[u8]) -> Self {
+        self.string(key, &STANDARD.encode(bytes))
+    }
+
     /// Left out when `None`.
     pub(super) fn option(self, key: &str, json: Option<String>) -> Self {
         match json {
@@ -81,7 +95,7 @@ pub(super) fn string(text: &str) -> String {
             '\n' => json.push_str("\\n"),
             '\r' => json.push_str("\\r"),
             '\t' => json.push_str("\\t"),
-            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+            '\0'..='\x1f' => {
                 json.push_str(&format!("\\u{:04x}", u32::from(character)));
             }
             _ => json.push(character),
@@ -89,6 +103,21 @@ pub(super) fn string(text: &str) -> String {
     }
     json.push('"');
     json
+}
+
+/// Finished text with the escapes that Go's encoder adds for HTML; outside of strings JSON has none
+/// of these characters.
+pub(super) fn html_escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 pub(super) fn array(items: impl IntoIterator<Item = String>) -> String {
@@ -185,7 +214,9 @@ mod tests {
             r#"{"a":"say \"hi\"\\\n\tbye\u2028\u0001","#,
             r#""z":"\u003cb\u003e5 \u0026 6\u003c/b\u003e","é":"地点"}"#
         );
-        assert_eq!(value(&fields), text);
+        assert_eq!(html_escaped(&value(&fields)), text);
+        let plain = "{\"a\":\"say \\\"hi\\\"\\\\\\n\\tbye\u{2028}\\u0001\",\"z\":\"<b>5 & 6</b>\",\"é\":\"地点\"}";
+        assert_eq!(value(&fields), plain);
     }
 
     #[test]

@@ -108,8 +108,10 @@ use serde_json::Value;
 
 use crate::Network;
 
+mod applications;
 mod broker;
 mod builder;
+mod clock;
 mod device;
 mod json;
 mod packet;
@@ -119,6 +121,10 @@ mod session;
 mod topic;
 mod v2;
 mod v2_messages;
+mod v3;
+mod v3_messages;
+mod v3_request;
+mod windows;
 
 pub use builder::SimulatorBuilder;
 pub use device::{Device, QueuedDownlink, Received, Rights, Uplink};
@@ -126,8 +132,9 @@ pub use quirks::{Quirks, WhenFull};
 pub use radio::Location;
 pub use session::ClientInfo;
 
+use applications::PayloadFunction;
 use broker::{Broker, Policy};
-use device::{Handler, PayloadFunction};
+use device::{GatewayState, Handler};
 
 /// A network that runs in this process and listens on a local port.
 ///
@@ -361,7 +368,33 @@ impl Simulator {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn gateways_down(&self, down: bool) {
-        self.handler.set_gateways_down(down);
+        self.handler.set_gateways(GatewayState::Down(down));
+    }
+
+    /// Makes every transmission fail with that result, such as `TOO_LATE`, or succeed again with
+    /// `None`: `down/failed` is published in place of `down/sent`, and the device hears nothing. v3
+    /// only.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.transmission_fails(Some("TOO_LATE"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn transmission_fails(&self, result: Option<&str>) {
+        let setting = GatewayState::Failing(result.map(str::to_owned));
+        self.handler.set_gateways(setting);
+    }
+
+    /// Makes the gateways send without saying so: the device hears the downlink, but there is no
+    /// `down/sent`. v3 only.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.gateways_silent(true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn gateways_silent(&self, silent: bool) {
+        self.handler.set_gateways(GatewayState::Silent(silent));
     }
 
     /// Sets the decoder of the first application: FPort and bytes to an object of fields, `None`

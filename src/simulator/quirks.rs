@@ -59,6 +59,9 @@ pub struct Quirks {
     /// Hold back each SUBACK until a message was delivered on the connection. The real networks may
     /// deliver before they acknowledge. Default off.
     pub publish_before_suback: bool,
+    /// How long to wait before each SUBACK; the subscription is in force already. Default: not at
+    /// all.
+    pub suback_delay: Duration,
     /// Leave PINGREQ unanswered. Default off.
     pub ignore_pings: bool,
     /// Swallow what clients publish: no downlink, no acknowledgement. It still shows in
@@ -70,6 +73,15 @@ pub struct Quirks {
     /// real networks' default is 10. Default `None`, no limit, so that tests are fast; 0 is the
     /// same.
     pub rate_limit: Option<u32>,
+    /// How many PUBLISH each connection may send; the next one is lost, not answered, and ends the
+    /// connection, as The Things Stack does above its rate limit. Default `None`, no limit.
+    pub publish_limit: Option<usize>,
+    /// How many clients of one application may be connected at a time; others are refused with
+    /// CONNACK 3, as by The Things Stack Cloud. Default `None`, no limit.
+    pub connection_limit: Option<usize>,
+    /// How many downlinks the network holds for one device. v3 only. Default 10 000, as on The
+    /// Things Stack.
+    pub downlink_queue: usize,
     /// Messages buffered for each client. Default 64, as on the real networks.
     pub session_buffer: usize,
     /// What happens when that buffer is full. Default [`WhenFull::Wait`]; the real networks drop.
@@ -91,10 +103,14 @@ impl Default for Quirks {
             refuse_subscriptions: false,
             ignore_subscriptions: false,
             publish_before_suback: false,
+            suback_delay: Duration::ZERO,
             ignore_pings: false,
             ignore_publishes: false,
             duplicate_uplinks: false,
             rate_limit: None,
+            publish_limit: None,
+            connection_limit: None,
+            downlink_queue: 10_000,
             session_buffer: 64,
             when_full: WhenFull::Wait,
             field_topics: true,

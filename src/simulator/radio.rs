@@ -7,6 +7,8 @@ use fastrand::Rng;
 /// Bytes LoRaWAN adds to a payload: header, device address, control, counter, port and integrity
 /// code.
 const FRAME_OVERHEAD: usize = 13;
+/// What the ids of all gateways begin with.
+const GATEWAYS: &str = "eui-58a0cbfffe80";
 /// Bit rate of the one FSK data rate of EU868, in bit/s.
 pub(super) const FSK_BIT_RATE: u32 = 50_000;
 
@@ -16,6 +18,8 @@ pub(super) enum Modulation {
     /// LoRa, with the data rate as text, such as `SF7BW125`.
     Lora(String),
     Fsk,
+    /// LR-FHSS on 137 kHz at coding rate 1/3.
+    LrFhss,
 }
 
 impl Modulation {
@@ -23,19 +27,20 @@ impl Modulation {
         match self {
             Self::Lora(_) => "LORA",
             Self::Fsk => "FSK",
+            Self::LrFhss => "LR_FHSS",
         }
     }
 
     pub(super) fn data_rate(&self) -> &str {
         match self {
             Self::Lora(data_rate) => data_rate,
-            Self::Fsk => "",
+            Self::Fsk | Self::LrFhss => "",
         }
     }
 
     pub(super) fn bit_rate(&self) -> u32 {
         match self {
-            Self::Lora(_) => 0,
+            Self::Lora(_) | Self::LrFhss => 0,
             Self::Fsk => FSK_BIT_RATE,
         }
     }
@@ -48,16 +53,25 @@ impl Modulation {
             Self::Fsk => Duration::from_nanos(
                 (frame as u64 + 11) * 8 * 1_000_000_000 / u64::from(FSK_BIT_RATE),
             ),
+            // Three headers of 233.472 ms, then fragments of 48 coded bits in 102.4 ms.
+            Self::LrFhss => {
+                let fragments = (((frame as u64 + 2) * 8 + 6) * 3).div_ceil(48);
+                Duration::from_micros(3 * 233_472 + fragments * 102_400)
+            }
         }
     }
+}
+
+/// Spreading factor and bandwidth in kHz.
+pub(super) fn lora_parts(data_rate: &str) -> Option<(u64, u64)> {
+    let (spreading, bandwidth) = data_rate.strip_prefix("SF")?.split_once("BW")?;
+    Some((spreading.parse().ok()?, bandwidth.parse().ok()?))
 }
 
 /// The time on air of a LoRa frame with explicit header and checksum; `coding` is the denominator
 /// of the coding rate, 5 to 8.
 fn lora_airtime(data_rate: &str, coding: u64, frame: usize) -> Option<Duration> {
-    let (spreading, bandwidth) = data_rate.strip_prefix("SF")?.split_once("BW")?;
-    let spreading: u64 = spreading.parse().ok()?;
-    let bandwidth: u64 = bandwidth.parse().ok()?;
+    let (spreading, bandwidth) = lora_parts(data_rate)?;
     if !(7..=12).contains(&spreading) || ![125, 250, 500].contains(&bandwidth) {
         return None;
     }
@@ -106,13 +120,18 @@ pub struct Location {
     pub altitude: i32,
 }
 
+/// Whether one of the simulated gateways is called so.
+pub(super) fn is_gateway(id: &str) -> bool {
+    id.starts_with(GATEWAYS)
+}
+
 /// The first gateway is the nearest; the others hear less.
 pub(super) fn gateways(count: usize, random: &mut Rng) -> Vec<Gateway> {
     (0..count)
         .map(|index| {
             let distance = i32::try_from(index.min(8)).unwrap_or(8);
             Gateway {
-                id: format!("eui-58a0cbfffe80{:04x}", 0xaa11 + index),
+                id: format!("{GATEWAYS}{:04x}", 0xaa11 + index),
                 trusted: index == 1,
                 has_clock: index == 0,
                 rssi: (random.i32(-92..=-84) - 4 * distance) as f32,
@@ -125,6 +144,11 @@ pub(super) fn gateways(count: usize, random: &mut Rng) -> Vec<Gateway> {
             }
         })
         .collect()
+}
+
+/// An address of The Things Network's block.
+pub(super) fn new_address(random: &mut Rng) -> u32 {
+    0x2601_0000 | random.u32(..0x1_0000)
 }
 
 /// What the header of a downlink frame says.

@@ -1,23 +1,24 @@
 //! The V2 network's side: access control, devices and their downlink queues.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use fastrand::Rng;
 use serde_json::Value;
 
+use super::applications::{self, Applications, Decoder, Encoder, PayloadFunction, Validator};
 use super::broker::{Broker, Policy};
+use super::clock::Clock;
 use super::device::{
-    Decoder, Description, Encoder, Handler, PayloadFunction, QueuedDownlink, Received, Rights,
-    Uplink, Validator,
+    Description, GatewayState, Handler, Order, QueuedDownlink, Received, Rights, Uplink,
 };
 use super::radio::{self, FrameHeader, Location, Modulation};
 use super::session::Account;
 use super::v2_messages::{self as messages, Frame};
-use super::{deadline, lock, wait, wait_until};
+use super::windows::{WindowKey, Windows};
+use super::{deadline, json, lock};
 
 const NO_GATEWAYS: &str = "No gateways available for downlink";
 
@@ -25,32 +26,15 @@ const NO_GATEWAYS: &str = "No gateways available for downlink";
 pub(super) struct V2 {
     broker: Arc<Broker>,
     receive_window: Duration,
-    started: Instant,
+    clock: Clock,
+    windows: Windows,
     state: Mutex<State>,
-    changed: Condvar,
 }
-
-/// When a receive window closes, and a number that tells it from others.
-type WindowKey = (Instant, u64);
-type Windows = BTreeMap<WindowKey, (String, String)>;
 
 struct State {
-    applications: BTreeMap<String, Application>,
-    /// Open receive windows by the time they close.
-    windows: Windows,
-    opened: u64,
+    applications: Applications<Device>,
     gateways_down: bool,
-    halted: bool,
     random: Rng,
-}
-
-#[derive(Default)]
-struct Application {
-    keys: BTreeMap<String, Rights>,
-    devices: BTreeMap<String, Device>,
-    decoder: Option<Arc<Decoder>>,
-    encoder: Option<Arc<Encoder>>,
-    validator: Option<Arc<Validator>>,
 }
 
 struct Device {
@@ -80,40 +64,44 @@ struct Window {
 
 impl State {
     fn device(&mut self, app_id: &str, dev_id: &str) -> Option<&mut Device> {
-        self.parts(app_id, dev_id).map(|(device, ..)| device)
+        self.applications.device(app_id, dev_id)
     }
 
-    fn parts(
-        &mut self,
-        app_id: &str,
-        dev_id: &str,
-    ) -> Option<(&mut Device, &mut Windows, &mut Rng)> {
-        let device = self.applications.get_mut(app_id)?.devices.get_mut(dev_id)?;
-        Some((device, &mut self.windows, &mut self.random))
+    fn parts(&mut self, app_id: &str, dev_id: &str) -> Option<(&mut Device, &mut Rng)> {
+        let device = self.applications.device(app_id, dev_id)?;
+        Some((device, &mut self.random))
     }
 }
 
 impl V2 {
-    pub(super) fn new(broker: Arc<Broker>, receive_window: Duration, seed: Option<u64>) -> Self {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        clock: Clock,
+        receive_window: Duration,
+        random: Rng,
+    ) -> Self {
         Self {
             broker,
             receive_window,
-            started: Instant::now(),
+            clock,
+            windows: Windows::default(),
             state: Mutex::new(State {
-                applications: BTreeMap::new(),
-                windows: BTreeMap::new(),
-                opened: 0,
+                applications: Applications::new(),
                 gateways_down: false,
-                halted: false,
-                random: seed.map_or_else(Rng::new, Rng::with_seed),
+                random,
             }),
-            changed: Condvar::new(),
         }
     }
 
+    fn post(&self, topic: String, payload: &str) {
+        self.broker.post(topic, json::html_escaped(payload));
+    }
+
     fn event(&self, app_id: &str, dev_id: &str, event: &str, payload: String) {
-        self.broker
-            .post(format!("{app_id}/devices/{dev_id}/events/{event}"), payload);
+        self.post(
+            format!("{app_id}/devices/{dev_id}/events/{event}"),
+            &payload,
+        );
     }
 
     fn uplink_error(&self, app_id: &str, dev_id: &str, error: &str) {
@@ -142,10 +130,10 @@ impl V2 {
         };
         let topic = format!("{app_id}/devices/{dev_id}/up");
         for _ in 0..copies {
-            self.broker.post(topic.clone(), payload);
+            self.post(topic.clone(), payload);
             if field_topics {
                 for (path, value) in fields {
-                    self.broker.post(format!("{topic}/{path}"), value.as_str());
+                    self.post(format!("{topic}/{path}"), value);
                 }
             }
         }
@@ -162,7 +150,7 @@ impl V2 {
             let Some((key, window)) = device.window.take_if(due) else {
                 return;
             };
-            state.windows.remove(&key);
+            self.windows.forget(key);
             window
         };
         self.answer(app_id, dev_id, &window);
@@ -186,11 +174,7 @@ impl V2 {
                 device.in_progress = device.queue.pop_front();
             }
             let downlink = device.in_progress.clone();
-            let application = state.applications.get(app_id);
-            (
-                downlink,
-                application.and_then(|application| application.encoder.clone()),
-            )
+            (downlink, state.applications.functions(app_id).encoder)
         };
         let mut downlink = downlink.unwrap_or_default();
         match encode(&downlink, encoder.as_deref()) {
@@ -216,7 +200,7 @@ impl V2 {
             .find(|port| *port != 0)
             .unwrap_or(1);
         let mut state = lock(&self.state);
-        let Some((device, _, random)) = state.parts(app_id, dev_id) else {
+        let Some((device, random)) = state.parts(app_id, dev_id) else {
             return;
         };
         let counter = device.down_counter;
@@ -300,14 +284,7 @@ impl Policy for V2 {
         if !is_id(username) || !key.contains('.') {
             return None;
         }
-        let rights = *lock(&self.state)
-            .applications
-            .get(username)?
-            .keys
-            .get(key)?;
-        if !rights.read && !rights.write {
-            return None;
-        }
+        let rights = lock(&self.state).applications.rights(username, key)?;
         let filters = |on: bool, filters: &[&str]| {
             let prefixed = filters.iter().map(|filter| format!("{username}/{filter}"));
             prefixed.filter(|_| on).collect()
@@ -346,26 +323,19 @@ impl Policy for V2 {
 
 impl Handler for V2 {
     fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
-        lock(&self.state)
-            .applications
-            .entry(app_id.to_owned())
-            .or_default()
-            .keys
-            .insert(access_key.to_owned(), rights);
+        let mut state = lock(&self.state);
+        state.applications.add_key(app_id, access_key, rights);
     }
 
     fn set_function(&self, app_id: &str, function: PayloadFunction) {
         let mut state = lock(&self.state);
-        let application = state.applications.entry(app_id.to_owned()).or_default();
-        match function {
-            PayloadFunction::Decoder(decoder) => application.decoder = Some(decoder),
-            PayloadFunction::Encoder(encoder) => application.encoder = Some(encoder),
-            PayloadFunction::Validator(validator) => application.validator = Some(validator),
-        }
+        state.applications.set_function(app_id, function);
     }
 
-    fn set_gateways_down(&self, down: bool) {
-        lock(&self.state).gateways_down = down;
+    fn set_gateways(&self, setting: GatewayState) {
+        if let GatewayState::Down(down) = setting {
+            lock(&self.state).gateways_down = down;
+        }
     }
 
     fn register(&self, app_id: &str, dev_id: &str, location: Option<Location>, event: bool) {
@@ -374,11 +344,9 @@ impl Handler for V2 {
             if state.device(app_id, dev_id).is_some() {
                 return;
             }
-            let dev_addr = new_address(&mut state.random);
-            let application = state.applications.entry(app_id.to_owned()).or_default();
             let device = Device {
-                dev_eui: dev_eui(app_id, dev_id),
-                dev_addr,
+                dev_eui: applications::dev_eui(app_id, dev_id),
+                dev_addr: radio::new_address(&mut state.random),
                 location,
                 up_counter: None,
                 down_counter: 0,
@@ -389,9 +357,10 @@ impl Handler for V2 {
                 acknowledges: true,
                 radio: crossbeam_channel::unbounded(),
             };
-            application.devices.insert(dev_id.to_owned(), device);
+            state.applications.insert(app_id, dev_id, device);
             if event {
-                self.event(app_id, dev_id, "create", messages::saved(location, true));
+                let payload = messages::saved(location, Some(self.clock.now()));
+                self.event(app_id, dev_id, "create", payload);
             }
         }
         self.broker.flush();
@@ -412,7 +381,7 @@ impl Handler for V2 {
                 longitude: changed(before.longitude, now.longitude),
                 altitude: changed(before.altitude, now.altitude),
             };
-            let payload = messages::saved(Some(changed), before != now);
+            let payload = messages::saved(Some(changed), (before != now).then(|| self.clock.now()));
             self.event(app_id, dev_id, "update", payload);
         }
         self.broker.flush();
@@ -422,15 +391,11 @@ impl Handler for V2 {
     fn delete(&self, app_id: &str, dev_id: &str) -> bool {
         {
             let mut state = lock(&self.state);
-            let removed = state
-                .applications
-                .get_mut(app_id)
-                .and_then(|application| application.devices.remove(dev_id));
-            let Some(device) = removed else {
+            let Some(device) = state.applications.remove(app_id, dev_id) else {
                 return false;
             };
             if let Some((key, _)) = device.window {
-                state.windows.remove(&key);
+                self.windows.forget(key);
             }
             self.event(app_id, dev_id, "delete", "null".into());
         }
@@ -454,7 +419,7 @@ impl Handler for V2 {
         {
             let mut state = lock(&self.state);
             let gateways_down = state.gateways_down;
-            let Some((device, windows, random)) = state.parts(app_id, dev_id) else {
+            let Some((device, random)) = state.parts(app_id, dev_id) else {
                 return;
             };
             let no_gateways = format!("Activation not valid: {NO_GATEWAYS}");
@@ -464,24 +429,24 @@ impl Handler for V2 {
                 self.event(app_id, dev_id, "activations/errors", activation);
             } else {
                 if let Some((key, _)) = device.window.take() {
-                    windows.remove(&key);
+                    self.windows.forget(key);
                 }
                 let before = device.dev_addr;
                 while device.dev_addr == before {
-                    device.dev_addr = new_address(random);
+                    device.dev_addr = radio::new_address(random);
                 }
                 device.up_counter = None;
                 device.down_counter = 0;
                 device.owes_ack = false;
                 // The handler reckons the airtime of an activation with no bytes at all.
                 let frame = Frame {
-                    time: SystemTime::now(),
+                    time: self.clock.now(),
                     length: 0,
                     modulation: &Modulation::Lora("SF7BW125".into()),
                     frequency: 868_100_000,
                     channel: 0,
                     gateways: &radio::gateways(1, random),
-                    uptime: self.started.elapsed(),
+                    uptime: self.clock.uptime(),
                 };
                 let metadata = frame.metadata(None);
                 let (dev_eui, dev_addr) = (device.eui(), device.address());
@@ -496,7 +461,7 @@ impl Handler for V2 {
         if !uplink.simulated {
             self.close_window(app_id, dev_id, None);
         }
-        let (counter, decoder, validator) = {
+        let (counter, functions) = {
             let mut state = lock(&self.state);
             let Some(device) = state.device(app_id, dev_id) else {
                 return 0;
@@ -512,14 +477,10 @@ impl Handler for V2 {
                 }
                 counter
             };
-            let application = state.applications.get(app_id);
-            (
-                counter,
-                application.and_then(|application| application.decoder.clone()),
-                application.and_then(|application| application.validator.clone()),
-            )
+            (counter, state.applications.functions(app_id))
         };
-        let decoded = decode(&uplink, decoder.as_deref(), validator.as_deref());
+        let decoder = functions.decoder.as_deref();
+        let decoded = decode(&uplink, decoder, functions.validator.as_deref());
         if let Some(window) = self.receive(app_id, dev_id, &uplink, counter, decoded) {
             self.answer(app_id, dev_id, &window);
         }
@@ -527,36 +488,23 @@ impl Handler for V2 {
         counter
     }
 
-    fn set_acknowledging(&self, app_id: &str, dev_id: &str, on: bool) {
-        if let Some(device) = lock(&self.state).device(app_id, dev_id) {
-            device.acknowledges = on;
+    fn order(&self, app_id: &str, dev_id: &str, order: Order<'_>) {
+        if let Order::Acknowledge(on) = order {
+            if let Some(device) = lock(&self.state).device(app_id, dev_id) {
+                device.acknowledges = on;
+            }
         }
     }
 
     fn run(&self) {
-        let mut state = lock(&self.state);
-        while !std::mem::take(&mut state.halted) {
-            let Some((key, (app_id, dev_id))) = state.windows.first_key_value() else {
-                state = wait(&self.changed, state);
-                continue;
-            };
-            let key = *key;
-            if Instant::now() < key.0 {
-                state = wait_until(&self.changed, state, key.0);
-                continue;
-            }
-            let (app_id, dev_id) = (app_id.clone(), dev_id.clone());
-            state.windows.remove(&key);
-            drop(state);
-            self.close_window(&app_id, &dev_id, Some(key));
+        self.windows.run(|app_id, dev_id, key| {
+            self.close_window(app_id, dev_id, Some(key));
             self.broker.flush();
-            state = lock(&self.state);
-        }
+        });
     }
 
     fn halt(&self) {
-        lock(&self.state).halted = true;
-        self.changed.notify_all();
+        self.windows.halt();
     }
 }
 
@@ -573,9 +521,7 @@ impl V2 {
     ) -> Option<Window> {
         let mut state = lock(&self.state);
         let no_gateway = state.gateways_down || uplink.gateways == 0;
-        let opened = state.opened + 1;
-        state.opened = opened;
-        let (device, windows, random) = state.parts(app_id, dev_id)?;
+        let (device, random) = state.parts(app_id, dev_id)?;
         let gateways = radio::gateways(uplink.gateways, random);
         let fields = match decoded {
             Ok(fields) => fields,
@@ -592,7 +538,7 @@ impl V2 {
         };
         let channel = counter % 3;
         let frequency = uplink.frequency.unwrap_or(868_100_000 + 200_000 * channel);
-        let time = uplink.time.unwrap_or_else(SystemTime::now);
+        let time = uplink.time.unwrap_or_else(|| self.clock.now());
         let location = uplink.location.or(device.location);
         let metadata = if uplink.simulated {
             messages::simulated_metadata(time, location)
@@ -604,7 +550,7 @@ impl V2 {
                 frequency,
                 channel,
                 gateways: &gateways,
-                uptime: self.started.elapsed(),
+                uptime: self.clock.uptime(),
             };
             frame.metadata(location)
         };
@@ -635,12 +581,11 @@ impl V2 {
         if device.in_progress.is_some() || self.receive_window.is_zero() {
             return Some(window);
         }
-        let key = (deadline(self.receive_window), opened);
-        windows.insert(key, (app_id.to_owned(), dev_id.to_owned()));
+        let closes = deadline(self.receive_window);
+        let key = self.windows.open(closes, app_id, dev_id);
         if let Some((older, _)) = device.window.replace((key, window)) {
-            windows.remove(&older);
+            self.windows.forget(older);
         }
-        self.changed.notify_all();
         None
     }
 }
@@ -723,11 +668,8 @@ fn encode(downlink: &QueuedDownlink, encoder: Option<&Encoder>) -> Result<Option
     run("Encoder", || encoder(downlink.port, fields)).map(Some)
 }
 
-/// Runs a payload function of the user; a panic is an error like any other, as an exception in the
-/// real one is.
 fn run<T>(name: &str, function: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(function))
-        .unwrap_or_else(|_| Err("panicked".into()))
+    applications::call(function)
         .map_err(|error| format!("Internal error: {name} threw error: {error}"))
 }
 
@@ -743,20 +685,6 @@ fn is_id(id: &str) -> bool {
     };
     let length = id.bytes().filter(u8::is_ascii_alphanumeric).count();
     (2..=36).contains(&length) && id.split(['-', '_']).all(letters)
-}
-
-/// The same device has the same DevEUI in every run.
-fn dev_eui(app_id: &str, dev_id: &str) -> u64 {
-    let bytes = app_id.bytes().chain([b'/']).chain(dev_id.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    0xa840_4100_0000_0000 | (hash & 0xff_ffff_ffff)
-}
-
-/// An address of The Things Network's block.
-fn new_address(random: &mut Rng) -> u32 {
-    0x2601_0000 | random.u32(..0x1_0000)
 }
 
 #[cfg(test)]

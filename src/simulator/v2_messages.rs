@@ -230,13 +230,9 @@ pub(super) fn field_topics(fields: &Value) -> Vec<(String, String)> {
 }
 
 /// What the events `create` and `update` carry.
-pub(super) fn saved(location: Option<Location>, now: bool) -> String {
+pub(super) fn saved(location: Option<Location>, at: Option<SystemTime>) -> String {
     let location = location.unwrap_or_default();
-    let time = if now {
-        time(SystemTime::now())
-    } else {
-        "0001-01-01T00:00:00Z".into()
-    };
+    let time = at.map_or_else(|| "0001-01-01T00:00:00Z".into(), time);
     Object::new()
         .float("latitude", location.latitude)
         .float("longitude", location.longitude)

@@ -1,20 +1,25 @@
-//! One behaviour, two servers: the simulated network and a real Mosquitto.
+//! One behaviour, two servers and two networks: the simulated network and a real Mosquitto, each as
+//! V2 and as v3.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use serde_json::json;
 use ttn::{MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
 use super::{mosquitto::Mosquitto, peer::MqttPeer};
 
-const APP: &str = "greenhouse-demo";
-const KEY: &str = "ttn-account-v2.test-key";
 const PEER: &str = "network-server";
 
 /// How long a test waits for something that should happen.
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// A server to test against, with one application.
-pub enum Harness {
+pub struct Harness {
+    pub network: Network,
+    pub server: Server,
+}
+
+pub enum Server {
     Simulator(Simulator),
     Mosquitto {
         broker: Mosquitto,
@@ -24,72 +29,141 @@ pub enum Harness {
 }
 
 impl Harness {
-    /// Runs a test against the simulated network and, where there is one, against Mosquitto.
+    /// Runs a test for each network, against the simulated one and, where there is one, against
+    /// Mosquitto.
     pub fn each(test: impl Fn(&mut Harness)) {
-        test(&mut Self::simulator());
-        if let Some(mut harness) = Self::mosquitto() {
+        for network in [Network::V2, Network::V3] {
+            Self::each_of(network, &test);
+        }
+    }
+
+    /// Runs a test against both servers.
+    pub fn each_of(network: Network, test: impl Fn(&mut Harness)) {
+        test(&mut Self::simulator(network));
+        if let Some(mut harness) = Self::mosquitto(network) {
             test(&mut harness);
         }
     }
 
-    pub fn simulator() -> Self {
-        let network = Simulator::builder(Network::V2)
-            .application(APP, KEY)
-            .start()
-            .expect("the simulated network starts");
-        Self::Simulator(network)
+    /// Runs a test for each simulated network.
+    pub fn each_simulator(test: impl Fn(&mut Harness)) {
+        for network in [Network::V2, Network::V3] {
+            test(&mut Self::simulator(network));
+        }
     }
 
-    pub fn mosquitto() -> Option<Self> {
+    pub fn simulator(network: Network) -> Self {
+        let simulator = Simulator::builder(network)
+            .application(app_id(network), access_key(network))
+            .start()
+            .expect("the simulated network starts");
+        Self {
+            network,
+            server: Server::Simulator(simulator),
+        }
+    }
+
+    pub fn mosquitto(network: Network) -> Option<Self> {
         let broker = Mosquitto::builder()
-            .user(APP, KEY)
+            .user(app_id(network), access_key(network))
             .user(PEER, PEER)
             .start()?;
         let peer = Self::peer(&broker);
-        Some(Self::Mosquitto { broker, peer })
+        Some(Self {
+            network,
+            server: Server::Mosquitto { broker, peer },
+        })
     }
 
     fn peer(broker: &Mosquitto) -> MqttPeer {
         let mut peer = MqttPeer::connect(broker.address(), PEER, PEER).expect("the peer connects");
-        peer.subscribe("+/devices/+/down")
-            .expect("the peer subscribes");
+        for filter in [
+            "+/devices/+/down",
+            "v3/+/devices/+/down/push",
+            "v3/+/devices/+/down/replace",
+        ] {
+            peer.subscribe(filter).expect("the peer subscribes");
+        }
         peer
     }
 
-    pub fn address(&self) -> std::net::SocketAddr {
-        match self {
-            Self::Simulator(network) => network.address(),
-            Self::Mosquitto { broker, .. } => broker.address(),
+    /// The simulated network, of which this test knows that it is one.
+    pub fn simulated(&self) -> &Simulator {
+        match &self.server {
+            Server::Simulator(network) => network,
+            Server::Mosquitto { .. } => panic!("this is Mosquitto"),
+        }
+    }
+
+    pub fn app_id(&self) -> &'static str {
+        app_id(self.network)
+    }
+
+    /// A key that the server does not know.
+    pub fn wrong_key(&self) -> &'static str {
+        match self.network {
+            Network::V3 => "NNSXS.WRONG.WRONG",
+            _ => "ttn-account-v2.wrong-key",
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match &self.server {
+            Server::Simulator(network) => network.address(),
+            Server::Mosquitto { broker, .. } => broker.address(),
         }
     }
 
     pub fn builder(&self) -> MqttClientBuilder {
-        MqttClient::builder(APP, KEY).mqtt_address(self.address().to_string())
+        MqttClient::builder(self.app_id(), access_key(self.network))
+            .mqtt_address(self.address().to_string())
     }
 
     pub fn client(&self) -> MqttClient {
         self.builder().build().expect("the options are valid")
     }
 
+    /// The topic of a device: `kind` is what follows its id.
+    pub fn topic(&self, dev_id: &str, kind: &str) -> String {
+        let prefix = match self.network {
+            Network::V3 => "v3/",
+            _ => "",
+        };
+        format!("{prefix}{}/devices/{dev_id}/{kind}", self.app_id())
+    }
+
     /// The network publishes a message of the application.
-    pub fn publish(&mut self, kind: &str, body: &str) {
-        let topic = format!("{APP}/devices/{kind}");
-        match self {
-            Self::Simulator(network) => network.publish(&topic, body),
-            Self::Mosquitto { peer, .. } => peer.publish(&topic, body).expect("the peer publishes"),
+    pub fn publish(&mut self, topic: &str, body: &str) {
+        match &mut self.server {
+            Server::Simulator(network) => network.publish(topic, body),
+            Server::Mosquitto { peer, .. } => {
+                peer.publish(topic, body).expect("the peer publishes")
+            }
         }
+    }
+
+    /// What a network says of an uplink with this counter.
+    pub fn uplink_body(&self, dev_id: &str, counter: u32) -> String {
+        let body = match self.network {
+            Network::V3 => json!({
+                "end_device_ids": {"device_id": dev_id, "application_ids": {"application_id": "greenhouse-demo"}},
+                "uplink_message": {"f_port": 1, "f_cnt": counter, "frm_payload": "AQI="},
+            }),
+            _ => json!({"port": 1, "counter": counter, "payload_raw": "AQI="}),
+        };
+        body.to_string()
     }
 
     /// A device sends an uplink with this counter.
     pub fn uplink(&mut self, dev_id: &str, counter: u32) {
-        let body = format!(r#"{{"port":1,"counter":{counter},"payload_raw":"AQI="}}"#);
-        self.publish(&format!("{dev_id}/up"), &body);
+        let body = self.uplink_body(dev_id, counter);
+        self.publish(&self.topic(dev_id, "up"), &body);
     }
 
-    /// The next downlink that a client published: topic and body.
+    /// The next messages with downlinks that a client published: topic and body.
     pub fn downlinks(&mut self, count: usize) -> Vec<(String, String)> {
-        let messages = match self {
-            Self::Simulator(network) => {
+        let messages = match &mut self.server {
+            Server::Simulator(network) => {
                 assert!(
                     network.wait_for_published(count, SOON),
                     "{:?}",
@@ -97,7 +171,7 @@ impl Harness {
                 );
                 network.published()
             }
-            Self::Mosquitto { peer, .. } => (0..count).map_while(|_| peer.next(SOON)).collect(),
+            Server::Mosquitto { peer, .. } => (0..count).map_while(|_| peer.next(SOON)).collect(),
         };
         let text = |bytes| String::from_utf8(bytes).expect("a downlink is UTF-8");
         let messages: Vec<_> = messages
@@ -110,20 +184,34 @@ impl Harness {
 
     /// The server is gone from one moment to the next.
     pub fn kill(&mut self) {
-        match self {
-            Self::Simulator(network) => network.stop(),
-            Self::Mosquitto { broker, .. } => broker.kill(),
+        match &mut self.server {
+            Server::Simulator(network) => network.stop(),
+            Server::Mosquitto { broker, .. } => broker.kill(),
         }
     }
 
     /// The server is back, on the same port.
     pub fn restart(&mut self) {
-        match self {
-            Self::Simulator(network) => network.restart().expect("the port is free again"),
-            Self::Mosquitto { broker, peer } => {
+        match &mut self.server {
+            Server::Simulator(network) => network.restart().expect("the port is free again"),
+            Server::Mosquitto { broker, peer } => {
                 broker.restart();
                 *peer = Self::peer(broker);
             }
         }
+    }
+}
+
+fn app_id(network: Network) -> &'static str {
+    match network {
+        Network::V3 => "greenhouse-demo@ttn",
+        _ => "greenhouse-demo",
+    }
+}
+
+fn access_key(network: Network) -> &'static str {
+    match network {
+        Network::V3 => "NNSXS.TEST.KEY",
+        _ => "ttn-account-v2.test-key",
     }
 }

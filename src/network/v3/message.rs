@@ -608,6 +608,8 @@ impl<'de> Members<'de> for Settings<'_> {
                     .filter(|hertz| *hertz != 0.0)
                     .map(|hertz| hertz / HZ_PER_MHZ);
             }
+            "timestamp" => metadata.timestamp = integer(name, map)?,
+            "time" => metadata.gateway_time = time(&mut metadata.extra, name, map)?,
             // Where it stood before release 3.22.
             "coding_rate" => {
                 let coding_rate = text(map)?;

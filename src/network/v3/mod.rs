@@ -44,6 +44,22 @@ pub(super) fn cluster_host(app_id: &str, cluster: &str) -> Result<String> {
     })
 }
 
+pub(super) fn credentials_to_check(app_id: &str) -> String {
+    let (application, tenant) = split_uid(app_id);
+    let form = match tenant {
+        None => format!(
+            "a hosted network needs the tenant in the application id, {application}@{COMMUNITY} on The Things Network"
+        ),
+        Some(tenant) => format!(
+            "{tenant:?} is the tenant, {COMMUNITY:?} on The Things Network; an installation of one's own without tenants needs {application} alone"
+        ),
+    };
+    format!(
+        "check the form of the application id ({form}), that the API key is of this application, whole and not expired or \
+         deleted, that it has a right to read or write traffic, and that the application is on this cluster"
+    )
+}
+
 /// An application id, on hosted networks with `@` and a tenant id behind it.
 pub(super) fn check_app_id(app_id: &str) -> Result<()> {
     let (application, tenant) = split_uid(app_id);
@@ -92,4 +108,104 @@ fn split_uid(app_id: &str) -> (&str, Option<&str>) {
 
 pub(super) fn subscriptions(app_id: &str) -> Vec<String> {
     vec![format!("v3/{app_id}/devices/+/#")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Network;
+
+    #[test]
+    fn ids_follow_the_networks_rule() {
+        for id in ["abc", "a-b-c", "bed-07", "0a1", &"a".repeat(36)] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in [
+            "",
+            "ab",
+            "a-b",
+            "Bed",
+            "-abc",
+            "abc-",
+            "a--bc",
+            "a_bc",
+            "a.bc",
+            "äbc",
+            "a bc",
+            &"a".repeat(37),
+            &format!("{}a", "a-".repeat(18)),
+        ] {
+            assert!(!is_id(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn an_application_id_may_have_a_tenant() {
+        for app_id in ["greenhouse", "greenhouse@ttn", "greenhouse@acme-2"] {
+            assert!(check_app_id(app_id).is_ok(), "{app_id}");
+        }
+        for app_id in [
+            "",
+            "@ttn",
+            "greenhouse@",
+            "greenhouse@ttn@ttn",
+            "Greenhouse@ttn",
+            "gh",
+            "a/bc",
+        ] {
+            let error = check_app_id(app_id).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("{app_id:?}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hosted_cluster_has_the_host_of_its_tenant() {
+        for (app_id, cluster, host) in [
+            ("greenhouse@ttn", "eu1", "eu1.cloud.thethings.network"),
+            ("greenhouse@ttn", "nam1", "nam1.cloud.thethings.network"),
+            ("greenhouse@ttn", "au1", "au1.cloud.thethings.network"),
+            (
+                "greenhouse@acme",
+                "eu1",
+                "acme.eu1.cloud.thethings.industries",
+            ),
+            (
+                "greenhouse@acme",
+                "as1",
+                "acme.as1.cloud.thethings.industries",
+            ),
+        ] {
+            assert_eq!(cluster_host(app_id, cluster).unwrap(), host);
+        }
+        for (app_id, cluster, words) in [
+            ("greenhouse@ttn", "eu2", "eu1, nam1, au1"),
+            ("greenhouse@acme", "eu3", "eu1, eu2, nam1, au1, as1"),
+            (
+                "greenhouse@ttn",
+                "eu1.cloud.thethings.network",
+                "mqtt_address",
+            ),
+            ("greenhouse", "eu1", "greenhouse@ttn"),
+        ] {
+            let error = cluster_host(app_id, cluster).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_form_of_id_and_key_tells_the_network() {
+        for (app_id, key, network) in [
+            ("greenhouse", "ttn-account-v2.secret", Network::V2),
+            ("greenhouse", "secret", Network::V2),
+            ("greenhouse@ttn", "secret", Network::V3),
+            ("greenhouse", "NNSXS.ID.SECRET", Network::V3),
+            ("greenhouse", "MFRWG.ID.SECRET", Network::V3),
+            ("greenhouse@ttn", "ttn-account-v2.secret", Network::V2),
+        ] {
+            assert_eq!(Network::detect(app_id, key), network, "{app_id} {key}");
+        }
+    }
 }
