@@ -24,7 +24,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 /// use ttn::{ErrorKind, MqttClient};
 ///
-/// let error = MqttClient::new("My App", "ttn-account-v2.secret").unwrap_err();
+/// let error = MqttClient::new("My App", "NNSXS.ID.SECRET").unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Config);
 /// assert!(error.to_string().contains("My App"));
 /// assert!(!error.is_transient());
