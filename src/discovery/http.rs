@@ -105,6 +105,9 @@ impl DiscoveryAddress {
             (Some(closed), _) => closed,
             (None, ErrorKind::ResourcesExhausted) => probe::EXHAUSTED,
             (None, ErrorKind::UnknownHost) => "the host name cannot be found",
+            (None, ErrorKind::TimedOut) if self.network == Network::V3 && !self.is_plain() => {
+                "no answer in time; if it speaks no TLS, it has to be given with http://"
+            }
             (None, ErrorKind::TimedOut) => "no answer in time",
             (None, ErrorKind::ConnectionRefused) => {
                 "nothing listens there; is the server up and the port right?"
