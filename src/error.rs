@@ -114,8 +114,8 @@ pub enum ErrorKind {
     /// The discovery server does not know the application: V2, no handler serves it; v3, HTTP 404,
     /// as on another cluster.
     ApplicationNotFound,
-    /// The discovery server announces no MQTT address for the application, or none that can be used:
-    /// v3, also only a plain one where TLS is due, or that of the server's own loopback.
+    /// The discovery server announces no MQTT address for the application, or none that can be
+    /// used: v3, also only a plain one where TLS is due, or that of the server's own loopback.
     NoMqttAddress,
 }
 

@@ -19,7 +19,8 @@ const MAX_QUOTE: usize = 200;
 /// Shorter keys may be part of a name by chance.
 const LEAST_KEY: usize = 16;
 
-/// The MQTT address of the application (`GET …/applications/{application_id}/mqtt-connection-info`).
+/// The MQTT address of the application (`GET
+/// /api/v3/as/applications/{application_id}/mqtt-connection-info`).
 pub(super) fn find(
     server: &DiscoveryAddress,
     options: &Options,
