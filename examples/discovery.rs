@@ -1,8 +1,12 @@
-//! From an application id to its MQTT server, by asking a discovery server.
+//! From an application id to its MQTT server, by asking The Things Stack, or with `--v2` a V2
+//! discovery server.
 //!
 //! ```text
 //! cargo run --example discovery
+//! cargo run --example discovery -- --v2
 //! ```
+
+use std::env;
 
 use anyhow::Result;
 use serde_json::json;
@@ -13,16 +17,27 @@ mod support;
 use support::discovery_server::{Answer, DiscoveryServer};
 
 fn main() -> Result<()> {
-    // A discovery server that knows one handler, the simulated network.
-    let network = Simulator::start(Network::V2)?;
-    let handlers = json!({"services": [{
-        "id": "my-handler",
-        "service_name": "handler",
-        "mqtt_address": network.mqtt_address(),
-        "metadata": [{"app_id": network.app_id()}],
-    }]});
-    let server = DiscoveryServer::start(move |_| Answer::Json(200, handlers.to_string()))?;
+    let v2 = env::args().any(|argument| argument == "--v2");
+    let network = Simulator::start(if v2 { Network::V2 } else { Network::V3 })?;
 
+    // Plays the part of the server that is asked.
+    let answer = if v2 {
+        json!({"services": [{
+            "id": "my-handler",
+            "service_name": "handler",
+            "mqtt_address": network.mqtt_address(),
+            "metadata": [{"app_id": network.app_id()}],
+        }]})
+    } else {
+        json!({
+            "public_address": network.mqtt_address(),
+            "public_tls_address": "",
+            "username": network.app_id(),
+        })
+    };
+    let server = DiscoveryServer::start(move |_| Answer::Json(200, answer.to_string()))?;
+
+    // A Things Stack elsewhere is given as https://host: the access key is sent to it.
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .discovery_address(server.url())
         .build()?;
@@ -33,8 +48,9 @@ fn main() -> Result<()> {
     }
     client.close()?;
 
-    // An application that no handler serves.
-    let stranger = MqttClient::builder("another-app", "ttn-account-v2.secret")
+    // An id that no handler serves, or one that lacks its tenant.
+    let wrong_id = if v2 { "another-app" } else { "simulated-app" };
+    let stranger = MqttClient::builder(wrong_id, network.access_key())
         .discovery_address(server.url())
         .build()?;
     if let Err(error) = stranger.connect() {

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use crate::{
     certificates::{Certificates, Pem},
     client::MqttClient,
+    discovery::DiscoveryAddress,
     error::{Error, Result},
     events::Overflow,
     network::Network,
@@ -132,16 +133,31 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The HTTP address of a V2 discovery server, asked at each connecting for the MQTT address of
-    /// the application: `http://host:port` or `https://host:port`. When it is out of order, an
-    /// address that has worked before is used again. Not asked when there is an [MQTT
-    /// address](Self::mqtt_address).
+    /// A server to ask over HTTP, at each connecting, for the MQTT address of the application:
+    /// `https://host[:port]` or `http://host[:port]`, perhaps with a path. When it is out of order,
+    /// an address that has worked before is used again. Not asked when there is an [MQTT
+    /// address](Self::mqtt_address) or a [cluster](Self::cluster).
     ///
-    /// The server of the public network, `discovery.thethingsnetwork.org`, was closed in December
-    /// 2021, so there is no default.
+    /// | | The Things Stack v3 | V2 |
+    /// |---|---|---|
+    /// | the server | The Things Stack, as the console is reached | a discovery server, by default on port 8080 |
+    /// | without a scheme | `https://` | `http://` |
+    /// | it gets | the access key, with the right to view application information | no key |
+    /// | a redirect | is an error that says where it leads: the key goes nowhere else | is followed |
+    /// | what is taken | the address with TLS; the plain one only if there is no other and the server was given with `http://` | what the handler of the application announces |
+    ///
+    /// With `http://` the key of a v3 application travels in the clear. The v3 server also says by
+    /// which id it knows the application; another one than was given, such as one without its
+    /// tenant, is an error that names the right one.
+    ///
+    /// There is no default. The discovery server of the public V2 network,
+    /// `discovery.thethingsnetwork.org`, was closed in December 2021.
     ///
     /// ```
     /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "NNSXS.ID.SECRET")
+    ///     .discovery_address("https://lorawan.example.org")
+    ///     .build()?;
     /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
     ///     .discovery_address("http://ttn.example.org:8080")
     ///     .build()?;
@@ -468,11 +484,13 @@ impl MqttClientBuilder {
         let server = match (mqtt_address, discovery_address) {
             (Some(address), discovery) => {
                 if let Some(discovery) = discovery {
-                    discovery.parse::<crate::discovery::DiscoveryAddress>()?;
+                    DiscoveryAddress::parse(network, &discovery)?;
                 }
                 Server::At(address.parse()?)
             }
-            (None, Some(discovery)) => Server::AskedOf(discovery.parse()?),
+            (None, Some(discovery)) => {
+                Server::AskedOf(DiscoveryAddress::parse(network, &discovery)?)
+            }
             (None, None) => Server::Unknown,
         };
         if client_id_prefix.contains('\0') || client_id_prefix.len() > 200 {

@@ -23,7 +23,7 @@ use crate::{
 /// [`Event::CallbackFailed`].
 ///
 /// ```no_run
-/// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// client.set_uplink_callback(|uplink, _| println!("{}", uplink.dev_id));
 /// client.set_uplink_callback(|uplink, _| -> ttn::anyhow::Result<()> {
 ///     std::fs::write("/tmp/last-uplink", &uplink.payload_raw)?;
@@ -72,7 +72,7 @@ mod sealed {
 /// Names a callback, to [remove](crate::MqttClient::remove_callback) it.
 ///
 /// ```
-/// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// let id = client.set_uplink_callback(|_, _| {});
 /// client.remove_callback(id);
 /// # Ok::<(), ttn::Error>(())

@@ -35,7 +35,7 @@ use crate::{
 /// ```
 /// use ttn::{MqttClient, Network, simulator::Simulator};
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let client = MqttClient::builder(network.app_id(), network.access_key())
 ///     .mqtt_address(network.mqtt_address())
 ///     .build()?;
@@ -86,7 +86,7 @@ impl MqttClient {
     /// [`ErrorKind::Config`] when the application id or the key cannot be one.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn new(app_id: impl Into<String>, access_key: impl Into<String>) -> Result<Self> {
@@ -96,9 +96,7 @@ impl MqttClient {
     /// A client with options.
     ///
     /// ```
-    /// let client = ttn::MqttClient::builder("my-app", "ttn-account-v2.secret")
-    ///     .mqtt_address("mqtts://ttn.example.org")
-    ///     .build()?;
+    /// let client = ttn::MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1").build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn builder(app_id: impl Into<String>, access_key: impl Into<String>) -> MqttClientBuilder {
@@ -172,7 +170,7 @@ impl MqttClient {
     /// thread closed the client meanwhile.
     ///
     /// ```
-    /// let client = ttn::MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("localhost:1").build()?;
+    /// let client = ttn::MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").mqtt_address("localhost:1").build()?;
     /// let error = client.connect().unwrap_err();
     /// assert_eq!(error.kind(), ttn::ErrorKind::ConnectionRefused);
     /// # Ok::<(), ttn::Error>(())
@@ -205,7 +203,7 @@ impl MqttClient {
     /// connection has ended all the same.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// client.close()?;
     /// client.close()?;
     /// # Ok::<(), ttn::Error>(())
@@ -242,7 +240,7 @@ impl MqttClient {
     /// Inside a callback it waits for the connection only.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// client.wait();
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -254,7 +252,7 @@ impl MqttClient {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// assert!(client.wait_timeout(Duration::from_secs(1)));
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -271,7 +269,7 @@ impl MqttClient {
     /// while ([`keep_alive`](MqttClientBuilder::keep_alive)).
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// assert!(!client.is_connected());
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -279,11 +277,11 @@ impl MqttClient {
         self.core().link.status.is_connected()
     }
 
-    /// The application's id.
+    /// The application's id as it was given, on v3 with the tenant; messages have it without.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
-    /// assert_eq!(client.app_id(), "my-app");
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// assert_eq!(client.app_id(), "my-app@ttn");
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn app_id(&self) -> &str {
@@ -308,10 +306,10 @@ impl MqttClient {
     /// use serde_json::json;
     /// use ttn::{Downlink, Schedule};
     ///
-    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let first = client.send("dev-1", "AQ==")?;
     /// let second = client.send("dev-1", json!({"led_state": "on", "counter": 1}))?;
-    /// let third = client.send("dev-1", Downlink::bytes([1, 2]).port(2).confirmed(true).schedule(Schedule::First))?;
+    /// let third = client.send("dev-1", Downlink::bytes([1, 2]).port(2).confirmed(true).schedule(Schedule::Last))?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn send(&self, dev_id: &str, downlink: impl Into<Downlink>) -> Result<Delivery> {
@@ -444,7 +442,7 @@ impl MqttClient {
     /// One that is set in a callback hears of the next event.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// client.set_connect_callback(|connected, client| println!("{}: {connected}", client.app_id()));
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -462,7 +460,7 @@ impl MqttClient {
     /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let mut count = 0;
     /// client.set_uplink_callback(move |uplink, client| {
     ///     count += 1;
@@ -487,7 +485,7 @@ impl MqttClient {
     /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// client.set_uplink_raw_callback(|raw, _| println!("{}: {} bytes", raw.topic(), raw.payload().len()));
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -505,7 +503,7 @@ impl MqttClient {
     /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// client.set_downlink_callback(|mid, _| println!("message {mid} was written"));
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -525,7 +523,7 @@ impl MqttClient {
     /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// client.set_close_callback(|asked_for, _| println!("closed as asked: {asked_for}"));
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -543,7 +541,7 @@ impl MqttClient {
     /// nothing.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let id = client.set_connect_callback(|_, _| {});
     /// client.remove_callback(id);
     /// # Ok::<(), ttn::Error>(())
@@ -568,7 +566,7 @@ impl MqttClient {
     ///
     /// ```
     /// # use ttn::{Event, MqttClient, Network, simulator::Simulator};
-    /// # let network = Simulator::start(Network::V2)?;
+    /// # let network = Simulator::start(Network::V3)?;
     /// # let client = MqttClient::builder(network.app_id(), network.access_key())
     /// #     .mqtt_address(network.mqtt_address())
     /// #     .build()?;
@@ -589,7 +587,7 @@ impl MqttClient {
     ///
     /// ```
     /// # use ttn::Overflow;
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let newest = client.events_with(10, Overflow::DropOldest);
     /// # Ok::<(), ttn::Error>(())
     /// ```

@@ -5,7 +5,7 @@ use std::fmt;
 /// A downlink that `send` accepted. Dropping it changes nothing about the downlink.
 ///
 /// ```no_run
-/// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// let delivery = client.send("dev-1", "AQ==")?;
 /// println!("sent as message {}", delivery.message_id());
 /// # Ok::<(), ttn::Error>(())
@@ -29,7 +29,7 @@ impl Delivery {
     /// returns.
     ///
     /// ```no_run
-    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// assert_ne!(client.send("dev-1", "AQ==")?.message_id(), client.send("dev-1", "AQ==")?.message_id());
     /// # Ok::<(), ttn::Error>(())
     /// ```

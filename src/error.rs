@@ -24,7 +24,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 /// use ttn::{ErrorKind, MqttClient};
 ///
-/// let error = MqttClient::new("My App", "ttn-account-v2.secret").unwrap_err();
+/// let error = MqttClient::new("My App", "NNSXS.ID.SECRET").unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Config);
 /// assert!(error.to_string().contains("My App"));
 /// assert!(!error.is_transient());
@@ -58,12 +58,14 @@ struct Inner {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An option of the client is wrong: application id, access key, address, certificate file, a
-    /// number out of range. Found when the client is built, before anything is sent.
+    /// number out of range. Found when the client is built, before anything is sent; only that a
+    /// discovery server knows the application by another id is found by asking it.
     Config,
     /// A downlink that the network would refuse, mostly without a word: bad device id, FPort, size
     /// or payload. Nothing has left the machine.
     Downlink,
-    /// The server refused the application id and access key (CONNACK 4 or 5).
+    /// The server refused the application id and access key (CONNACK 4 or 5, or HTTP 401 and 403 of
+    /// a v3 discovery server).
     NotAuthorized,
     /// The server says that it cannot serve now (CONNACK 3, or HTTP 429 and 5xx of a discovery
     /// server). Trying later may help.
@@ -106,11 +108,14 @@ pub enum ErrorKind {
     QueueFull,
     /// A message could not be read.
     Decode,
-    /// The discovery server answered, but not with a list of handlers.
+    /// The discovery server answered, but not with what was asked for: it is something else, or it
+    /// redirects a question that holds the key.
     DiscoveryAnswer,
-    /// The discovery server knows no handler for this application.
+    /// The discovery server does not know the application: V2, no handler serves it; v3, HTTP 404,
+    /// as on another cluster.
     ApplicationNotFound,
-    /// The application's handler announces no MQTT address.
+    /// The discovery server announces no MQTT address for the application, or none that can be
+    /// used: v3, also only a plain one where TLS is due, or that of the server's own loopback.
     NoMqttAddress,
 }
 

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// ```no_run
 /// use ttn::Overflow;
 ///
-/// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// let newest_100 = client.events_with(100, Overflow::DropOldest);
 /// # Ok::<(), ttn::Error>(())
 /// ```
@@ -52,7 +52,7 @@ pub enum Overflow {
 /// ```no_run
 /// use ttn::{Event, MqttClient};
 ///
-/// let client = MqttClient::new("my-app", "ttn-account-v2.secret")?;
+/// let client = MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// let events = client.events();
 /// client.connect()?;
 /// for event in &events {
@@ -78,7 +78,7 @@ impl Events {
     /// When the last handle of the client is gone and all events are read.
     ///
     /// ```no_run
-    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let events = client.events();
     /// while let Ok(event) = events.recv() {
     ///     println!("{event:?}");
@@ -98,7 +98,7 @@ impl Events {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// assert!(client.events().recv_timeout(Duration::from_millis(1)).is_err());
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -113,7 +113,7 @@ impl Events {
     /// When there is none now, or the stream has ended.
     ///
     /// ```
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// assert!(client.events().try_recv().is_err());
     /// # Ok::<(), ttn::Error>(())
     /// ```
@@ -124,7 +124,7 @@ impl Events {
     /// All events, waiting for each.
     ///
     /// ```no_run
-    /// # let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let events = client.events();
     /// for event in events.iter().take(10) {
     ///     println!("{event:?}");
@@ -141,7 +141,7 @@ impl Events {
     /// use std::time::Duration;
     /// use ttn::crossbeam_channel::{select, tick};
     ///
-    /// let client = ttn::MqttClient::new("my-app", "ttn-account-v2.secret")?;
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
     /// let events = client.events();
     /// let ticker = tick(Duration::from_millis(5));
     /// select! {

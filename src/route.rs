@@ -45,12 +45,11 @@ impl Route {
         let address = match &options.server {
             Server::At(address) => address.clone(),
             Server::AskedOf(discovery) => {
-                let ca = options.certificates.ca_bytes()?;
                 let mut time = options.connect_timeout;
                 if known.is_some() {
                     time /= 2;
                 }
-                let found = discovery.find(&options.app_id, ca.as_deref(), time);
+                let found = discovery.find(options, time);
                 match (found, known) {
                     (Err(error), Some(known)) if error.is_transient() => known,
                     (found, _) => found?,
@@ -60,7 +59,7 @@ impl Route {
                 return Err(Error::config(format!(
                     "no server is known for the application {:?}: {}",
                     options.app_id,
-                    discovery::CLOSED
+                    discovery::advice(options.network)
                 )));
             }
         };

@@ -1,5 +1,5 @@
-//! A V2 discovery server leads from an application id to its MQTT server, or to an error that says
-//! why it does not.
+//! A discovery server leads from an application id to its MQTT server, or to an error that says why
+//! it does not: what holds on both networks, and the lists of V2.
 
 #![cfg(unix)]
 
@@ -40,11 +40,62 @@ const SLACK: Duration = Duration::from_millis(700);
 const APP: &str = "greenhouse-demo";
 const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
 
+/// An application, and how its network's discovery server speaks.
+#[derive(Clone, Copy)]
+struct Side {
+    network: Network,
+    app_id: &'static str,
+    key: &'static str,
+    path: &'static str,
+    /// The answer that leads to this MQTT address.
+    answer: fn(&str) -> Value,
+}
+
+const V2: Side = Side {
+    network: Network::V2,
+    app_id: APP,
+    key: KEY,
+    path: "/announcements/handler",
+    answer: handler,
+};
+
+const V3: Side = Side {
+    network: Network::V3,
+    app_id: "greenhouse-demo@ttn",
+    key: "NNSXS.A-KEY.OF-THE-TESTS",
+    path: "/api/v3/as/applications/greenhouse-demo/mqtt-connection-info",
+    answer: |mqtt_address| match mqtt_address.strip_prefix("mqtts://") {
+        Some(address) => json!({"public_tls_address": address, "username": "greenhouse-demo@ttn"}),
+        None => json!({"public_address": mqtt_address, "username": "greenhouse-demo@ttn"}),
+    },
+};
+
+impl Side {
+    fn simulator(&self) -> Simulator {
+        Simulator::builder(self.network)
+            .application(self.app_id, self.key)
+            .start()
+            .expect("the simulated network starts")
+    }
+
+    /// Answers every request with what leads to this MQTT address.
+    fn server_of(&self, mqtt_address: &str) -> DiscoveryServer {
+        server_of(&(self.answer)(mqtt_address))
+    }
+
+    fn builder(&self, url: impl Into<String>) -> MqttClientBuilder {
+        MqttClient::builder(self.app_id, self.key)
+            .discovery_address(url)
+            .connect_timeout(TIMEOUT)
+    }
+
+    fn client_of(&self, url: impl Into<String>) -> MqttClient {
+        self.builder(url).build().expect("the options are valid")
+    }
+}
+
 fn network() -> Simulator {
-    Simulator::builder(Network::V2)
-        .application(APP, KEY)
-        .start()
-        .expect("the simulated network starts")
+    V2.simulator()
 }
 
 fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> DiscoveryServer {
@@ -75,13 +126,11 @@ fn fixture(name: &str) -> String {
 }
 
 fn builder(url: impl Into<String>) -> MqttClientBuilder {
-    MqttClient::builder(APP, KEY)
-        .discovery_address(url)
-        .connect_timeout(TIMEOUT)
+    V2.builder(url)
 }
 
 fn client_of(url: impl Into<String>) -> MqttClient {
-    builder(url).build().expect("the options are valid")
+    V2.client_of(url)
 }
 
 #[track_caller]
@@ -111,7 +160,9 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is missing in: {text}");
     }
-    assert!(!format!("{error:?}").contains(KEY), "{text}");
+    for side in [V2, V3] {
+        assert!(!format!("{error:?}").contains(side.key), "{text}");
+    }
 }
 
 /// What a client says of a server that always gives this answer.
@@ -210,47 +261,59 @@ fn an_announced_server_with_tls_is_reached_with_its_authority() {
 #[test]
 fn a_base_path_is_kept() {
     let _guard = watchdog(LIMIT);
-    let network = network();
-    let server = server_of(&handler(&network.mqtt_address()));
-    connects(&client_of(format!("{}/discovery/", server.url())));
-    assert_eq!(server.paths(), ["/discovery/announcements/handler"]);
+    for side in [V2, V3] {
+        let network = side.simulator();
+        let server = side.server_of(&network.mqtt_address());
+        connects(&side.client_of(format!("{}/discovery/", server.url())));
+        assert_eq!(server.paths(), [format!("/discovery{}", side.path)]);
+    }
 }
 
 #[test]
 fn the_server_is_asked_again_at_each_connecting() {
     let _guard = watchdog(LIMIT);
-    let (old, new) = (network(), network());
-    let announced = Arc::new(Mutex::new(old.mqtt_address()));
-    let current = Arc::clone(&announced);
-    let server = server(move |_| {
-        let address = current.lock().expect("nobody panicked").clone();
-        Answer::Json(200, handler(&address).to_string())
-    });
-    let client = builder(server.url())
-        .reconnect_delay(Duration::from_millis(20), Duration::from_millis(50))
-        .build()
-        .expect("the options are valid");
-    client.connect().expect("the handler is up");
-    assert!(old.wait_for_clients(1, SOON));
-    // The application moves to another handler.
-    *announced.lock().expect("nobody panicked") = new.mqtt_address();
-    old.stop();
-    assert!(new.wait_for_clients(1, SOON));
-    assert!(server.paths().len() >= 2);
+    for side in [V2, V3] {
+        let (old, new) = (side.simulator(), side.simulator());
+        let announced = Arc::new(Mutex::new(old.mqtt_address()));
+        let current = Arc::clone(&announced);
+        let server = server(move |_| {
+            let address = current.lock().expect("nobody panicked").clone();
+            Answer::Json(200, (side.answer)(&address).to_string())
+        });
+        let client = side
+            .builder(server.url())
+            .reconnect_delay(Duration::from_millis(20), Duration::from_millis(50))
+            .build()
+            .expect("the options are valid");
+        client.connect().expect("the handler is up");
+        assert!(old.wait_for_clients(1, SOON));
+        // The application moves to another handler.
+        *announced.lock().expect("nobody panicked") = new.mqtt_address();
+        old.stop();
+        assert!(new.wait_for_clients(1, SOON));
+        assert!(server.paths().len() >= 2);
+    }
 }
 
 #[test]
 fn a_client_comes_back_while_the_discovery_server_is_out_of_order() {
     let _guard = watchdog(LIMIT);
-    for trouble in [Answer::Hang, Answer::Text(503, "down".to_owned())] {
-        let network = network();
-        let list = handler(&network.mqtt_address()).to_string();
+    let down = Answer::Text(503, "down".to_owned());
+    for (side, trouble) in [
+        (V2, Answer::Hang),
+        (V2, down.clone()),
+        (V3, Answer::Hang),
+        (V3, down),
+    ] {
+        let network = side.simulator();
+        let list = (side.answer)(&network.mqtt_address()).to_string();
         let first = AtomicBool::new(true);
         let server = server(move |_| match first.swap(false, Ordering::SeqCst) {
             true => Answer::Json(200, list.clone()),
             false => trouble.clone(),
         });
-        let client = builder(server.url())
+        let client = side
+            .builder(server.url())
             .connect_timeout(Duration::from_secs(2))
             .reconnect_delay(Duration::from_millis(20), Duration::from_millis(50))
             .build()
@@ -402,38 +465,44 @@ fn an_answer_that_is_no_list_is_told() {
 #[test]
 fn a_server_that_is_down_refuses_the_connection() {
     let _guard = watchdog(LIMIT);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    drop(listener);
-    let error = failure(&client_of(&url));
-    says(
-        &error,
-        ErrorKind::ConnectionRefused,
-        &[&url, "nothing listens"],
-    );
-    assert!(error.is_transient());
+    for side in [V2, V3] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        drop(listener);
+        let error = failure(&side.client_of(&url));
+        says(
+            &error,
+            ErrorKind::ConnectionRefused,
+            &[&url, "nothing listens"],
+        );
+        assert!(error.is_transient());
+    }
 }
 
 #[test]
 fn a_server_that_nobody_knows_is_an_unknown_host() {
     let _guard = watchdog(LIMIT);
-    // A label of 64 letters: no name server is asked for it.
-    let url = format!("http://{}.example", "x".repeat(64));
-    let error = failure(&client_of(&url));
-    says(&error, ErrorKind::UnknownHost, &[&url, "host name"]);
-    assert!(error.is_transient());
+    for side in [V2, V3] {
+        // A label of 64 letters: no name server is asked for it.
+        let url = format!("http://{}.example", "x".repeat(64));
+        let error = failure(&side.client_of(&url));
+        says(&error, ErrorKind::UnknownHost, &[&url, "host name"]);
+        assert!(error.is_transient());
+    }
 }
 
 #[test]
 fn a_server_that_never_answers_times_out_and_is_named() {
     let _guard = watchdog(LIMIT);
-    let hanging = server(|_| Answer::Hang);
-    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let silent_url = format!("http://{}", silent.local_addr().expect("bound"));
-    for url in [hanging.url(), silent_url] {
-        let error = failure(&client_of(&url));
-        says(&error, ErrorKind::TimedOut, &[&url, "discovery server"]);
-        assert!(error.is_transient());
+    for side in [V2, V3] {
+        let hanging = server(|_| Answer::Hang);
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let silent_url = format!("http://{}", silent.local_addr().expect("bound"));
+        for url in [hanging.url(), silent_url] {
+            let error = failure(&side.client_of(&url));
+            says(&error, ErrorKind::TimedOut, &[&url, "discovery server"]);
+            assert!(error.is_transient());
+        }
     }
 }
 
@@ -453,21 +522,23 @@ fn raw_server(answer: &'static str) -> String {
 #[test]
 fn a_server_that_hangs_up_is_named() {
     let _guard = watchdog(LIMIT);
-    for answer in [
-        "",
-        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"services\":[",
-    ] {
-        let url = raw_server(answer);
-        let error = failure(&client_of(&url));
-        says(
-            &error,
-            ErrorKind::ConnectionLost,
-            &[&url, "closed the connection"],
-        );
+    for side in [V2, V3] {
+        for answer in [
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"services\":[",
+        ] {
+            let url = raw_server(answer);
+            let error = failure(&side.client_of(&url));
+            says(
+                &error,
+                ErrorKind::ConnectionLost,
+                &[&url, "closed the connection"],
+            );
+        }
+        let url = raw_server("SSH-2.0-OpenSSH_9.2p1\r\n");
+        let error = failure(&side.client_of(&url));
+        says(&error, ErrorKind::DiscoveryAnswer, &[&url]);
     }
-    let url = raw_server("SSH-2.0-OpenSSH_9.2p1\r\n");
-    let error = failure(&client_of(&url));
-    says(&error, ErrorKind::DiscoveryAnswer, &[&url]);
 }
 
 #[test]
@@ -611,90 +682,105 @@ fn a_redirect_in_a_circle_ends() {
 #[test]
 fn an_own_authority_is_trusted_over_https() {
     let _guard = watchdog(LIMIT);
-    let network = network();
-    let certificates = Certificates::new();
-    let server = server_of(&handler(&network.mqtt_address()));
-    let front = TlsFront::start(&certificates.server, server.address()).expect("a free port");
-    for host in ["localhost", "127.0.0.1"] {
-        let builder = || builder(format!("https://{host}:{}", front.port()));
-        let authority = &certificates.authority;
-        for builder in [
-            builder().ca_file(authority.certificate_file()),
-            builder().ca_pem(authority.certificate_pem()),
-        ] {
-            connects(&builder.build().expect("the options are valid"));
+    for side in [V2, V3] {
+        let network = side.simulator();
+        let certificates = Certificates::new();
+        let mqtt = TlsFront::start(&certificates.server, network.address()).expect("a free port");
+        let server = side.server_of(&format!("mqtts://localhost:{}", mqtt.port()));
+        let front = TlsFront::start(&certificates.server, server.address()).expect("a free port");
+        for host in ["localhost", "127.0.0.1"] {
+            let builder = || side.builder(format!("https://{host}:{}", front.port()));
+            let authority = &certificates.authority;
+            for builder in [
+                builder().ca_file(authority.certificate_file()),
+                builder().ca_pem(authority.certificate_pem()),
+            ] {
+                connects(&builder.build().expect("the options are valid"));
+            }
         }
+        assert_eq!(server.paths().len(), 4);
     }
-    assert_eq!(server.paths().len(), 4);
 }
 
 #[test]
 fn a_certificate_that_is_not_in_order_is_refused_over_https() {
     let _guard = watchdog(LIMIT);
-    let certificates = Certificates::new();
-    let server = server_of(&handler("127.0.0.1:1"));
-    let authority = certificates.authority.certificate_file();
-    for identity in [
-        &certificates.foreign,
-        &certificates.expired,
-        &certificates.wrong_host,
-    ] {
-        let front = TlsFront::start(identity, server.address()).expect("a free port");
+    for side in [V2, V3] {
+        let certificates = Certificates::new();
+        let server = side.server_of("127.0.0.1:1");
+        let authority = certificates.authority.certificate_file();
+        for identity in [
+            &certificates.foreign,
+            &certificates.expired,
+            &certificates.wrong_host,
+        ] {
+            let front = TlsFront::start(identity, server.address()).expect("a free port");
+            let url = format!("https://localhost:{}", front.port());
+            let client = side.builder(&url).ca_file(authority).build();
+            let error = failure(&client.expect("the options are valid"));
+            says(&error, ErrorKind::Tls, &[&url, "certificate"]);
+        }
+        let front = TlsFront::start(&certificates.server, server.address()).expect("a free port");
         let url = format!("https://localhost:{}", front.port());
-        let client = builder(&url).ca_file(authority).build();
-        let error = failure(&client.expect("the options are valid"));
-        says(&error, ErrorKind::Tls, &[&url, "certificate"]);
+        says(
+            &failure(&side.client_of(&url)),
+            ErrorKind::Tls,
+            &[&url, "certificate"],
+        );
+        assert!(server.paths().is_empty());
     }
-    let front = TlsFront::start(&certificates.server, server.address()).expect("a free port");
-    let url = format!("https://localhost:{}", front.port());
-    says(
-        &failure(&client_of(&url)),
-        ErrorKind::Tls,
-        &[&url, "certificate"],
-    );
-    assert!(server.paths().is_empty());
 }
 
 #[test]
 fn a_plain_server_that_is_asked_over_https_is_a_tls_failure() {
     let _guard = watchdog(LIMIT);
-    let url = raw_server("HTTP/1.1 400 Bad Request\r\n\r\n").replace("http:", "https:");
-    says(
-        &failure(&client_of(&url)),
-        ErrorKind::Tls,
-        &[&url, "speaks no TLS"],
-    );
+    for side in [V2, V3] {
+        let url = raw_server("HTTP/1.1 400 Bad Request\r\n\r\n").replace("http:", "https:");
+        says(
+            &failure(&side.client_of(&url)),
+            ErrorKind::Tls,
+            &[&url, "speaks no TLS"],
+        );
+    }
 }
 
 #[test]
 fn an_authority_that_cannot_be_read_is_named() {
     let _guard = watchdog(LIMIT);
-    let server = server_of(&handler("127.0.0.1:1"));
-    let url = server.url().replace("http:", "https:");
-    let fails = |builder: MqttClientBuilder, words: &[&str]| {
-        let client = builder.build().expect("the options are valid");
-        says(&failure(&client), ErrorKind::Config, words);
-    };
-    let rubbish = "-----BEGIN CERTIFICATE-----\nhello\n-----END CERTIFICATE-----\n";
-    fails(
-        builder(&url).ca_file("/no/such/file.pem"),
-        &["/no/such/file.pem"],
-    );
-    fails(builder(&url).ca_pem("hello"), &["CA certificates", "PEM"]);
-    fails(builder(&url).ca_pem(rubbish), &["CA certificates"]);
+    for side in [V2, V3] {
+        let server = side.server_of("127.0.0.1:1");
+        let url = server.url().replace("http:", "https:");
+        let fails = |builder: MqttClientBuilder, words: &[&str]| {
+            let client = builder.build().expect("the options are valid");
+            says(&failure(&client), ErrorKind::Config, words);
+        };
+        let rubbish = "-----BEGIN CERTIFICATE-----\nhello\n-----END CERTIFICATE-----\n";
+        fails(
+            side.builder(&url).ca_file("/no/such/file.pem"),
+            &["/no/such/file.pem"],
+        );
+        fails(
+            side.builder(&url).ca_pem("hello"),
+            &["CA certificates", "PEM"],
+        );
+        fails(side.builder(&url).ca_pem(rubbish), &["CA certificates"]);
+    }
 }
 
 #[test]
 fn nobody_is_asked_when_the_mqtt_address_is_given() {
     let _guard = watchdog(LIMIT);
-    let network = network();
-    let server = server_of(&handler("127.0.0.1:1"));
-    let client = builder(server.url())
-        .mqtt_address(network.mqtt_address())
-        .build()
-        .expect("the options are valid");
-    connects(&client);
-    assert!(server.requests().is_empty());
+    for side in [V2, V3] {
+        let network = side.simulator();
+        let server = side.server_of("127.0.0.1:1");
+        let client = side
+            .builder(server.url())
+            .mqtt_address(network.mqtt_address())
+            .build()
+            .expect("the options are valid");
+        connects(&client);
+        assert!(server.requests().is_empty());
+    }
 }
 
 #[test]

@@ -30,7 +30,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 const APP: &str = "greenhouse";
 const KEY: &str = "ttn-account-v2.kEepTh1sToY0urself";
-/// What is left of it when somebody cuts off the beginning.
+const API_KEY: &str = "NNSXS.ID.kEepTh1sToY0urself";
+/// What is left of them when somebody cuts off the beginning.
 const SECRET: &str = "kEepTh1sToY0urself";
 
 /// Keeps every line of every target and level.
@@ -295,6 +296,70 @@ fn the_key_is_not_in_what_discovery_says() {
 }
 
 #[test]
+fn the_key_is_not_in_what_discovery_on_v3_says() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let network = Simulator::builder(Network::V3)
+        .application(APP, API_KEY)
+        .start()
+        .expect("the simulated network starts");
+    let address = network.mqtt_address();
+    let other = DiscoveryServer::start(|_| Answer::Json(200, "{}".to_owned()));
+    let other = other.expect("a free port");
+    let place = other.url();
+    let repeat = |name: &str| json!({name: format!("key {API_KEY} or {SECRET}")}).to_string();
+    let server = DiscoveryServer::start(move |path| match path.split('/').nth(1) {
+        Some("good") => Answer::Json(200, json!({"public_address": address}).to_string()),
+        Some("hangs") => Answer::Hang,
+        Some("html") => Answer::Text(200, "<html>".to_owned()),
+        Some("moved") => Answer::Redirect(302, place.clone()),
+        Some("repeats-in-address") => Answer::Json(200, repeat("public_address")),
+        Some("repeats-in-name") => Answer::Json(200, repeat("username")),
+        Some("repeats-in-error") => Answer::Json(403, repeat("message")),
+        Some("repeats-in-text") => Answer::Text(200, API_KEY.to_owned()),
+        Some("renamed") => Answer::Json(200, json!({"username": "greenhouse@ttn"}).to_string()),
+        Some("refused") => Answer::Json(401, json!({"message": "no such key"}).to_string()),
+        _ => Answer::Text(404, "Not Found".to_owned()),
+    });
+    let server = server.expect("a free port");
+    let builder = |path: &str| {
+        MqttClient::builder(APP, API_KEY)
+            .discovery_address(format!("{}/{path}", server.url()))
+            .connect_timeout(TIMEOUT)
+    };
+    for path in [
+        "hangs",
+        "html",
+        "moved",
+        "repeats-in-address",
+        "repeats-in-name",
+        "repeats-in-error",
+        "repeats-in-text",
+        "renamed",
+        "refused",
+        "missing",
+    ] {
+        fails(builder(path));
+    }
+    fails(builder("good").discovery_address(server.url().replace("http:", "https:")));
+    fails(MqttClient::builder(APP, API_KEY));
+    let client = builder("good").build().expect("the options are valid");
+    client.connect().expect("the network is up");
+    is_clean(&client);
+    // If the key were not sent, all the rest would prove nothing.
+    for request in server.requests() {
+        assert!(!request.path.contains(SECRET));
+        let authorization = request.authorization.expect("the server is shown the key");
+        assert_eq!(authorization, format!("Bearer {API_KEY}"));
+    }
+    assert!(other.requests().is_empty());
+    log_is_clean("RIGHT_APPLICATION_INFO");
+    assert!(LOG.lines().iter().any(|(target, line)| {
+        target.starts_with("ureq") && line.contains("mqtt-connection-info")
+    }));
+}
+
+#[test]
 fn the_key_is_not_in_what_a_silent_port_says() {
     let _guard = watchdog(LIMIT);
     listen();
@@ -377,6 +442,14 @@ fn a_key_in_a_discovery_address_is_not_repeated() {
                 .mqtt_address("localhost")
                 .discovery_address(&address),
         );
+    }
+    for address in [
+        format!("https://{APP}:{API_KEY}@localhost"),
+        format!("{API_KEY}@localhost"),
+        format!("https://localhost/{API_KEY}"),
+        format!("localhost?key={API_KEY}"),
+    ] {
+        is_refused(MqttClient::builder(APP, API_KEY).discovery_address(&address));
     }
 }
 

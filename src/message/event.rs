@@ -18,7 +18,8 @@ use crate::{
 /// ```
 /// use ttn::{Event, Network};
 ///
-/// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up", r#"{"port":1,"payload_raw":"AQ=="}"#)?;
+/// let event = Event::decode(Network::V3, "v3/my-app@ttn/devices/dev-1/up",
+///     r#"{"uplink_message":{"f_port":1,"frm_payload":"AQ=="}}"#)?;
 /// match event {
 ///     Event::Uplink(uplink) => assert_eq!(uplink.payload_raw, [1]),
 ///     Event::Malformed(malformed) => eprintln!("{}", malformed.error),

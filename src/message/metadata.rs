@@ -13,11 +13,18 @@ use serde_json::{Map, Value};
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
-/// let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1","metadata":
-///     {"time":"2018-03-09T07:41:22.5Z","frequency":868.3,"data_rate":"SF8BW125","airtime":102912000}}"#).unwrap();
-/// assert_eq!(uplink.metadata.frequency, Some(868.3));
-/// assert_eq!(uplink.metadata.data_rate, "SF8BW125");
-/// assert_eq!(uplink.metadata.airtime.unwrap().as_micros(), 102_912);
+/// let v2 = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1","metadata":
+///     {"time":"2018-03-09T07:41:22.5Z","frequency":868.3,"data_rate":"SF8BW125","airtime":102912000}}"#)?;
+/// let v3 = UplinkMessage::from_json(Network::V3,
+///     r#"{"end_device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}},"uplink_message":
+///     {"received_at":"2018-03-09T07:41:22.500Z","consumed_airtime":"0.102912s",
+///     "settings":{"data_rate":{"lora":{"bandwidth":125000,"spreading_factor":8}},"frequency":"868300000"}}}"#)?;
+/// for metadata in [v2.metadata, v3.metadata] {
+///     assert_eq!(metadata.frequency, Some(868.3));
+///     assert_eq!(metadata.data_rate, "SF8BW125");
+///     assert_eq!(metadata.airtime.unwrap().as_micros(), 102_912);
+/// }
+/// # Ok::<(), ttn::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

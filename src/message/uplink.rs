@@ -19,9 +19,11 @@ use crate::{
 /// ```
 /// use ttn::{Network, UplinkMessage};
 ///
-/// let uplink = UplinkMessage::from_json(Network::V2, r#"{
-///     "app_id": "greenhouse", "dev_id": "soil-probe-07", "hardware_serial": "A84041FFEE10C207", "port": 2,
-///     "counter": 1184, "payload_raw": "AWcBEA==", "payload_fields": {"temp-c": 27.2, "valve": {"open": true}}
+/// let uplink = UplinkMessage::from_json(Network::V3, r#"{
+///     "end_device_ids": {"device_id": "soil-probe-07", "application_ids": {"application_id": "greenhouse"},
+///         "dev_eui": "A84041FFEE10C207"},
+///     "uplink_message": {"f_port": 2, "f_cnt": 1184, "frm_payload": "AWcBEA==",
+///         "decoded_payload": {"temp-c": 27.2, "valve": {"open": true}}}
 /// }"#)?;
 /// assert_eq!(uplink.dev_id, "soil-probe-07");
 /// assert_eq!(uplink.payload_raw, [0x01, 0x67, 0x01, 0x10]);
