@@ -1,7 +1,6 @@
 //! Every message of The Things Stack v3 decodes to the right values, in every form that its JSON may
 //! have, and nothing that comes makes the client panic.
 
-#[cfg(unix)]
 mod support;
 
 use std::{
@@ -10,16 +9,20 @@ use std::{
     fs,
     path::PathBuf,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Map, Value, json};
+use support::watchdog::watchdog;
 use ttn::{
     Activation, Antenna, Battery, ClassBC, DownlinkEvent, DownlinkStep, Error, ErrorDetails,
     ErrorKind, Event, Gateway, KeyEnvelope, Location, LocationSolved, Metadata, Network,
     NetworkIds, PacketBroker, Priority, QueueInvalidated, Relay, ServiceData, Transmission,
     UplinkMessage, VersionIds,
 };
+
+/// Longer than the longest test takes on a slow machine.
+const LIMIT: Duration = Duration::from_secs(300);
 
 const SESSION: [u8; 16] = [
     0x74, 0x6e, 0x81, 0x0b, 0x7e, 0xe7, 0xe8, 0x27, 0x87, 0x88, 0x97, 0x9b, 0xd2, 0x96, 0x25, 0x79,
@@ -364,8 +367,6 @@ fn ttn_eu1_json() -> Value {
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
-
-// The fixtures, one by one.
 
 #[test]
 fn every_fixture_is_in_some_test() {
@@ -2002,8 +2003,6 @@ fn the_bytes_stay_with_every_message() {
     }
 }
 
-// How the JSON is read, rule by rule.
-
 #[test]
 fn what_is_left_out_is_zero_empty_or_none() {
     let uplink = seen(up(json!({})));
@@ -2583,8 +2582,6 @@ fn measurements_may_come_with_warnings() {
     );
 }
 
-// What does not belong to a kind, and what cannot be read.
-
 #[test]
 fn a_kind_or_topic_that_is_not_known_is_handed_on() {
     let is_other = |topic: &str, body: &[u8]| {
@@ -2672,8 +2669,6 @@ fn text_that_is_no_utf_8_is_an_error() {
         Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/up", body).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
 }
-
-// Every fixture in many forms.
 
 /// The places of all members and elements of a value.
 fn places(value: &Value) -> Vec<String> {
@@ -2844,40 +2839,28 @@ fn unknown_members_do_no_harm_at_any_level() {
     for name in messages() {
         let original = value(&name);
         let expected = content_without(&decode(&name), &["extra"]);
-        for place in [vec![String::new()], places(&original)].concat() {
-            if is_handed_on(kind(&name), &format!("{place}/unheard_of"))
-                || is_handed_on(kind(&name), &format!("{place}/x"))
-            {
-                continue;
-            }
+        for level in [vec![String::new()], places(&original)].concat() {
             let mut changed = original.clone();
-            let Some(members) = changed.pointer_mut(&place).unwrap().as_object_mut() else {
+            let Some(members) = changed.pointer_mut(&level).unwrap().as_object_mut() else {
                 continue;
             };
+            if is_handed_on(kind(&name), &format!("{level}/unheard_of")) {
+                continue;
+            }
             members.insert("unheard_of".to_owned(), json!({"depth": [1, null, "x"]}));
             let read = decode_value(&name, &changed)
-                .unwrap_or_else(|error| panic!("{name}{place}: {}", in_full(&error)));
-            // Values that are open objects by themselves.
-            let is_open = [
-                "decoded_payload",
-                "normalized_payload",
-                "data",
-                "attributes",
-            ]
-            .contains(&member_name(&format!("{place}/0").replace("//", "/")));
-            if !is_open {
-                assert_eq!(
-                    content_without(&read, &["extra"]),
-                    expected,
-                    "{name}{place}"
-                );
-            }
-            let level = place.matches('/').count();
-            let is_promised = level <= 1 && !place.ends_with("end_device_ids")
-                || place.ends_with("/settings")
-                || place.ends_with("/rx_metadata/0");
-            if is_promised {
-                assert!(content(&read).contains("unheard_of"), "{name}{place}");
+                .unwrap_or_else(|error| panic!("{name}{level}: {}", in_full(&error)));
+            assert_eq!(
+                content_without(&read, &["extra"]),
+                expected,
+                "{name}{level}"
+            );
+            let has_extra = level.is_empty()
+                || level.ends_with("/settings")
+                || level.contains("/rx_metadata/") && is_element(&level)
+                || level.matches('/').count() == 1 && level != "/end_device_ids";
+            if has_extra {
+                assert!(content(&read).contains("unheard_of"), "{name}{level}");
             }
         }
     }
@@ -2971,8 +2954,6 @@ fn a_body_without_a_topic_needs_both_ids() {
     }
 }
 
-// Damage.
-
 /// Decodes; a message that was damaged may be read or be an error, but nothing else.
 fn survives(topic: &str, body: Vec<u8>) -> bool {
     match Event::decode(Network::V3, topic, body) {
@@ -3002,6 +2983,7 @@ fn for_each_fixture(check: impl Fn(&str, &str, Vec<u8>) + Sync) {
 
 #[test]
 fn a_message_that_was_cut_is_an_error() {
+    let _watchdog = watchdog(LIMIT);
     for_each_fixture(|name, topic, body| {
         for length in 0..body.len() {
             let is_read = survives(topic, body[..length].to_vec());
@@ -3012,6 +2994,7 @@ fn a_message_that_was_cut_is_an_error() {
 
 #[test]
 fn no_byte_can_make_the_decoder_panic() {
+    let _watchdog = watchdog(LIMIT);
     for_each_fixture(|_, topic, body| {
         for index in 0..body.len() {
             for byte in [b'"', b'9', b'{', 0xff] {
@@ -3094,6 +3077,7 @@ fn a_member_of_the_wrong_shape_is_named() {
 
 #[test]
 fn nesting_without_end_is_an_error_and_some_is_read() {
+    let _watchdog = watchdog(LIMIT);
     let nested = |open: &str, close: &str, depth: usize| {
         format!("{}7{}", open.repeat(depth), close.repeat(depth))
     };
@@ -3135,9 +3119,9 @@ fn nesting_without_end_is_an_error_and_some_is_read() {
 
 #[test]
 fn a_number_of_a_megabyte_takes_no_time() {
+    let _watchdog = watchdog(Duration::from_secs(60));
     let digits = "9".repeat(1 << 20);
     let topic = "v3/greenhouse@ttn/devices/bed-07/up";
-    let start = Instant::now();
     for (member, name) in [
         (format!("\"f_cnt\":\"{digits}\""), "f_cnt"),
         (
@@ -3170,7 +3154,6 @@ fn a_number_of_a_megabyte_takes_no_time() {
         let body = format!("{{\"uplink_message\":{{{member}}}}}");
         survives(topic, body.into_bytes());
     }
-    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -3189,6 +3172,7 @@ fn an_error_does_not_repeat_a_megabyte_of_what_is_wrong() {
 
 #[test]
 fn a_member_given_twice_does_no_harm() {
+    let _watchdog = watchdog(LIMIT);
     for name in messages() {
         let original = value(&name).to_string();
         for place in places(&value(&name)) {
@@ -3204,7 +3188,7 @@ fn a_member_given_twice_does_no_harm() {
 #[cfg(unix)]
 #[test]
 fn a_client_reports_what_it_cannot_read_with_its_bytes() {
-    use support::{harness::SOON, mosquitto::Mosquitto, peer::MqttPeer, watchdog::watchdog};
+    use support::{harness::SOON, mosquitto::Mosquitto, peer::MqttPeer};
     use ttn::MqttClient;
 
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -3247,8 +3231,6 @@ fn a_client_reports_what_it_cannot_read_with_its_bytes() {
         assert_eq!(content(&event), content(&decode(&name)), "{name}");
     }
 }
-
-// Both networks.
 
 /// The same uplink as each network sends it.
 fn of_both_networks(v2: &Value, v3: &Value) -> [UplinkMessage; 2] {
@@ -3456,7 +3438,6 @@ fn the_same_uplink_fills_the_same_fields_on_both_networks() {
     assert_eq!(v2, v3);
 }
 
-/// The fixtures that only `downlinks_v3` reads.
 #[test]
 fn requests_are_no_messages_of_a_network() {
     for name in names() {
