@@ -522,7 +522,7 @@ fn a_connection_above_the_limit_is_refused_with_3() {
 #[test]
 fn a_message_may_come_before_its_suback() {
     let network = start();
-    network.quirks(|quirks| quirks.suback_delay = Duration::from_millis(300));
+    network.quirks(|quirks| quirks.suback_delay = Duration::from_secs(1));
     let device = network.device("pump-1");
     let mut client = Raw::connect(&network);
     client.write(&frame(0x82, &[vec![0, 9], string(ALL), vec![1]].concat()));
@@ -1450,6 +1450,9 @@ fn the_retry_limit_of_a_request_counts_from_its_attempt() {
         device.uplink(1, [1]);
         let failed = client.message_on("down/failed");
         assert_failed(&failed, "applicationserver", "max_retries_reached", 10);
+        if retry == "{}" {
+            assert_shape(&failed, "down-failed-max-retries", &[]);
+        }
         client.message_on("down/nack");
         assert_eq!(
             device.received().try_iter().count(),
@@ -1580,6 +1583,8 @@ fn the_data_rate_may_allow_less_than_the_band() {
     let failed = client.message_on("down/failed");
     let attributes = &failed["downlink_failed"]["error"]["attributes"];
     assert_eq!(*attributes, json!({"length": 54, "max": 51}));
+    let downlink = &failed["downlink_failed"]["downlink"];
+    assert!(downlink["session_key_id"].is_string());
     client.message_on("down/sent");
     assert_eq!(device.next_downlink(LONG).unwrap().payload, [1]);
 }
@@ -1661,6 +1666,15 @@ fn named_gateways_are_for_classes_b_and_c() {
     assert!(sent["downlink_sent"].get("class_b_c").is_none());
     let events = client.publish_1(PUSH, &by("no-such-gateway"));
     assert_failed(&events[1].1, "networkserver", "fixed_paths", 3);
+    let named = "/downlink_failed/downlink/class_b_c/gateways/0";
+    let mut failed = events[1].1.clone();
+    let gateway = failed.pointer_mut(named).unwrap().as_object_mut().unwrap();
+    gateway.remove("antenna_index");
+    gateway["gateway_ids"]
+        .as_object_mut()
+        .unwrap()
+        .remove("eui");
+    assert_shape(&failed, "down-failed-fixed-paths", &[]);
 }
 
 #[test]
@@ -1668,7 +1682,7 @@ fn a_downlink_for_a_time_waits_for_it() {
     let network = start();
     let (device, mut client) = pump(&network);
     device.class_c(true);
-    let ahead = SystemTime::now() + Duration::from_millis(400);
+    let ahead = SystemTime::now() + Duration::from_millis(1000);
     let time = humantime::format_rfc3339_millis(ahead).to_string();
     let item = |time: &str| {
         push(&format!(
@@ -1694,4 +1708,30 @@ fn a_downlink_for_a_time_waits_for_it() {
     assert_eq!(topics(&mut client, 1), ["up"]);
     client.assert_silent();
     assert_eq!(device.queue().len(), 1);
+}
+
+#[test]
+fn a_downlink_whose_time_passed_without_a_class_c_slot_expires() {
+    let network = instant();
+    let (device, mut client) = pump(&network);
+    device.uplink(1, [1]);
+    topics(&mut client, 1);
+    client.publish_1(PUSH, &request("request-replace-one"));
+    let ahead = SystemTime::now() + Duration::from_millis(500);
+    let time = humantime::format_rfc3339_millis(ahead).to_string();
+    let timed =
+        format!(r#""f_port":1,"frm_payload":"AQ==","class_b_c":{{"absolute_time":"{time}"}}"#);
+    assert!(
+        client.publish_1(PUSH, &push(&timed))[0]
+            .0
+            .ends_with("/down/queued")
+    );
+    device.uplink(1, [1]);
+    assert_eq!(topics(&mut client, 2), ["up", "down/sent"]);
+    let left = ahead.duration_since(SystemTime::now()).unwrap_or_default();
+    assert_eq!(client.try_packet(left + SHORT), Err(false));
+    device.uplink(1, [1]);
+    let failed = client.message_on("down/failed");
+    assert_failed(&failed, "networkserver", "downlink_expired", 9);
+    assert_shape(&failed, "down-failed-expired", &[]);
 }

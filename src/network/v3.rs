@@ -5,7 +5,8 @@ use crate::{
     message::{Event, RawMessage},
 };
 
-const ID_RULE: &str = "ids have 3 to 36 lower-case letters and digits, with single - between them";
+const ID_RULE: &str =
+    "ids have 3 to 36 lower-case letters and digits, with single - between them";
 
 /// An application id, on hosted networks with `@` and a tenant id behind it.
 pub(super) fn check_app_id(app_id: &str) -> Result<()> {

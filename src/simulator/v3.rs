@@ -198,7 +198,8 @@ impl V3 {
         let Some(device) = applications.device(app_id, dev_id) else {
             return;
         };
-        if !window.reachable || gateways.down || device.pending.is_some() {
+        let asleep = device.session.is_none() || device.pending.is_some();
+        if !window.reachable || gateways.down || asleep {
             return;
         }
         while let Some(next) = device.queue.front() {
@@ -213,9 +214,14 @@ impl V3 {
                 Turn::Now => None,
             };
             let ids = device.ids(app_id, dev_id);
-            let Some(downlink) = device.queue.pop_front() else {
+            let (Some(mut downlink), Some(session)) =
+                (device.queue.pop_front(), device.session.as_mut())
+            else {
                 return;
             };
+            downlink.session_key_id = session.key_id.to_vec();
+            downlink.f_cnt = session.down_counter;
+            session.down_counter = session.down_counter.wrapping_add(1);
             if let Some(failure) = failure {
                 self.fail(&ids, &downlink, &failure, random);
                 continue;
@@ -262,17 +268,11 @@ impl V3 {
         &self,
         ids: &Ids<'_>,
         device: &mut Device,
-        mut downlink: Downlink,
+        downlink: Downlink,
         window: &Window,
         gateways: &Gateways,
         random: &mut Rng,
     ) {
-        let Some(session) = device.session.as_mut() else {
-            return;
-        };
-        downlink.session_key_id = session.key_id.to_vec();
-        downlink.f_cnt = session.down_counter;
-        session.down_counter = session.down_counter.wrapping_add(1);
         let mut correlation_ids = downlink.correlation_ids.clone();
         correlation_ids.push(self.correlation_id("gs:tx_ack", random));
         if let Some(result) = &gateways.failure {
