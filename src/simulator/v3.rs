@@ -238,7 +238,6 @@ impl V3 {
             return Turn::Wait;
         }
         if let Some(class_b_c) = &next.class_b_c {
-            let known = |id: &str| radio::is_gateway(id);
             let mut gateways = class_b_c.gateways.iter();
             match class_b_c.absolute_time {
                 Some(at) if at > self.clock.now() => {
@@ -248,20 +247,17 @@ impl V3 {
                         Turn::Wait
                     };
                 }
-                Some(_) if !device.class_c => return Turn::Never(Failure::Expired),
+                Some(_) if !device.class_c => return Turn::Never(Failure::EXPIRED),
                 _ if !device.class_c => return Turn::Wait,
                 _ if class_b_c.gateways.is_empty() => {}
-                _ if gateways.any(|gateway| known(&gateway.gateway_id)) => {}
-                _ => return Turn::Never(Failure::FixedPaths),
+                _ if gateways.any(|gateway| radio::is_gateway(&gateway.gateway_id)) => {}
+                _ => return Turn::Never(Failure::FIXED_PATHS),
             }
         }
-        match next.length() {
-            length if length > window.max_length => Turn::Never(Failure::TooLong {
-                length,
-                max: window.max_length,
-            }),
-            _ => Turn::Now,
+        if next.length() > window.max_length {
+            return Turn::Never(Failure::too_long(next.length(), window.max_length));
         }
+        Turn::Now
     }
 
     fn transmit(
@@ -276,7 +272,7 @@ impl V3 {
         let mut correlation_ids = downlink.correlation_ids.clone();
         correlation_ids.push(self.correlation_id("gs:tx_ack", random));
         if let Some(result) = &gateways.failure {
-            let failure = Failure::Transmission(result.clone());
+            let failure = Failure::transmission(result);
             correlation_ids.sort();
             let event = failure.event(&downlink.sent(&correlation_ids), random);
             self.post(ids, FAILED, &correlation_ids, &event);
@@ -415,16 +411,15 @@ impl V3 {
         let waiting = if replace { 0 } else { device.queue.len() };
         let mut lengths = downlinks.iter().map(Downlink::length);
         if downlinks.iter().any(|downlink| downlink.f_port == 0) {
-            Some(Failure::NoPort)
+            Some(Failure::NO_PORT)
         } else if device.session.is_none() && device.pending.is_none() {
-            Some(Failure::NoSession)
+            Some(Failure::NO_SESSION)
         } else if let Some(length) = lengths.find(|length| *length > LONGEST) {
-            let max = LONGEST;
-            Some(Failure::TooLong { length, max })
+            Some(Failure::too_long(length, LONGEST))
         } else if downlinks.iter().any(expired) {
-            Some(Failure::Expired)
+            Some(Failure::EXPIRED)
         } else if waiting + downlinks.len() > limit {
-            Some(Failure::QueueFull)
+            Some(Failure::QUEUE_FULL)
         } else {
             None
         }
@@ -468,8 +463,7 @@ impl V3 {
         let ids = device.ids(app_id, dev_id);
         if !uplink.retry {
             self.settle(&ids, device, &correlation_id, random);
-            let percent = uplink.battery;
-            if let Some(percent) = percent {
+            if let Some(percent) = uplink.battery {
                 let now = uplink.time.unwrap_or_else(|| self.clock.now());
                 device.battery = Some(messages::battery(counter, percent, now));
             }
@@ -517,7 +511,7 @@ impl V3 {
         let max = retry.max_attempts.unwrap_or(ATTEMPTS);
         let given_up = retry.attempt > max;
         if given_up {
-            self.fail(ids, &downlink, &Failure::Retries(max), random);
+            self.fail(ids, &downlink, &Failure::retries(max), random);
         }
         self.post(ids, NACK, &correlation_ids, &downlink.message());
         if !given_up {
@@ -635,13 +629,7 @@ impl Handler for V3 {
                 GatewayState::Silent(silent) => state.gateways.silent = silent,
                 GatewayState::Failing(result) => state.gateways.failure = result,
             }
-            let listening: Vec<(String, String)> = state
-                .applications
-                .devices()
-                .filter(|(_, _, device)| device.class_c)
-                .map(|(app_id, dev_id, _)| (app_id.to_owned(), dev_id.to_owned()))
-                .collect();
-            for (app_id, dev_id) in listening {
+            for (app_id, dev_id) in state.applications.devices(|device| device.class_c) {
                 self.serve(&mut state, &app_id, &dev_id, &Window::OPEN);
             }
         }
