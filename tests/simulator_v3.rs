@@ -441,6 +441,7 @@ fn other_topics_are_acknowledged_and_dropped() {
     network.add_application("other-app@ttn", KEY);
     let other = network.device_of("other-app@ttn", "pump-1");
     let (device, mut client) = pump(&network);
+    network.device("Pump_1");
     let request = r#"{"downlinks":[{"f_port":1,"frm_payload":"AQ=="}]}"#;
     for topic in [
         "v3/other-app@ttn/devices/pump-1/down/push",
@@ -527,6 +528,7 @@ fn a_message_may_come_before_its_suback() {
     let mut client = Raw::connect(&network);
     client.write(&frame(0x82, &[vec![0, 9], string(ALL), vec![1]].concat()));
     assert!(network.wait_for_subscriptions(1, LONG));
+    client.assert_silent();
     device.uplink(1, [1]);
     assert_eq!(topics(&mut client, 1), ["up"]);
     assert_eq!(client.packet(), [0x90, 3, 0, 9, 1]);
@@ -905,6 +907,24 @@ fn a_join_gives_a_session_that_begins_with_the_next_uplink() {
 }
 
 #[test]
+fn a_new_session_knows_nothing_of_an_unanswered_downlink() {
+    let network = instant();
+    let (device, mut client) = pump(&network);
+    client.publish_1(
+        PUSH,
+        &push(r#""f_port":1,"frm_payload":"AQ==","confirmed":true"#),
+    );
+    device.uplink(1, [1]);
+    device.join();
+    device.uplink(1, [1]);
+    device.uplink(1, [1]);
+    assert_eq!(
+        topics(&mut client, 5),
+        ["up", "down/sent", "join", "up", "up"]
+    );
+}
+
+#[test]
 fn a_join_that_fails_has_no_message() {
     let network = start();
     let (device, mut client) = pump(&network);
@@ -1030,6 +1050,13 @@ fn requests_are_queued_as_recorded() {
     assert_eq!(
         (queue[4].port, queue[2].payload.clone()),
         (2, Some(Vec::new()))
+    );
+    let unconfirmed = r#""f_port":1,"frm_payload":"AQ==","confirmed_retry":{"attempt":1}"#;
+    let events = client.publish_1(PUSH, &push(unconfirmed));
+    assert!(
+        events[0].1["downlink_queued"]
+            .get("confirmed_retry")
+            .is_none()
     );
     let events = client.publish_1(PUSH, &request("request-push-confirmed"));
     let retry = &events[0].1["downlink_queued"]["confirmed_retry"];
@@ -1243,6 +1270,14 @@ fn fields_are_encoded_on_arrival() {
     device.uplink(1, [1]);
     let sent = client.message_on("down/sent");
     assert!(sent["downlink_sent"].get("decoded_payload").is_none());
+    network.set_encoder(|_port, _fields| Ok(vec![1]));
+    let confirmed = push(r#""f_port":1,"decoded_payload":{"led":true},"confirmed":true"#);
+    client.publish_1(REPLACE, &confirmed);
+    device.uplink(1, [1]);
+    client.message_on("down/sent");
+    device.uplink(1, [1]);
+    let ack = client.message_on("down/ack");
+    assert!(ack["downlink_ack"].get("decoded_payload").is_none());
 }
 
 #[test]
@@ -1538,6 +1573,21 @@ fn a_confirmed_downlink_that_was_not_transmitted_is_nacked() {
 }
 
 #[test]
+fn only_a_confirmed_downlink_is_acknowledged() {
+    let network = start();
+    let (device, mut client) = pump(&network);
+    device.class_c(true);
+    client.publish_1(PUSH, &request("request-push-raw"));
+    network.transmission_fails(Some("TOO_LATE"));
+    client.publish_1(
+        PUSH,
+        &push(r#""f_port":1,"frm_payload":"AQ==","confirmed":true"#),
+    );
+    device.uplink(1, [1]);
+    assert_eq!(topics(&mut client, 3), ["down/nack", "up", "down/failed"]);
+}
+
+#[test]
 fn a_gateway_may_report_nothing() {
     let network = instant();
     let (device, mut client) = pump(&network);
@@ -1639,6 +1689,11 @@ fn a_class_c_queue_waits_for_gateways_and_for_the_class() {
     client.assert_silent();
     network.gateways_down(false);
     assert_eq!(topics(&mut client, 1), ["down/sent"]);
+    device.join();
+    client.publish_1(PUSH, &request("request-push-raw"));
+    client.assert_silent();
+    device.uplink(1, [1]);
+    assert_eq!(topics(&mut client, 2), ["up", "down/sent"]);
 }
 
 #[test]

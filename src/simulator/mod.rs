@@ -469,8 +469,8 @@ impl Simulator {
         self.handler.set_function(&self.app_id, encoder);
     }
 
-    /// Sets the validator of the first application. V2 only: an uplink whose decoded fields it refuses is
-    /// not published, only an `up/errors`, and gets no downlink.
+    /// Sets the validator of the first application, which v3 has not: an uplink whose decoded fields
+    /// it refuses is not published, only an `up/errors`, and gets no downlink.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;

@@ -612,3 +612,35 @@ fn fraction(duration: Duration) -> String {
     let shortened = nanos.trim_end_matches("000");
     shortened.trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_have_0_3_6_or_9_digits() {
+        let at = |seconds, nanos| time(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
+        for (nanos, text) in [
+            (0, "2025-05-14T08:21:37Z"),
+            (500_000_000, "2025-05-14T08:21:37.500Z"),
+            (1_500_000, "2025-05-14T08:21:37.001500Z"),
+            (281_664_050, "2025-05-14T08:21:37.281664050Z"),
+        ] {
+            assert_eq!(at(1_747_210_897, nanos), format!("\"{text}\""));
+        }
+        assert_eq!(at(u64::MAX >> 2, 0), "\"9999-12-31T23:59:59.999999999Z\"");
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(time(before), "\"1970-01-01T00:00:00Z\"");
+        assert_eq!(duration(Duration::from_micros(51_400)), "0.051400s");
+        assert_eq!(duration(Duration::from_secs(2)), "2s");
+    }
+
+    #[test]
+    fn ulids_sort_by_time() {
+        let mut random = Rng::with_seed(1);
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let early = ulid(at(1_747_210_897_000), &mut random);
+        assert_eq!(&early[..10], "01JV6Y51K8");
+        assert!(early < ulid(at(1_747_210_897_001), &mut random));
+    }
+}
