@@ -55,6 +55,13 @@ struct State {
     random: Rng,
 }
 
+impl State {
+    fn parts(&mut self, app_id: &str, dev_id: &str) -> Option<(&mut Device, &Gateways, &mut Rng)> {
+        let device = self.applications.device(app_id, dev_id)?;
+        Some((device, &self.gateways, &mut self.random))
+    }
+}
+
 #[derive(Default)]
 struct Gateways {
     down: bool,
@@ -190,12 +197,7 @@ impl V3 {
 
     /// Sends a device of class A the first downlink of its queue, one of class C all of them.
     fn serve(&self, state: &mut State, app_id: &str, dev_id: &str, window: &Window) {
-        let State {
-            applications,
-            gateways,
-            random,
-        } = state;
-        let Some(device) = applications.device(app_id, dev_id) else {
+        let Some((device, gateways, random)) = state.parts(app_id, dev_id) else {
             return;
         };
         let asleep = device.session.is_none() || device.pending.is_some();
@@ -271,16 +273,14 @@ impl V3 {
     ) {
         let mut correlation_ids = downlink.correlation_ids.clone();
         correlation_ids.push(self.correlation_id("gs:tx_ack", random));
+        correlation_ids.extend(window.correlation_id.clone());
+        correlation_ids.sort();
+        let sent = downlink.sent(&correlation_ids);
         if let Some(result) = &gateways.failure {
-            let failure = Failure::transmission(result);
-            correlation_ids.sort();
-            let event = failure.event(&downlink.sent(&correlation_ids), random);
+            let event = Failure::transmission(result).event(&sent, random);
             self.post(ids, FAILED, &correlation_ids, &event);
         } else {
             if !gateways.silent {
-                correlation_ids.extend(window.correlation_id.clone());
-                correlation_ids.sort();
-                let sent = downlink.sent(&correlation_ids);
                 self.post(ids, SENT, &correlation_ids, &sent);
             }
             device.owes_ack |= downlink.confirmed;
@@ -353,12 +353,7 @@ impl V3 {
     fn enqueue(&self, app_id: &str, dev_id: &str, mut downlinks: Vec<Downlink>, replace: bool) {
         let limit = self.broker.quirks().downlink_queue;
         let mut state = lock(&self.state);
-        let State {
-            applications,
-            random,
-            ..
-        } = &mut *state;
-        let Some(device) = applications.device(app_id, dev_id) else {
+        let Some((device, _, random)) = state.parts(app_id, dev_id) else {
             return;
         };
         let correlation_id = self.correlation_id("as:downlink", random);
@@ -429,12 +424,7 @@ impl V3 {
     fn receive(&self, app_id: &str, dev_id: &str, uplink: &Uplink, decoded: Option<&Value>) -> u32 {
         let copies = 1 + usize::from(self.broker.quirks().duplicate_uplinks);
         let mut state = lock(&self.state);
-        let State {
-            applications,
-            random,
-            ..
-        } = &mut *state;
-        let Some(device) = applications.device(app_id, dev_id) else {
+        let Some((device, _, random)) = state.parts(app_id, dev_id) else {
             return 0;
         };
         if uplink.simulated {
@@ -690,12 +680,7 @@ impl Handler for V3 {
     fn join(&self, app_id: &str, dev_id: &str, refusal: Option<&str>) {
         {
             let mut state = lock(&self.state);
-            let State {
-                applications,
-                gateways,
-                random,
-            } = &mut *state;
-            let Some(device) = applications.device(app_id, dev_id) else {
+            let Some((device, gateways, random)) = state.parts(app_id, dev_id) else {
                 return;
             };
             // A join that fails has no message of its own on MQTT.
@@ -734,12 +719,7 @@ impl Handler for V3 {
     fn order(&self, app_id: &str, dev_id: &str, order: Order<'_>) {
         {
             let mut state = lock(&self.state);
-            let State {
-                applications,
-                random,
-                ..
-            } = &mut *state;
-            let Some(device) = applications.device(app_id, dev_id) else {
+            let Some((device, _, random)) = state.parts(app_id, dev_id) else {
                 return;
             };
             let ids = device.ids(app_id, dev_id);
