@@ -1049,6 +1049,21 @@ fn the_same_seed_gives_the_same_radio() {
 }
 
 #[test]
+fn a_fixed_time_is_that_of_every_message() {
+    let network = Simulator::builder(Network::V2)
+        .fixed_time(at(787_000_000))
+        .start()
+        .unwrap();
+    let (device, mut client) = pump(&network);
+    device.uplink(1, [1]);
+    let up = client.message().1;
+    device.join();
+    let activation = client.message_on("activations");
+    assert_eq!(up["metadata"]["time"], "2018-03-09T07:41:22.787Z");
+    assert_eq!(activation["metadata"]["time"], up["metadata"]["time"]);
+}
+
+#[test]
 fn fields_are_published_on_topics_of_their_own() {
     let network = start();
     let device = network.device("pump-1");
