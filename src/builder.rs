@@ -18,7 +18,7 @@ use crate::{
 /// use std::time::Duration;
 /// use ttn::MqttClient;
 ///
-/// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+/// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
 ///     .mqtt_address("mqtts://ttn.example.org")
 ///     .keep_alive(Duration::from_secs(15))
 ///     .reconnect(false)
@@ -125,7 +125,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("localhost:1883").build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").mqtt_address("localhost:1883").build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn mqtt_address(mut self, address: impl Into<String>) -> Self {
@@ -173,7 +173,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
     ///     .mqtt_address("mqtts://ttn.example.org")
     ///     .ca_file("/etc/ttn/ca.pem")
     ///     .build()?;
@@ -189,7 +189,7 @@ impl MqttClientBuilder {
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
     ///     .mqtt_address("mqtts://ttn.example.org")
     ///     .ca_pem(std::fs::read("ca.pem")?)
     ///     .build()?;
@@ -205,7 +205,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
     ///     .mqtt_address("mqtts://ttn.example.org")
     ///     .client_certificate_files("/etc/ttn/client.pem", "/etc/ttn/client.key")
     ///     .build()?;
@@ -225,7 +225,7 @@ impl MqttClientBuilder {
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
     ///     .mqtt_address("mqtts://ttn.example.org")
     ///     .client_certificate_pem(std::fs::read("client.pem")?, std::fs::read("client.key")?)
     ///     .build()?;
@@ -245,7 +245,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").client_id_prefix("greenhouse-").build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").client_id_prefix("greenhouse-").build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn client_id_prefix(mut self, prefix: impl Into<String>) -> Self {
@@ -274,7 +274,7 @@ impl MqttClientBuilder {
     /// ```
     /// # use ttn::MqttClient;
     /// # use std::time::Duration;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").keep_alive(Duration::from_secs(60)).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").keep_alive(Duration::from_secs(60)).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
@@ -288,7 +288,7 @@ impl MqttClientBuilder {
     /// ```
     /// # use ttn::MqttClient;
     /// # use std::time::Duration;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").connect_timeout(Duration::from_secs(4)).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").connect_timeout(Duration::from_secs(4)).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -301,7 +301,7 @@ impl MqttClientBuilder {
     /// ```
     /// # use ttn::MqttClient;
     /// # use std::time::Duration;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").close_timeout(Duration::from_secs(1)).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").close_timeout(Duration::from_secs(1)).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
@@ -315,7 +315,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").reconnect(false).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").reconnect(false).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn reconnect(mut self, reconnect: bool) -> Self {
@@ -329,7 +329,7 @@ impl MqttClientBuilder {
     /// ```
     /// # use ttn::MqttClient;
     /// # use std::time::Duration;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret")
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
     ///     .reconnect_delay(Duration::from_millis(100), Duration::from_secs(5))
     ///     .build()?;
     /// # Ok::<(), ttn::Error>(())
@@ -344,7 +344,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").event_capacity(100).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").event_capacity(100).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn event_capacity(mut self, events: usize) -> Self {
@@ -356,7 +356,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::{MqttClient, Overflow};
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").overflow(Overflow::Block).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").overflow(Overflow::Block).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn overflow(mut self, overflow: Overflow) -> Self {
@@ -370,7 +370,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").receive_capacity(1_000, 1 << 20).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").receive_capacity(1_000, 1 << 20).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn receive_capacity(mut self, messages: usize, bytes: usize) -> Self {
@@ -383,7 +383,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let client = MqttClient::builder("my-app", "ttn-account-v2.secret").send_capacity(50).build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").send_capacity(50).build()?;
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn send_capacity(mut self, downlinks: usize) -> Self {
@@ -402,7 +402,7 @@ impl MqttClientBuilder {
     ///
     /// ```
     /// # use ttn::MqttClient;
-    /// let error = MqttClient::builder("my-app", "ttn-account-v2.secret").mqtt_address("host:99999").build().unwrap_err();
+    /// let error = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").mqtt_address("host:99999").build().unwrap_err();
     /// assert!(error.to_string().contains("host:99999"));
     /// ```
     pub fn build(self) -> Result<MqttClient> {

@@ -1,7 +1,8 @@
 //! The simulated network judged by bytes on a socket.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read, Write};
+mod support;
+
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,227 +11,13 @@ use serde_json::{Value, json};
 use ttn::Network;
 use ttn::simulator::{Device, Location, Rights, Simulator, Uplink, WhenFull};
 
+use support::raw::{Hello, LONG, Raw, SHORT, frame, parsed, string};
+
 const APP: &str = "simulated-app";
 const KEY: &str = "ttn-account-v2.simulated-key";
-const LONG: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_millis(150);
 const UP: &str = "simulated-app/devices/+/up";
 const EVENTS: &str = "simulated-app/devices/+/events/#";
 const DOWN: &str = "simulated-app/devices/pump-1/down";
-
-fn string(text: &str) -> Vec<u8> {
-    let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
-    bytes.extend_from_slice(text.as_bytes());
-    bytes
-}
-
-fn frame(first: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    let mut length = body.len();
-    while length > 127 {
-        bytes.push((length % 128) as u8 | 128);
-        length /= 128;
-    }
-    bytes.push(length as u8);
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-/// A CONNECT of an ordinary client.
-struct Hello<'a> {
-    name: &'a str,
-    level: u8,
-    client_id: &'a str,
-    keep_alive: u16,
-    username: Option<&'a str>,
-    password: Option<&'a str>,
-    will: Option<(&'a str, &'a str)>,
-}
-
-impl Default for Hello<'_> {
-    fn default() -> Self {
-        Hello {
-            name: "MQTT",
-            level: 4,
-            client_id: "raw",
-            keep_alive: 60,
-            username: Some(APP),
-            password: Some(KEY),
-            will: None,
-        }
-    }
-}
-
-impl Hello<'_> {
-    fn bytes(&self) -> Vec<u8> {
-        let flags = 2
-            | u8::from(self.username.is_some()) << 7
-            | u8::from(self.password.is_some()) << 6
-            | u8::from(self.will.is_some()) << 2;
-        let mut body = string(self.name);
-        body.extend([self.level, flags]);
-        body.extend(self.keep_alive.to_be_bytes());
-        let (topic, payload) = self.will.unzip();
-        let parts = [
-            Some(self.client_id),
-            topic,
-            payload,
-            self.username,
-            self.password,
-        ];
-        body.extend(parts.into_iter().flatten().flat_map(string));
-        frame(0x10, &body)
-    }
-}
-
-/// A client made of bytes.
-struct Raw {
-    stream: TcpStream,
-    inbox: Vec<u8>,
-}
-
-impl Raw {
-    fn open(network: &Simulator) -> Self {
-        let stream = TcpStream::connect(network.address()).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let inbox = Vec::new();
-        Self { stream, inbox }
-    }
-
-    fn hello(network: &Simulator, hello: &Hello<'_>) -> Self {
-        let mut raw = Self::open(network);
-        raw.write(&hello.bytes());
-        raw
-    }
-
-    fn connect(network: &Simulator) -> Self {
-        let mut raw = Self::hello(network, &Hello::default());
-        assert_eq!(raw.packet(), [0x20, 2, 0, 0]);
-        raw
-    }
-
-    fn subscribed(network: &Simulator, filters: &[&str]) -> Self {
-        let mut raw = Self::connect(network);
-        for filter in filters {
-            assert_eq!(raw.subscribe(filter, 0), [0], "{filter}");
-        }
-        raw
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-    }
-
-    /// The next packet; `Err(true)` when the connection is closed, `Err(false)` after the timeout.
-    fn try_packet(&mut self, timeout: Duration) -> Result<Vec<u8>, bool> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            if let Some(end) = self.complete() {
-                return Ok(self.inbox.drain(..end).collect());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(false);
-            }
-            self.stream.set_read_timeout(Some(left)).unwrap();
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Err(true),
-                Ok(length) => self.inbox.extend_from_slice(&chunk[..length]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Err(false),
-                Err(_) => return Err(true),
-            }
-        }
-    }
-
-    fn complete(&self) -> Option<usize> {
-        let mut length = 0;
-        for index in 0.. {
-            let byte = usize::from(*self.inbox.get(1 + index)?);
-            length |= (byte & 127) << (7 * index);
-            if byte < 128 {
-                let end = 2 + index + length;
-                return (self.inbox.len() >= end).then_some(end);
-            }
-        }
-        None
-    }
-
-    fn packet(&mut self) -> Vec<u8> {
-        self.try_packet(LONG).expect("a packet")
-    }
-
-    fn assert_closed(&mut self) {
-        assert_eq!(self.try_packet(LONG), Err(true));
-    }
-
-    fn assert_silent(&mut self) {
-        assert_eq!(self.try_packet(SHORT), Err(false));
-    }
-
-    fn subscribe(&mut self, filter: &str, qos: u8) -> Vec<u8> {
-        let body = [vec![0, 9], string(filter), vec![qos]].concat();
-        self.write(&frame(0x82, &body));
-        let suback = self.packet();
-        assert_eq!(suback[..4], [0x90, 3, 0, 9]);
-        suback[4..].to_vec()
-    }
-
-    fn publish(&mut self, topic: &str, payload: &[u8]) {
-        self.write(&frame(0x30, &[&string(topic), payload].concat()));
-    }
-
-    /// Publishes at QoS 1, waits for the acknowledgement and returns the messages that came before
-    /// it.
-    fn publish_1(&mut self, topic: &str, payload: &str) -> Vec<(String, Value)> {
-        let body = [&string(topic), &[0, 7][..], payload.as_bytes()].concat();
-        self.write(&frame(0x32, &body));
-        let mut messages = Vec::new();
-        loop {
-            let packet = self.packet();
-            if packet == [0x40, 2, 0, 7] {
-                return messages;
-            }
-            messages.push(parsed(&packet));
-        }
-    }
-
-    fn ping(&mut self) {
-        self.write(&[0xc0, 0]);
-    }
-
-    fn message(&mut self) -> (String, Value) {
-        parsed(&self.packet())
-    }
-
-    /// The next message on a topic that ends so; others are skipped.
-    fn message_on(&mut self, end: &str) -> Value {
-        loop {
-            let (topic, payload) = self.message();
-            if topic.ends_with(end) {
-                return payload;
-            }
-        }
-    }
-
-    fn text(&mut self) -> (String, String) {
-        split(&self.packet())
-    }
-}
-
-fn split(packet: &[u8]) -> (String, String) {
-    assert_eq!(packet[0], 0x30, "QoS 0, not retained, no duplicate");
-    let start = 1 + packet[1..].iter().position(|byte| *byte < 128).unwrap() + 1;
-    let length = usize::from(u16::from_be_bytes([packet[start], packet[start + 1]]));
-    let (topic, payload) = packet[start + 2..].split_at(length);
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(topic), text(payload))
-}
-
-fn parsed(packet: &[u8]) -> (String, Value) {
-    let (topic, payload) = split(packet);
-    (topic, serde_json::from_str(&payload).unwrap())
-}
 
 fn start() -> Simulator {
     Simulator::start(Network::V2).unwrap()
@@ -287,7 +74,7 @@ fn the_right_key_is_accepted_at_both_levels() {
             name,
             level,
             client_id: "",
-            ..Hello::default()
+            ..Hello::of(&network)
         };
         assert_eq!(Raw::hello(&network, &hello).packet(), [0x20, 2, 0, 0]);
     }
@@ -316,7 +103,7 @@ fn a_wrong_key_is_refused_with_code_5() {
         let hello = Hello {
             username,
             password,
-            ..Hello::default()
+            ..Hello::of(&network)
         };
         let mut client = Raw::hello(&network, &hello);
         assert_eq!(
@@ -336,7 +123,7 @@ fn an_unknown_level_or_name_is_refused_with_code_1() {
         let hello = Hello {
             name,
             level,
-            ..Hello::default()
+            ..Hello::of(&network)
         };
         let mut client = Raw::hello(&network, &hello);
         assert_eq!(client.packet(), [0x20, 2, 0, 1], "{name} {level}");
@@ -407,7 +194,7 @@ fn malformed_and_unexpected_packets_end_the_connection() {
         frame(0xa2, &[vec![0, 1], string("a#")].concat()),
         vec![0xd0, 0],
         vec![0x30, 0xff, 0xff, 0xff, 0xff, 1],
-        Hello::default().bytes(),
+        Hello::of(&network).bytes(),
     ] {
         let mut client = Raw::connect(&network);
         client.write(&bytes);
@@ -429,7 +216,7 @@ fn a_connection_that_never_says_connect_is_closed() {
     let network = start();
     network.quirks(|quirks| quirks.connect_timeout = Duration::from_millis(300));
     let mut client = Raw::open(&network);
-    client.write(&Hello::default().bytes()[..10]);
+    client.write(&Hello::of(&network).bytes()[..10]);
     client.assert_silent();
     client.assert_closed();
 }
@@ -439,7 +226,7 @@ fn silence_of_one_and_a_half_keep_alives_ends_the_connection() {
     let network = start();
     let hello = Hello {
         keep_alive: 1,
-        ..Hello::default()
+        ..Hello::of(&network)
     };
     let mut client = Raw::hello(&network, &hello);
     client.packet();
@@ -461,7 +248,7 @@ fn a_keep_alive_of_zero_means_the_longest_silence() {
     network.quirks(|quirks| quirks.longest_silence = Duration::from_millis(300));
     let hello = Hello {
         keep_alive: 0,
-        ..Hello::default()
+        ..Hello::of(&network)
     };
     let mut client = Raw::hello(&network, &hello);
     client.packet();
@@ -473,7 +260,7 @@ fn a_keep_alive_of_zero_means_the_longest_silence() {
 fn packets_may_come_in_single_bytes_or_all_at_once() {
     let network = start();
     let subscribe = frame(0x82, &[vec![0, 1], string(UP), vec![0]].concat());
-    let bytes = [Hello::default().bytes(), subscribe, vec![0xc0, 0]].concat();
+    let bytes = [Hello::of(&network).bytes(), subscribe, vec![0xc0, 0]].concat();
     let expected = [vec![0x20, 2, 0, 0], vec![0x90, 3, 0, 1, 0], vec![0xd0, 0]];
     let mut whole = Raw::open(&network);
     whole.write(&bytes);
@@ -513,7 +300,7 @@ fn after_disconnect_the_will_is_gone_and_closing_is_up_to_the_client() {
     let will = Some((DOWN, r#"{"payload_raw":"AQ=="}"#));
     let hello = Hello {
         will,
-        ..Hello::default()
+        ..Hello::of(&network)
     };
     let mut client = Raw::hello(&network, &hello);
     client.packet();
@@ -543,7 +330,7 @@ fn the_will_of_a_lost_client_is_a_downlink_request() {
         &network,
         &Hello {
             will,
-            ..Hello::default()
+            ..Hello::of(&network)
         },
     );
     client.packet();
@@ -555,7 +342,7 @@ fn the_will_of_a_lost_client_is_a_downlink_request() {
         &network,
         &Hello {
             will,
-            ..Hello::default()
+            ..Hello::of(&network)
         },
     );
     client.packet();
@@ -585,7 +372,7 @@ fn clients_are_described_by_what_they_sent() {
         client_id: "me/1",
         keep_alive: 15,
         will: Some((DOWN, "{}")),
-        ..Hello::default()
+        ..Hello::of(&network)
     };
     let mut client = Raw::hello(&network, &hello);
     client.packet();
@@ -728,7 +515,7 @@ fn an_ended_subscription_delivers_nothing() {
 #[test]
 fn nothing_is_kept_for_a_client_that_is_away() {
     let network = start();
-    let mut hello = Hello::default().bytes();
+    let mut hello = Hello::of(&network).bytes();
     hello[9] &= !2;
     for _ in 0..2 {
         let mut client = Raw::open(&network);
@@ -766,7 +553,7 @@ fn a_key_reads_and_writes_by_its_rights() {
     let mut clients = ["ttn-account-v2.reader", "ttn-account-v2.writer"].map(|key| {
         let hello = Hello {
             password: Some(key),
-            ..Hello::default()
+            ..Hello::of(&network)
         };
         let mut client = Raw::hello(&network, &hello);
         assert_eq!(client.packet(), [0x20, 2, 0, 0]);
@@ -882,20 +669,20 @@ fn downlinks_of_one_client_are_queued_in_order() {
 fn the_front_can_be_told_how_to_refuse() {
     let network = start();
     network.quirks(|quirks| quirks.connack = Some(3));
-    let mut refused = Raw::hello(&network, &Hello::default());
+    let mut refused = Raw::hello(&network, &Hello::of(&network));
     assert_eq!(refused.packet(), [0x20, 2, 0, 3]);
     refused.assert_closed();
     network.quirks(|quirks| {
         quirks.connack = None;
         quirks.ignore_connect = true;
     });
-    let mut ignored = Raw::hello(&network, &Hello::default());
+    let mut ignored = Raw::hello(&network, &Hello::of(&network));
     ignored.assert_silent();
     network.quirks(|quirks| {
         quirks.ignore_connect = false;
         quirks.close_on_connect = true;
     });
-    Raw::hello(&network, &Hello::default()).assert_closed();
+    Raw::hello(&network, &Hello::of(&network)).assert_closed();
     network.quirks(|quirks| {
         quirks.close_on_connect = false;
         quirks.close_on_accept = true;
@@ -1259,6 +1046,21 @@ fn the_same_seed_gives_the_same_radio() {
         (uplink, device.dev_addr(), device.dev_eui())
     });
     assert_eq!(uplinks[0], uplinks[1]);
+}
+
+#[test]
+fn a_fixed_time_is_that_of_every_message() {
+    let network = Simulator::builder(Network::V2)
+        .fixed_time(at(787_000_000))
+        .start()
+        .unwrap();
+    let (device, mut client) = pump(&network);
+    device.uplink(1, [1]);
+    let up = client.message().1;
+    device.join();
+    let activation = client.message_on("activations");
+    assert_eq!(up["metadata"]["time"], "2018-03-09T07:41:22.787Z");
+    assert_eq!(activation["metadata"]["time"], up["metadata"]["time"]);
 }
 
 #[test]

@@ -80,12 +80,15 @@ impl<D> Applications<D> {
         self.0.get_mut(app_id)?.devices.get_mut(dev_id)
     }
 
-    /// Application id, device id and device.
-    pub(super) fn devices(&self) -> impl Iterator<Item = (&str, &str, &D)> {
-        self.0.iter().flat_map(|(app_id, application)| {
+    /// Application and device ids of those devices.
+    pub(super) fn devices(&self, wanted: impl Fn(&D) -> bool) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for (app_id, application) in &self.0 {
             let devices = application.devices.iter();
-            devices.map(move |(dev_id, device)| (app_id.as_str(), dev_id.as_str(), device))
-        })
+            let wanted = devices.filter(|(_, device)| wanted(device));
+            found.extend(wanted.map(|(dev_id, _)| (app_id.clone(), dev_id.clone())));
+        }
+        found
     }
 
     pub(super) fn insert(&mut self, app_id: &str, dev_id: &str, device: D) {

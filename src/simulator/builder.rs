@@ -22,12 +22,12 @@ use super::{Network, Simulator};
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::builder(Network::V2)
+/// let network = Simulator::builder(Network::V3)
 ///     .address("127.0.0.1:0")
-///     .application("greenhouse", "ttn-account-v2.secret")
+///     .application("greenhouse@ttn", "NNSXS.KEY.SECRET")
 ///     .receive_window(Duration::from_millis(20))
 ///     .seed(7)
-///     .quirks(|quirks| quirks.field_topics = false)
+///     .quirks(|quirks| quirks.publish_limit = Some(100))
 ///     .start()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -66,20 +66,19 @@ impl SimulatorBuilder {
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
-    /// let builder = Simulator::builder(Network::V2).address("127.0.0.1:1883");
+    /// let builder = Simulator::builder(Network::V3).address("127.0.0.1:1883");
     /// ```
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = address.into();
         self
     }
 
-    /// Id and access key of the first application. Default `simulated-app` and
-    /// `ttn-account-v2.simulated-key`; what they have to look like is said at
-    /// [`Simulator::add_application`].
+    /// Id and access key of the first application. Default: those of [`Simulator::start`]; what
+    /// they have to look like is said at [`Simulator::add_application`].
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
-    /// let builder = Simulator::builder(Network::V2).application("greenhouse", "ttn-account-v2.secret");
+    /// let builder = Simulator::builder(Network::V3).application("greenhouse@ttn", "NNSXS.KEY.SECRET");
     /// ```
     pub fn application(mut self, app_id: impl Into<String>, access_key: impl Into<String>) -> Self {
         self.app_id = app_id.into();
@@ -87,13 +86,13 @@ impl SimulatorBuilder {
         self
     }
 
-    /// How long the network waits after an uplink before it picks the downlink. Default 100 ms, as
-    /// the V2 handler. With zero the downlink is sent before the uplink call returns.
+    /// How long the network waits after an uplink before it picks the downlink. Default 100 ms.
+    /// With zero the downlink is sent before the uplink call returns.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # use ttn::{Network, simulator::Simulator};
-    /// let builder = Simulator::builder(Network::V2).receive_window(Duration::ZERO);
+    /// let builder = Simulator::builder(Network::V3).receive_window(Duration::ZERO);
     /// ```
     pub fn receive_window(mut self, receive_window: Duration) -> Self {
         self.receive_window = receive_window;
@@ -105,7 +104,7 @@ impl SimulatorBuilder {
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
-    /// let builder = Simulator::builder(Network::V2).seed(7);
+    /// let builder = Simulator::builder(Network::V3).seed(7);
     /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -131,7 +130,7 @@ impl SimulatorBuilder {
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
-    /// let builder = Simulator::builder(Network::V2).quirks(|quirks| quirks.rate_limit = Some(10));
+    /// let builder = Simulator::builder(Network::V3).quirks(|quirks| quirks.connection_limit = Some(2));
     /// ```
     pub fn quirks(mut self, change: impl FnOnce(&mut Quirks)) -> Self {
         change(&mut self.quirks);
@@ -146,7 +145,7 @@ impl SimulatorBuilder {
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
-    /// let network = Simulator::builder(Network::V2).start()?;
+    /// let network = Simulator::builder(Network::V3).start()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> io::Result<Simulator> {

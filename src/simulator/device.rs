@@ -17,16 +17,18 @@ use super::radio::{Location, Modulation};
 /// use ttn::Network;
 /// use ttn::simulator::{Rights, Simulator};
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let rights = Rights { read: true, write: false };
-/// network.add_key("simulated-app", "ttn-account-v2.dashboard", rights);
+/// network.add_key("simulated-app@ttn", "NNSXS.DASHBOARD.KEY", rights);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Receive uplinks and events (`messages:up:r`).
+    /// Receive uplinks and events: `RIGHT_APPLICATION_TRAFFIC_READ`, on V2 `messages:up:r`.
+    /// Without it, subscriptions are granted and nothing comes.
     pub read: bool,
-    /// Send downlinks (`messages:down:w`).
+    /// Send downlinks: `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE`, on V2 `messages:down:w`. Without it,
+    /// requests are acknowledged and dropped.
     pub write: bool,
 }
 
@@ -99,7 +101,7 @@ pub(super) struct Description {
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let device = network.device("pump-1");
 /// for downlink in device.queue() {
 ///     println!("FPort {}: {:?}", downlink.port, downlink.payload);
@@ -109,13 +111,13 @@ pub(super) struct Description {
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueuedDownlink {
-    /// FPort as requested, 0 when the request had none.
+    /// FPort as requested; on V2 0 when the request had none.
     pub port: u8,
     /// Whether the device has to acknowledge it.
     pub confirmed: bool,
     /// The bytes of the request; `None` when it had none.
     pub payload: Option<Vec<u8>>,
-    /// The fields of the request, an object, not encoded yet.
+    /// The fields of the request, an object, not encoded yet; on v3 they are encoded at once.
     pub fields: Option<Value>,
 }
 
@@ -128,7 +130,7 @@ pub struct QueuedDownlink {
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let device = network.device("pump-1");
 /// if let Some(downlink) = device.next_downlink(Duration::ZERO) {
 ///     println!("FPort {}: {:?}", downlink.port, downlink.payload);
@@ -158,7 +160,7 @@ pub struct Received {
 /// use ttn::Network;
 /// use ttn::simulator::{Simulator, Uplink};
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let device = network.device("soil-probe-07");
 /// let uplink = Uplink::new(2, [0x01, 0x67]).confirmed(true).fields(json!({"moisture": 35.9})).gateways(3);
 /// assert_eq!(device.send(uplink), 0);
@@ -186,8 +188,7 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// An uplink with that FPort and payload. FPort 0 has no payload for the application: the
-    /// network reports null.
+    /// An uplink with that FPort and payload. FPort 0 has no payload for the application.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -245,8 +246,8 @@ impl Uplink {
     }
 
     /// Repeats the last frame counter, as a device does that heard no acknowledgement. The network
-    /// answers a repetition with the downlink it sent before, and does not look for an
-    /// acknowledgement in it. Default: no.
+    /// does not look for an acknowledgement in it. V2 answers with the downlink it sent before; v3
+    /// does not publish it again. Default: no.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -259,8 +260,8 @@ impl Uplink {
         self
     }
 
-    /// Makes it an uplink simulated from the console: frame counter 0, no radio data, no receive
-    /// window. Default: no.
+    /// Makes it an uplink simulated from the console: frame counter 0, no receive window, and on V2
+    /// no radio data, on v3 those of an invented gateway and `simulated`. Default: no.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -327,7 +328,7 @@ impl Uplink {
         self
     }
 
-    /// Uses LR-FHSS in place of LoRa, which V2 did not know. Default: no.
+    /// Uses LR-FHSS in place of LoRa; V2 did not know it. Default: no.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -353,7 +354,8 @@ impl Uplink {
         self
     }
 
-    /// Adds an attribute, as registered for the device. Default: none.
+    /// Adds an attribute, as registered for the device; printed by V2 and, from release 3.34.0, by
+    /// The Things Stack. Default: none.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -366,7 +368,9 @@ impl Uplink {
         self
     }
 
-    /// Location of the device in this one message. Default: that of the registration, if any.
+    /// On V2 the location of the device in this one message; on v3 a position found in the payload,
+    /// which is also published as `location/solved` and shown with later uplinks. Default: that of
+    /// the registration, if any.
     ///
     /// ```
     /// use ttn::simulator::{Location, Uplink};
@@ -457,7 +461,7 @@ impl Uplink {
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let device = network.device("soil-probe-07");
 /// device.join();
 /// assert_eq!(device.uplink(2, [0x01, 0x67]), 0);
@@ -489,7 +493,7 @@ impl Device {
     /// Device id.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert_eq!(network.device("pump-1").dev_id(), "pump-1");
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -497,10 +501,10 @@ impl Device {
         &self.dev_id
     }
 
-    /// Application id.
+    /// Application id, with the tenant if there is one.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert_eq!(network.device("pump-1").app_id(), network.app_id());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -512,7 +516,7 @@ impl Device {
     /// deleted.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert_eq!(network.device("pump-1").dev_eui().len(), 16);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -521,11 +525,11 @@ impl Device {
             .map_or_else(String::new, |device| device.dev_eui)
     }
 
-    /// DevAddr of the present session, 8 upper-case hexadecimal digits; empty once the device was
-    /// deleted.
+    /// DevAddr of the newest session, 8 upper-case hexadecimal digits; empty without a session and
+    /// once the device was deleted.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let device = network.device("pump-1");
     /// let before = device.dev_addr();
     /// device.join();
@@ -537,11 +541,12 @@ impl Device {
             .map_or_else(String::new, |device| device.dev_addr)
     }
 
-    /// Joins: the network publishes an activation, the device gets a new DevAddr and its frame
-    /// counters restart. The downlink queue stays.
+    /// Joins: the network publishes `join`, on V2 `activations`, the device gets a new DevAddr and
+    /// its frame counters restart. On v3 the session begins with the next uplink. The downlink
+    /// queue stays.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.device("pump-1").join();
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -549,10 +554,11 @@ impl Device {
         self.handler.join(&self.app_id, &self.dev_id, None);
     }
 
-    /// Tries to join and is refused with that error; nothing else changes.
+    /// Tries to join and is refused with that error; nothing else changes. v3 has no message about
+    /// it.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.device("pump-1").join_fails("Activation DevNonce not valid: already used");
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -563,7 +569,7 @@ impl Device {
     /// Sends an ordinary uplink and opens a receive window; the frame counter it had.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let counter = network.device("pump-1").uplink(2, [0x01, 0x67]);
     /// assert_eq!(counter, 0);
     /// # Ok::<(), std::io::Error>(())
@@ -576,12 +582,12 @@ impl Device {
     ///
     /// What follows from the uplink is published before this returns, and a receive window is open
     /// then, 100 ms unless [built otherwise](super::SimulatorBuilder::receive_window). The next
-    /// uplink of the device closes it early. With a downlink already in progress there is no
-    /// window: the network repeats it at once.
+    /// uplink of the device closes it early. A device of class C needs no window, and on V2 a
+    /// downlink already in progress is repeated at once.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let counter = network.device("pump-1").send(Uplink::new(2, [1]).fsk());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -593,7 +599,7 @@ impl Device {
     /// reaches one of them.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let device = network.device("pump-1");
     /// assert!(device.received().try_recv().is_err());
     /// # Ok::<(), std::io::Error>(())
@@ -607,7 +613,7 @@ impl Device {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let device = network.device("pump-1");
     /// assert_eq!(device.next_downlink(Duration::from_millis(1)), None);
     /// # Ok::<(), std::io::Error>(())
@@ -619,7 +625,7 @@ impl Device {
     /// The downlinks that wait in the network, next one first, without the one in progress.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(network.device("pump-1").queue().is_empty());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -627,11 +633,13 @@ impl Device {
         self.describe().map_or_else(Vec::new, |device| device.queue)
     }
 
-    /// The downlink the network took from the queue last and did not finish: a confirmed one until
-    /// it is acknowledged or replaced, an unconfirmed one until the next uplink.
+    /// The downlink the network took from the queue last and did not finish. On v3 a confirmed one
+    /// until the next uplink, which acknowledges it or puts it back into the queue; on V2 a
+    /// confirmed one until it is acknowledged or replaced, an unconfirmed one until the next
+    /// uplink.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert_eq!(network.device("pump-1").in_progress(), None);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -643,7 +651,7 @@ impl Device {
     /// again.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.device("pump-1").stops_acknowledging(true);
     /// # Ok::<(), std::io::Error>(())
     /// ```

@@ -1,16 +1,16 @@
 //! A network inside the process, to write and test programs without an account, a radio or a
 //! broker.
 //!
-//! [`Simulator::start`] opens a port of 127.0.0.1 that speaks MQTT and behaves as The Things
-//! Network does: it knows applications, keys and devices, publishes what devices send, queues what
-//! applications send, and says what becomes of it. A client connects to [`Simulator::mqtt_address`]
-//! with [`Simulator::app_id`] and [`Simulator::access_key`].
+//! [`Simulator::start`] opens a port of 127.0.0.1 that speaks MQTT and behaves as The Things Stack
+//! v3 does, or as the V2 network: it knows applications, keys and devices, publishes what devices
+//! send, queues what applications send, and says what becomes of it. A client connects to
+//! [`Simulator::mqtt_address`] with [`Simulator::app_id`] and [`Simulator::access_key`].
 //!
 //! ```
 //! use ttn::Network;
 //! use ttn::simulator::Simulator;
 //!
-//! let network = Simulator::start(Network::V2)?;
+//! let network = Simulator::start(Network::V3)?;
 //! let (address, app_id, access_key) = (network.mqtt_address(), network.app_id(), network.access_key());
 //! println!("connect to {address} as {app_id} with {access_key}");
 //! # Ok::<(), std::io::Error>(())
@@ -20,7 +20,8 @@
 //!
 //! A [`Device`] joins and sends uplinks when told to. Each uplink opens a receive window of 100 ms:
 //! a downlink that is queued then, or that an application sends in time, reaches the device, which
-//! keeps it in [`Device::received`] and acknowledges a confirmed one with its next uplink.
+//! keeps it in [`Device::received`] and acknowledges a confirmed one with its next uplink. Devices
+//! of [class C](Device::class_c) get theirs at once.
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,7 +29,7 @@
 //! use ttn::Network;
 //! use ttn::simulator::{Simulator, Uplink};
 //!
-//! let network = Simulator::start(Network::V2)?;
+//! let network = Simulator::start(Network::V3)?;
 //! let device = network.device("soil-probe-07");
 //! device.join();
 //! device.uplink(2, [0x01, 0x67, 0x01, 0x10]);
@@ -51,7 +52,7 @@
 //! use ttn::Network;
 //! use ttn::simulator::Simulator;
 //!
-//! let network = Simulator::start(Network::V2)?;
+//! let network = Simulator::start(Network::V3)?;
 //! assert!(network.wait_for_clients(0, Duration::from_secs(5)));
 //! assert!(network.published().is_empty());
 //! assert!(network.device("pump-1").queue().is_empty());
@@ -60,15 +61,16 @@
 //!
 //! # Trouble
 //!
-//! The network can be stopped and restarted, lose its gateways or its clients, publish anything on
-//! any topic, and [misbehave](Quirks) in many ways.
+//! The network can be stopped and restarted, lose its gateways or its clients, fail to transmit,
+//! publish anything on any topic, and [misbehave](Quirks) in many ways.
 //!
 //! ```
 //! use ttn::Network;
 //! use ttn::simulator::Simulator;
 //!
-//! let network = Simulator::start(Network::V2)?;
-//! network.publish("simulated-app/devices/pump-1/up", "not JSON");
+//! let network = Simulator::start(Network::V3)?;
+//! network.publish("v3/simulated-app@ttn/devices/pump-1/up", "not JSON");
+//! network.transmission_fails(Some("TOO_LATE"));
 //! network.gateways_down(true);
 //! network.disconnect_clients();
 //! network.stop();
@@ -77,24 +79,49 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # The V2 network
+//!
+//! It is started and used in the same way, and speaks as V2 did.
+//!
+//! ```
+//! use ttn::Network;
+//! use ttn::simulator::Simulator;
+//!
+//! let network = Simulator::start(Network::V2)?;
+//! assert_eq!(network.app_id(), "simulated-app");
+//! network.device("soil-probe-07").uplink(2, [0x01, 0x67]);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! # Faithfulness
 //!
-//! As on the V2 network, whatever is wrong with a key, an id or an account is answered with CONNACK
-//! 5; `+` and `#` in place of the application id mean the own one; foreign filters get 0x80;
-//! forbidden publishes are acknowledged and dropped; `x/#` does not match `x`; delivery is at QoS
-//! 0, nothing is retained or kept for a client that is away, and a client id may be connected
-//! twice. A downlink that cannot be read, or for an unknown device, leaves no trace; the events of
-//! the others are the V2 handler's, down to the order of keys.
+//! On both networks, whatever is wrong with a key, an id or an account is answered with CONNACK 5;
+//! foreign filters get 0x80; forbidden publishes are acknowledged and dropped; `x/#` does not match
+//! `x`; delivery is at QoS 0, nothing is retained or kept for a client that is away, a QoS 1
+//! message that is sent again is executed again, and a client id may be connected twice.
+//!
+//! On v3, `#` and `v3/#` mean the own application, and so does `+` in place of its id. Requests are
+//! read by protobuf's rules, and one that the server cannot read, or for an unknown device, leaves
+//! no trace; other mistakes come back on `down/failed`, once for each downlink of the request. The
+//! messages have the members that the server prints, in their order and with zeros left out.
+//!
+//! On V2, `+` and `#` in place of the application id mean the own one. A downlink that cannot be
+//! read, or for an unknown device, leaves no trace; the events of the others are the V2 handler's,
+//! down to the order of keys.
 //!
 //! Different on purpose:
 //!
 //! * Messages reach all clients in the order of their cause, and the downlinks of one client are
-//!   queued in the order it sent them. The real network gives no such promise.
+//!   queued in the order it sent them. The real networks give no such promise.
 //! * Events are never lost inside the network, and by default a slow client makes the publisher
 //!   wait before it loses messages ([`WhenFull`]).
-//! * There is no rate limit unless [asked for](Quirks::rate_limit).
-//! * The frame in `down/sent` has the right header and size, but its payload and integrity code are
-//!   made up. The answer leaves at the frequency and data rate of the uplink.
+//! * There is no rate limit unless asked for: [one of V2](Quirks::rate_limit), [one of
+//!   v3](Quirks::publish_limit).
+//! * On V2 the frame in `down/sent` has the right header and size, but its payload and integrity
+//!   code are made up. The answer leaves at the frequency and data rate of the uplink.
+//! * On v3 a device is registered with a running session, in the band EU868 and without MAC
+//!   commands; a downlink has its frame counter when it is sent and not when it is queued. A
+//!   downlink with named gateways or a time of its own holds up the queue of a class A device.
 //! * There is no TLS.
 
 use std::fmt;
@@ -144,7 +171,7 @@ use device::{GatewayState, Handler};
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// let device = network.device("soil-probe-07");
 /// device.uplink(2, [0x01, 0x67]);
 /// # Ok::<(), std::io::Error>(())
@@ -172,7 +199,8 @@ impl fmt::Debug for Simulator {
 }
 
 impl Simulator {
-    /// Starts a network on a free port of 127.0.0.1, with one application: `simulated-app` with the
+    /// Starts a network on a free port of 127.0.0.1, with one application: on v3
+    /// `simulated-app@ttn` with the API key `NNSXS.SIMULATED.KEY`, on V2 `simulated-app` with the
     /// access key `ttn-account-v2.simulated-key`.
     ///
     /// # Errors
@@ -183,8 +211,8 @@ impl Simulator {
     /// use ttn::Network;
     /// use ttn::simulator::Simulator;
     ///
-    /// let network = Simulator::start(Network::V2)?;
-    /// assert_eq!(network.app_id(), "simulated-app");
+    /// let network = Simulator::start(Network::V3)?;
+    /// assert_eq!(network.app_id(), "simulated-app@ttn");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(network: Network) -> io::Result<Self> {
@@ -197,8 +225,8 @@ impl Simulator {
     /// use ttn::Network;
     /// use ttn::simulator::Simulator;
     ///
-    /// let network = Simulator::builder(Network::V2).application("greenhouse", "ttn-account-v2.secret").start()?;
-    /// assert_eq!(network.app_id(), "greenhouse");
+    /// let network = Simulator::builder(Network::V3).application("greenhouse@ttn", "NNSXS.KEY.SECRET").start()?;
+    /// assert_eq!(network.app_id(), "greenhouse@ttn");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn builder(network: Network) -> SimulatorBuilder {
@@ -219,7 +247,7 @@ impl Simulator {
     /// that listens on every interface gives the loopback one.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(network.mqtt_address().starts_with("127.0.0.1:"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -230,7 +258,7 @@ impl Simulator {
     /// Where the network listens. The port stays the same over [`restart`](Self::restart).
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert_ne!(network.address().port(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -238,11 +266,12 @@ impl Simulator {
         self.address
     }
 
-    /// Id of the first application: the user name of its clients.
+    /// Id of the first application, on hosted v3 networks with its tenant: the user name of its
+    /// clients.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// assert_eq!(network.app_id(), "simulated-app");
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert_eq!(network.app_id(), "simulated-app@ttn");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn app_id(&self) -> &str {
@@ -252,8 +281,8 @@ impl Simulator {
     /// Access key of the first application: the password of its clients.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// assert_eq!(network.access_key(), "ttn-account-v2.simulated-key");
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert_eq!(network.access_key(), "NNSXS.SIMULATED.KEY");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn access_key(&self) -> &str {
@@ -262,12 +291,14 @@ impl Simulator {
 
     /// Adds an application, or a key with all rights to an existing one.
     ///
-    /// As on the V2 network, nobody gets in with an id of other than 2 to 36 lower-case letters and
-    /// digits (single `-` or `_` between them), or with a key without a dot.
+    /// As on the real networks, nobody gets in with a malformed id. On v3 it has 3 to 36 lower-case
+    /// letters and digits with single `-` between them, and on hosted networks `@` and such a
+    /// tenant id behind it; without, it is one of an open source deployment. On V2 it has 2 to 36
+    /// lower-case letters and digits with single `-` or `_` between them, and the key has a dot.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// network.add_application("orchard", "ttn-account-v2.apples");
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.add_application("orchard@ttn", "NNSXS.ORCHARD.APPLES");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn add_application(&self, app_id: &str, access_key: &str) {
@@ -279,8 +310,8 @@ impl Simulator {
     ///
     /// ```
     /// use ttn::simulator::Rights;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// network.add_key("simulated-app", "ttn-account-v2.viewer", Rights { read: true, write: false });
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.add_key("simulated-app@ttn", "NNSXS.VIEWER.KEY", Rights { read: true, write: false });
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
@@ -290,7 +321,7 @@ impl Simulator {
     /// A device of the first application, registered now if it is new; that publishes no event.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let device = network.device("soil-probe-07");
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -301,9 +332,9 @@ impl Simulator {
     /// A device of any application, registered now if it is new; that publishes no event.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// network.add_application("orchard", "ttn-account-v2.apples");
-    /// let device = network.device_of("orchard", "tree-1");
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.add_application("orchard@ttn", "NNSXS.ORCHARD.APPLES");
+    /// let device = network.device_of("orchard@ttn", "tree-1");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn device_of(&self, app_id: &str, dev_id: &str) -> Device {
@@ -319,12 +350,12 @@ impl Simulator {
         }
     }
 
-    /// A device of the first application; if it is new, it is registered and the event `create`
-    /// published.
+    /// A device of the first application; if it is new, it is registered and, on V2, the event
+    /// `create` published.
     ///
     /// ```
     /// use ttn::simulator::Location;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let location = Location { latitude: 51.92442, longitude: 4.477733, altitude: 14 };
     /// let device = network.create_device("pump-2", Some(location));
     /// # Ok::<(), std::io::Error>(())
@@ -334,11 +365,11 @@ impl Simulator {
         self.handle(&self.app_id, dev_id)
     }
 
-    /// Saves a device of the first application with that location and publishes the event `update`;
-    /// false if it is not registered.
+    /// Saves a device of the first application with that location and, on V2, publishes the event
+    /// `update`; false if it is not registered.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(!network.update_device("pump-2", None));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -346,11 +377,11 @@ impl Simulator {
         self.handler.update(&self.app_id, dev_id, location)
     }
 
-    /// Deletes a device of the first application with its queue and publishes the event `delete`;
-    /// false if it is not registered.
+    /// Deletes a device of the first application with its queue and, on V2, publishes the event
+    /// `delete`; false if it is not registered.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.device("pump-2");
     /// assert!(network.delete_device("pump-2"));
     /// # Ok::<(), std::io::Error>(())
@@ -359,11 +390,12 @@ impl Simulator {
         self.handler.delete(&self.app_id, dev_id)
     }
 
-    /// Takes the gateways' transmitters away, or gives them back. Uplinks still come in; downlinks
-    /// end in the error `No gateways available for downlink` at the next uplink, and joins fail.
+    /// Takes the gateways' transmitters away, or gives them back. Uplinks still come in, joins fail
+    /// and downlinks stay in the queue; on V2 each uplink that should have been answered brings the
+    /// error `No gateways available for downlink`.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.gateways_down(true);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -398,12 +430,13 @@ impl Simulator {
     }
 
     /// Sets the decoder of the first application: FPort and bytes to an object of fields, `None`
-    /// for no fields. An error, a panic or anything but an object is published as `up/errors`, the
-    /// uplink without fields.
+    /// for no fields. After an error, a panic or anything but an object the uplink is published
+    /// without fields; V2 also publishes `up/errors`. Numeric fields `latitude` and `longitude` are
+    /// a position on v3, published as `location/solved`.
     ///
     /// ```
     /// use serde_json::json;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.set_decoder(|_port, bytes| Ok(Some(json!({"level": bytes[0]}))));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -416,11 +449,12 @@ impl Simulator {
     }
 
     /// Sets the encoder of the first application: requested FPort (0 if there was none) and fields
-    /// to bytes. It runs when the downlink is about to be sent; an error or a panic is published as
-    /// `down/errors` and `up/errors`, and no bytes mean that nothing is sent.
+    /// to bytes. On v3 it runs when the request comes in; one with fields that cannot be encoded
+    /// leaves no trace. On V2 it runs when the downlink is about to be sent; an error or a panic is
+    /// published as `down/errors` and `up/errors`, and no bytes mean that nothing is sent.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.set_encoder(|_port, fields| match fields["led"].as_bool() {
     ///     Some(on) => Ok(vec![u8::from(on)]),
     ///     None => Err("TypeError: led is not a boolean".into()),
@@ -435,8 +469,8 @@ impl Simulator {
         self.handler.set_function(&self.app_id, encoder);
     }
 
-    /// Sets the validator of the first application: an uplink whose decoded fields it refuses is
-    /// not published, only an `up/errors`, and gets no downlink.
+    /// Sets the validator of the first application, which v3 has not: an uplink whose decoded fields
+    /// it refuses is not published, only an `up/errors`, and gets no downlink.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
@@ -452,8 +486,8 @@ impl Simulator {
     /// recorded messages, broken ones.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// network.publish("simulated-app/devices/soil-probe-07/up", "not JSON");
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.publish("v3/simulated-app@ttn/devices/soil-probe-07/up", "not JSON");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn publish(&self, topic: &str, payload: impl AsRef<[u8]>) {
@@ -465,7 +499,7 @@ impl Simulator {
     /// The network has acted on those listed.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(network.published().is_empty());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -477,7 +511,7 @@ impl Simulator {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(!network.wait_for_published(1, Duration::from_millis(1)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -488,7 +522,7 @@ impl Simulator {
     /// The clients that are connected now, oldest first.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(network.clients().is_empty());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -500,7 +534,7 @@ impl Simulator {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(network.wait_for_clients(0, Duration::from_secs(1)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -513,7 +547,7 @@ impl Simulator {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert!(!network.wait_for_subscriptions(1, Duration::from_millis(1)));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -524,7 +558,7 @@ impl Simulator {
     /// Cuts every connection. New ones are welcome.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.disconnect_clients();
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -536,7 +570,7 @@ impl Simulator {
     /// receive windows stay for a [`restart`](Self::restart).
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.stop();
     /// assert!(std::net::TcpStream::connect(network.address()).is_err());
     /// # Ok::<(), std::io::Error>(())
@@ -557,7 +591,7 @@ impl Simulator {
     /// When the port cannot be opened or a thread cannot be started.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.restart()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -569,7 +603,7 @@ impl Simulator {
     /// Changes how the network behaves. The closure must not call the network.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// network.quirks(|quirks| quirks.ignore_pings = true);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -580,7 +614,7 @@ impl Simulator {
     /// Messages that clients did not get because they read too slowly.
     ///
     /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// assert_eq!(network.dropped(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```

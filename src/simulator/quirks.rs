@@ -29,7 +29,7 @@ pub enum WhenFull {
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// network.quirks(|quirks| quirks.connack = Some(3));
 /// network.quirks(|quirks| *quirks = Default::default());
 /// # Ok::<(), std::io::Error>(())
@@ -38,7 +38,7 @@ pub enum WhenFull {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
     /// Refuse every CONNECT with this CONNACK code, whatever the key. The real V2 network uses 1
-    /// and 5 only. Default `None`; `Some(0)` is the same.
+    /// and 5 only, The Things Stack also 3. Default `None`; `Some(0)` is the same.
     pub connack: Option<u8>,
     /// Read CONNECT and never answer. Default off.
     pub ignore_connect: bool,
@@ -69,8 +69,8 @@ pub struct Quirks {
     pub ignore_publishes: bool,
     /// Publish every uplink twice. Default off.
     pub duplicate_uplinks: bool,
-    /// Packets per second read from each client, with a burst of one, by delaying the read. The
-    /// real networks' default is 10. Default `None`, no limit, so that tests are fast; 0 is the
+    /// Packets per second read from each client, with a burst of one, by delaying the read. This is
+    /// V2's way, where 10 is usual. Default `None`, no limit, so that tests are fast; 0 is the
     /// same.
     pub rate_limit: Option<u32>,
     /// How many PUBLISH each connection may send; the next one is lost, not answered, and ends the
@@ -86,8 +86,8 @@ pub struct Quirks {
     pub session_buffer: usize,
     /// What happens when that buffer is full. Default [`WhenFull::Wait`]; the real networks drop.
     pub when_full: WhenFull,
-    /// Publish each field of an uplink on a topic of its own too. Default on; not every V2 cluster
-    /// did.
+    /// Publish each field of an uplink on a topic of its own too. V2 only. Default on; not every
+    /// cluster did.
     pub field_topics: bool,
 }
 

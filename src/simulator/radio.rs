@@ -102,7 +102,7 @@ pub(super) struct Gateway {
 
 /// A place on Earth, as the networks print it.
 ///
-/// A coordinate of exactly 0 is left out of V2 messages.
+/// A coordinate of exactly 0 is left out of messages.
 ///
 /// ```
 /// use ttn::simulator::Location;

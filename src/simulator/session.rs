@@ -30,7 +30,7 @@ pub(super) struct Account {
 /// use ttn::Network;
 /// use ttn::simulator::Simulator;
 ///
-/// let network = Simulator::start(Network::V2)?;
+/// let network = Simulator::start(Network::V3)?;
 /// for client in network.clients() {
 ///     println!("{} pings every {:?}", client.client_id, client.keep_alive);
 /// }
@@ -41,7 +41,7 @@ pub(super) struct Account {
 pub struct ClientInfo {
     /// Client id; may be empty.
     pub client_id: String,
-    /// User name: the application id.
+    /// User name: the application id, on hosted v3 networks with the tenant.
     pub username: String,
     /// Keep-alive interval; 0 means none.
     pub keep_alive: Duration,

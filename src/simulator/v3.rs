@@ -55,6 +55,13 @@ struct State {
     random: Rng,
 }
 
+impl State {
+    fn parts(&mut self, app_id: &str, dev_id: &str) -> Option<(&mut Device, &Gateways, &mut Rng)> {
+        let device = self.applications.device(app_id, dev_id)?;
+        Some((device, &self.gateways, &mut self.random))
+    }
+}
+
 #[derive(Default)]
 struct Gateways {
     down: bool,
@@ -190,15 +197,11 @@ impl V3 {
 
     /// Sends a device of class A the first downlink of its queue, one of class C all of them.
     fn serve(&self, state: &mut State, app_id: &str, dev_id: &str, window: &Window) {
-        let State {
-            applications,
-            gateways,
-            random,
-        } = state;
-        let Some(device) = applications.device(app_id, dev_id) else {
+        let Some((device, gateways, random)) = state.parts(app_id, dev_id) else {
             return;
         };
-        if !window.reachable || gateways.down || device.pending.is_some() {
+        let asleep = device.session.is_none() || device.pending.is_some();
+        if !window.reachable || gateways.down || asleep {
             return;
         }
         while let Some(next) = device.queue.front() {
@@ -213,9 +216,14 @@ impl V3 {
                 Turn::Now => None,
             };
             let ids = device.ids(app_id, dev_id);
-            let Some(downlink) = device.queue.pop_front() else {
+            let (Some(mut downlink), Some(session)) =
+                (device.queue.pop_front(), device.session.as_mut())
+            else {
                 return;
             };
+            downlink.session_key_id = session.key_id.to_vec();
+            downlink.f_cnt = session.down_counter;
+            session.down_counter = session.down_counter.wrapping_add(1);
             if let Some(failure) = failure {
                 self.fail(&ids, &downlink, &failure, random);
                 continue;
@@ -232,7 +240,6 @@ impl V3 {
             return Turn::Wait;
         }
         if let Some(class_b_c) = &next.class_b_c {
-            let known = |id: &str| radio::is_gateway(id);
             let mut gateways = class_b_c.gateways.iter();
             match class_b_c.absolute_time {
                 Some(at) if at > self.clock.now() => {
@@ -242,49 +249,38 @@ impl V3 {
                         Turn::Wait
                     };
                 }
-                Some(_) if !device.class_c => return Turn::Never(Failure::Expired),
+                Some(_) if !device.class_c => return Turn::Never(Failure::EXPIRED),
                 _ if !device.class_c => return Turn::Wait,
                 _ if class_b_c.gateways.is_empty() => {}
-                _ if gateways.any(|gateway| known(&gateway.gateway_id)) => {}
-                _ => return Turn::Never(Failure::FixedPaths),
+                _ if gateways.any(|gateway| radio::is_gateway(&gateway.gateway_id)) => {}
+                _ => return Turn::Never(Failure::FIXED_PATHS),
             }
         }
-        match next.length() {
-            length if length > window.max_length => Turn::Never(Failure::TooLong {
-                length,
-                max: window.max_length,
-            }),
-            _ => Turn::Now,
+        if next.length() > window.max_length {
+            return Turn::Never(Failure::too_long(next.length(), window.max_length));
         }
+        Turn::Now
     }
 
     fn transmit(
         &self,
         ids: &Ids<'_>,
         device: &mut Device,
-        mut downlink: Downlink,
+        downlink: Downlink,
         window: &Window,
         gateways: &Gateways,
         random: &mut Rng,
     ) {
-        let Some(session) = device.session.as_mut() else {
-            return;
-        };
-        downlink.session_key_id = session.key_id.to_vec();
-        downlink.f_cnt = session.down_counter;
-        session.down_counter = session.down_counter.wrapping_add(1);
         let mut correlation_ids = downlink.correlation_ids.clone();
         correlation_ids.push(self.correlation_id("gs:tx_ack", random));
+        correlation_ids.extend(window.correlation_id.clone());
+        correlation_ids.sort();
+        let sent = downlink.sent(&correlation_ids);
         if let Some(result) = &gateways.failure {
-            let failure = Failure::Transmission(result.clone());
-            correlation_ids.sort();
-            let event = failure.event(&downlink.sent(&correlation_ids), random);
+            let event = Failure::transmission(result).event(&sent, random);
             self.post(ids, FAILED, &correlation_ids, &event);
         } else {
             if !gateways.silent {
-                correlation_ids.extend(window.correlation_id.clone());
-                correlation_ids.sort();
-                let sent = downlink.sent(&correlation_ids);
                 self.post(ids, SENT, &correlation_ids, &sent);
             }
             device.owes_ack |= downlink.confirmed;
@@ -357,12 +353,7 @@ impl V3 {
     fn enqueue(&self, app_id: &str, dev_id: &str, mut downlinks: Vec<Downlink>, replace: bool) {
         let limit = self.broker.quirks().downlink_queue;
         let mut state = lock(&self.state);
-        let State {
-            applications,
-            random,
-            ..
-        } = &mut *state;
-        let Some(device) = applications.device(app_id, dev_id) else {
+        let Some((device, _, random)) = state.parts(app_id, dev_id) else {
             return;
         };
         let correlation_id = self.correlation_id("as:downlink", random);
@@ -415,16 +406,15 @@ impl V3 {
         let waiting = if replace { 0 } else { device.queue.len() };
         let mut lengths = downlinks.iter().map(Downlink::length);
         if downlinks.iter().any(|downlink| downlink.f_port == 0) {
-            Some(Failure::NoPort)
+            Some(Failure::NO_PORT)
         } else if device.session.is_none() && device.pending.is_none() {
-            Some(Failure::NoSession)
+            Some(Failure::NO_SESSION)
         } else if let Some(length) = lengths.find(|length| *length > LONGEST) {
-            let max = LONGEST;
-            Some(Failure::TooLong { length, max })
+            Some(Failure::too_long(length, LONGEST))
         } else if downlinks.iter().any(expired) {
-            Some(Failure::Expired)
+            Some(Failure::EXPIRED)
         } else if waiting + downlinks.len() > limit {
-            Some(Failure::QueueFull)
+            Some(Failure::QUEUE_FULL)
         } else {
             None
         }
@@ -434,12 +424,7 @@ impl V3 {
     fn receive(&self, app_id: &str, dev_id: &str, uplink: &Uplink, decoded: Option<&Value>) -> u32 {
         let copies = 1 + usize::from(self.broker.quirks().duplicate_uplinks);
         let mut state = lock(&self.state);
-        let State {
-            applications,
-            random,
-            ..
-        } = &mut *state;
-        let Some(device) = applications.device(app_id, dev_id) else {
+        let Some((device, _, random)) = state.parts(app_id, dev_id) else {
             return 0;
         };
         if uplink.simulated {
@@ -468,8 +453,7 @@ impl V3 {
         let ids = device.ids(app_id, dev_id);
         if !uplink.retry {
             self.settle(&ids, device, &correlation_id, random);
-            let percent = uplink.battery;
-            if let Some(percent) = percent {
+            if let Some(percent) = uplink.battery {
                 let now = uplink.time.unwrap_or_else(|| self.clock.now());
                 device.battery = Some(messages::battery(counter, percent, now));
             }
@@ -517,7 +501,7 @@ impl V3 {
         let max = retry.max_attempts.unwrap_or(ATTEMPTS);
         let given_up = retry.attempt > max;
         if given_up {
-            self.fail(ids, &downlink, &Failure::Retries(max), random);
+            self.fail(ids, &downlink, &Failure::retries(max), random);
         }
         self.post(ids, NACK, &correlation_ids, &downlink.message());
         if !given_up {
@@ -635,13 +619,7 @@ impl Handler for V3 {
                 GatewayState::Silent(silent) => state.gateways.silent = silent,
                 GatewayState::Failing(result) => state.gateways.failure = result,
             }
-            let listening: Vec<(String, String)> = state
-                .applications
-                .devices()
-                .filter(|(_, _, device)| device.class_c)
-                .map(|(app_id, dev_id, _)| (app_id.to_owned(), dev_id.to_owned()))
-                .collect();
-            for (app_id, dev_id) in listening {
+            for (app_id, dev_id) in state.applications.devices(|device| device.class_c) {
                 self.serve(&mut state, &app_id, &dev_id, &Window::OPEN);
             }
         }
@@ -702,12 +680,7 @@ impl Handler for V3 {
     fn join(&self, app_id: &str, dev_id: &str, refusal: Option<&str>) {
         {
             let mut state = lock(&self.state);
-            let State {
-                applications,
-                gateways,
-                random,
-            } = &mut *state;
-            let Some(device) = applications.device(app_id, dev_id) else {
+            let Some((device, gateways, random)) = state.parts(app_id, dev_id) else {
                 return;
             };
             // A join that fails has no message of its own on MQTT.
@@ -746,12 +719,7 @@ impl Handler for V3 {
     fn order(&self, app_id: &str, dev_id: &str, order: Order<'_>) {
         {
             let mut state = lock(&self.state);
-            let State {
-                applications,
-                random,
-                ..
-            } = &mut *state;
-            let Some(device) = applications.device(app_id, dev_id) else {
+            let Some((device, _, random)) = state.parts(app_id, dev_id) else {
                 return;
             };
             let ids = device.ids(app_id, dev_id);

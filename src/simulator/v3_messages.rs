@@ -127,88 +127,95 @@ fn priority(priority: usize) -> Option<String> {
 }
 
 /// Why a downlink failed.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Failure {
-    NoPort,
-    NoSession,
-    TooLong { length: usize, max: usize },
-    Expired,
-    FixedPaths,
-    QueueFull,
-    Transmission(String),
-    Retries(u32),
+pub(super) struct Failure {
+    namespace: &'static str,
+    name: &'static str,
+    message_format: &'static str,
+    code: u32,
+    /// Finished text.
+    attributes: Option<String>,
 }
 
+const APPLICATION_SERVER: &str = "pkg/applicationserver";
+const NETWORK_SERVER: &str = "pkg/networkserver";
+
 impl Failure {
-    fn message(&self, random: &mut Rng) -> String {
-        let (server, name, format, code) = match self {
-            Self::NoPort => ("application", "no_f_port", "no FPort", 3),
-            Self::NoSession => (
-                "application",
-                "no_device_session",
-                "no device session; check device activation",
-                9,
-            ),
-            Self::TooLong { .. } => (
-                "network",
-                "application_downlink_too_long",
-                "application downlink payload length `{length}` exceeds maximum '{max}'",
-                3,
-            ),
-            Self::Expired => (
-                "network",
-                "downlink_expired",
-                "queued downlink is expired",
-                9,
-            ),
-            Self::FixedPaths => (
-                "network",
-                "fixed_paths",
-                "invalid fixed paths set in application downlink",
-                3,
-            ),
-            Self::QueueFull => (
-                "network",
-                "downlink_queue_capacity",
-                "downlink queue capacity exceeded",
-                8,
-            ),
-            Self::Transmission(_) => (
-                "network",
-                "transmission",
-                "downlink transmission failed with result `{result}`",
-                2,
-            ),
-            Self::Retries(_) => (
-                "application",
-                "max_retries_reached",
-                "maximum number of retries ({max_retries}) reached",
-                10,
-            ),
-        };
-        let attributes = match self {
-            Self::TooLong { length, max } => {
-                Some(Object::new().member("length", length).member("max", max))
-            }
-            Self::Transmission(result) => Some(Object::new().string("result", result)),
-            Self::Retries(max) => Some(Object::new().member("max_retries", max)),
-            _ => None,
-        };
-        Object::new()
-            .string("namespace", &format!("pkg/{server}server"))
-            .string("name", name)
-            .string("message_format", format)
-            .option("attributes", attributes.map(Object::finish))
-            .string("correlation_id", &hex::encode(random_bytes::<16>(random)))
-            .integer("code", code)
-            .finish()
+    pub(super) const NO_PORT: Self = Self::new(APPLICATION_SERVER, "no_f_port", "no FPort", 3);
+    pub(super) const NO_SESSION: Self = Self::new(
+        APPLICATION_SERVER,
+        "no_device_session",
+        "no device session; check device activation",
+        9,
+    );
+    pub(super) const EXPIRED: Self = Self::new(
+        NETWORK_SERVER,
+        "downlink_expired",
+        "queued downlink is expired",
+        9,
+    );
+    pub(super) const FIXED_PATHS: Self = Self::new(
+        NETWORK_SERVER,
+        "fixed_paths",
+        "invalid fixed paths set in application downlink",
+        3,
+    );
+    pub(super) const QUEUE_FULL: Self = Self::new(
+        NETWORK_SERVER,
+        "downlink_queue_capacity",
+        "downlink queue capacity exceeded",
+        8,
+    );
+
+    const fn new(
+        namespace: &'static str,
+        name: &'static str,
+        message_format: &'static str,
+        code: u32,
+    ) -> Self {
+        Self {
+            namespace,
+            name,
+            message_format,
+            code,
+            attributes: None,
+        }
+    }
+
+    fn with(mut self, attributes: Object) -> Self {
+        self.attributes = Some(attributes.finish());
+        self
+    }
+
+    pub(super) fn too_long(length: usize, max: usize) -> Self {
+        let format = "application downlink payload length `{length}` exceeds maximum '{max}'";
+        Self::new(NETWORK_SERVER, "application_downlink_too_long", format, 3)
+            .with(Object::new().member("length", length).member("max", max))
+    }
+
+    pub(super) fn transmission(result: &str) -> Self {
+        let format = "downlink transmission failed with result `{result}`";
+        Self::new(NETWORK_SERVER, "transmission", format, 2)
+            .with(Object::new().string("result", result))
+    }
+
+    pub(super) fn retries(max: u32) -> Self {
+        let format = "maximum number of retries ({max_retries}) reached";
+        Self::new(APPLICATION_SERVER, "max_retries_reached", format, 10)
+            .with(Object::new().member("max_retries", max))
     }
 
     /// The event about a downlink of that finished text.
     pub(super) fn event(&self, downlink: &str, random: &mut Rng) -> String {
+        let error = Object::new()
+            .string("namespace", self.namespace)
+            .string("name", self.name)
+            .string("message_format", self.message_format)
+            .option("attributes", self.attributes.clone())
+            .string("correlation_id", &hex::encode(random_bytes::<16>(random)))
+            .integer("code", self.code);
         Object::new()
             .member("downlink", downlink)
-            .member("error", self.message(random))
+            .member("error", error.finish())
             .finish()
     }
 }
@@ -604,4 +611,36 @@ fn fraction(duration: Duration) -> String {
     let nanos = format!(".{:09}", duration.subsec_nanos());
     let shortened = nanos.trim_end_matches("000");
     shortened.trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_have_0_3_6_or_9_digits() {
+        let at = |seconds, nanos| time(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos));
+        for (nanos, text) in [
+            (0, "2025-05-14T08:21:37Z"),
+            (500_000_000, "2025-05-14T08:21:37.500Z"),
+            (1_500_000, "2025-05-14T08:21:37.001500Z"),
+            (281_664_050, "2025-05-14T08:21:37.281664050Z"),
+        ] {
+            assert_eq!(at(1_747_210_897, nanos), format!("\"{text}\""));
+        }
+        assert_eq!(at(u64::MAX >> 2, 0), "\"9999-12-31T23:59:59.999999999Z\"");
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(time(before), "\"1970-01-01T00:00:00Z\"");
+        assert_eq!(duration(Duration::from_micros(51_400)), "0.051400s");
+        assert_eq!(duration(Duration::from_secs(2)), "2s");
+    }
+
+    #[test]
+    fn ulids_sort_by_time() {
+        let mut random = Rng::with_seed(1);
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let early = ulid(at(1_747_210_897_000), &mut random);
+        assert_eq!(&early[..10], "01JV6Y51K8");
+        assert!(early < ulid(at(1_747_210_897_001), &mut random));
+    }
 }

@@ -124,8 +124,8 @@ fn priority(json: &Json) -> Option<usize> {
     }
 }
 
-/// The members by these names, in snake_case or lowerCamelCase, null for absent ones; `None` when it
-/// is no object or has one of them twice.
+/// The members by these names, in snake_case or lowerCamelCase, null for absent ones; `None` when
+/// it is no object or has one of them twice.
 fn members<'a, const N: usize>(json: &'a Json, names: [&str; N]) -> Option<[Option<&'a Json>; N]> {
     let Json::Object(given) = json else {
         return None;

@@ -16,6 +16,7 @@ pub mod harness;
 pub mod mosquitto;
 pub mod peer;
 mod proxy;
+pub mod raw;
 pub mod relay;
 pub mod resources;
 pub mod tls_front;
