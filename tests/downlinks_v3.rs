@@ -563,7 +563,7 @@ fn what_cannot_be_is_refused_and_nothing_is_sent() {
 fn a_time_that_has_no_written_form_is_refused() {
     let Some(mut wire) = Wire::v3() else { return };
     let beyond_9999 = SystemTime::UNIX_EPOCH + Duration::from_secs(400_000_000_000);
-    wire.refuses(Downlink::bytes([1]).absolute_time(beyond_9999), "");
+    wire.refuses(Downlink::bytes([1]).absolute_time(beyond_9999), "9999");
     wire.has_no_more();
 }
 

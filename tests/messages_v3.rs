@@ -2604,6 +2604,9 @@ fn a_kind_or_topic_that_is_not_known_is_handed_on() {
         "v3/greenhouse@ttn/devices/bed-07/up/",
         "v3/greenhouse@ttn/devices/bed-07",
         "v3/greenhouse@ttn/gateways/roof-east/up",
+        "v3//devices/bed-07/up",
+        "v3/@ttn/devices/bed-07/up",
+        "v3/greenhouse@ttn/devices//up",
         "v3/greenhouse@ttn",
         "v4/greenhouse@ttn/devices/bed-07/up",
         "greenhouse/devices/bed-07/up",
@@ -2921,6 +2924,15 @@ fn webhooks_mqtt_and_storage_give_equal_events() {
     }
     let other = Event::from_json(Network::V3, fixture("no-variant")).unwrap();
     assert!(matches!(other, Event::Other(_)), "{other:?}");
+}
+
+#[test]
+fn a_result_is_unwrapped_in_an_answer_of_storage_and_nowhere_else() {
+    let line = json!({"result": value("up-confirmed")});
+    let error = receive("up", &line).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    let body = json!({"uplink_message": {"f_port": 1}, "result": value("up-fsk")});
+    assert_eq!(uplink_of(receive("up", &body).unwrap()).port, 1);
 }
 
 #[test]
