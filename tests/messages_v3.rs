@@ -2262,9 +2262,13 @@ fn a_time_that_is_none_is_kept_as_text() {
 }
 
 #[test]
-fn a_time_to_transmit_that_is_none_is_kept_as_text() {
+fn a_time_within_a_part_that_is_none_is_kept_as_text() {
     let read = queued(json!({"class_b_c": {"absolute_time": "noon"}}));
     assert_eq!(read.class_b_c.unwrap().absolute_time, None);
+    assert!(format!("{:?}", read.extra).contains("noon"));
+
+    let read = up(json!({"last_battery_percentage": {"received_at": "noon"}}));
+    assert_eq!(read.battery.unwrap().received_at, None);
     assert!(format!("{:?}", read.extra).contains("noon"));
 }
 
