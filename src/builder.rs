@@ -296,7 +296,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long `close` may take; half of it is for writing what `send` accepted. Defaults to 5 s.
+    /// How long `close` may take; half of it is for writing what `send` accepted, and for the server
+    /// to read it. Defaults to 5 s.
     ///
     /// ```
     /// # use ttn::MqttClient;

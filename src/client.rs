@@ -189,9 +189,9 @@ impl MqttClient {
         })
     }
 
-    /// Writes what [`send`](Self::send) accepted, ends the connection, and waits until the close
-    /// callbacks have been called with `true`, within
-    /// [`close_timeout`](MqttClientBuilder::close_timeout).
+    /// Writes what [`send`](Self::send) accepted, waits until the server has read it, ends the
+    /// connection, and waits until the close callbacks have been called with `true`; all within
+    /// [`close_timeout`](MqttClientBuilder::close_timeout), half of it for the downlinks.
     ///
     /// From inside a callback it does not wait for callbacks; they are called when the current one
     /// returns. Closing a client that is closed does nothing. A `connect` that another thread is

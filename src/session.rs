@@ -115,7 +115,7 @@ enum State {
     Probing(Error),
     Up(Transport, Address, Instant),
     BackingOff(Instant),
-    /// Writing what was accepted, until then at the latest.
+    /// Writing what was accepted, and waiting for the server to read it, until then at the latest.
     Closing(Transport, Instant),
 }
 
@@ -318,10 +318,17 @@ impl Session {
         }
     }
 
+    /// Ends the connection when the server has read what was accepted, or when it is time.
     fn end_closing_when_written(&mut self) {
-        if let State::Closing(transport, until) = &self.state {
-            if transport.open_publishes() == 0 || Instant::now() >= *until {
+        if let State::Closing(transport, until) = &mut self.state {
+            if Instant::now() >= *until {
                 self.end_closing();
+            } else if transport.open_publishes() == 0 {
+                if transport.is_unread() {
+                    transport.unsubscribe(&filters(&self.options));
+                } else {
+                    self.end_closing();
+                }
             }
         }
     }
@@ -552,18 +559,8 @@ impl Session {
         }
     }
 
-    fn filters(&self) -> Vec<String> {
-        let Options {
-            network,
-            app_id,
-            field_topics,
-            ..
-        } = &*self.options;
-        network.subscriptions(app_id, *field_topics)
-    }
-
     fn subscribe(&mut self) {
-        let filters = self.filters();
+        let filters = filters(&self.options);
         if let State::Connecting(mut transport, route, _) = self.take_state() {
             for (number, filter) in filters.iter().enumerate() {
                 transport.subscribe(number, filter);
@@ -597,7 +594,7 @@ impl Session {
     }
 
     fn subscribe_refused(&mut self, number: usize) {
-        let filter = self.filters().swap_remove(number);
+        let filter = filters(&self.options).swap_remove(number);
         if let State::Subscribing(transport, route, _) = self.take_state() {
             let address = route.address();
             if !transport.close_refused() {
@@ -775,6 +772,12 @@ impl Session {
             self.abandoned.push(transport);
         }
     }
+}
+
+fn filters(options: &Options) -> Vec<String> {
+    options
+        .network
+        .subscriptions(&options.app_id, options.field_topics)
 }
 
 fn publish_failed(subscribers: &mut Subscribers, ids: MessageIds, error: &Error) {

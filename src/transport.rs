@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use paho_mqtt::{
     AsyncClient, ConnectOptionsBuilder, ConnectReturnCode, ConnectToken, CreateOptionsBuilder,
     DeliveryToken, MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, SslOptionsBuilder,
-    SubscribeToken,
+    SubscribeToken, Token,
 };
 
 use crate::{
@@ -98,6 +98,7 @@ pub(crate) enum Operation {
     Connect,
     Subscribe(usize),
     Publish(MessageIds),
+    Unsubscribe,
 }
 
 /// The outcome of an operation.
@@ -112,6 +113,8 @@ pub(crate) enum Outcome {
     SubscribeUnanswered,
     Published(MessageIds),
     PublishFailed(MessageIds, Error),
+    /// The server has read all that was published, or never will.
+    Unsubscribed,
 }
 
 /// A signal, and which connection it is from.
@@ -238,6 +241,9 @@ pub(crate) struct Transport {
     connecting: Option<Pending<ConnectToken>>,
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
+    unsubscribing: Option<Pending<Token>>,
+    /// Published since the server last showed that it reads.
+    unread: bool,
     up: bool,
     /// Set by Paho.
     broken: Arc<AtomicBool>,
@@ -306,6 +312,8 @@ impl Transport {
             connecting: Some(connecting),
             subscribing: HashMap::new(),
             publishing: HashMap::new(),
+            unsubscribing: None,
+            unread: false,
             up: false,
             broken,
         })
@@ -330,7 +338,24 @@ impl Transport {
             .map_err(not_written)?;
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));
+        self.unread = true;
         Ok(())
+    }
+
+    /// Whether something was published that the server may not have read. If messages come in when a
+    /// connection ends, what the server has not read by then is lost to it, written or not.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread
+    }
+
+    /// Asks for no more messages. The server answers when it has read what was published before;
+    /// the outcome comes as [`Operation::Unsubscribe`]. Asking again does nothing.
+    pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
+        if self.unsubscribing.is_none() {
+            let token = self.client.unsubscribe_many(filters);
+            let bell = self.bell(Operation::Unsubscribe);
+            self.unsubscribing = Some(Pending::new(token, bell));
+        }
     }
 
     /// How many downlinks are on their way out.
@@ -365,6 +390,11 @@ impl Transport {
                 let result = self.publishing.get_mut(&ids)?.take()?;
                 self.publishing.remove(&ids);
                 Some(published(ids, result))
+            }
+            Operation::Unsubscribe => {
+                let _ = self.unsubscribing.as_mut()?.take()?;
+                self.unread = false;
+                Some(Outcome::Unsubscribed)
             }
         }
     }
