@@ -85,10 +85,25 @@ impl<'de, T: Members<'de>> Visitor<'de> for Object<T> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
         while let Some(Key(name)) = map.next_key()? {
-            self.0.member(&name, &mut map)?;
+            self.0
+                .member(&name, &mut map)
+                .map_err(|cause| shortened(&format!("{name}: {cause}")))?;
         }
         Ok(self.0)
     }
+}
+
+/// An error of words that may quote what was sent: the beginning and the end of what is long.
+fn shortened<E: de::Error>(words: &str) -> E {
+    const BEGINNING: usize = 200;
+    const END: usize = 100;
+    let count = words.chars().count();
+    if count <= BEGINNING + END {
+        return E::custom(words);
+    }
+    let beginning: String = words.chars().take(BEGINNING).collect();
+    let end: String = words.chars().skip(count - END).collect();
+    E::custom(format_args!("{beginning}…{end}"))
 }
 
 /// Reads a whole document, which has to be an object, into `initial`.
@@ -97,7 +112,9 @@ pub(super) fn read_object<'de, T: Members<'de>>(
     initial: T,
 ) -> serde_json::Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = Object(initial).deserialize(&mut deserializer)?;
+    let value = Object(initial)
+        .deserialize(&mut deserializer)
+        .map_err(|cause| shortened::<serde_json::Error>(&cause.to_string()))?;
     deserializer.end()?;
     Ok(value)
 }
@@ -106,7 +123,8 @@ pub(super) fn read_object<'de, T: Members<'de>>(
 pub(super) fn read_nullable<'de, T: Members<'de> + Default>(
     json: &'de [u8],
 ) -> serde_json::Result<T> {
-    let Nullable(Object(value)) = serde_json::from_slice(json)?;
+    let Nullable(Object(value)) = serde_json::from_slice(json)
+        .map_err(|cause| shortened::<serde_json::Error>(&cause.to_string()))?;
     Ok(value)
 }
 
@@ -171,46 +189,49 @@ pub(super) fn strings<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>
 pub(super) fn texts<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<BTreeMap<String, String>, A::Error> {
-    let Nullable(texts) = map.next_value::<Nullable<BTreeMap<String, Scalar<'_>>>>()?;
-    Ok(texts
-        .into_iter()
-        .map(|(name, text)| (name, text.text().into_owned()))
-        .collect())
+    let Texts(texts) = object(map)?;
+    Ok(texts)
+}
+
+#[derive(Default)]
+struct Texts(BTreeMap<String, String>);
+
+impl<'de> Members<'de> for Texts {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        self.0.insert(name.to_owned(), text(map)?);
+        Ok(())
+    }
 }
 
 pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
     Ok(map.next_value::<Scalar<'_>>()?.text().into_owned())
 }
 
-pub(super) fn integer<'de, T, A>(name: &str, map: &mut A) -> Result<Option<T>, A::Error>
+pub(super) fn integer<'de, T, A>(map: &mut A) -> Result<Option<T>, A::Error>
 where
     T: TryFrom<i128>,
     A: MapAccess<'de>,
 {
-    map.next_value::<Scalar<'_>>()?.integer(name)
+    map.next_value::<Scalar<'_>>()?.integer()
 }
 
-pub(super) fn float<'de, A: MapAccess<'de>>(
-    name: &str,
-    map: &mut A,
-) -> Result<Option<f64>, A::Error> {
-    map.next_value::<Scalar<'_>>()?.float(name)
+pub(super) fn float<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<f64>, A::Error> {
+    map.next_value::<Scalar<'_>>()?.float()
 }
 
-pub(super) fn flag<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<bool, A::Error> {
-    map.next_value::<Scalar<'_>>()?.flag(name)
+pub(super) fn flag<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::Error> {
+    map.next_value::<Scalar<'_>>()?.flag()
 }
 
-pub(super) fn bytes<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Vec<u8>, A::Error> {
-    map.next_value::<Scalar<'_>>()?.bytes(name)
+pub(super) fn bytes<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<u8>, A::Error> {
+    map.next_value::<Scalar<'_>>()?.bytes()
 }
 
 /// A duration given in whole nanoseconds.
 pub(super) fn nanoseconds<'de, A: MapAccess<'de>>(
-    name: &str,
     map: &mut A,
 ) -> Result<Option<Duration>, A::Error> {
-    Ok(integer(name, map)?.map(Duration::from_nanos))
+    Ok(integer(map)?.map(Duration::from_nanos))
 }
 
 /// A time; text that is none is kept among the members without a name of their own.
@@ -298,7 +319,7 @@ impl<'de> Visitor<'de> for ScalarVisitor<'de> {
 }
 
 impl<'de> Scalar<'de> {
-    fn unexpected<E: de::Error>(&self, member: &str, wanted: &str) -> E {
+    fn unexpected<E: de::Error>(&self, wanted: &str) -> E {
         let found = match self {
             Self::Null => "null".to_owned(),
             Self::Flag(value) => value.to_string(),
@@ -307,11 +328,11 @@ impl<'de> Scalar<'de> {
             Self::Float(value) => value.to_string(),
             Self::Text(text) => format!("{text:?}"),
         };
-        E::custom(format_args!("{member} is {found}, expected {wanted}"))
+        E::custom(format_args!("{found} in place of {wanted}"))
     }
 
     /// A whole number that fits; nothing for `null` and empty text.
-    pub(super) fn integer<T, E>(self, member: &str) -> Result<Option<T>, E>
+    pub(super) fn integer<T, E>(self) -> Result<Option<T>, E>
     where
         T: TryFrom<i128>,
         E: de::Error,
@@ -331,12 +352,12 @@ impl<'de> Scalar<'de> {
         };
         match whole.and_then(|whole| T::try_from(whole).ok()) {
             Some(value) => Ok(Some(value)),
-            None => Err(self.unexpected(member, "a whole number that fits")),
+            None => Err(self.unexpected("a whole number that fits")),
         }
     }
 
     /// A number; nothing for `null` and empty text.
-    pub(super) fn float<E: de::Error>(self, member: &str) -> Result<Option<f64>, E> {
+    pub(super) fn float<E: de::Error>(self) -> Result<Option<f64>, E> {
         match &self {
             Self::Null => Ok(None),
             Self::Text(text) if text.is_empty() => Ok(None),
@@ -345,14 +366,14 @@ impl<'de> Scalar<'de> {
             Self::Float(value) => Ok(Some(*value)),
             Self::Text(text) => match text.parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self.unexpected(member, "a number")),
+                Err(_) => Err(self.unexpected("a number")),
             },
-            Self::Flag(_) => Err(self.unexpected(member, "a number")),
+            Self::Flag(_) => Err(self.unexpected("a number")),
         }
     }
 
     /// A truth value; `false` for `null`.
-    pub(super) fn flag<E: de::Error>(self, member: &str) -> Result<bool, E> {
+    pub(super) fn flag<E: de::Error>(self) -> Result<bool, E> {
         match &self {
             Self::Null | Self::Unsigned(0) => Ok(false),
             Self::Unsigned(1) => Ok(true),
@@ -360,9 +381,9 @@ impl<'de> Scalar<'de> {
             Self::Text(text) => match text.as_ref() {
                 "true" => Ok(true),
                 "false" | "" => Ok(false),
-                _ => Err(self.unexpected(member, "true or false")),
+                _ => Err(self.unexpected("true or false")),
             },
-            _ => Err(self.unexpected(member, "true or false")),
+            _ => Err(self.unexpected("true or false")),
         }
     }
 
@@ -379,13 +400,13 @@ impl<'de> Scalar<'de> {
     }
 
     /// Bytes in base64; none for `null`.
-    pub(super) fn bytes<E: de::Error>(self, member: &str) -> Result<Vec<u8>, E> {
+    pub(super) fn bytes<E: de::Error>(self) -> Result<Vec<u8>, E> {
         match &self {
             Self::Null => Ok(Vec::new()),
             Self::Text(text) => {
-                message::from_base64(text).map_err(|_| self.unexpected(member, "bytes in base64"))
+                message::from_base64(text).map_err(|_| self.unexpected("bytes in base64"))
             }
-            _ => Err(self.unexpected(member, "bytes in base64")),
+            _ => Err(self.unexpected("bytes in base64")),
         }
     }
 
@@ -436,22 +457,18 @@ mod tests {
     fn a_whole_number_may_be_a_number_a_float_or_text() {
         for json in ["7", "7.0", "\"7\"", "7e0"] {
             assert_eq!(
-                scalar(json).integer::<u8, Error>("n").unwrap(),
+                scalar(json).integer::<u8, Error>().unwrap(),
                 Some(7),
                 "{json}"
             );
         }
         for json in ["null", "\"\""] {
-            assert_eq!(
-                scalar(json).integer::<u8, Error>("n").unwrap(),
-                None,
-                "{json}"
-            );
+            assert_eq!(scalar(json).integer::<u8, Error>().unwrap(), None, "{json}");
         }
-        assert_eq!(scalar("-3").integer::<i32, Error>("n").unwrap(), Some(-3));
+        assert_eq!(scalar("-3").integer::<i32, Error>().unwrap(), Some(-3));
         assert_eq!(
             scalar("18446744073709551615")
-                .integer::<u64, Error>("n")
+                .integer::<u64, Error>()
                 .unwrap(),
             Some(u64::MAX)
         );
@@ -460,30 +477,24 @@ mod tests {
     #[test]
     fn a_number_that_does_not_fit_is_named_in_the_error() {
         for json in ["256", "-1", "1.5", "1e300", "\"x\"", "true"] {
-            let error = scalar(json).integer::<u8, Error>("port").unwrap_err();
-            assert!(error.to_string().starts_with("port is "), "{error}");
+            let error = scalar(json).integer::<u8, Error>().unwrap_err();
+            assert!(error.to_string().contains("in place of"), "{error}");
         }
     }
 
     #[test]
     fn a_float_may_be_negative_zero_or_text() {
-        assert_eq!(scalar("-0").float::<Error>("rssi").unwrap(), Some(0.0));
-        assert_eq!(
-            scalar("-117.5").float::<Error>("rssi").unwrap(),
-            Some(-117.5)
-        );
-        assert_eq!(
-            scalar("\"9.25\"").float::<Error>("snr").unwrap(),
-            Some(9.25)
-        );
+        assert_eq!(scalar("-0").float::<Error>().unwrap(), Some(0.0));
+        assert_eq!(scalar("-117.5").float::<Error>().unwrap(), Some(-117.5));
+        assert_eq!(scalar("\"9.25\"").float::<Error>().unwrap(), Some(9.25));
         assert!(
             scalar("\"NaN\"")
-                .float::<Error>("snr")
+                .float::<Error>()
                 .unwrap()
                 .unwrap()
                 .is_nan()
         );
-        assert!(scalar("false").float::<Error>("snr").is_err());
+        assert!(scalar("false").float::<Error>().is_err());
     }
 
     #[test]

@@ -355,11 +355,11 @@ impl<'de> Members<'de> for UplinkMessage {
             "app_id" => replace_unless_empty(&mut self.app_id, map)?,
             "dev_id" => replace_unless_empty(&mut self.dev_id, map)?,
             "hardware_serial" => self.hardware_serial = text(map)?,
-            "port" => self.port = integer(name, map)?.unwrap_or_default(),
-            "counter" => self.counter = integer(name, map)?.unwrap_or_default(),
-            "confirmed" => self.confirmed = flag(name, map)?,
-            "is_retry" => self.is_retry = flag(name, map)?,
-            "payload_raw" => self.payload_raw = bytes(name, map)?,
+            "port" => self.port = integer(map)?.unwrap_or_default(),
+            "counter" => self.counter = integer(map)?.unwrap_or_default(),
+            "confirmed" => self.confirmed = flag(map)?,
+            "is_retry" => self.is_retry = flag(map)?,
+            "payload_raw" => self.payload_raw = bytes(map)?,
             "payload_fields" => self.payload_fields = map.next_value()?,
             "metadata" => self.metadata = object(map)?,
             "attributes" => self.attributes = texts(map)?,
@@ -373,12 +373,12 @@ impl<'de> Members<'de> for Metadata {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "time" => self.time = time(&mut self.extra, name, map)?,
-            "frequency" => self.frequency = float(name, map)?,
+            "frequency" => self.frequency = float(map)?,
             "modulation" => self.modulation = text(map)?,
             "data_rate" => self.data_rate = text(map)?,
-            "bit_rate" => self.bit_rate = integer(name, map)?,
+            "bit_rate" => self.bit_rate = integer(map)?,
             "coding_rate" => self.coding_rate = text(map)?,
-            "airtime" => self.airtime = nanoseconds(name, map)?,
+            "airtime" => self.airtime = nanoseconds(map)?,
             "gateways" => {
                 let Nullable(gateways) =
                     map.next_value::<Nullable<Vec<Nullable<Object<Gateway>>>>>()?;
@@ -399,15 +399,15 @@ impl<'de> Members<'de> for Gateway {
             "gtw_id" => self.gtw_id = text(map)?,
             // What `gtw_id` was called in 2016.
             "eui" if self.gtw_id.is_empty() => self.gtw_id = text(map)?,
-            "gtw_trusted" => self.gtw_trusted = flag(name, map)?,
-            "timestamp" => self.timestamp = integer(name, map)?,
-            "fine_timestamp" => self.fine_timestamp = integer(name, map)?,
+            "gtw_trusted" => self.gtw_trusted = flag(map)?,
+            "timestamp" => self.timestamp = integer(map)?,
+            "fine_timestamp" => self.fine_timestamp = integer(map)?,
             "time" => self.time = time(&mut self.extra, name, map)?,
-            "antenna" => self.antenna = integer(name, map)?.unwrap_or_default(),
-            "channel" => self.channel = integer(name, map)?.unwrap_or_default(),
-            "rssi" => self.rssi = float(name, map)?,
-            "snr" => self.snr = float(name, map)?,
-            "rf_chain" => self.rf_chain = integer(name, map)?.unwrap_or_default(),
+            "antenna" => self.antenna = integer(map)?.unwrap_or_default(),
+            "channel" => self.channel = integer(map)?.unwrap_or_default(),
+            "rssi" => self.rssi = float(map)?,
+            "snr" => self.snr = float(map)?,
+            "rf_chain" => self.rf_chain = integer(map)?.unwrap_or_default(),
             _ => place(&mut self.location, &mut self.extra, name, map)?,
         }
         Ok(())
@@ -470,7 +470,7 @@ impl<'de> Members<'de> for DownlinkEventBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "error" => self.error = text(map)?,
-            "payload" => self.frame = bytes(name, map)?,
+            "payload" => self.frame = bytes(map)?,
             "message" => self.message = object(map)?,
             "gateway_id" => self.gateway_id = text(map)?,
             "config" => self.config = object(map)?,
@@ -491,9 +491,9 @@ struct DownlinkBody {
 impl<'de> Members<'de> for DownlinkBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "port" => self.port = integer(name, map)?.unwrap_or_default(),
-            "confirmed" => self.confirmed = flag(name, map)?,
-            "payload_raw" => self.payload_raw = bytes(name, map)?,
+            "port" => self.port = integer(map)?.unwrap_or_default(),
+            "confirmed" => self.confirmed = flag(map)?,
+            "payload_raw" => self.payload_raw = bytes(map)?,
             "payload_fields" => self.payload_fields = map.next_value()?,
             _ => ignore(map)?,
         }
@@ -507,11 +507,11 @@ impl<'de> Members<'de> for Transmission {
         match name {
             "modulation" => self.modulation = text(map)?,
             "data_rate" => self.data_rate = text(map)?,
-            "bit_rate" => self.bit_rate = integer(name, map)?,
-            "airtime" => self.airtime = nanoseconds(name, map)?,
-            "counter" => self.counter = integer(name, map)?.unwrap_or_default(),
-            "frequency" => self.frequency = float(name, map)?.map(|hertz| hertz / HZ_PER_MHZ),
-            "power" => self.power = integer(name, map)?,
+            "bit_rate" => self.bit_rate = integer(map)?,
+            "airtime" => self.airtime = nanoseconds(map)?,
+            "counter" => self.counter = integer(map)?.unwrap_or_default(),
+            "frequency" => self.frequency = float(map)?.map(|hertz| hertz / HZ_PER_MHZ),
+            "power" => self.power = integer(map)?,
             _ => ignore(map)?,
         }
         Ok(())
@@ -526,16 +526,10 @@ fn place<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<(), A::Error> {
     match name {
-        "latitude" => {
-            location.get_or_insert_default().latitude = float(name, map)?.unwrap_or_default()
-        }
-        "longitude" => {
-            location.get_or_insert_default().longitude = float(name, map)?.unwrap_or_default()
-        }
-        "altitude" => {
-            location.get_or_insert_default().altitude = integer(name, map)?.unwrap_or_default()
-        }
-        "location_accuracy" => location.get_or_insert_default().accuracy = integer(name, map)?,
+        "latitude" => location.get_or_insert_default().latitude = float(map)?.unwrap_or_default(),
+        "longitude" => location.get_or_insert_default().longitude = float(map)?.unwrap_or_default(),
+        "altitude" => location.get_or_insert_default().altitude = integer(map)?.unwrap_or_default(),
+        "location_accuracy" => location.get_or_insert_default().accuracy = integer(map)?,
         "location_source" => location.get_or_insert_default().source = text(map)?,
         _ => keep(extra, name, map)?,
     }

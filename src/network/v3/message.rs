@@ -380,7 +380,7 @@ impl<'de> Members<'de> for Envelope<'_> {
             "end_device_ids" => self.ids = object(map)?,
             "correlation_ids" => self.correlation_ids = strings(map)?,
             "received_at" => self.received_at = time(&mut self.extra, name, map)?,
-            "simulated" => self.simulated = flag(name, map)?,
+            "simulated" => self.simulated = flag(map)?,
             // A line of the Storage Integration.
             "result" if self.kind.is_none() && self.raw.topic().is_empty() => {
                 let inner = Self::new(self.raw, None);
@@ -478,13 +478,13 @@ impl<'de> Members<'de> for Wire<UplinkMessage> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let Self(uplink) = self;
         match name {
-            "session_key_id" => uplink.session_key_id = bytes(name, map)?,
-            "f_port" => uplink.port = integer(name, map)?.unwrap_or_default(),
-            "f_cnt" => uplink.counter = integer(name, map)?.unwrap_or_default(),
-            "frm_payload" => uplink.payload_raw = bytes(name, map)?,
+            "session_key_id" => uplink.session_key_id = bytes(map)?,
+            "f_port" => uplink.port = integer(map)?.unwrap_or_default(),
+            "f_cnt" => uplink.counter = integer(map)?.unwrap_or_default(),
+            "frm_payload" => uplink.payload_raw = bytes(map)?,
             "decoded_payload" => uplink.payload_fields = map.next_value()?,
             "decoded_payload_warnings" => uplink.payload_warnings = strings(map)?,
-            "normalized_payload" => uplink.normalized_payload = one_or_more(name, map)?,
+            "normalized_payload" => uplink.normalized_payload = one_or_more(map)?,
             "normalized_payload_warnings" => uplink.normalized_payload_warnings = strings(map)?,
             "rx_metadata" => uplink.metadata.gateways = list(map)?,
             "settings" => {
@@ -500,22 +500,26 @@ impl<'de> Members<'de> for Wire<UplinkMessage> {
                 }
             }
             "last_a_f_cnt_down" => {
-                uplink.last_downlink_counter = integer(name, map)?.or(uplink.last_downlink_counter);
+                uplink.last_downlink_counter = integer(map)?.or(uplink.last_downlink_counter);
             }
-            "confirmed" => uplink.confirmed = flag(name, map)?,
+            "confirmed" => uplink.confirmed = flag(map)?,
             "consumed_airtime" => {
                 uplink.metadata.airtime = duration(&mut uplink.metadata.extra, name, map)?;
             }
             "packet_error_rate" => {
-                uplink.packet_error_rate = float(name, map)?.or(uplink.packet_error_rate);
+                uplink.packet_error_rate = float(map)?.or(uplink.packet_error_rate);
             }
             "locations" => {
-                uplink.metadata.locations = locations(map)?;
-                uplink.metadata.location = uplink.metadata.locations.get("user").cloned();
+                let Locations(locations) = object(map)?;
+                uplink.metadata.location = locations.get("user").cloned();
+                uplink.metadata.locations = locations;
             }
             "version_ids" => uplink.version_ids = part(map)?,
             "network_ids" => uplink.network_ids = part(map)?,
-            "last_battery_percentage" => uplink.battery = part(map)?,
+            "last_battery_percentage" => {
+                let battery = BatteryMembers(Battery::default(), &mut uplink.extra);
+                uplink.battery = object_into(map, battery)?.map(|members| members.0);
+            }
             "attributes" => uplink.attributes = texts(map)?,
             _ => keep(&mut uplink.extra, name, map)?,
         }
@@ -524,24 +528,28 @@ impl<'de> Members<'de> for Wire<UplinkMessage> {
 }
 
 /// A list, or its only entry by itself.
-fn one_or_more<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Vec<Value>, A::Error> {
+fn one_or_more<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<Value>, A::Error> {
     match map.next_value()? {
         Value::Null => Ok(Vec::new()),
         Value::Array(list) => Ok(list),
         object @ Value::Object(_) => Ok(vec![object]),
         other => Err(de::Error::custom(format_args!(
-            "{name} is {other}, expected an object or a list"
+            "{other} in place of an object or a list"
         ))),
     }
 }
 
-fn locations<'de, A: MapAccess<'de>>(map: &mut A) -> Result<BTreeMap<String, Location>, A::Error> {
-    let Nullable(locations) =
-        map.next_value::<Nullable<BTreeMap<String, Option<Object<Wire<Location>>>>>>()?;
-    Ok(locations
-        .into_iter()
-        .filter_map(|(name, location)| location.map(|Object(Wire(location))| (name, location)))
-        .collect())
+/// Places by who knows them.
+#[derive(Default)]
+struct Locations(BTreeMap<String, Location>);
+
+impl<'de> Members<'de> for Locations {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        if let Some(location) = part(map)? {
+            self.0.insert(name.to_owned(), location);
+        }
+        Ok(())
+    }
 }
 
 /// A duration such as `0.056576s`; text that is none is kept among the members without a name of
@@ -575,7 +583,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::new(seconds.parse().ok()?, nanoseconds))
 }
 
-/// The name of an enum's value without its prefix, by name or by number; the first is left out.
+/// The name of an enum's value without its prefix, by name or by number; empty for the first, which
+/// servers leave out.
 fn enum_name<'de, A: MapAccess<'de>>(
     prefix: &str,
     names: &[(i64, &str)],
@@ -583,14 +592,14 @@ fn enum_name<'de, A: MapAccess<'de>>(
 ) -> Result<String, A::Error> {
     let text = map.next_value::<Scalar<'_>>()?.text();
     let name = match text.parse::<i64>() {
-        Ok(0) => "",
         Ok(number) => match names.iter().find(|(known, _)| *known == number) {
             Some((_, name)) => name,
             None => text.as_ref(),
         },
         Err(_) => text.strip_prefix(prefix).unwrap_or(&text),
     };
-    Ok(name.to_owned())
+    let first = names.first().is_some_and(|(_, first)| *first == name);
+    Ok(if first { "" } else { name }.to_owned())
 }
 
 struct Settings<'a>(&'a mut Metadata);
@@ -604,11 +613,11 @@ impl<'de> Members<'de> for Settings<'_> {
                 object_into(map, DataRate(metadata))?;
             }
             "frequency" => {
-                metadata.frequency = float(name, map)?
-                    .filter(|hertz| *hertz != 0.0)
-                    .map(|hertz| hertz / HZ_PER_MHZ);
+                metadata.frequency = integer(map)?
+                    .filter(|hertz: &u64| *hertz != 0)
+                    .map(|hertz| hertz as f64 / HZ_PER_MHZ);
             }
-            "timestamp" => metadata.timestamp = integer(name, map)?,
+            "timestamp" => metadata.timestamp = integer(map)?,
             "time" => metadata.gateway_time = time(&mut metadata.extra, name, map)?,
             // Where it stood before release 3.22.
             "coding_rate" => {
@@ -687,7 +696,7 @@ impl<'de> Members<'de> for ModulationParameters {
             }
             _ => return keep(&mut self.extra, name, map),
         };
-        *number = integer(name, map)?.unwrap_or_default();
+        *number = integer(map)?.unwrap_or_default();
         Ok(())
     }
 }
@@ -703,32 +712,32 @@ impl<'de> Members<'de> for Wire<Gateway> {
             }
             "packet_broker" => gateway.packet_broker = part(map)?.map(Box::new),
             "relay" => gateway.relay = part(map)?,
-            "antenna_index" => gateway.antenna = integer(name, map)?.unwrap_or_default(),
-            "channel_index" => gateway.channel = integer(name, map)?.unwrap_or_default(),
+            "antenna_index" => gateway.antenna = integer(map)?.unwrap_or_default(),
+            "channel_index" => gateway.channel = integer(map)?.unwrap_or_default(),
             "time" => gateway.time = time(&mut gateway.extra, name, map)?,
             "gps_time" => gateway.gps_time = time(&mut gateway.extra, name, map)?,
             "received_at" => gateway.received_at = time(&mut gateway.extra, name, map)?,
-            "timestamp" => gateway.timestamp = integer(name, map)?,
-            "fine_timestamp" => gateway.fine_timestamp = integer(name, map)?,
+            "timestamp" => gateway.timestamp = integer(map)?,
+            "fine_timestamp" => gateway.fine_timestamp = integer(map)?,
             "encrypted_fine_timestamp" => {
-                gateway.encrypted_fine_timestamp = bytes(name, map)?;
+                gateway.encrypted_fine_timestamp = bytes(map)?;
             }
             "encrypted_fine_timestamp_key_id" => {
                 gateway.encrypted_fine_timestamp_key_id = text(map)?;
             }
-            "rssi" => gateway.rssi = float(name, map)?,
-            "channel_rssi" => gateway.channel_rssi = float(name, map)?,
-            "signal_rssi" => gateway.signal_rssi = float(name, map)?,
-            "rssi_standard_deviation" => gateway.rssi_standard_deviation = float(name, map)?,
-            "snr" => gateway.snr = float(name, map)?,
-            "frequency_offset" => gateway.frequency_offset = integer(name, map)?,
-            "frequency_drift" => gateway.frequency_drift = integer(name, map)?,
-            "hopping_width" => gateway.hopping_width = integer(name, map)?,
+            "rssi" => gateway.rssi = float(map)?,
+            "channel_rssi" => gateway.channel_rssi = float(map)?,
+            "signal_rssi" => gateway.signal_rssi = float(map)?,
+            "rssi_standard_deviation" => gateway.rssi_standard_deviation = float(map)?,
+            "snr" => gateway.snr = float(map)?,
+            "frequency_offset" => gateway.frequency_offset = integer(map)?,
+            "frequency_drift" => gateway.frequency_drift = integer(map)?,
+            "hopping_width" => gateway.hopping_width = integer(map)?,
             "location" => gateway.location = part(map)?,
             "downlink_path_constraint" => {
                 gateway.downlink_path_constraint = enum_name(
                     "DOWNLINK_PATH_CONSTRAINT_",
-                    &[(1, "PREFER_OTHER"), (2, "NEVER")],
+                    &[(0, "NONE"), (1, "PREFER_OTHER"), (2, "NEVER")],
                     map,
                 )?;
             }
@@ -786,7 +795,11 @@ impl<'de> Members<'de> for Wire<Relay> {
         match name {
             "device_id" => self.0.device_id = text(map)?,
             "wor_channel" => {
-                self.0.wor_channel = enum_name("RELAY_WOR_CHANNEL_", &[(1, "SECONDARY")], map)?;
+                self.0.wor_channel = enum_name(
+                    "RELAY_WOR_CHANNEL_",
+                    &[(0, "DEFAULT"), (1, "SECONDARY")],
+                    map,
+                )?;
             }
             _ => ignore(map)?,
         }
@@ -796,22 +809,23 @@ impl<'de> Members<'de> for Wire<Relay> {
 
 impl<'de> Members<'de> for Wire<Location> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        const SOURCES: [(i64, &str); 8] = [
-            (1, "gps"),
-            (3, "registry"),
-            (4, "ip_geolocation"),
-            (5, "wifi_rssi_geolocation"),
-            (6, "bt_rssi_geolocation"),
-            (7, "lora_rssi_geolocation"),
-            (8, "lora_tdoa_geolocation"),
-            (9, "combined_geolocation"),
+        const SOURCES: [(i64, &str); 9] = [
+            (0, "UNKNOWN"),
+            (1, "GPS"),
+            (3, "REGISTRY"),
+            (4, "IP_GEOLOCATION"),
+            (5, "WIFI_RSSI_GEOLOCATION"),
+            (6, "BT_RSSI_GEOLOCATION"),
+            (7, "LORA_RSSI_GEOLOCATION"),
+            (8, "LORA_TDOA_GEOLOCATION"),
+            (9, "COMBINED_GEOLOCATION"),
         ];
         let Self(location) = self;
         match name {
-            "latitude" => location.latitude = float(name, map)?.unwrap_or_default(),
-            "longitude" => location.longitude = float(name, map)?.unwrap_or_default(),
-            "altitude" => location.altitude = integer(name, map)?.unwrap_or_default(),
-            "accuracy" => location.accuracy = integer(name, map)?,
+            "latitude" => location.latitude = float(map)?.unwrap_or_default(),
+            "longitude" => location.longitude = float(map)?.unwrap_or_default(),
+            "altitude" => location.altitude = integer(map)?.unwrap_or_default(),
+            "accuracy" => location.accuracy = integer(map)?,
             "source" => {
                 location.source = enum_name("SOURCE_", &SOURCES, map)?;
                 location.source.make_ascii_lowercase();
@@ -827,21 +841,22 @@ impl<'de> Members<'de> for Wire<KeyEnvelope> {
         match name {
             "key" => self.0.key = text(map)?,
             "kek_label" => self.0.kek_label = text(map)?,
-            "encrypted_key" => self.0.encrypted_key = bytes(name, map)?,
+            "encrypted_key" => self.0.encrypted_key = bytes(map)?,
             _ => ignore(map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Wire<Battery> {
+/// With the members that have no field of their own.
+struct BatteryMembers<'a>(Battery, &'a mut Map<String, Value>);
+
+impl<'de> Members<'de> for BatteryMembers<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "f_cnt" => self.0.counter = integer(name, map)?.unwrap_or_default(),
-            "value" => self.0.percentage = float(name, map)?,
-            "received_at" => {
-                self.0.received_at = map.next_value::<Scalar<'_>>()?.time().unwrap_or_default();
-            }
+            "f_cnt" => self.0.counter = integer(map)?.unwrap_or_default(),
+            "value" => self.0.percentage = float(map)?,
+            "received_at" => self.0.received_at = time(self.1, name, map)?,
             _ => ignore(map)?,
         }
         Ok(())
@@ -885,9 +900,9 @@ impl<'de> Members<'de> for Wire<Activation> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let Self(join) = self;
         match name {
-            "session_key_id" => join.session_key_id = bytes(name, map)?,
+            "session_key_id" => join.session_key_id = bytes(map)?,
             "received_at" => join.metadata.time = time(&mut join.extra, name, map)?,
-            "pending_session" => join.pending_session = flag(name, map)?,
+            "pending_session" => join.pending_session = flag(map)?,
             "app_s_key" => join.app_s_key = part(map)?,
             "invalidated_downlinks" => join.invalidated_downlinks = list(map)?,
             _ => keep(&mut join.extra, name, map)?,
@@ -902,9 +917,9 @@ impl<'de> Members<'de> for Wire<QueueInvalidated> {
         match name {
             "downlinks" => event.downlinks = list(map)?,
             "last_f_cnt_down" => {
-                event.last_downlink_counter = integer(name, map)?.unwrap_or_default();
+                event.last_downlink_counter = integer(map)?.unwrap_or_default();
             }
-            "session_key_id" => event.session_key_id = bytes(name, map)?,
+            "session_key_id" => event.session_key_id = bytes(map)?,
             _ => keep(&mut event.extra, name, map)?,
         }
         Ok(())
@@ -940,7 +955,9 @@ impl<'de> Members<'de> for Wire<ServiceData> {
 impl Default for Wire<DownlinkEvent> {
     fn default() -> Self {
         let raw = RawMessage::new(String::new(), Vec::new());
-        Self(DownlinkEvent::new("", "", DownlinkStep::Invalidated, raw))
+        let mut downlink = DownlinkEvent::new("", "", DownlinkStep::Invalidated, raw);
+        downlink.priority = Some(Priority::default());
+        Self(downlink)
     }
 }
 
@@ -957,14 +974,17 @@ impl<'de> Members<'de> for InnerDownlink<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let Self(downlink) = self;
         match name {
-            "session_key_id" => downlink.session_key_id = bytes(name, map)?,
-            "f_port" => downlink.port = integer(name, map)?.unwrap_or_default(),
-            "f_cnt" => downlink.counter = integer(name, map)?.or(downlink.counter),
-            "frm_payload" => downlink.payload_raw = bytes(name, map)?,
+            "session_key_id" => downlink.session_key_id = bytes(map)?,
+            "f_port" => downlink.port = integer(map)?.unwrap_or_default(),
+            "f_cnt" => downlink.counter = integer(map)?.or(downlink.counter),
+            "frm_payload" => downlink.payload_raw = bytes(map)?,
             "decoded_payload" => downlink.payload_fields = map.next_value()?,
             "decoded_payload_warnings" => downlink.payload_warnings = strings(map)?,
-            "confirmed" => downlink.confirmed = flag(name, map)?,
-            "class_b_c" => downlink.class_b_c = part(map)?,
+            "confirmed" => downlink.confirmed = flag(map)?,
+            "class_b_c" => {
+                let class_b_c = ClassBCMembers(ClassBC::default(), &mut downlink.extra);
+                downlink.class_b_c = object_into(map, class_b_c)?.map(|members| members.0);
+            }
             "priority" => {
                 let text = map.next_value::<Scalar<'_>>()?.text();
                 downlink.priority = priority(&text);
@@ -1009,15 +1029,18 @@ struct ConfirmedRetry {
 impl<'de> Members<'de> for Wire<ConfirmedRetry> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "attempt" => self.0.attempt = integer(name, map)?.unwrap_or_default(),
-            "max_attempts" => self.0.max_attempts = integer(name, map)?,
+            "attempt" => self.0.attempt = integer(map)?.unwrap_or_default(),
+            "max_attempts" => self.0.max_attempts = integer(map)?,
             _ => ignore(map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Wire<ClassBC> {
+/// With the members that have no field of their own.
+struct ClassBCMembers<'a>(ClassBC, &'a mut Map<String, Value>);
+
+impl<'de> Members<'de> for ClassBCMembers<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "gateways" => {
@@ -1030,9 +1053,7 @@ impl<'de> Members<'de> for Wire<ClassBC> {
                     })
                     .collect();
             }
-            "absolute_time" => {
-                self.0.absolute_time = map.next_value::<Scalar<'_>>()?.time().unwrap_or_default();
-            }
+            "absolute_time" => self.0.absolute_time = time(self.1, name, map)?,
             _ => ignore(map)?,
         }
         Ok(())
@@ -1050,8 +1071,8 @@ impl<'de> Members<'de> for Wire<FixedPath> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "gateway_ids" => self.0.gateway_id = object::<GatewayIds, _>(map)?.gateway_id,
-            "antenna_index" => self.0.antenna = integer(name, map)?.unwrap_or_default(),
-            "group_index" => self.0.group = integer(name, map)?.unwrap_or_default(),
+            "antenna_index" => self.0.antenna = integer(map)?.unwrap_or_default(),
+            "group_index" => self.0.group = integer(map)?.unwrap_or_default(),
             _ => ignore(map)?,
         }
         Ok(())
@@ -1094,7 +1115,7 @@ impl<'de> Members<'de> for Wire<ErrorDetails> {
                 error.attributes = attributes;
             }
             "correlation_id" => error.correlation_id = text(map)?,
-            "code" => error.code = integer(name, map)?.unwrap_or_default(),
+            "code" => error.code = integer(map)?.unwrap_or_default(),
             "cause" => error.cause = part(map)?.map(Box::new),
             "details" => {
                 let Nullable(details) = map.next_value()?;
