@@ -1,0 +1,234 @@
+//! Messages that were damaged on the way.
+
+use super::*;
+
+/// Decodes; a message that was damaged may be read or be an error, but nothing else.
+fn survives(topic: &str, body: Vec<u8>) -> bool {
+    match Event::decode(Network::V3, topic, body) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            false
+        }
+    }
+}
+
+/// Runs a check for every fixture, those that cannot be read included, in several threads.
+fn for_each_fixture(check: impl Fn(&str, &str, Vec<u8>) + Sync) {
+    let names = names();
+    thread::scope(|scope| {
+        for part in names.chunks(names.len().div_ceil(4)) {
+            let check = &check;
+            scope.spawn(move || {
+                for name in part {
+                    // On one line, as the server sends it.
+                    check(name, &topic(name), value(name).to_string().into_bytes());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_message_that_was_cut_is_an_error() {
+    let _watchdog = watchdog(LIMIT);
+    for_each_fixture(|name, topic, body| {
+        for length in 0..body.len() {
+            let is_read = survives(topic, body[..length].to_vec());
+            assert!(!is_read, "{name} up to {length}");
+        }
+    });
+}
+
+#[test]
+fn no_byte_can_make_the_decoder_panic() {
+    let _watchdog = watchdog(LIMIT);
+    for_each_fixture(|_, topic, body| {
+        for index in 0..body.len() {
+            for byte in [b'"', b'9', b'{', 0xff] {
+                let mut body = body.clone();
+                body[index] = byte;
+                survives(topic, body);
+            }
+        }
+    });
+}
+
+/// The members whose error does not name them when they are replaced by these, with an example of
+/// each.
+fn not_named(by: impl Fn(&Value) -> Vec<Value>) -> BTreeMap<String, String> {
+    let mut refused = 0;
+    let mut not_named = BTreeMap::new();
+    for name in messages() {
+        let original = value(&name);
+        for place in places(&original) {
+            for wrong in by(original.pointer(&place).unwrap()) {
+                let changed = replaced(&original, &place, wrong.clone());
+                if let Err(error) = decode_value(&name, &changed) {
+                    assert_eq!(error.kind(), ErrorKind::Decode);
+                    refused += 1;
+                    let text = in_full(&error);
+                    let member = member_name(&place).to_owned();
+                    if !text.contains(&member) {
+                        not_named.insert(member, format!("{name}{place} = {wrong}: {text}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
+    not_named
+}
+
+fn is_scalar(value: &Value) -> bool {
+    value.is_boolean() || value.is_number() || value.is_string()
+}
+
+#[test]
+fn a_number_text_or_truth_that_cannot_be_read_is_named() {
+    let wrong = |value: &Value| match is_scalar(value) {
+        true => vec![
+            json!(true),
+            json!(-1),
+            json!(1.5),
+            json!(1e300),
+            json!("\u{0}wrong"),
+            json!("99999999999999999999"),
+        ],
+        false => Vec::new(),
+    };
+    let not_named = not_named(wrong);
+    assert!(not_named.is_empty(), "{not_named:#?}");
+}
+
+#[test]
+fn a_member_of_the_wrong_shape_is_named() {
+    let wrong = |value: &Value| match is_scalar(value) {
+        true => vec![
+            json!([]),
+            json!([[7]]),
+            json!({}),
+            json!({"wrong": {"type": 1}}),
+        ],
+        false if value.is_null() => Vec::new(),
+        false => vec![
+            json!(true),
+            json!(7),
+            json!("wrong"),
+            json!([[7]]),
+            json!({"wrong": {"type": 1}}),
+        ],
+    };
+    let not_named = not_named(wrong);
+    assert!(not_named.is_empty(), "{not_named:#?}");
+}
+
+#[test]
+fn nesting_without_end_is_an_error_and_some_is_read() {
+    let _watchdog = watchdog(LIMIT);
+    let nested = |open: &str, close: &str, depth: usize| {
+        format!("{}7{}", open.repeat(depth), close.repeat(depth))
+    };
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let fields = nested(open, close, 50);
+        let body = format!("{{\"uplink_message\":{{\"decoded_payload\":{{\"deep\":{fields}}}}}}}");
+        let read = uplink_of(
+            Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/up", body).unwrap(),
+        );
+        let expected: Value = serde_json::from_str(&fields).unwrap();
+        assert_eq!(read.payload_fields["deep"], expected);
+
+        let endless = nested(open, close, 100_000);
+        for body in [
+            endless.clone(),
+            format!("{{\"uplink_message\":{endless}}}"),
+            format!("{{\"uplink_message\":{{\"decoded_payload\":{{\"deep\":{endless}}}}}}}"),
+            format!("{{\"uplink_message\":{{\"rx_metadata\":{endless}}}}}"),
+            format!("{{\"uplink_message\":{{}},\"unheard_of\":{endless}}}"),
+        ] {
+            assert!(!survives(
+                "v3/greenhouse@ttn/devices/bed-07/up",
+                body.clone().into_bytes()
+            ));
+            let error = Event::from_json(Network::V3, body).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode);
+        }
+    }
+    let causes = "{\"cause\":".repeat(10_000);
+    let body = format!(
+        "{{\"downlink_failed\":{{\"error\":{causes}{{}}{}}}}}",
+        "}".repeat(10_000)
+    );
+    assert!(!survives(
+        "v3/greenhouse@ttn/devices/bed-07/down/failed",
+        body.into_bytes()
+    ));
+}
+
+#[test]
+fn a_number_of_a_megabyte_takes_no_time() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let digits = "9".repeat(1 << 20);
+    let topic = "v3/greenhouse@ttn/devices/bed-07/up";
+    for (member, name) in [
+        (format!("\"f_cnt\":\"{digits}\""), "f_cnt"),
+        (
+            format!("\"settings\":{{\"timestamp\":\"{digits}\"}}"),
+            "timestamp",
+        ),
+        (
+            format!("\"rx_metadata\":[{{\"frequency_offset\":\"-{digits}\"}}]"),
+            "frequency_offset",
+        ),
+    ] {
+        let body = format!("{{\"uplink_message\":{{{member}}}}}");
+        let error = Event::decode(Network::V3, topic, body).unwrap_err();
+        assert!(in_full(&error).contains(name));
+    }
+    for member in [
+        format!("\"f_cnt\":{digits}"),
+        format!("\"f_cnt\":0.{digits}"),
+        format!("\"rx_metadata\":[{{\"rssi\":{digits}}}]"),
+        format!("\"rx_metadata\":[{{\"rssi\":0.{digits}}}]"),
+        format!("\"rx_metadata\":[{{\"rssi\":1e{digits}}}]"),
+        format!("\"rx_metadata\":[{{\"rssi\":\"{digits}\"}}]"),
+        format!("\"decoded_payload\":{{\"x\":-{digits}}}"),
+        format!("\"consumed_airtime\":\"{digits}s\""),
+        format!("\"consumed_airtime\":\"0.{digits}s\""),
+        format!("\"received_at\":\"{digits}\""),
+        format!("\"settings\":{{\"frequency\":\"{digits}\"}}"),
+        format!("\"unheard_of\":{digits}"),
+    ] {
+        let body = format!("{{\"uplink_message\":{{{member}}}}}");
+        survives(topic, body.into_bytes());
+    }
+}
+
+#[test]
+fn an_error_does_not_repeat_a_megabyte_of_what_is_wrong() {
+    let long = "?".repeat(1 << 20);
+    for members in [
+        json!({"f_cnt": long}),
+        json!({"frm_payload": long}),
+        json!({"confirmed": long}),
+        json!({"rx_metadata": [{"frequency_offset": long}]}),
+    ] {
+        let error = up_error(members);
+        assert!(error.len() < 10_000, "{} bytes", error.len());
+    }
+}
+
+#[test]
+fn a_member_given_twice_does_no_harm() {
+    let _watchdog = watchdog(LIMIT);
+    for name in messages() {
+        let original = value(&name).to_string();
+        for place in places(&value(&name)) {
+            let member = member_name(&place);
+            let quoted = format!("\"{member}\":");
+            let twice = original.replacen(&quoted, &format!("{quoted}null,{quoted}"), 1);
+            assert_ne!(twice, original);
+            survives(&topic(&name), twice.into_bytes());
+        }
+    }
+}
