@@ -31,8 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// What a busy machine may add to it.
 const SLACK: Duration = Duration::from_millis(700);
 
-const APP: &str = "greenhouse";
-const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
+const APP: &str = "greenhouse@ttn";
+const KEY: &str = "NNSXS.A-KEY.OF-THE-TESTS";
 
 /// A server with TLS: the simulated network behind a front, or Mosquitto.
 enum Server {
@@ -87,7 +87,7 @@ impl Server {
 }
 
 fn network() -> Simulator {
-    Simulator::builder(Network::V2)
+    Simulator::builder(Network::V3)
         .application(APP, KEY)
         .start()
         .expect("the simulated network starts")
@@ -177,37 +177,40 @@ fn one_of_several_authorities_is_enough() {
 fn uplinks_and_downlinks_pass_over_tls() {
     let _guard = watchdog(LIMIT);
     let certificates = Certificates::new();
-    let network = network();
-    let front = TlsFront::start(&certificates.server, network.address()).expect("a free port");
-    let client = builder("localhost", front.port())
-        .ca_file(certificates.authority.certificate_file())
-        .build()
-        .expect("the options are valid");
-    let events = client.events();
-    client.connect().expect("the certificate is in order");
-    let Ok(Event::Connected(connected)) = events.recv_timeout(SOON) else {
-        panic!("the client is connected");
-    };
-    assert_eq!(
-        connected.address,
-        format!("mqtts://localhost:{}", front.port())
-    );
+    for network in [Network::V2, Network::V3] {
+        let network = Simulator::start(network).expect("the simulated network starts");
+        let front = TlsFront::start(&certificates.server, network.address()).expect("a free port");
+        let client = MqttClient::builder(network.app_id(), network.access_key())
+            .mqtt_address(format!("mqtts://localhost:{}", front.port()))
+            .ca_file(certificates.authority.certificate_file())
+            .build()
+            .expect("the options are valid");
+        let events = client.events();
+        client.connect().expect("the certificate is in order");
+        let Ok(Event::Connected(connected)) = events.recv_timeout(SOON) else {
+            panic!("the client is connected");
+        };
+        assert_eq!(
+            connected.address,
+            format!("mqtts://localhost:{}", front.port())
+        );
 
-    let device = network.device("pump-1");
-    device.uplink(7, [1, 2]);
-    let Ok(Event::Uplink(uplink)) = events.recv_timeout(SOON) else {
-        panic!("the uplink comes");
-    };
-    assert_eq!((uplink.port, &*uplink.payload_raw), (7, &[1, 2][..]));
+        let device = network.device("pump-1");
+        device.uplink(7, [1, 2]);
+        let Ok(Event::Uplink(uplink)) = events.recv_timeout(SOON) else {
+            panic!("the uplink comes");
+        };
+        assert_eq!((uplink.port, &*uplink.payload_raw), (7, &[1, 2][..]));
 
-    let large = vec![0xa5; 200];
-    let _delivery = client
-        .send("pump-1", large.clone())
-        .expect("a valid downlink");
-    assert!(network.wait_for_published(1, SOON));
-    device.uplink(7, [3]);
-    let received = device.next_downlink(SOON).expect("the device hears it");
-    assert_eq!(received.payload, large);
+        let large = vec![0xa5; 200];
+        let _delivery = client
+            .send("pump-1", large.clone())
+            .expect("a valid downlink");
+        assert!(network.wait_for_published(1, SOON));
+        device.uplink(7, [3]);
+        let received = device.next_downlink(SOON).expect("the device hears it");
+        assert_eq!(received.payload, large);
+    }
 }
 
 #[test]
