@@ -269,7 +269,9 @@ impl MqttClientBuilder {
     }
 
     /// After how long a silence the client asks the server for a sign of life. A dead connection is
-    /// noticed within 2.5 times this and 5 s. Defaults to 30 s; whole seconds, at least 1 s.
+    /// noticed within 2.5 times this and 5 s. A server that is busy with downlinks answers late, so
+    /// less than 10 s may end connections that are alive. Defaults to 30 s; whole seconds, at least
+    /// 1 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
