@@ -1,7 +1,10 @@
 //! The Things Stack v3: its ids, topics and JSON.
 
+mod downlink;
 mod message;
+mod parts;
 mod request;
+mod uplink;
 
 pub(super) use message::{decode, event_from_json};
 pub(super) use request::{encode_clear, encode_downlinks};
