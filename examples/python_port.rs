@@ -20,7 +20,9 @@ fn uplink_callback(msg: &UplinkMessage, client: &MqttClient) -> anyhow::Result<(
     println!("uplink from {} counter {}", msg.dev_id, msg.counter);
     println!("payload {}", msg.payload_base64());
     println!("temperature {}", msg.payload_fields["temperature"]);
-    println!("gateway {}", msg.metadata.gateways[0].gtw_id);
+    if let Some(gateway) = msg.metadata.gateways.first() {
+        println!("gateway {}", gateway.gtw_id);
+    }
     client.send(&msg.dev_id, json!({"led_state": "on", "counter": 1}))?;
     Ok(())
 }

@@ -15,13 +15,18 @@ fn main() -> Result<()> {
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .build()?;
-    client.set_uplink_callback(|uplink, client| {
+    client.set_uplink_callback(|uplink, client| -> ttn::Result<()> {
+        // Frames that hold nothing but MAC commands.
+        if uplink.port == 0 {
+            return Ok(());
+        }
         let sum = uplink
             .payload_raw
             .iter()
             .fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
         let answer = Downlink::bytes([sum]).port(uplink.port);
-        client.send(&uplink.dev_id, answer)
+        client.send(&uplink.dev_id, answer)?;
+        Ok(())
     });
     client.connect()?;
 

@@ -38,7 +38,9 @@ fn main() -> Result<()> {
     for downlink in downlinks {
         let delivery = client.send("pump-1", downlink)?;
         // The network has it in its queue; a class A device gets it after its next uplink.
-        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(_)) {}
+        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(report) if report.is_about(&delivery))
+        {
+        }
         pump.uplink(1, [0]);
         match pump.next_downlink(SOON) {
             Some(got) => println!(
@@ -55,8 +57,10 @@ fn main() -> Result<()> {
 
     let steps = [[1], [2], [3]].map(|step| Downlink::bytes(step).schedule(Schedule::Last));
     let deliveries = client.send_batch("pump-1", steps)?;
-    for _ in &deliveries {
-        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(_)) {}
+    for delivery in &deliveries {
+        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(report) if report.is_about(delivery))
+        {
+        }
     }
     println!("{} more wait for the device", pump.queue().len());
     let cleared = client.clear_queue("pump-1")?;

@@ -120,8 +120,8 @@ impl MqttClientBuilder {
     /// no port or port 8883 means TLS and any other port means plain TCP, over which the access key
     /// travels in the clear.
     ///
-    /// Defaults to what the [discovery server](Self::discovery_address) says; without either,
-    /// connecting fails.
+    /// Defaults to that of the [cluster](Self::cluster), or what the [discovery
+    /// server](Self::discovery_address) says; without any, connecting fails.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -140,7 +140,7 @@ impl MqttClientBuilder {
     ///
     /// | | The Things Stack v3 | V2 |
     /// |---|---|---|
-    /// | the server | The Things Stack, as the console is reached | a discovery server, by default on port 8080 |
+    /// | the server | The Things Stack: the host of the console, without `/console` | a discovery server, by default on port 8080 |
     /// | without a scheme | `https://` | `http://` |
     /// | it gets | the access key, with the right to view application information | no key |
     /// | a redirect | is an error that says where it leads: the key goes nowhere else | is followed |
@@ -241,7 +241,8 @@ impl MqttClientBuilder {
     }
 
     /// The start of the MQTT client id; 16 random hex digits follow, so that two programs never
-    /// throw each other out. Defaults to `ttn-`.
+    /// throw each other out where a server allows each id once; the networks' servers do not care.
+    /// Defaults to `ttn-`.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -256,7 +257,7 @@ impl MqttClientBuilder {
     /// Whether to receive each decoded field on a topic of its own as
     /// [`Event::UplinkField`](crate::Event::UplinkField), beside the uplinks; fields inside objects
     /// down to a depth of 8. Defaults to `false`. V2 only, and not every installation publishes
-    /// them.
+    /// them; on v3 [`build`](Self::build) refuses it.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -381,7 +382,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many downlinks may wait for the client's thread, and how many may be on their way out;
+    /// How many downlinks may wait for the client's thread, and how many messages with downlinks may be
+    /// on their way out;
     /// `send` refuses more with [`QueueFull`](crate::ErrorKind::QueueFull). Defaults to 1 000.
     ///
     /// ```
@@ -608,6 +610,13 @@ mod tests {
             (builder().network(Network::V2), "@"),
             (v2().cluster("eu1"), "V2"),
             (v2().network(Network::V3), "API key"),
+            (
+                MqttClientBuilder::new(
+                    "greenhouse@ttn".to_owned(),
+                    "ttn-account-v2.secret".to_owned(),
+                ),
+                "make an API key",
+            ),
             (
                 MqttClientBuilder::new("greenhouse".to_owned(), "NNSXS.ID.SECRET".to_owned())
                     .network(Network::V2),

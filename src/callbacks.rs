@@ -26,7 +26,7 @@ use crate::{
 /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// client.set_uplink_callback(|uplink, _| println!("{}", uplink.dev_id));
 /// client.set_uplink_callback(|uplink, _| -> ttn::anyhow::Result<()> {
-///     std::fs::write("/tmp/last-uplink", &uplink.payload_raw)?;
+///     std::fs::write("last-uplink.bin", &uplink.payload_raw)?;
 ///     Ok(())
 /// });
 /// # Ok::<(), ttn::Error>(())
@@ -168,6 +168,8 @@ impl<C> Callbacks<C> {
                 self.uplink_raw(&uplink.raw);
             }
             Event::Malformed(malformed) if malformed.is_uplink => self.uplink_raw(&malformed.raw),
+            // Nothing in it that is known, where an uplink should be.
+            Event::Other(raw) if raw.topic().ends_with("/up") => self.uplink_raw(raw),
             Event::Published(id) => self.call("downlink", id, |callback| match callback {
                 Callback::Downlink(closure) => Some(closure),
                 _ => None,

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 
 use crate::{
     builder::MqttClientBuilder,
@@ -23,7 +23,7 @@ use crate::{
     message::{Downlink, RawMessage, UplinkMessage},
     network::Request,
     options::Options,
-    session::{Command, Publish, Session, SessionLink, not_connected},
+    session::{Batch, Command, Publish, Session, SessionLink, not_connected},
 };
 
 /// A client of one application.
@@ -405,6 +405,24 @@ impl MqttClient {
             return Err(not_connected());
         }
         let core = self.core();
+        let capacity = core.options.send_capacity;
+        if downlinks > capacity {
+            return Err(Error::new(
+                ErrorKind::Downlink,
+                format!(
+                    "{downlinks} downlinks at once are more than the client keeps ({capacity}); send fewer, or raise send_capacity"
+                ),
+            ));
+        }
+        let full = || {
+            Error::new(
+                ErrorKind::QueueFull,
+                format!(
+                    "{capacity} downlinks may wait to be written, and there is no room for {downlinks} more"
+                ),
+            )
+        };
+        let room = core.link.room.take(downlinks).ok_or_else(full)?;
         let first = core
             .next_message
             .fetch_add(downlinks as u64, Ordering::Relaxed);
@@ -419,17 +437,12 @@ impl MqttClient {
                 }
             })
             .collect();
-        match core.link.publishes.try_send(publishes) {
-            Ok(()) => Ok(first),
-            Err(TrySendError::Full(_)) => Err(Error::new(
-                ErrorKind::QueueFull,
-                format!(
-                    "{} downlinks are waiting to be written already",
-                    core.options.send_capacity
-                ),
-            )),
-            Err(TrySendError::Disconnected(_)) => Err(not_connected()),
-        }
+        let batch = Batch { publishes, room };
+        core.link
+            .publishes
+            .send(batch)
+            .map_err(|_| not_connected())?;
+        Ok(first)
     }
 
     /// Adds a callback for the result of each attempt to connect: `true` when uplinks arrive from

@@ -61,7 +61,7 @@
 //!
 //! | for | right | without it |
 //! |---|---|---|
-//! | uplinks, joins and all else that arrives | *Read application traffic (uplink and downlink)*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, and nothing ever arrives |
+//! | uplinks, joins and all else that arrives | *Read application traffic*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, and nothing ever arrives |
 //! | [`send`](MqttClient::send) | *Write downlink application traffic*, `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE` | what is sent vanishes, and nothing says so |
 //! | [`discovery_address`](MqttClientBuilder::discovery_address) | *View application information*, `RIGHT_APPLICATION_INFO` | [`NotAuthorized`](ErrorKind::NotAuthorized) |
 //!
@@ -103,7 +103,10 @@
 //!
 //! A downlink is hex text, base64 text, bytes or a JSON object, sent on FPort 1, unconfirmed, in
 //! place of what waits for the device (as in the Python SDK), unless a [`Downlink`] says otherwise.
-//! All that the network would drop without a word is an error before anything leaves the machine.
+//! All that can be seen to be wrong is an error before anything leaves the machine. Not all can: a
+//! network also says nothing of a device that it does not know, of fields that a formatter of v3
+//! cannot encode, and to a key without the right to write. To be certain, wait for `Queued` or
+//! `Failed` of this downlink, with a time limit.
 //!
 //! ```
 //! use std::time::Duration;
@@ -117,18 +120,19 @@
 //!
 //! let events = client.events();
 //! client.send("pump-1", "0102")?;
-//! client.send("pump-1", json!({"led_state": "on", "counter": 1}))?;
+//! client.send("pump-1", json!({"led_state": "on", "counter": 1}))?; // in place of the one before
 //! let delivery = client.send("pump-1", Downlink::bytes([1, 2]).port(20).confirmed(true).schedule(Schedule::Last))?;
 //!
 //! # let mut uplinks = 0;
 //! loop {
 //!     match events.recv_timeout(Duration::from_secs(5))? {
 //!         Event::Published(mid) if mid == delivery.message_id() => println!("it has left this machine"),
-//!         Event::Downlink(downlink) => match downlink.step {
+//!         Event::Downlink(report) if report.is_about(&delivery) => match report.step {
 //!             DownlinkStep::Queued => println!("the network has it"),
 //!             DownlinkStep::Sent => println!("a gateway has sent it"),
 //!             DownlinkStep::Acknowledged => break println!("the device has it"),
-//!             _ => println!("{}", downlink.error),
+//!             DownlinkStep::NotAcknowledged => println!("the network sends it again"),
+//!             _ => break println!("it failed: {}", report.error),
 //!         },
 //!         _ => {}
 //!     }
@@ -142,8 +146,8 @@
 //! [`send_batch`](MqttClient::send_batch); away with all:
 //! [`clear_queue`](MqttClient::clear_queue). On v3 a downlink can have a
 //! [`priority`](Downlink::priority), go out by [certain gateways](Downlink::gateway) or at [a
-//! certain time](Downlink::absolute_time), and is known again by its
-//! [`correlation_id`](Delivery::correlation_id).
+//! certain time](Downlink::absolute_time), and the network says [which one](DownlinkEvent::is_about)
+//! it reports about.
 //!
 //! # Messages that come another way
 //!
@@ -254,6 +258,8 @@
 //!   that was up is reported as lost and made again.
 //! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
 //!   all the same; the attempt ends by itself within some seconds.
+//! * A v3 server drops messages for a client that reads too slowly, and now and then in a burst, and
+//!   tells nobody. A hole in the [`counter`](UplinkMessage::counter) of a device is the only sign.
 //! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over
 //!   more devices has to pause when `send` says [`QueueFull`](ErrorKind::QueueFull). A v3 server that
 //!   gets more than its operator allows closes the connection and loses the last one.

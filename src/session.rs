@@ -4,7 +4,10 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -62,12 +65,56 @@ pub(crate) struct Publish {
     pub(crate) payload: Vec<u8>,
 }
 
+/// Messages to write one after the other, and the room that they take while they wait.
+pub(crate) struct Batch {
+    pub(crate) publishes: Vec<Publish>,
+    pub(crate) room: Room,
+}
+
+/// How many downlinks may wait.
+#[derive(Clone)]
+pub(crate) struct WaitingRoom {
+    free: Arc<AtomicUsize>,
+}
+
+impl WaitingRoom {
+    fn new(downlinks: usize) -> Self {
+        Self {
+            free: Arc::new(AtomicUsize::new(downlinks)),
+        }
+    }
+
+    /// Room for so many, if there is as much.
+    pub(crate) fn take(&self, downlinks: usize) -> Option<Room> {
+        let left = |free: usize| free.checked_sub(downlinks);
+        self.free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+            .ok()
+            .map(|_| Room {
+                free: Arc::clone(&self.free),
+                downlinks,
+            })
+    }
+}
+
+/// Room for some downlinks, given back when they wait no longer.
+pub(crate) struct Room {
+    free: Arc<AtomicUsize>,
+    downlinks: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.free.fetch_add(self.downlinks, Ordering::Relaxed);
+    }
+}
+
 /// The ends by which a client reaches its session.
 pub(crate) struct Session {
     options: Arc<Options>,
     status: Arc<Status>,
     commands: Receiver<Command>,
-    publishes: Receiver<Vec<Publish>>,
+    publishes: Receiver<Batch>,
     inlet: Inlet,
     outlet: Outlet,
     job_done: Sender<(u64, Job)>,
@@ -93,7 +140,8 @@ pub(crate) struct Session {
 /// The sending ends of a session's channels.
 pub(crate) struct SessionLink {
     pub(crate) commands: Sender<Command>,
-    pub(crate) publishes: Sender<Vec<Publish>>,
+    pub(crate) publishes: Sender<Batch>,
+    pub(crate) room: WaitingRoom,
     /// Ends a wait for a slow subscriber.
     pub(crate) interrupt: Sender<()>,
     pub(crate) status: Arc<Status>,
@@ -129,7 +177,7 @@ enum Input {
     Command(Command),
     Signal(Tagged),
     Job(u64, Job),
-    Publish(Vec<Publish>),
+    Publish(Batch),
     Time,
 }
 
@@ -137,9 +185,9 @@ impl Session {
     /// Starts the thread.
     pub(crate) fn start(options: Arc<Options>) -> io::Result<SessionLink> {
         // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be
-        // many, have a bounded channel of their own; when it is full, `send` says so.
+        // many, have a channel of their own, bounded by its waiting room.
         let (command_sender, commands) = unbounded();
-        let (publish_sender, publishes) = bounded(options.send_capacity);
+        let (publish_sender, publishes) = unbounded();
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
         let (max_messages, max_bytes) = options.receive_capacity;
@@ -148,6 +196,7 @@ impl Session {
         let link = SessionLink {
             commands: command_sender,
             publishes: publish_sender,
+            room: WaitingRoom::new(options.send_capacity),
             interrupt,
             status: Arc::clone(&status),
         };
@@ -192,7 +241,7 @@ impl Session {
                     self.on_signal(generation, signal);
                 }
                 Input::Job(generation, job) => self.on_job(generation, job),
-                Input::Publish(publishes) => self.on_publish(publishes),
+                Input::Publish(batch) => self.on_publish(batch),
                 Input::Time => self.on_time(),
             }
         }
@@ -304,7 +353,7 @@ impl Session {
                     ids,
                     topic,
                     payload,
-                } in self.publishes.try_iter().flatten()
+                } in self.publishes.try_iter().flat_map(|batch| batch.publishes)
                 {
                     if let Err(error) = transport.publish(ids, &topic, payload) {
                         publish_failed(&mut self.subscribers, ids, &error);
@@ -602,7 +651,10 @@ impl Session {
             }
             self.failed(Error::new(
                 ErrorKind::SubscriptionRefused,
-                format!("{address} refused the subscription to {filter}: may the access key read this application's messages?"),
+                format!(
+                    "{address} refused the subscription to {filter}: {}",
+                    self.options.network.subscription_to_check()
+                ),
             ));
         }
     }
@@ -643,7 +695,7 @@ impl Session {
         );
         log::debug!("{error}");
         self.give_up(transport);
-        for publish in self.publishes.try_iter().flatten() {
+        for publish in self.publishes.try_iter().flat_map(|batch| batch.publishes) {
             publish_failed(&mut self.subscribers, publish.ids, &error);
         }
         if up >= STABLE {
@@ -663,7 +715,11 @@ impl Session {
     /// An attempt has failed; its connection, if there was one, is given up already.
     fn failed(&mut self, error: Error) {
         log::debug!("attempt {} failed: {error}", self.backoff.attempt() + 1);
-        let retry_in = self.persistent.then(|| self.backoff.next_delay());
+        let retry_in = self.persistent.then(|| match error.kind() {
+            // Maybe a fault that passes, after a connection that worked; more likely it does not.
+            ErrorKind::NotAuthorized => self.options.reconnect_delay.1,
+            _ => self.backoff.next_delay(),
+        });
         self.state = match retry_in {
             Some(delay) => State::BackingOff(Instant::now() + delay),
             None => State::Idle,
@@ -721,7 +777,9 @@ impl Session {
         }
     }
 
-    fn on_publish(&mut self, publishes: Vec<Publish>) {
+    fn on_publish(&mut self, batch: Batch) {
+        let Batch { publishes, room } = batch;
+        drop(room);
         for Publish {
             ids,
             topic,
@@ -799,7 +857,9 @@ pub(crate) fn not_connected() -> Error {
 fn closed_at_once(address: &Address) -> Error {
     Error::new(
         ErrorKind::ConnectionLost,
-        format!("{address} accepted the connection and closed it again at once"),
+        format!(
+            "{address} accepted the connection and closed it again at once; it may be restarting, or limit the connections of this application"
+        ),
     )
 }
 
@@ -818,7 +878,7 @@ fn refused(address: &Address, options: &Options, code: u8) -> Error {
         ),
         3 => (
             ErrorKind::ServerUnavailable,
-            format!("{}; try again later", network.unavailable()),
+            format!("{}, or try again later", network.unavailable()),
         ),
         2 => (
             ErrorKind::Protocol,

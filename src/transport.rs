@@ -242,7 +242,7 @@ pub(crate) struct Transport {
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
-    /// Published since the server last showed that it reads.
+    /// Something was published.
     unread: bool,
     up: bool,
     /// Set by Paho.

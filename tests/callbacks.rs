@@ -19,7 +19,7 @@ use support::{
     harness::{Harness, SOON},
     watchdog::watchdog,
 };
-use ttn::{ErrorKind, Event, MqttClient};
+use ttn::{ErrorKind, Event, MqttClient, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -321,6 +321,22 @@ fn the_raw_callback_follows_the_uplink_callbacks_and_hears_what_cannot_be_read()
         assert_eq!(next(&calls), format!("{topic} no JSON"));
         assert_eq!(next(&calls), "8");
         assert_eq!(next(&calls), format!("{topic} {body}"));
+    });
+}
+
+#[test]
+fn the_raw_callback_hears_what_has_no_uplink_in_it() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_of(Network::V3, |harness| {
+        let client = connected(harness);
+        let (sender, calls) = unbounded();
+        client.set_uplink_raw_callback(move |raw, _| sender.send(raw.payload().to_vec()));
+        let body = r#"{"end_device_ids":{"device_id":"dev-1"},"uplink_message":null}"#;
+        harness.publish(&harness.topic("dev-1", "join"), body);
+        harness.publish(&harness.topic("dev-1", "up"), body);
+        harness.uplink("dev-1", 1);
+        assert_eq!(next(&calls), body.as_bytes());
+        assert_eq!(next(&calls), harness.uplink_body("dev-1", 1).as_bytes());
     });
 }
 

@@ -529,8 +529,7 @@ fn what_becomes_of_a_downlink_is_known_by_its_correlation_id() {
             continue;
         };
         for (delivery, steps) in sent.iter().zip(&mut mine) {
-            let id = delivery.correlation_id().unwrap();
-            if event.correlation_ids.iter().any(|known| known == id) {
+            if event.is_about(delivery) {
                 steps.push(event.step);
             }
         }
@@ -577,4 +576,27 @@ fn a_downlink_that_a_v3_network_refuses_is_reported_with_its_error_in_parts() {
             .iter()
             .any(|id| Some(id.as_str()) == delivery.correlation_id())
     );
+}
+
+#[test]
+fn a_batch_is_as_many_downlinks_as_it_holds() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.builder().send_capacity(5).build().unwrap();
+        client.connect().unwrap();
+        let error = client.send_batch("dev-1", [[1]; 6]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink);
+        assert!(error.to_string().contains("send_capacity"), "{error}");
+        client.send_batch("dev-1", [[1]; 5]).unwrap();
+        client.close().unwrap();
+        let messages = match harness.network {
+            Network::V3 => 1,
+            _ => 5,
+        };
+        assert_eq!(harness.downlinks(messages).len(), messages);
+        client.connect().unwrap();
+        let bad = [Downlink::from("01"), Downlink::from("01").port(0)];
+        let error = client.send_batch("dev-1", bad).unwrap_err();
+        assert!(error.to_string().contains("downlink 2 of 2"), "{error}");
+    });
 }

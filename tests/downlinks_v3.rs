@@ -394,7 +394,7 @@ fn a_confirmed_downlink_may_have_a_number_of_attempts() {
 fn every_downlink_has_an_id_of_its_own_beside_the_programs() {
     let Some(mut wire) = Wire::v3() else { return };
     let Some(mut other) = Wire::v3() else { return };
-    let longest = "x".repeat(100);
+    let longest = "\u{e9}".repeat(100);
     let item = wire.item(
         Downlink::bytes([1])
             .correlation_id("order-4711")
@@ -535,7 +535,7 @@ fn what_cannot_be_is_refused_and_nothing_is_sent() {
     wire.refuses(payload().correlation_id(""), "correlation id");
     wire.refuses(payload().correlation_id("x".repeat(101)), "correlation id");
     wire.refuses(
-        payload().correlation_id("\u{e9}".repeat(51)),
+        payload().correlation_id("\u{e9}".repeat(101)),
         "correlation id",
     );
     wire.refuses(

@@ -273,7 +273,7 @@ fn a_refusing_v3_server_is_told_what_to_check() {
     let checks = [
         "form of the application id",
         "API key",
-        "right to read or write",
+        "any right",
         "cluster",
     ];
     for (app, form) in [
@@ -883,4 +883,31 @@ fn want_of_descriptors_is_told_by_discovery() {
         "want_of_descriptors_is_told_by_discovery",
         &[(SERVER, server.url().as_ref())],
     );
+}
+
+#[test]
+fn a_key_that_is_refused_after_a_connection_worked_is_tried_again_slowly() {
+    let _guard = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let longest = Duration::from_secs(7);
+        let client = harness
+            .builder()
+            .reconnect_delay(Duration::from_millis(1), longest)
+            .build()
+            .expect("the options are valid");
+        let events = client.events();
+        client.connect().expect("the server is up");
+        let network = harness.simulated();
+        network.quirks(|quirks| quirks.connack = Some(5));
+        network.disconnect_clients();
+        let failed = loop {
+            if let Event::ConnectFailed(failed) = next(&events) {
+                break failed;
+            }
+        };
+        assert_eq!(failed.error.kind(), ErrorKind::NotAuthorized);
+        assert_eq!(failed.retry_in, Some(longest));
+        network.quirks(|quirks| quirks.connack = None);
+        recovers(&client);
+    });
 }

@@ -22,7 +22,7 @@ use crate::message::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Activation {
-    /// The application's id.
+    /// The application's id, without a tenant.
     pub app_id: String,
     /// The device's id.
     pub dev_id: String,

@@ -88,8 +88,11 @@ impl Downlink {
         Self::new(Payload::Base64(text.into()))
     }
 
-    /// A downlink of fields, which the application's encoder turns into bytes: a JSON object, or a
-    /// type of your own that serializes to one.
+    /// A downlink of fields, which the application's encoder (v3: the downlink formatter) turns into
+    /// bytes: a JSON object, or a type of your own that serializes to one.
+    ///
+    /// A v3 network without a formatter reports `no FPort`, or sends an empty payload if there is a
+    /// [`port`](Self::port); one whose formatter fails drops the downlink and says nothing.
     ///
     /// ```
     /// #[derive(serde::Serialize)]
@@ -106,7 +109,7 @@ impl Downlink {
     }
 
     /// The LoRaWAN FPort, 1 to 223. Defaults to 1; for [`fields`](Self::fields) on v3 to the FPort
-    /// that the formatter chooses, or else 1.
+    /// that the formatter chooses, or else 1, and without a formatter it is needed.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).port(20);
@@ -118,7 +121,8 @@ impl Downlink {
         self
     }
 
-    /// Whether the device is asked for an acknowledgement. Defaults to `false`.
+    /// Whether the device is asked for an acknowledgement, which comes with an uplink of its own.
+    /// Multicast groups of v3 cannot be asked. Defaults to `false`.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).confirmed(true);
@@ -130,7 +134,8 @@ impl Downlink {
         self
     }
 
-    /// Where in the device's queue it goes. Defaults to [`Schedule::Replace`].
+    /// Where in the device's queue it goes. Defaults to [`Schedule::Replace`]: of two downlinks in a
+    /// row the second throws the first away.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).schedule(ttn::Schedule::First);
@@ -156,7 +161,9 @@ impl Downlink {
     }
 
     /// Whether to send it only in class B and C, not after an uplink. v3 only. Defaults to `false`,
-    /// or `true` with a [`gateway`](Self::gateway) or an [`absolute_time`](Self::absolute_time).
+    /// or `true` with a [`gateway`](Self::gateway) or an [`absolute_time`](Self::absolute_time). Of a
+    /// confirmed one nothing is known until the device sends an uplink; from release 3.35 the network
+    /// sends it again after a while.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).class_b_c(true);
@@ -211,10 +218,10 @@ impl Downlink {
         self
     }
 
-    /// Adds an id of the program's own, at most 100 bytes, which comes back in
+    /// Adds an id of the program's own, at most 100 characters, which comes back in
     /// [`correlation_ids`](crate::DownlinkEvent::correlation_ids) of everything that the network
-    /// reports about this downlink. v3 only. One is added by itself:
-    /// [`Delivery::correlation_id`](crate::Delivery::correlation_id).
+    /// reports about this downlink. v3 only. Another is added by itself, which is what
+    /// [`Delivery::correlation_id`](crate::Delivery::correlation_id) gives.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).correlation_id("order-4711");

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use crate::message::{Antenna, ErrorDetails, Priority, RawMessage};
+use crate::{
+    delivery::Delivery,
+    message::{Antenna, ErrorDetails, Priority, RawMessage},
+};
 
 /// The network reports a step of a downlink: of one that this program sent, of one that another
 /// program sent, or of a frame that the network made by itself.
@@ -43,7 +46,7 @@ pub struct DownlinkEvent {
     pub payload_fields: Value,
     /// What the payload formatter warned of. v3 only.
     pub payload_warnings: Vec<String>,
-    /// The server's words, with [`DownlinkStep::Failed`]; otherwise empty.
+    /// The server's words, with [`DownlinkStep::Failed`], if it has any; otherwise empty.
     pub error: String,
     /// The server's error in its parts. v3 only.
     pub error_details: Option<Box<ErrorDetails>>,
@@ -61,7 +64,8 @@ pub struct DownlinkEvent {
     pub priority: Option<Priority>,
     /// Whether it is for class B and C only, and by which gateways and when. v3 only.
     pub class_b_c: Option<ClassBC>,
-    /// The how many-th attempt comes next or was the last, for confirmed downlinks. v3 only.
+    /// For confirmed downlinks the number of the attempt: with `Queued` the first, with `Acknowledged`
+    /// the one that was heard, with `NotAcknowledged` the one that follows. v3 only.
     pub attempt: Option<u32>,
     /// How many attempts were asked for. v3 only.
     pub max_attempts: Option<u32>,
@@ -94,7 +98,8 @@ pub struct ClassBC {
 }
 
 /// The network has thrown away a device's queue (v3 topic `down/invalidated`). Seen only by
-/// applications that do their own payload encryption; they have to send the downlinks again.
+/// applications that do their own payload encryption. They would have to send the downlinks again
+/// under the new session, which this crate cannot: it sends payloads in the clear.
 ///
 /// ```
 /// use ttn::{DownlinkStep, Event, Network};
@@ -172,6 +177,27 @@ impl DownlinkEvent {
         }
     }
 
+    /// Whether it is about the downlink of that `send`. Never on V2, which gives no id to know it by.
+    ///
+    /// ```no_run
+    /// # use ttn::{DownlinkStep, Event};
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// # let events = client.events();
+    /// let delivery = client.send("dev-1", "AQ==")?;
+    /// for event in &events {
+    ///     match event {
+    ///         Event::Downlink(report) if report.is_about(&delivery) => println!("{:?}", report.step),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_about(&self, delivery: &Delivery) -> bool {
+        delivery
+            .correlation_id()
+            .is_some_and(|id| self.correlation_ids.iter().any(|own| own == id))
+    }
+
     /// The message as it came: topic and original bytes.
     ///
     /// ```
@@ -203,7 +229,7 @@ pub enum DownlinkStep {
     /// V2: the network handed it to a gateway (topic `events/down/sent`). v3: a gateway reports that
     /// it was transmitted (topic `down/sent`); not every gateway does.
     Sent,
-    /// The device acknowledged it (V2 topic `events/down/acks`, v3 topic `down/ack`).
+    /// The device acknowledged it with an uplink (V2 topic `events/down/acks`, v3 topic `down/ack`).
     Acknowledged,
     /// The device's next uplink did not acknowledge it (v3 topic `down/nack`). The network has
     /// queued it again, unless a [`Failed`](Self::Failed) came just before.

@@ -14,8 +14,9 @@ use crate::message::{Location, RawMessage};
 /// let event = Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/location/solved",
 ///     r#"{"location_solved":{"service":"frm-payload","location":{"latitude":52.37312,"source":"SOURCE_GPS"}}}"#)?;
 /// let Event::LocationSolved(solved) = event else { panic!() };
-/// assert_eq!((solved.service.as_str(), solved.location.latitude), ("frm-payload", 52.37312));
-/// assert_eq!(solved.location.source, "gps");
+/// let location = solved.location.as_ref().unwrap();
+/// assert_eq!((solved.service.as_str(), location.latitude), ("frm-payload", 52.37312));
+/// assert_eq!(location.source, "gps");
 /// # Ok::<(), ttn::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +29,8 @@ pub struct LocationSolved {
     /// Who found it: `frm-payload` when it came out of the decoded payload, otherwise the name of an
     /// application package.
     pub service: String,
-    /// Where it is.
-    pub location: Location,
+    /// Where it is; `None` if the service does not say.
+    pub location: Option<Location>,
     /// What the service says besides.
     pub attributes: BTreeMap<String, String>,
     /// When the application server got it.

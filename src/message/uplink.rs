@@ -1,6 +1,6 @@
 //! What devices send.
 
-use std::{cmp::Ordering, collections::BTreeMap, time::SystemTime};
+use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -48,7 +48,7 @@ pub struct UplinkMessage {
     pub dev_addr: String,
     /// The LoRaWAN FPort; 0 for frames that carry no application payload.
     pub port: u8,
-    /// The uplink frame counter; 0 for simulated uplinks.
+    /// The uplink frame counter; 0 for the first frame of a session and for most simulated uplinks.
     pub counter: u32,
     /// Whether the device asked for an acknowledgement.
     pub confirmed: bool,
@@ -79,7 +79,8 @@ pub struct UplinkMessage {
     pub correlation_ids: Vec<String>,
     /// The id of the session keys; it changes when the device joins. v3 only.
     pub session_key_id: Vec<u8>,
-    /// The key to the payload, if the application does its own payload encryption. v3 only.
+    /// The key to the payload, if the application does its own payload encryption. v3 only; this
+    /// crate neither decrypts with it nor encrypts downlinks.
     pub app_s_key: Option<KeyEnvelope>,
     /// The counter of the last application downlink, if the application does its own payload
     /// encryption. v3 only.
@@ -232,13 +233,21 @@ impl UplinkMessage {
     /// ```
     pub fn fields<T: DeserializeOwned>(&self) -> Result<T> {
         T::deserialize(&self.payload_fields).map_err(|cause| {
-            let context = if self.payload_fields.is_null() {
+            let context = if self.payload_fields.is_null() && self.port == 0 {
+                format!(
+                    "the uplink of {} is on FPort 0 and has no payload_fields: it holds nothing but MAC commands",
+                    self.dev_id
+                )
+            } else if self.payload_fields.is_null() {
                 format!(
                     "the uplink of {} has no payload_fields; has the application a payload function or formatter?",
                     self.dev_id
                 )
             } else {
-                format!("the payload_fields of {} are of another shape", self.dev_id)
+                format!(
+                    "the payload_fields of {} are of another shape: {cause}",
+                    self.dev_id
+                )
             };
             Error::with_source(ErrorKind::Decode, context, cause)
         })
@@ -269,7 +278,7 @@ impl UplinkMessage {
 /// assert_eq!((key.kek_label.as_str(), key.encrypted_key.as_slice()), ("own", &[1, 2][..]));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyEnvelope {
     /// The key, 32 upper-case hex digits; empty when it is encrypted.
@@ -278,6 +287,15 @@ pub struct KeyEnvelope {
     pub kek_label: String,
     /// The encrypted key; empty when it is in the clear.
     pub encrypted_key: Vec<u8>,
+}
+
+/// Prints no key.
+impl fmt::Debug for KeyEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyEnvelope")
+            .field("kek_label", &self.kek_label)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a device last said of its battery.

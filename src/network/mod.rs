@@ -34,11 +34,11 @@ pub enum Network {
 impl Network {
     /// The network that an application id and key belong to by their form.
     pub(crate) fn detect(app_id: &str, access_key: &str) -> Self {
-        match Self::of_key(access_key) {
-            Some(network) => network,
-            None if app_id.contains('@') => Self::V3,
-            None => Self::V2,
+        // No V2 id has an @, so a V2 key beside one is the mistake, and has an error of its own.
+        if app_id.contains('@') {
+            return Self::V3;
         }
+        Self::of_key(access_key).unwrap_or(Self::V2)
     }
 
     fn of_key(access_key: &str) -> Option<Self> {
@@ -64,7 +64,7 @@ impl Network {
                 "the access key is one of a V2 network, and the client is to speak v3; make an API key in the console of The Things Stack",
             )),
             (Self::V2, Some(Self::V3)) => Err(Error::config(
-                "the access key is one of The Things Stack v3, and the client is to speak V2",
+                "the access key is one of The Things Stack v3, and the client is to speak V2; leave out network(Network::V2), or give an access key of the V2 network",
             )),
             _ => Ok(()),
         }
@@ -83,8 +83,20 @@ impl Network {
     /// What it means that a server cannot serve. Part of an error.
     pub(crate) fn unavailable(self) -> &'static str {
         match self {
-            Self::V2 => "the server cannot serve now",
-            Self::V3 => "the application or its tenant has as many connections as it may have",
+            Self::V2 => "the server cannot serve now; wait",
+            Self::V3 => {
+                "the application or its tenant has as many connections as it may have; close another one"
+            }
+        }
+    }
+
+    /// What to do when the application's own topics are refused. Part of an error.
+    pub(crate) fn subscription_to_check(self) -> &'static str {
+        match self {
+            Self::V2 => "may the access key read this application's messages?",
+            Self::V3 => {
+                "the server knows this client by another application id; is the tenant in it right, and is it The Things Stack v3?"
+            }
         }
     }
 
@@ -92,7 +104,7 @@ impl Network {
     pub(crate) fn cluster_host(self, app_id: &str, cluster: &str) -> Result<String> {
         match self {
             Self::V2 => Err(Error::config(format!(
-                "the cluster {cluster:?} is one of The Things Stack v3, and the client is to speak V2"
+                "the cluster {cluster:?} is one of The Things Stack v3, and the client is to speak V2; for v3 give the application id with its tenant, {app_id}@ttn on The Things Network"
             ))),
             Self::V3 => v3::cluster_host(app_id, cluster),
         }
@@ -179,9 +191,17 @@ fn cannot_send(dev_id: &str, why: &str) -> Error {
     )
 }
 
+/// Names the downlink that is wrong, counted from 1, when there are several.
+fn in_batch(index: usize, count: usize, why: String) -> String {
+    match count {
+        1 => why,
+        _ => format!("downlink {} of {count}: {why}", index + 1),
+    }
+}
+
 fn common_schedule(downlinks: &[Downlink]) -> Result<Schedule, String> {
     let Some(first) = downlinks.first() else {
-        return Err("there is no downlink".to_owned());
+        return Err("there is no downlink; on v3 clear_queue empties the queue".to_owned());
     };
     match downlinks
         .iter()

@@ -6,7 +6,7 @@ use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
 use super::{
-    Request, check_port,
+    Request, check_port, in_batch,
     json::{
         Members, Nullable, Object, Scalar, bytes, flag, float, ignore, integer, keep, nanoseconds,
         object, read_nullable, read_object, text, texts, time,
@@ -103,7 +103,8 @@ pub(super) fn encode_downlinks(
             };
             Ok(Request {
                 topic: format!("{app_id}/devices/{dev_id}/down"),
-                payload: encode_downlink(downlink, schedule)?,
+                payload: encode_downlink(downlink, schedule)
+                    .map_err(|why| in_batch(index, downlinks.len(), why))?,
                 downlinks: index..index + 1,
             })
         })

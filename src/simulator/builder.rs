@@ -112,8 +112,8 @@ impl SimulatorBuilder {
     }
 
     /// Makes the network's clock stand still at that time, so that with a [`seed`](Self::seed) runs
-    /// print the same messages. Timeouts and receive windows are not affected. Default: the time of
-    /// day.
+    /// print the same messages. Timeouts and receive windows are not affected; a downlink for a later
+    /// time is never sent. Default: the time of day.
     ///
     /// ```
     /// # use std::time::{Duration, SystemTime};

@@ -74,7 +74,8 @@ pub struct Quirks {
     /// same.
     pub rate_limit: Option<u32>,
     /// How many PUBLISH each connection may send; the next one is lost, not answered, and ends the
-    /// connection, as The Things Stack does above its rate limit. Default `None`, no limit.
+    /// connection, as The Things Stack does above its rate limit, which it counts for each
+    /// application and key. Default `None`, no limit.
     pub publish_limit: Option<usize>,
     /// How many clients of one application may be connected at a time; others are refused with
     /// CONNACK 3, as by The Things Stack Cloud. Default `None`, no limit.

@@ -536,7 +536,7 @@ fn a_location_out_of_the_payload() {
         ("greenhouse", "bed-07")
     );
     assert_eq!(solved.service, "frm-payload");
-    assert_eq!(solved.location, place);
+    assert_eq!(solved.location, Some(place));
     assert!(solved.attributes.is_empty());
     assert_eq!(solved.received_at, at(37, 84_469_020));
     assert_eq!(
@@ -552,7 +552,7 @@ fn a_location_by_a_service_has_attributes() {
     let mut place = place(52.374, 4.895, 0, "wifi_rssi_geolocation");
     place.accuracy = Some(35);
     assert_eq!(solved.service, "lora-cloud-device-management-v1");
-    assert_eq!(solved.location, place);
+    assert_eq!(solved.location, Some(place));
     assert_eq!(
         solved.attributes,
         BTreeMap::from([

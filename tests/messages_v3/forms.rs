@@ -312,6 +312,18 @@ fn base64_may_be_padded_or_not() {
 }
 
 #[test]
+fn a_session_key_is_not_printed() {
+    let key = "00112233445566778899AABBCCDDEEFF";
+    let read = up(json!({"app_s_key": {"key": key, "kek_label": "own"}}));
+    let key_envelope = read.app_s_key.unwrap();
+    assert_eq!(key_envelope.key, key);
+    assert_eq!(
+        format!("{key_envelope:?}"),
+        "KeyEnvelope { kek_label: \"own\", .. }"
+    );
+}
+
+#[test]
 fn euis_addresses_net_ids_and_keys_stay_hex() {
     let event = receive(
         "up",

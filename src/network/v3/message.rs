@@ -16,8 +16,8 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{
-        Activation, DownlinkEvent, DownlinkStep, Event, Location, LocationSolved, Malformed,
-        Metadata, Priority, QueueInvalidated, RawMessage, ServiceData, UplinkMessage,
+        Activation, DownlinkEvent, DownlinkStep, Event, LocationSolved, Malformed, Metadata,
+        Priority, QueueInvalidated, RawMessage, ServiceData, UplinkMessage,
     },
 };
 
@@ -336,7 +336,7 @@ fn location_solved(raw: &RawMessage) -> LocationSolved {
         app_id: String::new(),
         dev_id: String::new(),
         service: String::new(),
-        location: Location::default(),
+        location: None,
         attributes: BTreeMap::new(),
         received_at: None,
         correlation_ids: Vec::new(),
@@ -366,7 +366,7 @@ impl<'de> Members<'de> for Envelope<'_> {
             "received_at" => self.received_at = time(&mut self.extra, name, map)?,
             "simulated" => self.simulated = flag(map)?,
             // A line of the Storage Integration.
-            "result" if self.kind.is_none() && self.raw.topic().is_empty() => {
+            "result" if self.kind.is_none() => {
                 let inner = Self::new(self.raw, None);
                 if let Some(inner) = object_into(map, inner)? {
                     *self = inner;
@@ -452,7 +452,7 @@ impl<'de> Members<'de> for Wire<LocationSolved> {
         let Self(solved) = self;
         match name {
             "service" => solved.service = text(map)?,
-            "location" => solved.location = part(map)?.unwrap_or_default(),
+            "location" => solved.location = part(map)?,
             "attributes" => solved.attributes = texts(map)?,
             _ => keep(&mut solved.extra, name, map)?,
         }

@@ -54,12 +54,13 @@ pub(super) fn credentials_to_check(app_id: &str) -> String {
             "a hosted network needs the tenant in the application id, {application}@{COMMUNITY} on The Things Network"
         ),
         Some(tenant) => format!(
-            "{tenant:?} is the tenant, {COMMUNITY:?} on The Things Network; an installation of one's own without tenants needs {application} alone"
+            "the tenant, here {tenant:?}, is {COMMUNITY:?} on The Things Network; an installation of your own without tenants needs {application} alone"
         ),
     };
     format!(
         "check the form of the application id ({form}), that the API key is of this application, whole and not expired or \
-         deleted, that it has a right to read or write traffic, and that the application is on this cluster"
+         deleted, that it has any right on it, and that the application is on this cluster; if it has worked before, the \
+         network may also be out of order"
     )
 }
 
@@ -206,7 +207,7 @@ mod tests {
             ("greenhouse@ttn", "secret", Network::V3),
             ("greenhouse", "NNSXS.ID.SECRET", Network::V3),
             ("greenhouse", "MFRWG.ID.SECRET", Network::V3),
-            ("greenhouse@ttn", "ttn-account-v2.secret", Network::V2),
+            ("greenhouse@ttn", "ttn-account-v2.secret", Network::V3),
         ] {
             assert_eq!(Network::detect(app_id, key), network, "{app_id} {key}");
         }

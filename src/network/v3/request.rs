@@ -1,6 +1,7 @@
 //! Writing what The Things Stack takes: downlinks to push and queues to replace.
 //!
-//! The server drops a request that it cannot read without a word, so everything is checked here.
+//! The server drops a request that it cannot read without a word, so all that can be known here is
+//! checked here.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,13 +11,13 @@ use serde_json::{Map, Value};
 use super::{ID_RULE, is_id};
 use crate::{
     message::{Antenna, Downlink, ReadPayload, Schedule, to_base64},
-    network::{Request, check_port},
+    network::{Request, check_port, in_batch},
 };
 
 /// The most that a request may carry; most regions allow less, and the network says so.
 const MAX_PAYLOAD: usize = 255;
 
-/// Bytes of a correlation id.
+/// Characters of a correlation id.
 const MAX_CORRELATION_ID: usize = 100;
 
 const MAX_ATTEMPTS: u32 = 32;
@@ -110,7 +111,10 @@ pub(in crate::network) fn encode_downlinks(
     let items = downlinks
         .iter()
         .zip(ids)
-        .map(|(downlink, id)| item(downlink, id))
+        .enumerate()
+        .map(|(index, (downlink, id))| {
+            item(downlink, id).map_err(|why| in_batch(index, downlinks.len(), why))
+        })
         .collect::<Result<_, _>>()?;
     let payload =
         serde_json::to_vec(&Body { downlinks: items }).map_err(|cause| cause.to_string())?;
@@ -193,8 +197,11 @@ fn ahead(time: SystemTime) -> Result<String, String> {
     if time > SystemTime::UNIX_EPOCH + LATEST {
         return Err("the absolute time is after the year 9999".to_owned());
     }
-    if time <= SystemTime::now() {
-        return Err("the absolute time is in the past".to_owned());
+    if let Ok(ago) = SystemTime::now().duration_since(time) {
+        return Err(format!(
+            "the absolute time is in the past, {} ago by the clock of this machine",
+            humantime::format_duration(Duration::from_secs(ago.as_secs()))
+        ));
     }
     Ok(humantime::format_rfc3339_nanos(time).to_string())
 }
@@ -203,11 +210,11 @@ fn correlation_ids<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Vec<&'a st
     let own = &downlink.correlation_ids;
     if let Some(bad) = own
         .iter()
-        .find(|own| own.is_empty() || own.len() > MAX_CORRELATION_ID)
+        .find(|own| own.is_empty() || own.chars().count() > MAX_CORRELATION_ID)
     {
         return Err(format!(
-            "the correlation id {bad:?} has {} bytes, it has to have 1 to {MAX_CORRELATION_ID}",
-            bad.len()
+            "the correlation id {bad:?} has {} characters, it has to have 1 to {MAX_CORRELATION_ID}",
+            bad.chars().count()
         ));
     }
     Ok(own.iter().map(String::as_str).chain([id]).collect())
