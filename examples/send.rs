@@ -63,6 +63,13 @@ fn main() -> Result<()> {
         }
     }
     println!("{} more wait for the device", pump.queue().len());
+    // A device of class C always listens.
+    pump.class_c(true);
+    for _ in &deliveries {
+        if let Some(got) = pump.next_downlink(SOON) {
+            println!("class C: the device got {:?}", got.payload);
+        }
+    }
     let cleared = client.clear_queue("pump-1")?;
     while !matches!(events.recv_timeout(SOON)?, Event::Published(mid) if mid == cleared) {}
     println!("the queue is emptied by message {cleared}");

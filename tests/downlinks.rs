@@ -579,7 +579,7 @@ fn a_downlink_that_a_v3_network_refuses_is_reported_with_its_error_in_parts() {
 }
 
 #[test]
-fn a_batch_is_as_many_downlinks_as_it_holds() {
+fn a_batch_counts_as_the_downlinks_in_it() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let client = harness.builder().send_capacity(5).build().unwrap();

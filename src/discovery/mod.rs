@@ -82,6 +82,11 @@ impl DiscoveryAddress {
                 "1900 is the port of the gRPC service; this client asks over HTTP, by default port 8080 of a V2 installation",
             ));
         }
+        if network == Network::V3 && rest.split('/').skip(1).any(|part| part == "console") {
+            return Err(unreadable(
+                "that is a page of the console; leave out what follows the host",
+            ));
+        }
         Ok(Self { network, url })
     }
 
@@ -177,6 +182,19 @@ mod tests {
                 assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_page_of_the_console_is_not_the_stack() {
+        for text in [
+            "https://eu1.cloud.thethings.network/console",
+            "eu1.cloud.thethings.network/console/applications/greenhouse",
+        ] {
+            let error = DiscoveryAddress::parse(Network::V3, text).unwrap_err();
+            assert!(error.to_string().contains("console"), "{error}");
+        }
+        let path = "https://lorawan.example.org/stack";
+        assert!(DiscoveryAddress::parse(Network::V3, path).is_ok());
     }
 
     #[test]
