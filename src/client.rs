@@ -641,3 +641,45 @@ impl fmt::Debug for MqttClient {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Event;
+
+    /// What `send` hands over; nobody asks here whether the client is connected.
+    fn downlink(id: u64) -> Vec<Publish> {
+        vec![Publish {
+            ids: MessageIds::new(id, 1),
+            topic: "greenhouse/devices/bed-07/down".to_owned(),
+            payload: Vec::new(),
+        }]
+    }
+
+    #[test]
+    fn a_downlink_that_the_last_handle_leaves_behind_is_reported() {
+        // The session takes the end before the downlink, or after it, by how often it chose before.
+        for choices in 0..20 {
+            let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
+            let events = client.events();
+            let report = || {
+                client.command(Command::Report(Event::Lagged(1))).unwrap();
+                assert!(matches!(events.recv(), Ok(Event::Lagged(1))));
+            };
+            (0..choices).for_each(|_| report());
+            // Holds the session up, so that it finds both together.
+            let _unread = client.events_with(1, Overflow::Block);
+            (0..2).for_each(|_| report());
+            client.core().link.publishes.send(downlink(7)).unwrap();
+            drop(client);
+            let failed: Vec<_> = events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::PublishFailed(failed) => Some(failed.message_id.get()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(failed, [7], "after {choices} choices");
+        }
+    }
+}

@@ -333,7 +333,10 @@ impl Session {
             answer(&reply, Err(closed.clone()));
         }
         match self.take_state() {
-            State::Idle => self.answer_closing(),
+            State::Idle => {
+                self.fail_waiting(&not_connected());
+                self.answer_closing();
+            }
             State::Connecting(transport, ..) => {
                 self.abandon(transport);
                 self.closed(None);
@@ -395,6 +398,7 @@ impl Session {
         self.generation += 1;
         self.persistent = false;
         self.backoff.reset();
+        self.fail_waiting(&not_connected());
         self.subscribers.resume();
         let number = self.status.next_end();
         self.subscribers
@@ -695,9 +699,7 @@ impl Session {
         );
         log::debug!("{error}");
         self.give_up(transport);
-        for publish in self.publishes.try_iter().flat_map(|batch| batch.publishes) {
-            publish_failed(&mut self.subscribers, publish.ids, &error);
-        }
+        self.fail_waiting(&error);
         if up >= STABLE {
             self.backoff.reset();
         }
@@ -795,6 +797,14 @@ impl Session {
             if let Err(error) = result {
                 publish_failed(&mut self.subscribers, ids, &error);
             }
+        }
+    }
+
+    /// Reports what was accepted and will not be written. When the last handle is gone, nobody else
+    /// would.
+    fn fail_waiting(&mut self, error: &Error) {
+        for publish in self.publishes.try_iter().flat_map(|batch| batch.publishes) {
+            publish_failed(&mut self.subscribers, publish.ids, error);
         }
     }
 
