@@ -642,18 +642,24 @@ impl fmt::Debug for MqttClient {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "simulator"))]
 mod tests {
     use super::*;
-    use crate::message::Event;
+    use crate::{message::Event, network::Network, simulator::Simulator};
 
     /// What `send` hands over; nobody asks here whether the client is connected.
-    fn downlink(id: u64) -> Vec<Publish> {
-        vec![Publish {
+    fn hand_over(client: &MqttClient, id: u64) {
+        let link = &client.core().link;
+        let publish = Publish {
             ids: MessageIds::new(id, 1),
             topic: "greenhouse/devices/bed-07/down".to_owned(),
             payload: Vec::new(),
-        }]
+        };
+        let batch = Batch {
+            publishes: vec![publish],
+            room: link.room.take(1).unwrap(),
+        };
+        link.publishes.send(batch).unwrap();
     }
 
     #[test]
@@ -670,7 +676,7 @@ mod tests {
             // Holds the session up, so that it finds both together.
             let _unread = client.events_with(1, Overflow::Block);
             (0..2).for_each(|_| report());
-            client.core().link.publishes.send(downlink(7)).unwrap();
+            hand_over(&client, 7);
             drop(client);
             let failed: Vec<_> = events
                 .iter()
@@ -681,5 +687,30 @@ mod tests {
                 .collect();
             assert_eq!(failed, [7], "after {choices} choices");
         }
+    }
+
+    #[test]
+    fn a_downlink_that_overtakes_the_end_is_read_before_close_returns() {
+        const PER_SECOND: u32 = 10;
+        let network = Simulator::builder(Network::V2)
+            .quirks(|quirks| quirks.rate_limit = Some(PER_SECOND))
+            .start()
+            .unwrap();
+        let client = MqttClient::builder(network.app_id(), network.access_key())
+            .mqtt_address(network.mqtt_address())
+            .field_topics(false)
+            .build()
+            .unwrap();
+        client.connect().unwrap();
+        hand_over(&client, 1);
+        let closing = thread::spawn({
+            let client = client.clone();
+            move || client.close()
+        });
+        assert!(network.wait_for_published(1, Duration::from_secs(10)));
+        // The server has yet to read that nothing more comes.
+        hand_over(&client, 2);
+        closing.join().unwrap().unwrap();
+        assert_eq!(network.published().len(), 2);
     }
 }

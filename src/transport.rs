@@ -242,7 +242,7 @@ pub(crate) struct Transport {
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
-    /// Something was published.
+    /// Published since the server was last asked whether it reads.
     unread: bool,
     up: bool,
     /// Set by Paho.
@@ -345,13 +345,14 @@ impl Transport {
     /// Whether something was published that the server may not have read. If messages come in when a
     /// connection ends, what the server has not read by then is lost to it, written or not.
     pub(crate) fn is_unread(&self) -> bool {
-        self.unread
+        self.unread || self.unsubscribing.is_some()
     }
 
     /// Asks for no more messages. The server answers when it has read what was published before;
-    /// the outcome comes as [`Operation::Unsubscribe`]. Asking again does nothing.
+    /// the outcome comes as [`Operation::Unsubscribe`]. Asking again before that does nothing.
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
         if self.unsubscribing.is_none() {
+            self.unread = false;
             let token = self.client.unsubscribe_many(filters);
             let bell = self.bell(Operation::Unsubscribe);
             self.unsubscribing = Some(Pending::new(token, bell));
@@ -392,8 +393,10 @@ impl Transport {
                 Some(published(ids, result))
             }
             Operation::Unsubscribe => {
-                let _ = self.unsubscribing.as_mut()?.take()?;
-                self.unread = false;
+                let result = self.unsubscribing.as_mut()?.take()?;
+                self.unsubscribing = None;
+                // Without an answer there will be none to another one either.
+                self.unread &= result.is_ok();
                 Some(Outcome::Unsubscribed)
             }
         }
