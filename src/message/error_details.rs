@@ -1,11 +1,11 @@
 //! An error of The Things Stack in its parts.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
 
 /// An error as The Things Stack reports it. [`Display`](fmt::Display) is the message with its
-/// attributes filled in.
+/// attributes filled in, at most 10 kB of it.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -57,36 +57,69 @@ impl ErrorDetails {
     }
 }
 
-impl fmt::Display for ErrorDetails {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// The most bytes of a message; a short one may ask for its attributes without end.
+const LONGEST: usize = 10_000;
+
+impl ErrorDetails {
+    fn fill_in(&self, text: &mut Text) -> fmt::Result {
         if self.message_format.is_empty() {
-            return f.write_str(&self.id());
+            return write!(text, "{}:{}", self.namespace, self.name);
         }
         let mut rest = self.message_format.as_str();
         while let Some((before, place)) = rest.split_once('{') {
-            f.write_str(before)?;
-            let attribute = place
-                .split_once('}')
-                .and_then(|(name, after)| Some((self.attributes.get(name)?, after)));
+            text.write_str(before)?;
+            let attribute = place.find(['{', '}']).and_then(|end| {
+                let after = place[end..].strip_prefix('}')?;
+                Some((self.attributes.get(&place[..end])?, after))
+            });
             rest = match attribute {
-                Some((Value::String(text), after)) => {
-                    f.write_str(text)?;
+                Some((Value::String(value), after)) => {
+                    text.write_str(value)?;
                     after
                 }
                 Some((value, after)) => {
-                    write!(f, "{value}")?;
+                    write!(text, "{value}")?;
                     after
                 }
                 None => {
-                    f.write_str("{")?;
+                    text.write_str("{")?;
                     place
                 }
             };
         }
-        f.write_str(rest)?;
+        text.write_str(rest)?;
         match &self.cause {
-            Some(cause) => write!(f, ": {cause}"),
+            Some(cause) => {
+                text.write_str(": ")?;
+                cause.fill_in(text)
+            }
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for ErrorDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Text(String::new());
+        if self.fill_in(&mut text).is_err() {
+            text.0.push('…');
+        }
+        f.write_str(&text.0)
+    }
+}
+
+/// Text that takes no more than [`LONGEST`].
+struct Text(String);
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = LONGEST - self.0.len();
+        if more.len() <= room {
+            self.0.push_str(more);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|end| more.is_char_boundary(*end));
+        self.0.push_str(&more[..end.unwrap_or_default()]);
+        Err(fmt::Error)
     }
 }

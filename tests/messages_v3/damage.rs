@@ -218,6 +218,50 @@ fn an_error_does_not_repeat_a_megabyte_of_what_is_wrong() {
     }
 }
 
+/// The text that an error of the network becomes.
+fn network_error(error: Value) -> String {
+    let body = json!({"downlink_failed": {"error": error}}).to_string();
+    let event = Event::decode(
+        Network::V3,
+        "v3/greenhouse@ttn/devices/bed-07/down/failed",
+        body,
+    );
+    let Ok(Event::Downlink(failed)) = event else {
+        panic!("{event:?}")
+    };
+    let details = failed.error_details.as_ref().unwrap();
+    assert_eq!(details.to_string(), failed.error);
+    failed.error.clone()
+}
+
+#[test]
+fn places_without_end_in_an_error_of_the_network_take_no_time() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    for end in ["", "}"] {
+        let text = network_error(json!({"message_format": "{".repeat(4 << 20) + end}));
+        assert!(text.starts_with("{{{{"));
+    }
+}
+
+#[test]
+fn an_error_of_the_network_does_not_grow_by_what_is_filled_in() {
+    let long = "?".repeat(1 << 14);
+    for (attribute, cause) in [
+        (json!(long), json!(null)),
+        (json!([long]), json!(null)),
+        (json!(""), json!({"message_format": long})),
+        (json!("é?".repeat(3_333)), json!(null)),
+    ] {
+        let text = network_error(json!({
+            "message_format": "why: {a}".to_owned() + &"{a}".repeat(1 << 14),
+            "attributes": {"a": attribute},
+            "cause": cause,
+        }));
+        assert!(text.len() <= 10_003, "{} bytes", text.len());
+        assert!(text.starts_with("why: ") && text.ends_with('…'), "{text}");
+    }
+}
+
 #[test]
 fn a_member_given_twice_does_no_harm() {
     let _watchdog = watchdog(LIMIT);
