@@ -4,6 +4,9 @@ use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
 
+/// The most bytes of a message; a short one may ask for its attributes without end.
+const LONGEST: usize = 10_000;
+
 /// An error as The Things Stack reports it. [`Display`](fmt::Display) is the message with its
 /// attributes filled in, at most 10 kB of it.
 ///
@@ -55,12 +58,7 @@ impl ErrorDetails {
     pub fn id(&self) -> String {
         format!("{}:{}", self.namespace, self.name)
     }
-}
 
-/// The most bytes of a message; a short one may ask for its attributes without end.
-const LONGEST: usize = 10_000;
-
-impl ErrorDetails {
     fn fill_in(&self, text: &mut Text) -> fmt::Result {
         if self.message_format.is_empty() {
             return write!(text, "{}:{}", self.namespace, self.name);
