@@ -263,6 +263,34 @@ fn an_error_of_the_network_does_not_grow_by_what_is_filled_in() {
 }
 
 #[test]
+fn a_list_of_downlinks_does_not_grow_by_the_ids_of_its_message() {
+    const MANY: usize = 10_000;
+    let (ids, downlinks) = (vec![""; MANY], vec![json!({}); MANY]);
+    let device = |dev_id: &str| json!({"device_id": dev_id, "application_ids": {"application_id": "greenhouse"}});
+    let long = "a".repeat(MANY);
+    for (member, list) in [
+        ("downlink_queue_invalidated", "downlinks"),
+        ("join_accept", "invalidated_downlinks"),
+    ] {
+        for (device, ids) in [(device("bed-07"), &ids[..]), (device(&long), &[])] {
+            let body = json!({"end_device_ids": device, "correlation_ids": ids, member: {list: downlinks}});
+            let error = Event::from_json(Network::V3, body.to_string()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert!(in_full(&error).contains("10000 downlinks"), "{error}");
+        }
+        let all = json!({"end_device_ids": device("bed-07"), "correlation_ids": ["gs:uplink:1"], member: {list: downlinks}});
+        let event = Event::from_json(Network::V3, all.to_string()).unwrap();
+        let read = match &event {
+            Event::Activation(join) => &join.invalidated_downlinks,
+            Event::QueueInvalidated(invalidated) => &invalidated.downlinks,
+            _ => panic!("a list of downlinks becomes another message"),
+        };
+        assert_eq!(read.len(), MANY);
+        assert_eq!(read[MANY - 1].event_correlation_ids, ["gs:uplink:1"]);
+    }
+}
+
+#[test]
 fn a_member_given_twice_does_no_harm() {
     let _watchdog = watchdog(LIMIT);
     for name in messages() {

@@ -69,6 +69,10 @@ const KINDS: [(Kind, &str, &str); 11] = [
     (Kind::ServiceData, "service/data", "service_data"),
 ];
 
+/// The most bytes that the ids of one message take when each of its downlinks has them. Queues of
+/// 20 000 downlinks, the most there are, need a tenth.
+const MAX_REPEATED: usize = 64 << 20;
+
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
 pub(in crate::network) fn decode(raw: RawMessage) -> Event {
     let topic = raw.topic().to_owned();
@@ -87,7 +91,7 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
             return Err(de::Error::custom(format_args!("it has no {member}")));
         }
         envelope.ids.complete(app_id, dev_id);
-        Ok(envelope.into_event())
+        envelope.into_event()
     });
     event.unwrap_or_else(|cause| {
         Event::Malformed(Arc::new(Malformed {
@@ -113,13 +117,14 @@ fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
 
 /// Reads a message by its content.
 pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
-    let envelope = read_object(raw.payload(), Envelope::new(&raw, None)).map_err(|cause| {
+    let unreadable = |cause: serde_json::Error| {
         Error::with_source(
             ErrorKind::Decode,
             format!("cannot read the message: {cause}"),
             cause,
         )
-    })?;
+    };
+    let envelope = read_object(raw.payload(), Envelope::new(&raw, None)).map_err(unreadable)?;
     for (member, id) in [
         ("device_id", &envelope.ids.dev_id),
         ("application_id", &envelope.ids.app_id),
@@ -131,7 +136,7 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
             ));
         }
     }
-    Ok(envelope.into_event())
+    envelope.into_event().map_err(unreadable)
 }
 
 /// What all messages have in common, and in it the message itself.
@@ -225,15 +230,15 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    fn into_event(mut self) -> Event {
-        match self.body.take() {
+    fn into_event(mut self) -> serde_json::Result<Event> {
+        Ok(match self.body.take() {
             Some(Body::Uplink(uplink)) => Event::Uplink(self.complete_uplink(uplink)),
             Some(Body::UplinkNormalized(uplink)) => {
                 Event::UplinkNormalized(self.complete_uplink(uplink))
             }
             Some(Body::Join(mut join)) => {
                 let activation = Arc::make_mut(&mut join);
-                self.complete_invalidated(&mut activation.invalidated_downlinks);
+                self.complete_invalidated(&mut activation.invalidated_downlinks)?;
                 activation.app_id = self.ids.app_id;
                 activation.dev_id = self.ids.dev_id;
                 activation.app_eui = self.ids.join_eui;
@@ -255,7 +260,7 @@ impl<'a> Envelope<'a> {
             }
             Some(Body::QueueInvalidated(mut event)) => {
                 let invalidated = Arc::make_mut(&mut event);
-                self.complete_invalidated(&mut invalidated.downlinks);
+                self.complete_invalidated(&mut invalidated.downlinks)?;
                 invalidated.app_id = self.ids.app_id;
                 invalidated.dev_id = self.ids.dev_id;
                 invalidated.received_at = self.received_at;
@@ -282,10 +287,23 @@ impl<'a> Envelope<'a> {
                 Event::ServiceData(event)
             }
             None => Event::Other(self.raw.clone()),
-        }
+        })
     }
 
-    fn complete_invalidated(&self, downlinks: &mut [DownlinkEvent]) {
+    /// Gives each downlink what the envelope says; an error if that were too much for a small
+    /// message to become.
+    fn complete_invalidated(&self, downlinks: &mut [DownlinkEvent]) -> serde_json::Result<()> {
+        let texts = self
+            .correlation_ids
+            .iter()
+            .chain([&self.ids.app_id, &self.ids.dev_id]);
+        let size: usize = texts.map(|text| size_of::<String>() + text.len()).sum();
+        if downlinks.len().saturating_mul(size) > MAX_REPEATED {
+            return Err(de::Error::custom(format_args!(
+                "its ids have {size} bytes, too many for {} downlinks",
+                downlinks.len()
+            )));
+        }
         for downlink in downlinks {
             downlink.app_id.clone_from(&self.ids.app_id);
             downlink.dev_id.clone_from(&self.ids.dev_id);
@@ -295,6 +313,7 @@ impl<'a> Envelope<'a> {
                 .clone_from(&self.correlation_ids);
             downlink.raw = self.raw.clone();
         }
+        Ok(())
     }
 
     fn complete_uplink(mut self, mut message: Arc<UplinkMessage>) -> Arc<UplinkMessage> {
