@@ -53,11 +53,19 @@ impl RawMessage {
     }
 }
 
+/// The first 4 kB of the payload: a queue of downlinks shows its message once for each of them.
 impl fmt::Debug for RawMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawMessage")
+        const SHOWN: usize = 4_000;
+        let payload = self.payload();
+        let shown = &payload[..payload.len().min(SHOWN)];
+        let mut message = f.debug_struct("RawMessage");
+        message
             .field("topic", &self.topic())
-            .field("payload", &String::from_utf8_lossy(self.payload()))
-            .finish()
+            .field("payload", &String::from_utf8_lossy(shown));
+        if shown.len() < payload.len() {
+            message.field("bytes", &payload.len());
+        }
+        message.finish()
     }
 }

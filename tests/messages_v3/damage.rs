@@ -291,6 +291,22 @@ fn a_list_of_downlinks_does_not_grow_by_the_ids_of_its_message() {
 }
 
 #[test]
+fn debug_text_is_no_square_of_the_message() {
+    let topic = "v3/greenhouse@ttn/devices/bed-07/down/invalidated";
+    let text = |downlinks| {
+        let list = vec![json!({"frm_payload": "A".repeat(200)}); downlinks];
+        let body = json!({"downlink_queue_invalidated": {"downlinks": list}}).to_string();
+        format!("{:?}", Event::decode(Network::V3, topic, body).unwrap())
+    };
+    let [some, many] = [100, 1_000].map(|downlinks| text(downlinks).len());
+    assert!(many < 11 * some, "{many} bytes, {some} for a tenth");
+    assert!(
+        text(3).contains("AA\\\"}]}}"),
+        "a short message is shown whole"
+    );
+}
+
+#[test]
 fn a_member_given_twice_does_no_harm() {
     let _watchdog = watchdog(LIMIT);
     for name in messages() {
