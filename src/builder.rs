@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     events::Overflow,
     network::Network,
-    options::{AccessKey, Options, Server},
+    options::{AccessKey, ConnectRetry, Options, Server},
 };
 
 /// Builds an [`MqttClient`]; made by [`MqttClient::builder`].
@@ -41,8 +41,12 @@ pub struct MqttClientBuilder {
     keep_alive: Duration,
     connect_timeout: Duration,
     close_timeout: Duration,
+    connect_retry: ConnectRetry,
     reconnect: bool,
     reconnect_delay: (Duration, Duration),
+    refused_retry: Option<(Option<Duration>, Option<Duration>)>,
+    offline_queue: Option<(usize, Duration)>,
+    counter_watch: usize,
     event_capacity: usize,
     overflow: Overflow,
     receive_capacity: (usize, usize),
@@ -72,8 +76,12 @@ impl MqttClientBuilder {
             keep_alive: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            connect_retry: ConnectRetry::default(),
             reconnect: true,
             reconnect_delay: (Duration::from_secs(1), Duration::from_secs(60)),
+            refused_retry: None,
+            offline_queue: None,
+            counter_watch: 100_000,
             event_capacity: 10_000,
             overflow: Overflow::default(),
             receive_capacity: (10_000, 64 << 20),
@@ -313,9 +321,28 @@ impl MqttClientBuilder {
         self
     }
 
+    /// How long [`connect`](MqttClient::connect) goes on trying when the first attempt fails, with
+    /// the delays of [`reconnect_delay`](Self::reconnect_delay). Defaults to
+    /// [`ConnectRetry::Never`]: one attempt, and its error is the answer.
+    ///
+    /// Wrong options ([`ErrorKind::Config`](crate::ErrorKind::Config)) and a refused key end it at
+    /// once; see [`refused_retry`](Self::refused_retry).
+    ///
+    /// ```
+    /// # use ttn::{ConnectRetry, MqttClient};
+    /// // A service that is started before the network is up.
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .connect_retry(ConnectRetry::Forever)
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn connect_retry(mut self, retry: ConnectRetry) -> Self {
+        self.connect_retry = retry;
+        self
+    }
+
     /// Whether to connect again, and subscribe again, when a connection is lost. Defaults to
-    /// `true`. With `false` the client closes then and says why. The first connecting is never
-    /// repeated: `connect` returns the error.
+    /// `true`. With `false` the client closes then and says why.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -340,6 +367,69 @@ impl MqttClientBuilder {
     /// ```
     pub fn reconnect_delay(mut self, shortest: Duration, longest: Duration) -> Self {
         self.reconnect_delay = (shortest, longest);
+        self
+    }
+
+    /// After how long to try again when the server refuses the key
+    /// ([`NotAuthorized`](crate::ErrorKind::NotAuthorized)): before a connection has worked, and
+    /// after one has. `None` stops: `connect` returns the error, and a client that was connected
+    /// closes with it as the reason.
+    ///
+    /// Defaults to `None` before, since a key that never worked is wrong; and to the longest
+    /// [`reconnect_delay`](Self::reconnect_delay) after, since The Things Stack refuses keys as well
+    /// while a part of it is out of order. The first is only of use with
+    /// [`connect_retry`](Self::connect_retry). To supply another key:
+    /// [`set_retry_callback`](MqttClient::set_retry_callback).
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let stops_when_the_key_is_deleted = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .refused_retry(None, None)
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn refused_retry(mut self, before: Option<Duration>, after: Option<Duration>) -> Self {
+        self.refused_retry = Some((before, after));
+        self
+    }
+
+    /// Has [`send`](MqttClient::send) accept so many downlinks while the connection is lost or not
+    /// made yet, to be written when it is there, in the order of the calls. Each is written once, or
+    /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed): with
+    /// [`Expired`](crate::ErrorKind::Expired) when it has waited for `expire_after`, with
+    /// [`Closed`](crate::ErrorKind::Closed) when the client was closed before. One that was being
+    /// written when the connection ended may or may not have arrived; it is reported with
+    /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost) and never written again.
+    ///
+    /// Defaults to none: `send` returns [`NotConnected`](crate::ErrorKind::NotConnected). A client
+    /// that is closed accepts nothing in any case.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .offline_queue(500, Duration::from_secs(600))
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn offline_queue(mut self, capacity: usize, expire_after: Duration) -> Self {
+        self.offline_queue = Some((capacity, expire_after));
+        self
+    }
+
+    /// How many devices to watch the frame counters of, for
+    /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames); 0 for
+    /// none. When there are more, those that were silent longest are forgotten. Defaults to 100 000.
+    /// Simulated uplinks are not counted, and a join or a new session is no gap.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").counter_watch(0).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn counter_watch(mut self, devices: usize) -> Self {
+        self.counter_watch = devices;
         self
     }
 
@@ -429,8 +519,12 @@ impl MqttClientBuilder {
             keep_alive,
             connect_timeout,
             close_timeout,
+            connect_retry,
             reconnect,
             reconnect_delay,
+            refused_retry,
+            offline_queue,
+            counter_watch,
             event_capacity,
             overflow,
             receive_capacity,
@@ -461,17 +555,7 @@ impl MqttClientBuilder {
             None => Network::detect(&app_id, key),
         };
         network.check_app_id(&app_id)?;
-        if key.is_empty() {
-            return Err(Error::config(format!(
-                "the access key of the application {app_id:?} is empty"
-            )));
-        }
-        if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(Error::config(format!(
-                "the access key of the application {app_id:?} holds a space, a line end or another character that no key has"
-            )));
-        }
-        network.check_access_key(key)?;
+        access_key.check(network, &app_id)?;
         if field_topics && network != Network::V2 {
             return Err(Error::config(
                 "field_topics is for V2 networks; v3 publishes no field on a topic of its own, all of them are in payload_fields",
@@ -517,6 +601,27 @@ impl MqttClientBuilder {
         at_least("reconnect_delay", shortest, Duration::from_millis(1))?;
         at_least("the longest reconnect_delay", longest, shortest)?;
         at_most("reconnect_delay", longest, DAY)?;
+        let (refused_first, refused_later) = refused_retry.unwrap_or((None, Some(longest)));
+        for delay in [refused_first, refused_later].into_iter().flatten() {
+            at_least("refused_retry", delay, Duration::from_millis(1))?;
+            at_most("refused_retry", delay, DAY)?;
+        }
+        if let ConnectRetry::For(time) = connect_retry {
+            at_most("connect_retry", time, 365 * DAY)?;
+        }
+        if let Some((capacity, expire_after)) = offline_queue {
+            if !(1..=1_000_000).contains(&capacity) {
+                return Err(Error::config(format!(
+                    "the capacity of offline_queue is {capacity}, it has to be 1 to 1000000"
+                )));
+            }
+            at_least(
+                "offline_queue's expire_after",
+                expire_after,
+                Duration::from_millis(1),
+            )?;
+            at_most("offline_queue's expire_after", expire_after, 365 * DAY)?;
+        }
         for (name, number) in [
             ("event_capacity", event_capacity),
             (
@@ -548,8 +653,12 @@ impl MqttClientBuilder {
             keep_alive: Duration::from_secs(keep_alive.as_secs()),
             connect_timeout,
             close_timeout,
+            connect_retry,
             reconnect,
             reconnect_delay,
+            refused_retry: (refused_first, refused_later),
+            offline_queue,
+            counter_watch,
             event_capacity,
             overflow,
             receive_capacity,

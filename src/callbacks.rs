@@ -4,7 +4,6 @@
 //! the client.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -12,62 +11,13 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, select};
 
 use crate::{
+    closure::{Closure, call_safely},
     delivery::MessageId,
     events::Events,
-    message::{CallbackFailed, Event, RawMessage, UplinkMessage},
+    message::{Event, RawMessage, UplinkMessage},
     session::Command,
     status::Status,
 };
-
-/// What a callback may return: nothing, or any `Result`, whose error is logged and reported as
-/// [`Event::CallbackFailed`].
-///
-/// ```no_run
-/// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
-/// client.set_uplink_callback(|uplink, _| println!("{}", uplink.dev_id));
-/// client.set_uplink_callback(|uplink, _| -> ttn::anyhow::Result<()> {
-///     std::fs::write("last-uplink.bin", &uplink.payload_raw)?;
-///     Ok(())
-/// });
-/// # Ok::<(), ttn::Error>(())
-/// ```
-pub trait CallbackResult: sealed::Sealed {}
-
-impl<T: sealed::Sealed> CallbackResult for T {}
-
-mod sealed {
-    pub trait Sealed {
-        fn into_result(self) -> anyhow::Result<()>;
-    }
-
-    impl Sealed for () {
-        fn into_result(self) -> anyhow::Result<()> {
-            Ok(())
-        }
-    }
-
-    pub trait Returns {
-        type Value;
-    }
-
-    impl<T> Returns for fn() -> T {
-        type Value = T;
-    }
-
-    // The type of a callback that never returns, such as one that ends the process. It has no
-    // stable name of its own.
-    impl Sealed for <fn() -> ! as Returns>::Value {
-        fn into_result(self) -> anyhow::Result<()> {
-            self
-        }
-    }
-
-    impl<T, E: Into<anyhow::Error>> Sealed for Result<T, E> {
-        fn into_result(self) -> anyhow::Result<()> {
-            self.map(drop).map_err(Into::into)
-        }
-    }
-}
 
 /// Names a callback, to [remove](crate::MqttClient::remove_callback) it.
 ///
@@ -80,9 +30,6 @@ mod sealed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(pub(crate) u64);
 
-/// A closure that is called with `&A` and a client of type `C`.
-type Closure<A, C> = Box<dyn FnMut(&A, &C) -> anyhow::Result<()> + Send>;
-
 /// A user's closure, by the event that it is for.
 pub(crate) enum Callback<C> {
     Connect(Closure<bool, C>),
@@ -90,15 +37,6 @@ pub(crate) enum Callback<C> {
     Uplink(Closure<UplinkMessage, C>),
     UplinkRaw(Closure<RawMessage, C>),
     Downlink(Closure<MessageId, C>),
-}
-
-/// Boxes a closure, whatever it returns.
-pub(crate) fn closure<A, C, F, R>(mut callback: F) -> Closure<A, C>
-where
-    F: FnMut(&A, &C) -> R + Send + 'static,
-    R: CallbackResult,
-{
-    Box::new(move |argument, client| callback(argument, client).into_result())
 }
 
 /// What the setters ask of the callbacks' thread.
@@ -216,32 +154,13 @@ impl<C> Callbacks<C> {
             .filter_map(|(_, callback)| choose(callback))
         {
             let client = client.get_or_insert_with(|| (self.client)());
-            let failed = match catch_unwind(AssertUnwindSafe(|| closure(argument, client))) {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => CallbackFailed {
-                    callback: name,
-                    message: format!("{error:#}"),
-                    panicked: false,
-                },
-                Err(panic) => CallbackFailed {
-                    callback: name,
-                    message: words_of(&*panic),
-                    panicked: true,
-                },
+            let Err(failed) = call_safely(name, || closure(argument, client)) else {
+                continue;
             };
-            log::error!("the {name} callback failed: {}", failed.message);
             // Without a session nobody listens any more.
             let _ = self
                 .commands
                 .send(Command::Report(Event::CallbackFailed(failed)));
         }
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    words.unwrap_or("panic").to_owned()
 }

@@ -16,14 +16,19 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 
 use crate::{
     builder::MqttClientBuilder,
-    callbacks::{Callback, CallbackId, CallbackResult, Callbacks, Setter, closure},
+    callbacks::{Callback, CallbackId, Callbacks, Setter},
+    closure::{CallbackResult, closure},
     delivery::{Delivery, MessageId, MessageIds},
     error::{Error, ErrorKind, Result},
     events::{Events, Overflow, subscription},
     message::{Downlink, RawMessage, UplinkMessage},
     network::Request,
+    options::ConnectRetry,
     options::Options,
-    session::{Batch, Command, Publish, Session, SessionLink, not_connected},
+    outbox::Publish,
+    retry::{self, Retry},
+    session::{Command, Session, SessionLink, not_connected, start_hook},
+    stats::Stats,
 };
 
 /// A client of one application.
@@ -104,10 +109,6 @@ impl MqttClient {
     }
 
     pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
-        let no_thread = |cause: std::io::Error| {
-            let context = format!("cannot start a thread: {cause}");
-            Error::with_source(ErrorKind::ResourcesExhausted, context, cause)
-        };
         let (subscriber, events) = subscription(options.event_capacity, options.overflow);
         let link = Session::start(Arc::clone(&options)).map_err(no_thread)?;
         let (setters, receiver) = unbounded();
@@ -155,7 +156,9 @@ impl MqttClient {
     }
 
     /// Connects and subscribes; returns when uplinks arrive, or with the reason why not, within
-    /// [`connect_timeout`](MqttClientBuilder::connect_timeout).
+    /// [`connect_timeout`](MqttClientBuilder::connect_timeout). With
+    /// [`connect_retry`](MqttClientBuilder::connect_retry) it goes on trying for as long as that
+    /// says.
     ///
     /// When connected already it does nothing. While the client waits to connect again it tries at
     /// once. Works again after [`close`](Self::close). The connect callbacks are called with the
@@ -180,7 +183,13 @@ impl MqttClient {
         self.command(Command::Connect(reply))?;
         let options = &self.core().options;
         // The session keeps the time; this limit is for a session that waits for a slow subscriber.
-        let patience = options.connect_timeout + options.close_timeout;
+        let attempt = options.connect_timeout + options.close_timeout;
+        let patience = match options.connect_retry {
+            ConnectRetry::Never => attempt,
+            // Its last attempt may begin at its end, and the retry callback has its time as well.
+            ConnectRetry::For(time) => time + 2 * attempt,
+            ConnectRetry::Forever => return answer.recv().unwrap_or_else(|_| Err(gone())),
+        };
         answer.recv_timeout(patience).unwrap_or_else(|_| {
             Err(Error::new(
                 ErrorKind::TimedOut,
@@ -401,16 +410,21 @@ impl MqttClient {
 
     /// Hands messages with so many downlinks to the session; the id of the first.
     fn publish(&self, requests: Vec<Request>, downlinks: usize) -> Result<u64> {
-        if !self.is_connected() {
-            return Err(not_connected());
-        }
         let core = self.core();
-        let capacity = core.options.send_capacity;
+        let (capacity, option) = match core.options.offline_queue {
+            _ if self.is_connected() => (core.options.send_capacity, "send_capacity"),
+            Some((capacity, _)) if core.link.status.is_open() => (capacity, "offline_queue"),
+            _ => return Err(not_connected()),
+        };
+        let until = core
+            .options
+            .offline_queue
+            .and_then(|(_, expire_after)| Instant::now().checked_add(expire_after));
         if downlinks > capacity {
             return Err(Error::new(
                 ErrorKind::Downlink,
                 format!(
-                    "{downlinks} downlinks at once are more than the client keeps ({capacity}); send fewer, or raise send_capacity"
+                    "{downlinks} downlinks at once are more than the client keeps ({capacity}); send fewer, or raise {option}"
                 ),
             ));
         }
@@ -422,7 +436,7 @@ impl MqttClient {
                 ),
             )
         };
-        let room = core.link.room.take(downlinks).ok_or_else(full)?;
+        let mut room = core.link.room.take(downlinks, capacity).ok_or_else(full)?;
         let first = core
             .next_message
             .fetch_add(downlinks as u64, Ordering::Relaxed);
@@ -434,13 +448,14 @@ impl MqttClient {
                     ids: MessageIds::new(first + start as u64, (end - start) as u64),
                     topic: request.topic,
                     payload: request.payload,
+                    until,
+                    _room: room.split(end - start),
                 }
             })
             .collect();
-        let batch = Batch { publishes, room };
         core.link
             .publishes
-            .send(batch)
+            .send(publishes)
             .map_err(|_| not_connected())?;
         Ok(first)
     }
@@ -550,6 +565,66 @@ impl MqttClient {
         )))
     }
 
+    /// Sets what is asked when an attempt to connect has failed or a connection was lost, before the
+    /// client tries again or gives up: it may change the delay, give up, and supply another access
+    /// key ([`Retry`]). There is one at a time; a further one takes its place.
+    ///
+    /// It is called on a thread of its own, `ttn-retry`, so it may take its time, to fetch a key for
+    /// instance; the client waits for it as long as
+    /// [`connect_timeout`](MqttClientBuilder::connect_timeout), and `close` ends the wait. After
+    /// that, or when it fails, the client does what it was about to do. A key that it supplies late
+    /// is used all the same.
+    ///
+    /// It is not asked about the one attempt of a `connect` without
+    /// [`connect_retry`](MqttClientBuilder::connect_retry), nor with
+    /// [`reconnect(false)`](MqttClientBuilder::reconnect).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ResourcesExhausted`] when the thread cannot be started.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// client.set_retry_callback(|retry| {
+    ///     println!("{}; next attempt in {:?}", retry.error(), retry.delay());
+    ///     if retry.attempt() > 100 {
+    ///         retry.give_up();
+    ///     }
+    /// })?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn set_retry_callback<F, R>(&self, callback: F) -> Result<()>
+    where
+        F: FnMut(&mut Retry) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        let hook = start_hook(retry::hook(callback)).map_err(no_thread)?;
+        self.command(Command::SetHook(hook))
+    }
+
+    /// What the client has counted so far. Takes a few locks for a moment, and waits for nothing.
+    ///
+    /// ```
+    /// # use ttn::{Event, MqttClient, Network, simulator::Simulator};
+    /// # let network = Simulator::start(Network::V3)?;
+    /// # let client = MqttClient::builder(network.app_id(), network.access_key())
+    /// #     .mqtt_address(network.mqtt_address())
+    /// #     .build()?;
+    /// let events = client.events();
+    /// client.connect()?;
+    /// network.device("soil-probe-07").uplink(1, [0x01, 0x02]);
+    /// while !matches!(events.recv()?, Event::Uplink(_)) {}
+    /// let stats = client.stats();
+    /// assert!(stats.connected_since.is_some());
+    /// assert_eq!((stats.malformed, stats.dropped, stats.reconnects), (0, 0, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.core().link.status.tally().snapshot()
+    }
+
     /// Removes a callback: it is not called for events after this. Removing one that is gone does
     /// nothing.
     ///
@@ -620,17 +695,25 @@ impl MqttClient {
     }
 
     fn command(&self, command: Command) -> Result<()> {
-        self.core().link.commands.send(command).map_err(|_| {
-            Error::new(
-                ErrorKind::Closed,
-                "the last handle of the client was dropped",
-            )
-        })
+        let commands = &self.core().link.commands;
+        commands.send(command).map_err(|_| gone())
     }
 
     fn is_callbacks_thread(&self) -> bool {
         self.core().callbacks_thread.get() == Some(&thread::current().id())
     }
+}
+
+fn no_thread(cause: std::io::Error) -> Error {
+    let context = format!("cannot start a thread: {cause}");
+    Error::with_source(ErrorKind::ResourcesExhausted, context, cause)
+}
+
+fn gone() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the last handle of the client was dropped",
+    )
 }
 
 impl fmt::Debug for MqttClient {
@@ -654,12 +737,10 @@ mod tests {
             ids: MessageIds::new(id, 1),
             topic: "greenhouse/devices/bed-07/down".to_owned(),
             payload: Vec::new(),
+            until: None,
+            _room: link.room.take(1, 1_000).unwrap(),
         };
-        let batch = Batch {
-            publishes: vec![publish],
-            room: link.room.take(1).unwrap(),
-        };
-        link.publishes.send(batch).unwrap();
+        link.publishes.send(vec![publish]).unwrap();
     }
 
     #[test]

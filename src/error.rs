@@ -106,6 +106,9 @@ pub enum ErrorKind {
     Closed,
     /// More downlinks are waiting to be written than the client keeps.
     QueueFull,
+    /// A downlink waited longer for a connection than
+    /// [`offline_queue`](crate::MqttClientBuilder::offline_queue) allows. It was not sent.
+    Expired,
     /// A message could not be read.
     Decode,
     /// The discovery server answered, but not with what was asked for: it is something else, or it

@@ -11,7 +11,7 @@ use crossbeam_channel::{
     bounded,
 };
 
-use crate::message::Event;
+use crate::{message::Event, stats::Losses};
 
 /// News about the client itself still finds room in a queue that is full of messages.
 const RESERVE: usize = 16;
@@ -67,7 +67,7 @@ pub enum Overflow {
 #[derive(Debug)]
 pub struct Events {
     receiver: Receiver<Event>,
-    _alive: Arc<()>,
+    losses: Arc<Losses>,
 }
 
 impl Events {
@@ -153,6 +153,18 @@ impl Events {
     pub fn receiver(&self) -> &Receiver<Event> {
         &self.receiver
     }
+
+    /// How many events this subscription has lost because it did not keep up. Those that nobody got,
+    /// [`Stats::dropped`](crate::Stats::dropped), are not among them.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// assert_eq!(client.events().dropped(), 0);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn dropped(&self) -> u64 {
+        self.losses.get()
+    }
 }
 
 impl<'a> IntoIterator for &'a Events {
@@ -170,7 +182,8 @@ pub(crate) struct Subscriber {
     sender: Sender<Event>,
     /// The other end of the same queue, to take out what gives way.
     queue: Receiver<Event>,
-    alive: Weak<()>,
+    /// Lives as long as the other end.
+    losses: Weak<Losses>,
     capacity: usize,
     overflow: Overflow,
     /// Lost and not reported yet.
@@ -189,20 +202,17 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
     };
     // Bounded; `Subscriber::deliver` says what happens when it is full.
     let (sender, receiver) = bounded(capacity.saturating_add(reserve));
-    let alive = Arc::new(());
+    let losses = Arc::new(Losses::default());
     let subscriber = Subscriber {
         sender,
         queue: receiver.clone(),
-        alive: Arc::downgrade(&alive),
+        losses: Arc::downgrade(&losses),
         capacity,
         overflow,
         missed: 0,
         unreported: 0,
     };
-    let events = Events {
-        receiver,
-        _alive: alive,
-    };
+    let events = Events { receiver, losses };
     (subscriber, events)
 }
 
@@ -284,10 +294,10 @@ impl Subscriber {
         }
         let mut surplus = (self.capacity / 16).max(1);
         let mut kept = vec![oldest];
-        for event in self.queue.try_iter() {
+        while let Ok(event) = self.queue.try_recv() {
             if surplus > 0 && !event.is_lifecycle() {
                 surplus -= 1;
-                self.missed += weight(&event);
+                self.count(&event);
             } else {
                 kept.push(event);
             }
@@ -304,7 +314,15 @@ impl Subscriber {
     }
 
     fn count(&mut self, lost: &Event) {
-        self.missed += weight(lost);
+        match lost {
+            Event::Lagged(missed) => self.missed += missed,
+            _ => {
+                self.missed += 1;
+                if let Some(losses) = self.losses.upgrade() {
+                    losses.add(1);
+                }
+            }
+        }
     }
 
     /// Tells the subscriber what it lost, if there is anything to tell.
@@ -321,15 +339,12 @@ impl Subscriber {
     }
 
     fn is_alive(&self) -> bool {
-        self.alive.strong_count() > 0
+        self.losses.strong_count() > 0
     }
-}
 
-/// How many events are lost with this one.
-fn weight(event: &Event) -> u64 {
-    match event {
-        Event::Lagged(missed) => *missed,
-        _ => 1,
+    /// What this subscriber has lost, for as long as it is there.
+    pub(crate) fn losses(&self) -> Weak<Losses> {
+        Weak::clone(&self.losses)
     }
 }
 

@@ -277,6 +277,8 @@ mod builder;
 mod callbacks;
 mod certificates;
 mod client;
+mod closure;
+mod counter_watch;
 mod delivery;
 mod discovery;
 mod error;
@@ -284,11 +286,15 @@ mod events;
 mod message;
 mod network;
 mod options;
+mod outages;
+mod outbox;
 mod probe;
+mod retry;
 mod route;
 mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+mod stats;
 mod status;
 mod transport;
 
@@ -300,21 +306,26 @@ pub mod migrating_to_v3 {}
 
 pub use anyhow;
 pub use builder::MqttClientBuilder;
-pub use callbacks::{CallbackId, CallbackResult};
+pub use callbacks::CallbackId;
 pub use client::MqttClient;
+pub use closure::CallbackResult;
 pub use crossbeam_channel;
 pub use delivery::{Delivery, MessageId};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, Overflow};
 pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
-    Connected, DeviceChange, DeviceEvent, Disconnected, Downlink, DownlinkEvent, DownlinkStep,
-    ErrorDetails, Event, Gateway, KeyEnvelope, Location, LocationSolved, Malformed, Metadata,
-    NetworkIds, PacketBroker, Priority, PublishFailed, QueueInvalidated, RawMessage, Relay,
-    Schedule, ServiceData, Transmission, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
+    Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,
+    Disconnected, Downlink, DownlinkEvent, DownlinkStep, ErrorDetails, Event, FrameLoss, Gap,
+    Gateway, KeyEnvelope, Location, LocationSolved, Malformed, Metadata, NetworkIds, PacketBroker,
+    Priority, PublishFailed, QueueInvalidated, RawMessage, Relay, Schedule, ServiceData,
+    Transmission, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
 pub use network::Network;
+pub use options::ConnectRetry;
+pub use retry::Retry;
 pub use serde_json;
+pub use stats::{FrameStats, Stats};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

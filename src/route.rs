@@ -10,7 +10,7 @@ use crate::{
     address::Address,
     discovery,
     error::{Error, ErrorKind, Result},
-    options::{Options, Server},
+    options::{AccessKey, Options, Server},
     probe::{self, Symptom},
     transport::{TlsFiles, Uri},
 };
@@ -41,7 +41,11 @@ impl Route {
 
     /// Asks the discovery server, reads certificates, looks the name up. When the discovery server is
     /// out of order, an address that has worked before, `known`, will do.
-    pub(crate) fn find(options: &Options, known: Option<Address>) -> Result<Self> {
+    pub(crate) fn find(
+        options: &Options,
+        access_key: &AccessKey,
+        known: Option<Address>,
+    ) -> Result<Self> {
         let address = match &options.server {
             Server::At(address) => address.clone(),
             Server::AskedOf(discovery) => {
@@ -49,7 +53,7 @@ impl Route {
                 if known.is_some() {
                     time /= 2;
                 }
-                let found = discovery.find(options, time);
+                let found = discovery.find(options, access_key, time);
                 match (found, known) {
                     (Err(error), Some(known)) if error.is_transient() => known,
                     (found, _) => found?,

@@ -4,25 +4,28 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::{
     address::Address,
-    backoff::Backoff,
+    counter_watch::CounterWatch,
     delivery::MessageIds,
     error::{Error, ErrorKind, Result},
     events::{Subscriber, Subscribers},
-    message::{Closed, ConnectFailed, Connected, Disconnected, Event, PublishFailed},
-    options::Options,
+    message::{
+        CallbackFailed, Closed, ConnectFailed, Connected, DisconnectCause, Disconnected, Event,
+        PublishFailed, RawMessage,
+    },
+    options::{AccessKey, Options},
+    outages::{Loss, Outages},
+    outbox::{Batch, Outbox, Publish, WaitingRoom},
     probe::Symptom,
+    retry::{self, Hook, Mandate, Plan, Retry},
     route::Route,
     status::Status,
     transport::{
@@ -30,10 +33,6 @@ use crate::{
         Transport,
     },
 };
-
-/// A connection that was up this long counts as stable: the next outage starts with short delays
-/// again.
-const STABLE: Duration = Duration::from_secs(60);
 
 /// How long a subscriber that lost events may have to wait for the news when nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
@@ -52,61 +51,19 @@ pub(crate) enum Command {
     /// Close, and answer with the number of the end that the close callbacks will hear of.
     Close(Sender<u64>),
     Subscribe(Subscriber),
+    /// Ask there before trying again.
+    SetHook(Sender<Question>),
     /// Tell the subscribers.
     Report(Event),
     /// Close, and end the thread.
     Shutdown,
 }
 
-/// A message with downlinks, checked and encoded.
-pub(crate) struct Publish {
-    pub(crate) ids: MessageIds,
-    pub(crate) topic: String,
-    pub(crate) payload: Vec<u8>,
-}
-
-/// Messages to write one after the other, and the room that they take while they wait.
-pub(crate) struct Batch {
-    pub(crate) publishes: Vec<Publish>,
-    pub(crate) room: Room,
-}
-
-/// How many downlinks may wait.
-#[derive(Clone)]
-pub(crate) struct WaitingRoom {
-    free: Arc<AtomicUsize>,
-}
-
-impl WaitingRoom {
-    fn new(downlinks: usize) -> Self {
-        Self {
-            free: Arc::new(AtomicUsize::new(downlinks)),
-        }
-    }
-
-    /// Room for so many, if there is as much.
-    pub(crate) fn take(&self, downlinks: usize) -> Option<Room> {
-        let left = |free: usize| free.checked_sub(downlinks);
-        self.free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
-            .ok()
-            .map(|_| Room {
-                free: Arc::clone(&self.free),
-                downlinks,
-            })
-    }
-}
-
-/// Room for some downlinks, given back when they wait no longer.
-pub(crate) struct Room {
-    free: Arc<AtomicUsize>,
-    downlinks: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.free.fetch_add(self.downlinks, Ordering::Relaxed);
-    }
+/// Asks the user's hook, for an answer to the session.
+pub(crate) struct Question {
+    retry: Retry,
+    generation: u64,
+    answer: Sender<(u64, Job)>,
 }
 
 /// The ends by which a client reaches its session.
@@ -114,23 +71,29 @@ pub(crate) struct Session {
     options: Arc<Options>,
     status: Arc<Status>,
     commands: Receiver<Command>,
-    publishes: Receiver<Batch>,
+    outbox: Outbox,
     inlet: Inlet,
     outlet: Outlet,
     job_done: Sender<(u64, Job)>,
     jobs: Receiver<(u64, Job)>,
     lookups: usize,
     subscribers: Subscribers,
-    backoff: Backoff,
+    counters: CounterWatch,
+    outages: Outages,
+    plan: Plan,
+    hook: Option<Sender<Question>>,
+    /// The one of the options, until the hook gave another one.
+    access_key: AccessKey,
     /// Counts attempts; tells the signals of one connection from those of another.
     generation: u64,
+    /// Messages of earlier connections than this came before the client was closed.
+    first_open: u64,
     state: State,
     /// The server of the last connection that worked.
     known: Option<Address>,
     /// When the attempt under way has to be over.
     deadline: Instant,
-    /// Whether to connect again after a failure: only once a connection has worked.
-    persistent: bool,
+    mandate: Mandate,
     connecting: Vec<Sender<Result<()>>>,
     closing: Vec<Sender<u64>>,
     abandoned: Vec<Transport>,
@@ -161,16 +124,25 @@ enum State {
     Subscribing(Transport, Route, usize),
     /// Finding out why the attempt failed, on a thread of its own.
     Probing(Error),
-    Up(Transport, Address, Instant),
+    Up(Transport, Address),
+    /// Waiting for what the hook says of the plan, until then at the latest.
+    Asking(Setback, Option<Duration>, Instant),
     BackingOff(Instant),
     /// Writing what was accepted, and waiting for the server to read it, until then at the latest.
     Closing(Transport, Instant),
 }
 
+/// Why there is no connection.
+enum Setback {
+    Failed(Error),
+    Lost(Error, Loss),
+}
+
 /// The result of blocking work.
-enum Job {
+pub(crate) enum Job {
     Found(Result<Route>),
     Diagnosed(Error),
+    Answered(Result<Retry, CallbackFailed>),
 }
 
 enum Input {
@@ -187,7 +159,7 @@ impl Session {
         // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be
         // many, have a channel of their own, bounded by its waiting room.
         let (command_sender, commands) = unbounded();
-        let (publish_sender, publishes) = unbounded();
+        let (outbox, publishes) = Outbox::new();
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
         let (max_messages, max_bytes) = options.receive_capacity;
@@ -195,18 +167,21 @@ impl Session {
         let status = Arc::new(Status::default());
         let link = SessionLink {
             commands: command_sender,
-            publishes: publish_sender,
-            room: WaitingRoom::new(options.send_capacity),
+            publishes,
+            room: WaitingRoom::default(),
             interrupt,
             status: Arc::clone(&status),
         };
-        let (min, max) = options.reconnect_delay;
         let session = Self {
-            backoff: Backoff::new(min, max),
+            counters: CounterWatch::new(options.counter_watch),
+            outages: Outages::new(options.keep_alive),
+            plan: Plan::new(&options),
+            hook: None,
+            access_key: options.access_key.clone(),
             options,
             status,
             commands,
-            publishes,
+            outbox,
             inlet,
             outlet,
             job_done,
@@ -214,10 +189,11 @@ impl Session {
             lookups: 0,
             subscribers: Subscribers::new(interrupted),
             generation: 0,
+            first_open: 0,
             state: State::Idle,
             known: None,
             deadline: Instant::now(),
-            persistent: false,
+            mandate: Mandate::Once,
             connecting: Vec::new(),
             closing: Vec::new(),
             abandoned: Vec::new(),
@@ -251,17 +227,18 @@ impl Session {
         if self.outlet.receiver.is_empty() {
             let missed = self.outlet.take_missed();
             if missed > 0 {
-                self.subscribers.publish(Event::Lagged(missed));
+                self.missed(missed);
             }
         }
         let none = never();
         let publishes = match &self.state {
-            State::Up(transport, ..)
-                if transport.open_publishes() >= self.options.send_capacity =>
+            State::Up(transport, _)
+                if self.outbox.keeps_any()
+                    || transport.open_publishes() >= self.options.send_capacity =>
             {
                 &none
             }
-            _ => &self.publishes,
+            _ => &self.outbox.new,
         };
         let timer = self.next_deadline().map_or_else(never, at);
         select! {
@@ -274,12 +251,14 @@ impl Session {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let state = self.state_deadline();
-        if self.subscribers.any_missed() {
-            let news = Instant::now() + NEWS_OF_LOSS;
-            return Some(state.map_or(news, |state| state.min(news)));
-        }
-        state
+        let news = self
+            .subscribers
+            .any_missed()
+            .then(|| Instant::now() + NEWS_OF_LOSS);
+        [self.state_deadline(), self.outbox.next_expiry(), news]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn state_deadline(&self) -> Option<Instant> {
@@ -291,6 +270,7 @@ impl Session {
             | State::Subscribing(..)
             | State::Probing(_) => Some(self.deadline),
             State::Connecting(_, _, until)
+            | State::Asking(.., until)
             | State::BackingOff(until)
             | State::Closing(_, until) => Some(*until),
         }
@@ -305,7 +285,11 @@ impl Session {
         match command {
             Command::Connect(reply) => match self.state {
                 State::Up(..) => answer(&reply, Ok(())),
-                State::Idle | State::BackingOff(_) => {
+                State::Idle => {
+                    self.connecting.push(reply);
+                    self.set_out();
+                }
+                State::BackingOff(_) => {
                     self.connecting.push(reply);
                     self.attempt();
                 }
@@ -315,8 +299,12 @@ impl Session {
                 self.closing.push(reply);
                 self.close();
             }
-            Command::Subscribe(subscriber) => self.subscribers.add(subscriber),
-            Command::Report(event) => self.subscribers.publish(event),
+            Command::Subscribe(subscriber) => {
+                self.status.tally().add_subscriber(subscriber.losses());
+                self.subscribers.add(subscriber);
+            }
+            Command::SetHook(hook) => self.hook = Some(hook),
+            Command::Report(event) => self.publish(event),
             Command::Shutdown => {
                 self.shutdown = true;
                 self.close();
@@ -334,8 +322,12 @@ impl Session {
         }
         match self.take_state() {
             State::Idle => {
-                self.fail_waiting(&not_connected());
+                self.fail_waiting(&closed_before_written());
                 self.answer_closing();
+            }
+            State::Asking(setback, ..) => {
+                self.report(setback, None);
+                self.closed(None);
             }
             State::Connecting(transport, ..) => {
                 self.abandon(transport);
@@ -350,16 +342,11 @@ impl Session {
             | State::WaitingToConnect(_)
             | State::Probing(_)
             | State::BackingOff(_) => self.closed(None),
-            State::Up(mut transport, ..) => {
+            State::Up(mut transport, _) => {
                 self.status.set_connected(false);
-                for Publish {
-                    ids,
-                    topic,
-                    payload,
-                } in self.publishes.try_iter().flat_map(|batch| batch.publishes)
-                {
-                    if let Err(error) = transport.publish(ids, &topic, payload) {
-                        publish_failed(&mut self.subscribers, ids, &error);
+                for publish in self.outbox.take_all() {
+                    if let Err((publish, error)) = transport.publish(publish) {
+                        self.publish_failed(publish.ids, &error);
                     }
                 }
                 let until = Instant::now() + self.options.close_timeout / 2;
@@ -396,18 +383,24 @@ impl Session {
     fn closed(&mut self, error: Option<Error>) {
         self.state = State::Idle;
         self.generation += 1;
-        self.persistent = false;
-        self.backoff.reset();
-        self.fail_waiting(&not_connected());
+        self.first_open = self.generation;
+        self.give_up_connecting(&error.clone().unwrap_or_else(closed_before_written));
         self.subscribers.resume();
         let number = self.status.next_end();
-        self.subscribers
-            .publish(Event::Closed(Closed { error, number }));
+        self.publish(Event::Closed(Closed { error, number }));
         self.status.ended(number);
         self.answer_closing();
         if !self.connecting.is_empty() {
-            self.attempt();
+            self.set_out();
         }
+    }
+
+    fn give_up_connecting(&mut self, reason: &Error) {
+        self.mandate = Mandate::Once;
+        self.plan.reset();
+        self.outages.closed();
+        self.status.tally().disconnected();
+        self.fail_waiting(reason);
     }
 
     fn answer_closing(&mut self) {
@@ -418,8 +411,15 @@ impl Session {
         }
     }
 
+    /// Begins to connect.
+    fn set_out(&mut self) {
+        self.mandate = Mandate::of(self.options.connect_retry, Instant::now());
+        self.attempt();
+    }
+
     /// Starts an attempt to connect.
     fn attempt(&mut self) {
+        self.outages.attempt();
         self.generation += 1;
         self.deadline = Instant::now() + self.options.connect_timeout;
         self.status.open();
@@ -434,12 +434,13 @@ impl Session {
         self.state = State::LookingUp;
         self.lookups += 1;
         if Route::is_instant(&self.options) {
-            let found = Route::find(&self.options, None);
+            let found = Route::find(&self.options, &self.access_key, None);
             return self.on_job(self.generation, Job::Found(found));
         }
         let options = Arc::clone(&self.options);
+        let access_key = self.access_key.clone();
         let known = self.known.clone();
-        let find = move || Job::Found(Route::find(&options, known));
+        let find = move || Job::Found(Route::find(&options, &access_key, known));
         if let Err(error) = self.spawn("ttn-prepare", find) {
             self.lookups -= 1;
             self.failed(error);
@@ -466,6 +467,13 @@ impl Session {
     }
 
     fn on_job(&mut self, generation: u64, job: Job) {
+        if let Job::Answered(Ok(Retry {
+            access_key: Some(key),
+            ..
+        })) = &job
+        {
+            self.access_key = key.clone();
+        }
         if matches!(job, Job::Found(_)) {
             self.lookups -= 1;
             if matches!(self.state, State::WaitingToLookUp) {
@@ -475,11 +483,21 @@ impl Session {
         if generation != self.generation {
             return;
         }
-        match (&self.state, job) {
+        match (self.take_state(), job) {
             (State::LookingUp, Job::Found(Ok(route))) => self.connect(route),
             (State::LookingUp, Job::Found(Err(error))) => self.failed(error),
             (State::Probing(_), Job::Diagnosed(error)) => self.failed(error),
-            _ => {}
+            (State::Asking(setback, planned, _), Job::Answered(answer)) => {
+                let delay = match answer {
+                    Ok(retry) => retry.delay,
+                    Err(failed) => {
+                        self.publish(Event::CallbackFailed(failed));
+                        planned
+                    }
+                };
+                self.go_on(setback, delay);
+            }
+            (state, _) => self.state = state,
         }
     }
 
@@ -495,7 +513,7 @@ impl Session {
             // would then throw its successor out.
             client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
             user_name: options.app_id.clone(),
-            password: options.access_key.reveal().as_bytes().to_vec(),
+            password: self.access_key.reveal().as_bytes().to_vec(),
             keep_alive: options.keep_alive,
             timeout: options.connect_timeout,
         };
@@ -556,12 +574,13 @@ impl Session {
         match signal {
             Signal::Message(raw) => {
                 self.outlet.make_room(&raw);
-                if generation == self.generation {
-                    let event = self.options.network.decode(raw);
-                    self.subscribers.publish(event);
+                if generation >= self.first_open {
+                    self.deliver(raw);
+                } else {
+                    self.status.tally().dropped(1);
                 }
             }
-            Signal::Missed(missed) => self.subscribers.publish(Event::Lagged(missed)),
+            Signal::Missed(missed) => self.missed(missed),
             Signal::Lost => self.on_lost(generation),
             Signal::Done(operation) => self.on_done(generation, operation),
         }
@@ -606,6 +625,7 @@ impl Session {
             Some(Outcome::SubscribeUnanswered) => self.on_lost(generation),
             Some(outcome) => {
                 self.report_publish(outcome);
+                self.write_kept();
                 self.end_closing_when_written();
             }
             None => {}
@@ -629,15 +649,22 @@ impl Session {
                 log::debug!("connected to {address}");
                 let connected = Connected {
                     address: address.to_string(),
+                    gap: self.outages.connected(Instant::now()),
                 };
+                self.counters.was_away();
                 self.known = Some(address.clone());
-                self.state = State::Up(transport, address, Instant::now());
-                self.persistent = self.options.reconnect;
+                self.state = State::Up(transport, address);
+                self.mandate = if self.options.reconnect {
+                    Mandate::Kept
+                } else {
+                    Mandate::Once
+                };
                 self.status.set_connected(true);
-                self.subscribers.publish(Event::Connected(connected));
+                self.publish(Event::Connected(connected));
                 for reply in self.connecting.drain(..) {
                     answer(&reply, Ok(()));
                 }
+                self.write_kept();
             }
             State::Subscribing(transport, route, open) => {
                 self.state = State::Subscribing(transport, route, open - 1);
@@ -679,7 +706,7 @@ impl Session {
                 transport.close();
                 self.failed(closed_at_once(route.address()));
             }
-            State::Up(transport, address, since) => self.lost(transport, &address, since),
+            State::Up(transport, address) => self.lost(transport, &address),
             closing => {
                 self.state = closing;
                 self.end_closing();
@@ -687,54 +714,112 @@ impl Session {
         }
     }
 
-    fn lost(&mut self, transport: Transport, address: &Address, since: Instant) {
+    fn lost(&mut self, transport: Transport, address: &Address) {
         self.status.set_connected(false);
-        let up = since.elapsed();
-        let error = Error::new(
-            ErrorKind::ConnectionLost,
-            format!(
-                "the connection to {address} ended unexpectedly after {:.1} s",
-                up.as_secs_f64()
-            ),
+        self.status.tally().disconnected();
+        let limits = self.options.network.limits_by_closing();
+        let loss = self.outages.lost(Instant::now(), SystemTime::now(), limits);
+        let mut words = format!(
+            "the connection to {address} ended unexpectedly after {:.1} s",
+            loss.connected_for.as_secs_f64()
         );
+        if loss.cause != DisconnectCause::Unknown {
+            words = format!("{words}; {}", loss.cause);
+        }
+        let error = Error::new(ErrorKind::ConnectionLost, words);
         log::debug!("{error}");
         self.give_up(transport);
-        self.fail_waiting(&error);
-        if up >= STABLE {
-            self.backoff.reset();
+        if loss.was_stable {
+            self.plan.reset();
         }
-        let retry_in = self.persistent.then(|| self.backoff.next_delay());
-        self.subscribers.publish(Event::Disconnected(Disconnected {
-            error: error.clone(),
-            retry_in,
-        }));
-        match retry_in {
-            Some(delay) => self.state = State::BackingOff(Instant::now() + delay),
-            None => self.closed(Some(error)),
-        }
+        self.set_back(Setback::Lost(error, loss));
     }
 
     /// An attempt has failed; its connection, if there was one, is given up already.
     fn failed(&mut self, error: Error) {
-        log::debug!("attempt {} failed: {error}", self.backoff.attempt() + 1);
-        let retry_in = self.persistent.then(|| match error.kind() {
-            // Maybe a fault that passes, after a connection that worked; more likely it does not.
-            ErrorKind::NotAuthorized => self.options.reconnect_delay.1,
-            _ => self.backoff.next_delay(),
-        });
-        self.state = match retry_in {
-            Some(delay) => State::BackingOff(Instant::now() + delay),
-            None => State::Idle,
-        };
+        log::debug!("attempt {} failed: {error}", self.outages.attempts());
         self.generation += 1;
-        let failed = ConnectFailed {
-            error: error.clone(),
-            retry_in,
+        self.set_back(Setback::Failed(error));
+    }
+
+    /// Makes a plan, and asks the hook about it.
+    fn set_back(&mut self, setback: Setback) {
+        let (error, attempts) = match &setback {
+            Setback::Failed(error) => (error, self.outages.attempts()),
+            Setback::Lost(error, _) => (error, 0),
         };
-        self.subscribers.publish(Event::ConnectFailed(failed));
-        if retry_in.is_none() {
-            self.status.not_opened();
+        let delay = self.plan.delay(error, self.mandate, Instant::now());
+        if let (Some(hook), true) = (&self.hook, self.mandate != Mandate::Once) {
+            let retry = Retry::new(Arc::clone(&self.options), error.clone(), attempts, delay);
+            let question = Question {
+                retry,
+                generation: self.generation,
+                answer: self.job_done.clone(),
+            };
+            // One that is still busy with an earlier question is not asked.
+            if hook.try_send(question).is_ok() {
+                let until = Instant::now() + self.options.connect_timeout;
+                self.state = State::Asking(setback, delay, until);
+                return;
+            }
         }
+        self.go_on(setback, delay);
+    }
+
+    /// Tries again after `delay`, or gives up.
+    fn go_on(&mut self, setback: Setback, delay: Option<Duration>) {
+        let is_lost = matches!(setback, Setback::Lost(..));
+        let error = self.report(setback, delay);
+        match delay {
+            Some(delay) => {
+                // Whoever called `connect` meanwhile has it done at once.
+                if is_lost && !self.connecting.is_empty() {
+                    return self.attempt();
+                }
+                let until = Instant::now().checked_add(delay);
+                self.state = State::BackingOff(until.unwrap_or_else(far_future));
+                if self.mandate == Mandate::Kept {
+                    self.answer_connecting(&error);
+                }
+            }
+            None => {
+                self.answer_connecting(&error);
+                if is_lost || self.mandate == Mandate::Kept {
+                    return self.closed(Some(error));
+                }
+                self.state = State::Idle;
+                self.give_up_connecting(&error);
+                self.status.not_opened();
+            }
+        }
+    }
+
+    /// Tells what happened, and what comes next.
+    fn report(&mut self, setback: Setback, retry_in: Option<Duration>) -> Error {
+        let (event, error) = match setback {
+            Setback::Failed(error) => {
+                let failed = ConnectFailed {
+                    error: error.clone(),
+                    attempt: self.outages.attempts(),
+                    retry_in,
+                };
+                (Event::ConnectFailed(failed), error)
+            }
+            Setback::Lost(error, loss) => {
+                let lost = Disconnected {
+                    error: error.clone(),
+                    cause: loss.cause,
+                    connected_for: loss.connected_for,
+                    retry_in,
+                };
+                (Event::Disconnected(lost), error)
+            }
+        };
+        self.publish(event);
+        error
+    }
+
+    fn answer_connecting(&mut self, error: &Error) {
         for reply in self.connecting.drain(..) {
             answer(&reply, Err(error.clone()));
         }
@@ -742,6 +827,7 @@ impl Session {
 
     fn on_time(&mut self) {
         self.subscribers.report_missed();
+        self.expire();
         if self
             .state_deadline()
             .is_none_or(|deadline| Instant::now() < deadline)
@@ -770,6 +856,10 @@ impl Session {
                 ));
             }
             State::Probing(fallback) => self.failed(fallback),
+            State::Asking(setback, planned, _) => {
+                log::warn!("the retry callback took longer than {timeout:?}; it is not waited for");
+                self.go_on(setback, planned);
+            }
             State::BackingOff(_) => self.attempt(),
             closing @ State::Closing(..) => {
                 self.state = closing;
@@ -780,44 +870,106 @@ impl Session {
     }
 
     fn on_publish(&mut self, batch: Batch) {
-        let Batch { publishes, room } = batch;
-        drop(room);
-        for Publish {
-            ids,
-            topic,
-            payload,
-        } in publishes
-        {
-            let result = match &mut self.state {
-                State::Up(transport, ..) | State::Closing(transport, _) => {
-                    transport.publish(ids, &topic, payload)
+        for publish in batch {
+            match &mut self.state {
+                State::Up(transport, _) | State::Closing(transport, _) => {
+                    if let Err((publish, error)) = transport.publish(publish) {
+                        self.keep(publish, &error);
+                    }
                 }
-                _ => Err(not_connected()),
-            };
-            if let Err(error) = result {
-                publish_failed(&mut self.subscribers, ids, &error);
+                State::Idle => self.publish_failed(publish.ids, &not_connected()),
+                _ => self.keep(publish, &not_connected()),
             }
+        }
+    }
+
+    /// Keeps a downlink that was not written for the next connection, if that is asked for.
+    fn keep(&mut self, publish: Publish, error: &Error) {
+        if publish.until.is_some() && !matches!(self.state, State::Closing(..)) {
+            self.outbox.keep(publish);
+        } else {
+            self.publish_failed(publish.ids, error);
+        }
+    }
+
+    /// Writes what was kept for this connection, as far as there is room.
+    fn write_kept(&mut self) {
+        self.expire();
+        while let State::Up(transport, _) = &mut self.state {
+            if transport.open_publishes() >= self.options.send_capacity {
+                return;
+            }
+            let Some(publish) = self.outbox.take_kept() else {
+                return;
+            };
+            // The connection has just ended; the news is on its way.
+            if let Err((publish, _)) = transport.publish(publish) {
+                return self.outbox.put_back(publish);
+            }
+        }
+    }
+
+    /// Gives up what waited too long for a connection.
+    fn expire(&mut self) {
+        while let Some(publish) = self.outbox.take_expired(Instant::now()) {
+            self.publish_failed(publish.ids, &expired());
         }
     }
 
     /// Reports what was accepted and will not be written. When the last handle is gone, nobody else
     /// would.
     fn fail_waiting(&mut self, error: &Error) {
-        for publish in self.publishes.try_iter().flat_map(|batch| batch.publishes) {
-            publish_failed(&mut self.subscribers, publish.ids, error);
+        for publish in self.outbox.take_all() {
+            self.publish_failed(publish.ids, error);
+        }
+    }
+
+    /// Decodes a message and hands it out.
+    fn deliver(&mut self, raw: RawMessage) {
+        self.outages.heard(Instant::now());
+        let event = self.options.network.decode(raw);
+        match &event {
+            Event::Uplink(uplink) => {
+                if let Some(report) = self.counters.observe(uplink) {
+                    self.publish(Event::Counter(report));
+                }
+            }
+            Event::Activation(activation) => self.counters.joined(&activation.dev_id),
+            _ => {}
+        }
+        self.publish(event);
+    }
+
+    /// So many messages were dropped before they came here.
+    fn missed(&mut self, messages: u64) {
+        self.status.tally().dropped(messages);
+        self.counters.dropped();
+        self.publish(Event::Lagged(messages));
+    }
+
+    fn publish(&mut self, event: Event) {
+        self.status.tally().count(&event);
+        self.subscribers.publish(event);
+    }
+
+    fn publish_failed(&mut self, ids: MessageIds, error: &Error) {
+        for message_id in ids.iter() {
+            self.publish(Event::PublishFailed(PublishFailed {
+                message_id,
+                error: error.clone(),
+            }));
         }
     }
 
     fn report_publish(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Published(ids) => {
+                self.outages.written(Instant::now());
                 for id in ids.iter() {
-                    self.subscribers.publish(Event::Published(id));
+                    self.publish(Event::Published(id));
                 }
             }
-            Outcome::PublishFailed(ids, error) => {
-                publish_failed(&mut self.subscribers, ids, &error);
-            }
+            Outcome::PublishFailed(ids, error) => self.publish_failed(ids, &error),
             _ => {}
         }
     }
@@ -848,20 +1000,29 @@ fn filters(options: &Options) -> Vec<String> {
         .subscriptions(&options.app_id, options.field_topics)
 }
 
-fn publish_failed(subscribers: &mut Subscribers, ids: MessageIds, error: &Error) {
-    for message_id in ids.iter() {
-        subscribers.publish(Event::PublishFailed(PublishFailed {
-            message_id,
-            error: error.clone(),
-        }));
-    }
-}
-
 pub(crate) fn not_connected() -> Error {
     Error::new(
         ErrorKind::NotConnected,
         "the client is not connected; call connect() first, or wait for the connection to come back",
     )
+}
+
+fn closed_before_written() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the client was closed before the downlink was written",
+    )
+}
+
+fn expired() -> Error {
+    Error::new(
+        ErrorKind::Expired,
+        "the downlink waited longer for a connection than offline_queue allows",
+    )
+}
+
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(86_400)
 }
 
 fn closed_at_once(address: &Address) -> Error {
@@ -908,4 +1069,24 @@ fn refused(address: &Address, options: &Options, code: u8) -> Error {
 fn answer<T>(reply: &Sender<T>, value: T) {
     // Whoever asked may have stopped waiting.
     let _ = reply.send(value);
+}
+
+/// Starts the thread that owns the user's hook. It ends when the session does, or takes another one.
+pub(crate) fn start_hook(mut hook: Hook) -> io::Result<Sender<Question>> {
+    let (sender, questions) = bounded::<Question>(1);
+    thread::Builder::new()
+        .name("ttn-retry".to_owned())
+        .spawn(move || {
+            for Question {
+                retry,
+                generation,
+                answer,
+            } in questions
+            {
+                let answered = Job::Answered(retry::ask(&mut hook, retry));
+                // A session that has ended needs no answer.
+                let _ = answer.send((generation, answered));
+            }
+        })?;
+    Ok(sender)
 }

@@ -9,10 +9,13 @@ use std::{
     time::Instant,
 };
 
+use crate::stats::Tally;
+
 /// Written by the session and the callbacks' thread, read and waited for by all.
 #[derive(Default)]
 pub(crate) struct Status {
     connected: AtomicBool,
+    tally: Tally,
     ends: Mutex<Ends>,
     changed: Condvar,
 }
@@ -34,6 +37,16 @@ impl Status {
 
     pub(crate) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
+    }
+
+    /// What the session has counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether it is connected, or tries to be.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().open
     }
 
     fn lock(&self) -> MutexGuard<'_, Ends> {

@@ -28,6 +28,7 @@ use crate::{
     delivery::MessageIds,
     error::{Error, ErrorKind, Result},
     message::RawMessage,
+    outbox::Publish,
 };
 
 /// Paho's own limit counts messages that wait to be written; ours is smaller, so that ours decides.
@@ -331,11 +332,17 @@ impl Transport {
     }
 
     /// Publishes at QoS 0. The outcome comes as [`Operation::Publish`].
-    pub(crate) fn publish(&mut self, ids: MessageIds, topic: &str, payload: Vec<u8>) -> Result<()> {
-        let token = self
-            .client
-            .try_publish(Message::new(topic, payload, QOS_0))
-            .map_err(not_written)?;
+    ///
+    /// # Errors
+    ///
+    /// The message as it was, nothing of which was written.
+    pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), (Publish, Error)> {
+        let ids = publish.ids;
+        let message = Message::new(&*publish.topic, &*publish.payload, QOS_0);
+        let token = match self.client.try_publish(message) {
+            Ok(token) => token,
+            Err(cause) => return Err((publish, not_written(cause))),
+        };
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));
         self.unread = true;

@@ -12,7 +12,7 @@ use crate::{
     address::Address,
     error::{Error, Result},
     network::Network,
-    options::Options,
+    options::{AccessKey, Options},
 };
 
 /// The host that every script of the V2 days asks.
@@ -91,10 +91,15 @@ impl DiscoveryAddress {
     }
 
     /// The MQTT address of the application.
-    pub(crate) fn find(&self, options: &Options, timeout: Duration) -> Result<Address> {
+    pub(crate) fn find(
+        &self,
+        options: &Options,
+        access_key: &AccessKey,
+        timeout: Duration,
+    ) -> Result<Address> {
         match self.network {
             Network::V2 => v2::find(self, options, timeout),
-            Network::V3 => v3::find(self, options, timeout),
+            Network::V3 => v3::find(self, options, access_key, timeout),
         }
     }
 

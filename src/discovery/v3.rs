@@ -24,16 +24,16 @@ const LEAST_KEY: usize = 16;
 pub(super) fn find(
     server: &DiscoveryAddress,
     options: &Options,
+    key: &AccessKey,
     timeout: Duration,
 ) -> Result<Address> {
     let app_id = options.app_id.as_str();
     let (application, _) = app_id.split_once('@').unwrap_or((app_id, ""));
     let url = format!("{server}/api/v3/as/applications/{application}/mqtt-connection-info");
-    let key = &options.access_key;
     let ca = options.certificates.ca_bytes()?;
     let answer = server.get(&url, Some(key), ca.as_deref(), timeout)?;
     if answer.status != 200 {
-        return Err(refused(server, &url, answer, options));
+        return Err(refused(server, &url, answer, &options.app_id, key));
     }
     let mut body = Vec::new();
     answer
@@ -45,14 +45,18 @@ pub(super) fn find(
 }
 
 /// Why there is no connection information.
-fn refused(server: &DiscoveryAddress, url: &str, answer: Answer, options: &Options) -> Error {
+fn refused(
+    server: &DiscoveryAddress,
+    url: &str,
+    answer: Answer,
+    app_id: &str,
+    key: &AccessKey,
+) -> Error {
     let Answer {
         status,
         location,
         body,
     } = answer;
-    let app_id = &options.app_id;
-    let key = &options.access_key;
     let (kind, why) = match (server.closed(), status) {
         (Some(closed), _) => (ErrorKind::DiscoveryAnswer, closed.to_owned()),
         (None, 401 | 403) => (

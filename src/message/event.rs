@@ -1,13 +1,14 @@
 //! Everything a client can report: messages from the network and news about the connection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
     delivery::MessageId,
     error::Error,
     message::{
-        Activation, ActivationFailed, DeviceEvent, DownlinkEvent, LocationSolved, QueueInvalidated,
-        RawMessage, ServiceData, UplinkFailed, UplinkField, UplinkMessage,
+        Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
+        Disconnected, DownlinkEvent, LocationSolved, QueueInvalidated, RawMessage, ServiceData,
+        UplinkFailed, UplinkField, UplinkMessage,
     },
 };
 
@@ -78,79 +79,16 @@ pub enum Event {
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
 
+    /// The frame counter of an uplink, the next event, is not the one that was due: uplinks are
+    /// missing, or the device starts anew. What is watched:
+    /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
+    Counter(CounterReport),
+
     /// So many events were lost here because this subscriber, or the whole program, did not keep
     /// up. The count is exact.
     Lagged(u64),
     /// A callback returned an error or panicked. Delivery goes on.
     CallbackFailed(CallbackFailed),
-}
-
-/// With [`Event::Connected`].
-///
-/// ```
-/// fn report(connected: &ttn::Connected) -> String {
-///     format!("connected to {}", connected.address)
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Connected {
-    /// The server, as `mqtt://host:port` or `mqtts://host:port`.
-    pub address: String,
-}
-
-/// With [`Event::ConnectFailed`].
-///
-/// ```
-/// fn report(failed: &ttn::ConnectFailed) -> String {
-///     match failed.retry_in {
-///         Some(delay) => format!("{}; next attempt in {delay:?}", failed.error),
-///         None => failed.error.to_string(),
-///     }
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ConnectFailed {
-    /// Why.
-    pub error: Error,
-    /// When the next attempt follows; `None` when the client gives up.
-    pub retry_in: Option<Duration>,
-}
-
-/// With [`Event::Disconnected`].
-///
-/// ```
-/// fn report(lost: &ttn::Disconnected) -> String {
-///     format!("{}; next attempt in {:?}", lost.error, lost.retry_in)
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Disconnected {
-    /// What is known of the reason.
-    pub error: Error,
-    /// When the first attempt to connect again follows; `None` with `reconnect(false)`.
-    pub retry_in: Option<Duration>,
-}
-
-/// With [`Event::Closed`].
-///
-/// ```
-/// fn report(closed: &ttn::Closed) -> String {
-///     match &closed.error {
-///         Some(error) => format!("gave up: {error}"),
-///         None => "closed as asked".to_owned(),
-///     }
-/// }
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Closed {
-    /// Why the client gave up; `None` when it was closed by the program.
-    pub error: Option<Error>,
-    /// The how many-th end of a connection of this client it is.
-    pub(crate) number: u64,
 }
 
 /// With [`Event::Malformed`].

@@ -3,6 +3,8 @@
 //! How it looks on the wire is the business of [`network`](crate::network).
 
 mod activation;
+mod connection;
+mod counter;
 mod device_event;
 mod downlink;
 mod downlink_event;
@@ -16,13 +18,13 @@ mod service_data;
 mod uplink;
 
 pub use activation::{Activation, ActivationFailed};
+pub use connection::{Closed, ConnectFailed, Connected, DisconnectCause, Disconnected, Gap};
+pub use counter::{CounterFinding, CounterReport, FrameLoss};
 pub use device_event::{DeviceChange, DeviceEvent};
 pub use downlink::{Antenna, Downlink, Priority, Schedule};
 pub use downlink_event::{ClassBC, DownlinkEvent, DownlinkStep, QueueInvalidated, Transmission};
 pub use error_details::ErrorDetails;
-pub use event::{
-    CallbackFailed, Closed, ConnectFailed, Connected, Disconnected, Event, Malformed, PublishFailed,
-};
+pub use event::{CallbackFailed, Event, Malformed, PublishFailed};
 pub use location_solved::LocationSolved;
 pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
 pub(crate) use payload::{Payload, ReadPayload, from_base64, to_base64};

@@ -53,6 +53,12 @@ impl Network {
         }
     }
 
+    /// Whether its servers end a connection that sends too many downlinks. Those of V2 take them
+    /// slowly.
+    pub(crate) fn limits_by_closing(self) -> bool {
+        self == Self::V3
+    }
+
     /// Whether text begins as access keys do, of any network.
     pub(crate) fn is_key(text: &str) -> bool {
         Self::of_key(text).is_some()

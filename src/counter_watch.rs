@@ -1,0 +1,355 @@
+//! Watches the frame counters of devices: numbers, no clock.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use crate::message::{CounterFinding, CounterReport, FrameLoss, UplinkMessage};
+
+/// Remembers so many counters below the highest.
+const WINDOW: u32 = u64::BITS;
+
+/// The counters of the devices that were heard last.
+#[derive(Debug)]
+pub(crate) struct CounterWatch {
+    /// Half of the devices at most. When it is full it becomes `older`, and what was in there and
+    /// not heard since is forgotten.
+    recent: HashMap<String, Counters>,
+    older: HashMap<String, Counters>,
+    half: usize,
+    /// Counts outages.
+    outages: u32,
+    /// Counts the moments in which messages were dropped here.
+    drops: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counters {
+    highest: u32,
+    /// Bit n stands for `highest - n`; set if it has arrived, or was before the watch began.
+    seen: u64,
+    /// Tells one session of the device from another; 0 when the network does not say.
+    session: u64,
+    outages: u32,
+    drops: u32,
+}
+
+impl CounterWatch {
+    /// Watches so many devices at most; none with 0.
+    pub(crate) fn new(devices: usize) -> Self {
+        Self {
+            recent: HashMap::new(),
+            older: HashMap::new(),
+            half: devices.div_ceil(2),
+            outages: 0,
+            drops: 0,
+        }
+    }
+
+    /// What arrives from now on comes after an outage.
+    pub(crate) fn was_away(&mut self) {
+        self.outages = self.outages.wrapping_add(1);
+    }
+
+    /// Messages were dropped here.
+    pub(crate) fn dropped(&mut self) {
+        self.drops = self.drops.wrapping_add(1);
+    }
+
+    /// A device has joined: it counts anew, which is no gap.
+    pub(crate) fn joined(&mut self, dev_id: &str) {
+        self.recent.remove(dev_id);
+        self.older.remove(dev_id);
+    }
+
+    /// What the counter of an uplink says.
+    pub(crate) fn observe(&mut self, uplink: &UplinkMessage) -> Option<CounterReport> {
+        if self.half == 0 || uplink.is_simulated() {
+            return None;
+        }
+        let counter = uplink.counter;
+        let now = Counters {
+            highest: counter,
+            seen: u64::MAX,
+            session: session(uplink),
+            outages: self.outages,
+            drops: self.drops,
+        };
+        let Some(known) = self.find(&uplink.dev_id) else {
+            self.recent.insert(uplink.dev_id.clone(), now);
+            return None;
+        };
+        if known.session != now.session && known.session != 0 && now.session != 0 {
+            *known = now;
+            return None;
+        }
+        let previous = known.highest;
+        let finding = known.advance(now)?;
+        Some(CounterReport {
+            app_id: uplink.app_id.clone(),
+            dev_id: uplink.dev_id.clone(),
+            counter,
+            previous,
+            finding,
+        })
+    }
+
+    fn find(&mut self, dev_id: &str) -> Option<&mut Counters> {
+        if !self.recent.contains_key(dev_id) {
+            let known = self.older.remove_entry(dev_id);
+            if self.recent.len() >= self.half {
+                self.older = std::mem::take(&mut self.recent);
+            }
+            if let Some((dev_id, counters)) = known {
+                self.recent.insert(dev_id, counters);
+            }
+        }
+        self.recent.get_mut(dev_id)
+    }
+}
+
+impl Counters {
+    fn advance(&mut self, now: Self) -> Option<CounterFinding> {
+        let counter = now.highest;
+        let Some(ahead) = counter.checked_sub(self.highest) else {
+            return Some(self.look_back(now));
+        };
+        if ahead == 0 {
+            return Some(CounterFinding::Repeated);
+        }
+        let loss = if self.outages != now.outages {
+            FrameLoss::Away
+        } else if self.drops != now.drops {
+            FrameLoss::DroppedHere
+        } else {
+            FrameLoss::Upstream
+        };
+        *self = Self {
+            seen: self.seen.checked_shl(ahead).unwrap_or(0) | 1,
+            session: if now.session == 0 {
+                self.session
+            } else {
+                now.session
+            },
+            ..now
+        };
+        let frames = ahead - 1;
+        (frames > 0).then_some(CounterFinding::Missing { frames, loss })
+    }
+
+    /// The counter is lower than another one before.
+    fn look_back(&mut self, now: Self) -> CounterFinding {
+        let behind = self.highest - now.highest;
+        let bit = 1_u64.checked_shl(behind).unwrap_or(0);
+        if behind < WINDOW && self.seen & bit == 0 {
+            self.seen |= bit;
+            return CounterFinding::Late;
+        }
+        *self = now;
+        CounterFinding::Reset
+    }
+}
+
+fn session(uplink: &UplinkMessage) -> u64 {
+    let id = match &*uplink.session_key_id {
+        [] => uplink.dev_addr.as_bytes(),
+        id => id,
+    };
+    if id.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::network::Network;
+
+    fn uplink(dev_id: &str, counter: u32) -> UplinkMessage {
+        let gateways = json!([{"gtw_id": "roof"}]);
+        let body = json!({
+            "app_id": "greenhouse", "dev_id": dev_id, "counter": counter, "metadata": {"gateways": gateways},
+        });
+        UplinkMessage::from_json(Network::V2, body.to_string()).unwrap()
+    }
+
+    fn in_session(session_key_id: &str, counter: u32) -> UplinkMessage {
+        let body = json!({
+            "end_device_ids": {"device_id": "bed-07", "application_ids": {"application_id": "greenhouse"}},
+            "uplink_message": {"session_key_id": session_key_id, "f_cnt": counter, "f_port": 1},
+        });
+        UplinkMessage::from_json(Network::V3, body.to_string()).unwrap()
+    }
+
+    fn observe(watch: &mut CounterWatch, counters: &[u32]) -> Vec<(u32, CounterFinding)> {
+        let report = |counter: &u32| watch.observe(&uplink("bed-07", *counter));
+        counters
+            .iter()
+            .filter_map(report)
+            .map(|report| (report.counter, report.finding))
+            .collect()
+    }
+
+    fn missing(frames: u32, loss: FrameLoss) -> CounterFinding {
+        CounterFinding::Missing { frames, loss }
+    }
+
+    #[test]
+    fn counters_without_a_hole_say_nothing() {
+        let mut watch = CounterWatch::new(10);
+        assert_eq!(observe(&mut watch, &[7, 8, 9, 10]), []);
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_and_told_apart() {
+        let mut watch = CounterWatch::new(10);
+        assert_eq!(
+            observe(&mut watch, &[7, 8, 12]),
+            [(12, missing(3, FrameLoss::Upstream))]
+        );
+        watch.dropped();
+        assert_eq!(
+            observe(&mut watch, &[14, 16]),
+            [
+                (14, missing(1, FrameLoss::DroppedHere)),
+                (16, missing(1, FrameLoss::Upstream))
+            ]
+        );
+        watch.dropped();
+        watch.was_away();
+        assert_eq!(
+            observe(&mut watch, &[116, 118]),
+            [
+                (116, missing(99, FrameLoss::Away)),
+                (118, missing(1, FrameLoss::Upstream))
+            ]
+        );
+    }
+
+    #[test]
+    fn one_that_comes_after_its_successors_is_late_once() {
+        let mut watch = CounterWatch::new(10);
+        assert_eq!(
+            observe(&mut watch, &[7, 9, 8, 10]),
+            [
+                (9, missing(1, FrameLoss::Upstream)),
+                (8, CounterFinding::Late)
+            ]
+        );
+        assert_eq!(observe(&mut watch, &[10]), [(10, CounterFinding::Repeated)]);
+    }
+
+    #[test]
+    fn a_counter_that_goes_back_is_a_reset_and_counting_goes_on_from_there() {
+        let mut watch = CounterWatch::new(10);
+        for start in [0, 1, 40] {
+            assert_eq!(
+                observe(&mut watch, &[1000, 1001]).len(),
+                usize::from(start > 0)
+            );
+            assert_eq!(
+                observe(&mut watch, &[start, start + 1, start + 3]),
+                [
+                    (start, CounterFinding::Reset),
+                    (start + 3, missing(1, FrameLoss::Upstream))
+                ]
+            );
+        }
+        // Within reach of the memory, too.
+        assert_eq!(observe(&mut watch, &[20]), [(20, CounterFinding::Reset)]);
+    }
+
+    #[test]
+    fn a_join_is_no_gap() {
+        let mut watch = CounterWatch::new(10);
+        observe(&mut watch, &[500]);
+        watch.joined("bed-07");
+        assert_eq!(observe(&mut watch, &[0, 1, 2]), []);
+    }
+
+    #[test]
+    fn a_new_session_is_no_gap_even_when_its_join_was_not_seen() {
+        let mut watch = CounterWatch::new(10);
+        for (session, counter) in [
+            ("AAAA", 500),
+            ("AAAA", 501),
+            ("BBBB", 0),
+            ("BBBB", 1),
+            ("CCCC", 900),
+        ] {
+            assert_eq!(
+                watch.observe(&in_session(session, counter)),
+                None,
+                "{session} {counter}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_uplinks_are_either_here_or_missing_whatever_their_order() {
+        let mut random = fastrand::Rng::with_seed(4);
+        for _ in 0..200 {
+            let mut watch = CounterWatch::new(10);
+            let mut counters: Vec<u32> = (1..2_000).filter(|_| random.u8(..) > 20).collect();
+            // Up to some places from where it belongs, as a server's workers bring it about.
+            for _ in 0..300 {
+                let at = random.usize(..counters.len() - 3);
+                counters.swap(at, at + random.usize(1..3));
+            }
+            counters.insert(0, 0);
+            counters.push(2_000);
+            let (mut lost, mut late) = (0, 0);
+            for (_, finding) in observe(&mut watch, &counters) {
+                match finding {
+                    CounterFinding::Missing { frames, .. } => lost += frames as usize,
+                    CounterFinding::Late => late += 1,
+                    finding => panic!("{finding:?}"),
+                }
+            }
+            assert_eq!(counters.len() + lost - late, 2_001);
+        }
+    }
+
+    #[test]
+    fn the_devices_that_are_heard_are_remembered_and_never_more_than_allowed() {
+        let mut watch = CounterWatch::new(100);
+        for round in 0..50 {
+            for device in 0..20 {
+                // Heard every time, among many that are heard once.
+                let report = watch.observe(&uplink(&format!("often-{device}"), round));
+                assert_eq!(report, None);
+                watch.observe(&uplink(&format!("once-{round}-{device}"), 7));
+            }
+            assert!(watch.recent.len() + watch.older.len() <= 100);
+        }
+        for device in 0..20 {
+            let report = watch
+                .observe(&uplink(&format!("often-{device}"), 60))
+                .unwrap();
+            assert_eq!(report.finding, missing(10, FrameLoss::Upstream));
+        }
+    }
+
+    #[test]
+    fn the_counters_of_simulated_uplinks_mean_nothing() {
+        let mut watch = CounterWatch::new(10);
+        let body = |counter: u32| {
+            json!({
+                "end_device_ids": {"device_id": "bed-07", "application_ids": {"application_id": "greenhouse"}},
+                "uplink_message": {"f_cnt": counter, "f_port": 1},
+                "simulated": true,
+            })
+        };
+        for counter in [7, 0, 99] {
+            let uplink = UplinkMessage::from_json(Network::V3, body(counter).to_string()).unwrap();
+            assert!(uplink.is_simulated());
+            assert_eq!(watch.observe(&uplink), None);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Downlinks that were accepted and are not written yet.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::delivery::MessageIds;
+
+/// A message with downlinks, checked and encoded.
+pub(crate) struct Publish {
+    pub(crate) ids: MessageIds,
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    /// When it is too old to be written; `None` when it does not wait for a connection.
+    pub(crate) until: Option<Instant>,
+    /// What it takes while it waits.
+    pub(crate) _room: Room,
+}
+
+/// Messages to write one after the other.
+pub(crate) type Batch = Vec<Publish>;
+
+/// How many downlinks wait.
+#[derive(Clone, Default)]
+pub(crate) struct WaitingRoom {
+    taken: Arc<AtomicUsize>,
+}
+
+impl WaitingRoom {
+    /// Room for so many, if no more than `limit` wait then.
+    pub(crate) fn take(&self, downlinks: usize, limit: usize) -> Option<Room> {
+        let more = |taken: usize| {
+            let taken = taken.checked_add(downlinks)?;
+            (taken <= limit).then_some(taken)
+        };
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|_| Room {
+                taken: Arc::clone(&self.taken),
+                downlinks,
+            })
+    }
+}
+
+/// Room for some downlinks, given back when they wait no longer.
+pub(crate) struct Room {
+    taken: Arc<AtomicUsize>,
+    downlinks: usize,
+}
+
+impl Room {
+    /// Gives a part of it to others.
+    pub(crate) fn split(&mut self, downlinks: usize) -> Self {
+        self.downlinks -= downlinks;
+        Self {
+            taken: Arc::clone(&self.taken),
+            downlinks,
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.downlinks, Ordering::Relaxed);
+    }
+}
+
+/// What the session has to write: new messages, and before them those that were kept for the next
+/// connection.
+pub(crate) struct Outbox {
+    pub(crate) new: Receiver<Batch>,
+    kept: VecDeque<Publish>,
+}
+
+impl Outbox {
+    /// The outbox, and where to put messages.
+    pub(crate) fn new() -> (Self, Sender<Batch>) {
+        // Bounded by the waiting room.
+        let (sender, new) = unbounded();
+        let outbox = Self {
+            new,
+            kept: VecDeque::new(),
+        };
+        (outbox, sender)
+    }
+
+    pub(crate) fn keeps_any(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Keeps a message for the next connection, behind the others.
+    pub(crate) fn keep(&mut self, publish: Publish) {
+        self.kept.push_back(publish);
+    }
+
+    /// Puts one back that could not be written.
+    pub(crate) fn put_back(&mut self, publish: Publish) {
+        self.kept.push_front(publish);
+    }
+
+    /// The oldest that was kept.
+    pub(crate) fn take_kept(&mut self) -> Option<Publish> {
+        self.kept.pop_front()
+    }
+
+    /// When the next one gets too old.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.kept.front().and_then(|publish| publish.until)
+    }
+
+    /// One that was kept and is too old now.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Publish> {
+        let expired = self.next_expiry().is_some_and(|until| until <= now);
+        if expired { self.kept.pop_front() } else { None }
+    }
+
+    /// The oldest of all that waits.
+    pub(crate) fn take_all(&mut self) -> Batch {
+        let new = self.new.try_iter().flatten();
+        self.kept.drain(..).chain(new).collect()
+    }
+}

@@ -1,0 +1,315 @@
+//! Whether and when to try to connect again: the plan, and what the user's hook makes of it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    backoff::Backoff,
+    closure::{CallbackResult, call_safely, result_of},
+    error::{Error, ErrorKind, Result},
+    message::CallbackFailed,
+    options::{AccessKey, ConnectRetry, Options},
+};
+
+/// A failed attempt or a lost connection, and what the client is about to do. With
+/// [`set_retry_callback`](crate::MqttClient::set_retry_callback).
+///
+/// ```
+/// use std::time::Duration;
+/// use ttn::{ErrorKind, MqttClient};
+///
+/// let client = MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+/// client.set_retry_callback(|retry| {
+///     match retry.error().kind() {
+///         // The key was rotated: the new one lies where the old one was.
+///         ErrorKind::NotAuthorized => {
+///             retry.set_access_key(std::fs::read_to_string("/etc/greenhouse/ttn.key")?.trim())?;
+///             retry.set_delay(Duration::from_secs(1));
+///         }
+///         ErrorKind::CertificateHostName => retry.give_up(),
+///         _ => {}
+///     }
+///     ttn::anyhow::Ok(())
+/// });
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Retry {
+    options: Arc<Options>,
+    error: Error,
+    attempt: u32,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) access_key: Option<AccessKey>,
+}
+
+impl Retry {
+    pub(crate) fn new(
+        options: Arc<Options>,
+        error: Error,
+        attempt: u32,
+        delay: Option<Duration>,
+    ) -> Self {
+        Self {
+            options,
+            error,
+            attempt,
+            delay,
+            access_key: None,
+        }
+    }
+
+    /// Why the attempt failed, or how the connection ended.
+    ///
+    /// ```
+    /// # use ttn::Retry;
+    /// fn log(retry: &mut Retry) {
+    ///     eprintln!("{}", retry.error());
+    /// }
+    /// ```
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// How many attempts have failed since the client set out to connect or was connected last; 0
+    /// when a connection was lost.
+    ///
+    /// ```
+    /// # use ttn::Retry;
+    /// fn three_times(retry: &mut Retry) {
+    ///     if retry.attempt() == 3 {
+    ///         retry.give_up();
+    ///     }
+    /// }
+    /// ```
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// After which delay the client tries again; `None` when it gives up.
+    ///
+    /// ```
+    /// # use ttn::Retry;
+    /// fn twice_as_patient(retry: &mut Retry) {
+    ///     if let Some(delay) = retry.delay() {
+    ///         retry.set_delay(2 * delay);
+    ///     }
+    /// }
+    /// ```
+    pub fn delay(&self) -> Option<Duration> {
+        self.delay
+    }
+
+    /// Has the client try again after this, also when it was about to give up.
+    ///
+    /// ```
+    /// # use ttn::Retry;
+    /// fn every_ten_seconds(retry: &mut Retry) {
+    ///     retry.set_delay(std::time::Duration::from_secs(10));
+    /// }
+    /// ```
+    pub fn set_delay(&mut self, delay: Duration) {
+        self.delay = Some(delay);
+    }
+
+    /// Has the client give up: it closes, with this error as the reason.
+    ///
+    /// ```
+    /// # use ttn::{ErrorKind, Retry};
+    /// fn only_while_it_may_help(retry: &mut Retry) {
+    ///     if !retry.error().is_transient() {
+    ///         retry.give_up();
+    ///     }
+    /// }
+    /// ```
+    pub fn give_up(&mut self) {
+        self.delay = None;
+    }
+
+    /// The access key to use from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] when it cannot be a key of the network; the old one stays.
+    ///
+    /// ```
+    /// # use ttn::Retry;
+    /// fn rotated(retry: &mut Retry) -> ttn::Result<()> {
+    ///     retry.set_access_key("NNSXS.NEXT.SECRET")
+    /// }
+    /// ```
+    pub fn set_access_key(&mut self, access_key: impl Into<String>) -> Result<()> {
+        let key = AccessKey::new(access_key.into());
+        key.check(self.options.network, &self.options.app_id)?;
+        self.access_key = Some(key);
+        Ok(())
+    }
+}
+
+/// The user's closure. It is moved to a thread to be called, and back.
+pub(crate) type Hook = Box<dyn FnMut(&mut Retry) -> anyhow::Result<()> + Send>;
+
+pub(crate) fn hook<F, R>(mut callback: F) -> Hook
+where
+    F: FnMut(&mut Retry) -> R + Send + 'static,
+    R: CallbackResult,
+{
+    Box::new(move |retry| result_of(callback(retry)))
+}
+
+/// What the hook has made of it, or how it failed; then the plan stands.
+pub(crate) fn ask(hook: &mut Hook, mut retry: Retry) -> Result<Retry, CallbackFailed> {
+    call_safely("retry", || hook(&mut retry)).map(|()| retry)
+}
+
+/// Why the client is connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mandate {
+    /// `connect` was called: one attempt.
+    Once,
+    /// `connect` was called, and goes on trying until then.
+    Until(Option<Instant>),
+    /// A connection has worked: always.
+    Kept,
+}
+
+impl Mandate {
+    pub(crate) fn of(retry: ConnectRetry, now: Instant) -> Self {
+        match retry {
+            ConnectRetry::Never => Self::Once,
+            ConnectRetry::For(time) => Self::Until(now.checked_add(time)),
+            ConnectRetry::Forever => Self::Until(None),
+        }
+    }
+}
+
+/// The delays between attempts.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    backoff: Backoff,
+    shortest: Duration,
+    refused_first: Option<Duration>,
+    refused_later: Option<Duration>,
+}
+
+impl Plan {
+    pub(crate) fn new(options: &Options) -> Self {
+        let (shortest, longest) = options.reconnect_delay;
+        let (refused_first, refused_later) = options.refused_retry;
+        Self {
+            backoff: Backoff::new(shortest, longest, fastrand::Rng::new()),
+            shortest,
+            refused_first,
+            refused_later,
+        }
+    }
+
+    /// What went wrong before is history.
+    pub(crate) fn reset(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// When to try again after this error; `None` for never.
+    pub(crate) fn delay(
+        &mut self,
+        error: &Error,
+        mandate: Mandate,
+        now: Instant,
+    ) -> Option<Duration> {
+        match (mandate, error.kind()) {
+            (Mandate::Once, _) => None,
+            (Mandate::Kept, ErrorKind::NotAuthorized) => self.refused_later,
+            (Mandate::Kept, _) => Some(self.backoff.next_delay()),
+            // What is wrong with the options stays so.
+            (Mandate::Until(_), ErrorKind::Config) => None,
+            (Mandate::Until(until), kind) => {
+                let delay = match kind {
+                    ErrorKind::NotAuthorized => self.refused_first?,
+                    _ => self.backoff.next_delay(),
+                };
+                self.in_time(delay, until, now)
+            }
+        }
+    }
+
+    /// A delay after which there is time for an attempt.
+    fn in_time(&self, delay: Duration, until: Option<Instant>, now: Instant) -> Option<Duration> {
+        let Some(until) = until else {
+            return Some(delay);
+        };
+        let left = until.saturating_duration_since(now);
+        if left <= self.shortest {
+            return None;
+        }
+        Some(delay.min(left / 2).max(self.shortest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn plan() -> Plan {
+        Plan {
+            backoff: Backoff::new(SECOND, 60 * SECOND, fastrand::Rng::with_seed(7)),
+            shortest: SECOND,
+            refused_first: None,
+            refused_later: Some(60 * SECOND),
+        }
+    }
+
+    fn failed(kind: ErrorKind) -> Error {
+        Error::new(kind, "no")
+    }
+
+    #[test]
+    fn one_attempt_is_one_attempt() {
+        let now = Instant::now();
+        let lost = failed(ErrorKind::TimedOut);
+        assert_eq!(plan().delay(&lost, Mandate::Once, now), None);
+    }
+
+    #[test]
+    fn refused_keys_stop_the_first_connecting_and_slow_down_later_ones() {
+        let now = Instant::now();
+        let refused = failed(ErrorKind::NotAuthorized);
+        let mut plan = plan();
+        assert_eq!(plan.delay(&refused, Mandate::Until(None), now), None);
+        assert_eq!(plan.delay(&refused, Mandate::Kept, now), Some(60 * SECOND));
+        (plan.refused_first, plan.refused_later) = (Some(5 * SECOND), None);
+        assert_eq!(
+            plan.delay(&refused, Mandate::Until(None), now),
+            Some(5 * SECOND)
+        );
+        assert_eq!(plan.delay(&refused, Mandate::Kept, now), None);
+    }
+
+    #[test]
+    fn wrong_options_are_not_tried_again() {
+        let config = failed(ErrorKind::Config);
+        let now = Instant::now();
+        assert_eq!(plan().delay(&config, Mandate::Until(None), now), None);
+        assert!(plan().delay(&config, Mandate::Kept, now).is_some());
+    }
+
+    #[test]
+    fn the_last_attempts_come_before_the_deadline() {
+        let start = Instant::now();
+        let until = Some(start + 30 * SECOND);
+        let lost = failed(ErrorKind::ConnectionRefused);
+        let mut plan = plan();
+        let mut now = start;
+        let mut attempts = 0;
+        while let Some(delay) = plan.delay(&lost, Mandate::Until(until), now) {
+            assert!(delay >= SECOND);
+            now += delay;
+            attempts += 1;
+        }
+        assert!(now < start + 31 * SECOND, "{:?}", now - start);
+        assert!(now > start + 28 * SECOND, "{:?}", now - start);
+        assert!(attempts < 12, "{attempts}");
+    }
+}
