@@ -224,25 +224,18 @@ impl Plan {
             // What is wrong with the options stays so.
             (Mandate::Until(_), ErrorKind::Config) => None,
             (Mandate::Until(until), kind) => {
-                let delay = match kind {
-                    ErrorKind::NotAuthorized => self.refused_first?,
-                    _ => self.backoff.next_delay(),
+                let (delay, least) = match kind {
+                    ErrorKind::NotAuthorized => (self.refused_first?, self.refused_first?),
+                    _ => (self.backoff.next_delay(), self.shortest),
                 };
-                self.in_time(delay, until, now)
+                let Some(until) = until else {
+                    return Some(delay);
+                };
+                // There has to be time for an attempt after it.
+                let left = until.saturating_duration_since(now);
+                (left > least).then(|| delay.min(left / 2).max(least))
             }
         }
-    }
-
-    /// A delay after which there is time for an attempt.
-    fn in_time(&self, delay: Duration, until: Option<Instant>, now: Instant) -> Option<Duration> {
-        let Some(until) = until else {
-            return Some(delay);
-        };
-        let left = until.saturating_duration_since(now);
-        if left <= self.shortest {
-            return None;
-        }
-        Some(delay.min(left / 2).max(self.shortest))
     }
 }
 

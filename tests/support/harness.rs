@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::json;
 use ttn::{MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
-use super::{mosquitto::Mosquitto, peer::MqttPeer};
+use super::{mosquitto::Mosquitto, peer::MqttPeer, resources::wait_until};
 
 const PEER: &str = "network-server";
 
@@ -149,7 +149,10 @@ impl Harness {
                 "end_device_ids": {"device_id": dev_id, "application_ids": {"application_id": "greenhouse-demo"}},
                 "uplink_message": {"f_port": 1, "f_cnt": counter, "frm_payload": "AQI="},
             }),
-            _ => json!({"port": 1, "counter": counter, "payload_raw": "AQI="}),
+            _ => json!({
+                "port": 1, "counter": counter, "payload_raw": "AQI=",
+                "metadata": {"gateways": [{"gtw_id": "roof"}]},
+            }),
         };
         body.to_string()
     }
@@ -180,6 +183,30 @@ impl Harness {
             .collect();
         assert_eq!(messages.len(), count, "{messages:?}");
         messages
+    }
+
+    /// All messages with downlinks that clients published, up to the one whose body is the last.
+    pub fn downlinks_until(&mut self, is_last: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let is_end = |(_, body): &(String, Vec<u8>)| std::str::from_utf8(body).is_ok_and(&is_last);
+        let messages = match &mut self.server {
+            Server::Simulator(network) => {
+                let ended = || network.published().last().is_some_and(is_end);
+                assert!(wait_until(SOON, ended), "the last one is missing");
+                network.published()
+            }
+            Server::Mosquitto { peer, .. } => {
+                let mut messages = Vec::new();
+                while !messages.last().is_some_and(is_end) {
+                    messages.push(peer.next(SOON).expect("the last one is missing"));
+                }
+                messages
+            }
+        };
+        let text = |bytes| String::from_utf8(bytes).expect("a downlink is UTF-8");
+        messages
+            .into_iter()
+            .map(|(topic, body)| (topic, text(body)))
+            .collect()
     }
 
     /// The server is gone from one moment to the next.

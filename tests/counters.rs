@@ -1,0 +1,273 @@
+//! What frame counters and the client's own numbers say of what did not arrive.
+#![cfg(unix)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{
+    harness::{Harness, SOON},
+    relay::Relay,
+    resources::wait_until,
+    watchdog::watchdog,
+};
+use ttn::{CounterFinding, DownlinkStep, ErrorKind, Event, Events, FrameLoss, Overflow};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What the stream says of counters up to the uplink with this one: the uplink itself is `None`.
+fn story(events: &Events, last: u32) -> Vec<(u32, Option<CounterFinding>)> {
+    let mut story = Vec::new();
+    loop {
+        match events.recv_timeout(SOON).expect("the uplink arrives") {
+            Event::Uplink(uplink) => {
+                story.push((uplink.counter, None));
+                if uplink.counter == last {
+                    return story;
+                }
+            }
+            Event::Counter(report) => {
+                assert_eq!(report.dev_id, "dev-1");
+                story.push((report.counter, Some(report.finding)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn missing(frames: u32, loss: FrameLoss) -> Option<CounterFinding> {
+    Some(CounterFinding::Missing { frames, loss })
+}
+
+#[test]
+fn a_hole_is_reported_before_the_uplink_that_shows_it() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        for counter in [4, 5, 9, 8, 9, 10, 2, 3] {
+            harness.uplink("dev-1", counter);
+        }
+        assert_eq!(
+            story(&events, 3),
+            [
+                (4, None),
+                (5, None),
+                (9, missing(3, FrameLoss::Upstream)),
+                (9, None),
+                (8, Some(CounterFinding::Late)),
+                (8, None),
+                (9, Some(CounterFinding::Repeated)),
+                (9, None),
+                (10, None),
+                (2, Some(CounterFinding::Reset)),
+                (2, None),
+                (3, None),
+            ]
+        );
+        let frames = client.stats().frames;
+        assert_eq!((frames.missing_upstream, frames.late), (3, 1));
+        assert_eq!((frames.repeated, frames.resets), (1, 1));
+        assert_eq!((frames.missing_away, frames.missing_dropped_here), (0, 0));
+    });
+}
+
+#[test]
+fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let relay = Relay::start(harness.address()).unwrap();
+        let client = harness
+            .builder()
+            .mqtt_address(relay.address().to_string())
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        harness.uplink("dev-1", 1);
+        assert_eq!(story(&events, 1), [(1, None)]);
+        relay.refuse();
+        relay.cut();
+        assert!(wait_until(SOON, || !client.is_connected()));
+        (2..5).for_each(|counter| harness.uplink("dev-1", counter));
+        relay.listen().unwrap();
+        assert!(wait_until(SOON, || client.is_connected()));
+        [5, 7].map(|counter| harness.uplink("dev-1", counter));
+        assert_eq!(
+            story(&events, 7),
+            [
+                (5, missing(3, FrameLoss::Away)),
+                (5, None),
+                (7, missing(1, FrameLoss::Upstream)),
+                (7, None)
+            ]
+        );
+    });
+}
+
+#[test]
+fn what_was_dropped_here_is_told_too_and_the_sums_are_exact() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        const UPLINKS: u32 = 500;
+        let client = harness
+            .builder()
+            .receive_capacity(10, 1 << 20)
+            .build()
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        harness.uplink("dev-1", 0);
+        assert_eq!(story(&events, 0), [(0, None)]);
+        // Holds the client's thread up.
+        let unread = client.events_with(1, Overflow::Block);
+        for counter in 1..UPLINKS {
+            harness.uplink("dev-1", counter);
+        }
+        // One that Paho has delivered behind the flood: a downlink's event would do, but not on
+        // every server. The last uplinks may be among the dropped, so this goes on until one is not.
+        let reader = std::thread::spawn(move || unread.iter().for_each(drop));
+        let mut last = UPLINKS;
+        let mut seen = 1;
+        let (mut lost_here, mut lost) = (0, 0);
+        harness.uplink("dev-1", last);
+        loop {
+            match events.recv_timeout(Duration::from_millis(200)) {
+                Ok(Event::Uplink(uplink)) => {
+                    seen += 1;
+                    if uplink.counter == last {
+                        break;
+                    }
+                }
+                Ok(Event::Counter(report)) => match report.finding {
+                    CounterFinding::Missing { frames, loss } => {
+                        lost += frames;
+                        if loss == FrameLoss::DroppedHere {
+                            lost_here += frames;
+                        }
+                    }
+                    finding => panic!("{finding:?}"),
+                },
+                Ok(_) => {}
+                Err(_) => {
+                    last += 1;
+                    harness.uplink("dev-1", last);
+                }
+            }
+        }
+        let stats = client.stats();
+        assert!(lost_here > 0);
+        assert_eq!(seen + lost, last + 1);
+        assert_eq!(u64::from(lost_here), stats.dropped);
+        assert_eq!(
+            u64::from(lost),
+            stats.dropped + stats.frames.missing_upstream
+        );
+        assert_eq!(stats.received, u64::from(seen + lost_here));
+        drop(client);
+        drop(events);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_join_is_no_gap() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let device = harness.simulated().device("dev-1");
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        device.join();
+        (0..4).for_each(|_| drop(device.uplink(1, [1])));
+        device.join();
+        (0..4).for_each(|_| drop(device.uplink(1, [1])));
+        let all: Vec<_> = std::iter::from_fn(|| events.recv_timeout(SOON).ok())
+            .scan(0, |uplinks, event| {
+                *uplinks += usize::from(matches!(event, Event::Uplink(_)));
+                (*uplinks < 8).then_some(event)
+            })
+            .filter(|event| matches!(event, Event::Counter(_)))
+            .collect();
+        assert!(all.is_empty(), "{all:?}");
+    });
+}
+
+#[test]
+fn the_watch_can_be_turned_off() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.builder().counter_watch(0).build().unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        [1, 9, 3].map(|counter| harness.uplink("dev-1", counter));
+        assert_eq!(story(&events, 3), [(1, None), (9, None), (3, None)]);
+        assert_eq!(client.stats().frames, ttn::FrameStats::default());
+    });
+}
+
+#[test]
+fn the_numbers_agree_with_what_happened() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let device = network.device("dev-1");
+        device.join();
+        let client = harness
+            .builder()
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let stats = client.stats();
+        assert_eq!((stats.received, stats.connected_since), (0, None));
+        assert!(stats.last_error.is_none());
+        let events = client.events();
+        let narrow = client.events_with(2, Overflow::DropNewest);
+        let before = std::time::SystemTime::now();
+        client.connect().unwrap();
+        let since = client.stats().connected_since.expect("connected");
+        assert!(since >= before && since <= std::time::SystemTime::now());
+
+        client
+            .send("dev-1", ttn::Downlink::bytes([1]).confirmed(true))
+            .unwrap();
+        network.publish(&harness.topic("dev-1", "up"), "no JSON");
+        let mut acknowledged = false;
+        let mut received = 0;
+        while !acknowledged {
+            device.uplink(1, [1]);
+            while let Ok(event) = events.recv_timeout(Duration::from_millis(100)) {
+                match event {
+                    Event::Connected(_) | Event::Published(_) => {}
+                    Event::Downlink(report) => {
+                        received += 1;
+                        acknowledged |= report.step == DownlinkStep::Acknowledged;
+                    }
+                    _ => received += 1,
+                }
+            }
+        }
+        network.disconnect_clients();
+        assert!(wait_until(SOON, || client.stats().reconnects == 1));
+
+        let stats = client.stats();
+        assert_eq!(
+            (stats.received, stats.decoded, stats.malformed),
+            (received, received - 1, 1)
+        );
+        assert_eq!((stats.sent, stats.not_sent, stats.confirmed), (1, 0, 1));
+        assert_eq!((stats.disconnects, stats.dropped), (1, 0));
+        let error = stats.last_error.expect("the connection was lost");
+        assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+        assert_eq!(stats.dropped_by_callbacks, 0);
+        assert_eq!(stats.dropped_by_subscribers, [0, narrow.dropped()]);
+        assert!(narrow.dropped() > 0);
+
+        client.close().unwrap();
+        assert_eq!(client.stats().connected_since, None);
+        drop(events);
+        assert_eq!(client.stats().dropped_by_subscribers.len(), 1);
+    });
+}

@@ -1,0 +1,270 @@
+//! Downlinks that are sent while the connection is lost.
+#![cfg(unix)]
+
+mod support;
+
+use std::{
+    collections::{HashMap, HashSet},
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::Value;
+use support::{
+    harness::{Harness, SOON},
+    relay::Relay,
+    resources::{pause, wait_until},
+    watchdog::watchdog,
+};
+use ttn::{ConnectRetry, Downlink, ErrorKind, Event, Events, MessageId, MqttClient, Schedule};
+
+const LIMIT: Duration = Duration::from_secs(90);
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Away {
+    relay: Relay,
+    client: MqttClient,
+    events: Events,
+}
+
+impl Away {
+    /// A client behind a relay, connected, that keeps downlinks while it is away.
+    fn start(harness: &Harness, capacity: usize, expire_after: Duration) -> Self {
+        let relay = Relay::start(harness.address()).unwrap();
+        let client = harness
+            .builder()
+            .mqtt_address(relay.address().to_string())
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .offline_queue(capacity, expire_after)
+            .build()
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        Self {
+            relay,
+            client,
+            events,
+        }
+    }
+
+    fn leave(&self) {
+        self.relay.refuse();
+        self.relay.cut();
+        assert!(wait_until(SOON, || !self.client.is_connected()));
+    }
+
+    fn come_back(&self) {
+        self.relay.listen().unwrap();
+        assert!(wait_until(SOON, || self.client.is_connected()));
+    }
+
+    /// The next outcome of a downlink.
+    fn outcome(&self) -> (MessageId, Result<(), ErrorKind>) {
+        loop {
+            match self.events.recv_timeout(SOON).expect("an outcome") {
+                Event::Published(id) => return (id, Ok(())),
+                Event::PublishFailed(failed) => {
+                    return (failed.message_id, Err(failed.error.kind()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn numbered(number: u16) -> Downlink {
+    Downlink::bytes(number.to_be_bytes()).schedule(Schedule::Last)
+}
+
+/// The number in the body of a downlink.
+fn number(body: &str) -> u16 {
+    let body: Value = serde_json::from_str(body).unwrap();
+    let payload = match &body["downlinks"][0]["frm_payload"] {
+        Value::String(payload) => payload,
+        _ => body["payload_raw"].as_str().unwrap(),
+    };
+    let bytes = BASE64_STANDARD.decode(payload).unwrap();
+    u16::from_be_bytes(bytes.try_into().expect("two bytes"))
+}
+
+#[test]
+fn downlinks_of_a_time_away_are_written_in_order_when_it_is_over() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let away = Away::start(harness, 100, MINUTE);
+        away.leave();
+        let ids: Vec<_> = (0..100)
+            .map(|number| {
+                away.client
+                    .send("dev-1", numbered(number))
+                    .unwrap()
+                    .message_id()
+            })
+            .collect();
+        let error = away.client.send("dev-1", numbered(100)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QueueFull);
+        away.come_back();
+        for id in ids {
+            assert_eq!(away.outcome(), (id, Ok(())));
+        }
+        let last = away.client.send("dev-1", numbered(100)).unwrap();
+        assert_eq!(away.outcome(), (last.message_id(), Ok(())));
+        let received: Vec<_> = harness
+            .downlinks(101)
+            .iter()
+            .map(|(_, body)| number(body))
+            .collect();
+        assert_eq!(received, (0..=100).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn downlinks_of_the_time_before_the_first_connection_are_kept_as_well() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let relay = Relay::start(harness.address()).unwrap();
+        relay.refuse();
+        let client = harness
+            .builder()
+            .mqtt_address(relay.address().to_string())
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .connect_retry(ConnectRetry::Forever)
+            .offline_queue(10, MINUTE)
+            .build()
+            .unwrap();
+        // Nobody has asked to connect.
+        let error = client.send("dev-1", numbered(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let events = client.events();
+        thread::scope(|scope| {
+            scope.spawn(|| client.connect().unwrap());
+            assert!(matches!(
+                events.recv_timeout(SOON),
+                Ok(Event::ConnectFailed(_))
+            ));
+            client.send("dev-1", numbered(2)).unwrap();
+            relay.listen().unwrap();
+        });
+        let downlinks = harness.downlinks(1);
+        assert_eq!(number(&downlinks[0].1), 2);
+    });
+}
+
+#[test]
+fn what_waits_too_long_expires_and_is_not_written() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let expire_after = Duration::from_millis(400);
+        let away = Away::start(harness, 10, expire_after);
+        away.leave();
+        let start = Instant::now();
+        let old = away.client.send("dev-1", numbered(1)).unwrap();
+        assert_eq!(away.outcome(), (old.message_id(), Err(ErrorKind::Expired)));
+        assert!(start.elapsed() >= expire_after, "{:?}", start.elapsed());
+        let young = away.client.send("dev-1", numbered(2)).unwrap();
+        away.come_back();
+        assert_eq!(away.outcome(), (young.message_id(), Ok(())));
+        assert_eq!(number(&harness.downlinks(1)[0].1), 2);
+        let stats = away.client.stats();
+        assert_eq!((stats.sent, stats.not_sent), (1, 1));
+    });
+}
+
+#[test]
+fn closing_reports_what_still_waits_and_takes_nothing_more() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let away = Away::start(harness, 10, MINUTE);
+        away.leave();
+        let ids: Vec<_> = (0..3)
+            .map(|number| {
+                away.client
+                    .send("dev-1", numbered(number))
+                    .unwrap()
+                    .message_id()
+            })
+            .collect();
+        away.client.close().unwrap();
+        for id in ids {
+            assert_eq!(away.outcome(), (id, Err(ErrorKind::Closed)));
+        }
+        let error = away.client.send("dev-1", numbered(9)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        // Its room is free again.
+        away.relay.listen().unwrap();
+        away.client.connect().unwrap();
+        (0..10).for_each(|number| drop(away.client.send("dev-1", numbered(number)).unwrap()));
+    });
+}
+
+#[test]
+fn without_it_sending_while_away_is_an_error() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        harness.simulated().stop();
+        assert!(wait_until(SOON, || !client.is_connected()));
+        let error = client.send("dev-1", "01").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    });
+}
+
+#[test]
+fn no_downlink_is_written_twice_or_vanishes_however_often_the_link_is_cut() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        const DOWNLINKS: u16 = 1_500;
+        let away = Away::start(harness, usize::from(DOWNLINKS), MINUTE);
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut numbers = HashMap::new();
+        for n in 0..DOWNLINKS {
+            let delivery = loop {
+                match away.client.send("dev-1", numbered(n)) {
+                    Ok(delivery) => break delivery,
+                    // In the moment between two states.
+                    Err(error) if error.kind() == ErrorKind::QueueFull => {
+                        pause(Duration::from_millis(1))
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            numbers.insert(delivery.message_id(), n);
+            match random.u8(..) {
+                0..3 => away.relay.cut(),
+                3..9 => pause(Duration::from_millis(random.u64(1..30))),
+                _ => {}
+            }
+        }
+        let mut written = HashSet::new();
+        let mut order = Vec::new();
+        let mut failed = HashSet::new();
+        for _ in 0..DOWNLINKS {
+            let (id, outcome) = away.outcome();
+            let n = numbers.remove(&id).expect("one outcome for each");
+            match outcome {
+                Ok(()) => {
+                    order.push(n);
+                    written.insert(n)
+                }
+                Err(ErrorKind::ConnectionLost) => failed.insert(n),
+                Err(kind) => panic!("{kind:?}"),
+            };
+        }
+        // Whatever has arrived has arrived when this one has.
+        away.client.send("dev-1", numbered(DOWNLINKS)).unwrap();
+        let received = harness.downlinks_until(|body| number(body) == DOWNLINKS);
+        let numbers: Vec<_> = received.iter().map(|(_, body)| number(body)).collect();
+        let distinct: HashSet<_> = numbers.iter().copied().collect();
+        assert_eq!(distinct.len(), numbers.len(), "written twice");
+        assert!(order.is_sorted(), "{order:?}");
+        // One that was in the socket when it was cut may be missing; the others are not.
+        let missing = written.iter().filter(|n| !distinct.contains(n)).count();
+        assert!(
+            missing < written.len() / 4,
+            "{missing} of {}",
+            written.len()
+        );
+    });
+}
