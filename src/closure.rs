@@ -8,7 +8,7 @@ use std::{
 use crate::message::CallbackFailed;
 
 /// What a callback may return: nothing, or any `Result`, whose error is logged and reported as
-/// [`Event::CallbackFailed`].
+/// [`Event::CallbackFailed`](crate::Event::CallbackFailed).
 ///
 /// ```no_run
 /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;

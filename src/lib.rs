@@ -191,6 +191,7 @@
 //! | yours | the methods of [`MqttClient`]; all that wait have a deadline, but [`wait`](MqttClient::wait) | |
 //! | `ttn-callbacks` | callbacks, one after the other | with the last handle |
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
+//! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if there is one | with the last handle |
 //! | Paho's two | the sockets of all clients of the process; none of your code | never |
 //!
 //! Every method may be called from any thread and from inside any callback, `close` and dropping
@@ -200,13 +201,77 @@
 //! # When things go wrong
 //!
 //! [`connect`](MqttClient::connect) says why it failed, by [`ErrorKind`] for the program and in a
-//! sentence for the person. Later outages are healed: the client connects and subscribes again,
-//! with growing, random delays, and reports [`Event::Disconnected`], [`Event::ConnectFailed`] and
-//! [`Event::Connected`]. The networks keep nothing for a client that is away, so what devices sent
-//! meanwhile is lost here; a v3 application with the Storage Integration can fetch it over HTTP.
+//! sentence for the person. Later outages are healed: the client connects and subscribes again, and
+//! is connected when every subscription has been granted. A program that starts before its network
+//! does has [`connect_retry`](MqttClientBuilder::connect_retry), which does the same for the first
+//! connection.
 //!
-//! A message that cannot be read is [`Event::Malformed`], with its bytes. A subscriber that does
-//! not keep up loses events, and is told how many: [`Event::Lagged`]; see [`Overflow`].
+//! The delays between attempts grow from 1 s to 60 s with a random part
+//! ([`reconnect_delay`](MqttClientBuilder::reconnect_delay)), and begin anew after a connection that
+//! lasted a minute. So a server that accepts connections and ends them at once, or lets in one client
+//! at a time, is not hammered; [`DisconnectCause`] says what it looks like. A refused key is tried
+//! again slowly, or [not at all](MqttClientBuilder::refused_retry); another key, another delay or an
+//! end is for [`set_retry_callback`](MqttClient::set_retry_callback) to decide.
+//!
+//! | what happened | event | also |
+//! |---|---|---|
+//! | the connection was lost | [`Disconnected`](Event::Disconnected): why, what it looks like, next attempt | close callbacks, `false` |
+//! | an attempt failed | [`ConnectFailed`](Event::ConnectFailed): why, the how many-th, next attempt | connect callbacks, `false` |
+//! | it is back | [`Connected`](Event::Connected): [how long](Gap) it was away | connect callbacks, `true` |
+//! | uplinks did not arrive, by the frame counter of a device | [`Counter`](Event::Counter): how many, and [where they were lost](FrameLoss) | |
+//! | a subscriber was too slow | [`Lagged`](Event::Lagged): how many it lost | see [`Overflow`] |
+//! | a message cannot be read | [`Malformed`](Event::Malformed), with its bytes | raw uplink callbacks |
+//! | a downlink was not written | [`PublishFailed`](Event::PublishFailed): why | |
+//!
+//! ```
+//! use ttn::{CounterFinding, Event, FrameLoss, MqttClient, Network, simulator::Simulator};
+//!
+//! let network = Simulator::start(Network::V3)?;
+//! let device = network.device("bed-07");
+//! let client = MqttClient::builder(network.app_id(), network.access_key())
+//!     .mqtt_address(network.mqtt_address())
+//! #   .reconnect_delay(std::time::Duration::from_millis(1), std::time::Duration::from_millis(2))
+//!     .build()?;
+//! let events = client.events();
+//! client.connect()?;
+//!
+//! device.uplink(1, [0]);
+//! # while !matches!(events.recv()?, Event::Uplink(_)) {}
+//! network.stop();
+//! device.uplink(1, [1]); // nobody is there to hear it
+//! network.restart()?;
+//! loop {
+//!     match events.recv()? {
+//!         Event::Disconnected(lost) => println!("{}", lost.error),
+//!         Event::Connected(connected) => {
+//!             let gap = connected.gap.expect("an outage");
+//!             println!("back after {:?}, with attempt {}", gap.length, gap.attempts);
+//!             device.uplink(1, [2]);
+//!         }
+//!         Event::Counter(report) => match report.finding {
+//!             CounterFinding::Missing { frames, loss: FrameLoss::Away } => {
+//!                 break println!("{} sent {frames} uplinks meanwhile", report.dev_id);
+//!             }
+//!             finding => panic!("{finding:?}"),
+//!         },
+//!         _ => {}
+//!     }
+//! }
+//! assert_eq!(client.stats().reconnects, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The networks keep nothing for a client that is away; what a v3 application has missed it can fetch
+//! over HTTP, if it has the Storage Integration. Downlinks that are sent meanwhile are an error,
+//! unless there is an [`offline_queue`](MqttClientBuilder::offline_queue); none is ever written
+//! twice.
+//!
+//! A connection that was cut is noticed at once. One that is dead without a word, since a cable was
+//! pulled or a router has forgotten it, is noticed by the
+//! [keep-alive](MqttClientBuilder::keep_alive): within 2.5 times its value and 5 s.
+//!
+//! [`client.stats()`](MqttClient::stats) has it all in numbers, and
+//! `received = decoded + malformed + dropped` holds exactly.
 //!
 //! # Server, TLS, discovery
 //!
@@ -224,8 +289,12 @@
 //! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within 2.5 times this and 5 s |
 //! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, discovery, name lookup and subscriptions included |
 //! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s |
+//! | [`connect_retry`](MqttClientBuilder::connect_retry) | no: one attempt |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |
-//! | [`reconnect_delay`](MqttClientBuilder::reconnect_delay) | 1 s growing to 60 s, with jitter |
+//! | [`reconnect_delay`](MqttClientBuilder::reconnect_delay) | 1 s growing to 60 s, with jitter; short again after a connection of 60 s |
+//! | [`refused_retry`](MqttClientBuilder::refused_retry) | not before a connection has worked; every 60 s after |
+//! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
+//! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices |
 //! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber, the oldest give way |
 //! | [`receive_capacity`](MqttClientBuilder::receive_capacity) | 10 000 messages, 64 MiB |
 //! | [`send_capacity`](MqttClientBuilder::send_capacity) | 1 000 downlinks waiting, 1 000 on their way out |
@@ -240,8 +309,8 @@
 //! # Logging
 //!
 //! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `warn` for events that
-//! were lost because callbacks do not keep up, `debug` for connections made, lost and refused. The
-//! access key is in none of them.
+//! were lost because callbacks do not keep up and for a retry callback that takes too long, `debug`
+//! for connections made, lost and refused. The access key is in none of them.
 //!
 //! # Known problems
 //!

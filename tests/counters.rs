@@ -94,7 +94,8 @@ fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
         (2..5).for_each(|counter| harness.uplink("dev-1", counter));
         relay.listen().unwrap();
         assert!(wait_until(SOON, || client.is_connected()));
-        [5, 7].map(|counter| harness.uplink("dev-1", counter));
+        harness.uplink("dev-1", 5);
+        harness.uplink("dev-1", 7);
         assert_eq!(
             story(&events, 7),
             [
@@ -181,9 +182,13 @@ fn a_join_is_no_gap() {
         let events = client.events();
         client.connect().unwrap();
         device.join();
-        (0..4).for_each(|_| drop(device.uplink(1, [1])));
+        for _ in 0..4 {
+            device.uplink(1, [1]);
+        }
         device.join();
-        (0..4).for_each(|_| drop(device.uplink(1, [1])));
+        for _ in 0..4 {
+            device.uplink(1, [1]);
+        }
         let all: Vec<_> = std::iter::from_fn(|| events.recv_timeout(SOON).ok())
             .scan(0, |uplinks, event| {
                 *uplinks += usize::from(matches!(event, Event::Uplink(_)));
@@ -202,7 +207,9 @@ fn the_watch_can_be_turned_off() {
         let client = harness.builder().counter_watch(0).build().unwrap();
         let events = client.events();
         client.connect().unwrap();
-        [1, 9, 3].map(|counter| harness.uplink("dev-1", counter));
+        for counter in [1, 9, 3] {
+            harness.uplink("dev-1", counter);
+        }
         assert_eq!(story(&events, 3), [(1, None), (9, None), (3, None)]);
         assert_eq!(client.stats().frames, ttn::FrameStats::default());
     });
