@@ -1,6 +1,7 @@
 //! Whether and when to try to connect again: the plan, and what the user's hook makes of it.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -35,7 +36,6 @@ use crate::{
 /// });
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Retry {
     options: Arc<Options>,
     error: Error,
@@ -144,6 +144,16 @@ impl Retry {
         key.check(self.options.network, &self.options.app_id)?;
         self.access_key = Some(key);
         Ok(())
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("error", &self.error)
+            .field("attempt", &self.attempt)
+            .field("delay", &self.delay)
+            .finish_non_exhaustive()
     }
 }
 

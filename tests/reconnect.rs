@@ -274,6 +274,43 @@ fn on_its_return_the_client_says_how_long_it_was_away() {
 }
 
 #[test]
+fn the_client_is_back_only_when_every_subscription_is_granted_again() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = quick(harness.builder())
+            .connect_timeout(Duration::from_millis(600))
+            .build()
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        connected(&events);
+        let network = harness.simulated();
+        network.quirks(|quirks| quirks.refuse_subscriptions = true);
+        network.disconnect_clients();
+        lost(&events);
+        let refused = failed(&events);
+        assert_eq!(refused.error.kind(), ErrorKind::SubscriptionRefused);
+        assert!(refused.retry_in.is_some());
+        assert!(!client.is_connected());
+        network.quirks(|quirks| {
+            quirks.refuse_subscriptions = false;
+            quirks.ignore_subscriptions = true;
+        });
+        while failed(&events).error.kind() != ErrorKind::TimedOut {}
+        assert!(!client.is_connected());
+        network.quirks(|quirks| quirks.ignore_subscriptions = false);
+        let connected = std::iter::repeat_with(|| next(&events))
+            .find(|event| matches!(event, Event::Connected(_)));
+        assert!(matches!(
+            connected,
+            Some(Event::Connected(Connected { gap: Some(_), .. }))
+        ));
+        network.device("dev-1").uplink(1, [1]);
+        assert!(matches!(next(&events), Event::Uplink(_)));
+    });
+}
+
+#[test]
 fn the_retry_callback_sees_every_setback_and_sets_the_delay() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
@@ -478,7 +515,7 @@ fn a_server_that_accepts_and_hangs_up_is_recognised_and_not_hammered() {
         client.connect().unwrap();
         let mut delays = Vec::new();
         let mut causes = Vec::new();
-        while delays.len() < 5 {
+        while delays.len() < 6 {
             match next(&events) {
                 Event::Connected(_) => network.disconnect_clients(),
                 Event::Disconnected(lost) => {
@@ -497,15 +534,15 @@ fn a_server_that_accepts_and_hangs_up_is_recognised_and_not_hammered() {
         }
         let expected = [DisconnectCause::Unknown]
             .into_iter()
-            .chain((2..=5).map(|in_a_row| DisconnectCause::ClosedAtOnce { in_a_row }));
+            .chain((2..=6).map(|in_a_row| DisconnectCause::ClosedAtOnce { in_a_row }));
         assert_eq!(causes, expected.collect::<Vec<_>>());
-        // The n-th may be 2^n times the shortest; none is shorter than that.
+        // The n-th may be 2^n times the shortest. Were they not to grow, one time in a million all
+        // of them would be so short all the same.
+        let shortest = Duration::from_millis(50);
+        assert!(delays.iter().max() > Some(&(2 * shortest)), "{delays:?}");
         for (attempt, delay) in (1..).zip(delays) {
-            let ceiling = Duration::from_millis(50) * (1 << attempt);
-            assert!(
-                delay >= Duration::from_millis(50) && delay <= ceiling,
-                "{attempt}: {delay:?}"
-            );
+            assert!(delay >= shortest, "{attempt}: {delay:?}");
+            assert!(delay <= shortest * (1 << attempt), "{attempt}: {delay:?}");
         }
     });
 }
