@@ -325,6 +325,8 @@
 //! * When one connection of a process fails in the very moment in which another is opened, Paho may
 //!   take one for the other and end both. An attempt that ends so is repeated at once; a connection
 //!   that was up is reported as lost and made again.
+//! * With TLS, Paho looks the server's name up once more after this crate did, and all clients of the
+//!   process wait for that. Only a name server that fails just in between is noticed.
 //! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
 //!   all the same; the attempt ends by itself within some seconds.
 //! * A v3 server drops messages for a client that reads too slowly, and now and then in a burst, and
