@@ -5,12 +5,16 @@
 mod support;
 
 use std::{
+    env,
+    fs::File,
     io::{self, Read, Write},
     net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
 
 use support::{
+    child::run_after,
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
     watchdog::watchdog,
@@ -217,7 +221,7 @@ fn a_link_that_falls_silent_is_noticed_in_the_documented_time() {
 #[test]
 fn a_link_that_carries_uplinks_and_takes_nothing_is_noticed() {
     let _watchdog = watchdog(LIMIT);
-    Harness::each(|harness| {
+    Harness::each_of(Network::V3, |harness| {
         let (relay, _client, events) = behind_a_relay(harness);
         relay.set(Way::ToServer, Fault::Stall);
         let end = Instant::now() + bound(Duration::from_secs(1));
@@ -239,7 +243,7 @@ fn a_link_that_carries_uplinks_and_takes_nothing_is_noticed() {
 #[test]
 fn a_packet_that_is_announced_large_and_never_ends_takes_no_memory() {
     let _watchdog = watchdog(LIMIT);
-    Harness::each(|harness| {
+    Harness::each_of(Network::V3, |harness| {
         let (relay, _client, events) = behind_a_relay(harness);
         let before = support::resources::resident_kib();
         // 256 MiB.
@@ -383,4 +387,107 @@ fn a_slow_link_delivers_what_it_carries() {
             );
         }
     });
+}
+
+const SERVER: &str = "TTN_TEST_SERVER";
+
+/// Takes every descriptor that is left.
+fn hoard() -> Vec<File> {
+    const EMFILE: Option<i32> = Some(24);
+    let mut hoard = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => hoard.push(file),
+            Err(cause) if cause.raw_os_error() == EMFILE => return hoard,
+            Err(cause) => panic!("{cause}"),
+        }
+    }
+}
+
+/// A process with few descriptors, whose server obeys what it sends: an uplink for a downlink to
+/// `uplink`, the end of its connection for one to `cut`.
+fn with_few_descriptors(server: &str) {
+    let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
+        .mqtt_address(server)
+        // Long enough to take what the end of a connection leaves.
+        .reconnect_delay(Duration::from_millis(100), Duration::from_millis(150))
+        .build()
+        .unwrap();
+    let events = client.events();
+    let uplink_arrives = || {
+        client.send("uplink", "01").unwrap();
+        loop {
+            match events.recv_timeout(SOON).expect("the uplink arrives") {
+                Event::Uplink(_) => return,
+                Event::Published(_) => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    };
+    client.connect().unwrap();
+    assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
+    for round in 0..3 {
+        let hoarded = hoard();
+        (0..10).for_each(|_| uplink_arrives());
+        client.send("cut", "01").unwrap();
+        breaks(&events);
+        let more = hoard();
+        let mut exhausted = 0;
+        while exhausted < 5 {
+            match events.recv_timeout(SOON).expect("it is tried again") {
+                Event::ConnectFailed(failed) => {
+                    assert!(failed.retry_in.is_some());
+                    let error = failed.error;
+                    assert_eq!(error.kind(), ErrorKind::ResourcesExhausted, "{error}");
+                    assert!(error.to_string().contains("too many files"), "{error}");
+                    exhausted += 1;
+                }
+                event => panic!("round {round}: {event:?}"),
+            }
+        }
+        drop((hoarded, more));
+        while !matches!(
+            events.recv_timeout(SOON).expect("the client comes back"),
+            Event::Connected(_)
+        ) {}
+        uplink_arrives();
+    }
+}
+
+#[test]
+fn want_of_descriptors_while_connected_is_told_and_outlived() {
+    let _watchdog = watchdog(LIMIT);
+    if let Ok(server) = env::var(SERVER) {
+        with_few_descriptors(&server);
+        return;
+    }
+    let harness = Harness::simulator(Network::V2);
+    let network = harness.simulated();
+    for host in ["127.0.0.1", "localhost"] {
+        let seen = network.published().len();
+        let address = network.mqtt_address().replace("127.0.0.1", host);
+        thread::scope(|scope| {
+            let child = scope.spawn(move || {
+                run_after(
+                    "ulimit -n 40",
+                    "want_of_descriptors_while_connected_is_told_and_outlived",
+                    &[(SERVER, address.as_ref())],
+                );
+            });
+            let mut obeyed = seen;
+            while !child.is_finished() {
+                if !network.wait_for_published(obeyed + 1, Duration::from_millis(100)) {
+                    continue;
+                }
+                let (topic, _) = &network.published()[obeyed];
+                obeyed += 1;
+                if topic.contains("/cut/") {
+                    network.disconnect_clients();
+                } else {
+                    network.device("dev-1").uplink(1, [1]);
+                }
+            }
+            child.join().unwrap();
+        });
+    }
 }
