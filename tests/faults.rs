@@ -19,7 +19,7 @@ use support::{
     relay::{Fault, Relay, Way},
     watchdog::watchdog,
 };
-use ttn::{ErrorKind, Event, Events, MqttClient, Network};
+use ttn::{Error, ErrorKind, Event, Events, MqttClient, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -66,6 +66,17 @@ fn mends(harness: &mut Harness, events: &Events, counter: u32) {
     harness.uplink("dev-1", counter);
     match events.recv_timeout(SOON).expect("the next uplink arrives") {
         Event::Uplink(uplink) => assert_eq!(uplink.counter, counter),
+        event => panic!("{event:?}"),
+    }
+}
+
+/// What the next attempt to connect again failed for.
+fn next_failure(events: &Events) -> Error {
+    match events.recv_timeout(SOON).expect("it is tried again") {
+        Event::ConnectFailed(failed) => {
+            assert!(failed.retry_in.is_some());
+            failed.error
+        }
         event => panic!("{event:?}"),
     }
 }
@@ -310,16 +321,7 @@ fn a_connection_that_ends_inside_an_answer_is_told_and_tried_again() {
             relay.set(Way::ToClients, Fault::CutAfter(bytes));
             relay.cut();
             breaks(&events);
-            loop {
-                match events.recv_timeout(SOON).expect("it is tried again") {
-                    Event::ConnectFailed(failed) => {
-                        assert_eq!(failed.error.kind(), kind, "{bytes}: {}", failed.error);
-                        assert!(failed.retry_in.is_some());
-                        break;
-                    }
-                    event => panic!("{event:?}"),
-                }
-            }
+            assert_eq!(next_failure(&events).kind(), kind, "{bytes}");
             relay.pass();
             mends(harness, &events, 2);
         }
@@ -335,13 +337,7 @@ fn a_port_that_is_closed_for_a_while_is_tried_until_it_is_open() {
         relay.cut();
         breaks(&events);
         for _ in 0..5 {
-            match events.recv_timeout(SOON).expect("it is tried again") {
-                Event::ConnectFailed(failed) => {
-                    assert_eq!(failed.error.kind(), ErrorKind::ConnectionRefused);
-                    assert!(failed.retry_in.is_some());
-                }
-                event => panic!("{event:?}"),
-            }
+            assert_eq!(next_failure(&events).kind(), ErrorKind::ConnectionRefused);
         }
         relay.listen().unwrap();
         mends(harness, &events, 5);
@@ -426,24 +422,16 @@ fn with_few_descriptors(server: &str) {
     };
     client.connect().unwrap();
     assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
-    for round in 0..3 {
+    for _ in 0..3 {
         let hoarded = hoard();
         (0..10).for_each(|_| uplink_arrives());
         client.send("cut", "01").unwrap();
         breaks(&events);
         let more = hoard();
-        let mut exhausted = 0;
-        while exhausted < 5 {
-            match events.recv_timeout(SOON).expect("it is tried again") {
-                Event::ConnectFailed(failed) => {
-                    assert!(failed.retry_in.is_some());
-                    let error = failed.error;
-                    assert_eq!(error.kind(), ErrorKind::ResourcesExhausted, "{error}");
-                    assert!(error.to_string().contains("too many files"), "{error}");
-                    exhausted += 1;
-                }
-                event => panic!("round {round}: {event:?}"),
-            }
+        for _ in 0..5 {
+            let error = next_failure(&events);
+            assert_eq!(error.kind(), ErrorKind::ResourcesExhausted, "{error}");
+            assert!(error.to_string().contains("too many files"), "{error}");
         }
         drop((hoarded, more));
         while !matches!(

@@ -1,6 +1,6 @@
 //! Floods: what a client cannot keep is dropped as its policies say, counted to the last event, and
 //! takes no more memory than its capacities allow.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod support;
 
@@ -21,7 +21,7 @@ use support::{
     resources::pause,
     watchdog::watchdog,
 };
-use ttn::{Event, Events, Overflow};
+use ttn::{Event, Events, Network, Overflow};
 
 const LIMIT: Duration = Duration::from_secs(100);
 const FLOOD: u32 = 100_000;
@@ -207,7 +207,6 @@ fn a_subscriber_that_blocks_in_a_flood_loses_as_much_as_the_others() {
 const ALONE: &str = "TTN_TEST_ALONE";
 
 /// The most that was resident while `work` ran, in KiB over what was before.
-#[cfg(target_os = "linux")]
 fn growth(mut work: impl FnMut(&mut dyn FnMut())) -> usize {
     let before = support::resources::resident_kib();
     let mut most = before;
@@ -215,7 +214,6 @@ fn growth(mut work: impl FnMut(&mut dyn FnMut())) -> usize {
     most - before
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_flood_of_large_messages_takes_no_more_memory_than_the_capacities() {
     const NAME: &str = "a_flood_of_large_messages_takes_no_more_memory_than_the_capacities";
@@ -247,7 +245,7 @@ fn a_flood_of_large_messages_takes_no_more_memory_than_the_capacities() {
             let body = harness.uplink_body("dev-1", 7);
             let fields = format!(r#"{{"text":"{}"}}"#, "x".repeat(SIZE));
             let body = match harness.network {
-                ttn::Network::V3 => body.replace(
+                Network::V3 => body.replace(
                     r#""f_port":1"#,
                     &format!(r#""f_port":1,"decoded_payload":{fields}"#),
                 ),
