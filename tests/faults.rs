@@ -4,14 +4,22 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    env,
+    fs::File,
+    io::{self, Read, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use support::{
+    child::run_after,
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
     watchdog::watchdog,
 };
-use ttn::{ErrorKind, Event, Events, MqttClient};
+use ttn::{Error, ErrorKind, Event, Events, MqttClient, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -33,16 +41,24 @@ fn behind_a_relay(harness: &Harness) -> (Relay, MqttClient, Events) {
 
 /// The link breaks, and is mended without help.
 fn breaks_and_mends(harness: &mut Harness, events: &Events, counter: u32) {
+    breaks(events);
+    mends(harness, events, counter);
+}
+
+fn breaks(events: &Events) {
     loop {
         match events.recv_timeout(SOON).expect("the break is noticed") {
             Event::Disconnected(lost) => {
                 assert_eq!(lost.error.kind(), ErrorKind::ConnectionLost);
                 break;
             }
-            Event::Uplink(_) | Event::Malformed(_) => continue,
+            Event::Uplink(_) | Event::Malformed(_) | Event::Published(_) => continue,
             event => panic!("{event:?}"),
         }
     }
+}
+
+fn mends(harness: &mut Harness, events: &Events, counter: u32) {
     while !matches!(
         events.recv_timeout(SOON).expect("the client comes back"),
         Event::Connected(_)
@@ -54,6 +70,17 @@ fn breaks_and_mends(harness: &mut Harness, events: &Events, counter: u32) {
             Event::Counter(_) => {}
             event => panic!("{event:?}"),
         }
+    }
+}
+
+/// What the next attempt to connect again failed for.
+fn next_failure(events: &Events) -> Error {
+    match events.recv_timeout(SOON).expect("it is tried again") {
+        Event::ConnectFailed(failed) => {
+            assert!(failed.retry_in.is_some());
+            failed.error
+        }
+        event => panic!("{event:?}"),
     }
 }
 
@@ -108,22 +135,215 @@ fn bytes_that_are_no_mqtt_end_the_link_and_it_is_mended() {
 }
 
 #[test]
-fn a_link_that_falls_silent_is_noticed_by_the_keep_alive() {
+fn a_link_that_is_reset_is_mended() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let (relay, client, events) = behind_a_relay(harness);
+        for counter in 0..5 {
+            relay.set(Way::ToServer, Fault::ResetAfter(0));
+            client.send("dev-1", "01").unwrap();
+            breaks(&events);
+            relay.pass();
+            mends(harness, &events, counter);
+        }
+    });
+}
+
+#[test]
+fn a_reset_while_connecting_is_told_and_passes() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let (relay, client, _events) = behind_a_relay(harness);
+        client.close().unwrap();
+        for bytes in [0, 1, 20] {
+            relay.set(Way::ToServer, Fault::ResetAfter(bytes));
+            let error = client.connect().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{bytes}: {error}");
+        }
+        relay.pass();
+        client.connect().unwrap();
+    });
+}
+
+#[test]
+fn a_relay_that_resets_sends_a_reset() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    let relay = Relay::start(harness.address()).unwrap();
+    for bytes in [0, 5] {
+        relay.set(Way::ToServer, Fault::ResetAfter(bytes));
+        let mut link = TcpStream::connect(relay.address()).unwrap();
+        link.set_read_timeout(Some(SOON)).unwrap();
+        link.write_all(&[0x10; 8]).unwrap();
+        let end = link.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
+
+/// Within which time a dead connection is noticed, as documented.
+fn bound(keep_alive: Duration) -> Duration {
+    keep_alive * 5 / 2 + Duration::from_secs(5)
+}
+
+#[test]
+fn a_link_that_falls_silent_is_noticed_in_the_documented_time() {
+    let _watchdog = watchdog(LIMIT);
+    let keep_alive = Duration::from_secs(2);
+    Harness::each(|harness| {
+        let silences: [&[Way]; 3] = [
+            &[Way::ToClients],
+            &[Way::ToServer],
+            &[Way::ToClients, Way::ToServer],
+        ];
+        let links: Vec<_> = silences
+            .into_iter()
+            .map(|ways| {
+                let relay = Relay::start(harness.address()).unwrap();
+                let client = harness
+                    .builder()
+                    .mqtt_address(relay.address().to_string())
+                    .keep_alive(keep_alive)
+                    .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+                    .build()
+                    .unwrap();
+                let events = client.events();
+                client.connect().unwrap();
+                assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
+                (ways, relay, client, events)
+            })
+            .collect();
+        let start = Instant::now();
+        for (ways, relay, ..) in &links {
+            ways.iter().for_each(|way| relay.set(*way, Fault::Stall));
+        }
+        for (ways, _, _, events) in &links {
+            let left = (start + bound(keep_alive)).saturating_duration_since(Instant::now());
+            let lost = events.recv_timeout(left);
+            assert!(
+                matches!(lost, Ok(Event::Disconnected(_))),
+                "{ways:?} after {:?}: {lost:?}",
+                start.elapsed()
+            );
+        }
+        for (_, relay, _client, events) in &links {
+            relay.pass();
+            mends(harness, events, 3);
+        }
+    });
+}
+
+#[test]
+fn a_link_that_carries_uplinks_and_takes_nothing_is_noticed() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_of(Network::V3, |harness| {
+        let (relay, _client, events) = behind_a_relay(harness);
+        relay.set(Way::ToServer, Fault::Stall);
+        let end = Instant::now() + bound(Duration::from_secs(1));
+        loop {
+            assert!(Instant::now() < end, "the silence is not noticed");
+            harness.uplink("dev-1", 1);
+            match events.recv_timeout(Duration::from_millis(100)) {
+                Ok(Event::Disconnected(_)) => break,
+                Ok(Event::Uplink(_)) | Err(_) => {}
+                Ok(event) => panic!("{event:?}"),
+            }
+        }
+        relay.pass();
+        while !matches!(events.recv_timeout(SOON).unwrap(), Event::Connected(_)) {}
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_packet_that_is_announced_large_and_never_ends_takes_no_memory() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_of(Network::V3, |harness| {
+        let (relay, _client, events) = behind_a_relay(harness);
+        let before = support::resources::resident_kib();
+        // 256 MiB.
+        relay.inject(&[0x30, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x05, b'a', b'b']);
+        let start = Instant::now();
+        breaks(&events);
+        assert!(start.elapsed() < bound(Duration::from_secs(1)));
+        // Tests beside this one take some.
+        let grown = support::resources::resident_kib().saturating_sub(before);
+        assert!(grown < 100 * 1024, "{grown} KiB");
+        mends(harness, &events, 1);
+    });
+}
+
+#[test]
+fn a_message_of_8_mib_is_delivered_or_counted() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        for (bytes, delivered) in [(16 << 20, true), (1 << 20, false)] {
+            let client = harness
+                .builder()
+                .receive_capacity(100, bytes)
+                .build()
+                .unwrap();
+            let events = client.events();
+            client.connect().unwrap();
+            assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
+            let body = " ".repeat(8 << 20) + &harness.uplink_body("dev-1", 7);
+            harness.publish(&harness.topic("dev-1", "up"), &body);
+            match events
+                .recv_timeout(SOON)
+                .expect("it is not lost in silence")
+            {
+                Event::Uplink(uplink) if delivered => assert_eq!(uplink.counter, 7),
+                Event::Lagged(1) if !delivered => {}
+                event => panic!("{event:?}"),
+            }
+            harness.uplink("dev-1", 8);
+            let next = events.recv_timeout(SOON);
+            assert!(matches!(&next, Ok(Event::Uplink(uplink)) if uplink.counter == 8));
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_ends_inside_an_answer_is_told_and_tried_again() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let (relay, client, events) = behind_a_relay(harness);
+        for bytes in 0..9 {
+            // Four bytes of CONNACK, five of SUBACK.
+            let kind = match bytes {
+                0..4 => ErrorKind::Protocol,
+                _ => ErrorKind::ConnectionLost,
+            };
+            client.close().unwrap();
+            relay.set(Way::ToClients, Fault::CutAfter(bytes));
+            let error = client.connect().unwrap_err();
+            assert_eq!(error.kind(), kind, "{bytes}: {error}");
+
+            relay.pass();
+            client.connect().unwrap();
+            for _ in events.receiver().try_iter() {}
+            relay.set(Way::ToClients, Fault::CutAfter(bytes));
+            relay.cut();
+            breaks(&events);
+            assert_eq!(next_failure(&events).kind(), kind, "{bytes}");
+            relay.pass();
+            mends(harness, &events, 2);
+        }
+    });
+}
+
+#[test]
+fn a_port_that_is_closed_for_a_while_is_tried_until_it_is_open() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         let (relay, _client, events) = behind_a_relay(harness);
-        relay.stall();
-        let lost = events.recv_timeout(SOON).expect("the silence is noticed");
-        assert!(matches!(lost, Event::Disconnected(_)), "{lost:?}");
-        relay.pass();
-        while !matches!(
-            events.recv_timeout(SOON).expect("the client comes back"),
-            Event::Connected(_)
-        ) {}
-        harness.uplink("dev-1", 3);
-        assert!(
-            matches!(events.recv_timeout(SOON), Ok(Event::Uplink(uplink)) if uplink.counter == 3)
-        );
+        relay.refuse();
+        relay.cut();
+        breaks(&events);
+        for _ in 0..5 {
+            assert_eq!(next_failure(&events).kind(), ErrorKind::ConnectionRefused);
+        }
+        relay.listen().unwrap();
+        mends(harness, &events, 5);
     });
 }
 
@@ -143,14 +363,7 @@ fn a_server_that_hangs_up_on_every_attempt_is_tried_until_it_answers() {
             }
         }
         relay.reject(false);
-        while !matches!(
-            events.recv_timeout(SOON).expect("the client comes back"),
-            Event::Connected(_)
-        ) {}
-        harness.uplink("dev-1", 4);
-        assert!(
-            matches!(events.recv_timeout(SOON), Ok(Event::Uplink(uplink)) if uplink.counter == 4)
-        );
+        mends(harness, &events, 4);
     });
 }
 
@@ -173,4 +386,99 @@ fn a_slow_link_delivers_what_it_carries() {
             );
         }
     });
+}
+
+const SERVER: &str = "TTN_TEST_SERVER";
+
+/// Takes every descriptor that is left.
+fn hoard() -> Vec<File> {
+    const EMFILE: Option<i32> = Some(24);
+    let mut hoard = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => hoard.push(file),
+            Err(cause) if cause.raw_os_error() == EMFILE => return hoard,
+            Err(cause) => panic!("{cause}"),
+        }
+    }
+}
+
+/// A process with few descriptors, whose server obeys what it sends: an uplink for a downlink to
+/// `uplink`, the end of its connection for one to `cut`.
+fn with_few_descriptors(server: &str) {
+    let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
+        .mqtt_address(server)
+        // Long enough to take what the end of a connection leaves.
+        .reconnect_delay(Duration::from_millis(100), Duration::from_millis(150))
+        .build()
+        .unwrap();
+    let events = client.events();
+    let uplink_arrives = || {
+        client.send("uplink", "01").unwrap();
+        loop {
+            match events.recv_timeout(SOON).expect("the uplink arrives") {
+                Event::Uplink(_) => return,
+                Event::Published(_) => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    };
+    client.connect().unwrap();
+    assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
+    for _ in 0..3 {
+        let hoarded = hoard();
+        (0..10).for_each(|_| uplink_arrives());
+        client.send("cut", "01").unwrap();
+        breaks(&events);
+        let more = hoard();
+        for _ in 0..5 {
+            let error = next_failure(&events);
+            assert_eq!(error.kind(), ErrorKind::ResourcesExhausted, "{error}");
+            assert!(error.to_string().contains("too many files"), "{error}");
+        }
+        drop((hoarded, more));
+        while !matches!(
+            events.recv_timeout(SOON).expect("the client comes back"),
+            Event::Connected(_)
+        ) {}
+        uplink_arrives();
+    }
+}
+
+#[test]
+fn want_of_descriptors_while_connected_is_told_and_outlived() {
+    let _watchdog = watchdog(LIMIT);
+    if let Ok(server) = env::var(SERVER) {
+        with_few_descriptors(&server);
+        return;
+    }
+    let harness = Harness::simulator(Network::V2);
+    let network = harness.simulated();
+    for host in ["127.0.0.1", "localhost"] {
+        let seen = network.published().len();
+        let address = network.mqtt_address().replace("127.0.0.1", host);
+        thread::scope(|scope| {
+            let child = scope.spawn(move || {
+                run_after(
+                    "ulimit -n 40",
+                    "want_of_descriptors_while_connected_is_told_and_outlived",
+                    &[(SERVER, address.as_ref())],
+                );
+            });
+            let mut obeyed = seen;
+            while !child.is_finished() {
+                if !network.wait_for_published(obeyed + 1, Duration::from_millis(100)) {
+                    continue;
+                }
+                let (topic, _) = &network.published()[obeyed];
+                obeyed += 1;
+                if topic.contains("/cut/") {
+                    network.disconnect_clients();
+                } else {
+                    network.device("dev-1").uplink(1, [1]);
+                }
+            }
+            child.join().unwrap();
+        });
+    }
 }

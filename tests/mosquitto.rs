@@ -213,8 +213,8 @@ fn a_broker_that_stops_without_a_word_is_noticed_by_its_silence() {
     let closed = client.wait_timeout(LIMIT / 2);
     broker.resume();
     assert!(closed, "the silence was not noticed");
-    // Paho looks as often as suits the newest connection of the process, every 5 s at the least.
-    let limit = keep_alive * 5 / 2 + Duration::from_secs(7);
+    // The documented time, and some for a busy machine.
+    let limit = keep_alive * 5 / 2 + Duration::from_secs(5) + Duration::from_millis(500);
     assert!(start.elapsed() < limit, "{:?}", start.elapsed());
 }
 
@@ -260,4 +260,104 @@ fn a_changed_password_ends_the_session_and_is_refused_until_it_is_right_again() 
     assert!(support::resources::wait_until(SOON, || client
         .connect()
         .is_ok()));
+}
+
+/// A client that is connected and comes back quickly.
+fn persistent(broker: &Mosquitto, keep_alive: Duration) -> (MqttClient, Events) {
+    let client = builder(broker)
+        .keep_alive(keep_alive)
+        .connect_timeout(Duration::from_secs(1))
+        .reconnect_delay(Duration::from_millis(20), Duration::from_millis(200))
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().unwrap();
+    assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
+    (client, events)
+}
+
+#[test]
+fn a_broker_that_stopped_and_goes_on_is_found_again() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer)) = broker() else {
+        return;
+    };
+    let (_client, events) = persistent(&broker, Duration::from_secs(1));
+    broker.stop();
+    assert!(matches!(
+        events.recv_timeout(SOON),
+        Ok(Event::Disconnected(_))
+    ));
+    // It takes connections and does not answer them.
+    for _ in 0..2 {
+        match events.recv_timeout(SOON).unwrap() {
+            Event::ConnectFailed(failed) => {
+                assert_eq!(failed.error.kind(), ErrorKind::TimedOut, "{}", failed.error);
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+    broker.resume();
+    while !matches!(events.recv_timeout(SOON).unwrap(), Event::Connected(_)) {}
+    peer.publish("greenhouse-demo/devices/dev-1/up", uplink(6))
+        .unwrap();
+    assert_eq!(next_uplink(&events), ("dev-1".to_owned(), 6));
+}
+
+#[test]
+fn a_short_stop_of_the_broker_costs_nothing() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer)) = broker() else {
+        return;
+    };
+    let (client, events) = persistent(&broker, Duration::from_secs(30));
+    peer.subscribe("+/devices/+/down").unwrap();
+    broker.stop();
+    (0..10).for_each(|counter| {
+        peer.publish("greenhouse-demo/devices/dev-1/up", uplink(counter))
+            .unwrap();
+    });
+    client.send("dev-1", "AQ==").unwrap();
+    let silence = events.recv_timeout(Duration::from_millis(500));
+    assert!(
+        matches!(silence, Ok(Event::Published(_))),
+        "nothing but the downlink goes on: {silence:?}"
+    );
+    broker.resume();
+    for counter in 0..10 {
+        match events.recv_timeout(SOON).unwrap() {
+            Event::Uplink(uplink) => assert_eq!(uplink.counter, counter),
+            event => panic!("{event:?}"),
+        }
+    }
+    assert!(peer.next(SOON).is_some());
+    assert!(client.is_connected());
+}
+
+#[test]
+fn a_key_that_is_revoked_and_given_back_needs_no_help() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer)) = broker() else {
+        return;
+    };
+    let (_client, events) = persistent(&broker, Duration::from_secs(30));
+    broker.change_password(APP, "ttn-account-v2.another");
+    assert!(matches!(
+        events.recv_timeout(SOON),
+        Ok(Event::Disconnected(_))
+    ));
+    for _ in 0..3 {
+        match events.recv_timeout(SOON).unwrap() {
+            Event::ConnectFailed(failed) => {
+                assert_eq!(failed.error.kind(), ErrorKind::NotAuthorized);
+                assert_eq!(failed.retry_in, Some(Duration::from_millis(200)));
+            }
+            event => panic!("{event:?}"),
+        }
+    }
+    broker.change_password(APP, KEY);
+    while !matches!(events.recv_timeout(SOON).unwrap(), Event::Connected(_)) {}
+    peer.publish("greenhouse-demo/devices/dev-1/up", uplink(7))
+        .unwrap();
+    assert_eq!(next_uplink(&events), ("dev-1".to_owned(), 7));
 }

@@ -14,6 +14,8 @@ pub mod discovery_server;
 pub mod harness;
 #[cfg(unix)]
 pub mod mosquitto;
+#[cfg(target_os = "linux")]
+pub mod names;
 pub mod peer;
 mod proxy;
 pub mod raw;

@@ -19,14 +19,24 @@ pub struct Connection {
     pub client: TcpStream,
     pub server: TcpStream,
     cut: AtomicBool,
+    resetting: AtomicBool,
 }
 
 impl Connection {
     /// Ends both halves, so that whoever reads or writes them returns.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
-        let _ = self.client.shutdown(Shutdown::Both);
+        if !self.resetting.load(Ordering::SeqCst) {
+            let _ = self.client.shutdown(Shutdown::Both);
+        }
         let _ = self.server.shutdown(Shutdown::Both);
+    }
+
+    /// The same, but the client's half is left for the last owner to close. With bytes in it that
+    /// nobody has read, that sends a reset in place of an orderly end.
+    pub fn reset(&self) {
+        self.resetting.store(true, Ordering::SeqCst);
+        self.cut();
     }
 
     pub fn is_cut(&self) -> bool {
@@ -222,6 +232,7 @@ fn open(shared: &Shared, client: TcpStream) -> io::Result<Arc<Connection>> {
         client,
         server,
         cut: AtomicBool::new(false),
+        resetting: AtomicBool::new(false),
     });
     let mut open = lock(&shared.open);
     if open.closed {

@@ -19,8 +19,8 @@ pub enum Way {
 
 /// What happens to the bytes of one direction.
 ///
-/// `StallAfter` and `CutAfter` count for each connection from its start, or from when the fault was
-/// set under it.
+/// Those that count bytes do so for each connection from its start, or from when the fault was set
+/// under it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
     /// Bytes pass at once.
@@ -32,6 +32,9 @@ pub enum Fault {
     StallAfter(usize),
     /// So many bytes pass, then the connection is cut.
     CutAfter(usize),
+    /// So many bytes pass, and when more have come, the connection is reset (RST), with those
+    /// unread. Only for what clients send.
+    ResetAfter(usize),
     /// `chunk` bytes at a time, with a pause after each.
     Slow { chunk: usize, pause: Duration },
 }
@@ -152,6 +155,15 @@ struct Progress {
     passed: usize,
 }
 
+impl Progress {
+    /// Counts anew when the setting is another.
+    fn follow(&mut self, version: u64) {
+        if self.version != version {
+            *self = Self { version, passed: 0 };
+        }
+    }
+}
+
 impl Faults {
     fn set(&self, way: Way, fault: Fault) {
         let setting = &mut lock(&self.settings)[way as usize];
@@ -174,7 +186,17 @@ impl Faults {
         let mut buffer = [0; 16 * 1024];
         let mut progress = Progress::default();
         loop {
-            let length = from.read(&mut buffer).unwrap_or(0);
+            // Waits, and takes nothing out.
+            let end = !matches!(from.peek(&mut buffer[..1]), Ok(1));
+            let limit = match self.fault(way, &mut progress) {
+                Fault::ResetAfter(limit) if !end && limit <= progress.passed => {
+                    connection.reset();
+                    break;
+                }
+                Fault::ResetAfter(limit) => buffer.len().min(limit.saturating_sub(progress.passed)),
+                _ => buffer.len(),
+            };
+            let length = from.read(&mut buffer[..limit]).unwrap_or(0);
             let passed = self.forward(way, connection, to, &buffer[..length], &mut progress);
             if length == 0 || !passed {
                 break;
@@ -200,7 +222,7 @@ impl Faults {
             let allowed = match fault {
                 Fault::StallAfter(limit) | Fault::CutAfter(limit) => limit - progress.passed,
                 Fault::Slow { chunk, .. } => chunk.max(1),
-                Fault::Pass | Fault::Stall => usize::MAX,
+                Fault::Pass | Fault::Stall | Fault::ResetAfter(_) => usize::MAX,
             };
             let (now, later) = bytes.split_at(allowed.min(bytes.len()));
             if to.write_all(now).is_err() {
@@ -220,6 +242,12 @@ impl Faults {
         }
     }
 
+    fn fault(&self, way: Way, progress: &mut Progress) -> Fault {
+        let Setting { fault, version } = lock(&self.settings)[way as usize];
+        progress.follow(version);
+        fault
+    }
+
     /// The fault that says how much may go now, after any stall; `None` when nothing may go any
     /// more.
     fn await_leave(
@@ -231,9 +259,7 @@ impl Faults {
         let mut settings = lock(&self.settings);
         while !connection.is_cut() {
             let Setting { fault, version } = settings[way as usize];
-            if progress.version != version {
-                *progress = Progress { version, passed: 0 };
-            }
+            progress.follow(version);
             match fault {
                 Fault::CutAfter(limit) if limit <= progress.passed => return None,
                 Fault::StallAfter(limit) if limit <= progress.passed => {}

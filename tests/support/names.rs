@@ -1,0 +1,95 @@
+//! Name lookups that fail or stall when a test says so: a library of our own is loaded before the
+//! system's.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::child::run_alone;
+
+/// Names that end so are looked up as a test says, in a process of [`run_with_names`].
+pub const NAME: &str = "server.fault.test";
+
+const FILE: &str = "TTN_TEST_NAMES";
+
+/// What becomes of lookups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// They give 127.0.0.1.
+    Found,
+    /// They fail: there is no such name.
+    Unknown,
+    /// They fail: no name server answers.
+    Again,
+    /// They wait for something else to be said, and fail after 30 s.
+    Stall,
+}
+
+/// Runs one test of the same file in a process of its own, whose lookups can be told what to do.
+/// Without a C compiler it says on standard error that the test is skipped.
+pub fn run_with_names(test: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let library = folder.path().join("libnames.so");
+    let Some(built) = build(&library) else {
+        let _ = writeln!(
+            io::stderr(),
+            "SKIPPED {test}: no C compiler (cc) was found."
+        );
+        return;
+    };
+    assert!(built, "cc does not build the library");
+    let file = folder.path().join("names");
+    fs::write(&file, "found").expect("the folder is writable");
+    let variables = [
+        ("LD_PRELOAD", library.as_os_str()),
+        (FILE, file.as_os_str()),
+    ];
+    run_alone(test, &variables);
+}
+
+/// `None` when there is no compiler.
+fn build(library: &Path) -> Option<bool> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/names.c");
+    let arguments: [&OsStr; 5] = [
+        "-shared".as_ref(),
+        "-fPIC".as_ref(),
+        "-o".as_ref(),
+        library.as_ref(),
+        source.as_ref(),
+    ];
+    let mut command = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    // Older C libraries have it in a library of its own.
+    let status = command.args(arguments).arg("-ldl").status();
+    status.ok().map(|status| status.success())
+}
+
+/// The lookups of this process, if it is one of [`run_with_names`].
+#[derive(Debug)]
+pub struct Names {
+    file: PathBuf,
+}
+
+impl Names {
+    pub fn of_this_process() -> Option<Self> {
+        let file = env::var_os(FILE)?.into();
+        Some(Self { file })
+    }
+
+    /// Sets what becomes of lookups, of those under way as well.
+    pub fn set(&self, lookup: Lookup) {
+        let word = match lookup {
+            Lookup::Found => "found",
+            Lookup::Unknown => "unknown",
+            Lookup::Again => "again",
+            Lookup::Stall => "stall",
+        };
+        // In one step, so that no lookup reads half a word.
+        let draft = self.file.with_extension("draft");
+        fs::write(&draft, word)
+            .and_then(|()| fs::rename(&draft, &self.file))
+            .expect("the folder is writable");
+    }
+}
