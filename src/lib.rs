@@ -326,7 +326,9 @@
 //!   take one for the other and end both. An attempt that ends so is repeated at once; a connection
 //!   that was up is reported as lost and made again.
 //! * With TLS, Paho looks the server's name up once more after this crate did, and all clients of the
-//!   process wait for that. Only a name server that fails just in between is noticed.
+//!   process wait for that. A name server that stalls just in between holds them all up.
+//! * When some 280 connections of a process end in the same moment, Paho stops for good. Up to 200
+//!   clients in one process are safe, attempts to connect that nobody answers included.
 //! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
 //!   all the same; the attempt ends by itself within some seconds.
 //! * A v3 server drops messages for a client that reads too slowly, and now and then in a burst, and

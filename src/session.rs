@@ -581,6 +581,8 @@ impl Session {
                 }
             }
             Signal::Missed(missed) => self.missed(missed),
+            // There may be more; they are counted when all that came before is read.
+            Signal::Full => {}
             Signal::Lost => self.on_lost(generation),
             Signal::Done(operation) => self.on_done(generation, operation),
         }

@@ -89,6 +89,8 @@ pub(crate) enum Signal {
     Message(RawMessage),
     /// So many messages were dropped here, for want of room.
     Missed(u64),
+    /// The first of them was dropped.
+    Full,
     Lost,
     /// An operation is done; [`Transport::advance`] says how.
     Done(Operation),
@@ -168,7 +170,10 @@ impl Inlet {
         if room.messages.load(Ordering::Relaxed) >= room.max_messages
             || room.bytes.load(Ordering::Relaxed) + size > room.max_bytes
         {
-            room.missed.fetch_add(1, Ordering::Relaxed);
+            // A session with nothing else to read would not look.
+            if room.missed.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.signal(generation, Signal::Full);
+            }
             return;
         }
         let missed = room.take_missed();

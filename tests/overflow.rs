@@ -88,6 +88,7 @@ fn in_a_flood_each_subscriber_has_what_its_policy_says() {
     Harness::each_simulator(|harness| {
         let client = harness
             .builder()
+            .counter_watch(0)
             // Nothing is lost before the subscribers.
             .receive_capacity(FLOOD as usize, 1 << 30)
             .build()
@@ -137,6 +138,7 @@ fn a_stuck_callback_costs_other_subscribers_nothing() {
         for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
             let client = harness
                 .builder()
+                .counter_watch(0)
                 .event_capacity(CAPACITY)
                 .overflow(overflow)
                 .receive_capacity(FLOOD as usize, 1 << 30)
@@ -177,6 +179,7 @@ fn a_subscriber_that_blocks_in_a_flood_loses_as_much_as_the_others() {
     Harness::each_simulator(|harness| {
         let client = harness
             .builder()
+            .counter_watch(0)
             .receive_capacity(RECEIVE, 1 << 20)
             .build()
             .unwrap();
@@ -230,6 +233,7 @@ fn a_flood_of_large_messages_takes_no_more_memory_than_the_capacities() {
         for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Block] {
             let client = harness
                 .builder()
+                .counter_watch(0)
                 .event_capacity(EVENTS)
                 .overflow(overflow)
                 .receive_capacity(10_000, RECEIVE)
