@@ -784,13 +784,14 @@ impl Session {
                 }
             }
             None => {
-                self.answer_connecting(&error);
                 if is_lost || self.mandate == Mandate::Kept {
+                    self.answer_connecting(&error);
                     return self.closed(Some(error));
                 }
                 self.state = State::Idle;
                 self.give_up_connecting(&error);
                 self.status.not_opened();
+                self.answer_connecting(&error);
             }
         }
     }

@@ -17,7 +17,7 @@ use support::{
 };
 use ttn::{
     ConnectFailed, ConnectRetry, Connected, DisconnectCause, Disconnected, ErrorKind, Event,
-    Events, MqttClient, MqttClientBuilder, Network,
+    Events, MqttClient, MqttClientBuilder, Network, Overflow,
     crossbeam_channel::{bounded, unbounded},
 };
 
@@ -141,6 +141,37 @@ fn connect_gives_up_when_its_time_is_over_and_says_what_was_wrong_last() {
         ErrorKind::ConnectionRefused
     );
     assert_eq!(failed(&events).attempt, 1);
+}
+
+#[test]
+fn a_connect_that_has_failed_is_over_when_it_returns() {
+    let _watchdog = watchdog(LIMIT);
+    let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
+        .mqtt_address(nowhere())
+        .connect_retry(ConnectRetry::For(Duration::from_millis(500)))
+        .offline_queue(10, SOON)
+        .build()
+        .unwrap();
+    let events = client.events();
+    // Holds the client up when it reports the downlink.
+    let unread = client.events_with(1, Overflow::Block);
+    let connecting = thread::spawn({
+        let client = client.clone();
+        move || {
+            client.connect().unwrap_err();
+            client.wait_timeout(Duration::ZERO)
+        }
+    });
+    assert!(failed(&events).retry_in.is_some());
+    client.send("dev-1", "01").unwrap();
+    while failed(&events).retry_in.is_some() {}
+    support::resources::pause(Duration::from_millis(200));
+    drop(unread);
+    assert!(
+        connecting.join().unwrap(),
+        "connect has returned and the client is open"
+    );
+    assert!(matches!(next(&events), Event::PublishFailed(_)));
 }
 
 #[test]
@@ -466,19 +497,20 @@ fn a_retry_callback_that_fails_changes_nothing_and_is_reported() {
 
 #[test]
 fn a_server_that_accepts_and_hangs_up_is_recognised_and_not_hammered() {
+    const SHORTEST: Duration = Duration::from_millis(10);
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let network = harness.simulated();
         let client = MqttClient::builder(network.app_id(), network.access_key())
             .mqtt_address(network.mqtt_address())
-            .reconnect_delay(Duration::from_millis(50), Duration::from_secs(30))
+            .reconnect_delay(SHORTEST, Duration::from_secs(30))
             .build()
             .unwrap();
         let events = client.events();
         client.connect().unwrap();
         let mut delays = Vec::new();
         let mut causes = Vec::new();
-        while delays.len() < 5 {
+        while delays.len() < 8 {
             match next(&events) {
                 Event::Connected(_) => network.disconnect_clients(),
                 Event::Disconnected(lost) => {
@@ -497,16 +529,17 @@ fn a_server_that_accepts_and_hangs_up_is_recognised_and_not_hammered() {
         }
         let expected = [DisconnectCause::Unknown]
             .into_iter()
-            .chain((2..=5).map(|in_a_row| DisconnectCause::ClosedAtOnce { in_a_row }));
+            .chain((2..=8).map(|in_a_row| DisconnectCause::ClosedAtOnce { in_a_row }));
         assert_eq!(causes, expected.collect::<Vec<_>>());
         // The n-th may be 2^n times the shortest; none is shorter than that.
-        for (attempt, delay) in (1..).zip(delays) {
-            let ceiling = Duration::from_millis(50) * (1 << attempt);
-            assert!(
-                delay >= Duration::from_millis(50) && delay <= ceiling,
-                "{attempt}: {delay:?}"
-            );
+        for (attempt, delay) in (1..).zip(&delays) {
+            let ceilings = SHORTEST..=SHORTEST * (1 << attempt);
+            assert!(ceilings.contains(delay), "{attempt}: {delay:?}");
         }
+        // Connections that end at once do not shorten them; all of them are so short by one chance
+        // in 10 000 million.
+        let longest = delays.iter().max().unwrap();
+        assert!(*longest > 2 * SHORTEST, "{delays:?}");
     });
 }
 
