@@ -266,6 +266,7 @@ fn on_its_return_the_client_says_how_long_it_was_away() {
         relay.cut();
         let lost = lost(&events);
         assert_eq!(lost.cause, DisconnectCause::Unknown);
+        assert_eq!(client.stats().connected_since, None);
         assert!(
             lost.connected_for >= quiet && lost.connected_for < SOON,
             "{lost:?}"
