@@ -457,6 +457,40 @@ fn a_retry_callback_that_hangs_holds_up_neither_close_nor_the_next_attempt() {
 }
 
 #[test]
+fn a_key_that_comes_late_is_used_all_the_same() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let client = quick(MqttClient::builder(harness.app_id(), harness.wrong_key()))
+        .mqtt_address(harness.address().to_string())
+        .connect_timeout(Duration::from_millis(500))
+        .connect_retry(ConnectRetry::Forever)
+        .build()
+        .unwrap();
+    let (release, slow) = bounded::<()>(0);
+    let (sender, _answered) = bounded(1);
+    client
+        .set_retry_callback(move |retry| {
+            let _ = slow.recv();
+            // The answer to the first question, which was asked some attempts ago.
+            if sender.try_send(()).is_ok() {
+                retry.set_access_key("NNSXS.TEST.KEY").unwrap();
+            }
+        })
+        .unwrap();
+    let events = client.events();
+    // Nobody waits for the callback any more; without it a refused key is the end.
+    for _ in 0..2 {
+        let error = client.connect().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+        assert_eq!(failed(&events).retry_in, None);
+    }
+    drop(release);
+    assert!(support::resources::wait_until(SOON, || client
+        .connect()
+        .is_ok()));
+}
+
+#[test]
 fn a_retry_callback_that_fails_changes_nothing_and_is_reported() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
