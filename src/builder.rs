@@ -398,8 +398,9 @@ impl MqttClientBuilder {
     /// made yet, to be written when it is there, in the order of the calls. Each is written once, or
     /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed): with
     /// [`Expired`](crate::ErrorKind::Expired) when it has waited for `expire_after`, with
-    /// [`Closed`](crate::ErrorKind::Closed) when the client was closed before. One that was being
-    /// written when the connection ended may or may not have arrived; it is reported with
+    /// [`Closed`](crate::ErrorKind::Closed) when the client was closed before, and with the error for
+    /// which the client gave up when it did. One that was being written when the connection ended may
+    /// or may not have arrived; it is reported with
     /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost) and never written again.
     ///
     /// Defaults to none: `send` returns [`NotConnected`](crate::ErrorKind::NotConnected). A client

@@ -113,7 +113,8 @@ impl Retry {
         self.delay = Some(delay);
     }
 
-    /// Has the client give up: it closes, with this error as the reason.
+    /// Has the client give up, with this error as the reason: `connect` returns it, and a client that
+    /// was connected before closes.
     ///
     /// ```
     /// # use ttn::{ErrorKind, Retry};

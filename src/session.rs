@@ -420,6 +420,8 @@ impl Session {
     /// Starts an attempt to connect.
     fn attempt(&mut self) {
         self.outages.attempt();
+        // Here, since a server may send uplinks before it has granted every subscription.
+        self.counters.was_away();
         self.generation += 1;
         self.deadline = Instant::now() + self.options.connect_timeout;
         self.status.open();
@@ -653,7 +655,6 @@ impl Session {
                     address: address.to_string(),
                     gap: self.outages.connected(Instant::now()),
                 };
-                self.counters.was_away();
                 self.known = Some(address.clone());
                 self.state = State::Up(transport, address);
                 self.mandate = if self.options.reconnect {
@@ -785,13 +786,14 @@ impl Session {
                 }
             }
             None => {
-                self.answer_connecting(&error);
                 if is_lost || self.mandate == Mandate::Kept {
+                    self.answer_connecting(&error);
                     return self.closed(Some(error));
                 }
                 self.state = State::Idle;
                 self.give_up_connecting(&error);
                 self.status.not_opened();
+                self.answer_connecting(&error);
             }
         }
     }

@@ -3,15 +3,23 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
 
 use support::{
     harness::{Harness, SOON},
+    raw::{frame, string},
     relay::Relay,
     resources::wait_until,
     watchdog::watchdog,
 };
-use ttn::{CounterFinding, DownlinkStep, ErrorKind, Event, Events, FrameLoss, Overflow};
+use ttn::{
+    CounterFinding, DownlinkStep, ErrorKind, Event, Events, FrameLoss, MqttClient, Overflow,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -106,6 +114,79 @@ fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
             ]
         );
     });
+}
+
+/// The next packet: its first byte and its body.
+fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).unwrap();
+    assert!(header[1] < 128, "a short packet");
+    let mut body = vec![0; header[1].into()];
+    stream.read_exact(&mut body).unwrap();
+    (header[0], body)
+}
+
+#[test]
+fn an_uplink_that_comes_before_the_subscriptions_are_granted_is_after_the_outage() {
+    let _watchdog = watchdog(LIMIT);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (heard, first_is_heard) = ttn::crossbeam_channel::bounded(1);
+    let server = thread::spawn(move || {
+        let uplink = |counter: u32| {
+            let body = format!(
+                r#"{{"app_id":"greenhouse","dev_id":"dev-1","port":1,"counter":{counter},"metadata":{{"gateways":[{{"gtw_id":"roof"}}]}}}}"#
+            );
+            let topic = string("greenhouse/devices/dev-1/up");
+            frame(0x30, &[topic, body.into_bytes()].concat())
+        };
+        let accept = || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            assert_eq!(packet(&mut stream).0, 0x10);
+            stream.write_all(&[0x20, 2, 0, 0]).unwrap();
+            stream
+        };
+        let subscription = |stream: &mut TcpStream| {
+            let (first, body) = packet(stream);
+            assert_eq!(first, 0x82);
+            frame(0x90, &[body[0], body[1], 0])
+        };
+        let mut stream = accept();
+        for _ in 0..2 {
+            let granted = subscription(&mut stream);
+            stream.write_all(&granted).unwrap();
+        }
+        stream.write_all(&uplink(1)).unwrap();
+        first_is_heard.recv_timeout(SOON).unwrap();
+        drop(stream);
+
+        let mut stream = accept();
+        let granted = [subscription(&mut stream), subscription(&mut stream)];
+        stream
+            .write_all(&[uplink(5), granted.concat(), uplink(7)].concat())
+            .unwrap();
+        stream
+    });
+    let client = MqttClient::builder("greenhouse", "ttn-account-v2.test-key")
+        .mqtt_address(address)
+        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().unwrap();
+    assert_eq!(story(&events, 1), [(1, None)]);
+    heard.send(()).unwrap();
+    assert_eq!(
+        story(&events, 7),
+        [
+            (5, missing(3, FrameLoss::Away)),
+            (5, None),
+            (7, missing(1, FrameLoss::Upstream)),
+            (7, None)
+        ]
+    );
+    drop(server.join().unwrap());
 }
 
 #[test]
