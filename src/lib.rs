@@ -286,6 +286,8 @@ mod network;
 mod options;
 mod probe;
 mod route;
+#[cfg(test)]
+mod seeds;
 mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
