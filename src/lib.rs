@@ -281,6 +281,9 @@ mod delivery;
 mod discovery;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod network;
 mod options;
