@@ -5,6 +5,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use ttn::{Error, ErrorKind, Event, Network, RawMessage, UplinkMessage};
 
+/// The most memory for a byte of a message, when all that is left out takes its place.
+const MOST_MEMORY: u64 = 1_000;
+
 /// The most bytes of an error, beside what it says of the topic.
 const LONGEST_ERROR: usize = 2_000;
 
@@ -20,7 +23,17 @@ pub fn decode(network: Network, topic: Option<&str>, payload: &[u8]) -> Option<E
         Some(topic) => Event::decode(network, topic, payload),
         None => Event::from_json(network, payload),
     };
-    let (event, again) = (decode(), decode());
+    let event = decode();
+    let mut again = None;
+    let memory = allocation_counter::measure(|| again = Some(decode()));
+    let length = topic.map_or(0, str::len) + payload.len();
+    let most = 64_000 + MOST_MEMORY * length as u64;
+    assert!(
+        memory.bytes_max <= most,
+        "{} bytes of {length}",
+        memory.bytes_max
+    );
+    let again = again.expect("it was decoded");
     assert_eq!(format!("{event:?}"), format!("{again:?}"));
     match event {
         Ok(event) => {
