@@ -35,23 +35,7 @@ fn an_uplink_of_v2_is_read_alike_in_every_form() {
         let unknown = json.value("unheard_of");
         let attributes = json.texts("attributes");
         let metadata = json.object("metadata", |json| {
-            let gateways = json.list("gateways", |json| {
-                let own = (
-                    json.text("gtw_id"),
-                    json.flag("gtw_trusted"),
-                    json.number("timestamp", u32::MAX.into()),
-                    json.number("fine_timestamp", u64::MAX),
-                    json.time("time"),
-                    json.number("antenna", 9),
-                );
-                let radio = (
-                    json.number("channel", 80),
-                    json.float("rssi"),
-                    json.float("snr"),
-                    json.number("rf_chain", 1),
-                );
-                (own, radio)
-            });
+            let gateways = json.list("gateways", V2Gateway::write);
             let radio = (
                 json.time("time"),
                 json.float("frequency"),
@@ -89,26 +73,52 @@ fn an_uplink_of_v2_is_read_alike_in_every_form() {
         );
         assert_eq!(read_radio, radio);
         assert_eq!(read.gateways.len(), gateways.len());
-        for (read, (own, radio)) in read.gateways.iter().zip(gateways) {
-            let read_own = (
-                read.gtw_id.clone(),
-                read.gtw_trusted,
-                read.timestamp.map(u64::from),
-                read.fine_timestamp,
-                read.time,
-                Some(u64::from(read.antenna)),
-            );
-            let (.., antenna) = own;
-            assert_eq!(
-                read_own,
-                (own.0, own.1, own.2, own.3, own.4, antenna.or(Some(0)))
-            );
-            let (channel, rssi, snr, rf_chain) = radio;
-            assert_eq!(u64::from(read.channel), channel.unwrap_or(0));
-            assert_eq!((read.rssi, read.snr), (rssi, snr));
-            assert_eq!(u64::from(read.rf_chain), rf_chain.unwrap_or(0));
+        for (read, gateway) in read.gateways.iter().zip(&gateways) {
+            gateway.check(read);
         }
     });
+}
+
+struct V2Gateway {
+    gtw_id: String,
+    gtw_trusted: bool,
+    timestamp: Option<u64>,
+    fine_timestamp: Option<u64>,
+    time: Option<SystemTime>,
+    antenna: Option<u64>,
+    channel: Option<u64>,
+    rssi: Option<f64>,
+    snr: Option<f64>,
+    rf_chain: Option<u64>,
+}
+
+impl V2Gateway {
+    fn write(json: &mut Object) -> Self {
+        Self {
+            gtw_id: json.text("gtw_id"),
+            gtw_trusted: json.flag("gtw_trusted"),
+            timestamp: json.number("timestamp", u32::MAX.into()),
+            fine_timestamp: json.number("fine_timestamp", u64::MAX),
+            time: json.time("time"),
+            antenna: json.number("antenna", u32::MAX.into()),
+            channel: json.number("channel", u32::MAX.into()),
+            rssi: json.float("rssi"),
+            snr: json.float("snr"),
+            rf_chain: json.number("rf_chain", u32::MAX.into()),
+        }
+    }
+
+    fn check(&self, read: &ttn::Gateway) {
+        assert_eq!(read.gtw_id, self.gtw_id);
+        assert_eq!(read.gtw_trusted, self.gtw_trusted);
+        assert_eq!(read.timestamp.map(u64::from), self.timestamp);
+        assert_eq!(read.fine_timestamp, self.fine_timestamp);
+        assert_eq!(read.time, self.time);
+        assert_eq!(u64::from(read.antenna), self.antenna.unwrap_or(0));
+        assert_eq!(u64::from(read.channel), self.channel.unwrap_or(0));
+        assert_eq!((read.rssi, read.snr), (self.rssi, self.snr));
+        assert_eq!(u64::from(read.rf_chain), self.rf_chain.unwrap_or(0));
+    }
 }
 
 #[test]
@@ -129,13 +139,9 @@ fn an_uplink_of_v3_is_read_alike_in_every_form() {
         let json = json.finish();
         let uplink = uplink(Network::V3, "v3/greenhouse@ttn/devices/bed-07/up", &json);
 
-        let (app_id, dev_id, euis) = ids.unwrap_or_default();
+        let (app_id, dev_id, euis) =
+            ids.unwrap_or_else(|| (None, "bed-07".into(), Default::default()));
         let app_id = app_id.unwrap_or_else(|| "greenhouse".into());
-        let dev_id = if dev_id.is_empty() {
-            "bed-07".into()
-        } else {
-            dev_id
-        };
         assert_eq!((&uplink.app_id, &uplink.dev_id), (&app_id, &dev_id));
         let [dev_eui, join_eui, dev_addr] = euis;
         assert_eq!(uplink.hardware_serial, dev_eui);
@@ -161,6 +167,12 @@ struct V3Uplink {
     airtime: Option<Duration>,
     packet_error_rate: Option<f64>,
     attributes: BTreeMap<String, String>,
+    app_s_key: Option<(String, Vec<u8>)>,
+    last_downlink_counter: Option<u64>,
+    battery: Option<(Option<f64>, Option<u64>, Option<SystemTime>)>,
+    version_ids: Option<[String; 5]>,
+    network_ids: Option<[String; 6]>,
+    user_location: Option<Option<V3Location>>,
     settings: Option<V3Settings>,
     gateways: Vec<V3Gateway>,
 }
@@ -179,6 +191,32 @@ impl V3Uplink {
             airtime: json.duration("consumed_airtime"),
             packet_error_rate: json.float("packet_error_rate"),
             attributes: json.texts("attributes"),
+            app_s_key: json.object("app_s_key", |json| {
+                (json.text("kek_label"), json.bytes("encrypted_key"))
+            }),
+            last_downlink_counter: json.number("last_a_f_cnt_down", u32::MAX.into()),
+            battery: json.object("last_battery_percentage", |json| {
+                (
+                    json.float("value"),
+                    json.number("f_cnt", u32::MAX.into()),
+                    json.time("received_at"),
+                )
+            }),
+            version_ids: json.object("version_ids", |json| {
+                let versions = ["hardware_version", "firmware_version"];
+                let [hardware, firmware] = versions.map(|name| json.text(name));
+                let [brand, model, band] =
+                    ["brand_id", "model_id", "band_id"].map(|name| json.text(name));
+                [brand, model, hardware, firmware, band]
+            }),
+            network_ids: json.object("network_ids", |json| {
+                let [net, ns, tenant, cluster] =
+                    ["net_id", "ns_id", "tenant_id", "cluster_id"].map(|name| json.text(name));
+                let addresses = ["cluster_address", "tenant_address"];
+                let [cluster_address, tenant_address] = addresses.map(|name| json.text(name));
+                [net, ns, tenant, cluster, cluster_address, tenant_address]
+            }),
+            user_location: json.object("locations", |json| json.object("user", V3Location::write)),
             settings: json.object("settings", V3Settings::write),
             gateways: json.list("rx_metadata", V3Gateway::write),
         }
@@ -198,6 +236,14 @@ impl V3Uplink {
         let packet_error_rate = self.packet_error_rate.unwrap_or(0.0);
         assert_eq!(uplink.packet_error_rate, Some(packet_error_rate));
         assert_eq!(uplink.attributes, self.attributes);
+        let key = uplink.app_s_key.as_ref();
+        let key = key.map(|key| (key.kek_label.clone(), key.encrypted_key.clone()));
+        assert_eq!(key, self.app_s_key);
+        // 0 is left out, and only where there is a key.
+        let without = key.map(|_| 0);
+        let counter = uplink.last_downlink_counter.map(u64::from);
+        assert_eq!(counter, self.last_downlink_counter.or(without));
+        self.check_device(uplink);
         if let Some(settings) = &self.settings {
             settings.check(uplink);
         }
@@ -205,6 +251,78 @@ impl V3Uplink {
         for (read, gateway) in uplink.metadata.gateways.iter().zip(&self.gateways) {
             gateway.check(read);
         }
+    }
+
+    fn check_device(&self, uplink: &UplinkMessage) {
+        let battery = uplink.battery.as_ref();
+        let battery = battery.map(|battery| {
+            let counter = u64::from(battery.counter);
+            (battery.percentage, counter, battery.received_at)
+        });
+        let expected = self.battery.map(|(percentage, counter, received_at)| {
+            (percentage, counter.unwrap_or(0), received_at)
+        });
+        assert_eq!(battery, expected);
+        let version_ids = uplink.version_ids.clone().map(|ids| {
+            let versions = (ids.hardware_version, ids.firmware_version);
+            [
+                ids.brand_id,
+                ids.model_id,
+                versions.0,
+                versions.1,
+                ids.band_id,
+            ]
+        });
+        assert_eq!(version_ids, self.version_ids);
+        let network_ids = uplink.network_ids.clone().map(|ids| {
+            let addresses = (ids.cluster_address, ids.tenant_address);
+            let tenant = (ids.tenant_id, ids.cluster_id);
+            [
+                ids.net_id,
+                ids.ns_id,
+                tenant.0,
+                tenant.1,
+                addresses.0,
+                addresses.1,
+            ]
+        });
+        assert_eq!(network_ids, self.network_ids);
+        let expected = self.user_location.flatten();
+        let location = uplink.metadata.location.as_ref();
+        assert_eq!(location.is_some(), expected.is_some());
+        assert_eq!(uplink.metadata.locations.get("user"), location);
+        if let (Some(read), Some(expected)) = (location, expected) {
+            expected.check(read);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct V3Location {
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    altitude: Option<i32>,
+    accuracy: Option<u64>,
+}
+
+impl V3Location {
+    fn write(json: &mut Object) -> Self {
+        Self {
+            latitude: json.float("latitude"),
+            longitude: json.float("longitude"),
+            altitude: json.signed("altitude"),
+            accuracy: json.number("accuracy", u32::MAX.into()),
+        }
+    }
+
+    fn check(&self, read: &ttn::Location) {
+        let place = (
+            self.latitude.unwrap_or(0.0),
+            self.longitude.unwrap_or(0.0),
+            self.altitude.unwrap_or(0),
+        );
+        assert_eq!((read.latitude, read.longitude, read.altitude), place);
+        assert_eq!(read.accuracy.map(u64::from), self.accuracy);
     }
 }
 
@@ -258,9 +376,12 @@ struct V3Gateway {
     timestamp: Option<u64>,
     fine_timestamp: Option<u64>,
     times: [Option<SystemTime>; 3],
-    rssi: Option<f64>,
-    snr: Option<f64>,
-    location: Option<(Option<f64>, Option<f64>, Option<u64>)>,
+    levels: [Option<f64>; 5],
+    frequency_offset: Option<i32>,
+    frequency_drift: Option<i32>,
+    uplink_token: String,
+    broker: Option<[String; 3]>,
+    location: Option<V3Location>,
     unknown: Option<Value>,
 }
 
@@ -274,15 +395,22 @@ impl V3Gateway {
             timestamp: json.number("timestamp", u32::MAX.into()),
             fine_timestamp: json.number("fine_timestamp", u64::MAX),
             times: ["time", "gps_time", "received_at"].map(|name| json.time(name)),
-            rssi: json.float("rssi"),
-            snr: json.float("snr"),
-            location: json.object("location", |json| {
-                (
-                    json.float("latitude"),
-                    json.float("longitude"),
-                    json.number("accuracy", u32::MAX.into()),
-                )
+            levels: [
+                "rssi",
+                "snr",
+                "channel_rssi",
+                "signal_rssi",
+                "rssi_standard_deviation",
+            ]
+            .map(|name| json.float(name)),
+            frequency_offset: json.signed("frequency_offset"),
+            frequency_drift: json.signed("frequency_drift"),
+            uplink_token: json.text("uplink_token"),
+            broker: json.object("packet_broker", |json| {
+                ["message_id", "forwarder_net_id", "home_network_tenant_id"]
+                    .map(|name| json.text(name))
             }),
+            location: json.object("location", V3Location::write),
             unknown: json.value("unheard_of"),
         }
     }
@@ -294,14 +422,27 @@ impl V3Gateway {
         assert_eq!(read.timestamp.map(u64::from), self.timestamp);
         assert_eq!(read.fine_timestamp, self.fine_timestamp);
         assert_eq!([read.time, read.gps_time, read.received_at], self.times);
-        assert_eq!((read.rssi, read.snr), (self.rssi, self.snr));
-        let location = read.location.as_ref();
-        let location = location.map(|place| (place.latitude, place.longitude, place.accuracy));
-        let expected = self.location.map(|(latitude, longitude, accuracy)| {
-            let accuracy = accuracy.map(|accuracy| accuracy as u32);
-            (latitude.unwrap_or(0.0), longitude.unwrap_or(0.0), accuracy)
+        let levels = [
+            read.rssi,
+            read.snr,
+            read.channel_rssi,
+            read.signal_rssi,
+            read.rssi_standard_deviation,
+        ];
+        assert_eq!(levels, self.levels);
+        let offset = self.frequency_offset.map(i64::from);
+        assert_eq!(read.frequency_offset, offset);
+        assert_eq!(read.frequency_drift, self.frequency_drift);
+        assert_eq!(read.uplink_token, self.uplink_token);
+        let broker = read.packet_broker.clone().map(|broker| {
+            let forwarder = broker.forwarder_net_id;
+            [broker.message_id, forwarder, broker.home_network_tenant_id]
         });
-        assert_eq!(location, expected);
+        assert_eq!(broker, self.broker);
+        assert_eq!(read.location.is_some(), self.location.is_some());
+        if let (Some(read), Some(expected)) = (&read.location, self.location) {
+            expected.check(read);
+        }
         assert_eq!(read.extra.get("unheard_of"), self.unknown.as_ref());
     }
 }
@@ -384,6 +525,23 @@ impl Object {
             0 => self.member(name, format_args!("\"{number}\"")),
             1 if number < 1 << 53 => self.member(name, format_args!("{number}.0")),
             2 if number < 1 << 53 => self.member(name, format_args!("{number}e0")),
+            _ => self.member(name, number),
+        }
+        Some(number)
+    }
+
+    /// A whole number that may be negative.
+    fn signed(&mut self, name: &str) -> Option<i32> {
+        if !self.is_there(name) {
+            return None;
+        }
+        let number = match self.random.u8(..3) {
+            0 => [0, i32::MIN, i32::MAX][self.random.usize(..3)],
+            _ => self.random.i32(..),
+        };
+        match self.random.u8(..3) {
+            0 => self.member(name, format_args!("\"{number}\"")),
+            1 => self.member(name, format_args!("{number}.0")),
             _ => self.member(name, number),
         }
         Some(number)
