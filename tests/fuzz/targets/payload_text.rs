@@ -40,5 +40,5 @@ fn is_hex_with_prefix(text: &str) -> bool {
 }
 
 fn is_hex(text: &str) -> bool {
-    text.len() % 2 == 0 && text.chars().all(|digit| digit.is_ascii_hexdigit())
+    text.len().is_multiple_of(2) && text.chars().all(|digit| digit.is_ascii_hexdigit())
 }
