@@ -125,10 +125,7 @@ pub(crate) fn split_host_and_port(text: &str) -> Result<(String, Option<u16>), &
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::Ipv4Addr,
-        sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    };
+    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::seeds::for_seeds;
@@ -195,7 +192,7 @@ mod tests {
             "mqtt", "mqtts", "://", "http", "/", ":", "[", "]", "[::1]", "1883", "0", "65536",
             "host", "é", " ", "\n", "?", "@", ".", "-",
         ];
-        let read = AtomicUsize::new(0);
+        let mut readable = 0;
         for_seeds(20_000, |random| {
             let count = random.usize(1..7);
             let text: String = (0..count)
@@ -204,10 +201,10 @@ mod tests {
             if let Ok(address) = text.parse::<Address>() {
                 let printed = address.to_string();
                 assert_eq!(printed.parse::<Address>().ok(), Some(address), "{text:?}");
-                read.fetch_add(1, Relaxed);
+                readable += 1;
             }
         });
-        assert!(read.into_inner() > 1_000);
+        assert!(readable > 1_000, "{readable}");
     }
 
     #[test]

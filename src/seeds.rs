@@ -5,7 +5,7 @@ use std::thread;
 use fastrand::Rng;
 
 /// Checks with the random numbers of so many seeds; a failure says which seed it was.
-pub(crate) fn for_seeds(count: u64, check: impl Fn(&mut Rng)) {
+pub(crate) fn for_seeds(count: u64, mut check: impl FnMut(&mut Rng)) {
     for seed in 0..count {
         let _named = Named(seed);
         check(&mut Rng::with_seed(seed));

@@ -10,7 +10,6 @@ use super::{v2_messages, v3_messages, v3_request};
 use crate::{Antenna, Downlink, Network, Priority, Schedule, network::Request, seeds::for_seeds};
 
 /// A downlink, and what a network should read of it.
-#[derive(Clone)]
 struct Case {
     downlink: Downlink,
     port: Option<u8>,
@@ -34,7 +33,7 @@ struct Options {
 fn v2_reads_what_a_client_writes_and_a_client_writes_what_v2_reads() {
     for_seeds(5_000, |random| {
         let schedule = schedule(random);
-        let cases: Vec<Case> = cases(random, schedule);
+        let cases = cases(random, schedule);
         let valid = cases.iter().all(|case| {
             let payload = match (&case.bytes, &case.fields) {
                 (Some(bytes), _) => (1..=242).contains(&bytes.len()),
