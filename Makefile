@@ -4,7 +4,7 @@
 component = cargo $(1) --version >/dev/null 2>&1 || [ -n "$$CI" ]
 skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
 
-.PHONY: help demo demo-v2 test bench
+.PHONY: help demo demo-v2 test bench fuzz
 .NOTPARALLEL:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make demo-v2   the same client on a simulated V2 network"
 	@echo "make test      formatting, lints, tests (with Mosquitto), documentation"
 	@echo "make bench     how fast messages are decoded and delivered"
+	@echo "make fuzz      random input, TARGET=decode_v3 SECONDS=60; the targets are in tests/fuzz/README.md"
 
 demo:
 	@.ci/setup build
@@ -33,3 +34,11 @@ test:
 bench:
 	@.ci/setup build
 	benches/run
+
+fuzz: TARGET = decode_v3
+fuzz: SECONDS = 60
+fuzz:
+	@.ci/setup build
+	@[ -d tests/fuzz/corpus/$(TARGET) ] || tests/fuzz/seed.sh
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none $(TARGET) -- -max_total_time=$(SECONDS) \
+	$(addprefix -dict=,$(wildcard tests/fuzz/$(TARGET).dict))

@@ -84,7 +84,8 @@ pub(crate) fn in_brackets(host: &str) -> String {
     }
 }
 
-fn split_host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
+/// The parts of `host` and `host:port`; an `Err` says why it is neither.
+pub(crate) fn split_host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or("a bracket is not closed")?;
         host.parse::<Ipv6Addr>()
@@ -124,7 +125,10 @@ fn split_host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::seeds::for_seeds;
 
     fn read(text: &str) -> (String, u16, bool) {
         let address: Address = text.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -150,6 +154,57 @@ mod tests {
         for (text, (host, port, tls)) in cases {
             assert_eq!(read(text), (host.to_owned(), port, tls), "{text}");
         }
+    }
+
+    #[test]
+    fn host_port_and_scheme_of_any_address_are_read_and_printed() {
+        for_seeds(10_000, |random| {
+            let host = match random.u8(..3) {
+                0 => Ipv4Addr::from(random.u32(..)).to_string(),
+                1 => Ipv6Addr::from(random.u128(..) >> random.u32(..128)).to_string(),
+                _ => (0..random.usize(1..30))
+                    .map(|_| char::from(b"abzABZ019-._"[random.usize(..12)]))
+                    .collect(),
+            };
+            let port = random.bool().then(|| match random.u8(..3) {
+                0 => 8883,
+                1 => 1883,
+                _ => random.u16(1..),
+            });
+            let (scheme, tls) = match random.u8(..3) {
+                0 => ("mqtt://", false),
+                1 => ("mqtts://", true),
+                _ => ("", port.unwrap_or(8883) == 8883),
+            };
+            let port_text = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let end = if random.bool() { "/" } else { "" };
+            let text = format!("{scheme}{}{port_text}{end}", in_brackets(&host));
+            let port = port.unwrap_or(if tls { 8883 } else { 1883 });
+            assert_eq!(read(&text), (host, port, tls), "{text}");
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+        });
+    }
+
+    #[test]
+    fn what_is_read_of_any_text_prints_as_it_can_be_read_again() {
+        let parts = [
+            "mqtt", "mqtts", "://", "http", "/", ":", "[", "]", "[::1]", "1883", "0", "65536",
+            "host", "é", " ", "\n", "?", "@", ".", "-",
+        ];
+        let mut readable = 0;
+        for_seeds(20_000, |random| {
+            let count = random.usize(1..7);
+            let text: String = (0..count)
+                .map(|_| parts[random.usize(..parts.len())])
+                .collect();
+            if let Ok(address) = text.parse::<Address>() {
+                let printed = address.to_string();
+                assert_eq!(printed.parse::<Address>().ok(), Some(address), "{text:?}");
+                readable += 1;
+            }
+        });
+        assert!(readable > 1_000, "{readable}");
     }
 
     #[test]

@@ -356,6 +356,9 @@ mod delivery;
 mod discovery;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod network;
 mod options;
@@ -364,6 +367,8 @@ mod outbox;
 mod probe;
 mod retry;
 mod route;
+#[cfg(test)]
+mod seeds;
 mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;

@@ -9,7 +9,7 @@ mod v3;
 use std::{fmt, net::IpAddr, time::Duration};
 
 use crate::{
-    address::Address,
+    address::{Address, split_host_and_port},
     error::{Error, Result},
     network::Network,
     options::{AccessKey, Options},
@@ -66,16 +66,11 @@ impl DiscoveryAddress {
         }
         let rest = rest.trim_end_matches('/');
         let host = rest.split('/').next().unwrap_or_default();
-        let valid = |host: &str| {
-            !host.is_empty()
-                && !host.starts_with(':')
-                && !rest
-                    .chars()
-                    .any(|c| c.is_whitespace() || c.is_control() || "?#\\".contains(c))
-        };
+        split_host_and_port(host).map_err(unreadable)?;
         let url = format!("{scheme}://{rest}");
-        if !valid(host) || !http::is_url(&url) {
-            return Err(unreadable("it names no host"));
+        let bad = |c: char| c.is_whitespace() || c.is_control() || "?#\\".contains(c);
+        if rest.contains(bad) || !http::is_url(&url) {
+            return Err(unreadable("it holds a character that no address has"));
         }
         if network == Network::V2 && host.ends_with(":1900") {
             return Err(unreadable(
@@ -108,7 +103,7 @@ impl DiscoveryAddress {
     }
 
     /// A name or an IP address; IPv6 without brackets.
-    fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         let (_, rest) = self.url.split_once("://").unwrap_or_default();
         match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, _)) => host,
@@ -181,6 +176,13 @@ mod tests {
             "http://a b",
             "host?x",
             "http://:80",
+            "http://[]",
+            "http://[::1",
+            "http://[host]:80",
+            "http://host:",
+            "http://host:65536",
+            "http://host/a b",
+            "http://host/a?b",
         ] {
             for network in [Network::V2, Network::V3] {
                 let error = DiscoveryAddress::parse(network, text).unwrap_err();

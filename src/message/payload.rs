@@ -41,7 +41,7 @@ impl Payload {
             Self::Hex(text) => from_hex(text)?,
             Self::Base64(text) => from_base64(text)?,
             Self::Text(text) if looks_like_hex(text) => from_hex(text)?,
-            Self::Text(text) if text.starts_with("0x") => {
+            Self::Text(text) if text.strip_prefix("0x").is_some_and(is_digits) => {
                 return Err(format!(
                     "{text:?} is not hex digits alone; leave out the 0x"
                 ));
@@ -88,7 +88,11 @@ fn from_hex(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn looks_like_hex(text: &str) -> bool {
-    text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() % 2 == 0 && is_digits(text)
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -105,6 +109,7 @@ fn kind_of(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeds::for_seeds;
 
     fn bytes(payload: Payload) -> Result<Vec<u8>, String> {
         payload.read().map(|read| match read {
@@ -128,6 +133,29 @@ mod tests {
     fn other_text_is_base64() {
         assert_eq!(text("AQ=="), Ok(vec![1]));
         assert_eq!(text("3q2+7w=="), Ok(vec![0xde, 0xad, 0xbe, 0xef]));
+        assert_eq!(text("0xAQ"), Ok(vec![0xd3, 0x10, 0x10]));
+    }
+
+    #[test]
+    fn any_bytes_come_back_from_their_hex_and_their_base64() {
+        for_seeds(20_000, |random| {
+            let given: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..)).collect();
+            let (hex, base64) = (hex::encode(&given), to_base64(&given));
+            for digits in [&hex, &hex.to_uppercase()] {
+                assert_eq!(text(digits).as_ref(), Ok(&given));
+                assert_eq!(bytes(Payload::Hex(digits.clone())).as_ref(), Ok(&given));
+            }
+            for base64 in [&base64, base64.trim_end_matches('=')] {
+                assert_eq!(
+                    bytes(Payload::Base64(base64.to_owned())).as_ref(),
+                    Ok(&given)
+                );
+            }
+            let digits = base64.strip_prefix("0x").unwrap_or(&base64);
+            if !looks_like_hex(digits) {
+                assert_eq!(text(&base64).as_ref(), Ok(&given));
+            }
+        });
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl<'de, T: Members<'de>> Visitor<'de> for Object<T> {
         while let Some(Key(name)) = map.next_key()? {
             self.0
                 .member(&name, &mut map)
-                .map_err(|cause| shortened(&format!("{name}: {cause}")))?;
+                .map_err(|cause| shortened(&format!("{}: {cause}", name.escape_debug())))?;
         }
         Ok(self.0)
     }

@@ -224,7 +224,7 @@ pub(super) fn decode(raw: RawMessage) -> Event {
 fn unreadable(what: &str, raw: &RawMessage, cause: serde_json::Error) -> Error {
     let place = match raw.topic() {
         "" => String::new(),
-        topic => format!(" on {topic}"),
+        topic => format!(" on {}", topic.escape_debug()),
     };
     Error::with_source(
         ErrorKind::Decode,

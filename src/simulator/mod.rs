@@ -142,6 +142,9 @@ mod clock;
 mod device;
 mod json;
 mod packet;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod properties;
 mod quirks;
 mod radio;
 mod session;

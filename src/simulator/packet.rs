@@ -342,10 +342,188 @@ fn framed(first: u8, parts: &[&[u8]]) -> Vec<u8> {
     packet
 }
 
+/// As clients write them, for what tests the reading.
+#[cfg(any(test, fuzzing))]
+impl Packet {
+    /// Its bytes; only those of a CONNECT that is not supported are not known.
+    pub(super) fn written(&self) -> Vec<u8> {
+        match self {
+            Self::Connect(connect) => connect.written(),
+            Self::Publish(packet) if packet.qos == 0 => publish(&packet.topic, &packet.payload),
+            Self::Publish(packet) => {
+                let first = 0x30 | packet.qos << 1 | u8::from(packet.dup) << 3;
+                let id = packet.id.to_be_bytes();
+                framed(first, &[&prefixed(&packet.topic), &id, &packet.payload])
+            }
+            Self::PubAck(id) => puback(*id),
+            Self::PubRec(id) => pubrec(*id),
+            Self::PubRel(id) => with_id(0x62, *id),
+            Self::PubComp(id) => pubcomp(*id),
+            Self::Subscribe { id, filters } => {
+                let mut body = id.to_be_bytes().to_vec();
+                for (filter, qos) in filters {
+                    body.extend(prefixed(filter));
+                    body.push(*qos);
+                }
+                framed(0x82, &[&body])
+            }
+            Self::Unsubscribe { id, filters } => {
+                let mut body = id.to_be_bytes().to_vec();
+                body.extend(filters.iter().flat_map(prefixed));
+                framed(0xa2, &[&body])
+            }
+            Self::PingReq => vec![0xc0, 0],
+            Self::Disconnect => vec![0xe0, 0],
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Connect {
+    fn written(&self) -> Vec<u8> {
+        let mut flags = u8::from(self.clean_session) << 1;
+        let mut end = prefixed(&self.client_id);
+        if let Some(will) = &self.will {
+            flags |= 0x04;
+            end.extend(prefixed(&will.topic));
+            end.extend(prefixed(&will.payload));
+        }
+        if let Some(username) = &self.username {
+            flags |= 0x80;
+            end.extend(prefixed(username));
+        }
+        if let Some(password) = &self.password {
+            flags |= 0x40;
+            end.extend(prefixed(password));
+        }
+        let keep_alive = self.keep_alive.to_be_bytes();
+        framed(
+            0x10,
+            &[&prefixed("MQTT"), &[self.level, flags], &keep_alive, &end],
+        )
+    }
+}
+
+/// With its length before it, of which there are two bytes.
+#[cfg(any(test, fuzzing))]
+fn prefixed(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    let mut prefixed = (bytes.len() as u16).to_be_bytes().to_vec();
+    prefixed.extend_from_slice(bytes);
+    prefixed
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use fastrand::Rng;
+
     use super::*;
+    use crate::seeds::for_seeds;
+
+    fn text(random: &mut Rng) -> String {
+        (0..random.usize(..20)).map(|_| random.char(..)).collect()
+    }
+
+    fn bytes(random: &mut Rng) -> Vec<u8> {
+        let length = match random.u8(..8) {
+            0 => random.usize(..20_000),
+            _ => random.usize(..200),
+        };
+        (0..length).map(|_| random.u8(..)).collect()
+    }
+
+    fn packet(random: &mut Rng) -> Packet {
+        let id = random.u16(1..);
+        match random.u8(..11) {
+            0 => Packet::Connect(connect(random)),
+            1 | 2 => {
+                let qos = random.u8(..3);
+                Packet::Publish(Publish {
+                    topic: text(random),
+                    payload: bytes(random),
+                    qos,
+                    dup: qos > 0 && random.bool(),
+                    id: if qos > 0 { id } else { 0 },
+                })
+            }
+            3 => Packet::PubAck(id),
+            4 => Packet::PubRec(id),
+            5 => Packet::PubRel(id),
+            6 => Packet::PubComp(id),
+            7 => {
+                let filters = (0..random.usize(1..9)).map(|_| (text(random), random.u8(..3)));
+                let filters = filters.collect();
+                Packet::Subscribe { id, filters }
+            }
+            8 => {
+                let filters = (0..random.usize(1..9)).map(|_| text(random)).collect();
+                Packet::Unsubscribe { id, filters }
+            }
+            9 => Packet::PingReq,
+            _ => Packet::Disconnect,
+        }
+    }
+
+    fn connect(random: &mut Rng) -> Connect {
+        let username = random.bool().then(|| text(random));
+        Connect {
+            supported: true,
+            level: random.u8(3..=4),
+            client_id: text(random),
+            clean_session: random.bool(),
+            keep_alive: random.u16(..),
+            will: random.bool().then(|| Will {
+                topic: text(random),
+                payload: bytes(random),
+            }),
+            password: (username.is_some() && random.bool()).then(|| bytes(random)),
+            username,
+        }
+    }
+
+    /// The packets of a stream that arrives in these parts, and how it ends.
+    fn all<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Packet>, Result<(), Malformed>) {
+        let mut packets = Packets::default();
+        let mut found = Vec::new();
+        for part in parts {
+            packets.push(part);
+            loop {
+                match packets.next() {
+                    Ok(Some(packet)) => found.push(packet),
+                    Ok(None) => break,
+                    Err(malformed) => return (found, Err(malformed)),
+                }
+            }
+        }
+        (found, Ok(()))
+    }
+
+    #[test]
+    fn any_packets_are_read_as_they_were_written_however_they_arrive() {
+        for_seeds(2_000, |random| {
+            let packets: Vec<Packet> = (0..random.usize(..6)).map(|_| packet(random)).collect();
+            let stream = packets.iter().flat_map(Packet::written).collect::<Vec<_>>();
+            let size = random.usize(1..40);
+            assert_eq!(all(stream.chunks(size)), (packets, Ok(())));
+        });
+    }
+
+    #[test]
+    fn damaged_packets_are_read_alike_however_they_arrive() {
+        for_seeds(4_000, |random| {
+            let mut stream = Vec::new();
+            for _ in 0..random.usize(1..4) {
+                stream.extend(packet(random).written());
+            }
+            for _ in 0..random.usize(1..4) {
+                let place = random.usize(..stream.len().min(60));
+                stream[place] = random.u8(..);
+            }
+            let size = random.usize(1..40);
+            assert_eq!(all(stream.chunks(size)), all([&stream[..]]));
+        });
+    }
 
     fn read(bytes: &[u8]) -> Result<Option<Packet>, Malformed> {
         let mut packets = Packets::default();

@@ -97,7 +97,10 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
         Event::Malformed(Arc::new(Malformed {
             error: Error::with_source(
                 ErrorKind::Decode,
-                format!("cannot read the message on {topic}: {cause}"),
+                format!(
+                    "cannot read the message on {}: {cause}",
+                    topic.escape_debug()
+                ),
                 cause,
             ),
             is_uplink: kind == Kind::Uplink,
