@@ -370,9 +370,10 @@ impl MqttClientBuilder {
         self
     }
 
-    /// After how long to try again when the server refuses the key
-    /// ([`NotAuthorized`](crate::ErrorKind::NotAuthorized)): before a connection has worked, and
-    /// after one has. `None` stops: `connect` returns the error, and a client that was connected
+    /// After how long to try again when the server refuses the key or the application's own topics
+    /// ([`NotAuthorized`](crate::ErrorKind::NotAuthorized),
+    /// [`SubscriptionRefused`](crate::ErrorKind::SubscriptionRefused)): before a connection has
+    /// worked, and after one has. `None` stops: `connect` returns the error, and a client that was connected
     /// closes with it as the reason.
     ///
     /// Defaults to `None` before, since a key that never worked is wrong; and to the longest

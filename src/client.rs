@@ -160,8 +160,8 @@ impl MqttClient {
     /// [`connect_retry`](MqttClientBuilder::connect_retry) it goes on trying for as long as that
     /// says.
     ///
-    /// When connected already it does nothing. While the client waits to connect again it tries at
-    /// once. Works again after [`close`](Self::close). The connect callbacks are called with the
+    /// When connected already it does nothing. While the client waits to connect again it makes one
+    /// attempt at once, and returns its result. Works again after [`close`](Self::close). The connect callbacks are called with the
     /// result, on their own thread.
     ///
     /// # Errors
@@ -183,11 +183,11 @@ impl MqttClient {
         self.command(Command::Connect(reply))?;
         let options = &self.core().options;
         // The session keeps the time; this limit is for a session that waits for a slow subscriber.
-        let attempt = options.connect_timeout + options.close_timeout;
+        // The retry callback has its time as well, and a last attempt may begin when that is over.
+        let attempt = 2 * options.connect_timeout + options.close_timeout;
         let patience = match options.connect_retry {
             ConnectRetry::Never => attempt,
-            // Its last attempt may begin at its end, and the retry callback has its time as well.
-            ConnectRetry::For(time) => time + 2 * attempt,
+            ConnectRetry::For(time) => time + attempt,
             ConnectRetry::Forever => return answer.recv().unwrap_or_else(|_| Err(gone())),
         };
         answer.recv_timeout(patience).unwrap_or_else(|_| {
@@ -573,11 +573,16 @@ impl MqttClient {
     /// instance; the client waits for it as long as
     /// [`connect_timeout`](MqttClientBuilder::connect_timeout), and `close` ends the wait. After
     /// that, or when it fails, the client does what it was about to do. A key that it supplies late
-    /// is used all the same.
+    /// is used all the same. [`Event::Disconnected`](crate::Event::Disconnected),
+    /// [`Event::ConnectFailed`](crate::Event::ConnectFailed) and their callbacks come when it has
+    /// answered, since they say when the next attempt follows. While it is busy it is not asked
+    /// again.
     ///
-    /// It is not asked about the one attempt of a `connect` without
-    /// [`connect_retry`](MqttClientBuilder::connect_retry), nor with
-    /// [`reconnect(false)`](MqttClientBuilder::reconnect).
+    /// It is asked when the client is about to try again, or to give up after it has tried again: not
+    /// about the one attempt of a `connect` without
+    /// [`connect_retry`](MqttClientBuilder::connect_retry), and not about a lost connection with
+    /// [`reconnect(false)`](MqttClientBuilder::reconnect). A closure that captures a handle of the
+    /// client keeps the client alive.
     ///
     /// # Errors
     ///

@@ -29,6 +29,8 @@ struct Counters {
     highest: u32,
     /// Bit n stands for `highest - n`; set if it has arrived, or was before the watch began.
     seen: u64,
+    /// The last one, if it was a repetition; a device that was restarted looks like one at first.
+    repeated: Option<u32>,
     /// Tells one session of the device from another; 0 when the network does not say.
     session: u64,
     outages: u32,
@@ -72,6 +74,7 @@ impl CounterWatch {
         let now = Counters {
             highest: counter,
             seen: u64::MAX,
+            repeated: None,
             session: session(uplink),
             outages: self.outages,
             drops: self.drops,
@@ -140,14 +143,20 @@ impl Counters {
 
     /// The counter is lower than another one before.
     fn look_back(&mut self, now: Self) -> CounterFinding {
-        let behind = self.highest - now.highest;
-        let bit = 1_u64.checked_shl(behind).unwrap_or(0);
-        if behind < WINDOW && self.seen & bit == 0 {
+        let counter = now.highest;
+        let behind = self.highest - counter;
+        let goes_on = self.repeated.take().and_then(|last| last.checked_add(1)) == Some(counter);
+        if behind >= WINDOW || goes_on {
+            *self = now;
+            return CounterFinding::Reset;
+        }
+        let bit = 1 << behind;
+        if self.seen & bit == 0 {
             self.seen |= bit;
             return CounterFinding::Late;
         }
-        *self = now;
-        CounterFinding::Reset
+        self.repeated = Some(counter);
+        CounterFinding::Repeated
     }
 }
 
@@ -261,8 +270,24 @@ mod tests {
                 ]
             );
         }
-        // Within reach of the memory, too.
-        assert_eq!(observe(&mut watch, &[20]), [(20, CounterFinding::Reset)]);
+        // Within reach of the memory it takes two.
+        assert_eq!(
+            observe(&mut watch, &[20, 21, 22, 24]),
+            [
+                (20, CounterFinding::Repeated),
+                (21, CounterFinding::Reset),
+                (24, missing(1, FrameLoss::Upstream))
+            ]
+        );
+    }
+
+    #[test]
+    fn an_old_uplink_that_is_delivered_again_is_no_reset() {
+        let mut watch = CounterWatch::new(10);
+        assert_eq!(
+            observe(&mut watch, &[10, 11, 10, 12, 11, 13, 13, 14]),
+            [10, 11, 13].map(|counter| (counter, CounterFinding::Repeated))
+        );
     }
 
     #[test]

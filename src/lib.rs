@@ -191,7 +191,7 @@
 //! | yours | the methods of [`MqttClient`]; all that wait have a deadline, but [`wait`](MqttClient::wait) | |
 //! | `ttn-callbacks` | callbacks, one after the other | with the last handle |
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
-//! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if there is one | with the last handle |
+//! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if there is one | with the last handle, when the callback has returned |
 //! | Paho's two | the sockets of all clients of the process; none of your code | never |
 //!
 //! Every method may be called from any thread and from inside any callback, `close` and dropping

@@ -32,8 +32,7 @@ pub(crate) struct Loss {
 /// The connections of a client, one after the other.
 #[derive(Debug)]
 pub(crate) struct Outages {
-    /// How long a connection can be dead and not be noticed.
-    blindness: Duration,
+    keep_alive: Duration,
     connected: Option<Instant>,
     heard: Option<Instant>,
     /// When the last two downlinks were written.
@@ -55,7 +54,7 @@ struct Lost {
 impl Outages {
     pub(crate) fn new(keep_alive: Duration) -> Self {
         Self {
-            blindness: keep_alive.mul_f64(2.5) + Duration::from_secs(5),
+            keep_alive,
             connected: None,
             heard: None,
             written: VecDeque::new(),
@@ -115,7 +114,7 @@ impl Outages {
         self.lost = Some(Lost {
             at: now,
             time,
-            silence: since(self.heard.take()).min(self.blindness),
+            silence: since(self.heard.take()).min(longest_silence(self.keep_alive)),
         });
         let next = |count: u32, goes_on: bool| if goes_on { count.saturating_add(1) } else { 0 };
         self.at_once = next(self.at_once, connected_for < AT_ONCE);
@@ -152,10 +151,13 @@ impl Outages {
 
     /// The client was closed, or gives up: what comes later is no outage.
     pub(crate) fn closed(&mut self) {
-        let blindness = self.blindness;
-        *self = Self::new(Duration::ZERO);
-        self.blindness = blindness;
+        *self = Self::new(self.keep_alive);
     }
+}
+
+/// How long a connection can be dead and not be noticed.
+fn longest_silence(keep_alive: Duration) -> Duration {
+    keep_alive.mul_f64(2.5) + Duration::from_secs(5)
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ impl Retry {
         self.delay
     }
 
-    /// Has the client try again after this, also when it was about to give up.
+    /// Has the client try again after this, also when it was about to give up. No longer than a
+    /// year; a `connect` whose [time](ConnectRetry::For) would be over by then fails at once.
     ///
     /// ```
     /// # use ttn::Retry;
@@ -110,7 +111,7 @@ impl Retry {
     /// }
     /// ```
     pub fn set_delay(&mut self, delay: Duration) {
-        self.delay = Some(delay);
+        self.delay = Some(delay.min(Duration::from_secs(365 * 86_400)));
     }
 
     /// Has the client give up, with this error as the reason: `connect` returns it, and a client that
@@ -195,6 +196,16 @@ impl Mandate {
     }
 }
 
+impl Mandate {
+    /// Whether there is time for an attempt after this delay.
+    pub(crate) fn allows(self, delay: Duration) -> bool {
+        match self {
+            Self::Until(Some(until)) => Instant::now() + delay < until,
+            _ => true,
+        }
+    }
+}
+
 /// The delays between attempts.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -230,14 +241,15 @@ impl Plan {
     ) -> Option<Duration> {
         match (mandate, error.kind()) {
             (Mandate::Once, _) => None,
-            (Mandate::Kept, ErrorKind::NotAuthorized) => self.refused_later,
+            (Mandate::Kept, kind) if is_refusal(kind) => self.refused_later,
             (Mandate::Kept, _) => Some(self.backoff.next_delay()),
             // What is wrong with the options stays so.
             (Mandate::Until(_), ErrorKind::Config) => None,
             (Mandate::Until(until), kind) => {
-                let (delay, least) = match kind {
-                    ErrorKind::NotAuthorized => (self.refused_first?, self.refused_first?),
-                    _ => (self.backoff.next_delay(), self.shortest),
+                let (delay, least) = if is_refusal(kind) {
+                    (self.refused_first?, self.refused_first?)
+                } else {
+                    (self.backoff.next_delay(), self.shortest)
                 };
                 let Some(until) = until else {
                     return Some(delay);
@@ -248,6 +260,14 @@ impl Plan {
             }
         }
     }
+}
+
+/// Whether the server refuses what the client is.
+fn is_refusal(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotAuthorized | ErrorKind::SubscriptionRefused
+    )
 }
 
 #[cfg(test)]
@@ -281,8 +301,10 @@ mod tests {
         let now = Instant::now();
         let refused = failed(ErrorKind::NotAuthorized);
         let mut plan = plan();
-        assert_eq!(plan.delay(&refused, Mandate::Until(None), now), None);
-        assert_eq!(plan.delay(&refused, Mandate::Kept, now), Some(60 * SECOND));
+        for refused in [&refused, &failed(ErrorKind::SubscriptionRefused)] {
+            assert_eq!(plan.delay(refused, Mandate::Until(None), now), None);
+            assert_eq!(plan.delay(refused, Mandate::Kept, now), Some(60 * SECOND));
+        }
         (plan.refused_first, plan.refused_later) = (Some(5 * SECOND), None);
         assert_eq!(
             plan.delay(&refused, Mandate::Until(None), now),

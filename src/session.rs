@@ -4,7 +4,10 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -52,15 +55,21 @@ pub(crate) enum Command {
     Close(Sender<u64>),
     Subscribe(Subscriber),
     /// Ask there before trying again.
-    SetHook(Sender<Question>),
+    SetHook(HookLink),
     /// Tell the subscribers.
     Report(Event),
     /// Close, and end the thread.
     Shutdown,
 }
 
+/// The sending end to the thread that owns the user's hook.
+pub(crate) struct HookLink {
+    questions: Sender<Question>,
+    busy: Arc<AtomicBool>,
+}
+
 /// Asks the user's hook, for an answer to the session.
-pub(crate) struct Question {
+struct Question {
     retry: Retry,
     generation: u64,
     answer: Sender<(u64, Job)>,
@@ -81,7 +90,7 @@ pub(crate) struct Session {
     counters: CounterWatch,
     outages: Outages,
     plan: Plan,
-    hook: Option<Sender<Question>>,
+    hook: Option<HookLink>,
     /// The one of the options, until the hook gave another one.
     access_key: AccessKey,
     /// Counts attempts; tells the signals of one connection from those of another.
@@ -221,6 +230,7 @@ impl Session {
                 Input::Time => self.on_time(),
             }
         }
+        self.fail_waiting(&closed_before_written());
     }
 
     fn next_input(&mut self) -> Input {
@@ -491,7 +501,7 @@ impl Session {
             (State::Probing(_), Job::Diagnosed(error)) => self.failed(error),
             (State::Asking(setback, planned, _), Job::Answered(answer)) => {
                 let delay = match answer {
-                    Ok(retry) => retry.delay,
+                    Ok(retry) => retry.delay.filter(|delay| self.mandate.allows(*delay)),
                     Err(failed) => {
                         self.publish(Event::CallbackFailed(failed));
                         planned
@@ -752,6 +762,11 @@ impl Session {
             Setback::Lost(error, _) => (error, 0),
         };
         let delay = self.plan.delay(error, self.mandate, Instant::now());
+        if let (Setback::Failed(_), Mandate::Kept) = (&setback, self.mandate) {
+            // Whoever called `connect` meanwhile asked for one attempt.
+            let error = error.clone();
+            self.answer_connecting(&error);
+        }
         if let (Some(hook), true) = (&self.hook, self.mandate != Mandate::Once) {
             let retry = Retry::new(Arc::clone(&self.options), error.clone(), attempts, delay);
             let question = Question {
@@ -759,8 +774,8 @@ impl Session {
                 generation: self.generation,
                 answer: self.job_done.clone(),
             };
-            // One that is still busy with an earlier question is not asked.
-            if hook.try_send(question).is_ok() {
+            let was_busy = hook.busy.swap(true, Ordering::AcqRel);
+            if !was_busy && hook.questions.send(question).is_ok() {
                 let until = Instant::now() + self.options.connect_timeout;
                 self.state = State::Asking(setback, delay, until);
                 return;
@@ -779,11 +794,7 @@ impl Session {
                 if is_lost && !self.connecting.is_empty() {
                     return self.attempt();
                 }
-                let until = Instant::now().checked_add(delay);
-                self.state = State::BackingOff(until.unwrap_or_else(far_future));
-                if self.mandate == Mandate::Kept {
-                    self.answer_connecting(&error);
-                }
+                self.state = State::BackingOff(Instant::now() + delay);
             }
             None => {
                 if is_lost || self.mandate == Mandate::Kept {
@@ -876,6 +887,9 @@ impl Session {
     fn on_publish(&mut self, batch: Batch) {
         for publish in batch {
             match &mut self.state {
+                State::Up(..) if self.outbox.keeps_any() => {
+                    self.keep(publish, &not_connected());
+                }
                 State::Up(transport, _) | State::Closing(transport, _) => {
                     if let Err((publish, error)) = transport.publish(publish) {
                         self.keep(publish, &error);
@@ -1025,10 +1039,6 @@ fn expired() -> Error {
     )
 }
 
-fn far_future() -> Instant {
-    Instant::now() + Duration::from_secs(86_400)
-}
-
 fn closed_at_once(address: &Address) -> Error {
     Error::new(
         ErrorKind::ConnectionLost,
@@ -1076,8 +1086,13 @@ fn answer<T>(reply: &Sender<T>, value: T) {
 }
 
 /// Starts the thread that owns the user's hook. It ends when the session does, or takes another one.
-pub(crate) fn start_hook(mut hook: Hook) -> io::Result<Sender<Question>> {
+pub(crate) fn start_hook(mut hook: Hook) -> io::Result<HookLink> {
     let (sender, questions) = bounded::<Question>(1);
+    let busy = Arc::new(AtomicBool::new(false));
+    let link = HookLink {
+        questions: sender,
+        busy: Arc::clone(&busy),
+    };
     thread::Builder::new()
         .name("ttn-retry".to_owned())
         .spawn(move || {
@@ -1088,9 +1103,10 @@ pub(crate) fn start_hook(mut hook: Hook) -> io::Result<Sender<Question>> {
             } in questions
             {
                 let answered = Job::Answered(retry::ask(&mut hook, retry));
+                busy.store(false, Ordering::Release);
                 // A session that has ended needs no answer.
                 let _ = answer.send((generation, answered));
             }
         })?;
-    Ok(sender)
+    Ok(link)
 }

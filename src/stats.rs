@@ -41,9 +41,9 @@ pub struct Stats {
     /// which they subscribed; those that were dropped are left out. See also
     /// [`Events::dropped`](crate::Events::dropped).
     pub dropped_by_subscribers: Vec<u64>,
-    /// Downlinks that have left this machine.
+    /// Downlinks, and requests to empty a queue, that have left this machine.
     pub sent: u64,
-    /// Downlinks that `send` accepted and that were not written.
+    /// The same, accepted and not written.
     pub not_sent: u64,
     /// Acknowledgements by devices.
     pub confirmed: u64,

@@ -54,21 +54,21 @@ fn a_hole_is_reported_before_the_uplink_that_shows_it() {
         let client = harness.client();
         let events = client.events();
         client.connect().unwrap();
-        for counter in [4, 5, 9, 8, 9, 10, 2, 3] {
+        for counter in [104, 105, 109, 108, 109, 110, 2, 3] {
             harness.uplink("dev-1", counter);
         }
         assert_eq!(
             story(&events, 3),
             [
-                (4, None),
-                (5, None),
-                (9, missing(3, FrameLoss::Upstream)),
-                (9, None),
-                (8, Some(CounterFinding::Late)),
-                (8, None),
-                (9, Some(CounterFinding::Repeated)),
-                (9, None),
-                (10, None),
+                (104, None),
+                (105, None),
+                (109, missing(3, FrameLoss::Upstream)),
+                (109, None),
+                (108, Some(CounterFinding::Late)),
+                (108, None),
+                (109, Some(CounterFinding::Repeated)),
+                (109, None),
+                (110, None),
                 (2, Some(CounterFinding::Reset)),
                 (2, None),
                 (3, None),

@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    net::Ipv4Addr,
     thread,
     time::{Duration, Instant},
 };
@@ -156,7 +157,7 @@ fn lookups_that_stall_and_fail_while_it_reconnects_are_outlived() {
     with_names(
         "lookups_that_stall_and_fail_while_it_reconnects_are_outlived",
         |harness, names| {
-            let relay = Relay::start(harness.address()).unwrap();
+            let relay = Relay::start_at(Ipv4Addr::LOCALHOST, harness.address()).unwrap();
             let client = builder(harness, "mqtt")
                 .mqtt_address(format!("mqtt://{NAME}:{}", relay.port()))
                 .build()

@@ -152,6 +152,42 @@ fn downlinks_of_the_time_before_the_first_connection_are_kept_as_well() {
 }
 
 #[test]
+fn what_is_sent_after_the_return_does_not_overtake_what_waits() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let relay = Relay::start(harness.address()).unwrap();
+        let client = harness
+            .builder()
+            .mqtt_address(relay.address().to_string())
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .send_capacity(20)
+            .offline_queue(300, MINUTE)
+            .build()
+            .unwrap();
+        client.connect().unwrap();
+        relay.refuse();
+        relay.cut();
+        assert!(wait_until(SOON, || !client.is_connected()));
+        (0..300).for_each(|number| drop(client.send("dev-1", numbered(number)).unwrap()));
+        relay.listen().unwrap();
+        for number in 300..400 {
+            let sent = || match client.send("dev-1", numbered(number)) {
+                Err(error) if error.kind() == ErrorKind::QueueFull => false,
+                result => result.is_ok(),
+            };
+            assert!(wait_until(SOON, sent));
+        }
+        let received: Vec<_> = harness
+            .downlinks_until(|body| self::number(body) == 399)
+            .iter()
+            .map(|(_, body)| self::number(body))
+            .collect();
+        assert!(received.is_sorted(), "{received:?}");
+        assert_eq!(received.len(), 400);
+    });
+}
+
+#[test]
 fn what_waits_too_long_expires_and_is_not_written() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {

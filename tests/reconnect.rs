@@ -389,6 +389,70 @@ fn the_retry_callback_sees_every_setback_and_sets_the_delay() {
 }
 
 #[test]
+fn the_retry_callback_is_not_asked_about_a_single_attempt() {
+    let _watchdog = watchdog(LIMIT);
+    let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
+        .mqtt_address(nowhere())
+        .build()
+        .unwrap();
+    client
+        .set_retry_callback(|retry| retry.set_delay(Duration::ZERO))
+        .unwrap();
+    let events = client.events();
+    let error = client.connect().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(failed(&events).retry_in, None);
+    assert!(client.wait_timeout(Duration::ZERO));
+}
+
+#[test]
+fn a_delay_that_is_longer_than_the_time_of_connect_ends_it() {
+    let _watchdog = watchdog(LIMIT);
+    let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
+        .mqtt_address(nowhere())
+        .connect_retry(ConnectRetry::For(SOON))
+        .build()
+        .unwrap();
+    client
+        .set_retry_callback(|retry| retry.set_delay(Duration::MAX))
+        .unwrap();
+    let start = Instant::now();
+    let error = client.connect().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_connect_while_the_client_closes_connects_again() {
+    const PER_SECOND: u32 = 10;
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    let network = harness.simulated();
+    // So that closing takes a while: the server has to read what was sent.
+    network.quirks(|quirks| quirks.rate_limit = Some(PER_SECOND));
+    let client = harness.client();
+    let events = client.events();
+    client.connect().unwrap();
+    connected(&events);
+    (0..2 * PER_SECOND).for_each(|_| drop(client.send("dev-1", "01").unwrap()));
+    thread::scope(|scope| {
+        scope.spawn(|| client.close().unwrap());
+        assert!(support::resources::wait_until(SOON, || !client.is_connected()));
+        client.connect().unwrap();
+    });
+    assert!(client.is_connected());
+    let mut order = Vec::new();
+    while order.len() < 2 {
+        match next(&events) {
+            Event::Closed(_) => order.push("closed"),
+            Event::Connected(_) => order.push("connected"),
+            _ => {}
+        }
+    }
+    assert_eq!(order, ["closed", "connected"]);
+}
+
+#[test]
 fn the_retry_callback_can_give_up() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {

@@ -48,7 +48,8 @@ pub enum CounterFinding {
     Late,
     /// It was here before: the device sent it again, or the network delivered it again.
     Repeated,
-    /// The counter went back without a join: the device was restarted.
+    /// The counter went back without a join: the device was restarted. When it went back by less than
+    /// 64, its first uplink is taken for a repetition, and the second tells.
     Reset,
 }
 
@@ -68,7 +69,8 @@ pub enum FrameLoss {
     /// This client was connected, and dropped messages for want of room
     /// ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)) between the two uplinks.
     DroppedHere,
-    /// They did not reach this client, which was there: lost on the radio, or by the server. A loss
+    /// They did not reach this client, which was there: lost on the radio, or by the server; or one
+    /// was [malformed](crate::Event::Malformed), so that nobody knows its counter. A loss
     /// on the radio is one device's; a server that drops messages for a client, as v3 does in bursts
     /// (The Things Stack, 64 messages are kept for each connection), makes holes for many devices at
     /// the same moment.

@@ -31,7 +31,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// Connected and subscribed: uplinks arrive from now on.
+    /// Connected and subscribed: uplinks arrive from now on. A server may send some a moment before.
     Connected(Connected),
     /// An attempt to connect failed.
     ConnectFailed(ConnectFailed),

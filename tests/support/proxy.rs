@@ -82,10 +82,11 @@ impl fmt::Debug for Shared {
 impl Proxy {
     pub fn start(
         name: &'static str,
+        host: Ipv4Addr,
         upstream: SocketAddr,
         serve: impl Fn(&Connection) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind((host, 0))?;
         let shared = Arc::new(Shared {
             name,
             upstream,

@@ -1,12 +1,13 @@
 //! A line that can go bad.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::proxy::{Connection, Proxy, lock};
+use super::resources::loopback;
 
 /// The direction that a [`Fault`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +49,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens on a free port of the loopback and passes everything on to `server`.
+    /// Listens on an address and port of its own and passes everything on to `server`.
     pub fn start(server: SocketAddr) -> io::Result<Self> {
+        Self::start_at(loopback(), server)
+    }
+
+    /// As [`start`](Self::start), on a free port of this address.
+    pub fn start_at(host: Ipv4Addr, server: SocketAddr) -> io::Result<Self> {
         let faults = Arc::new(Faults::default());
         let serving = Arc::clone(&faults);
-        let proxy = Proxy::start("relay", server, move |connection| {
+        let proxy = Proxy::start("relay", host, server, move |connection| {
             thread::scope(|scope| {
                 scope.spawn(|| serving.pump(Way::ToServer, connection));
                 serving.pump(Way::ToClients, connection);

@@ -1,5 +1,7 @@
 //! What this process uses, and waiting for it to change.
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,18 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         }
         pause(left.min(POLL));
     }
+}
+
+/// An address of this machine for the caller alone: while a server on it is away, nobody else takes
+/// its port.
+pub fn loopback() -> Ipv4Addr {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    if !cfg!(target_os = "linux") {
+        return Ipv4Addr::LOCALHOST;
+    }
+    let [high, low] = TAKEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let process = std::process::id() % 250;
+    Ipv4Addr::new(127, 2 + process as u8, high, low)
 }
 
 /// Lets `length` go by.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -48,11 +48,16 @@ impl TlsFront {
 
     fn serve(acceptor: SslAcceptorBuilder, upstream: SocketAddr) -> io::Result<Self> {
         let acceptor = acceptor.build();
-        let proxy = Proxy::start("tls-front", upstream, move |connection| {
-            if let Ok(tls) = handshake(&acceptor, &connection.client) {
-                Tunnel::new(tls, connection).run();
-            }
-        })?;
+        let proxy = Proxy::start(
+            "tls-front",
+            Ipv4Addr::LOCALHOST,
+            upstream,
+            move |connection| {
+                if let Ok(tls) = handshake(&acceptor, &connection.client) {
+                    Tunnel::new(tls, connection).run();
+                }
+            },
+        )?;
         Ok(Self { proxy })
     }
 
