@@ -228,7 +228,11 @@ impl Subscriber {
             Overflow::DropNewest if full => self.count(&event),
             Overflow::DropOldest if full && matches!(event, Event::Lagged(_)) => self.count(&event),
             Overflow::DropOldest if full => {
-                while self.sender.len() >= self.capacity && self.evict() {}
+                while self.sender.len() >= self.capacity && self.evict(false) {}
+                if self.sender.is_full() {
+                    // There is nothing but news about the client.
+                    return self.count(&event);
+                }
                 self.unreported += 1;
                 // Once for each length of the queue, so that reports do not fill it.
                 if self.unreported >= self.capacity {
@@ -275,7 +279,7 @@ impl Subscriber {
                 Ok(()) | Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(back)) => {
                     event = back;
-                    self.evict();
+                    self.evict(true);
                 }
             }
         }
@@ -283,8 +287,9 @@ impl Subscriber {
 
     /// Makes room: the oldest message gives way. News about the client keeps its place; when it is
     /// in front, a part of the messages behind it goes at once, since the whole queue has to be
-    /// moved for that.
-    fn evict(&mut self) -> bool {
+    /// moved for that. When there is nothing else, the oldest `news` gives way if that is allowed.
+    /// Whether something has.
+    fn evict(&mut self, news: bool) -> bool {
         let Ok(oldest) = self.queue.try_recv() else {
             return false;
         };
@@ -292,7 +297,8 @@ impl Subscriber {
             self.count(&oldest);
             return true;
         }
-        let mut surplus = (self.capacity / 16).max(1);
+        let most = (self.capacity / 16).max(1);
+        let mut surplus = most;
         let mut kept = vec![oldest];
         while let Ok(event) = self.queue.try_recv() {
             if surplus > 0 && !event.is_lifecycle() {
@@ -302,15 +308,17 @@ impl Subscriber {
                 kept.push(event);
             }
         }
-        if Some(kept.len()) == self.sender.capacity() {
+        let mut gave_way = surplus < most;
+        if news && Some(kept.len()) == self.sender.capacity() {
             let oldest_news = kept.remove(0);
             self.count(&oldest_news);
+            gave_way = true;
         }
         for event in kept {
             // There was room for all of them before.
             let _ = self.sender.try_send(event);
         }
-        true
+        gave_way
     }
 
     fn count(&mut self, lost: &Event) {
@@ -566,6 +574,26 @@ mod tests {
             .filter(|n| *n < 0)
             .sum();
         assert_eq!(lost, -98);
+    }
+
+    #[test]
+    fn a_queue_full_of_news_about_the_client_loses_messages_and_not_the_news() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(1, Overflow::DropOldest);
+        subscribers.add(subscriber);
+        for number in 0..=RESERVE {
+            subscribers.publish(closed());
+            subscribers.publish(message(number));
+        }
+        (0..100).for_each(|number| subscribers.publish(message(number)));
+        let news = read(&events)
+            .iter()
+            .filter(|entry| *entry == "closed")
+            .count();
+        assert_eq!(
+            (news, events.dropped()),
+            (RESERVE + 1, RESERVE as u64 + 101)
+        );
     }
 
     #[test]
