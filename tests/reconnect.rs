@@ -732,3 +732,37 @@ fn the_limit_of_downlinks_is_recognised_on_v3() {
         lost.error
     );
 }
+
+#[test]
+fn a_closed_client_asks_nothing_more() {
+    let _watchdog = watchdog(LIMIT);
+    let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
+        .mqtt_address(nowhere())
+        .connect_timeout(Duration::from_millis(300))
+        .connect_retry(ConnectRetry::Forever)
+        .build()
+        .unwrap();
+    let events = client.events();
+    let (called, calls) = unbounded();
+    let (release, released) = bounded::<()>(0);
+    client
+        .set_retry_callback(move |_| {
+            called.send(()).unwrap();
+            let _ = released.recv();
+        })
+        .unwrap();
+    let connecting = thread::spawn({
+        let client = client.clone();
+        move || client.connect()
+    });
+    calls.recv_timeout(SOON).unwrap();
+    // The plan stands, and the next question waits behind the first.
+    (1..=3).for_each(|attempt| assert_eq!(failed(&events).attempt, attempt));
+    client.close().unwrap();
+    drop(release);
+    assert!(connecting.join().unwrap().is_err());
+    drop(client);
+    // The thread ends, and the sending end with it.
+    assert!(calls.recv_timeout(SOON).is_err());
+    assert!(calls.is_empty());
+}
