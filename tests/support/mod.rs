@@ -21,5 +21,7 @@ mod proxy;
 pub mod raw;
 pub mod relay;
 pub mod resources;
+#[cfg(unix)]
+pub mod soak;
 pub mod tls_front;
 pub mod watchdog;

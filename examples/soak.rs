@@ -1,0 +1,73 @@
+//! Breaks the link to a server at random, for minutes or so many times, and accounts for every
+//! uplink; then floods. Ends with an error, the seed and the events around it when a sum does not
+//! match.
+//!
+//! ```text
+//! cargo run --release --example soak -- 10000
+//! cargo run --release --example soak -- 30m 42 v2 mosquitto
+//! ```
+//!
+//! Arguments: cuts, or minutes with an `m`; the seed; the network; the server, `simulator` or
+//! `mosquitto`.
+
+#[cfg(unix)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+#[cfg(unix)]
+fn main() -> anyhow::Result<()> {
+    use anyhow::Context;
+    use support::{
+        harness::Harness,
+        soak::{self, Until},
+    };
+    use ttn::Network;
+
+    let mut arguments = std::env::args().skip(1);
+    let length = arguments.next().unwrap_or_else(|| "100".to_owned());
+    let until = match length.strip_suffix('m') {
+        Some(minutes) => Until::Minutes(minutes.parse()?),
+        None => Until::Cuts(length.parse()?),
+    };
+    let seed = match arguments.next() {
+        Some(seed) => seed.parse()?,
+        None => fastrand::u64(..),
+    };
+    let network = match arguments.next().as_deref() {
+        Some("v2") => Network::V2,
+        Some("v3") | None => Network::V3,
+        Some(other) => anyhow::bail!("no network {other:?}"),
+    };
+    let is_simulated = match arguments.next().as_deref() {
+        Some("simulator") | None => true,
+        Some("mosquitto") => false,
+        Some(other) => anyhow::bail!("no server {other:?}"),
+    };
+    let harness = || {
+        let harness = if is_simulated {
+            Some(Harness::simulator(network))
+        } else {
+            Harness::mosquitto(network)
+        };
+        harness.context("there is no Mosquitto")
+    };
+
+    let mut reports = vec![("cuts", soak::cuts(harness()?, until, seed))];
+    reports.push(("flood", soak::flood(harness()?, 100_000, seed)));
+    if is_simulated {
+        let report = soak::server_drops(harness()?, 100_000, seed);
+        reports.push(("a server that drops", report));
+    }
+    for (name, report) in &reports {
+        println!("{name}: {report}");
+    }
+    for (_, report) in reports {
+        report.assert_exact();
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn main() {
+    eprintln!("The servers of this program need Unix.");
+}
