@@ -53,12 +53,22 @@ pub(crate) struct Callbacks<C> {
     pub(crate) status: Arc<Status>,
     pub(crate) client: Box<dyn Fn() -> C + Send>,
     pub(crate) list: Vec<(CallbackId, Callback<C>)>,
+    /// Events were lost, maybe the end of a connection among them.
+    pub(crate) has_lost: bool,
 }
 
 impl<C> Callbacks<C> {
     /// Runs until the event stream ends.
     pub(crate) fn run(mut self) {
         loop {
+            if self.has_lost {
+                // What has ended before is not in the queue any more.
+                let end = self.status.last_end();
+                if self.events.receiver().is_empty() {
+                    self.status.told(end);
+                    self.has_lost = false;
+                }
+            }
             select! {
                 recv(self.setters) -> setter => setter.into_iter().for_each(|setter| self.set(setter)),
                 recv(self.events.receiver()) -> event => {
@@ -113,6 +123,7 @@ impl<C> Callbacks<C> {
                 _ => None,
             }),
             Event::Lagged(missed) => {
+                self.has_lost = true;
                 log::warn!("{missed} events were lost because callbacks do not keep up");
             }
             _ => {}

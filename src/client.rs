@@ -135,6 +135,7 @@ impl MqttClient {
             commands: core.link.commands.clone(),
             status: Arc::clone(&core.link.status),
             list: Vec::new(),
+            has_lost: false,
             client: Box::new({
                 let core = Arc::clone(&core);
                 // The close callbacks are called when the last handle is gone, too.

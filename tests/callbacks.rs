@@ -14,12 +14,12 @@ use std::{
 };
 
 use anyhow::bail;
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use support::{
     harness::{Harness, SOON},
     watchdog::watchdog,
 };
-use ttn::{ErrorKind, Event, MqttClient, Network};
+use ttn::{ErrorKind, Event, MqttClient, Network, Overflow};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -409,5 +409,44 @@ fn a_slow_callback_holds_up_neither_send_nor_close_nor_other_subscribers() {
         assert!(client.close().is_err());
         assert!(start.elapsed() < Duration::from_secs(2));
         drop(free);
+    });
+}
+
+#[test]
+fn an_end_that_found_no_room_in_the_queue_of_the_callbacks_is_still_an_end() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        for overflow in [Overflow::Block, Overflow::DropOldest, Overflow::DropNewest] {
+            let client = harness
+                .builder()
+                .event_capacity(1)
+                .overflow(overflow)
+                .close_timeout(Duration::from_millis(200))
+                .build()
+                .unwrap();
+            let (running, runs) = unbounded();
+            let (release, hang) = bounded::<()>(0);
+            client.set_uplink_callback(move |_, _| {
+                let _ = running.send(());
+                let _ = hang.recv();
+            });
+            client.connect().unwrap();
+            harness.uplink("dev-1", 1);
+            next(&runs);
+            let error = client.close().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            // News that takes the place of the end.
+            harness
+                .simulated()
+                .quirks(|quirks| quirks.connack = Some(5));
+            for _ in 0..20 {
+                client.connect().unwrap_err();
+            }
+            harness.simulated().quirks(|quirks| quirks.connack = None);
+            assert!(!client.wait_timeout(Duration::ZERO));
+            drop(release);
+            assert!(client.wait_timeout(SOON), "{overflow:?}");
+            client.close().unwrap();
+        }
     });
 }

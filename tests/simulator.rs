@@ -854,10 +854,13 @@ fn stopping_frees_a_publisher_that_waits_for_room() {
     let publisher = std::thread::spawn(move || {
         for _ in 0..40 {
             device.uplink(1, &payload);
-            let _ = done.send(());
+            if done.send(()).is_err() {
+                return;
+            }
         }
     });
     while finished.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    drop(finished);
     let begun = Instant::now();
     network.stop();
     publisher.join().unwrap();

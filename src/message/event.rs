@@ -138,8 +138,8 @@ pub struct PublishFailed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallbackFailed {
-    /// Which event the callback was set for: `uplink`, `connect`, `downlink`, `close` or `raw
-    /// uplink`.
+    /// Which event the callback was set for: `uplink`, `connect`, `downlink`, `close`, `raw uplink`
+    /// or `retry`.
     pub callback: &'static str,
     /// The error with its causes, or the words of the panic.
     pub message: String,
