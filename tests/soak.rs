@@ -6,11 +6,11 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    harness::Harness,
+    harness::{Harness, SOON},
     soak::{self, Report, Until},
     watchdog::watchdog,
 };
-use ttn::Network;
+use ttn::{CounterFinding, Event, FrameLoss, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -80,5 +80,41 @@ fn every_uplink_that_a_server_drops_is_missed() {
     for network in [Network::V2, Network::V3] {
         let report = soak::server_drops(Harness::simulator(network), 10_000, 7);
         a_flood(&report, report.frames.missing_upstream);
+    }
+}
+
+#[test]
+fn an_uplink_that_overtakes_the_answer_to_the_subscription_says_that_the_client_was_away() {
+    let _watchdog = watchdog(LIMIT);
+    let mut harness = Harness::simulator(Network::V3);
+    let client = harness
+        .builder()
+        .reconnect_delay(Duration::from_millis(5), Duration::from_millis(40))
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().unwrap();
+    harness.uplink("dev-1", 0);
+    while !matches!(events.recv_timeout(SOON).unwrap(), Event::Uplink(_)) {}
+    harness.kill();
+    harness.uplink("dev-1", 1);
+    harness
+        .simulated()
+        .quirks(|quirks| quirks.suback_delay = Duration::from_secs(1));
+    harness.restart();
+    assert!(harness.simulated().wait_for_subscriptions(1, SOON));
+    harness.uplink("dev-1", 2);
+    loop {
+        match events.recv_timeout(SOON).unwrap() {
+            Event::Counter(report) => {
+                let missing = CounterFinding::Missing {
+                    frames: 1,
+                    loss: FrameLoss::Away,
+                };
+                break assert_eq!(report.finding, missing);
+            }
+            Event::Connected(_) => panic!("the answer came first"),
+            _ => {}
+        }
     }
 }

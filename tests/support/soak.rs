@@ -303,8 +303,10 @@ impl Place {
         }
     }
 
-    /// One uplink of each device; whether all have arrived, over one connection.
+    /// One uplink of each device; whether all have arrived, over one connection and with room for
+    /// all of them.
     fn send_one_each(&self) -> bool {
+        let lags = lock(&self.account).lags;
         (0..DEVICES).for_each(|device| self.uplink(device));
         let due: Vec<usize> = self
             .published
@@ -316,14 +318,17 @@ impl Place {
             devices.all(|(device, due)| device.next as usize == *due)
         };
         self.wait(PATIENCE, |account| {
-            account.outage.is_some() || all_here(account)
+            account.outage.is_some() || account.lags > lags || all_here(account)
         }) && all_here(&lock(&self.account))
     }
 
-    /// The link is good; the last uplinks show what went before. The end of a connection that broke
-    /// under way may still take some of them.
+    /// The link is good; the last uplinks show what went before. Some of them may still be lost
+    /// to the end of a connection that broke under way, or to messages that wait.
     fn end_well(&self) -> bool {
-        (0..10).any(|_| self.await_client() && self.send_one_each())
+        (0..10).any(|_| {
+            self.await_quiet();
+            self.await_client() && self.send_one_each()
+        })
     }
 
     fn await_client(&self) -> bool {
