@@ -38,7 +38,8 @@ pub struct Connected {
 pub struct Gap {
     /// When the loss of the connection was noticed.
     pub since: SystemTime,
-    /// From then until messages arrive again, by a clock that nobody sets.
+    /// From then until the client was connected and subscribed again, by a clock that nobody sets.
+    /// A server may send uplinks a moment before that.
     pub length: Duration,
     /// How long nothing had arrived before the loss was noticed. A connection that was cut is
     /// noticed at once; one that fell silent may have been dead for this long, but for no more than
