@@ -47,6 +47,8 @@ pub struct MqttClientBuilder {
     refused_retry: Option<(Option<Duration>, Option<Duration>)>,
     offline_queue: Option<(usize, Duration)>,
     counter_watch: usize,
+    follow_downlinks: (usize, Duration),
+    unconfirmed_after: Duration,
     event_capacity: usize,
     overflow: Overflow,
     receive_capacity: (usize, usize),
@@ -82,6 +84,8 @@ impl MqttClientBuilder {
             refused_retry: None,
             offline_queue: None,
             counter_watch: 100_000,
+            follow_downlinks: (10_000, Duration::from_secs(48 * 3600)),
+            unconfirmed_after: Duration::from_secs(10),
             event_capacity: 10_000,
             overflow: Overflow::default(),
             receive_capacity: (10_000, 64 << 20),
@@ -436,6 +440,40 @@ impl MqttClientBuilder {
         self
     }
 
+    /// How many downlinks that are not [final](crate::Delivery::is_final) to follow, and for how long
+    /// each. When there are more, those go first whose [`Delivery`](crate::Delivery) was dropped,
+    /// then the oldest. Defaults to 10 000 and 48 hours.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// // Devices that send once a week.
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .follow_downlinks(1_000, Duration::from_secs(14 * 86_400))
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn follow_downlinks(mut self, downlinks: usize, time: Duration) -> Self {
+        self.follow_downlinks = (downlinks, time);
+        self
+    }
+
+    /// How long after it was written a downlink of which the network has said nothing becomes
+    /// [`Unconfirmed`](crate::DeliveryState::Unconfirmed). Defaults to 10 s.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// # use std::time::Duration;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .unconfirmed_after(Duration::from_secs(30))
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn unconfirmed_after(mut self, time: Duration) -> Self {
+        self.unconfirmed_after = time;
+        self
+    }
+
     /// How many events may wait for the callbacks, and for each [`events`](MqttClient::events)
     /// subscription. Defaults to 10 000.
     ///
@@ -528,6 +566,8 @@ impl MqttClientBuilder {
             refused_retry,
             offline_queue,
             counter_watch,
+            follow_downlinks,
+            unconfirmed_after,
             event_capacity,
             overflow,
             receive_capacity,
@@ -612,6 +652,19 @@ impl MqttClientBuilder {
         if let ConnectRetry::For(time) = connect_retry {
             at_most("connect_retry", time, 365 * DAY)?;
         }
+        let (followed, follow_for) = follow_downlinks;
+        if followed == 0 {
+            return Err(Error::config(
+                "the number of follow_downlinks is 0, it has to be at least 1",
+            ));
+        }
+        for (name, time) in [
+            ("the time of follow_downlinks", follow_for),
+            ("unconfirmed_after", unconfirmed_after),
+        ] {
+            at_least(name, time, Duration::from_millis(1))?;
+            at_most(name, time, 365 * DAY)?;
+        }
         if let Some((capacity, expire_after)) = offline_queue {
             if !(1..=1_000_000).contains(&capacity) {
                 return Err(Error::config(format!(
@@ -662,6 +715,8 @@ impl MqttClientBuilder {
             refused_retry: (refused_first, refused_later),
             offline_queue,
             counter_watch,
+            follow_downlinks,
+            unconfirmed_after,
             event_capacity,
             overflow,
             receive_capacity,

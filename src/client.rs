@@ -15,13 +15,14 @@ use std::{
 use crossbeam_channel::{Sender, bounded, unbounded};
 
 use crate::{
+    book::{Content, Followed},
     builder::MqttClientBuilder,
     callbacks::{Callback, CallbackId, Callbacks, Setter},
     closure::{CallbackResult, closure},
-    delivery::{Delivery, MessageId, MessageIds},
+    delivery::{Delivery, MessageId, MessageIds, Progress},
     error::{Error, ErrorKind, Result},
     events::{Events, Overflow, subscription},
-    message::{Downlink, RawMessage, UplinkMessage},
+    message::{Downlink, RawMessage, Schedule, UplinkMessage},
     network::Request,
     options::ConnectRetry,
     options::Options,
@@ -304,8 +305,7 @@ impl MqttClient {
     /// Returns when the downlink is checked and accepted; it is then written in the background, in
     /// the order of the calls. The downlink callback is called with its
     /// [`message_id`](Delivery::message_id) when it has left this machine, which may be before
-    /// `send` returns. What the network does with it is reported as
-    /// [`Event::Downlink`](crate::Event::Downlink).
+    /// `send` returns. What becomes of it then, the [`Delivery`] knows.
     ///
     /// # Errors
     ///
@@ -377,7 +377,7 @@ impl MqttClient {
     pub fn clear_queue(&self, dev_id: &str) -> Result<MessageId> {
         let options = &self.core().options;
         let request = options.network.encode_clear(&options.app_id, dev_id)?;
-        let first = self.publish(vec![request], 1)?;
+        let first = self.publish(vec![request], Vec::new())?;
         Ok(MessageId(first))
     }
 
@@ -401,17 +401,40 @@ impl MqttClient {
             downlinks,
             &correlation_ids,
         )?;
-        let first = self.publish(requests, downlinks.len())?;
+        let dev_id: Arc<str> = dev_id.into();
         let mut correlation_ids = correlation_ids.into_iter();
+        let followed: Vec<_> = downlinks
+            .iter()
+            .map(|downlink| Followed {
+                dev_id: Arc::clone(&dev_id),
+                correlation_id: correlation_ids.next().map(Arc::from),
+                content: (!options.network.correlates()).then(|| Content::of(downlink)),
+                has_fields: downlink.payload.is_fields(),
+                replaces: downlink.schedule == Schedule::Replace,
+                progress: Progress::new(downlink.confirmed),
+            })
+            .collect();
+        let marks: Vec<_> = followed
+            .iter()
+            .map(|followed| {
+                let progress = Arc::clone(&followed.progress);
+                (followed.correlation_id.clone(), progress)
+            })
+            .collect();
+        let first = self.publish(requests, followed)?;
         Ok((first..)
-            .take(downlinks.len())
-            .map(|id| Delivery::new(MessageId(id), correlation_ids.next()))
+            .zip(marks)
+            .map(|(id, (correlation_id, progress))| {
+                Delivery::new(MessageId(id), correlation_id, progress)
+            })
             .collect())
     }
 
-    /// Hands messages with so many downlinks to the session; the id of the first.
-    fn publish(&self, requests: Vec<Request>, downlinks: usize) -> Result<u64> {
+    /// Hands messages with these downlinks to the session; the id of the first.
+    fn publish(&self, requests: Vec<Request>, followed: Vec<Followed>) -> Result<u64> {
         let core = self.core();
+        // A request to empty a queue counts as one.
+        let downlinks = followed.len().max(1);
         let (capacity, option) = match core.options.offline_queue {
             _ if self.is_connected() => (core.options.send_capacity, "send_capacity"),
             Some((capacity, _)) if core.link.status.is_open() => (capacity, "offline_queue"),
@@ -441,14 +464,17 @@ impl MqttClient {
         let first = core
             .next_message
             .fetch_add(downlinks as u64, Ordering::Relaxed);
+        let mut followed: Vec<_> = followed.into_iter().map(Some).collect();
         let publishes = requests
             .into_iter()
             .map(|request| {
                 let Range { start, end } = request.downlinks;
+                let of_this = followed.get_mut(start..end).unwrap_or_default();
                 Publish {
                     ids: MessageIds::new(first + start as u64, (end - start) as u64),
                     topic: request.topic,
                     payload: request.payload,
+                    followed: of_this.iter_mut().filter_map(Option::take).collect(),
                     until,
                     _room: room.split(end - start),
                 }
@@ -743,6 +769,7 @@ mod tests {
             ids: MessageIds::new(id, 1),
             topic: "greenhouse/devices/bed-07/down".to_owned(),
             payload: Vec::new(),
+            followed: Vec::new(),
             until: None,
             _room: link.room.take(1, 1_000).unwrap(),
         };

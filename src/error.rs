@@ -109,6 +109,10 @@ pub enum ErrorKind {
     /// A downlink waited longer for a connection than
     /// [`offline_queue`](crate::MqttClientBuilder::offline_queue) allows. It was not sent.
     Expired,
+    /// The network refused a downlink, or gave it up; or a later one took its place in the queue.
+    DownlinkFailed,
+    /// The network has said nothing of a downlink; the likely causes are in the words.
+    Unconfirmed,
     /// A message could not be read.
     Decode,
     /// The discovery server answered, but not with what was asked for: it is something else, or it

@@ -105,41 +105,43 @@
 //! place of what waits for the device (as in the Python SDK), unless a [`Downlink`] says otherwise.
 //! All that can be seen to be wrong is an error before anything leaves the machine. Not all can: a
 //! network also says nothing of a device that it does not know, of fields that a formatter of v3
-//! cannot encode, and to a key without the right to write. To be certain, wait for `Queued` or
-//! `Failed` of this downlink, with a time limit.
+//! cannot encode, and to a key without the right to write. So `send` returns a [`Delivery`], which
+//! knows how far the downlink has come, and [`DeliveryState`] says what each state proves.
 //!
 //! ```
 //! use std::time::Duration;
 //! use serde_json::json;
-//! use ttn::{Downlink, DownlinkStep, Event, Schedule};
+//! use ttn::{DeliveryState, Downlink, Schedule};
 //! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
 //! # let client = ttn::MqttClient::builder(network.app_id(), network.access_key())
 //! #     .mqtt_address(network.mqtt_address()).build()?;
 //! # client.connect()?;
 //! # let pump = network.device("pump-1");
 //!
-//! let events = client.events();
 //! client.send("pump-1", "0102")?;
 //! client.send("pump-1", json!({"led_state": "on", "counter": 1}))?; // in place of the one before
 //! let delivery = client.send("pump-1", Downlink::bytes([1, 2]).port(20).confirmed(true).schedule(Schedule::Last))?;
 //!
-//! # let mut uplinks = 0;
-//! loop {
-//!     match events.recv_timeout(Duration::from_secs(5))? {
-//!         Event::Published(mid) if mid == delivery.message_id() => println!("it has left this machine"),
-//!         Event::Downlink(report) if report.is_about(&delivery) => match report.step {
-//!             DownlinkStep::Queued => println!("the network has it"),
-//!             DownlinkStep::Sent => println!("a gateway has sent it"),
-//!             DownlinkStep::Acknowledged => break println!("the device has it"),
-//!             DownlinkStep::NotAcknowledged => println!("the network sends it again"),
-//!             _ => break println!("it failed: {}", report.error),
-//!         },
-//!         _ => {}
+//! // Within seconds, or something is wrong; the error says what it may be.
+//! delivery.wait_for(DeliveryState::Queued, Duration::from_secs(15))?;
+//! # std::thread::spawn(move || (0..50).for_each(|_| drop(pump.uplink(1, [0]))));
+//! for state in delivery.states() {
+//!     match state {
+//!         DeliveryState::Sent => println!("it was on the air"),
+//!         DeliveryState::NotAcknowledged { .. } => println!("the network sends it again"),
+//!         DeliveryState::Acknowledged => println!("the pump has it"),
+//!         state => println!("{state}"),
 //!     }
-//! #   if uplinks < 50 { uplinks += 1; pump.uplink(1, [0]); }
 //! }
+//! # assert!(matches!(delivery.state(), DeliveryState::Acknowledged));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A v3 network names the downlink in all that it reports, so there is no doubt which one it means.
+//! A V2 network does not: there a report belongs to the oldest downlink of this client that waits for
+//! it, with the same device, FPort, confirmation and payload. When two programs send the same bytes
+//! to the same device at the same time, one may be taken for the other. All reports, those about
+//! other programs' downlinks included, come as [`Event::Downlink`].
 //!
 //! A class A device listens only after an uplink of its own, so `Sent` may take a while. To be in
 //! time for the window of an uplink, send from inside its callback. Several at once:
@@ -295,6 +297,8 @@
 //! | [`refused_retry`](MqttClientBuilder::refused_retry) | not before a connection has worked; every 60 s after |
 //! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
 //! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices |
+//! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after it was written |
+//! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
 //! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber, the oldest give way |
 //! | [`receive_capacity`](MqttClientBuilder::receive_capacity) | 10 000 messages, 64 MiB |
 //! | [`send_capacity`](MqttClientBuilder::send_capacity) | 1 000 downlinks waiting, 1 000 on their way out |
@@ -346,6 +350,7 @@
 
 mod address;
 mod backoff;
+mod book;
 mod builder;
 mod callbacks;
 mod certificates;
@@ -388,7 +393,7 @@ pub use callbacks::CallbackId;
 pub use client::MqttClient;
 pub use closure::CallbackResult;
 pub use crossbeam_channel;
-pub use delivery::{Delivery, MessageId};
+pub use delivery::{Delivery, DeliveryState, MessageId};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, Overflow};
 pub use message::{

@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// How many downlinks wait for a connection, and for how long.
     pub(crate) offline_queue: Option<(usize, Duration)>,
     pub(crate) counter_watch: usize,
+    /// How many downlinks to follow, and for how long.
+    pub(crate) follow_downlinks: (usize, Duration),
+    pub(crate) unconfirmed_after: Duration,
     pub(crate) event_capacity: usize,
     pub(crate) overflow: Overflow,
     pub(crate) receive_capacity: (usize, usize),

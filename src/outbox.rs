@@ -11,13 +11,15 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::delivery::MessageIds;
+use crate::{book::Followed, delivery::MessageIds};
 
 /// A message with downlinks, checked and encoded.
 pub(crate) struct Publish {
     pub(crate) ids: MessageIds,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
+    /// Its downlinks, until they are in the book.
+    pub(crate) followed: Vec<Followed>,
     /// When it is too old to be written; `None` when it does not wait for a connection.
     pub(crate) until: Option<Instant>,
     /// What it takes while it waits.

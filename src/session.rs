@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded}
 
 use crate::{
     address::Address,
+    book::Book,
     counter_watch::CounterWatch,
     delivery::MessageIds,
     error::{Error, ErrorKind, Result},
@@ -81,6 +82,7 @@ pub(crate) struct Session {
     status: Arc<Status>,
     commands: Receiver<Command>,
     outbox: Outbox,
+    book: Book,
     inlet: Inlet,
     outlet: Outlet,
     job_done: Sender<(u64, Job)>,
@@ -182,6 +184,7 @@ impl Session {
             status: Arc::clone(&status),
         };
         let session = Self {
+            book: Book::new(&options),
             counters: CounterWatch::new(options.counter_watch),
             outages: Outages::new(options.keep_alive),
             plan: Plan::new(&options),
@@ -265,10 +268,15 @@ impl Session {
             .subscribers
             .any_missed()
             .then(|| Instant::now() + NEWS_OF_LOSS);
-        [self.state_deadline(), self.outbox.next_expiry(), news]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.state_deadline(),
+            self.outbox.next_expiry(),
+            self.book.next_deadline(),
+            news,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn state_deadline(&self) -> Option<Instant> {
@@ -354,8 +362,10 @@ impl Session {
             | State::BackingOff(_) => self.closed(None),
             State::Up(mut transport, _) => {
                 self.status.set_connected(false);
-                for publish in self.outbox.take_all() {
-                    if let Err((publish, error)) = transport.publish(publish) {
+                for mut publish in self.outbox.take_all() {
+                    self.follow(&mut publish);
+                    if let Err(failed) = transport.publish(publish) {
+                        let (publish, error) = *failed;
                         self.publish_failed(publish.ids, &error);
                     }
                 }
@@ -742,6 +752,7 @@ impl Session {
         let error = Error::new(ErrorKind::ConnectionLost, words);
         log::debug!("{error}");
         self.give_up(transport);
+        self.book.disconnected(Instant::now());
         if loss.was_stable {
             self.plan.reset();
         }
@@ -843,6 +854,7 @@ impl Session {
     fn on_time(&mut self) {
         self.subscribers.report_missed();
         self.expire();
+        self.book.on_time(Instant::now());
         if self
             .state_deadline()
             .is_none_or(|deadline| Instant::now() < deadline)
@@ -885,13 +897,15 @@ impl Session {
     }
 
     fn on_publish(&mut self, batch: Batch) {
-        for publish in batch {
+        for mut publish in batch {
+            self.follow(&mut publish);
             match &mut self.state {
                 State::Up(..) if self.outbox.keeps_any() => {
                     self.keep(publish, &not_connected());
                 }
                 State::Up(transport, _) | State::Closing(transport, _) => {
-                    if let Err((publish, error)) = transport.publish(publish) {
+                    if let Err(failed) = transport.publish(publish) {
+                        let (publish, error) = *failed;
                         self.keep(publish, &error);
                     }
                 }
@@ -899,6 +913,12 @@ impl Session {
                 _ => self.keep(publish, &not_connected()),
             }
         }
+    }
+
+    /// Enters the downlinks of a message into the book.
+    fn follow(&mut self, publish: &mut Publish) {
+        let followed = std::mem::take(&mut publish.followed);
+        self.book.open(publish.ids, followed, Instant::now());
     }
 
     /// Keeps a downlink that was not written for the next connection, if that is asked for.
@@ -921,8 +941,8 @@ impl Session {
                 return;
             };
             // The connection has just ended; the news is on its way.
-            if let Err((publish, _)) = transport.publish(publish) {
-                return self.outbox.put_back(publish);
+            if let Err(failed) = transport.publish(publish) {
+                return self.outbox.put_back(failed.0);
             }
         }
     }
@@ -937,7 +957,8 @@ impl Session {
     /// Reports what was accepted and will not be written. When the last handle is gone, nobody else
     /// would.
     fn fail_waiting(&mut self, error: &Error) {
-        for publish in self.outbox.take_all() {
+        for mut publish in self.outbox.take_all() {
+            self.follow(&mut publish);
             self.publish_failed(publish.ids, error);
         }
     }
@@ -953,6 +974,13 @@ impl Session {
                 }
             }
             Event::Activation(activation) => self.counters.joined(&activation.dev_id),
+            Event::Downlink(report) => self.book.observe(report),
+            Event::QueueInvalidated(invalidated) => {
+                invalidated
+                    .downlinks
+                    .iter()
+                    .for_each(|report| self.book.observe(report));
+            }
             _ => {}
         }
         self.publish(event);
@@ -971,6 +999,7 @@ impl Session {
     }
 
     fn publish_failed(&mut self, ids: MessageIds, error: &Error) {
+        self.book.not_written(ids, error);
         for message_id in ids.iter() {
             self.publish(Event::PublishFailed(PublishFailed {
                 message_id,
@@ -983,6 +1012,7 @@ impl Session {
         match outcome {
             Outcome::Published(ids) => {
                 self.outages.written(Instant::now());
+                self.book.written(ids, Instant::now());
                 for id in ids.iter() {
                     self.publish(Event::Published(id));
                 }

@@ -341,12 +341,12 @@ impl Transport {
     /// # Errors
     ///
     /// The message as it was, nothing of which was written.
-    pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), (Publish, Error)> {
+    pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), Box<(Publish, Error)>> {
         let ids = publish.ids;
         let message = Message::new(&*publish.topic, &*publish.payload, QOS_0);
         let token = match self.client.try_publish(message) {
             Ok(token) => token,
-            Err(cause) => return Err((publish, not_written(cause))),
+            Err(cause) => return Err(Box::new((publish, not_written(cause)))),
         };
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));

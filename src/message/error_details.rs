@@ -96,6 +96,8 @@ impl ErrorDetails {
     }
 }
 
+impl std::error::Error for ErrorDetails {}
+
 impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Text(String::new());

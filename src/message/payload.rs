@@ -63,6 +63,12 @@ impl Payload {
     }
 }
 
+impl Payload {
+    pub(crate) fn is_fields(&self) -> bool {
+        matches!(self, Self::Fields(_))
+    }
+}
+
 impl From<Value> for Payload {
     fn from(value: Value) -> Self {
         match value {

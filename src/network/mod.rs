@@ -96,6 +96,16 @@ impl Network {
         }
     }
 
+    /// What a key may lack that sends in vain. Part of an error.
+    pub(crate) fn write_right(self) -> &'static str {
+        match self {
+            Self::V2 => "the access key lacks the right to send downlinks (messages:down:w)",
+            Self::V3 => {
+                "the API key lacks the right to write downlink application traffic (RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE)"
+            }
+        }
+    }
+
     /// What to do when the application's own topics are refused. Part of an error.
     pub(crate) fn subscription_to_check(self) -> &'static str {
         match self {

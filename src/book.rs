@@ -1,0 +1,600 @@
+//! The downlinks that are followed: which one the network means, and what is to be expected of it.
+//! The clock is read by others.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    delivery::{DeliveryState, MessageIds, Progress},
+    error::{Error, ErrorKind},
+    message::{Downlink, DownlinkEvent, DownlinkStep, ReadPayload},
+    network::Network,
+    options::Options,
+};
+
+/// A downlink to follow.
+pub(crate) struct Followed {
+    pub(crate) dev_id: Arc<str>,
+    pub(crate) correlation_id: Option<Arc<str>>,
+    /// To know it by where the network gives no id.
+    pub(crate) content: Option<Content>,
+    /// Whether a payload formatter has to encode it.
+    pub(crate) has_fields: bool,
+    /// Whether it takes the place of what is queued for the device.
+    pub(crate) replaces: bool,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// What a network without ids is to repeat of a downlink.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Content {
+    pub(crate) port: u8,
+    pub(crate) confirmed: bool,
+    pub(crate) payload: Data,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Data {
+    Bytes(Vec<u8>),
+    Fields(Map<String, Value>),
+}
+
+struct Entry {
+    followed: Followed,
+    /// The first of those that were sent together.
+    group: u64,
+    accepted: Instant,
+    /// How long after it was written the connection ended.
+    cut_after: Option<Duration>,
+}
+
+/// Downlinks that are not final yet, by their number, which is their order.
+pub(crate) struct Book {
+    network: Network,
+    app_id: String,
+    capacity: usize,
+    max_age: Duration,
+    patience: Duration,
+    entries: BTreeMap<u64, Entry>,
+    by_correlation: HashMap<Arc<str>, u64>,
+    by_device: HashMap<Arc<str>, Vec<u64>>,
+    /// When those were written of which the network has said nothing.
+    unanswered: BTreeMap<u64, Instant>,
+}
+
+impl Book {
+    pub(crate) fn new(options: &Options) -> Self {
+        let (capacity, max_age) = options.follow_downlinks;
+        Self {
+            network: options.network,
+            app_id: options.app_id.clone(),
+            capacity,
+            max_age,
+            patience: options.unconfirmed_after,
+            entries: BTreeMap::new(),
+            by_correlation: HashMap::new(),
+            by_device: HashMap::new(),
+            unanswered: BTreeMap::new(),
+        }
+    }
+
+    /// Follows the downlinks of one message.
+    pub(crate) fn open(&mut self, ids: MessageIds, downlinks: Vec<Followed>, now: Instant) {
+        let mut group = None;
+        for (id, followed) in ids.iter().zip(downlinks) {
+            let id = id.get();
+            let group = *group.get_or_insert(id);
+            if let Some(correlation_id) = &followed.correlation_id {
+                self.by_correlation.insert(Arc::clone(correlation_id), id);
+            }
+            match self.by_device.get_mut(&followed.dev_id) {
+                Some(ids) => ids.push(id),
+                None => drop(
+                    self.by_device
+                        .insert(Arc::clone(&followed.dev_id), vec![id]),
+                ),
+            }
+            let entry = Entry {
+                followed,
+                group,
+                accepted: now,
+                cut_after: None,
+            };
+            self.entries.insert(id, entry);
+            if self.entries.len() > self.capacity {
+                self.make_room();
+            }
+        }
+    }
+
+    /// Those that nobody looks at go first, then the oldest.
+    fn make_room(&mut self) {
+        let unwatched: Vec<u64> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| Arc::strong_count(&entry.followed.progress) == 1)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in unwatched {
+            self.remove(id);
+        }
+        if self.entries.len() <= self.capacity {
+            return;
+        }
+        // Some more than needed, so that not every further one leads here.
+        let room = self.capacity - self.capacity / 100;
+        while self.entries.len() > room {
+            let Some((id, _)) = self.entries.first_key_value() else {
+                return;
+            };
+            let id = *id;
+            self.advance(id, DeliveryState::Forgotten);
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.unanswered.remove(&id);
+        let Some(Entry { followed, .. }) = self.entries.remove(&id) else {
+            return;
+        };
+        if let Some(correlation_id) = &followed.correlation_id {
+            self.by_correlation.remove(correlation_id);
+        }
+        if let Some(ids) = self.by_device.get_mut(&followed.dev_id) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_device.remove(&followed.dev_id);
+            }
+        }
+    }
+
+    fn advance(&mut self, id: u64, state: DeliveryState) {
+        self.unanswered.remove(&id);
+        if let Some(entry) = self.entries.get(&id) {
+            if entry.followed.progress.advance(state) {
+                self.remove(id);
+            }
+        }
+    }
+
+    /// A message has left this machine.
+    pub(crate) fn written(&mut self, ids: MessageIds, now: Instant) {
+        for id in ids.iter() {
+            let id = id.get();
+            self.advance(id, DeliveryState::Written);
+            // The network may have answered before.
+            let is_unanswered =
+                |entry: &Entry| matches!(entry.followed.progress.state(), DeliveryState::Written);
+            if self.entries.get(&id).is_some_and(is_unanswered) {
+                self.unanswered.insert(id, now);
+            }
+        }
+    }
+
+    /// A message was not written.
+    pub(crate) fn not_written(&mut self, ids: MessageIds, error: &Error) {
+        for id in ids.iter() {
+            let state = match error.kind() {
+                ErrorKind::Expired => DeliveryState::Expired,
+                _ => DeliveryState::Failed(error.clone()),
+            };
+            self.advance(id.get(), state);
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn disconnected(&mut self, now: Instant) {
+        for (id, written) in &self.unanswered {
+            if let Some(entry) = self.entries.get_mut(id) {
+                let after = now.saturating_duration_since(*written);
+                entry.cut_after.get_or_insert(after);
+            }
+        }
+    }
+
+    /// When something is next to be concluded from the time.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let oldest = self.entries.first_key_value();
+        let oldest = oldest.and_then(|(_, entry)| entry.accepted.checked_add(self.max_age));
+        let unanswered = self.unanswered.first_key_value();
+        let unanswered = unanswered.and_then(|(_, written)| written.checked_add(self.patience));
+        [oldest, unanswered].into_iter().flatten().min()
+    }
+
+    /// Concludes from the time what there is to conclude.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        let is_due = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        while let Some((id, written)) = self.unanswered.first_key_value() {
+            let id = *id;
+            if !is_due(*written, self.patience) {
+                break;
+            }
+            match self.entries.get(&id) {
+                Some(entry) => {
+                    let error = self.unconfirmed(entry);
+                    self.advance(id, DeliveryState::Unconfirmed(error));
+                }
+                None => self.remove(id),
+            }
+        }
+        while let Some((id, entry)) = self.entries.first_key_value() {
+            if !is_due(entry.accepted, self.max_age) {
+                break;
+            }
+            let id = *id;
+            self.advance(id, DeliveryState::Forgotten);
+            self.remove(id);
+        }
+    }
+
+    /// What the network reports.
+    pub(crate) fn observe(&mut self, event: &DownlinkEvent) {
+        let Some(id) = self.find(event) else {
+            return;
+        };
+        let state = match event.step {
+            DownlinkStep::Queued => DeliveryState::Queued,
+            DownlinkStep::Sent => DeliveryState::Sent,
+            DownlinkStep::Acknowledged => DeliveryState::Acknowledged,
+            DownlinkStep::NotAcknowledged => DeliveryState::NotAcknowledged {
+                attempt: event.attempt,
+            },
+            DownlinkStep::Failed | DownlinkStep::Invalidated => {
+                DeliveryState::Failed(failed(event))
+            }
+        };
+        let replaced = match (event.step, self.entries.get(&id)) {
+            (DownlinkStep::Queued, Some(entry)) if entry.followed.replaces => {
+                self.replaced_by(entry)
+            }
+            _ => Vec::new(),
+        };
+        for other in replaced {
+            self.advance(other, DeliveryState::Replaced);
+        }
+        self.advance(id, state);
+    }
+
+    /// The downlinks of the same device that were in its queue before.
+    fn replaced_by(&self, entry: &Entry) -> Vec<u64> {
+        let is_gone = |id: &&u64| {
+            let state = |entry: &Entry| entry.followed.progress.state();
+            **id < entry.group
+                && match (self.network, self.entries.get(id).map(state)) {
+                    (_, Some(DeliveryState::Queued)) => true,
+                    // V2 forgets the one that is being repeated, too.
+                    (Network::V2, Some(DeliveryState::Sent)) => true,
+                    _ => false,
+                }
+        };
+        let device = self.by_device.get(&entry.followed.dev_id);
+        device
+            .into_iter()
+            .flatten()
+            .filter(is_gone)
+            .copied()
+            .collect()
+    }
+
+    fn find(&self, event: &DownlinkEvent) -> Option<u64> {
+        if self.network.correlates() {
+            let known = |id: &String| self.by_correlation.get(id.as_str()).copied();
+            return event.correlation_ids.iter().find_map(known);
+        }
+        // What the network made by itself has no content.
+        let is_empty =
+            event.port == 0 && event.payload_raw.is_empty() && event.payload_fields.is_null();
+        if is_empty && event.step == DownlinkStep::Sent {
+            return None;
+        }
+        let ids = self.by_device.get(event.dev_id.as_str())?;
+        let fits = |id: &&u64| {
+            let Some(Entry { followed, .. }) = self.entries.get(id) else {
+                return false;
+            };
+            let Some(content) = &followed.content else {
+                return false;
+            };
+            (is_empty || content.is_of(event))
+                && awaits(&followed.progress.state(), content.confirmed, event.step)
+        };
+        ids.iter().find(fits).copied()
+    }
+
+    fn unconfirmed(&self, entry: &Entry) -> Error {
+        let Followed {
+            dev_id, has_fields, ..
+        } = &entry.followed;
+        let mut causes = Vec::new();
+        if let Some(after) = entry.cut_after {
+            let after = after.as_millis();
+            causes.push(if self.network.limits_by_closing() {
+                format!(
+                    "the connection ended {after} ms after it was written, as a server does to which too much was sent; or the news of it fell into that gap"
+                )
+            } else {
+                format!("the connection ended {after} ms after it was written, and the news of it fell into that gap")
+            });
+        }
+        causes.push(self.network.write_right().to_owned());
+        causes.push(format!(
+            "there is no device {dev_id:?} in the application {:?} on this server{}",
+            self.app_id,
+            match self.network {
+                Network::V2 => "",
+                Network::V3 => " (is it the right tenant and cluster?)",
+            }
+        ));
+        if *has_fields {
+            causes.push(
+                "it was sent as fields, and there is no payload formatter that encodes them"
+                    .to_owned(),
+            );
+        }
+        Error::new(
+            ErrorKind::Unconfirmed,
+            format!(
+                "the network said nothing of a downlink for {dev_id} within {:?}; likely causes, the likeliest first: {}",
+                self.patience,
+                causes.join("; ")
+            ),
+        )
+    }
+}
+
+impl Content {
+    /// What a V2 network is to repeat of a downlink that can be sent.
+    pub(crate) fn of(downlink: &Downlink) -> Self {
+        Self {
+            port: downlink.port.unwrap_or(1),
+            confirmed: downlink.confirmed,
+            payload: match downlink.payload.read() {
+                Ok(ReadPayload::Fields(fields)) => Data::Fields(fields.clone()),
+                Ok(ReadPayload::Bytes(bytes)) => Data::Bytes(bytes),
+                Err(_) => Data::Bytes(Vec::new()),
+            },
+        }
+    }
+
+    fn is_of(&self, event: &DownlinkEvent) -> bool {
+        self.port == event.port
+            && self.confirmed == event.confirmed
+            && match &self.payload {
+                Data::Bytes(bytes) => *bytes == event.payload_raw,
+                Data::Fields(fields) => event.payload_fields.as_object() == Some(fields),
+            }
+    }
+}
+
+/// Whether a downlink in this state is one that a step without an id can be about.
+fn awaits(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
+    use DeliveryState::{Accepted, Sent, Unconfirmed, Written};
+    match step {
+        DownlinkStep::Queued => matches!(state, Accepted | Written | Unconfirmed(_)),
+        DownlinkStep::Acknowledged => confirmed && matches!(state, Sent),
+        _ => true,
+    }
+}
+
+fn failed(event: &DownlinkEvent) -> Error {
+    let words = match (event.step, event.error.as_str()) {
+        (DownlinkStep::Invalidated, _) => {
+            "it threw away the queue of the device, which has new session keys"
+        }
+        (_, "") => "it does not say why",
+        (_, error) => error,
+    };
+    let text = format!(
+        "the network cannot deliver a downlink for {}: {words}",
+        event.dev_id
+    );
+    match &event.error_details {
+        Some(details) => Error::with_source(ErrorKind::DownlinkFailed, text, (**details).clone()),
+        None => Error::new(ErrorKind::DownlinkFailed, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::message::{Event, Schedule};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The book of a V2 client, and what it follows.
+    struct Desk {
+        book: Book,
+        now: Instant,
+        next: u64,
+    }
+
+    impl Desk {
+        fn new(capacity: usize) -> Self {
+            Self {
+                book: Book {
+                    network: Network::V2,
+                    app_id: "greenhouse".to_owned(),
+                    capacity,
+                    max_age: 3600 * SECOND,
+                    patience: 10 * SECOND,
+                    entries: BTreeMap::new(),
+                    by_correlation: HashMap::new(),
+                    by_device: HashMap::new(),
+                    unanswered: BTreeMap::new(),
+                },
+                now: Instant::now(),
+                next: 1,
+            }
+        }
+
+        fn send(&mut self, dev_id: &str, downlink: &Downlink) -> Arc<Progress> {
+            let progress = Progress::new(downlink.confirmed);
+            let followed = Followed {
+                dev_id: dev_id.into(),
+                correlation_id: None,
+                content: Some(Content::of(downlink)),
+                has_fields: downlink.payload.is_fields(),
+                replaces: downlink.schedule == Schedule::Replace,
+                progress: Arc::clone(&progress),
+            };
+            let ids = MessageIds::new(self.next, 1);
+            self.next += 1;
+            self.book.open(ids, vec![followed], self.now);
+            self.book.written(ids, self.now);
+            progress
+        }
+
+        fn report(&mut self, kind: &str, message: Value) {
+            let topic = format!("greenhouse/devices/valve-3/events/down/{kind}");
+            let body = match message {
+                Value::Null => Value::Null,
+                message => json!({ "message": message }),
+            };
+            let event = Event::decode(Network::V2, topic, body.to_string()).unwrap();
+            let Event::Downlink(report) = event else {
+                panic!("{event:?}");
+            };
+            self.book.observe(&report);
+        }
+
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            self.book.on_time(self.now);
+        }
+    }
+
+    fn is(progress: &Progress, state: &str) -> bool {
+        progress.state().to_string() == state
+    }
+
+    fn last(bytes: impl Into<Vec<u8>>) -> Downlink {
+        Downlink::bytes(bytes).schedule(Schedule::Last)
+    }
+
+    fn message(payload_raw: &str, confirmed: bool) -> Value {
+        json!({"port": 1, "confirmed": confirmed, "payload_raw": payload_raw})
+    }
+
+    #[test]
+    fn v2_downlinks_are_known_by_device_content_and_order() {
+        let mut desk = Desk::new(10);
+        let elsewhere = desk.send("valve-4", &last([1]));
+        let first = desk.send("valve-3", &last([1]));
+        let second = desk.send("valve-3", &last([1]));
+        let other = desk.send("valve-3", &last([2]));
+        desk.report("scheduled", message("AQ==", false));
+        assert!(is(&first, "queued") && is(&second, "written") && is(&other, "written"));
+        desk.report("scheduled", message("AQ==", false));
+        assert!(is(&second, "queued"));
+        desk.report("sent", message("AQ==", false));
+        assert!(is(&first, "sent") && is(&second, "queued"));
+        desk.report("sent", message("AQ==", false));
+        assert!(is(&second, "sent"));
+        assert!(is(&other, "written") && is(&elsewhere, "written"));
+    }
+
+    #[test]
+    fn frames_that_nobody_asked_for_and_other_peoples_downlinks_are_nobodys() {
+        let mut desk = Desk::new(10);
+        let mine = desk.send("valve-3", &last([1]).confirmed(true));
+        desk.report("scheduled", message("AQ==", true));
+        desk.report("sent", json!({"port": 0}));
+        desk.report("sent", message("Ag==", true));
+        desk.report("sent", message("AQ==", false));
+        desk.report("acks", message("Ag==", true));
+        assert!(is(&mine, "queued"));
+    }
+
+    #[test]
+    fn repeats_of_a_confirmed_downlink_are_its_own() {
+        let mut desk = Desk::new(10);
+        let first = desk.send("valve-3", &last([1]).confirmed(true));
+        let second = desk.send("valve-3", &last([1]).confirmed(true));
+        desk.report("scheduled", message("AQ==", true));
+        desk.report("scheduled", message("AQ==", true));
+        for _ in 0..3 {
+            desk.report("sent", message("AQ==", true));
+        }
+        assert!(is(&first, "sent") && is(&second, "queued"));
+        desk.report("acks", message("AQ==", true));
+        assert!(is(&first, "acknowledged") && is(&second, "queued"));
+    }
+
+    #[test]
+    fn reports_without_content_are_about_the_one_whose_turn_it_is() {
+        let mut desk = Desk::new(10);
+        let first = desk.send("valve-3", &last([1]).confirmed(true));
+        let second = desk.send("valve-3", &last([2]).confirmed(true));
+        desk.report("scheduled", Value::Null);
+        desk.report("scheduled", Value::Null);
+        assert!(is(&first, "queued") && is(&second, "queued"));
+        desk.report("sent", message("AQ==", true));
+        desk.report("acks", Value::Null);
+        assert!(is(&first, "acknowledged") && is(&second, "queued"));
+    }
+
+    #[test]
+    fn fields_are_known_by_their_names_and_values() {
+        let mut desk = Desk::new(10);
+        let fields = json!({"open": true});
+        let mine = desk.send("valve-3", &Downlink::fields(&fields));
+        desk.report(
+            "scheduled",
+            json!({"port": 1, "payload_fields": {"open": false}}),
+        );
+        assert!(is(&mine, "written"));
+        desk.report("scheduled", json!({"port": 1, "payload_fields": fields}));
+        assert!(is(&mine, "queued"));
+        // Now they are encoded.
+        let sent = json!({"port": 1, "payload_fields": fields, "payload_raw": "AQ=="});
+        desk.report("sent", sent);
+        assert!(is(&mine, "sent"));
+    }
+
+    #[test]
+    fn silence_is_concluded_in_time_and_names_an_end_of_the_connection() {
+        let mut desk = Desk::new(10);
+        let answered = desk.send("valve-3", &last([1]));
+        desk.report("scheduled", message("AQ==", false));
+        let silent = desk.send("valve-3", &last([2]));
+        assert_eq!(desk.book.next_deadline(), Some(desk.now + 10 * SECOND));
+        desk.pass(SECOND / 25);
+        desk.book.disconnected(desk.now);
+        desk.pass(9 * SECOND);
+        assert!(is(&silent, "written"));
+        desk.pass(SECOND);
+        let words = silent.state().to_string();
+        assert!(
+            words.starts_with("unconfirmed") && words.contains("40 ms"),
+            "{words}"
+        );
+        assert!(is(&answered, "queued"));
+        desk.pass(3600 * SECOND);
+        assert!(is(&answered, "not followed any more"));
+        assert!(desk.book.entries.is_empty() && desk.book.by_device.is_empty());
+        assert_eq!(desk.book.next_deadline(), None);
+    }
+
+    #[test]
+    fn the_book_is_never_larger_than_allowed() {
+        let mut desk = Desk::new(3);
+        let kept: Vec<_> = (0..5)
+            .map(|number| desk.send("valve-3", &last([number])))
+            .collect();
+        assert_eq!(desk.book.entries.len(), 3);
+        assert!(kept[..2].iter().all(|one| is(one, "not followed any more")));
+        assert!(kept[2..].iter().all(|one| is(one, "written")));
+        (0..1_000).for_each(|_| drop(desk.send("valve-3", &last([9]))));
+        assert!(kept[3..].iter().all(|one| is(one, "written")));
+        assert!(desk.book.entries.len() <= 3 && desk.book.unanswered.len() <= 3);
+        assert!(desk.book.by_device["valve-3"].len() <= 3);
+    }
+}
