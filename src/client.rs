@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::{
     book::{Content, Followed},
@@ -192,11 +192,13 @@ impl MqttClient {
             ConnectRetry::For(time) => time + attempt,
             ConnectRetry::Forever => return answer.recv().unwrap_or_else(|_| Err(gone())),
         };
-        answer.recv_timeout(patience).unwrap_or_else(|_| {
-            Err(Error::new(
+        answer.recv_timeout(patience).unwrap_or_else(|failure| match failure {
+            // The session has ended without having read the command.
+            RecvTimeoutError::Disconnected => Err(gone()),
+            RecvTimeoutError::Timeout => Err(Error::new(
                 ErrorKind::TimedOut,
                 format!("the client did not come to connect within {patience:?}; does a subscriber with Overflow::Block hold it up?"),
-            ))
+            )),
         })
     }
 
@@ -801,6 +803,30 @@ mod tests {
                 .collect();
             assert_eq!(failed, [7], "after {choices} choices");
         }
+    }
+
+    #[test]
+    fn connecting_as_the_last_handle_goes_is_told_that_it_is_gone() {
+        let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
+        // Holds the session up, so that it ends with the command unread.
+        let unread = client.events_with(1, Overflow::Block);
+        (0..2).for_each(|_| client.command(Command::Report(Event::Lagged(1))).unwrap());
+        client.command(Command::Shutdown).unwrap();
+        let commands = client.core().link.commands.clone();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while commands.len() > 1 && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        let connecting = thread::spawn({
+            let client = client.clone();
+            move || client.connect()
+        });
+        while commands.len() < 2 && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        drop(unread);
+        let error = connecting.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
     }
 
     #[test]
