@@ -30,6 +30,13 @@ pub(crate) struct Followed {
     pub(crate) progress: Arc<Progress>,
 }
 
+/// When it is followed no more, for whatever reason, nobody waits for it in vain.
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.progress.advance(DeliveryState::Forgotten);
+    }
+}
+
 /// What a network without ids is to repeat of a downlink.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
@@ -133,7 +140,6 @@ impl Book {
                 return;
             };
             let id = *id;
-            self.advance(id, DeliveryState::Forgotten);
             self.remove(id);
         }
     }
@@ -215,12 +221,10 @@ impl Book {
             if !is_due(*written, self.patience) {
                 break;
             }
-            match self.entries.get(&id) {
-                Some(entry) => {
-                    let error = self.unconfirmed(entry);
-                    self.advance(id, DeliveryState::Unconfirmed(error));
-                }
-                None => self.remove(id),
+            self.unanswered.remove(&id);
+            if let Some(entry) = self.entries.get(&id) {
+                let error = self.unconfirmed(entry);
+                self.advance(id, DeliveryState::Unconfirmed(error));
             }
         }
         while let Some((id, entry)) = self.entries.first_key_value() {
@@ -228,7 +232,6 @@ impl Book {
                 break;
             }
             let id = *id;
-            self.advance(id, DeliveryState::Forgotten);
             self.remove(id);
         }
     }

@@ -159,7 +159,8 @@ impl Delivery {
     }
 
     /// Waits until it is [final](Self::is_final), for as long as the client follows it
-    /// ([`follow_downlinks`](crate::MqttClientBuilder::follow_downlinks)).
+    /// ([`follow_downlinks`](crate::MqttClientBuilder::follow_downlinks)), and at the longest until the
+    /// last handle of the client is gone.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -210,7 +211,7 @@ impl fmt::Debug for Delivery {
 /// | `Expired` | this crate | it was not sent | |
 /// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued | the network has thrown it away, unless it was on its way to a gateway | |
 /// | `Unconfirmed` | this crate: the network has not said a word | nothing | nothing; a word that comes later still counts |
-/// | `Forgotten` | this crate: it was followed for too long, or there were too many | nothing | nothing |
+/// | `Forgotten` | this crate: it was followed for too long, there were too many, or the last handle of the client is gone | nothing | nothing |
 ///
 /// ```
 /// use ttn::DeliveryState;
@@ -302,17 +303,9 @@ impl DeliveryState {
         }
     }
 
-    /// Whether this state can follow on `present`.
+    /// Whether this state can follow on `present`, on which anything can.
     fn follows(&self, present: &Self) -> bool {
         match (present, self) {
-            (
-                Self::Acknowledged
-                | Self::Failed(_)
-                | Self::Expired
-                | Self::Replaced
-                | Self::Forgotten,
-                _,
-            ) => false,
             (_, Self::Failed(_) | Self::Expired | Self::Replaced | Self::Forgotten) => true,
             (present, Self::Unconfirmed(_)) => matches!(present, Self::Written),
             // Another attempt.
@@ -392,21 +385,25 @@ impl Progress {
         }
     }
 
+    /// Whether nothing can follow on this state. A late word still follows on silence.
+    fn is_over(&self, state: &DeliveryState) -> bool {
+        self.is_final(state) && !matches!(state, DeliveryState::Unconfirmed(_))
+    }
+
     /// Moves on to `state`, if it can follow; whether nothing can follow any more.
     pub(crate) fn advance(&self, state: DeliveryState) -> bool {
         let mut present = self.lock();
-        if state.follows(&present.state) {
+        if !self.is_over(&present.state) && state.follows(&present.state) {
             present
                 .watchers
                 .retain(|watcher| watcher.send(state.clone()).is_ok());
             present.state = state;
             self.changed.notify_all();
         }
-        if !self.is_final(&present.state) {
-            return false;
+        if self.is_final(&present.state) {
+            present.watchers.clear();
         }
-        present.watchers.clear();
-        !matches!(present.state, DeliveryState::Unconfirmed(_))
+        self.is_over(&present.state)
     }
 
     pub(crate) fn state(&self) -> DeliveryState {

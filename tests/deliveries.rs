@@ -338,3 +338,20 @@ fn a_downlink_is_not_followed_for_ever() {
         assert!(matches!(delivery.wait(), DeliveryState::Forgotten));
     });
 }
+
+#[test]
+fn nobody_waits_for_a_delivery_whose_client_is_gone() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let (client, _device) = start(harness);
+        let delivery = client.send("valve-3", last([1])).unwrap();
+        delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
+        let waiting = std::thread::spawn({
+            let delivery = delivery.clone();
+            move || delivery.wait()
+        });
+        drop(client);
+        assert!(matches!(waiting.join().unwrap(), DeliveryState::Forgotten));
+        assert_eq!(states(&delivery), ["not followed any more"]);
+    });
+}
