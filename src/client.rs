@@ -24,11 +24,10 @@ use crate::{
     events::{Events, Overflow, subscription},
     message::{Downlink, RawMessage, Schedule, UplinkMessage},
     network::Request,
-    options::ConnectRetry,
-    options::Options,
+    options::{ConnectRetry, Options},
     outbox::Publish,
-    retry::{self, Retry},
-    session::{Command, Session, SessionLink, not_connected, start_hook},
+    retry::{Hook, Retry},
+    session::{Command, Session, SessionLink, not_connected},
     stats::Stats,
 };
 
@@ -634,7 +633,7 @@ impl MqttClient {
         F: FnMut(&mut Retry) -> R + Send + 'static,
         R: CallbackResult,
     {
-        let hook = start_hook(retry::hook(callback)).map_err(no_thread)?;
+        let hook = Hook::start(callback).map_err(no_thread)?;
         self.command(Command::SetHook(hook))
     }
 

@@ -1,10 +1,16 @@
 //! Whether and when to try to connect again: the plan, and what the user's hook makes of it.
 
 use std::{
-    fmt,
-    sync::Arc,
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
+
+use crossbeam_channel::{Sender, bounded};
 
 use crate::{
     backoff::Backoff,
@@ -159,20 +165,57 @@ impl fmt::Debug for Retry {
     }
 }
 
-/// The user's closure. It is moved to a thread to be called, and back.
-pub(crate) type Hook = Box<dyn FnMut(&mut Retry) -> anyhow::Result<()> + Send>;
-
-pub(crate) fn hook<F, R>(mut callback: F) -> Hook
-where
-    F: FnMut(&mut Retry) -> R + Send + 'static,
-    R: CallbackResult,
-{
-    Box::new(move |retry| result_of(callback(retry)))
+/// The user's closure, on a thread of its own, since it may take long. The thread ends when this is
+/// dropped.
+pub(crate) struct Hook {
+    questions: Sender<Question>,
+    busy: Arc<AtomicBool>,
 }
 
-/// What the hook has made of it, or how it failed; then the plan stands.
-pub(crate) fn ask(hook: &mut Hook, mut retry: Retry) -> Result<Retry, CallbackFailed> {
-    call_safely("retry", || hook(&mut retry)).map(|()| retry)
+struct Question {
+    retry: Retry,
+    answer: Answer,
+}
+
+type Answer = Box<dyn FnOnce(Result<Retry, CallbackFailed>) + Send>;
+
+impl Hook {
+    pub(crate) fn start<F, R>(mut callback: F) -> io::Result<Self>
+    where
+        F: FnMut(&mut Retry) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        let (sender, questions) = bounded::<Question>(1);
+        let busy = Arc::new(AtomicBool::new(false));
+        let hook = Self {
+            questions: sender,
+            busy: Arc::clone(&busy),
+        };
+        thread::Builder::new()
+            .name("ttn-retry".to_owned())
+            .spawn(move || {
+                for Question { mut retry, answer } in questions {
+                    let called = call_safely("retry", || result_of(callback(&mut retry)));
+                    busy.store(false, Ordering::Release);
+                    answer(called.map(|()| retry));
+                }
+            })?;
+        Ok(hook)
+    }
+
+    /// Asks what to make of it, or hears how the closure failed; then the plan stands. Whether it
+    /// is asked: while it is busy with an earlier question it is not.
+    pub(crate) fn ask(
+        &self,
+        retry: Retry,
+        answer: impl FnOnce(Result<Retry, CallbackFailed>) + Send + 'static,
+    ) -> bool {
+        let question = Question {
+            retry,
+            answer: Box::new(answer),
+        };
+        !self.busy.swap(true, Ordering::AcqRel) && self.questions.send(question).is_ok()
+    }
 }
 
 /// Why the client is connecting.
@@ -194,9 +237,7 @@ impl Mandate {
             ConnectRetry::Forever => Self::Until(None),
         }
     }
-}
 
-impl Mandate {
     /// Whether there is time for an attempt after this delay.
     pub(crate) fn allows(self, delay: Duration) -> bool {
         match self {

@@ -4,10 +4,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -29,7 +26,7 @@ use crate::{
     outages::{Loss, Outages},
     outbox::{Batch, Outbox, Publish, WaitingRoom},
     probe::Symptom,
-    retry::{self, Hook, Mandate, Plan, Retry},
+    retry::{Hook, Mandate, Plan, Retry},
     route::Route,
     status::Status,
     transport::{
@@ -56,24 +53,11 @@ pub(crate) enum Command {
     Close(Sender<u64>),
     Subscribe(Subscriber),
     /// Ask there before trying again.
-    SetHook(HookLink),
+    SetHook(Hook),
     /// Tell the subscribers.
     Report(Event),
     /// Close, and end the thread.
     Shutdown,
-}
-
-/// The sending end to the thread that owns the user's hook.
-pub(crate) struct HookLink {
-    questions: Sender<Question>,
-    busy: Arc<AtomicBool>,
-}
-
-/// Asks the user's hook, for an answer to the session.
-struct Question {
-    retry: Retry,
-    generation: u64,
-    answer: Sender<(u64, Job)>,
 }
 
 /// The ends by which a client reaches its session.
@@ -92,7 +76,7 @@ pub(crate) struct Session {
     counters: CounterWatch,
     outages: Outages,
     plan: Plan,
-    hook: Option<HookLink>,
+    hook: Option<Hook>,
     /// The one of the options, until the hook gave another one.
     access_key: AccessKey,
     /// Counts attempts; tells the signals of one connection from those of another.
@@ -780,13 +764,13 @@ impl Session {
         }
         if let (Some(hook), true) = (&self.hook, self.mandate != Mandate::Once) {
             let retry = Retry::new(Arc::clone(&self.options), error.clone(), attempts, delay);
-            let question = Question {
-                retry,
-                generation: self.generation,
-                answer: self.job_done.clone(),
-            };
-            let was_busy = hook.busy.swap(true, Ordering::AcqRel);
-            if !was_busy && hook.questions.send(question).is_ok() {
+            let generation = self.generation;
+            let done = self.job_done.clone();
+            let is_asked = hook.ask(retry, move |answered| {
+                // A session that has ended needs no answer.
+                let _ = done.send((generation, Job::Answered(answered)));
+            });
+            if is_asked {
                 let until = Instant::now() + self.options.connect_timeout;
                 self.state = State::Asking(setback, delay, until);
                 return;
@@ -1113,30 +1097,4 @@ fn refused(address: &Address, options: &Options, code: u8) -> Error {
 fn answer<T>(reply: &Sender<T>, value: T) {
     // Whoever asked may have stopped waiting.
     let _ = reply.send(value);
-}
-
-/// Starts the thread that owns the user's hook. It ends when the session does, or takes another one.
-pub(crate) fn start_hook(mut hook: Hook) -> io::Result<HookLink> {
-    let (sender, questions) = bounded::<Question>(1);
-    let busy = Arc::new(AtomicBool::new(false));
-    let link = HookLink {
-        questions: sender,
-        busy: Arc::clone(&busy),
-    };
-    thread::Builder::new()
-        .name("ttn-retry".to_owned())
-        .spawn(move || {
-            for Question {
-                retry,
-                generation,
-                answer,
-            } in questions
-            {
-                let answered = Job::Answered(retry::ask(&mut hook, retry));
-                busy.store(false, Ordering::Release);
-                // A session that has ended needs no answer.
-                let _ = answer.send((generation, answered));
-            }
-        })?;
-    Ok(link)
 }
