@@ -10,6 +10,7 @@ use crate::{
     events::Overflow,
     network::Network,
     options::{AccessKey, ConnectRetry, Options, Server},
+    pacer::Pace,
 };
 
 /// Builds an [`MqttClient`]; made by [`MqttClient::builder`].
@@ -46,6 +47,7 @@ pub struct MqttClientBuilder {
     reconnect_delay: (Duration, Duration),
     refused_retry: Option<(Option<Duration>, Option<Duration>)>,
     offline_queue: Option<(usize, Duration)>,
+    pace: Option<Pace>,
     counter_watch: usize,
     follow_downlinks: (usize, Duration),
     unconfirmed_after: Duration,
@@ -83,6 +85,7 @@ impl MqttClientBuilder {
             reconnect_delay: (Duration::from_secs(1), Duration::from_secs(60)),
             refused_retry: None,
             offline_queue: None,
+            pace: None,
             counter_watch: 100_000,
             follow_downlinks: (10_000, Duration::from_secs(48 * 3600)),
             unconfirmed_after: Duration::from_secs(10),
@@ -402,7 +405,8 @@ impl MqttClientBuilder {
     /// Has [`send`](MqttClient::send) accept so many downlinks while the connection is lost or not
     /// made yet, to be written when it is there, in the order of the calls. Each is written once, or
     /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed): with
-    /// [`Expired`](crate::ErrorKind::Expired) when it has waited for `expire_after`, with
+    /// [`Expired`](crate::ErrorKind::Expired) when it has waited for a connection for `expire_after`,
+    /// with
     /// [`Closed`](crate::ErrorKind::Closed) when the client was closed before, and with the error for
     /// which the client gave up when it did. One that was being written when the connection ended may
     /// or may not have arrived; it is reported with
@@ -421,6 +425,49 @@ impl MqttClientBuilder {
     /// ```
     pub fn offline_queue(mut self, capacity: usize, expire_after: Duration) -> Self {
         self.offline_queue = Some((capacity, expire_after));
+        self
+    }
+
+    /// Writes messages with downlinks at this pace: `per_minute` of them, and `burst` at once after
+    /// a time of rest. `send` accepts as before and does not wait; what is not due yet waits, in the
+    /// order of the calls, with the room of [`send_capacity`](Self::send_capacity).
+    ///
+    /// A v3 server closes the connection of an application that publishes more than its limit allows,
+    /// which is given in the same two numbers (`as:down:mqtt`, The Things Stack's documentation under
+    /// Rate Limiting; the one that is over it is lost). It counts messages: a
+    /// [batch](MqttClient::send_batch) is one. Stay somewhat below it, since all connections with the
+    /// same key count together and messages bunch up on their way. When the server closes the
+    /// connection all the same ([`DisconnectCause::RateLimit`](crate::DisconnectCause::RateLimit)),
+    /// the client goes on at half the pace, and for each ten minutes without another one a sixteenth
+    /// of `pace` faster again. A V2 server does not close: it reads 10 packets a second, and more have
+    /// to wait.
+    ///
+    /// What waits for its turn when the connection is lost goes on waiting with an
+    /// [`offline_queue`](Self::offline_queue), for which that is the first moment of waiting, and
+    /// fails without. [`close`](MqttClient::close) keeps to the pace, and what is not due before
+    /// [`close_timeout`](Self::close_timeout) ends fails: wait for the deliveries first.
+    ///
+    /// Defaults to none: everything is written at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ttn::{DeliveryState, MqttClient, Network, simulator::Simulator};
+    /// # let network = Simulator::start(Network::V3)?;
+    /// # ["lamp-1", "lamp-2", "lamp-3"].map(|lamp| network.device(lamp).join());
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    /// #   ;let client = MqttClient::builder(network.app_id(), network.access_key()).mqtt_address(network.mqtt_address())
+    ///     .pace(300, 10)
+    ///     .build()?;
+    /// client.connect()?;
+    /// let lamps = ["lamp-1", "lamp-2", "lamp-3"];
+    /// for delivery in client.send_many(lamps.map(|lamp| (lamp, [1])))? {
+    ///     delivery.wait_for(DeliveryState::Queued, Duration::from_secs(60))?;
+    /// }
+    /// client.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pace(mut self, per_minute: u32, burst: u32) -> Self {
+        self.pace = Some(Pace { per_minute, burst });
         self
     }
 
@@ -565,6 +612,7 @@ impl MqttClientBuilder {
             reconnect_delay,
             refused_retry,
             offline_queue,
+            pace,
             counter_watch,
             follow_downlinks,
             unconfirmed_after,
@@ -678,6 +726,15 @@ impl MqttClientBuilder {
             )?;
             at_most("offline_queue's expire_after", expire_after, 365 * DAY)?;
         }
+        if let Some(Pace { per_minute, burst }) = pace {
+            for (name, number) in [("per_minute", per_minute), ("burst", burst)] {
+                if !(1..=30_000).contains(&number) {
+                    return Err(Error::config(format!(
+                        "the {name} of pace is {number}, it has to be 1 to 30000"
+                    )));
+                }
+            }
+        }
         for (name, number) in [
             ("event_capacity", event_capacity),
             (
@@ -714,6 +771,7 @@ impl MqttClientBuilder {
             reconnect_delay,
             refused_retry: (refused_first, refused_later),
             offline_queue,
+            pace,
             counter_watch,
             follow_downlinks,
             unconfirmed_after,

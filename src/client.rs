@@ -3,7 +3,6 @@
 
 use std::{
     fmt,
-    ops::Range,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -15,17 +14,16 @@ use std::{
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::{
-    book::{Content, Followed},
     builder::MqttClientBuilder,
     callbacks::{Callback, CallbackId, Callbacks, Setter},
     closure::{CallbackResult, closure},
-    delivery::{Delivery, MessageId, MessageIds, Progress},
+    delivery::{Delivery, MessageId},
+    draft::{Correlation, Draft},
     error::{Error, ErrorKind, Result},
     events::{Events, Overflow, subscription},
-    message::{Downlink, RawMessage, Schedule, UplinkMessage},
-    network::Request,
+    message::{Downlink, RawMessage, UplinkMessage},
     options::{ConnectRetry, Options},
-    outbox::Publish,
+    outbox::{Batch, Room},
     retry::{Hook, Retry},
     session::{Command, Session, SessionLink, not_connected},
     stats::Stats,
@@ -77,9 +75,7 @@ struct Core {
     callbacks_thread: OnceLock<ThreadId>,
     next_callback: AtomicU64,
     next_message: AtomicU64,
-    next_correlation: AtomicU64,
-    /// Tells the downlinks of this client from those of every other.
-    correlation_prefix: String,
+    correlation: Correlation,
 }
 
 impl MqttClient {
@@ -119,8 +115,7 @@ impl MqttClient {
             callbacks_thread: OnceLock::new(),
             next_callback: AtomicU64::new(1),
             next_message: AtomicU64::new(1),
-            next_correlation: AtomicU64::new(1),
-            correlation_prefix: format!("ttn:{:016x}:", fastrand::u64(..)),
+            correlation: Correlation::new(),
         });
         let client = Self {
             handle: Arc::new(Handle {
@@ -358,6 +353,87 @@ impl MqttClient {
         self.send_downlinks(dev_id, &downlinks)
     }
 
+    /// Sends downlinks to any number of devices: pairs of a device's id and a downlink, each with its
+    /// own schedule, to be written in this order, as by [`send`](Self::send) one after the other.
+    /// Either all are accepted or none. Against limits of the network:
+    /// [`pace`](MqttClientBuilder::pace).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), for the first downlink that is wrong. [`ErrorKind::Downlink`] also when
+    /// there are more than [`send_capacity`](MqttClientBuilder::send_capacity).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ttn::{DeliveryState, Downlink, MqttClient, Network, simulator::Simulator};
+    /// # let network = Simulator::start(Network::V3)?;
+    /// # ["lamp-1", "lamp-2", "lamp-3"].map(|lamp| network.device(lamp).join());
+    /// # let client = MqttClient::builder(network.app_id(), network.access_key())
+    /// #     .mqtt_address(network.mqtt_address())
+    /// #     .build()?;
+    /// # client.connect()?;
+    /// let lamps = ["lamp-1", "lamp-2", "lamp-3"];
+    /// let deliveries = client.send_many(lamps.map(|lamp| (lamp, Downlink::bytes([0x01]).port(15))))?;
+    /// for (lamp, delivery) in lamps.iter().zip(&deliveries) {
+    ///     println!("{lamp}: {}", delivery.wait_for(DeliveryState::Queued, Duration::from_secs(10))?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_many<I, D>(
+        &self,
+        downlinks: impl IntoIterator<Item = (I, D)>,
+    ) -> Result<Vec<Delivery>>
+    where
+        I: AsRef<str>,
+        D: Into<Downlink>,
+    {
+        let mut draft = Draft::default();
+        for (dev_id, downlink) in downlinks {
+            self.draft(&mut draft, dev_id.as_ref(), &[downlink.into()])?;
+        }
+        self.send_draft(draft)
+    }
+
+    /// Answers an uplink: sends a downlink to its device, on its FPort unless the downlink has one.
+    ///
+    /// A device of class A listens for a moment some seconds after its uplink (1 s by the LoRaWAN
+    /// specification, 5 s on The Things Network), and the network needs a part of that. A reply from
+    /// inside the uplink callback is in time; one that comes too late is sent after the next uplink.
+    /// By default it takes the place of what waits for the device, so that it is what the device hears
+    /// next; with [`Schedule::Last`] it comes after that, and with [`Schedule::First`], on V2, before.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). [`ErrorKind::Downlink`] also for an uplink of another application.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ttn::{MqttClient, Network, simulator::Simulator};
+    /// # let network = Simulator::builder(Network::V3).receive_window(Duration::from_millis(500)).start()?;
+    /// # let client = MqttClient::builder(network.app_id(), network.access_key())
+    /// #     .mqtt_address(network.mqtt_address())
+    /// #     .build()?;
+    /// client.set_uplink_callback(|uplink, client| client.reply(uplink, [0x06]));
+    /// # client.connect()?;
+    /// # let device = network.device("counter-3");
+    /// # device.uplink(5, [1, 2, 3]);
+    /// # assert_eq!(device.next_downlink(Duration::from_secs(5)).unwrap().port, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reply(&self, uplink: &UplinkMessage, downlink: impl Into<Downlink>) -> Result<Delivery> {
+        let app_id = self.app_id();
+        if app_id.split('@').next() != Some(&uplink.app_id) {
+            return Err(Error::new(
+                ErrorKind::Downlink,
+                format!(
+                    "cannot answer {}: it is a device of the application {:?}, and the client is one of {app_id:?}",
+                    uplink.dev_id, uplink.app_id
+                ),
+            ));
+        }
+        self.send(&uplink.dev_id, uplink.reply(downlink))
+    }
+
     /// Empties the queue of downlinks that wait for a device. v3 only: a V2 network can only replace
     /// it. The network does not report what it threw away, and a downlink that is on its way stays
     /// so.
@@ -378,73 +454,38 @@ impl MqttClient {
     pub fn clear_queue(&self, dev_id: &str) -> Result<MessageId> {
         let options = &self.core().options;
         let request = options.network.encode_clear(&options.app_id, dev_id)?;
-        let first = self.publish(vec![request], Vec::new())?;
+        let draft = Draft::of_request(request);
+        let (first, room) = self.admit(draft.len())?;
+        self.hand_over(draft.into_batch(first, room))?;
         Ok(MessageId(first))
     }
 
     fn send_downlinks(&self, dev_id: &str, downlinks: &[Downlink]) -> Result<Vec<Delivery>> {
-        let core = self.core();
-        let options = &core.options;
-        let correlation_ids: Vec<String> = if options.network.correlates() {
-            let last = core
-                .next_correlation
-                .fetch_add(downlinks.len() as u64, Ordering::Relaxed);
-            (last..)
-                .take(downlinks.len())
-                .map(|number| format!("{}{number}", core.correlation_prefix))
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let requests = options.network.encode_downlinks(
-            &options.app_id,
-            dev_id,
-            downlinks,
-            &correlation_ids,
-        )?;
-        let dev_id: Arc<str> = dev_id.into();
-        let mut correlation_ids = correlation_ids.into_iter();
-        let followed: Vec<_> = downlinks
-            .iter()
-            .map(|downlink| Followed {
-                dev_id: Arc::clone(&dev_id),
-                correlation_id: correlation_ids.next().map(Arc::from),
-                content: (!options.network.correlates()).then(|| Content::of(downlink)),
-                has_fields: downlink.payload.is_fields(),
-                replaces: downlink.schedule == Schedule::Replace,
-                progress: Progress::new(downlink.confirmed),
-            })
-            .collect();
-        let marks: Vec<_> = followed
-            .iter()
-            .map(|followed| {
-                let progress = Arc::clone(&followed.progress);
-                (followed.correlation_id.clone(), progress)
-            })
-            .collect();
-        let first = self.publish(requests, followed)?;
-        Ok((first..)
-            .zip(marks)
-            .map(|(id, (correlation_id, progress))| {
-                Delivery::new(MessageId(id), correlation_id, progress)
-            })
-            .collect())
+        let mut draft = Draft::default();
+        self.draft(&mut draft, dev_id, downlinks)?;
+        self.send_draft(draft)
     }
 
-    /// Hands messages with these downlinks to the session; the id of the first.
-    fn publish(&self, requests: Vec<Request>, followed: Vec<Followed>) -> Result<u64> {
+    fn draft(&self, draft: &mut Draft, dev_id: &str, downlinks: &[Downlink]) -> Result<()> {
         let core = self.core();
-        // A request to empty a queue counts as one.
-        let downlinks = followed.len().max(1);
+        draft.add(&core.options, &core.correlation, dev_id, downlinks)
+    }
+
+    fn send_draft(&self, draft: Draft) -> Result<Vec<Delivery>> {
+        let (first, room) = self.admit(draft.len())?;
+        let deliveries = draft.deliveries(first);
+        self.hand_over(draft.into_batch(first, room))?;
+        Ok(deliveries)
+    }
+
+    /// The first of so many message ids, and room for as many downlinks.
+    fn admit(&self, downlinks: usize) -> Result<(u64, Room)> {
+        let core = self.core();
         let (capacity, option) = match core.options.offline_queue {
             _ if self.is_connected() => (core.options.send_capacity, "send_capacity"),
             Some((capacity, _)) if core.link.status.is_open() => (capacity, "offline_queue"),
             _ => return Err(not_connected()),
         };
-        let until = core
-            .options
-            .offline_queue
-            .and_then(|(_, expire_after)| Instant::now().checked_add(expire_after));
         if downlinks > capacity {
             return Err(Error::new(
                 ErrorKind::Downlink,
@@ -461,31 +502,17 @@ impl MqttClient {
                 ),
             )
         };
-        let mut room = core.link.room.take(downlinks, capacity).ok_or_else(full)?;
+        let room = core.link.room.take(downlinks, capacity).ok_or_else(full)?;
         let first = core
             .next_message
             .fetch_add(downlinks as u64, Ordering::Relaxed);
-        let mut followed: Vec<_> = followed.into_iter().map(Some).collect();
-        let publishes = requests
-            .into_iter()
-            .map(|request| {
-                let Range { start, end } = request.downlinks;
-                let of_this = followed.get_mut(start..end).unwrap_or_default();
-                Publish {
-                    ids: MessageIds::new(first + start as u64, (end - start) as u64),
-                    topic: request.topic,
-                    payload: request.payload,
-                    followed: of_this.iter_mut().filter_map(Option::take).collect(),
-                    until,
-                    _room: room.split(end - start),
-                }
-            })
-            .collect();
-        core.link
-            .publishes
-            .send(publishes)
-            .map_err(|_| not_connected())?;
-        Ok(first)
+        Ok((first, room))
+    }
+
+    /// Hands messages to the session.
+    fn hand_over(&self, batch: Batch) -> Result<()> {
+        let publishes = &self.core().link.publishes;
+        publishes.send(batch).map_err(|_| not_connected())
     }
 
     /// Adds a callback for the result of each attempt to connect: `true` when uplinks arrive from
@@ -761,7 +788,10 @@ impl fmt::Debug for MqttClient {
 #[cfg(all(test, feature = "simulator"))]
 mod tests {
     use super::*;
-    use crate::{message::Event, network::Network, simulator::Simulator};
+    use crate::{
+        delivery::MessageIds, message::Event, network::Network, outbox::Publish,
+        simulator::Simulator,
+    };
 
     /// What `send` hands over; nobody asks here whether the client is connected.
     fn hand_over(client: &MqttClient, id: u64) {
@@ -771,7 +801,6 @@ mod tests {
             topic: "greenhouse/devices/bed-07/down".to_owned(),
             payload: Vec::new(),
             followed: Vec::new(),
-            until: None,
             _room: link.room.take(1, 1_000).unwrap(),
         };
         link.publishes.send(vec![publish]).unwrap();

@@ -359,8 +359,10 @@ mod closure;
 mod counter_watch;
 mod delivery;
 mod discovery;
+mod draft;
 mod error;
 mod events;
+mod fair_use;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -369,6 +371,7 @@ mod network;
 mod options;
 mod outages;
 mod outbox;
+mod pacer;
 mod probe;
 mod retry;
 mod route;
@@ -396,6 +399,7 @@ pub use crossbeam_channel;
 pub use delivery::{Delivery, DeliveryState, MessageId};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, Overflow};
+pub use fair_use::{DeviceUse, FairUse};
 pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
     Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,

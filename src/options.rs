@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     events::Overflow,
     network::Network,
+    pacer::Pace,
 };
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct Options {
     pub(crate) refused_retry: (Option<Duration>, Option<Duration>),
     /// How many downlinks wait for a connection, and for how long.
     pub(crate) offline_queue: Option<(usize, Duration)>,
+    pub(crate) pace: Option<Pace>,
     pub(crate) counter_watch: usize,
     /// How many downlinks to follow, and for how long.
     pub(crate) follow_downlinks: (usize, Duration),

@@ -20,8 +20,6 @@ pub(crate) struct Publish {
     pub(crate) payload: Vec<u8>,
     /// Its downlinks, until they are in the book.
     pub(crate) followed: Vec<Followed>,
-    /// When it is too old to be written; `None` when it does not wait for a connection.
-    pub(crate) until: Option<Instant>,
     /// What it takes while it waits.
     pub(crate) _room: Room,
 }
@@ -75,11 +73,17 @@ impl Drop for Room {
     }
 }
 
-/// What the session has to write: new messages, and before them those that were kept for the next
-/// connection.
+/// What the session has to write: new messages, and before them those that have to wait.
 pub(crate) struct Outbox {
     pub(crate) new: Receiver<Batch>,
-    kept: VecDeque<Publish>,
+    kept: VecDeque<Kept>,
+}
+
+/// A message that waits, for its turn or for a connection.
+struct Kept {
+    publish: Publish,
+    /// When it has waited too long for a connection.
+    until: Option<Instant>,
 }
 
 impl Outbox {
@@ -98,35 +102,40 @@ impl Outbox {
         !self.kept.is_empty()
     }
 
-    /// Keeps a message for the next connection, behind the others.
-    pub(crate) fn keep(&mut self, publish: Publish) {
-        self.kept.push_back(publish);
+    /// Keeps a message, behind the others.
+    pub(crate) fn keep(&mut self, publish: Publish, until: Option<Instant>) {
+        self.kept.push_back(Kept { publish, until });
     }
 
     /// Puts one back that could not be written.
-    pub(crate) fn put_back(&mut self, publish: Publish) {
-        self.kept.push_front(publish);
+    pub(crate) fn put_back(&mut self, publish: Publish, until: Option<Instant>) {
+        self.kept.push_front(Kept { publish, until });
+    }
+
+    /// All that are kept wait for a connection until then; or, with `None`, for their turn.
+    pub(crate) fn keep_until(&mut self, until: Option<Instant>) {
+        self.kept.iter_mut().for_each(|kept| kept.until = until);
     }
 
     /// The oldest that was kept.
     pub(crate) fn take_kept(&mut self) -> Option<Publish> {
-        self.kept.pop_front()
+        self.kept.pop_front().map(|kept| kept.publish)
     }
 
-    /// When the next one gets too old.
+    /// When the next one has waited too long.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.kept.front().and_then(|publish| publish.until)
+        self.kept.front()?.until
     }
 
-    /// One that was kept and is too old now.
+    /// One that was kept and has waited too long now.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Publish> {
         let expired = self.next_expiry().is_some_and(|until| until <= now);
-        if expired { self.kept.pop_front() } else { None }
+        if expired { self.take_kept() } else { None }
     }
 
-    /// The oldest of all that waits.
+    /// All that waits, the oldest first.
     pub(crate) fn take_all(&mut self) -> Batch {
-        let new = self.new.try_iter().flatten();
-        self.kept.drain(..).chain(new).collect()
+        let kept = self.kept.drain(..).map(|kept| kept.publish);
+        kept.chain(self.new.try_iter().flatten()).collect()
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     options::{AccessKey, Options},
     outages::{Loss, Outages},
     outbox::{Batch, Outbox, Publish, WaitingRoom},
+    pacer::Pacer,
     probe::Symptom,
     retry::{Hook, Mandate, Plan, Retry},
     route::Route,
@@ -66,6 +67,7 @@ pub(crate) struct Session {
     status: Arc<Status>,
     commands: Receiver<Command>,
     outbox: Outbox,
+    pacer: Pacer,
     book: Book,
     inlet: Inlet,
     outlet: Outlet,
@@ -159,7 +161,7 @@ impl Session {
         let (job_done, jobs) = unbounded();
         let (max_messages, max_bytes) = options.receive_capacity;
         let (inlet, outlet) = transport::inlet(max_messages, max_bytes);
-        let status = Arc::new(Status::default());
+        let status = Arc::new(Status::new(&options));
         let link = SessionLink {
             commands: command_sender,
             publishes,
@@ -168,6 +170,7 @@ impl Session {
             status: Arc::clone(&status),
         };
         let session = Self {
+            pacer: Pacer::new(options.pace),
             book: Book::new(&options),
             counters: CounterWatch::new(options.counter_watch),
             outages: Outages::new(options.keep_alive),
@@ -252,9 +255,18 @@ impl Session {
             .subscribers
             .any_missed()
             .then(|| Instant::now() + NEWS_OF_LOSS);
+        let turn = match &self.state {
+            State::Up(..) | State::Closing(..) if self.outbox.keeps_any() => {
+                let now = Instant::now();
+                let delay = self.pacer.delay(now);
+                (!delay.is_zero()).then(|| now + delay)
+            }
+            _ => None,
+        };
         [
             self.state_deadline(),
             self.outbox.next_expiry(),
+            turn,
             self.book.next_deadline(),
             news,
         ]
@@ -344,17 +356,15 @@ impl Session {
             | State::WaitingToConnect(_)
             | State::Probing(_)
             | State::BackingOff(_) => self.closed(None),
-            State::Up(mut transport, _) => {
+            State::Up(transport, _) => {
                 self.status.set_connected(false);
-                for mut publish in self.outbox.take_all() {
-                    self.follow(&mut publish);
-                    if let Err(failed) = transport.publish(publish) {
-                        let (publish, error) = *failed;
-                        self.publish_failed(publish.ids, &error);
-                    }
-                }
                 let until = Instant::now() + self.options.close_timeout / 2;
                 self.state = State::Closing(transport, until);
+                for mut publish in self.outbox.take_all() {
+                    self.follow(&mut publish);
+                    self.outbox.keep(publish, None);
+                }
+                self.write_kept();
                 self.end_closing_when_written();
             }
             closing @ State::Closing(..) => self.state = closing,
@@ -366,7 +376,7 @@ impl Session {
         if let State::Closing(transport, until) = &mut self.state {
             if Instant::now() >= *until {
                 self.end_closing();
-            } else if transport.open_publishes() == 0 {
+            } else if transport.open_publishes() == 0 && !self.outbox.keeps_any() {
                 if transport.is_unread() {
                     transport.unsubscribe(&filters(&self.options));
                 } else {
@@ -668,6 +678,8 @@ impl Session {
                 };
                 self.status.set_connected(true);
                 self.publish(Event::Connected(connected));
+                self.expire();
+                self.outbox.keep_until(None);
                 for reply in self.connecting.drain(..) {
                     answer(&reply, Ok(()));
                 }
@@ -737,6 +749,10 @@ impl Session {
         log::debug!("{error}");
         self.give_up(transport);
         self.book.disconnected(Instant::now());
+        if loss.cause == DisconnectCause::RateLimit {
+            self.pacer.limited(Instant::now());
+        }
+        self.keep_all();
         if loss.was_stable {
             self.plan.reset();
         }
@@ -839,6 +855,7 @@ impl Session {
         self.subscribers.report_missed();
         self.expire();
         self.book.on_time(Instant::now());
+        self.write_kept();
         if self
             .state_deadline()
             .is_none_or(|deadline| Instant::now() < deadline)
@@ -883,20 +900,13 @@ impl Session {
     fn on_publish(&mut self, batch: Batch) {
         for mut publish in batch {
             self.follow(&mut publish);
-            match &mut self.state {
-                State::Up(..) if self.outbox.keeps_any() => {
-                    self.keep(publish, &not_connected());
-                }
-                State::Up(transport, _) | State::Closing(transport, _) => {
-                    if let Err(failed) = transport.publish(publish) {
-                        let (publish, error) = *failed;
-                        self.keep(publish, &error);
-                    }
-                }
+            match self.state {
+                State::Up(..) | State::Closing(..) => self.outbox.keep(publish, None),
                 State::Idle => self.publish_failed(publish.ids, &not_connected()),
-                _ => self.keep(publish, &not_connected()),
+                _ => self.keep(publish),
             }
         }
+        self.write_kept();
     }
 
     /// Enters the downlinks of a message into the book.
@@ -905,28 +915,46 @@ impl Session {
         self.book.open(publish.ids, followed, Instant::now());
     }
 
-    /// Keeps a downlink that was not written for the next connection, if that is asked for.
-    fn keep(&mut self, publish: Publish, error: &Error) {
-        if publish.until.is_some() && !matches!(self.state, State::Closing(..)) {
-            self.outbox.keep(publish);
-        } else {
-            self.publish_failed(publish.ids, error);
+    /// Keeps a downlink for the next connection, if that is asked for.
+    fn keep(&mut self, publish: Publish) {
+        match self.options.offline_queue {
+            Some((_, expire_after)) => {
+                let until = Instant::now().checked_add(expire_after);
+                self.outbox.keep(publish, until);
+            }
+            None => self.publish_failed(publish.ids, &not_connected()),
         }
     }
 
-    /// Writes what was kept for this connection, as far as there is room.
+    /// What waited for its turn waits for the next connection, if that is asked for.
+    fn keep_all(&mut self) {
+        match self.options.offline_queue {
+            Some((_, expire_after)) => {
+                let until = Instant::now().checked_add(expire_after);
+                self.outbox.keep_until(until);
+            }
+            None => {
+                while let Some(publish) = self.outbox.take_kept() {
+                    self.publish_failed(publish.ids, &not_written());
+                }
+            }
+        }
+    }
+
+    /// Writes what is kept, as far as there is room and the pace allows.
     fn write_kept(&mut self) {
-        self.expire();
-        while let State::Up(transport, _) = &mut self.state {
-            if transport.open_publishes() >= self.options.send_capacity {
+        while let State::Up(transport, _) | State::Closing(transport, _) = &mut self.state {
+            let now = Instant::now();
+            if transport.open_publishes() >= self.options.send_capacity || !self.pacer.is_due(now) {
                 return;
             }
             let Some(publish) = self.outbox.take_kept() else {
                 return;
             };
-            // The connection has just ended; the news is on its way.
-            if let Err(failed) = transport.publish(publish) {
-                return self.outbox.put_back(failed.0);
+            match transport.publish(publish) {
+                Ok(()) => self.pacer.written(now),
+                // The connection has just ended; the news is on its way.
+                Err(failed) => return self.outbox.put_back(failed.0, None),
             }
         }
     }
@@ -1036,6 +1064,13 @@ pub(crate) fn not_connected() -> Error {
     Error::new(
         ErrorKind::NotConnected,
         "the client is not connected; call connect() first, or wait for the connection to come back",
+    )
+}
+
+fn not_written() -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        "the downlink was not written, the connection ended",
     )
 }
 

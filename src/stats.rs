@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     error::Error,
+    fair_use::{FairUse, Ledger},
     message::{CounterFinding, DownlinkStep, Event, FrameLoss},
 };
 
@@ -55,6 +56,8 @@ pub struct Stats {
     pub connected_since: Option<SystemTime>,
     /// The last error of a connection or of an attempt to connect.
     pub last_error: Option<Error>,
+    /// Airtime and downlinks of today's devices, for networks with a fair use policy.
+    pub fair_use: FairUse,
     /// What frame counters say; see [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     pub frames: FrameStats,
 }
@@ -85,7 +88,7 @@ pub struct FrameStats {
 }
 
 /// The numbers themselves: written by the session, read by everyone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     decoded: AtomicU64,
     malformed: AtomicU64,
@@ -96,6 +99,7 @@ pub(crate) struct Tally {
     disconnects: AtomicU64,
     reconnects: AtomicU64,
     frames: Frames,
+    fair_use: Mutex<Ledger>,
     rare: Mutex<Rare>,
 }
 
@@ -136,6 +140,27 @@ fn add(number: &AtomicU64, more: u64) {
 }
 
 impl Tally {
+    /// Counts the fair use of so many devices.
+    pub(crate) fn new(devices: usize) -> Self {
+        Self {
+            decoded: AtomicU64::default(),
+            malformed: AtomicU64::default(),
+            dropped: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            not_sent: AtomicU64::default(),
+            confirmed: AtomicU64::default(),
+            disconnects: AtomicU64::default(),
+            reconnects: AtomicU64::default(),
+            frames: Frames::default(),
+            fair_use: Mutex::new(Ledger::new(devices)),
+            rare: Mutex::default(),
+        }
+    }
+
+    fn fair_use(&self) -> MutexGuard<'_, Ledger> {
+        self.fair_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn rare(&self) -> MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,9 +184,21 @@ impl Tally {
             }
             Event::ConnectFailed(failed) => self.rare().last_error = Some(failed.error.clone()),
             Event::Closed(_) | Event::Lagged(_) | Event::CallbackFailed(_) => {}
+            Event::Uplink(uplink) => {
+                if !uplink.is_simulated() {
+                    let airtime = uplink.metadata.airtime.unwrap_or_default();
+                    self.fair_use()
+                        .uplink(&uplink.dev_id, airtime, SystemTime::now());
+                }
+                add(&self.decoded, 1);
+            }
             Event::Downlink(report) => {
-                if report.step == DownlinkStep::Acknowledged {
-                    add(&self.confirmed, 1);
+                match report.step {
+                    DownlinkStep::Acknowledged => add(&self.confirmed, 1),
+                    DownlinkStep::Sent => {
+                        self.fair_use().downlink(&report.dev_id, SystemTime::now());
+                    }
+                    _ => {}
                 }
                 add(&self.decoded, 1);
             }
@@ -210,6 +247,7 @@ impl Tally {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (decoded, malformed, dropped) =
             (get(&self.decoded), get(&self.malformed), get(&self.dropped));
+        let fair_use = self.fair_use().today(SystemTime::now());
         let rare = self.rare();
         let mut losses = rare
             .subscribers
@@ -229,6 +267,7 @@ impl Tally {
             reconnects: get(&self.reconnects),
             connected_since: rare.connected_since,
             last_error: rare.last_error.clone(),
+            fair_use,
             frames: FrameStats {
                 missing_away: get(&self.frames.missing_away),
                 missing_dropped_here: get(&self.frames.missing_dropped_here),

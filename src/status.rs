@@ -9,10 +9,9 @@ use std::{
     time::Instant,
 };
 
-use crate::stats::Tally;
+use crate::{options::Options, stats::Tally};
 
 /// Written by the session and the callbacks' thread, read and waited for by all.
-#[derive(Default)]
 pub(crate) struct Status {
     connected: AtomicBool,
     tally: Tally,
@@ -31,6 +30,15 @@ struct Ends {
 }
 
 impl Status {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            connected: AtomicBool::default(),
+            tally: Tally::new(options.counter_watch),
+            ends: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Acquire)
     }

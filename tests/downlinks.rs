@@ -14,8 +14,8 @@ use support::{
     watchdog::watchdog,
 };
 use ttn::{
-    Downlink, DownlinkStep, ErrorKind, Event, Events, MqttClient, Network, Overflow, Schedule,
-    simulator::Simulator,
+    DeliveryState, Downlink, DownlinkStep, ErrorKind, Event, Events, MqttClient, Network, Overflow,
+    Schedule, UplinkMessage, simulator::Simulator,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -606,5 +606,111 @@ fn a_batch_counts_as_the_downlinks_in_it() {
         let bad = [Downlink::from("01"), Downlink::from("01").port(0)];
         let error = client.send_batch("dev-1", bad).unwrap_err();
         assert!(error.to_string().contains("downlink 2 of 2"), "{error}");
+    });
+}
+
+#[test]
+fn many_downlinks_are_written_in_order_with_a_delivery_each() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        let devices: Vec<String> = (0..50).map(|number| format!("lamp-{number}")).collect();
+        let sent = devices.iter().map(|dev_id| (dev_id, [7]));
+        let deliveries = client.send_many(sent).unwrap();
+        let ids: Vec<u64> = deliveries
+            .iter()
+            .map(|delivery| delivery.message_id().get())
+            .collect();
+        assert_eq!(ids, (ids[0]..).take(50).collect::<Vec<_>>());
+        let written = harness.downlinks(50);
+        for ((dev_id, delivery), (topic, body)) in devices.iter().zip(&deliveries).zip(&written) {
+            assert!(
+                topic.contains(&format!("/devices/{dev_id}/down")),
+                "{topic}"
+            );
+            if let Some(id) = delivery.correlation_id() {
+                assert!(body.contains(id), "{body}");
+            }
+            delivery.wait_for(DeliveryState::Written, SOON).unwrap();
+        }
+    });
+}
+
+#[test]
+fn of_many_downlinks_all_are_sent_or_none() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.builder().send_capacity(5).build().unwrap();
+        client.connect().unwrap();
+        let error = client
+            .send_many([("lamp-1", "01"), ("lamp-2", "no text"), ("lamp-3", "03")])
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink);
+        assert!(error.to_string().contains("lamp-2"), "{error}");
+        let error = client
+            .send_many((0..6).map(|_| ("lamp-1", [1])))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink);
+        assert!(error.to_string().contains("send_capacity"), "{error}");
+        let none: [(&str, &str); 0] = [];
+        assert!(client.send_many(none).unwrap().is_empty());
+        client.send("lamp-9", "09").unwrap();
+        let written = harness.downlinks(1);
+        assert!(written[0].0.contains("lamp-9"), "{written:?}");
+    });
+}
+
+#[test]
+fn a_reply_reaches_the_device_in_the_receive_window_on_the_uplinks_port() {
+    let _watchdog = watchdog(LIMIT);
+    for network in [Network::V2, Network::V3] {
+        let simulator = Simulator::builder(network)
+            .receive_window(Duration::from_millis(500))
+            .start()
+            .unwrap();
+        let client = MqttClient::builder(simulator.app_id(), simulator.access_key())
+            .mqtt_address(simulator.mqtt_address())
+            .build()
+            .unwrap();
+        client.set_uplink_callback(|uplink, client| match uplink.payload_raw[..] {
+            [1] => client.reply(uplink, [11]),
+            [2] => client.reply(uplink, Downlink::bytes([22]).port(99).confirmed(true)),
+            _ => client.send(&uplink.dev_id, uplink.reply("33")),
+        });
+        client.connect().unwrap();
+        let device = simulator.device("pump-1");
+        let other = simulator.device("pump-2");
+        device.join();
+        other.join();
+        for (sent, port, answer) in [(1, 7, 11), (2, 99, 22), (3, 7, 0x33)] {
+            device.uplink(7, [sent]);
+            let heard = device.next_downlink(SOON).unwrap();
+            assert_eq!((heard.port, &heard.payload[..]), (port, &[answer][..]));
+            assert_eq!(heard.confirmed, sent == 2);
+        }
+        assert!(other.received().is_empty());
+    }
+}
+
+#[test]
+fn an_uplink_of_another_application_is_not_answered() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        client.connect().unwrap();
+        let body = match harness.network {
+            Network::V3 => {
+                r#"{"end_device_ids":{"device_id":"pump-1","application_ids":{"application_id":"orchard"}},"uplink_message":{"f_port":1}}"#
+            }
+            _ => r#"{"app_id":"orchard","dev_id":"pump-1","port":1}"#,
+        };
+        let foreign = UplinkMessage::from_json(harness.network, body).unwrap();
+        let error = client.reply(&foreign, [1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink);
+        assert!(error.to_string().contains("orchard"), "{error}");
+        let own = body.replace("orchard", "greenhouse-demo");
+        let own = UplinkMessage::from_json(harness.network, own).unwrap();
+        client.reply(&own, [1]).unwrap();
     });
 }

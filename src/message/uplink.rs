@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    message::{Gateway, Metadata, RawMessage},
+    message::{Downlink, Gateway, Metadata, RawMessage},
 };
 
 /// An uplink: what a device sent and how it arrived.
@@ -251,6 +251,24 @@ impl UplinkMessage {
             };
             Error::with_source(ErrorKind::Decode, context, cause)
         })
+    }
+
+    /// A downlink that answers this uplink: on its FPort, unless the downlink has one of its own. To
+    /// send with [`MqttClient::reply`](crate::MqttClient::reply) or
+    /// [`send`](crate::MqttClient::send), which can do without.
+    ///
+    /// ```
+    /// # use ttn::{Downlink, Network, UplinkMessage};
+    /// # let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1","port":5}"#)?;
+    /// assert_eq!(uplink.reply([0x06]).confirmed(true), Downlink::bytes([0x06]).port(5).confirmed(true));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn reply(&self, downlink: impl Into<Downlink>) -> Downlink {
+        let mut downlink = downlink.into();
+        if self.port != 0 {
+            downlink.port.get_or_insert(self.port);
+        }
+        downlink
     }
 
     /// The message as it came: topic and original bytes.
