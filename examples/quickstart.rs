@@ -23,7 +23,7 @@ use std::{env, thread, time::Duration};
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use ttn::{
-    Downlink, DownlinkStep, Event, MqttClient, Network,
+    Delivery, DeliveryState, Downlink, MqttClient, Network,
     crossbeam_channel::{Receiver, bounded},
     simulator::Simulator,
 };
@@ -43,16 +43,22 @@ fn run_on_a_simulated_network(network: Network) -> Result<()> {
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .build()?;
-    set_callbacks(&client, Some("pump-1".to_owned()));
+    let answers = set_callbacks(&client, Some("pump-1".to_owned()));
     client.connect()?;
 
     let (stop, stopped) = bounded(0);
     let devices = thread::spawn(move || run_devices(&network, &stopped));
-    let acknowledged = wait_for_acknowledgement(&client, Duration::from_secs(12));
+    let limit = Duration::from_secs(6);
+    let end = answers
+        .recv_timeout(limit)
+        .map(|answer| follow(&answer, limit));
     drop(stop);
     client.close()?;
     ensure!(devices.join().is_ok(), "the devices broke down");
-    ensure!(acknowledged, "the device did not acknowledge in time");
+    ensure!(
+        matches!(end, Ok(DeliveryState::Acknowledged)),
+        "the device did not acknowledge in time"
+    );
     Ok(())
 }
 
@@ -71,15 +77,21 @@ fn run_on_a_real_network(app_id: String) -> Result<()> {
         builder = builder.discovery_address(address);
     }
     let client = builder.build()?;
-    set_callbacks(&client, env::var("TTN_DEV_ID").ok());
+    let answers = set_callbacks(&client, env::var("TTN_DEV_ID").ok());
     client.connect()?;
-    wait_for_acknowledgement(&client, Duration::MAX);
+    thread::spawn(move || {
+        for answer in answers {
+            follow(&answer, Duration::MAX);
+        }
+    });
     client.wait();
     Ok(())
 }
 
-/// Prints what happens, and answers the first uplink of one device.
-fn set_callbacks(client: &MqttClient, mut answer: Option<String>) {
+/// Prints what happens, and answers the first uplink of one device; gives the answer to follow.
+fn set_callbacks(client: &MqttClient, mut dev_id: Option<String>) -> Receiver<Delivery> {
+    let (sender, answers) = bounded(1);
+    let mut answering = dev_id.is_some().then_some(sender);
     client.set_connect_callback(|connected, client| match connected {
         true => println!("connected as {}", client.app_id()),
         false => println!("not connected"),
@@ -93,15 +105,18 @@ fn set_callbacks(client: &MqttClient, mut answer: Option<String>) {
             uplink.payload_hex(),
             uplink.payload_fields
         );
-        if answer.as_ref() == Some(&uplink.dev_id) {
-            answer = None;
-            let downlink = Downlink::bytes([0x01, 0x0f]).port(20).confirmed(true);
-            let delivery = client.send(&uplink.dev_id, downlink)?;
+        if dev_id.as_ref() == Some(&uplink.dev_id) {
+            dev_id = None;
+            let open = Downlink::bytes([0x01, 0x0f]).port(20).confirmed(true);
+            let delivery = client.reply(uplink, open)?;
             println!(
                 "downlink  {:<14} is message {}",
                 uplink.dev_id,
                 delivery.message_id()
             );
+            if let Some(sender) = answering.take() {
+                sender.send(delivery)?;
+            }
         }
         anyhow::Ok(())
     });
@@ -111,31 +126,16 @@ fn set_callbacks(client: &MqttClient, mut answer: Option<String>) {
         true => println!("closed"),
         false => println!("connection lost"),
     });
+    answers
 }
 
-/// Prints what the network reports of downlinks; whether a device has acknowledged one.
-fn wait_for_acknowledgement(client: &MqttClient, limit: Duration) -> bool {
-    let events = client.events();
-    while let Ok(event) = events.recv_timeout(limit) {
-        let Event::Downlink(downlink) = event else {
-            continue;
-        };
-        let step = match downlink.step {
-            DownlinkStep::Queued => "is queued by the network",
-            DownlinkStep::Sent => "is sent by a gateway",
-            DownlinkStep::Acknowledged => "is acknowledged by the device",
-            DownlinkStep::NotAcknowledged => "is not acknowledged yet",
-            _ => "failed",
-        };
-        println!(
-            "downlink  {:<14} {step} {}",
-            downlink.dev_id, downlink.error
-        );
-        if downlink.step == DownlinkStep::Acknowledged {
-            return true;
-        }
+/// Prints how far a downlink comes, until no step follows within the limit.
+fn follow(delivery: &Delivery, limit: Duration) -> DeliveryState {
+    let states = delivery.states();
+    while let Ok(state) = states.recv_timeout(limit) {
+        println!("downlink  message {} is {state}", delivery.message_id());
     }
-    false
+    delivery.state()
 }
 
 /// Two devices join and send an uplink each half second.

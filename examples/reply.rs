@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ttn::{Downlink, MqttClient, Network, simulator::Simulator};
+use ttn::{MqttClient, Network, simulator::Simulator};
 
 fn main() -> Result<()> {
     let network = Simulator::start(Network::V3)?;
@@ -24,8 +24,7 @@ fn main() -> Result<()> {
             .payload_raw
             .iter()
             .fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
-        let answer = Downlink::bytes([sum]).port(uplink.port);
-        client.send(&uplink.dev_id, answer)?;
+        client.reply(uplink, [sum])?;
         Ok(())
     });
     client.connect()?;

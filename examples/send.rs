@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use ttn::{Downlink, Event, MqttClient, Network, Priority, Schedule, simulator::Simulator};
+use ttn::{
+    DeliveryState, Downlink, Event, MqttClient, Network, Priority, Schedule, simulator::Simulator,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -22,7 +24,6 @@ fn main() -> Result<()> {
         .mqtt_address(network.mqtt_address())
         .build()?;
     client.connect()?;
-    let events = client.events();
 
     let downlinks: Vec<Downlink> = vec![
         "0102".into(),
@@ -37,10 +38,8 @@ fn main() -> Result<()> {
     ];
     for downlink in downlinks {
         let delivery = client.send("pump-1", downlink)?;
-        // The network has it in its queue; a class A device gets it after its next uplink.
-        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(report) if report.is_about(&delivery))
-        {
-        }
+        // A class A device gets it after its next uplink.
+        delivery.wait_for(DeliveryState::Queued, SOON)?;
         pump.uplink(1, [0]);
         match pump.next_downlink(SOON) {
             Some(got) => println!(
@@ -51,16 +50,12 @@ fn main() -> Result<()> {
             ),
             None => println!("message {}: the device got nothing", delivery.message_id()),
         }
-        // What else was reported about this one.
-        while events.try_recv().is_ok() {}
     }
 
     let steps = [[1], [2], [3]].map(|step| Downlink::bytes(step).schedule(Schedule::Last));
     let deliveries = client.send_batch("pump-1", steps)?;
     for delivery in &deliveries {
-        while !matches!(events.recv_timeout(SOON)?, Event::Downlink(report) if report.is_about(delivery))
-        {
-        }
+        delivery.wait_for(DeliveryState::Queued, SOON)?;
     }
     println!("{} more wait for the device", pump.queue().len());
     // A device of class C always listens.
@@ -70,6 +65,7 @@ fn main() -> Result<()> {
             println!("class C: the device got {:?}", got.payload);
         }
     }
+    let events = client.events();
     let cleared = client.clear_queue("pump-1")?;
     while !matches!(events.recv_timeout(SOON)?, Event::Published(mid) if mid == cleared) {}
     println!("the queue is emptied by message {cleared}");

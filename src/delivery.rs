@@ -207,7 +207,7 @@ impl fmt::Debug for Delivery {
 /// | `Sent` | V2: the network has handed it to a gateway; v3: a gateway has transmitted it. Not every gateway says so | it was on the air, or about to be | that the device has heard it |
 /// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was there and had not heard it, or its uplink was on the way already | that it failed: the network sends it again |
 /// | `Acknowledged` | the device | it has it | that it did what it was told |
-/// | `Failed` | the network, or this crate | it will not arrive | |
+/// | `Failed` | the network, or this crate | nothing more is tried | if it was sent before: that the device has not heard it |
 /// | `Expired` | this crate | it was not sent | |
 /// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued | the network has thrown it away, unless it was on its way to a gateway | |
 /// | `Unconfirmed` | this crate: the network has not said a word | nothing | nothing; a word that comes later still counts |

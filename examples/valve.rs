@@ -1,0 +1,163 @@
+//! Opens a valve and says plainly whether it did: sends a confirmed downlink, and waits for the
+//! device's acknowledgement with a deadline.
+//!
+//! Without an account it runs on a simulated network, where the valve opens, never acknowledges
+//! (`deaf`), has no session (`reset`), or is none of the application's (`stranger`):
+//!
+//! ```text
+//! cargo run --example valve
+//! cargo run --example valve -- deaf
+//! ```
+//!
+//! With an account it sends `01` to the FPort 20 of your device, and waits for an hour:
+//!
+//! ```text
+//! TTN_APP_ID=my-app@ttn TTN_ACCESS_KEY=NNSXS.… TTN_CLUSTER=eu1 TTN_DEV_ID=my-valve \
+//!     cargo run --example valve
+//! ```
+
+use std::{
+    env,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use ttn::{
+    Delivery, DeliveryState, Downlink, MqttClient, Network,
+    crossbeam_channel::{Receiver, bounded},
+    simulator::{Device, Simulator},
+};
+
+fn main() -> Result<ExitCode> {
+    let is_open = match env::var("TTN_APP_ID") {
+        Ok(app_id) => open_a_real_valve(app_id)?,
+        Err(_) => open_a_simulated_valve(env::args().nth(1).as_deref())?,
+    };
+    Ok(match is_open {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Whether the valve has acknowledged.
+fn open_valve(client: &MqttClient, dev_id: &str, limit: Duration) -> Result<bool> {
+    let open = Downlink::bytes([0x01])
+        .port(20)
+        .confirmed(true)
+        .max_attempts(3);
+    let delivery = client.send(dev_id, open)?;
+    println!("{dev_id} is told to open.");
+    let (last, was_sent) = follow(&delivery, Instant::now().checked_add(limit));
+    println!("{}", conclusion(dev_id, &last, was_sent, limit));
+    Ok(matches!(last, DeliveryState::Acknowledged))
+}
+
+/// Prints how far the downlink has come until it is final or it is time. The last state, and
+/// whether it was in the air.
+fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, bool) {
+    let states = delivery.states();
+    let mut was_sent = false;
+    loop {
+        let state = match deadline {
+            Some(deadline) => states.recv_deadline(deadline).ok(),
+            None => states.recv().ok(),
+        };
+        match state {
+            Some(DeliveryState::Queued) => {
+                println!("  The network keeps it until the device is there to hear it.");
+            }
+            Some(DeliveryState::Sent) => {
+                println!("  A gateway has sent it.");
+                was_sent = true;
+            }
+            Some(DeliveryState::NotAcknowledged { attempt }) => {
+                let attempt = attempt.map_or("another".to_owned(), |number| number.to_string());
+                println!("  The device has not heard it; attempt {attempt} follows.");
+            }
+            Some(_) => {}
+            // It is final, or it is time.
+            None => return (delivery.state(), was_sent),
+        }
+    }
+}
+
+/// What the person in front of it has to know.
+fn conclusion(dev_id: &str, state: &DeliveryState, was_sent: bool, limit: Duration) -> String {
+    match state {
+        DeliveryState::Acknowledged => format!("Yes: {dev_id} has the order and says so."),
+        DeliveryState::Queued if !was_sent => format!(
+            "Not yet: {dev_id} was not heard of in {limit:?}. The order waits for it, so the valve may still open."
+        ),
+        DeliveryState::Failed(error) if was_sent => {
+            format!("Not known: it was sent, and the valve may be open; {error}.")
+        }
+        DeliveryState::Failed(error) => format!("No: {error}."),
+        DeliveryState::Unconfirmed(error) => format!("Probably not: {error}."),
+        state => format!(
+            "Not known: after {limit:?} the order is {state}. The valve may be open, or may still open."
+        ),
+    }
+}
+
+fn open_a_real_valve(app_id: String) -> Result<bool> {
+    let set = |name: &str| env::var(name).with_context(|| format!("{name} is not set"));
+    let mut builder = MqttClient::builder(app_id, set("TTN_ACCESS_KEY")?);
+    if let Ok(cluster) = env::var("TTN_CLUSTER") {
+        builder = builder.cluster(cluster);
+    }
+    if let Ok(address) = env::var("TTN_MQTT_ADDRESS") {
+        builder = builder.mqtt_address(address);
+    }
+    let client = builder.build()?;
+    client.connect()?;
+    let is_open = open_valve(&client, &set("TTN_DEV_ID")?, Duration::from_secs(3600))?;
+    client.close()?;
+    Ok(is_open)
+}
+
+fn open_a_simulated_valve(trouble: Option<&str>) -> Result<bool> {
+    let network = Simulator::start(Network::V3)?;
+    let valve = network.device("valve-3");
+    valve.join();
+    let dev_id = match trouble {
+        None => "valve-3",
+        Some("deaf") => {
+            valve.stops_acknowledging(true);
+            "valve-3"
+        }
+        Some("reset") => {
+            valve.forget_session();
+            "valve-3"
+        }
+        Some("stranger") => "valve-4",
+        Some(other) => anyhow::bail!("{other:?} is none of deaf, reset, stranger"),
+    };
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .unconfirmed_after(Duration::from_secs(2))
+        .build()?;
+    client.connect()?;
+    let (stop, stopped) = bounded(0);
+    let life = thread::spawn(move || live(&valve, &stopped));
+    let is_open = open_valve(&client, dev_id, Duration::from_secs(10))?;
+    drop(stop);
+    ensure!(life.join().is_ok(), "the valve broke down");
+    client.close()?;
+    Ok(is_open)
+}
+
+/// The valve tells its position twice a second, and listens after that.
+fn live(valve: &Device, stopped: &Receiver<()>) {
+    let mut position = 0;
+    while stopped
+        .recv_timeout(Duration::from_millis(500))
+        .is_err_and(|error| error.is_timeout())
+    {
+        valve.uplink(20, [position]);
+        if let Some(order) = valve.next_downlink(Duration::ZERO) {
+            position = order.payload.first().copied().unwrap_or(position);
+        }
+    }
+}
