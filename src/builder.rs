@@ -406,9 +406,8 @@ impl MqttClientBuilder {
     /// made yet, to be written when it is there, in the order of the calls. Each is written once, or
     /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed): with
     /// [`Expired`](crate::ErrorKind::Expired) when it has waited for a connection for `expire_after`,
-    /// with
-    /// [`Closed`](crate::ErrorKind::Closed) when the client was closed before, and with the error for
-    /// which the client gave up when it did. One that was being written when the connection ended may
+    /// with [`Closed`](crate::ErrorKind::Closed) when the client was closed before, and with the error
+    /// for which the client gave up when it did. One that was being written when the connection ended may
     /// or may not have arrived; it is reported with
     /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost) and never written again.
     ///
@@ -475,7 +474,9 @@ impl MqttClientBuilder {
     /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames); 0 for
     /// none. When there are more, those that were silent longest are forgotten. Defaults to 100 000,
     /// which take about 12 MB if there are as many. Simulated uplinks are not counted, and a join or a
-    /// new session is no gap.
+    /// new session is no gap. As many devices have numbers of their own in
+    /// [`Stats::fair_use`](crate::Stats::fair_use), which takes about 8 MB more; the others are counted
+    /// together.
     ///
     /// ```
     /// # use ttn::MqttClient;

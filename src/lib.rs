@@ -144,9 +144,12 @@
 //! other programs' downlinks included, come as [`Event::Downlink`].
 //!
 //! A class A device listens only after an uplink of its own, so `Sent` may take a while. To be in
-//! time for the window of an uplink, send from inside its callback. Several at once:
-//! [`send_batch`](MqttClient::send_batch); away with all:
-//! [`clear_queue`](MqttClient::clear_queue). On v3 a downlink can have a
+//! time for the window of an uplink, [`reply`](MqttClient::reply) from inside its callback. Several to
+//! one device: [`send_batch`](MqttClient::send_batch); to many devices:
+//! [`send_many`](MqttClient::send_many), at a [`pace`](MqttClientBuilder::pace) for which the server
+//! does not close the connection; away with all that waits for a device:
+//! [`clear_queue`](MqttClient::clear_queue). How much of the network each device uses in a day,
+//! [`stats().fair_use`](Stats::fair_use) has in numbers. On v3 a downlink can have a
 //! [`priority`](Downlink::priority), go out by [certain gateways](Downlink::gateway) or at [a
 //! certain time](Downlink::absolute_time), and the network says [which one](DownlinkEvent::is_about)
 //! it reports about.
@@ -296,6 +299,7 @@
 //! | [`reconnect_delay`](MqttClientBuilder::reconnect_delay) | 1 s growing to 60 s, with jitter; short again after a connection of 60 s |
 //! | [`refused_retry`](MqttClientBuilder::refused_retry) | not before a connection has worked; every 60 s after |
 //! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
+//! | [`pace`](MqttClientBuilder::pace) | none: downlinks are written at once |
 //! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices |
 //! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after it was written |
 //! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
