@@ -682,7 +682,8 @@ impl MqttClient {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Stats {
-        self.core().link.status.tally().snapshot()
+        let link = &self.core().link;
+        link.status.tally().snapshot(link.room.taken())
     }
 
     /// Removes a callback: it is not called for events after this. Removing one that is gone does

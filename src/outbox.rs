@@ -34,6 +34,11 @@ pub(crate) struct WaitingRoom {
 }
 
 impl WaitingRoom {
+    /// How many wait.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Room for so many, if no more than `limit` wait then.
     pub(crate) fn take(&self, downlinks: usize, limit: usize) -> Option<Room> {
         let more = |taken: usize| {

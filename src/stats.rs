@@ -46,6 +46,8 @@ pub struct Stats {
     pub sent: u64,
     /// The same, accepted and not written.
     pub not_sent: u64,
+    /// The same, accepted and waiting: for their turn, or for a connection.
+    pub waiting: usize,
     /// Acknowledgements by devices.
     pub confirmed: u64,
     /// Connections that were lost.
@@ -243,7 +245,8 @@ impl Tally {
         subscribers.push(losses);
     }
 
-    pub(crate) fn snapshot(&self) -> Stats {
+    /// A copy of the numbers, while so many downlinks wait to be written.
+    pub(crate) fn snapshot(&self, waiting: usize) -> Stats {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (decoded, malformed, dropped) =
             (get(&self.decoded), get(&self.malformed), get(&self.dropped));
@@ -262,6 +265,7 @@ impl Tally {
             dropped_by_subscribers: losses.flatten().collect(),
             sent: get(&self.sent),
             not_sent: get(&self.not_sent),
+            waiting,
             confirmed: get(&self.confirmed),
             disconnects: get(&self.disconnects),
             reconnects: get(&self.reconnects),
