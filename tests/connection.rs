@@ -16,7 +16,8 @@ use crossbeam_channel::{Receiver, unbounded};
 use support::{
     discovery_server::{Answer, DiscoveryServer},
     harness::{Harness, SOON},
-    relay::{Fault, Relay, Way},
+    relay::{Fault, Way},
+    relayed_client::RelayedClient,
     resources::wait_until,
     watchdog::watchdog,
 };
@@ -361,16 +362,12 @@ fn what_was_accepted_is_written_before_close_returns() {
 fn close_ends_in_time_when_the_server_reads_nothing() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
         let timeout = Duration::from_secs(2);
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .close_timeout(timeout)
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let RelayedClient {
+            relay,
+            client,
+            events,
+        } = RelayedClient::connect(harness, |builder| builder.close_timeout(timeout));
         relay.set(Way::ToServer, Fault::Stall);
         // More than the kernel's buffers take.
         let fields = serde_json::json!({"text": "x".repeat(60_000)});

@@ -13,7 +13,7 @@ use std::{
 use support::{
     harness::{Harness, SOON},
     raw::{frame, string},
-    relay::Relay,
+    relayed_client::RelayedClient,
     resources::wait_until,
     watchdog::watchdog,
 };
@@ -85,27 +85,16 @@ fn a_hole_is_reported_before_the_uplink_that_shows_it() {
 fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let away = RelayedClient::connect(harness, |builder| builder);
         harness.uplink("dev-1", 1);
-        assert_eq!(story(&events, 1), [(1, None)]);
-        relay.refuse();
-        relay.cut();
-        assert!(wait_until(SOON, || !client.is_connected()));
+        assert_eq!(story(&away.events, 1), [(1, None)]);
+        away.leave();
         (2..5).for_each(|counter| harness.uplink("dev-1", counter));
-        relay.listen().unwrap();
-        assert!(wait_until(SOON, || client.is_connected()));
+        away.come_back();
         harness.uplink("dev-1", 5);
         harness.uplink("dev-1", 7);
         assert_eq!(
-            story(&events, 7),
+            story(&away.events, 7),
             [
                 (5, missing(3, FrameLoss::Away)),
                 (5, None),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::{
     harness::{Harness, SOON},
-    relay::Relay,
+    relayed_client::RelayedClient,
     resources::wait_until,
     watchdog::watchdog,
 };
@@ -251,19 +251,15 @@ fn a_downlink_that_another_one_replaces_is_told_so() {
 fn a_delivery_goes_on_after_an_outage() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
         let device = joined(harness);
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-            .build()
+        let link = RelayedClient::connect(harness, |builder| builder);
+        let delivery = link
+            .client
+            .send("valve-3", last([1]).confirmed(true))
             .unwrap();
-        client.connect().unwrap();
-        let delivery = client.send("valve-3", last([1]).confirmed(true)).unwrap();
         delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
-        relay.cut();
-        assert!(wait_until(SOON, || client.stats().reconnects == 1));
+        link.relay.cut();
+        assert!(wait_until(SOON, || link.client.stats().reconnects == 1));
         device.uplink(1, [0]);
         device.uplink(1, [0]);
         delivery
@@ -276,24 +272,17 @@ fn a_delivery_goes_on_after_an_outage() {
 fn a_downlink_that_is_not_written_has_failed_or_expired() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .offline_queue(10, Duration::from_millis(300))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
-        relay.refuse();
-        relay.cut();
-        assert!(wait_until(SOON, || !client.is_connected()));
-        let expired = client.send("valve-3", last([1])).unwrap();
+        let away = RelayedClient::connect(harness, |builder| {
+            builder.offline_queue(10, Duration::from_millis(300))
+        });
+        away.leave();
+        let expired = away.client.send("valve-3", last([1])).unwrap();
         let steps = states(&expired);
         assert_eq!(steps, ["accepted", "expired"]);
         let error = expired.wait_for(DeliveryState::Queued, SOON).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Expired);
-        let closed = client.send("valve-3", last([2])).unwrap();
-        client.close().unwrap();
+        let closed = away.client.send("valve-3", last([2])).unwrap();
+        away.client.close().unwrap();
         let error = closed.wait_for(DeliveryState::Queued, SOON).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
     });

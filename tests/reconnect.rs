@@ -12,7 +12,6 @@ use std::{
 
 use support::{
     harness::{Harness, SOON},
-    relay::Relay,
     watchdog::watchdog,
 };
 use ttn::{
@@ -70,10 +69,9 @@ fn closed_by(events: &Events) -> Option<ErrorKind> {
 fn connect_tries_until_the_server_is_there() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
+        let (relay, builder) = harness.relay();
         relay.refuse();
-        let client = quick(harness.builder())
-            .mqtt_address(relay.address().to_string())
+        let client = builder
             .connect_retry(ConnectRetry::Forever)
             .build()
             .unwrap();
@@ -248,11 +246,8 @@ fn a_key_that_is_refused_later_closes_the_client_if_asked_for() {
 fn on_its_return_the_client_says_how_long_it_was_away() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = quick(harness.builder())
-            .mqtt_address(relay.address().to_string())
-            .build()
-            .unwrap();
+        let (relay, builder) = harness.relay();
+        let client = builder.build().unwrap();
         let events = client.events();
         client.connect().unwrap();
         assert_eq!(connected(&events).gap, None);
