@@ -7,12 +7,12 @@ mod support;
 use std::{
     io::Write,
     net::{TcpListener, ToSocketAddrs},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use support::{
     discovery_server::{Answer, DiscoveryServer},
     harness::{Harness, SOON},
@@ -204,6 +204,48 @@ fn wait_returns_at_once_when_nothing_is_open_and_keeps_its_limit_otherwise() {
         assert!(!client.wait_timeout(Duration::from_millis(50)));
         client.close().unwrap();
         assert!(client.wait_timeout(SOON));
+    });
+}
+
+#[test]
+fn wait_goes_on_when_a_callback_connects_the_closed_client_again() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        let news = news(&client);
+        client.set_uplink_callback(|_, client| client.close().and_then(|()| client.connect()));
+        client.connect().unwrap();
+        assert_eq!(next(&news), "connect true");
+        let (begins, begun) = unbounded();
+        let (returns, returned) = unbounded();
+        let waiting = thread::spawn({
+            let client = client.clone();
+            move || {
+                begins.send(()).unwrap();
+                client.wait();
+                returns.send(()).unwrap();
+            }
+        });
+        begun.recv_timeout(SOON).unwrap();
+        assert!(returned.recv_timeout(Duration::from_millis(50)).is_err());
+        harness.uplink("dev-1", 1);
+        assert_eq!([next(&news), next(&news)], ["close true", "connect true"]);
+
+        // As the close callback does it, which has been called when close returns.
+        let first = AtomicBool::new(true);
+        client.set_close_callback(
+            move |_, client| match first.swap(false, Ordering::Relaxed) {
+                true => client.connect(),
+                false => Ok(()),
+            },
+        );
+        client.close().unwrap();
+        assert!(client.is_connected());
+        assert!(returned.recv_timeout(Duration::from_millis(200)).is_err());
+
+        client.close().unwrap();
+        returned.recv_timeout(SOON).unwrap();
+        waiting.join().unwrap();
     });
 }
 
@@ -488,6 +530,52 @@ fn lookups_that_hang_neither_pile_up_nor_keep_the_client_from_connecting_later()
     }
     drop(answer);
     connect.join().unwrap().unwrap();
+    assert!(client.is_connected());
+}
+
+#[test]
+fn an_address_that_an_earlier_lookup_finds_late_is_not_taken_for_that_of_the_present_one() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    let list = |address: String| {
+        let metadata = [serde_json::json!({"app_id": "greenhouse-demo"})];
+        serde_json::json!({"services": [{"mqtt_address": address, "metadata": metadata}]})
+    };
+    // Nothing listens on a port of the system's that has no service any more.
+    let lists = [
+        list("127.0.0.1:1".to_owned()),
+        list(harness.address().to_string()),
+    ];
+    let (answers, held): (Vec<_>, Vec<_>) = lists.iter().map(|_| bounded::<()>(0)).unzip();
+    let asked = AtomicUsize::new(0);
+    let server = DiscoveryServer::start(move |_| {
+        let number = asked.fetch_add(1, Ordering::Relaxed);
+        let _ = held[number].recv();
+        Answer::Json(200, lists[number].to_string())
+    })
+    .unwrap();
+    let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
+        .discovery_address(server.url())
+        .build()
+        .unwrap();
+    let look_up = |number| {
+        let (sender, result) = bounded(1);
+        let client = client.clone();
+        thread::spawn(move || sender.send(client.connect()));
+        assert!(wait_until(SOON, || server.requests().len() == number));
+        result
+    };
+    let early = look_up(1);
+    client.close().unwrap();
+    let closed = early.recv_timeout(SOON).unwrap().unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Closed);
+    let present = look_up(2);
+    let [answer_early, answer_present] = answers.try_into().unwrap();
+    drop::<Sender<()>>(answer_early);
+    let result = present.recv_timeout(Duration::from_millis(300));
+    assert!(result.is_err(), "{result:?}");
+    drop(answer_present);
+    present.recv_timeout(SOON).unwrap().unwrap();
     assert!(client.is_connected());
 }
 

@@ -17,7 +17,7 @@ use support::{
 use ttn::{
     ConnectFailed, ConnectRetry, Connected, DisconnectCause, Disconnected, ErrorKind, Event,
     Events, MqttClient, MqttClientBuilder, Network, Overflow,
-    crossbeam_channel::{bounded, unbounded},
+    crossbeam_channel::{RecvTimeoutError, bounded, unbounded},
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -549,6 +549,57 @@ fn a_retry_callback_that_hangs_holds_up_neither_close_nor_the_next_attempt() {
         assert_eq!(lost(&events).retry_in, None);
         assert_eq!(closed_by(&events), None);
         drop(release);
+    });
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_question_is_not_taken_for_one_to_the_present_question() {
+    const ANSWER: Duration = Duration::from_millis(7);
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        connected(&events);
+
+        let (asked, first_question) = unbounded();
+        let (answer_first, late) = bounded::<()>(0);
+        client
+            .set_retry_callback(move |retry| {
+                asked.send(()).unwrap();
+                let _ = late.recv();
+                retry.give_up();
+            })
+            .unwrap();
+        network.disconnect_clients();
+        first_question.recv_timeout(SOON).unwrap();
+        client.close().unwrap();
+        assert_eq!(lost(&events).retry_in, None);
+        assert_eq!(closed_by(&events), None);
+
+        let (asked, second_question) = unbounded();
+        let (answer_second, waiting) = bounded::<()>(0);
+        client
+            .set_retry_callback(move |retry| {
+                let _ = asked.send(());
+                let _ = waiting.recv();
+                retry.set_delay(ANSWER);
+            })
+            .unwrap();
+        client.connect().unwrap();
+        connected(&events);
+        network.disconnect_clients();
+        second_question.recv_timeout(SOON).unwrap();
+        drop(answer_first);
+        // The callback goes when its answer is given, and the sending end with it.
+        assert_eq!(
+            first_question.recv_timeout(SOON),
+            Err(RecvTimeoutError::Disconnected)
+        );
+        drop(answer_second);
+        assert_eq!(lost(&events).retry_in, Some(ANSWER));
+        assert!(connected(&events).gap.is_some());
     });
 }
 
