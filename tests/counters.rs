@@ -199,7 +199,7 @@ fn what_was_dropped_here_is_told_too_and_the_sums_are_exact() {
         }
         // One that Paho has delivered behind the flood: a downlink's event would do, but not on
         // every server. The last uplinks may be among the dropped, so this goes on until one is not.
-        let reader = std::thread::spawn(move || unread.iter().for_each(drop));
+        let reader = thread::spawn(move || unread.iter().for_each(drop));
         let mut last = UPLINKS;
         let mut seen = 1;
         let (mut lost_here, mut lost) = (0, 0);
@@ -251,22 +251,16 @@ fn a_join_is_no_gap() {
         let client = harness.client();
         let events = client.events();
         client.connect().unwrap();
-        device.join();
-        for _ in 0..4 {
-            device.uplink(1, [1]);
+        for _ in 0..2 {
+            device.join();
+            for _ in 0..4 {
+                device.uplink(1, [1]);
+            }
+            assert_eq!(
+                story(&events, 3),
+                [0, 1, 2, 3].map(|counter| (counter, None))
+            );
         }
-        device.join();
-        for _ in 0..4 {
-            device.uplink(1, [1]);
-        }
-        let all: Vec<_> = std::iter::from_fn(|| events.recv_timeout(SOON).ok())
-            .scan(0, |uplinks, event| {
-                *uplinks += usize::from(matches!(event, Event::Uplink(_)));
-                (*uplinks < 8).then_some(event)
-            })
-            .filter(|event| matches!(event, Event::Counter(_)))
-            .collect();
-        assert!(all.is_empty(), "{all:?}");
     });
 }
 

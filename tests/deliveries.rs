@@ -13,7 +13,8 @@ use support::{
     watchdog::watchdog,
 };
 use ttn::{
-    Delivery, DeliveryState, Downlink, ErrorKind, MqttClient, Network, Schedule,
+    Delivery, DeliveryState, Downlink, DownlinkStep, ErrorKind, Event, MqttClient, Network,
+    Schedule,
     simulator::{Device, Rights},
 };
 
@@ -23,13 +24,10 @@ fn last(bytes: impl Into<Vec<u8>>) -> Downlink {
     Downlink::bytes(bytes).schedule(Schedule::Last)
 }
 
-/// A device that has joined, and does not listen now.
+/// A device that has joined, and listens only when it has sent an uplink.
 fn joined(harness: &Harness) -> Device {
     let device = harness.simulated().device("valve-3");
     device.join();
-    device.uplink(1, [0]);
-    // Longer than its receive window.
-    support::resources::pause(Duration::from_millis(300));
     device
 }
 
@@ -206,6 +204,7 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let (client, device) = start(harness);
+        let events = client.events();
         let other = harness.client();
         other.connect().unwrap();
         // Told apart by content on V2, and on v3 even without.
@@ -221,8 +220,10 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
                 .next_downlink(SOON)
                 .is_some_and(|downlink| downlink.payload == [9])
         );
-        // What was sent was not the first one's.
-        support::resources::pause(Duration::from_millis(100));
+        // The client has heard of it, and what was sent was not the first one's.
+        let is_sent =
+            |event| matches!(event, Event::Downlink(report) if report.step == DownlinkStep::Sent);
+        while !is_sent(events.recv_timeout(SOON).unwrap()) {}
         assert!(matches!(first.state(), DeliveryState::Queued));
         device.uplink(1, [0]);
         first.wait_for(DeliveryState::Sent, SOON).unwrap();
