@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use support::{
     discovery_server::{Answer, DiscoveryServer},
     harness::{Harness, SOON},
@@ -232,13 +232,11 @@ fn wait_goes_on_when_a_callback_connects_the_closed_client_again() {
         assert_eq!([next(&news), next(&news)], ["close true", "connect true"]);
 
         // As the close callback does it, which has been called when close returns.
-        let first = AtomicBool::new(true);
-        client.set_close_callback(
-            move |_, client| match first.swap(false, Ordering::Relaxed) {
-                true => client.connect(),
-                false => Ok(()),
-            },
-        );
+        let mut once = Some(());
+        client.set_close_callback(move |_, client| match once.take() {
+            Some(()) => client.connect(),
+            None => Ok(()),
+        });
         client.close().unwrap();
         assert!(client.is_connected());
         assert!(returned.recv_timeout(Duration::from_millis(200)).is_err());
@@ -541,37 +539,39 @@ fn an_address_that_an_earlier_lookup_finds_late_is_not_taken_for_that_of_the_pre
         let metadata = [serde_json::json!({"app_id": "greenhouse-demo"})];
         serde_json::json!({"services": [{"mqtt_address": address, "metadata": metadata}]})
     };
-    // Nothing listens on a port of the system's that has no service any more.
-    let lists = [
-        list("127.0.0.1:1".to_owned()),
-        list(harness.address().to_string()),
+    let (answer_early, early) = bounded::<()>(0);
+    let (answer_present, present) = bounded::<()>(0);
+    let answers = [
+        // Nothing listens on a port of the system's that has no service any more.
+        (early, list("127.0.0.1:1".to_owned())),
+        (present, list(harness.address().to_string())),
     ];
-    let (answers, held): (Vec<_>, Vec<_>) = lists.iter().map(|_| bounded::<()>(0)).unzip();
     let asked = AtomicUsize::new(0);
+    let (arrives, arrived) = unbounded();
     let server = DiscoveryServer::start(move |_| {
-        let number = asked.fetch_add(1, Ordering::Relaxed);
-        let _ = held[number].recv();
-        Answer::Json(200, lists[number].to_string())
+        let (held, list) = &answers[asked.fetch_add(1, Ordering::Relaxed)];
+        arrives.send(()).unwrap();
+        let _ = held.recv();
+        Answer::Json(200, list.to_string())
     })
     .unwrap();
     let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
         .discovery_address(server.url())
         .build()
         .unwrap();
-    let look_up = |number| {
+    let look_up = || {
         let (sender, result) = bounded(1);
         let client = client.clone();
         thread::spawn(move || sender.send(client.connect()));
-        assert!(wait_until(SOON, || server.requests().len() == number));
+        arrived.recv_timeout(SOON).unwrap();
         result
     };
-    let early = look_up(1);
+    let early = look_up();
     client.close().unwrap();
     let closed = early.recv_timeout(SOON).unwrap().unwrap_err();
     assert_eq!(closed.kind(), ErrorKind::Closed);
-    let present = look_up(2);
-    let [answer_early, answer_present] = answers.try_into().unwrap();
-    drop::<Sender<()>>(answer_early);
+    let present = look_up();
+    drop(answer_early);
     let result = present.recv_timeout(Duration::from_millis(300));
     assert!(result.is_err(), "{result:?}");
     drop(answer_present);
