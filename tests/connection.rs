@@ -15,7 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use support::{
     discovery_server::{Answer, DiscoveryServer},
-    harness::{Harness, SOON},
+    harness::{Harness, NOWHERE, SOON},
     relay::{Fault, Way},
     relayed_client::RelayedClient,
     resources::wait_until,
@@ -535,16 +535,15 @@ fn lookups_that_hang_neither_pile_up_nor_keep_the_client_from_connecting_later()
 fn an_address_that_an_earlier_lookup_finds_late_is_not_taken_for_that_of_the_present_one() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V2);
-    let list = |address: String| {
+    let list = |address: &str| {
         let metadata = [serde_json::json!({"app_id": "greenhouse-demo"})];
         serde_json::json!({"services": [{"mqtt_address": address, "metadata": metadata}]})
     };
     let (answer_early, early) = bounded::<()>(0);
     let (answer_present, present) = bounded::<()>(0);
     let answers = [
-        // Nothing listens on a port of the system's that has no service any more.
-        (early, list("127.0.0.1:1".to_owned())),
-        (present, list(harness.address().to_string())),
+        (early, list(NOWHERE)),
+        (present, list(&harness.address().to_string())),
     ];
     let asked = AtomicUsize::new(0);
     let (arrives, arrived) = unbounded();

@@ -14,7 +14,7 @@ use std::{
 
 use support::{
     child::run_alone,
-    harness::{Harness, SOON},
+    harness::{Harness, NOWHERE, SOON},
     relay::{Fault, Relay, Way},
     relayed_client::RelayedClient,
     resources::{descriptors, resident_kib, thread_names, threads, wait_until},
@@ -139,8 +139,7 @@ impl Servers {
     fn client(&self, mood: Mood) -> MqttClient {
         let address = match mood {
             Mood::Healthy => self.healthy.address().to_string(),
-            // Nothing listens on a port of the system's that has no service any more.
-            Mood::Refusing => "mqtt://127.0.0.1:1".to_owned(),
+            Mood::Refusing => NOWHERE.to_owned(),
             Mood::Silent => self.silent.address().to_string(),
             Mood::Killing => self.killing.address().to_string(),
             Mood::Resetting => self.resetting.address().to_string(),

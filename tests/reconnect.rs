@@ -5,13 +5,12 @@
 mod support;
 
 use std::{
-    net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
 
 use support::{
-    harness::{Harness, SOON},
+    harness::{Harness, NOWHERE, SOON},
     watchdog::watchdog,
 };
 use ttn::{
@@ -25,12 +24,6 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Short delays.
 fn quick(builder: MqttClientBuilder) -> MqttClientBuilder {
     builder.reconnect_delay(Duration::from_millis(20), Duration::from_millis(200))
-}
-
-/// An address where nothing listens.
-fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 fn next(events: &Events) -> Event {
@@ -104,7 +97,7 @@ fn connect_tries_until_the_server_is_there() {
 fn connect_gives_up_when_its_time_is_over_and_says_what_was_wrong_last() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_retry(ConnectRetry::For(Duration::from_millis(800)))
         .build()
         .unwrap();
@@ -145,7 +138,7 @@ fn connect_gives_up_when_its_time_is_over_and_says_what_was_wrong_last() {
 fn a_connect_that_has_failed_is_over_when_it_returns() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_retry(ConnectRetry::For(Duration::from_millis(500)))
         .offline_queue(10, SOON)
         .build()
@@ -176,7 +169,7 @@ fn a_connect_that_has_failed_is_over_when_it_returns() {
 fn close_ends_the_trying_at_once() {
     let _watchdog = watchdog(LIMIT);
     let client = MqttClient::builder("greenhouse", "ttn-account-v2.test-key")
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .reconnect_delay(Duration::from_secs(30), Duration::from_secs(60))
         .connect_retry(ConnectRetry::Forever)
         .build()
@@ -387,7 +380,7 @@ fn the_retry_callback_sees_every_setback_and_sets_the_delay() {
 fn the_retry_callback_is_not_asked_about_a_single_attempt() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .build()
         .unwrap();
     client
@@ -404,7 +397,7 @@ fn the_retry_callback_is_not_asked_about_a_single_attempt() {
 fn a_delay_that_is_longer_than_the_time_of_connect_ends_it() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_retry(ConnectRetry::For(SOON))
         .build()
         .unwrap();
@@ -783,7 +776,7 @@ fn the_limit_of_downlinks_is_recognised_on_v3() {
 fn a_closed_client_asks_nothing_more() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_timeout(Duration::from_millis(300))
         .connect_retry(ConnectRetry::Forever)
         .build()

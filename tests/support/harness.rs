@@ -10,6 +10,9 @@ use super::{mosquitto::Mosquitto, peer::MqttPeer, relay::Relay, resources::wait_
 
 const PEER: &str = "network-server";
 
+/// An address where nothing listens: this port of the system's has no service any more.
+pub const NOWHERE: &str = "127.0.0.1:1";
+
 /// How long a test waits for something that should happen.
 pub const SOON: Duration = Duration::from_secs(10);
 
