@@ -7,16 +7,17 @@ mod support;
 use std::{
     io::Write,
     net::{TcpListener, ToSocketAddrs},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use support::{
     discovery_server::{Answer, DiscoveryServer},
-    harness::{Harness, SOON},
-    relay::{Fault, Relay, Way},
+    harness::{Harness, NOWHERE, SOON},
+    relay::{Fault, Way},
+    relayed_client::RelayedClient,
     resources::wait_until,
     watchdog::watchdog,
 };
@@ -207,6 +208,46 @@ fn wait_returns_at_once_when_nothing_is_open_and_keeps_its_limit_otherwise() {
 }
 
 #[test]
+fn wait_goes_on_when_a_callback_connects_the_closed_client_again() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        let news = news(&client);
+        client.set_uplink_callback(|_, client| client.close().and_then(|()| client.connect()));
+        client.connect().unwrap();
+        assert_eq!(next(&news), "connect true");
+        let (begins, begun) = unbounded();
+        let (returns, returned) = unbounded();
+        let waiting = thread::spawn({
+            let client = client.clone();
+            move || {
+                begins.send(()).unwrap();
+                client.wait();
+                returns.send(()).unwrap();
+            }
+        });
+        begun.recv_timeout(SOON).unwrap();
+        assert!(returned.recv_timeout(Duration::from_millis(50)).is_err());
+        harness.uplink("dev-1", 1);
+        assert_eq!([next(&news), next(&news)], ["close true", "connect true"]);
+
+        // As the close callback does it, which has been called when close returns.
+        let mut once = Some(());
+        client.set_close_callback(move |_, client| match once.take() {
+            Some(()) => client.connect(),
+            None => Ok(()),
+        });
+        client.close().unwrap();
+        assert!(client.is_connected());
+        assert!(returned.recv_timeout(Duration::from_millis(200)).is_err());
+
+        client.close().unwrap();
+        returned.recv_timeout(SOON).unwrap();
+        waiting.join().unwrap();
+    });
+}
+
+#[test]
 fn close_from_another_thread_ends_a_connect_that_waits() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
@@ -361,16 +402,12 @@ fn what_was_accepted_is_written_before_close_returns() {
 fn close_ends_in_time_when_the_server_reads_nothing() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
         let timeout = Duration::from_secs(2);
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .close_timeout(timeout)
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let RelayedClient {
+            relay,
+            client,
+            events,
+        } = RelayedClient::connect(harness, |builder| builder.close_timeout(timeout));
         relay.set(Way::ToServer, Fault::Stall);
         // More than the kernel's buffers take.
         let fields = serde_json::json!({"text": "x".repeat(60_000)});
@@ -491,6 +528,53 @@ fn lookups_that_hang_neither_pile_up_nor_keep_the_client_from_connecting_later()
     }
     drop(answer);
     connect.join().unwrap().unwrap();
+    assert!(client.is_connected());
+}
+
+#[test]
+fn an_address_that_an_earlier_lookup_finds_late_is_not_taken_for_that_of_the_present_one() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    let list = |address: &str| {
+        let metadata = [serde_json::json!({"app_id": "greenhouse-demo"})];
+        serde_json::json!({"services": [{"mqtt_address": address, "metadata": metadata}]})
+    };
+    let (answer_early, early) = bounded::<()>(0);
+    let (answer_present, present) = bounded::<()>(0);
+    let answers = [
+        (early, list(NOWHERE)),
+        (present, list(&harness.address().to_string())),
+    ];
+    let asked = AtomicUsize::new(0);
+    let (arrives, arrived) = unbounded();
+    let server = DiscoveryServer::start(move |_| {
+        let (held, list) = &answers[asked.fetch_add(1, Ordering::Relaxed)];
+        arrives.send(()).unwrap();
+        let _ = held.recv();
+        Answer::Json(200, list.to_string())
+    })
+    .unwrap();
+    let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
+        .discovery_address(server.url())
+        .build()
+        .unwrap();
+    let look_up = || {
+        let (sender, result) = bounded(1);
+        let client = client.clone();
+        thread::spawn(move || sender.send(client.connect()));
+        arrived.recv_timeout(SOON).unwrap();
+        result
+    };
+    let early = look_up();
+    client.close().unwrap();
+    let closed = early.recv_timeout(SOON).unwrap().unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Closed);
+    let present = look_up();
+    drop(answer_early);
+    let result = present.recv_timeout(Duration::from_millis(300));
+    assert!(result.is_err(), "{result:?}");
+    drop(answer_present);
+    present.recv_timeout(SOON).unwrap().unwrap();
     assert!(client.is_connected());
 }
 

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::{
     harness::{Harness, SOON},
-    relay::Relay,
+    relayed_client::RelayedClient,
     resources::wait_until,
     watchdog::watchdog,
 };
 use ttn::{
-    Delivery, DeliveryState, Downlink, ErrorKind, MqttClient, Network, Schedule,
+    Delivery, DeliveryState, Downlink, DownlinkStep, ErrorKind, Event, MqttClient, Network,
+    Schedule,
     simulator::{Device, Rights},
 };
 
@@ -23,13 +24,10 @@ fn last(bytes: impl Into<Vec<u8>>) -> Downlink {
     Downlink::bytes(bytes).schedule(Schedule::Last)
 }
 
-/// A device that has joined, and does not listen now.
+/// A device that has joined, and listens only when it has sent an uplink.
 fn joined(harness: &Harness) -> Device {
     let device = harness.simulated().device("valve-3");
     device.join();
-    device.uplink(1, [0]);
-    // Longer than its receive window.
-    support::resources::pause(Duration::from_millis(300));
     device
 }
 
@@ -206,6 +204,7 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let (client, device) = start(harness);
+        let events = client.events();
         let other = harness.client();
         other.connect().unwrap();
         // Told apart by content on V2, and on v3 even without.
@@ -221,8 +220,10 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
                 .next_downlink(SOON)
                 .is_some_and(|downlink| downlink.payload == [9])
         );
-        // What was sent was not the first one's.
-        support::resources::pause(Duration::from_millis(100));
+        // The client has heard of it, and what was sent was not the first one's.
+        let is_sent =
+            |event| matches!(event, Event::Downlink(report) if report.step == DownlinkStep::Sent);
+        while !is_sent(events.recv_timeout(SOON).unwrap()) {}
         assert!(matches!(first.state(), DeliveryState::Queued));
         device.uplink(1, [0]);
         first.wait_for(DeliveryState::Sent, SOON).unwrap();
@@ -251,19 +252,15 @@ fn a_downlink_that_another_one_replaces_is_told_so() {
 fn a_delivery_goes_on_after_an_outage() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
         let device = joined(harness);
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-            .build()
+        let link = RelayedClient::connect(harness, |builder| builder);
+        let delivery = link
+            .client
+            .send("valve-3", last([1]).confirmed(true))
             .unwrap();
-        client.connect().unwrap();
-        let delivery = client.send("valve-3", last([1]).confirmed(true)).unwrap();
         delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
-        relay.cut();
-        assert!(wait_until(SOON, || client.stats().reconnects == 1));
+        link.relay.cut();
+        assert!(wait_until(SOON, || link.client.stats().reconnects == 1));
         device.uplink(1, [0]);
         device.uplink(1, [0]);
         delivery
@@ -276,24 +273,17 @@ fn a_delivery_goes_on_after_an_outage() {
 fn a_downlink_that_is_not_written_has_failed_or_expired() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .offline_queue(10, Duration::from_millis(300))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
-        relay.refuse();
-        relay.cut();
-        assert!(wait_until(SOON, || !client.is_connected()));
-        let expired = client.send("valve-3", last([1])).unwrap();
+        let away = RelayedClient::connect(harness, |builder| {
+            builder.offline_queue(10, Duration::from_millis(300))
+        });
+        away.leave();
+        let expired = away.client.send("valve-3", last([1])).unwrap();
         let steps = states(&expired);
         assert_eq!(steps, ["accepted", "expired"]);
         let error = expired.wait_for(DeliveryState::Queued, SOON).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Expired);
-        let closed = client.send("valve-3", last([2])).unwrap();
-        client.close().unwrap();
+        let closed = away.client.send("valve-3", last([2])).unwrap();
+        away.client.close().unwrap();
         let error = closed.wait_for(DeliveryState::Queued, SOON).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
     });

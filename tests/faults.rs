@@ -17,26 +17,18 @@ use support::{
     child::run_after,
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
+    relayed_client::RelayedClient,
+    resources::wait_until,
     watchdog::watchdog,
 };
-use ttn::{Error, ErrorKind, Event, Events, MqttClient, Network};
+use ttn::{Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// A client behind a relay, connected, that comes back quickly.
-fn behind_a_relay(harness: &Harness) -> (Relay, MqttClient, Events) {
-    let relay = Relay::start(harness.address()).unwrap();
-    let client = harness
-        .builder()
-        .mqtt_address(relay.address().to_string())
-        .keep_alive(Duration::from_secs(1))
-        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-        .build()
-        .unwrap();
-    let events = client.events();
-    client.connect().unwrap();
-    assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
-    (relay, client, events)
+/// A client behind a relay that notices soon when nothing comes.
+fn attentive(harness: &Harness) -> RelayedClient {
+    RelayedClient::connect(harness, |builder| builder.keep_alive(KEEP_ALIVE))
 }
 
 /// The link breaks, and is mended without help.
@@ -88,10 +80,10 @@ fn next_failure(events: &Events) -> Error {
 fn a_cut_link_is_mended() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         for counter in 0..20 {
-            relay.cut();
-            breaks_and_mends(harness, &events, counter);
+            link.relay.cut();
+            breaks_and_mends(harness, &link.events, counter);
         }
     });
 }
@@ -100,13 +92,13 @@ fn a_cut_link_is_mended() {
 fn a_link_that_breaks_inside_a_packet_is_mended() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         for bytes in [1, 2, 3, 10, 40] {
-            relay.set(Way::ToClients, Fault::CutAfter(bytes));
+            link.relay.set(Way::ToClients, Fault::CutAfter(bytes));
             harness.uplink("dev-1", 0);
-            assert!(support::resources::wait_until(SOON, || !client.is_connected()));
-            relay.set(Way::ToClients, Fault::Pass);
-            breaks_and_mends(harness, &events, 1);
+            assert!(wait_until(SOON, || !link.client.is_connected()));
+            link.relay.set(Way::ToClients, Fault::Pass);
+            breaks_and_mends(harness, &link.events, 1);
         }
     });
 }
@@ -115,7 +107,7 @@ fn a_link_that_breaks_inside_a_packet_is_mended() {
 fn bytes_that_are_no_mqtt_end_the_link_and_it_is_mended() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         let damages: [&[u8]; 5] = [
             // Packet types that no server sends, or not now.
             &[0xff; 12],
@@ -128,8 +120,8 @@ fn bytes_that_are_no_mqtt_end_the_link_and_it_is_mended() {
             &[0x30, 0xff, 0xff, 0xff, 0xff, 0x7f],
         ];
         for (counter, damage) in (0..).zip(damages) {
-            assert_eq!(relay.inject(damage), 1, "one link is open");
-            breaks_and_mends(harness, &events, counter);
+            assert_eq!(link.relay.inject(damage), 1, "one link is open");
+            breaks_and_mends(harness, &link.events, counter);
         }
     });
 }
@@ -138,13 +130,13 @@ fn bytes_that_are_no_mqtt_end_the_link_and_it_is_mended() {
 fn a_link_that_is_reset_is_mended() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         for counter in 0..5 {
-            relay.set(Way::ToServer, Fault::ResetAfter(0));
-            client.send("dev-1", "01").unwrap();
-            breaks(&events);
-            relay.pass();
-            mends(harness, &events, counter);
+            link.relay.set(Way::ToServer, Fault::ResetAfter(0));
+            link.client.send("dev-1", "01").unwrap();
+            breaks(&link.events);
+            link.relay.pass();
+            mends(harness, &link.events, counter);
         }
     });
 }
@@ -153,15 +145,15 @@ fn a_link_that_is_reset_is_mended() {
 fn a_reset_while_connecting_is_told_and_passes() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, client, _events) = behind_a_relay(harness);
-        client.close().unwrap();
+        let link = attentive(harness);
+        link.client.close().unwrap();
         for bytes in [0, 1, 20] {
-            relay.set(Way::ToServer, Fault::ResetAfter(bytes));
-            let error = client.connect().unwrap_err();
+            link.relay.set(Way::ToServer, Fault::ResetAfter(bytes));
+            let error = link.client.connect().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol, "{bytes}: {error}");
         }
-        relay.pass();
-        client.connect().unwrap();
+        link.relay.pass();
+        link.client.connect().unwrap();
     });
 }
 
@@ -198,36 +190,27 @@ fn a_link_that_falls_silent_is_noticed_in_the_documented_time() {
         let links: Vec<_> = silences
             .into_iter()
             .map(|ways| {
-                let relay = Relay::start(harness.address()).unwrap();
-                let client = harness
-                    .builder()
-                    .mqtt_address(relay.address().to_string())
-                    .keep_alive(keep_alive)
-                    .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-                    .build()
-                    .unwrap();
-                let events = client.events();
-                client.connect().unwrap();
-                assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
-                (ways, relay, client, events)
+                let options = |builder: MqttClientBuilder| builder.keep_alive(keep_alive);
+                (ways, RelayedClient::connect(harness, options))
             })
             .collect();
         let start = Instant::now();
-        for (ways, relay, ..) in &links {
-            ways.iter().for_each(|way| relay.set(*way, Fault::Stall));
+        for (ways, link) in &links {
+            ways.iter()
+                .for_each(|way| link.relay.set(*way, Fault::Stall));
         }
-        for (ways, _, _, events) in &links {
+        for (ways, link) in &links {
             let left = (start + bound(keep_alive)).saturating_duration_since(Instant::now());
-            let lost = events.recv_timeout(left);
+            let lost = link.events.recv_timeout(left);
             assert!(
                 matches!(lost, Ok(Event::Disconnected(_))),
                 "{ways:?} after {:?}: {lost:?}",
                 start.elapsed()
             );
         }
-        for (_, relay, _client, events) in &links {
-            relay.pass();
-            mends(harness, events, 3);
+        for (_, link) in &links {
+            link.relay.pass();
+            mends(harness, &link.events, 3);
         }
     });
 }
@@ -236,20 +219,20 @@ fn a_link_that_falls_silent_is_noticed_in_the_documented_time() {
 fn a_link_that_carries_uplinks_and_takes_nothing_is_noticed() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_of(Network::V3, |harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
-        relay.set(Way::ToServer, Fault::Stall);
-        let end = Instant::now() + bound(Duration::from_secs(1));
+        let link = attentive(harness);
+        link.relay.set(Way::ToServer, Fault::Stall);
+        let end = Instant::now() + bound(KEEP_ALIVE);
         for counter in 0.. {
             assert!(Instant::now() < end, "the silence is not noticed");
             harness.uplink("dev-1", counter);
-            match events.recv_timeout(Duration::from_millis(100)) {
+            match link.events.recv_timeout(Duration::from_millis(100)) {
                 Ok(Event::Disconnected(_)) => break,
                 Ok(Event::Uplink(_)) | Err(_) => {}
                 Ok(event) => panic!("{event:?}"),
             }
         }
-        relay.pass();
-        while !matches!(events.recv_timeout(SOON).unwrap(), Event::Connected(_)) {}
+        link.relay.pass();
+        while !matches!(link.events.recv_timeout(SOON).unwrap(), Event::Connected(_)) {}
     });
 }
 
@@ -258,17 +241,18 @@ fn a_link_that_carries_uplinks_and_takes_nothing_is_noticed() {
 fn a_packet_that_is_announced_large_and_never_ends_takes_no_memory() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_of(Network::V3, |harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         let before = support::resources::resident_kib();
         // 256 MiB.
-        relay.inject(&[0x30, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x05, b'a', b'b']);
+        link.relay
+            .inject(&[0x30, 0xff, 0xff, 0xff, 0x7f, 0x00, 0x05, b'a', b'b']);
         let start = Instant::now();
-        breaks(&events);
-        assert!(start.elapsed() < bound(Duration::from_secs(1)));
+        breaks(&link.events);
+        assert!(start.elapsed() < bound(KEEP_ALIVE));
         // Tests beside this one take some.
         let grown = support::resources::resident_kib().saturating_sub(before);
         assert!(grown < 100 * 1024, "{grown} KiB");
-        mends(harness, &events, 1);
+        mends(harness, &link.events, 1);
     });
 }
 
@@ -306,27 +290,27 @@ fn a_message_of_8_mib_is_delivered_or_counted() {
 fn a_connection_that_ends_inside_an_answer_is_told_and_tried_again() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         for bytes in 0..9 {
             // Four bytes of CONNACK, five of SUBACK.
             let kind = match bytes {
                 0..4 => ErrorKind::Protocol,
                 _ => ErrorKind::ConnectionLost,
             };
-            client.close().unwrap();
-            relay.set(Way::ToClients, Fault::CutAfter(bytes));
-            let error = client.connect().unwrap_err();
+            link.client.close().unwrap();
+            link.relay.set(Way::ToClients, Fault::CutAfter(bytes));
+            let error = link.client.connect().unwrap_err();
             assert_eq!(error.kind(), kind, "{bytes}: {error}");
 
-            relay.pass();
-            client.connect().unwrap();
-            for _ in events.receiver().try_iter() {}
-            relay.set(Way::ToClients, Fault::CutAfter(bytes));
-            relay.cut();
-            breaks(&events);
-            assert_eq!(next_failure(&events).kind(), kind, "{bytes}");
-            relay.pass();
-            mends(harness, &events, 2);
+            link.relay.pass();
+            link.client.connect().unwrap();
+            for _ in link.events.receiver().try_iter() {}
+            link.relay.set(Way::ToClients, Fault::CutAfter(bytes));
+            link.relay.cut();
+            breaks(&link.events);
+            assert_eq!(next_failure(&link.events).kind(), kind, "{bytes}");
+            link.relay.pass();
+            mends(harness, &link.events, 2);
         }
     });
 }
@@ -335,15 +319,17 @@ fn a_connection_that_ends_inside_an_answer_is_told_and_tried_again() {
 fn a_port_that_is_closed_for_a_while_is_tried_until_it_is_open() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
-        relay.refuse();
-        relay.cut();
-        breaks(&events);
+        let link = attentive(harness);
+        link.leave();
+        breaks(&link.events);
         for _ in 0..5 {
-            assert_eq!(next_failure(&events).kind(), ErrorKind::ConnectionRefused);
+            assert_eq!(
+                next_failure(&link.events).kind(),
+                ErrorKind::ConnectionRefused
+            );
         }
-        relay.listen().unwrap();
-        mends(harness, &events, 5);
+        link.relay.listen().unwrap();
+        mends(harness, &link.events, 5);
     });
 }
 
@@ -351,19 +337,19 @@ fn a_port_that_is_closed_for_a_while_is_tried_until_it_is_open() {
 fn a_server_that_hangs_up_on_every_attempt_is_tried_until_it_answers() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
-        relay.reject(true);
-        relay.cut();
+        let link = attentive(harness);
+        link.relay.reject(true);
+        link.relay.cut();
         let mut failures = 0;
         while failures < 5 {
-            if let Event::ConnectFailed(failed) = events.recv_timeout(SOON).unwrap() {
+            if let Event::ConnectFailed(failed) = link.events.recv_timeout(SOON).unwrap() {
                 assert_eq!(failed.error.kind(), ErrorKind::Protocol, "{}", failed.error);
                 assert!(failed.retry_in.is_some());
                 failures += 1;
             }
         }
-        relay.reject(false);
-        mends(harness, &events, 4);
+        link.relay.reject(false);
+        mends(harness, &link.events, 4);
     });
 }
 
@@ -371,15 +357,15 @@ fn a_server_that_hangs_up_on_every_attempt_is_tried_until_it_answers() {
 fn a_slow_link_delivers_what_it_carries() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let (relay, _client, events) = behind_a_relay(harness);
+        let link = attentive(harness);
         let slow = Fault::Slow {
             chunk: 7,
             pause: Duration::from_millis(1),
         };
-        relay.set(Way::ToClients, slow);
+        link.relay.set(Way::ToClients, slow);
         (0..20).for_each(|counter| harness.uplink("dev-1", counter));
         for counter in 0..20 {
-            let event = events.recv_timeout(SOON).unwrap();
+            let event = link.events.recv_timeout(SOON).unwrap();
             assert!(
                 matches!(&event, Event::Uplink(uplink) if uplink.counter == counter),
                 "{event:?}"

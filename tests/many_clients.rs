@@ -14,8 +14,9 @@ use std::{
 
 use support::{
     child::run_alone,
-    harness::{Harness, SOON},
+    harness::{Harness, NOWHERE, SOON},
     relay::{Fault, Relay, Way},
+    relayed_client::RelayedClient,
     resources::{descriptors, resident_kib, thread_names, threads, wait_until},
     watchdog::watchdog,
 };
@@ -59,30 +60,19 @@ fn fifty_clients_lose_their_links_one_after_the_other_and_no_uplink_of_the_other
     }
     Harness::each(|harness| {
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                let relay = Relay::start(harness.address()).unwrap();
-                let client = harness
-                    .builder()
-                    .mqtt_address(relay.address().to_string())
-                    .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-                    .build()
-                    .unwrap();
-                let events = client.events();
-                client.connect().unwrap();
-                (relay, client, events)
-            })
+            .map(|_| RelayedClient::connect(harness, |builder| builder))
             .collect();
         for counter in 0..CLIENTS {
-            let (relay, client, _) = &clients[counter as usize];
+            let RelayedClient { relay, client, .. } = &clients[counter as usize];
             relay.cut();
             assert!(wait_until(SOON, || !client.is_connected()));
             assert!(wait_until(SOON, || client.is_connected()));
             harness.uplink("dev-1", counter);
-            for (_, _, events) in &clients {
+            for RelayedClient { events, .. } in &clients {
                 assert_eq!(next_uplink(events), counter);
             }
         }
-        assert!(clients.iter().all(|(_, client, _)| client.is_connected()));
+        assert!(clients.iter().all(|link| link.client.is_connected()));
         let started = client_threads().len();
         assert!(started >= CLIENTS as usize, "{started}");
         let start = Instant::now();
@@ -149,8 +139,7 @@ impl Servers {
     fn client(&self, mood: Mood) -> MqttClient {
         let address = match mood {
             Mood::Healthy => self.healthy.address().to_string(),
-            // Nothing listens on a port of the system's that has no service any more.
-            Mood::Refusing => "mqtt://127.0.0.1:1".to_owned(),
+            Mood::Refusing => NOWHERE.to_owned(),
             Mood::Silent => self.silent.address().to_string(),
             Mood::Killing => self.killing.address().to_string(),
             Mood::Resetting => self.resetting.address().to_string(),

@@ -13,62 +13,29 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
 use support::{
     harness::{Harness, SOON},
-    relay::Relay,
+    relayed_client::RelayedClient,
     resources::{pause, wait_until},
     watchdog::watchdog,
 };
-use ttn::{ConnectRetry, Downlink, ErrorKind, Event, Events, MessageId, MqttClient, Schedule};
+use ttn::{ConnectRetry, Downlink, ErrorKind, Event, Events, MessageId, Schedule};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const MINUTE: Duration = Duration::from_secs(60);
 
-struct Away {
-    relay: Relay,
-    client: MqttClient,
-    events: Events,
+/// A client behind a relay that keeps downlinks while it is away.
+fn keeping(harness: &Harness, capacity: usize, expire_after: Duration) -> RelayedClient {
+    RelayedClient::connect(harness, |builder| {
+        builder.offline_queue(capacity, expire_after)
+    })
 }
 
-impl Away {
-    /// A client behind a relay, connected, that keeps downlinks while it is away.
-    fn start(harness: &Harness, capacity: usize, expire_after: Duration) -> Self {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-            .offline_queue(capacity, expire_after)
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
-        Self {
-            relay,
-            client,
-            events,
-        }
-    }
-
-    fn leave(&self) {
-        self.relay.refuse();
-        self.relay.cut();
-        assert!(wait_until(SOON, || !self.client.is_connected()));
-    }
-
-    fn come_back(&self) {
-        self.relay.listen().unwrap();
-        assert!(wait_until(SOON, || self.client.is_connected()));
-    }
-
-    /// The next outcome of a downlink.
-    fn outcome(&self) -> (MessageId, Result<(), ErrorKind>) {
-        loop {
-            match self.events.recv_timeout(SOON).expect("an outcome") {
-                Event::Published(id) => return (id, Ok(())),
-                Event::PublishFailed(failed) => {
-                    return (failed.message_id, Err(failed.error.kind()));
-                }
-                _ => {}
-            }
+/// The next outcome of a downlink.
+fn outcome(events: &Events) -> (MessageId, Result<(), ErrorKind>) {
+    loop {
+        match events.recv_timeout(SOON).expect("an outcome") {
+            Event::Published(id) => return (id, Ok(())),
+            Event::PublishFailed(failed) => return (failed.message_id, Err(failed.error.kind())),
+            _ => {}
         }
     }
 }
@@ -92,7 +59,7 @@ fn number(body: &str) -> u16 {
 fn downlinks_of_a_time_away_are_written_in_order_when_it_is_over() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let away = Away::start(harness, 100, MINUTE);
+        let away = keeping(harness, 100, MINUTE);
         away.leave();
         let ids: Vec<_> = (0..100)
             .map(|number| {
@@ -106,10 +73,10 @@ fn downlinks_of_a_time_away_are_written_in_order_when_it_is_over() {
         assert_eq!(error.kind(), ErrorKind::QueueFull);
         away.come_back();
         for id in ids {
-            assert_eq!(away.outcome(), (id, Ok(())));
+            assert_eq!(outcome(&away.events), (id, Ok(())));
         }
         let last = away.client.send("dev-1", numbered(100)).unwrap();
-        assert_eq!(away.outcome(), (last.message_id(), Ok(())));
+        assert_eq!(outcome(&away.events), (last.message_id(), Ok(())));
         let received: Vec<_> = harness
             .downlinks(101)
             .iter()
@@ -123,12 +90,9 @@ fn downlinks_of_a_time_away_are_written_in_order_when_it_is_over() {
 fn downlinks_of_the_time_before_the_first_connection_are_kept_as_well() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
+        let (relay, builder) = harness.relay();
         relay.refuse();
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+        let client = builder
             .connect_retry(ConnectRetry::Forever)
             .offline_queue(10, MINUTE)
             .build()
@@ -155,23 +119,14 @@ fn downlinks_of_the_time_before_the_first_connection_are_kept_as_well() {
 fn what_is_sent_after_the_return_does_not_overtake_what_waits() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-            .send_capacity(20)
-            .offline_queue(300, MINUTE)
-            .build()
-            .unwrap();
-        client.connect().unwrap();
-        relay.refuse();
-        relay.cut();
-        assert!(wait_until(SOON, || !client.is_connected()));
-        (0..300).for_each(|number| drop(client.send("dev-1", numbered(number)).unwrap()));
-        relay.listen().unwrap();
+        let away = RelayedClient::connect(harness, |builder| {
+            builder.send_capacity(20).offline_queue(300, MINUTE)
+        });
+        away.leave();
+        (0..300).for_each(|number| drop(away.client.send("dev-1", numbered(number)).unwrap()));
+        away.relay.listen().unwrap();
         for number in 300..400 {
-            let sent = || match client.send("dev-1", numbered(number)) {
+            let sent = || match away.client.send("dev-1", numbered(number)) {
                 Err(error) if error.kind() == ErrorKind::QueueFull => false,
                 result => result.is_ok(),
             };
@@ -192,15 +147,18 @@ fn what_waits_too_long_expires_and_is_not_written() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         let expire_after = Duration::from_millis(400);
-        let away = Away::start(harness, 10, expire_after);
+        let away = keeping(harness, 10, expire_after);
         away.leave();
         let start = Instant::now();
         let old = away.client.send("dev-1", numbered(1)).unwrap();
-        assert_eq!(away.outcome(), (old.message_id(), Err(ErrorKind::Expired)));
+        assert_eq!(
+            outcome(&away.events),
+            (old.message_id(), Err(ErrorKind::Expired))
+        );
         assert!(start.elapsed() >= expire_after, "{:?}", start.elapsed());
         let young = away.client.send("dev-1", numbered(2)).unwrap();
         away.come_back();
-        assert_eq!(away.outcome(), (young.message_id(), Ok(())));
+        assert_eq!(outcome(&away.events), (young.message_id(), Ok(())));
         assert_eq!(number(&harness.downlinks(1)[0].1), 2);
         let stats = away.client.stats();
         assert_eq!((stats.sent, stats.not_sent), (1, 1));
@@ -211,7 +169,7 @@ fn what_waits_too_long_expires_and_is_not_written() {
 fn closing_reports_what_still_waits_and_takes_nothing_more() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let away = Away::start(harness, 10, MINUTE);
+        let away = keeping(harness, 10, MINUTE);
         away.leave();
         let ids: Vec<_> = (0..3)
             .map(|number| {
@@ -223,7 +181,7 @@ fn closing_reports_what_still_waits_and_takes_nothing_more() {
             .collect();
         away.client.close().unwrap();
         for id in ids {
-            assert_eq!(away.outcome(), (id, Err(ErrorKind::Closed)));
+            assert_eq!(outcome(&away.events), (id, Err(ErrorKind::Closed)));
         }
         let error = away.client.send("dev-1", numbered(9)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
@@ -252,7 +210,7 @@ fn no_downlink_is_written_twice_or_vanishes_however_often_the_link_is_cut() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         const DOWNLINKS: u16 = 1_500;
-        let away = Away::start(harness, usize::from(DOWNLINKS), MINUTE);
+        let away = keeping(harness, usize::from(DOWNLINKS), MINUTE);
         let mut random = fastrand::Rng::with_seed(7);
         let mut numbers = HashMap::new();
         for n in 0..DOWNLINKS {
@@ -273,28 +231,23 @@ fn no_downlink_is_written_twice_or_vanishes_however_often_the_link_is_cut() {
                 _ => {}
             }
         }
-        let mut written = HashSet::new();
-        let mut order = Vec::new();
-        let mut failed = HashSet::new();
+        let mut written = Vec::new();
         for _ in 0..DOWNLINKS {
-            let (id, outcome) = away.outcome();
+            let (id, outcome) = outcome(&away.events);
             let n = numbers.remove(&id).expect("one outcome for each");
             match outcome {
-                Ok(()) => {
-                    order.push(n);
-                    written.insert(n)
-                }
-                Err(ErrorKind::ConnectionLost) => failed.insert(n),
-                Err(kind) => panic!("{kind:?}"),
-            };
+                Ok(()) => written.push(n),
+                Err(kind) => assert_eq!(kind, ErrorKind::ConnectionLost),
+            }
         }
+        assert!(away.client.stats().reconnects > 0, "the link was cut");
         // Whatever has arrived has arrived when this one has.
         away.client.send("dev-1", numbered(DOWNLINKS)).unwrap();
         let received = harness.downlinks_until(|body| number(body) == DOWNLINKS);
         let numbers: Vec<_> = received.iter().map(|(_, body)| number(body)).collect();
         let distinct: HashSet<_> = numbers.iter().copied().collect();
         assert_eq!(distinct.len(), numbers.len(), "written twice");
-        assert!(order.is_sorted(), "{order:?}");
+        assert!(written.is_sorted(), "{written:?}");
         // One that was in the socket when it was cut may be missing; the others are not.
         let missing = written.iter().filter(|n| !distinct.contains(n)).count();
         assert!(

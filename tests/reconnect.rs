@@ -5,20 +5,18 @@
 mod support;
 
 use std::{
-    net::TcpListener,
     thread,
     time::{Duration, Instant},
 };
 
 use support::{
-    harness::{Harness, SOON},
-    relay::Relay,
+    harness::{Harness, NOWHERE, SOON},
     watchdog::watchdog,
 };
 use ttn::{
     ConnectFailed, ConnectRetry, Connected, DisconnectCause, Disconnected, ErrorKind, Event,
     Events, MqttClient, MqttClientBuilder, Network, Overflow,
-    crossbeam_channel::{bounded, unbounded},
+    crossbeam_channel::{RecvTimeoutError, bounded, unbounded},
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -26,12 +24,6 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Short delays.
 fn quick(builder: MqttClientBuilder) -> MqttClientBuilder {
     builder.reconnect_delay(Duration::from_millis(20), Duration::from_millis(200))
-}
-
-/// An address where nothing listens.
-fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 fn next(events: &Events) -> Event {
@@ -70,10 +62,9 @@ fn closed_by(events: &Events) -> Option<ErrorKind> {
 fn connect_tries_until_the_server_is_there() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
+        let (relay, builder) = harness.relay();
         relay.refuse();
-        let client = quick(harness.builder())
-            .mqtt_address(relay.address().to_string())
+        let client = builder
             .connect_retry(ConnectRetry::Forever)
             .build()
             .unwrap();
@@ -106,7 +97,7 @@ fn connect_tries_until_the_server_is_there() {
 fn connect_gives_up_when_its_time_is_over_and_says_what_was_wrong_last() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_retry(ConnectRetry::For(Duration::from_millis(800)))
         .build()
         .unwrap();
@@ -147,7 +138,7 @@ fn connect_gives_up_when_its_time_is_over_and_says_what_was_wrong_last() {
 fn a_connect_that_has_failed_is_over_when_it_returns() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_retry(ConnectRetry::For(Duration::from_millis(500)))
         .offline_queue(10, SOON)
         .build()
@@ -178,7 +169,7 @@ fn a_connect_that_has_failed_is_over_when_it_returns() {
 fn close_ends_the_trying_at_once() {
     let _watchdog = watchdog(LIMIT);
     let client = MqttClient::builder("greenhouse", "ttn-account-v2.test-key")
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .reconnect_delay(Duration::from_secs(30), Duration::from_secs(60))
         .connect_retry(ConnectRetry::Forever)
         .build()
@@ -248,11 +239,8 @@ fn a_key_that_is_refused_later_closes_the_client_if_asked_for() {
 fn on_its_return_the_client_says_how_long_it_was_away() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).unwrap();
-        let client = quick(harness.builder())
-            .mqtt_address(relay.address().to_string())
-            .build()
-            .unwrap();
+        let (relay, builder) = harness.relay();
+        let client = builder.build().unwrap();
         let events = client.events();
         client.connect().unwrap();
         assert_eq!(connected(&events).gap, None);
@@ -392,7 +380,7 @@ fn the_retry_callback_sees_every_setback_and_sets_the_delay() {
 fn the_retry_callback_is_not_asked_about_a_single_attempt() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .build()
         .unwrap();
     client
@@ -409,7 +397,7 @@ fn the_retry_callback_is_not_asked_about_a_single_attempt() {
 fn a_delay_that_is_longer_than_the_time_of_connect_ends_it() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_retry(ConnectRetry::For(SOON))
         .build()
         .unwrap();
@@ -554,6 +542,57 @@ fn a_retry_callback_that_hangs_holds_up_neither_close_nor_the_next_attempt() {
         assert_eq!(lost(&events).retry_in, None);
         assert_eq!(closed_by(&events), None);
         drop(release);
+    });
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_question_is_not_taken_for_one_to_the_present_question() {
+    const ANSWER: Duration = Duration::from_millis(7);
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let network = harness.simulated();
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        connected(&events);
+
+        let (asked, first_question) = unbounded();
+        let (answer_first, late) = bounded::<()>(0);
+        client
+            .set_retry_callback(move |retry| {
+                asked.send(()).unwrap();
+                let _ = late.recv();
+                retry.give_up();
+            })
+            .unwrap();
+        network.disconnect_clients();
+        first_question.recv_timeout(SOON).unwrap();
+        client.close().unwrap();
+        assert_eq!(lost(&events).retry_in, None);
+        assert_eq!(closed_by(&events), None);
+
+        let (asked, second_question) = unbounded();
+        let (answer_second, waiting) = bounded::<()>(0);
+        client
+            .set_retry_callback(move |retry| {
+                let _ = asked.send(());
+                let _ = waiting.recv();
+                retry.set_delay(ANSWER);
+            })
+            .unwrap();
+        client.connect().unwrap();
+        connected(&events);
+        network.disconnect_clients();
+        second_question.recv_timeout(SOON).unwrap();
+        drop(answer_first);
+        // The callback goes when its answer is given, and the sending end with it.
+        assert_eq!(
+            first_question.recv_timeout(SOON),
+            Err(RecvTimeoutError::Disconnected)
+        );
+        drop(answer_second);
+        assert_eq!(lost(&events).retry_in, Some(ANSWER));
+        assert!(connected(&events).gap.is_some());
     });
 }
 
@@ -737,7 +776,7 @@ fn the_limit_of_downlinks_is_recognised_on_v3() {
 fn a_closed_client_asks_nothing_more() {
     let _watchdog = watchdog(LIMIT);
     let client = quick(MqttClient::builder("greenhouse", "ttn-account-v2.test-key"))
-        .mqtt_address(nowhere())
+        .mqtt_address(NOWHERE)
         .connect_timeout(Duration::from_millis(300))
         .connect_retry(ConnectRetry::Forever)
         .build()

@@ -6,9 +6,12 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::json;
 use ttn::{MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
-use super::{mosquitto::Mosquitto, peer::MqttPeer, resources::wait_until};
+use super::{mosquitto::Mosquitto, peer::MqttPeer, relay::Relay, resources::wait_until};
 
 const PEER: &str = "network-server";
+
+/// An address where nothing listens: this port of the system's has no service any more.
+pub const NOWHERE: &str = "127.0.0.1:1";
 
 /// How long a test waits for something that should happen.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -117,6 +120,16 @@ impl Harness {
     pub fn builder(&self) -> MqttClientBuilder {
         MqttClient::builder(self.app_id(), access_key(self.network))
             .mqtt_address(self.address().to_string())
+    }
+
+    /// A relay to the server, and a builder of clients behind it that come back quickly.
+    pub fn relay(&self) -> (Relay, MqttClientBuilder) {
+        let relay = Relay::start(self.address()).expect("a free port");
+        let builder = self
+            .builder()
+            .mqtt_address(relay.address().to_string())
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50));
+        (relay, builder)
     }
 
     pub fn client(&self) -> MqttClient {

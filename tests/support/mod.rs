@@ -20,6 +20,8 @@ pub mod peer;
 mod proxy;
 pub mod raw;
 pub mod relay;
+#[cfg(unix)]
+pub mod relayed_client;
 pub mod resources;
 #[cfg(unix)]
 pub mod soak;
