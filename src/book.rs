@@ -17,6 +17,9 @@ use crate::{
     options::Options,
 };
 
+/// With fewer entries than this nobody looks for those that can go.
+const SWEEP: usize = 64;
+
 /// A downlink to follow.
 pub(crate) struct Followed {
     pub(crate) dev_id: Arc<str>,
@@ -67,6 +70,8 @@ pub(crate) struct Book {
     capacity: usize,
     max_age: Duration,
     patience: Duration,
+    /// How many entries there are when it is next time to look for those that nobody follows.
+    sweep_at: usize,
     entries: BTreeMap<u64, Entry>,
     by_correlation: HashMap<Arc<str>, u64>,
     by_device: HashMap<Arc<str>, Vec<u64>>,
@@ -76,13 +81,27 @@ pub(crate) struct Book {
 
 impl Book {
     pub(crate) fn new(options: &Options) -> Self {
-        let (capacity, max_age) = options.follow_downlinks;
+        Self::with(
+            options.network,
+            &options.app_id,
+            options.follow_downlinks,
+            options.unconfirmed_after,
+        )
+    }
+
+    fn with(
+        network: Network,
+        app_id: &str,
+        (capacity, max_age): (usize, Duration),
+        patience: Duration,
+    ) -> Self {
         Self {
-            network: options.network,
-            app_id: options.app_id.clone(),
+            network,
+            app_id: app_id.to_owned(),
             capacity,
             max_age,
-            patience: options.unconfirmed_after,
+            patience,
+            sweep_at: SWEEP,
             entries: BTreeMap::new(),
             by_correlation: HashMap::new(),
             by_device: HashMap::new(),
@@ -115,21 +134,30 @@ impl Book {
             self.entries.insert(id, entry);
             if self.entries.len() > self.capacity {
                 self.make_room();
+            } else if self.entries.len() >= self.sweep_at && self.network.correlates() {
+                // Elsewhere they are needed to tell others of the same content from them.
+                self.sweep();
+                self.sweep_at = (2 * self.entries.len()).max(SWEEP);
             }
         }
     }
 
-    /// Those that nobody looks at go first, then the oldest.
-    fn make_room(&mut self) {
-        let unwatched: Vec<u64> = self
+    /// Removes those whose deliveries are dropped.
+    fn sweep(&mut self) {
+        let dropped: Vec<u64> = self
             .entries
             .iter()
             .filter(|(_, entry)| Arc::strong_count(&entry.followed.progress) == 1)
             .map(|(id, _)| *id)
             .collect();
-        for id in unwatched {
+        for id in dropped {
             self.remove(id);
         }
+    }
+
+    /// Those whose deliveries are dropped go first, then the oldest.
+    fn make_room(&mut self) {
+        self.sweep();
         if self.entries.len() <= self.capacity {
             return;
         }
@@ -412,7 +440,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// The book of a V2 client, and what it follows.
+    /// A book, and what is written in it.
     struct Desk {
         book: Book,
         now: Instant,
@@ -421,18 +449,17 @@ mod tests {
 
     impl Desk {
         fn new(capacity: usize) -> Self {
+            Self::on(Network::V2, capacity)
+        }
+
+        fn on(network: Network, capacity: usize) -> Self {
             Self {
-                book: Book {
-                    network: Network::V2,
-                    app_id: "greenhouse".to_owned(),
-                    capacity,
-                    max_age: 3600 * SECOND,
-                    patience: 10 * SECOND,
-                    entries: BTreeMap::new(),
-                    by_correlation: HashMap::new(),
-                    by_device: HashMap::new(),
-                    unanswered: BTreeMap::new(),
-                },
+                book: Book::with(
+                    network,
+                    "greenhouse",
+                    (capacity, 3600 * SECOND),
+                    10 * SECOND,
+                ),
                 now: Instant::now(),
                 next: 1,
             }
@@ -442,7 +469,7 @@ mod tests {
             let progress = Progress::new(downlink.confirmed);
             let followed = Followed {
                 dev_id: dev_id.into(),
-                correlation_id: None,
+                correlation_id: Some(format!("id-{}", self.next).into()),
                 content: Some(Content::of(downlink)),
                 has_fields: downlink.payload.is_fields(),
                 replaces: downlink.schedule == Schedule::Replace,
@@ -599,5 +626,37 @@ mod tests {
         assert!(kept[3..].iter().all(|one| is(one, "written")));
         assert!(desk.book.entries.len() <= 3 && desk.book.unanswered.len() <= 3);
         assert!(desk.book.by_device["valve-3"].len() <= 3);
+    }
+
+    #[test]
+    fn those_whose_deliveries_are_dropped_leave_the_book() {
+        let mut desk = Desk::on(Network::V3, 10_000);
+        let mut kept = Vec::new();
+        for number in 0..5_000_u32 {
+            let delivery = desk.send("valve-3", &last(number.to_be_bytes()));
+            if number % 100 == 0 {
+                kept.push(delivery);
+            }
+            assert!(desk.book.entries.len() <= 2 * kept.len().max(SWEEP));
+        }
+        assert!(kept.iter().all(|one| is(one, "written")));
+        assert_eq!(desk.book.entries.len(), desk.book.by_correlation.len());
+        assert_eq!(desk.book.entries.len(), desk.book.unanswered.len());
+    }
+
+    /// Without ids one is needed to know whose a report is.
+    #[test]
+    fn a_dropped_delivery_of_the_same_content_takes_what_is_its_own_on_v2() {
+        let mut desk = Desk::new(10_000);
+        let mut dropped = 0;
+        while dropped < 2 * SWEEP {
+            drop(desk.send("valve-3", &last([1])));
+            dropped += 1;
+        }
+        let mine = desk.send("valve-3", &last([1]));
+        (0..dropped).for_each(|_| desk.report("scheduled", message("AQ==", false)));
+        assert!(is(&mine, "written"));
+        desk.report("scheduled", message("AQ==", false));
+        assert!(is(&mine, "queued"));
     }
 }
