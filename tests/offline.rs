@@ -240,7 +240,7 @@ fn no_downlink_is_written_twice_or_vanishes_however_often_the_link_is_cut() {
                 Err(kind) => assert_eq!(kind, ErrorKind::ConnectionLost),
             }
         }
-        assert!(away.client.stats().reconnects > 0, "the link was cut");
+        assert!(away.client.stats().reconnects > 0);
         // Whatever has arrived has arrived when this one has.
         away.client.send("dev-1", numbered(DOWNLINKS)).unwrap();
         let received = harness.downlinks_until(|body| number(body) == DOWNLINKS);
@@ -248,12 +248,13 @@ fn no_downlink_is_written_twice_or_vanishes_however_often_the_link_is_cut() {
         let distinct: HashSet<_> = numbers.iter().copied().collect();
         assert_eq!(distinct.len(), numbers.len(), "written twice");
         assert!(written.is_sorted(), "{written:?}");
-        // One that was in the socket when it was cut may be missing; the others are not.
-        let missing = written.iter().filter(|n| !distinct.contains(n)).count();
-        assert!(
-            missing < written.len() / 4,
-            "{missing} of {}",
-            written.len()
-        );
+        // The last ones of a connection may be missing, which were in the socket when it was cut.
+        let is_missing: Vec<_> = written.iter().map(|n| !distinct.contains(n)).collect();
+        let gaps = is_missing
+            .chunk_by(|one, next| one == next)
+            .filter(|chunk| chunk[0])
+            .count();
+        let disconnects = away.client.stats().disconnects;
+        assert!(gaps as u64 <= disconnects, "{gaps} gaps, {disconnects}");
     });
 }
