@@ -241,10 +241,12 @@ impl MqttClient {
 
     /// Waits until the client is closed and the close callbacks have been called: by
     /// [`close`](Self::close) from a callback or another thread, or by a lost connection with
-    /// `reconnect(false)`. Returns at once when it is not connected. For scripts that live by their
-    /// callbacks.
+    /// `reconnect(false)`. Returns at once when the client is neither connected nor connecting. For
+    /// scripts that live by their callbacks.
     ///
-    /// Inside a callback it waits for the connection only.
+    /// A client that a callback connects again is not closed: the waiting goes on until the next end.
+    /// When another thread connects it again right after `close`, it may return or go on. Inside a
+    /// callback it waits for the connection only.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;

@@ -37,6 +37,8 @@ pub(crate) struct Outages {
     heard: Option<Instant>,
     /// When the last two downlinks were written.
     written: VecDeque<Instant>,
+    /// When the server last ended a connection over its limit.
+    limited: Option<Instant>,
     /// Connections in a row that ended at once, and before they were stable.
     at_once: u32,
     unstable: u32,
@@ -58,6 +60,7 @@ impl Outages {
             connected: None,
             heard: None,
             written: VecDeque::new(),
+            limited: None,
             at_once: 0,
             unstable: 0,
             lost: None,
@@ -119,7 +122,8 @@ impl Outages {
         let next = |count: u32, goes_on: bool| if goes_on { count.saturating_add(1) } else { 0 };
         self.at_once = next(self.at_once, connected_for < AT_ONCE);
         self.unstable = next(self.unstable, connected_for < STABLE);
-        let cause = if limits && self.has_just_written_several(now) {
+        let cause = if limits && self.has_written_too_much(now) {
+            self.limited = Some(now);
             DisconnectCause::RateLimit
         } else if self.at_once >= 2 {
             DisconnectCause::ClosedAtOnce {
@@ -139,14 +143,18 @@ impl Outages {
         }
     }
 
-    fn has_just_written_several(&self, now: Instant) -> bool {
-        let ago = |written: &Instant| now.saturating_duration_since(*written);
-        match (self.written.front(), self.written.back()) {
-            (Some(first), Some(last)) => {
-                self.written.len() == 2 && ago(first) < LIMIT_PERIOD && ago(last) < AFTER_DOWNLINK
-            }
-            _ => false,
-        }
+    /// Whether it has just written, and not for the first time; or so soon after another such end
+    /// that one message can be too much.
+    fn has_written_too_much(&self, now: Instant) -> bool {
+        let is_within =
+            |time: Duration, moment: &Instant| now.saturating_duration_since(*moment) < time;
+        let counts = |moment: &Instant| is_within(LIMIT_PERIOD, moment);
+        let is_again = self.written.len() == 2 && self.written.front().is_some_and(counts);
+        let has_just_written = self
+            .written
+            .back()
+            .is_some_and(|last| is_within(AFTER_DOWNLINK, last));
+        has_just_written && (is_again || self.limited.as_ref().is_some_and(counts))
     }
 
     /// The client was closed, or gives up: what comes later is no outage.
@@ -313,5 +321,28 @@ mod tests {
         clock.write();
         let cause = clock.after(soon).lose().cause;
         assert_eq!(cause, DisconnectCause::ClosedAtOnce { in_a_row: 2 });
+    }
+
+    #[test]
+    fn soon_after_such_an_end_one_downlink_is_enough() {
+        let soon = SECOND / 25;
+        let cause = |pause, downlinks, clock: &mut Clock| {
+            clock.after(pause).connect();
+            (0..downlinks).for_each(|_| {
+                clock.write();
+            });
+            clock.after(soon).lose().cause
+        };
+        let mut clock = Clock::start();
+        assert_eq!(cause(SECOND, 2, &mut clock), DisconnectCause::RateLimit);
+        assert_eq!(
+            cause(30 * SECOND, 1, &mut clock),
+            DisconnectCause::RateLimit
+        );
+        assert_ne!(cause(SECOND, 0, &mut clock), DisconnectCause::RateLimit);
+        assert_ne!(
+            cause(61 * SECOND, 1, &mut clock),
+            DisconnectCause::RateLimit
+        );
     }
 }

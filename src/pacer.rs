@@ -49,11 +49,6 @@ impl Pacer {
             .saturating_sub(time * (burst - 1))
     }
 
-    /// Whether the next message may be written.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.delay(now).is_zero()
-    }
-
     /// A message is written.
     pub(crate) fn written(&mut self, now: Instant) {
         if let Some(learned) = self.learned {
@@ -98,7 +93,7 @@ mod tests {
     /// Writes as many as may be written at once.
     fn burst(pacer: &mut Pacer, now: Instant) -> u32 {
         let mut messages = 0;
-        while pacer.is_due(now) {
+        while pacer.delay(now).is_zero() {
             pacer.written(now);
             messages += 1;
         }

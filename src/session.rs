@@ -68,6 +68,8 @@ pub(crate) struct Session {
     commands: Receiver<Command>,
     outbox: Outbox,
     pacer: Pacer,
+    /// When what is kept may go on being written.
+    turn: Option<Instant>,
     book: Book,
     inlet: Inlet,
     outlet: Outlet,
@@ -171,6 +173,7 @@ impl Session {
         };
         let session = Self {
             pacer: Pacer::new(options.pace),
+            turn: None,
             book: Book::new(&options),
             counters: CounterWatch::new(options.counter_watch),
             outages: Outages::new(options.keep_alive),
@@ -255,18 +258,10 @@ impl Session {
             .subscribers
             .any_missed()
             .then(|| Instant::now() + NEWS_OF_LOSS);
-        let turn = match &self.state {
-            State::Up(..) | State::Closing(..) if self.outbox.keeps_any() => {
-                let now = Instant::now();
-                let delay = self.pacer.delay(now);
-                (!delay.is_zero()).then(|| now + delay)
-            }
-            _ => None,
-        };
         [
             self.state_deadline(),
             self.outbox.next_expiry(),
-            turn,
+            self.turn,
             self.book.next_deadline(),
             news,
         ]
@@ -943,9 +938,16 @@ impl Session {
 
     /// Writes what is kept, as far as there is room and the pace allows.
     fn write_kept(&mut self) {
+        self.turn = None;
         while let State::Up(transport, _) | State::Closing(transport, _) = &mut self.state {
+            let is_full = transport.open_publishes() >= self.options.send_capacity;
+            if is_full || !self.outbox.keeps_any() {
+                return;
+            }
             let now = Instant::now();
-            if transport.open_publishes() >= self.options.send_capacity || !self.pacer.is_due(now) {
+            let delay = self.pacer.delay(now);
+            if !delay.is_zero() {
+                self.turn = Some(now + delay);
                 return;
             }
             let Some(publish) = self.outbox.take_kept() else {
