@@ -20,6 +20,12 @@ use crate::{
 /// With fewer entries than this nobody looks for those that can go.
 const SWEEP: usize = 64;
 
+/// What a V2 network says at an uplink that it cannot answer; the queue stays as it is.
+const NO_GATEWAY: &str = "No gateways available for downlink";
+
+/// What a v3 network says when a gateway could not send; a confirmed downlink is tried again.
+const NOT_TRANSMITTED: &str = "pkg/networkserver:transmission";
+
 /// A downlink to follow.
 pub(crate) struct Followed {
     pub(crate) dev_id: Arc<str>,
@@ -276,6 +282,9 @@ impl Book {
             DownlinkStep::NotAcknowledged => DeliveryState::NotAcknowledged {
                 attempt: event.attempt,
             },
+            DownlinkStep::Failed if self.is_tried_again(id, event) => {
+                DeliveryState::NotSent(failed(event))
+            }
             DownlinkStep::Failed | DownlinkStep::Invalidated => {
                 DeliveryState::Failed(failed(event))
             }
@@ -292,13 +301,26 @@ impl Book {
         self.advance(id, state);
     }
 
+    /// Whether the network keeps a downlink of which it reports a failure, and tries again.
+    fn is_tried_again(&self, id: u64, event: &DownlinkEvent) -> bool {
+        match self.network {
+            Network::V2 => event.error == NO_GATEWAY,
+            Network::V3 => {
+                let is_confirmed = |entry: &Entry| entry.followed.progress.is_confirmed();
+                let details = event.error_details.as_ref();
+                details.is_some_and(|details| details.id() == NOT_TRANSMITTED)
+                    && self.entries.get(&id).is_some_and(is_confirmed)
+            }
+        }
+    }
+
     /// The downlinks of the same device that were in its queue before.
     fn replaced_by(&self, entry: &Entry) -> Vec<u64> {
         let is_gone = |id: &&u64| {
             let state = |entry: &Entry| entry.followed.progress.state();
             **id < entry.group
                 && match (self.network, self.entries.get(id).map(state)) {
-                    (_, Some(DeliveryState::Queued)) => true,
+                    (_, Some(DeliveryState::Queued | DeliveryState::NotSent(_))) => true,
                     // V2 forgets the one that is being repeated, too.
                     (Network::V2, Some(DeliveryState::Sent)) => true,
                     _ => false,

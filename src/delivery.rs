@@ -205,6 +205,7 @@ impl fmt::Debug for Delivery {
 /// | `Written` | this machine; the downlink callback hears of it | it has left this machine | that the server has read it, or takes it |
 /// | `Queued` | the network | key, device and content are in order; it waits for the device | that it is ever transmitted |
 /// | `Sent` | V2: the network has handed it to a gateway; v3: a gateway has transmitted it. Not every gateway says so | it was on the air, or about to be | that the device has heard it |
+/// | `NotSent` | the network: no gateway could transmit it this time | the network keeps it, and tries again | that it is ever transmitted |
 /// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was there and had not heard it, or its uplink was on the way already | that it failed: the network sends it again |
 /// | `Acknowledged` | the device | it has it | that it did what it was told |
 /// | `Failed` | the network, or this crate | nothing more is tried | if it was sent before: that the device has not heard it |
@@ -235,6 +236,9 @@ pub enum DeliveryState {
     Queued,
     /// It was transmitted.
     Sent,
+    /// It could not be transmitted; the network tries again. With a v3 network's error the
+    /// [source](std::error::Error::source) is an [`ErrorDetails`].
+    NotSent(Error),
     /// The device did not acknowledge it; the network sends it again.
     NotAcknowledged {
         /// The number of the attempt that follows, if the network said.
@@ -257,7 +261,7 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
-    /// The server's error in its parts, with `Failed` on v3.
+    /// The server's error in its parts, with `Failed` and `NotSent` on v3.
     ///
     /// ```
     /// # use ttn::DeliveryState;
@@ -267,7 +271,9 @@ impl DeliveryState {
     /// ```
     pub fn error_details(&self) -> Option<&ErrorDetails> {
         match self {
-            Self::Failed(error) => std::error::Error::source(error)?.downcast_ref(),
+            Self::Failed(error) | Self::NotSent(error) => {
+                std::error::Error::source(error)?.downcast_ref()
+            }
             _ => None,
         }
     }
@@ -276,7 +282,7 @@ impl DeliveryState {
     fn step(&self) -> u8 {
         match self {
             Self::Written | Self::Unconfirmed(_) => 1,
-            Self::Queued => 2,
+            Self::Queued | Self::NotSent(_) => 2,
             Self::Sent | Self::NotAcknowledged { .. } => 3,
             Self::Acknowledged => 4,
             _ => 0,
@@ -310,7 +316,10 @@ impl DeliveryState {
             (present, Self::Unconfirmed(_)) => matches!(present, Self::Written),
             // Another attempt.
             (Self::Sent, Self::NotAcknowledged { .. })
-            | (Self::NotAcknowledged { .. }, Self::Sent) => true,
+            | (Self::NotAcknowledged { .. }, Self::Sent)
+            | (Self::Queued | Self::NotSent(_) | Self::NotAcknowledged { .. }, Self::NotSent(_)) => {
+                true
+            }
             (Self::NotAcknowledged { attempt: before }, Self::NotAcknowledged { attempt }) => {
                 attempt > before
             }
@@ -326,6 +335,7 @@ impl fmt::Display for DeliveryState {
             Self::Written => f.write_str("written"),
             Self::Queued => f.write_str("queued"),
             Self::Sent => f.write_str("sent"),
+            Self::NotSent(error) => write!(f, "not sent, another attempt follows: {error}"),
             Self::NotAcknowledged {
                 attempt: Some(attempt),
             } => {
@@ -365,6 +375,10 @@ impl Progress {
             }),
             changed: Condvar::new(),
         })
+    }
+
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed
     }
 
     fn lock(&self) -> MutexGuard<'_, Present> {

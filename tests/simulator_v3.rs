@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use ttn::Network;
-use ttn::simulator::{Device, Location, PublishRate, Rights, Simulator, Uplink};
+use ttn::simulator::{Device, Location, Rights, Simulator, Uplink};
 
 use support::raw::{Hello, LONG, Raw, SHORT, frame, string};
 
@@ -499,38 +499,6 @@ fn a_publish_above_the_limit_is_lost_and_ends_the_connection() {
     assert_eq!(device.queue().len(), 2);
     Raw::connect(&network).publish_1(PUSH, request);
     assert_eq!(device.queue().len(), 3);
-}
-
-#[test]
-fn a_rate_of_publishes_counts_for_all_connections_of_an_application_and_key() {
-    let network = start();
-    network.add_key(network.app_id(), "NNSXS.OTHER.KEY", Rights::ALL);
-    // The next one would be due after a minute.
-    network.quirks(|quirks| quirks.publish_rate = Some(PublishRate::new(1, 3)));
-    let (device, mut first) = pump(&network);
-    let mut second = Raw::connect(&network);
-    let request = r#"{"downlinks":[{"f_port":1,"frm_payload":"AQ=="}]}"#;
-    first.publish_1(PUSH, request);
-    second.publish_1(PUSH, request);
-    first.publish_1(PUSH, request);
-    let publish = frame(
-        0x32,
-        &[&string(PUSH), &[0, 8][..], request.as_bytes()].concat(),
-    );
-    second.write(&publish);
-    second.assert_closed();
-    let mut third = Raw::connect(&network);
-    third.write(&publish);
-    third.assert_closed();
-    assert_eq!(device.queue().len(), 3);
-    let other = Hello {
-        password: Some("NNSXS.OTHER.KEY"),
-        ..Hello::of(&network)
-    };
-    let mut other = Raw::hello(&network, &other);
-    assert_eq!(other.packet(), [0x20, 2, 0, 0]);
-    other.publish_1(PUSH, request);
-    assert_eq!(device.queue().len(), 4);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The MQTT front: listener, answers and delivery. What clients may do is decided by a [`Policy`].
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::bucket::Bucket;
-use super::packet::{self, Connect, Packet, Publish};
-use super::quirks::{PublishRate, Quirks};
+use super::packet::{self, Packet, Publish};
+use super::quirks::Quirks;
 use super::session::{Account, ClientInfo, Input, Session, covers, shut};
 use super::{deadline, lock, topic, wait_until};
 
@@ -42,12 +41,7 @@ pub(super) struct Broker {
     outbox: Mutex<VecDeque<Message>>,
     delivery: Mutex<()>,
     dropped: AtomicU64,
-    /// What each application and key may still publish.
-    buckets: Mutex<HashMap<Sender, Bucket>>,
 }
-
-/// User name and password.
-type Sender = (Option<String>, Option<Vec<u8>>);
 
 #[derive(Default)]
 struct State {
@@ -105,7 +99,6 @@ impl Broker {
             outbox: Mutex::default(),
             delivery: Mutex::default(),
             dropped: AtomicU64::new(0),
-            buckets: Mutex::default(),
         }
     }
 
@@ -441,16 +434,6 @@ impl Broker {
         }
     }
 
-    /// Counts a PUBLISH of an application and key.
-    fn may_publish(&self, connect: &Connect, rate: PublishRate) -> bool {
-        let sender = (connect.username.clone(), connect.password.clone());
-        let now = Instant::now();
-        lock(&self.buckets)
-            .entry(sender)
-            .or_insert_with(|| Bucket::full(rate, now))
-            .take(rate, now)
-    }
-
     fn publish(
         &self,
         session: &Session,
@@ -461,17 +444,12 @@ impl Broker {
         if !topic::is_name(&publish.topic) {
             return false;
         }
-        let (ignored, limit, rate) = {
+        let (ignored, limit) = {
             let quirks = self.quirks();
-            (
-                quirks.ignore_publishes,
-                quirks.publish_limit,
-                quirks.publish_rate,
-            )
+            (quirks.ignore_publishes, quirks.publish_limit)
         };
         inbound.publishes += 1;
-        let too_many = limit.is_some_and(|limit| inbound.publishes > limit)
-            || rate.is_some_and(|rate| !self.may_publish(&session.connect, rate));
+        let too_many = limit.is_some_and(|limit| inbound.publishes > limit);
         let ignored = ignored || too_many;
         if !ignored && (publish.qos < 2 || inbound.open.insert(publish.id)) {
             self.take(session, policy, &publish.topic, &publish.payload);

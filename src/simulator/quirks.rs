@@ -19,36 +19,6 @@ pub enum WhenFull {
     Drop,
 }
 
-/// How many PUBLISH an application may send with one key: so many a minute, and so many at once.
-///
-/// ```
-/// use ttn::simulator::{PublishRate, Simulator};
-///
-/// let network = Simulator::start(ttn::Network::V3)?;
-/// network.quirks(|quirks| quirks.publish_rate = Some(PublishRate::new(600, 10)));
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublishRate {
-    /// So many a minute.
-    pub per_minute: u32,
-    /// So many at once, after a time of rest.
-    pub burst: u32,
-}
-
-impl PublishRate {
-    /// So many a minute, and so many at once.
-    ///
-    /// ```
-    /// let rate = ttn::simulator::PublishRate::new(600, 10);
-    /// assert_eq!((rate.per_minute, rate.burst), (600, 10));
-    /// ```
-    pub const fn new(per_minute: u32, burst: u32) -> Self {
-        Self { per_minute, burst }
-    }
-}
-
 /// Deviations from an ordinary, fast and friendly network; the default has none.
 ///
 /// Given to [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks) or changed under way with
@@ -104,12 +74,9 @@ pub struct Quirks {
     /// same.
     pub rate_limit: Option<u32>,
     /// How many PUBLISH each connection may send; the next one is lost, not answered, and ends the
-    /// connection. Default `None`, no limit.
+    /// connection, as The Things Stack does above its rate limit, which it counts for each
+    /// application and key. Default `None`, no limit.
     pub publish_limit: Option<usize>,
-    /// How many PUBLISH an application may send with one key, over all its connections; one above
-    /// that is lost, not answered, and ends the connection, as The Things Stack does it. Default
-    /// `None`, no limit: what is usual is up to each installation.
-    pub publish_rate: Option<PublishRate>,
     /// How many clients of one application may be connected at a time; others are refused with
     /// CONNACK 3, as by The Things Stack Cloud. Default `None`, no limit.
     pub connection_limit: Option<usize>,
@@ -143,7 +110,6 @@ impl Default for Quirks {
             duplicate_uplinks: false,
             rate_limit: None,
             publish_limit: None,
-            publish_rate: None,
             connection_limit: None,
             downlink_queue: 10_000,
             session_buffer: 64,
