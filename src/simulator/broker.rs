@@ -1,6 +1,6 @@
 //! The MQTT front: listener, answers and delivery. What clients may do is decided by a [`Policy`].
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::bucket::Bucket;
+use super::outbox::{Message, Outbox};
 use super::packet::{self, Packet, Publish};
 use super::quirks::Quirks;
 use super::session::{Account, ClientInfo, Input, Session, covers, shut};
@@ -28,18 +30,20 @@ pub(super) trait Policy: Send + Sync {
     fn message(&self, topic: &str, payload: &[u8]);
 }
 
-struct Message {
-    topic: String,
-    payload: Vec<u8>,
-}
+/// How long a message about a downlink waits for one to be exchanged with.
+const EXCHANGE: Duration = Duration::from_millis(100);
+
+/// With the id of its application.
+type Key = (String, Vec<u8>);
 
 /// Accepts clients and delivers messages to them.
 pub(super) struct Broker {
     quirks: Mutex<Quirks>,
     state: Mutex<State>,
     changed: Condvar,
-    outbox: Mutex<VecDeque<Message>>,
+    outbox: Mutex<Outbox>,
     delivery: Mutex<()>,
+    buckets: Mutex<HashMap<Key, Arc<Mutex<Bucket>>>>,
     dropped: AtomicU64,
 }
 
@@ -98,6 +102,7 @@ impl Broker {
             changed: Condvar::new(),
             outbox: Mutex::default(),
             delivery: Mutex::default(),
+            buckets: Mutex::default(),
             dropped: AtomicU64::new(0),
         }
     }
@@ -206,14 +211,46 @@ impl Broker {
     /// Queues a message for delivery; short, so that a caller may hold a lock.
     pub(super) fn post(&self, topic: String, payload: impl Into<Vec<u8>>) {
         let payload = payload.into();
-        lock(&self.outbox).push_back(Message { topic, payload });
+        lock(&self.outbox).push(Message { topic, payload });
+    }
+
+    /// Queues a message about a downlink of that application. If it is held back, it can be
+    /// delivered from the returned time on.
+    pub(super) fn report(
+        &self,
+        app_id: &str,
+        topic: String,
+        payload: impl Into<Vec<u8>>,
+    ) -> Option<Instant> {
+        let (delay, shuffled, lost) = {
+            let quirks = self.quirks();
+            (
+                quirks.event_delay,
+                quirks.shuffle_events,
+                quirks.lose_events,
+            )
+        };
+        if lost {
+            return None;
+        }
+        let payload = payload.into();
+        let message = Message { topic, payload };
+        let mut outbox = lock(&self.outbox);
+        if shuffled {
+            return outbox.exchange(app_id, message, deadline(delay.max(EXCHANGE)));
+        }
+        if !delay.is_zero() || outbox.is_holding() {
+            return Some(outbox.hold(message, deadline(delay)));
+        }
+        outbox.push(message);
+        None
     }
 
     /// Delivers what was posted, in order. May wait for slow clients: call it without any lock.
     pub(super) fn flush(&self) {
         let _turn = lock(&self.delivery);
         loop {
-            let next = lock(&self.outbox).pop_front();
+            let next = lock(&self.outbox).pop(Instant::now());
             match next {
                 Some(message) => self.deliver(&message),
                 None => return,
@@ -337,6 +374,11 @@ impl Broker {
             return None;
         }
         let account = account?;
+        let key = connect.password.clone().unwrap_or_default();
+        let bucket = {
+            let mut buckets = lock(&self.buckets);
+            Arc::clone(buckets.entry((account.app_id.clone(), key)).or_default())
+        };
         let mut state = lock(&self.state);
         let of_application = |session: &&Arc<Session>| session.account.app_id == account.app_id;
         let connected = state.sessions().filter(of_application).count();
@@ -348,7 +390,12 @@ impl Broker {
             input.farewell(&packet::connack(3));
             return None;
         }
-        let session = Arc::new(Session::new(Arc::clone(&input.stream), account, connect));
+        let session = Arc::new(Session::new(
+            Arc::clone(&input.stream),
+            account,
+            connect,
+            bucket,
+        ));
         session.push(packet::connack(0));
         state.connections.get_mut(&id)?.session = Some(Arc::clone(&session));
         drop(state);
@@ -444,12 +491,17 @@ impl Broker {
         if !topic::is_name(&publish.topic) {
             return false;
         }
-        let (ignored, limit) = {
+        let (ignored, limit, rate) = {
             let quirks = self.quirks();
-            (quirks.ignore_publishes, quirks.publish_limit)
+            (
+                quirks.ignore_publishes,
+                quirks.publish_limit,
+                quirks.publish_rate,
+            )
         };
         inbound.publishes += 1;
-        let too_many = limit.is_some_and(|limit| inbound.publishes > limit);
+        let too_many = limit.is_some_and(|limit| inbound.publishes > limit)
+            || rate.is_some_and(|rate| !lock(&session.bucket).admits(rate, Instant::now()));
         let ignored = ignored || too_many;
         if !ignored && (publish.qos < 2 || inbound.open.insert(publish.id)) {
             self.take(session, policy, &publish.topic, &publish.payload);

@@ -19,6 +19,23 @@ pub enum WhenFull {
     Drop,
 }
 
+/// A limit of messages that comes back by itself: [`Quirks::publish_rate`].
+///
+/// ```
+/// use ttn::simulator::PublishRate;
+///
+/// // 20 at once, then one every six seconds.
+/// let rate = PublishRate { per_minute: 10, burst: 20 };
+/// assert_ne!(rate, PublishRate { per_minute: 10, burst: 1 });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublishRate {
+    /// How many messages a minute brings; with 0 none come back.
+    pub per_minute: u32,
+    /// How many are there at first, and how many are saved up at the most.
+    pub burst: u32,
+}
+
 /// Deviations from an ordinary, fast and friendly network; the default has none.
 ///
 /// Given to [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks) or changed under way with
@@ -77,12 +94,27 @@ pub struct Quirks {
     /// connection, as The Things Stack does above its rate limit, which it counts for each
     /// application and key. Default `None`, no limit.
     pub publish_limit: Option<usize>,
+    /// How many PUBLISH each key of an application may send, counted over all its connections; the
+    /// one above is lost, not answered, not counted, and ends its connection, as on The Things
+    /// Stack. Default `None`, no limit.
+    pub publish_rate: Option<PublishRate>,
     /// How many clients of one application may be connected at a time; others are refused with
     /// CONNACK 3, as by The Things Stack Cloud. Default `None`, no limit.
     pub connection_limit: Option<usize>,
     /// How many downlinks the network holds for one device. v3 only. Default 10 000, as on The
     /// Things Stack.
     pub downlink_queue: usize,
+    /// How long each message about a downlink is held back: on v3 those on `down/…`, on V2 those on
+    /// `events/down/…`. They keep their order, and other messages overtake them; so does the
+    /// acknowledgement of the PUBLISH that caused them, which otherwise comes behind them. Default:
+    /// not at all.
+    pub event_delay: Duration,
+    /// Exchange each two messages about downlinks of an application: the first waits for the second
+    /// and goes right behind it, the third waits for the fourth. One that no other follows within
+    /// 100 ms, or within the `event_delay` if that is longer, goes alone. Default off.
+    pub shuffle_events: bool,
+    /// Never say what becomes of downlinks, which are queued and sent nevertheless. Default off.
+    pub lose_events: bool,
     /// Messages buffered for each client. Default 64, as on the real networks.
     pub session_buffer: usize,
     /// What happens when that buffer is full. Default [`WhenFull::Wait`]; the real networks drop.
@@ -110,8 +142,12 @@ impl Default for Quirks {
             duplicate_uplinks: false,
             rate_limit: None,
             publish_limit: None,
+            publish_rate: None,
             connection_limit: None,
             downlink_queue: 10_000,
+            event_delay: Duration::ZERO,
+            shuffle_events: false,
+            lose_events: false,
             session_buffer: 64,
             when_full: WhenFull::Wait,
             field_topics: true,
