@@ -25,7 +25,12 @@ const LAMPS: usize = 200;
 
 fn main() -> Result<()> {
     let network = Simulator::builder(Network::V3)
-        .quirks(|quirks| quirks.publish_rate = Some(PublishRate { per_minute: 1_800, burst: 20 }))
+        .quirks(|quirks| {
+            quirks.publish_rate = Some(PublishRate {
+                per_minute: 1_800,
+                burst: 20,
+            })
+        })
         .start()?;
     let mut fleet: Vec<String> = (0..LAMPS).map(|lamp| format!("lamp-{lamp:03}")).collect();
     let lamps: Vec<Device> = fleet.iter().map(|lamp| network.device(lamp)).collect();

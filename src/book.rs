@@ -20,11 +20,12 @@ use crate::{
 /// With fewer entries than this nobody looks for those that can go.
 const SWEEP: usize = 64;
 
-/// What a V2 network says at an uplink that it cannot answer; the queue stays as it is.
-const NO_GATEWAY: &str = "No gateways available for downlink";
+/// The error of a V2 network that keeps what is queued; it does not name a downlink.
+const NO_GATEWAYS: &str = "No gateways available for downlink";
 
-/// What a v3 network says when a gateway could not send; a confirmed downlink is tried again.
-const NOT_TRANSMITTED: &str = "pkg/networkserver:transmission";
+/// The error of a v3 network that sends a confirmed downlink again, as if the device had not
+/// answered.
+const TRANSMISSION: &str = "pkg/networkserver:transmission";
 
 /// A downlink to follow.
 pub(crate) struct Followed {
@@ -304,11 +305,11 @@ impl Book {
     /// Whether the network keeps a downlink of which it reports a failure, and tries again.
     fn is_tried_again(&self, id: u64, event: &DownlinkEvent) -> bool {
         match self.network {
-            Network::V2 => event.error == NO_GATEWAY,
+            Network::V2 => event.error == NO_GATEWAYS,
             Network::V3 => {
                 let is_confirmed = |entry: &Entry| entry.followed.progress.is_confirmed();
                 let details = event.error_details.as_ref();
-                details.is_some_and(|details| details.id() == NOT_TRANSMITTED)
+                details.is_some_and(|details| details.id() == TRANSMISSION)
                     && self.entries.get(&id).is_some_and(is_confirmed)
             }
         }
@@ -320,7 +321,15 @@ impl Book {
             let state = |entry: &Entry| entry.followed.progress.state();
             **id < entry.group
                 && match (self.network, self.entries.get(id).map(state)) {
-                    (_, Some(DeliveryState::Queued | DeliveryState::NotSent(_))) => true,
+                    // What is to be sent again is in the queue again.
+                    (
+                        _,
+                        Some(
+                            DeliveryState::Queued
+                            | DeliveryState::NotSent(_)
+                            | DeliveryState::NotAcknowledged { .. },
+                        ),
+                    ) => true,
                     // V2 forgets the one that is being repeated, too.
                     (Network::V2, Some(DeliveryState::Sent)) => true,
                     _ => false,
@@ -354,8 +363,14 @@ impl Book {
             let Some(content) = &followed.content else {
                 return false;
             };
-            (is_empty || content.is_of(event))
-                && awaits(&followed.progress.state(), content.confirmed, event.step)
+            let state = followed.progress.state();
+            if event.error == NO_GATEWAYS {
+                matches!(state, DeliveryState::Queued | DeliveryState::NotSent(_))
+            } else if is_empty {
+                awaits(&state, content.confirmed, event.step)
+            } else {
+                content.is_of(event) && can_come_to(&state, content.confirmed, event.step)
+            }
         };
         ids.iter().find(fits).copied()
     }
@@ -425,12 +440,19 @@ impl Content {
     }
 }
 
-/// Whether a downlink in this state is one that a step without an id can be about.
+/// Whether this is the next step of a downlink in this state, if nothing else is said of it.
 fn awaits(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
-    use DeliveryState::{Accepted, Sent, Unconfirmed, Written};
+    can_come_to(state, confirmed, step)
+        && (step != DownlinkStep::Acknowledged || matches!(state, DeliveryState::Sent))
+}
+
+/// Whether a step without an id can be about a downlink in this state. The network does not wait
+/// until its words are taken: some are lost.
+fn can_come_to(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
+    use DeliveryState::{Accepted, Unconfirmed, Written};
     match step {
         DownlinkStep::Queued => matches!(state, Accepted | Written | Unconfirmed(_)),
-        DownlinkStep::Acknowledged => confirmed && matches!(state, Sent),
+        DownlinkStep::Acknowledged => confirmed && !matches!(state, Accepted),
         _ => true,
     }
 }
@@ -488,6 +510,13 @@ mod tests {
         }
 
         fn send(&mut self, dev_id: &str, downlink: &Downlink) -> Arc<Progress> {
+            let ids = MessageIds::new(self.next, 1);
+            let progress = self.accept(dev_id, downlink);
+            self.book.written(ids, self.now);
+            progress
+        }
+
+        fn accept(&mut self, dev_id: &str, downlink: &Downlink) -> Arc<Progress> {
             let progress = Progress::new(downlink.confirmed);
             let followed = Followed {
                 dev_id: dev_id.into(),
@@ -500,17 +529,40 @@ mod tests {
             let ids = MessageIds::new(self.next, 1);
             self.next += 1;
             self.book.open(ids, vec![followed], self.now);
-            self.book.written(ids, self.now);
             progress
         }
 
         fn report(&mut self, kind: &str, message: Value) {
+            self.report_body(
+                kind,
+                &match message {
+                    Value::Null => Value::Null,
+                    message => json!({ "message": message }),
+                },
+            );
+        }
+
+        fn report_body(&mut self, kind: &str, body: &Value) {
             let topic = format!("greenhouse/devices/valve-3/events/down/{kind}");
-            let body = match message {
-                Value::Null => Value::Null,
-                message => json!({ "message": message }),
-            };
             let event = Event::decode(Network::V2, topic, body.to_string()).unwrap();
+            let Event::Downlink(report) = event else {
+                panic!("{event:?}");
+            };
+            self.book.observe(&report);
+        }
+
+        /// What a v3 network says of the downlink with that number.
+        fn report_of(&mut self, number: u64, kind: &str, mut downlink: Value) {
+            downlink["correlation_ids"] = json!([format!("id-{number}")]);
+            let body = match kind {
+                "failed" => {
+                    let error = json!({"namespace": "pkg/networkserver", "name": "transmission"});
+                    json!({"downlink_failed": {"downlink": downlink, "error": error}})
+                }
+                kind => json!({ format!("downlink_{kind}"): downlink }),
+            };
+            let topic = format!("v3/greenhouse@ttn/devices/valve-3/down/{kind}");
+            let event = Event::decode(Network::V3, topic, body.to_string()).unwrap();
             let Event::Downlink(report) = event else {
                 panic!("{event:?}");
             };
@@ -591,6 +643,77 @@ mod tests {
         desk.report("sent", message("AQ==", true));
         desk.report("acks", Value::Null);
         assert!(is(&first, "acknowledged") && is(&second, "queued"));
+    }
+
+    #[test]
+    fn an_acknowledgement_proves_the_steps_of_which_nothing_was_heard() {
+        let mut desk = Desk::new(10);
+        let first = desk.send("valve-3", &last([1]).confirmed(true));
+        let second = desk.send("valve-3", &last([1]).confirmed(true));
+        let unconfirmed = desk.send("valve-3", &last([2]));
+        desk.report("acks", message("AQ==", true));
+        assert!(is(&first, "acknowledged") && is(&second, "written"));
+        desk.report("acks", message("Ag==", false));
+        // One without content proves nothing about a downlink that was not sent.
+        desk.report("acks", Value::Null);
+        assert!(is(&second, "written") && is(&unconfirmed, "written"));
+    }
+
+    #[test]
+    fn without_gateways_a_v2_downlink_stays_where_it_is() {
+        let mut desk = Desk::new(10);
+        let queued = desk.send("valve-3", &last([1]));
+        desk.report("scheduled", message("AQ==", false));
+        let written = desk.send("valve-3", &last([2]));
+        desk.report_body("errors", &json!({"error": NO_GATEWAYS}));
+        assert!(is(&queued, "queued") && is(&written, "written"));
+        desk.report_body(
+            "errors",
+            &json!({"error": "Encoder not valid", "message": {"port": 1, "payload_raw": "Ag=="}}),
+        );
+        assert!(is(&queued, "queued"));
+        assert!(matches!(written.state(), DeliveryState::Failed(_)));
+    }
+
+    #[test]
+    fn a_confirmed_downlink_outlives_a_failed_transmission_and_another_does_not() {
+        let mut desk = Desk::on(Network::V3, 10);
+        let confirmed = desk.send("valve-3", &last([1]).confirmed(true));
+        let other = desk.send("valve-3", &last([2]));
+        desk.report_of(1, "failed", json!({"confirmed": true}));
+        desk.report_of(2, "failed", json!({}));
+        // It was taken, even if nothing else says so.
+        assert!(is(&confirmed, "queued"));
+        assert!(matches!(other.state(), DeliveryState::Failed(_)));
+        desk.report_of(1, "sent", json!({"confirmed": true}));
+        desk.report_of(1, "failed", json!({"confirmed": true}));
+        assert!(is(&confirmed, "sent"));
+        desk.report_of(1, "ack", json!({"confirmed": true}));
+        assert!(is(&confirmed, "acknowledged"));
+    }
+
+    #[test]
+    fn what_is_to_be_sent_again_can_be_replaced_and_what_is_on_its_way_cannot() {
+        let mut desk = Desk::on(Network::V3, 10);
+        let [sent, again] = [1, 2].map(|_| desk.send("valve-3", &last([1]).confirmed(true)));
+        desk.report_of(1, "sent", json!({}));
+        desk.report_of(2, "nack", json!({}));
+        let new = desk.send("valve-3", &Downlink::bytes([2]));
+        desk.report_of(3, "queued", json!({}));
+        assert!(is(&sent, "sent") && is(&again, "replaced") && is(&new, "queued"));
+    }
+
+    #[test]
+    fn what_the_network_says_before_the_write_is_known_stands() {
+        let mut desk = Desk::on(Network::V3, 10);
+        let ids = MessageIds::new(desk.next, 1);
+        let delivery = desk.accept("valve-3", &last([1]).confirmed(true));
+        desk.report_of(1, "queued", json!({}));
+        desk.book.written(ids, desk.now);
+        assert!(is(&delivery, "queued"));
+        // It is not taken for silence.
+        desk.pass(20 * SECOND);
+        assert!(is(&delivery, "queued"));
     }
 
     #[test]

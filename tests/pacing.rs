@@ -75,7 +75,12 @@ fn a_loop_over_many_devices_keeps_the_connection_only_with_a_pace() {
     let harness = Harness::simulator(Network::V3);
     let network = harness.simulated();
     join_lamps(&harness, 60);
-    network.quirks(|quirks| quirks.publish_rate = Some(PublishRate { per_minute: 1_200, burst: 10 }));
+    network.quirks(|quirks| {
+        quirks.publish_rate = Some(PublishRate {
+            per_minute: 1_200,
+            burst: 10,
+        })
+    });
 
     let client = harness.builder().pace(1_100, 8).build().unwrap();
     client.connect().unwrap();
@@ -103,7 +108,12 @@ fn a_client_that_was_cut_for_its_pace_slows_down_and_loses_only_what_was_over_th
     let network = harness.simulated();
     join_lamps(&harness, 40);
     // The network allows a tenth of what the client believes.
-    network.quirks(|quirks| quirks.publish_rate = Some(PublishRate { per_minute: 600, burst: 4 }));
+    network.quirks(|quirks| {
+        quirks.publish_rate = Some(PublishRate {
+            per_minute: 600,
+            burst: 4,
+        })
+    });
     let client = harness
         .builder()
         .pace(6_000, 16)

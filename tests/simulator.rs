@@ -1665,3 +1665,66 @@ fn half_closed_connections_end() {
     client.stream.shutdown(Shutdown::Write).unwrap();
     client.assert_closed();
 }
+
+// What is said of downlinks, late, exchanged or not at all.
+
+/// The ends of the topics of the next messages.
+fn kinds(client: &mut Raw, count: usize) -> Vec<String> {
+    let start = "simulated-app/devices/pump-1/";
+    let kind = |client: &mut Raw| client.message().0.strip_prefix(start).unwrap().to_owned();
+    (0..count).map(|_| kind(client)).collect()
+}
+
+#[test]
+fn what_is_said_of_downlinks_can_be_late_and_keeps_its_order() {
+    let delay = Duration::from_millis(300);
+    let network = instant();
+    network.quirks(|quirks| quirks.event_delay = delay);
+    let (device, mut client) = pump(&network);
+    let begun = Instant::now();
+    let request = r#"{"confirmed":true,"payload_raw":"AQ=="}"#;
+    assert_eq!(client.publish_1(DOWN, request), []);
+    device.uplink(1, [1]);
+    assert_eq!(kinds(&mut client, 2), ["up", "events/down/scheduled"]);
+    assert!(begun.elapsed() >= delay);
+    assert_eq!(kinds(&mut client, 1), ["events/down/sent"]);
+    assert!(device.next_downlink(Duration::ZERO).is_some());
+    // Errors that are not about downlinks are not late.
+    network.set_decoder(|_port, _bytes| Err("no".into()));
+    device.uplink(1, [1]);
+    let in_time = ["events/up/errors", "up", "events/down/acks"];
+    assert_eq!(kinds(&mut client, 3), in_time);
+}
+
+#[test]
+fn each_two_messages_about_downlinks_can_be_exchanged() {
+    let network = instant();
+    network.quirks(|quirks| {
+        quirks.shuffle_events = true;
+        quirks.event_delay = Duration::from_secs(1);
+    });
+    let (device, mut client) = pump(&network);
+    let request = r#"{"confirmed":true,"payload_raw":"AQ=="}"#;
+    assert_eq!(client.publish_1(DOWN, request), []);
+    assert_eq!(kinds(&mut client, 1), ["events/down/scheduled"]);
+    device.uplink(1, [1]);
+    device.uplink(1, [1]);
+    let exchanged = ["up", "events/down/acks", "events/down/sent", "up"];
+    assert_eq!(kinds(&mut client, 4), exchanged);
+}
+
+#[test]
+fn what_becomes_of_downlinks_can_be_kept_secret() {
+    let network = instant();
+    network.quirks(|quirks| quirks.lose_events = true);
+    let (device, mut client) = pump(&network);
+    let request = r#"{"confirmed":true,"payload_raw":"AQ=="}"#;
+    assert_eq!(client.publish_1(DOWN, request), []);
+    assert_eq!(client.publish_1(DOWN, "{}"), []);
+    device.uplink(1, [1]);
+    assert!(device.next_downlink(Duration::ZERO).is_some());
+    device.uplink(1, [1]);
+    assert_eq!(device.in_progress(), None);
+    assert_eq!(kinds(&mut client, 2), ["up", "up"]);
+    client.assert_silent();
+}

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use ttn::Network;
@@ -1789,4 +1789,91 @@ fn a_downlink_whose_time_passed_without_a_class_c_slot_expires() {
     let failed = client.message_on("down/failed");
     assert_failed(&failed, "networkserver", "downlink_expired", 9);
     assert_shape(&failed, "down-failed-expired", &[]);
+}
+
+// What is said of downlinks, late, exchanged or not at all.
+
+const DELAY: Duration = Duration::from_millis(300);
+
+#[test]
+fn what_is_said_of_downlinks_can_be_late_and_keeps_its_order() {
+    let network = instant();
+    network.quirks(|quirks| quirks.event_delay = DELAY);
+    let (device, mut client) = pump(&network);
+    let begun = Instant::now();
+    let before_puback = client.publish_1(PUSH, &push(r#""f_port":1,"frm_payload":"AQ==""#));
+    assert_eq!(before_puback, []);
+    device.uplink(1, [1]);
+    device.invalidate_queue();
+    let all = ["up", "down/queued", "down/sent", "down/invalidated"];
+    assert_eq!(topics(&mut client, 2), all[..2]);
+    assert!(begun.elapsed() >= DELAY);
+    assert_eq!(topics(&mut client, 2), all[2..]);
+    // The device had it in time.
+    assert!(device.next_downlink(Duration::ZERO).is_some());
+    network.quirks(|quirks| quirks.event_delay = Duration::ZERO);
+    let before_puback = client.publish_1(PUSH, &push(r#""f_port":1,"frm_payload":"AQ==""#));
+    assert!(before_puback[0].0.ends_with("down/queued"));
+}
+
+#[test]
+fn nobody_waits_for_what_is_held_back() {
+    let network = start();
+    network.quirks(|quirks| quirks.event_delay = Duration::from_secs(3600));
+    let (device, mut client) = pump(&network);
+    let begun = Instant::now();
+    for _ in 0..3 {
+        client.publish_1(PUSH, &push(r#""f_port":1,"frm_payload":"AQ==""#));
+    }
+    device.uplink(1, [1]);
+    assert_eq!(topics(&mut client, 1), ["up"]);
+    assert!(device.next_downlink(LONG).is_some());
+    network.stop();
+    assert!(begun.elapsed() < LONG);
+}
+
+#[test]
+fn each_two_messages_about_downlinks_can_be_exchanged() {
+    let network = instant();
+    network.add_application("other-app@ttn", KEY);
+    network.quirks(|quirks| {
+        quirks.shuffle_events = true;
+        quirks.event_delay = Duration::from_secs(1);
+    });
+    let (device, mut client) = pump(&network);
+    let others = network.device_of("other-app@ttn", "pump-1");
+    let confirmed = push(r#""f_port":1,"frm_payload":"AQ==","confirmed":true"#);
+    assert_eq!(client.publish_1(PUSH, &confirmed), []);
+    // Another application's are none of these two.
+    others.invalidate_queue();
+    device.uplink(1, [1]);
+    let exchanged = ["up", "down/sent", "down/queued"];
+    assert_eq!(topics(&mut client, 3), exchanged);
+    let begun = Instant::now();
+    device.uplink(1, [1]);
+    assert_eq!(topics(&mut client, 2), ["up", "down/ack"]);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+
+    network.quirks(|quirks| quirks.event_delay = Duration::ZERO);
+    client.publish_1(PUSH, &confirmed);
+    let begun = Instant::now();
+    assert_eq!(topics(&mut client, 1), ["down/queued"]);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn what_becomes_of_downlinks_can_be_kept_secret() {
+    let network = instant();
+    network.quirks(|quirks| quirks.lose_events = true);
+    let (device, mut client) = pump(&network);
+    let confirmed = push(r#""f_port":1,"frm_payload":"AQ==","confirmed":true"#);
+    assert_eq!(client.publish_1(PUSH, &confirmed), []);
+    client.publish_1(PUSH, &push(r#""frm_payload":"AQ==""#));
+    assert_eq!(device.queue().len(), 1);
+    device.uplink(1, [1]);
+    assert!(device.next_downlink(Duration::ZERO).is_some());
+    device.uplink(1, [1]);
+    assert_eq!(device.in_progress(), None);
+    assert_eq!(topics(&mut client, 2), ["up", "up"]);
+    client.assert_silent();
 }

@@ -1,6 +1,6 @@
 //! The MQTT front: listener, answers and delivery. What clients may do is decided by a [`Policy`].
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::outbox::{Message, Outbox};
 use super::packet::{self, Packet, Publish};
 use super::quirks::Quirks;
 use super::session::{Account, ClientInfo, Input, Session, covers, shut};
@@ -28,17 +29,15 @@ pub(super) trait Policy: Send + Sync {
     fn message(&self, topic: &str, payload: &[u8]);
 }
 
-struct Message {
-    topic: String,
-    payload: Vec<u8>,
-}
+/// How long a message about a downlink waits for one to be exchanged with.
+const EXCHANGE: Duration = Duration::from_millis(100);
 
 /// Accepts clients and delivers messages to them.
 pub(super) struct Broker {
     quirks: Mutex<Quirks>,
     state: Mutex<State>,
     changed: Condvar,
-    outbox: Mutex<VecDeque<Message>>,
+    outbox: Mutex<Outbox>,
     delivery: Mutex<()>,
     dropped: AtomicU64,
 }
@@ -206,14 +205,46 @@ impl Broker {
     /// Queues a message for delivery; short, so that a caller may hold a lock.
     pub(super) fn post(&self, topic: String, payload: impl Into<Vec<u8>>) {
         let payload = payload.into();
-        lock(&self.outbox).push_back(Message { topic, payload });
+        lock(&self.outbox).push(Message { topic, payload });
+    }
+
+    /// Queues a message about a downlink of that application. If it is held back, it can be
+    /// delivered from the returned time on.
+    pub(super) fn report(
+        &self,
+        app_id: &str,
+        topic: String,
+        payload: impl Into<Vec<u8>>,
+    ) -> Option<Instant> {
+        let (delay, shuffled, lost) = {
+            let quirks = self.quirks();
+            (
+                quirks.event_delay,
+                quirks.shuffle_events,
+                quirks.lose_events,
+            )
+        };
+        if lost {
+            return None;
+        }
+        let payload = payload.into();
+        let message = Message { topic, payload };
+        let mut outbox = lock(&self.outbox);
+        if shuffled {
+            return outbox.exchange(app_id, message, deadline(delay.max(EXCHANGE)));
+        }
+        if !delay.is_zero() || outbox.is_holding() {
+            return Some(outbox.hold(message, deadline(delay)));
+        }
+        outbox.push(message);
+        None
     }
 
     /// Delivers what was posted, in order. May wait for slow clients: call it without any lock.
     pub(super) fn flush(&self) {
         let _turn = lock(&self.delivery);
         loop {
-            let next = lock(&self.outbox).pop_front();
+            let next = lock(&self.outbox).pop(Instant::now());
             match next {
                 Some(message) => self.deliver(&message),
                 None => return,

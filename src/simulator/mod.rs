@@ -113,8 +113,9 @@
 //!
 //! * Messages reach all clients in the order of their cause, and the downlinks of one client are
 //!   queued in the order it sent them. The real networks give no such promise.
-//! * Events are never lost inside the network, and by default a slow client makes the publisher
-//!   wait before it loses messages ([`WhenFull`]).
+//! * Events are never late, exchanged or lost inside the network unless asked for
+//!   ([`Quirks::event_delay`], [`Quirks::shuffle_events`], [`Quirks::lose_events`]), and by default
+//!   a slow client makes the publisher wait before it loses messages ([`WhenFull`]).
 //! * There is no rate limit unless asked for: [one of V2](Quirks::rate_limit), [one of
 //!   v3](Quirks::publish_limit).
 //! * On V2 the frame in `down/sent` has the right header and size, but its payload and integrity
@@ -141,6 +142,7 @@ mod builder;
 mod clock;
 mod device;
 mod json;
+mod outbox;
 mod packet;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -83,6 +83,17 @@ pub struct Quirks {
     /// How many downlinks the network holds for one device. v3 only. Default 10 000, as on The
     /// Things Stack.
     pub downlink_queue: usize,
+    /// How long each message about a downlink is held back: on v3 those on `down/…`, on V2 those on
+    /// `events/down/…`. They keep their order, and other messages overtake them; so does the
+    /// acknowledgement of the PUBLISH that caused them, which otherwise comes behind them. Default:
+    /// not at all.
+    pub event_delay: Duration,
+    /// Exchange each two messages about downlinks of an application: the first waits for the second
+    /// and goes right behind it, the third waits for the fourth. One that no other follows within
+    /// 100 ms, or within the `event_delay` if that is longer, goes alone. Default off.
+    pub shuffle_events: bool,
+    /// Never say what becomes of downlinks, which are queued and sent nevertheless. Default off.
+    pub lose_events: bool,
     /// Messages buffered for each client. Default 64, as on the real networks.
     pub session_buffer: usize,
     /// What happens when that buffer is full. Default [`WhenFull::Wait`]; the real networks drop.
@@ -112,6 +123,9 @@ impl Default for Quirks {
             publish_limit: None,
             connection_limit: None,
             downlink_queue: 10_000,
+            event_delay: Duration::ZERO,
+            shuffle_events: false,
+            lose_events: false,
             session_buffer: 64,
             when_full: WhenFull::Wait,
             field_topics: true,

@@ -98,10 +98,15 @@ impl V2 {
     }
 
     fn event(&self, app_id: &str, dev_id: &str, event: &str, payload: String) {
-        self.post(
-            format!("{app_id}/devices/{dev_id}/events/{event}"),
-            &payload,
-        );
+        let topic = format!("{app_id}/devices/{dev_id}/events/{event}");
+        if !event.starts_with("down/") {
+            self.post(topic, &payload);
+            return;
+        }
+        let payload = json::html_escaped(&payload);
+        if let Some(due) = self.broker.report(app_id, topic, payload) {
+            self.windows.remind(due);
+        }
     }
 
     fn uplink_error(&self, app_id: &str, dev_id: &str, error: &str) {
@@ -497,10 +502,10 @@ impl Handler for V2 {
     }
 
     fn run(&self) {
-        self.windows.run(|app_id, dev_id, key| {
-            self.close_window(app_id, dev_id, Some(key));
-            self.broker.flush();
-        });
+        self.windows.run(
+            |app_id, dev_id, key| self.close_window(app_id, dev_id, Some(key)),
+            || self.broker.flush(),
+        );
     }
 
     fn halt(&self) {

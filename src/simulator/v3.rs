@@ -170,7 +170,11 @@ impl V3 {
     ) {
         let topic = format!("v3/{}/devices/{}/{path}", ids.uid, ids.dev_id);
         let message = ids.envelope(correlation_ids, time, (member, body), simulated);
-        self.broker.post(topic, message);
+        if !path.starts_with("down/") {
+            self.broker.post(topic, message);
+        } else if let Some(due) = self.broker.report(ids.uid, topic, message) {
+            self.windows.remind(due);
+        }
     }
 
     fn fail(&self, ids: &Ids<'_>, downlink: &Downlink, failure: &Failure, random: &mut Rng) {
@@ -760,10 +764,10 @@ impl Handler for V3 {
     }
 
     fn run(&self) {
-        self.windows.run(|app_id, dev_id, key| {
-            self.close_window(app_id, dev_id, Some(key));
-            self.broker.flush();
-        });
+        self.windows.run(
+            |app_id, dev_id, key| self.close_window(app_id, dev_id, Some(key)),
+            || self.broker.flush(),
+        );
     }
 
     fn halt(&self) {

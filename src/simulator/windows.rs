@@ -1,4 +1,4 @@
-//! Receive windows: which device has to be answered when.
+//! Receive windows: which device has to be answered when. Held messages have their time here too.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex};
@@ -18,19 +18,27 @@ pub(super) struct Windows {
 
 #[derive(Default)]
 struct Schedule {
-    /// Application and device id.
-    open: BTreeMap<WindowKey, (String, String)>,
+    /// Application and device id; `None` is no window but the time of a held message.
+    open: BTreeMap<WindowKey, Option<(String, String)>>,
     opened: u64,
     halted: bool,
 }
 
 impl Windows {
     pub(super) fn open(&self, closes: Instant, app_id: &str, dev_id: &str) -> WindowKey {
+        self.enter(closes, Some((app_id.to_owned(), dev_id.to_owned())))
+    }
+
+    /// Something else than a window is due then.
+    pub(super) fn remind(&self, at: Instant) {
+        self.enter(at, None);
+    }
+
+    fn enter(&self, at: Instant, device: Option<(String, String)>) -> WindowKey {
         let mut schedule = lock(&self.schedule);
         schedule.opened += 1;
-        let key = (closes, schedule.opened);
-        let ids = (app_id.to_owned(), dev_id.to_owned());
-        schedule.open.insert(key, ids);
+        let key = (at, schedule.opened);
+        schedule.open.insert(key, device);
         self.changed.notify_all();
         key
     }
@@ -39,8 +47,8 @@ impl Windows {
         lock(&self.schedule).open.remove(&key);
     }
 
-    /// Closes windows in time until halted.
-    pub(super) fn run(&self, close: impl Fn(&str, &str, WindowKey)) {
+    /// Closes windows in time until halted, and delivers what follows or was held.
+    pub(super) fn run(&self, close: impl Fn(&str, &str, WindowKey), deliver: impl Fn()) {
         let mut schedule = lock(&self.schedule);
         while !std::mem::take(&mut schedule.halted) {
             let Some((&key, _)) = schedule.open.first_key_value() else {
@@ -53,9 +61,10 @@ impl Windows {
             }
             let due = schedule.open.remove(&key);
             drop(schedule);
-            if let Some((app_id, dev_id)) = due {
+            if let Some((app_id, dev_id)) = due.flatten() {
                 close(&app_id, &dev_id, key);
             }
+            deliver();
             schedule = lock(&self.schedule);
         }
     }
