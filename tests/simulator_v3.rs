@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use ttn::Network;
-use ttn::simulator::{Device, Location, Rights, Simulator, Uplink};
+use ttn::simulator::{Device, Location, PublishRate, Rights, Simulator, Uplink};
 
 use support::raw::{Hello, LONG, Raw, SHORT, frame, string};
 
@@ -1876,4 +1876,64 @@ fn what_becomes_of_downlinks_can_be_kept_secret() {
     assert_eq!(device.in_progress(), None);
     assert_eq!(topics(&mut client, 2), ["up", "up"]);
     client.assert_silent();
+}
+
+#[test]
+fn a_publish_above_the_rate_of_its_key_is_lost_and_ends_its_connection() {
+    let network = start();
+    network.add_key(APP, "NNSXS.OTHER.KEY", Rights::ALL);
+    let rate = PublishRate {
+        per_minute: 0,
+        burst: 3,
+    };
+    network.quirks(|quirks| quirks.publish_rate = Some(rate));
+    let device = network.device("pump-1");
+    let request = push(r#""f_port":1,"frm_payload":"AQ==""#);
+    let mut first = Raw::connect(&network);
+    let mut second = Raw::connect(&network);
+    let mut other = Raw::hello(
+        &network,
+        &Hello {
+            password: Some("NNSXS.OTHER.KEY"),
+            ..Hello::of(&network)
+        },
+    );
+    assert_eq!(other.packet(), [0x20, 2, 0, 0]);
+    first.publish_1(PUSH, &request);
+    second.publish_1(PUSH, &request);
+    // It counts wherever it goes.
+    first.publish_1("v3/x", "");
+    second.write(&frame(
+        0x32,
+        &[&string(PUSH), &[0, 8][..], request.as_bytes()].concat(),
+    ));
+    second.assert_closed();
+    assert_eq!(device.queue().len(), 2);
+    other.publish_1(PUSH, &request);
+    assert_eq!(device.queue().len(), 3);
+    // A new connection brings nothing.
+    let mut third = Raw::connect(&network);
+    third.publish(PUSH, request.as_bytes());
+    third.assert_closed();
+    first.publish(PUSH, request.as_bytes());
+    first.assert_closed();
+    assert_eq!(device.queue().len(), 3);
+}
+
+#[test]
+fn a_rate_of_publishes_comes_back_by_itself() {
+    let network = start();
+    let rate = PublishRate {
+        per_minute: 60,
+        burst: 1,
+    };
+    network.quirks(|quirks| quirks.publish_rate = Some(rate));
+    let device = network.device("pump-1");
+    let request = push(r#""f_port":1,"frm_payload":"AQ==""#);
+    let mut client = Raw::connect(&network);
+    for count in 1..=3 {
+        client.publish_1(PUSH, &request);
+        assert_eq!(device.queue().len(), count);
+        support::resources::pause(Duration::from_millis(1010));
+    }
 }

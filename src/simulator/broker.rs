@@ -1,6 +1,6 @@
 //! The MQTT front: listener, answers and delivery. What clients may do is decided by a [`Policy`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::bucket::Bucket;
 use super::outbox::{Message, Outbox};
 use super::packet::{self, Packet, Publish};
 use super::quirks::Quirks;
@@ -32,6 +33,9 @@ pub(super) trait Policy: Send + Sync {
 /// How long a message about a downlink waits for one to be exchanged with.
 const EXCHANGE: Duration = Duration::from_millis(100);
 
+/// With the id of its application.
+type Key = (String, Vec<u8>);
+
 /// Accepts clients and delivers messages to them.
 pub(super) struct Broker {
     quirks: Mutex<Quirks>,
@@ -39,6 +43,7 @@ pub(super) struct Broker {
     changed: Condvar,
     outbox: Mutex<Outbox>,
     delivery: Mutex<()>,
+    buckets: Mutex<HashMap<Key, Arc<Mutex<Bucket>>>>,
     dropped: AtomicU64,
 }
 
@@ -97,6 +102,7 @@ impl Broker {
             changed: Condvar::new(),
             outbox: Mutex::default(),
             delivery: Mutex::default(),
+            buckets: Mutex::default(),
             dropped: AtomicU64::new(0),
         }
     }
@@ -368,6 +374,11 @@ impl Broker {
             return None;
         }
         let account = account?;
+        let key = connect.password.clone().unwrap_or_default();
+        let bucket = {
+            let mut buckets = lock(&self.buckets);
+            Arc::clone(buckets.entry((account.app_id.clone(), key)).or_default())
+        };
         let mut state = lock(&self.state);
         let of_application = |session: &&Arc<Session>| session.account.app_id == account.app_id;
         let connected = state.sessions().filter(of_application).count();
@@ -379,7 +390,12 @@ impl Broker {
             input.farewell(&packet::connack(3));
             return None;
         }
-        let session = Arc::new(Session::new(Arc::clone(&input.stream), account, connect));
+        let session = Arc::new(Session::new(
+            Arc::clone(&input.stream),
+            account,
+            connect,
+            bucket,
+        ));
         session.push(packet::connack(0));
         state.connections.get_mut(&id)?.session = Some(Arc::clone(&session));
         drop(state);
@@ -475,12 +491,17 @@ impl Broker {
         if !topic::is_name(&publish.topic) {
             return false;
         }
-        let (ignored, limit) = {
+        let (ignored, limit, rate) = {
             let quirks = self.quirks();
-            (quirks.ignore_publishes, quirks.publish_limit)
+            (
+                quirks.ignore_publishes,
+                quirks.publish_limit,
+                quirks.publish_rate,
+            )
         };
         inbound.publishes += 1;
-        let too_many = limit.is_some_and(|limit| inbound.publishes > limit);
+        let too_many = limit.is_some_and(|limit| inbound.publishes > limit)
+            || rate.is_some_and(|rate| !lock(&session.bucket).admits(rate, Instant::now()));
         let ignored = ignored || too_many;
         if !ignored && (publish.qos < 2 || inbound.open.insert(publish.id)) {
             self.take(session, policy, &publish.topic, &publish.payload);

@@ -117,7 +117,7 @@
 //!   ([`Quirks::event_delay`], [`Quirks::shuffle_events`], [`Quirks::lose_events`]), and by default
 //!   a slow client makes the publisher wait before it loses messages ([`WhenFull`]).
 //! * There is no rate limit unless asked for: [one of V2](Quirks::rate_limit), [one of
-//!   v3](Quirks::publish_limit).
+//!   v3](Quirks::publish_rate).
 //! * On V2 the frame in `down/sent` has the right header and size, but its payload and integrity
 //!   code are made up. The answer leaves at the frequency and data rate of the uplink.
 //! * On v3 a device is registered with a running session, in the band EU868 and without MAC
@@ -138,6 +138,7 @@ use crate::Network;
 
 mod applications;
 mod broker;
+mod bucket;
 mod builder;
 mod clock;
 mod device;
@@ -160,7 +161,7 @@ mod windows;
 
 pub use builder::SimulatorBuilder;
 pub use device::{Device, QueuedDownlink, Received, Rights, Uplink};
-pub use quirks::{Quirks, WhenFull};
+pub use quirks::{PublishRate, Quirks, WhenFull};
 pub use radio::Location;
 pub use session::ClientInfo;
 

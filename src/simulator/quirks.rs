@@ -19,6 +19,23 @@ pub enum WhenFull {
     Drop,
 }
 
+/// A limit of messages that comes back by itself: [`Quirks::publish_rate`].
+///
+/// ```
+/// use ttn::simulator::PublishRate;
+///
+/// // 20 at once, then one every six seconds.
+/// let rate = PublishRate { per_minute: 10, burst: 20 };
+/// assert_ne!(rate, PublishRate { per_minute: 10, burst: 1 });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublishRate {
+    /// How many messages a minute brings; with 0 none come back.
+    pub per_minute: u32,
+    /// How many are there at first, and how many are saved up at the most.
+    pub burst: u32,
+}
+
 /// Deviations from an ordinary, fast and friendly network; the default has none.
 ///
 /// Given to [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks) or changed under way with
@@ -77,6 +94,10 @@ pub struct Quirks {
     /// connection, as The Things Stack does above its rate limit, which it counts for each
     /// application and key. Default `None`, no limit.
     pub publish_limit: Option<usize>,
+    /// How many PUBLISH each key of an application may send, counted over all its connections; the
+    /// one above is lost, not answered, not counted, and ends its connection, as on The Things
+    /// Stack. Default `None`, no limit.
+    pub publish_rate: Option<PublishRate>,
     /// How many clients of one application may be connected at a time; others are refused with
     /// CONNACK 3, as by The Things Stack Cloud. Default `None`, no limit.
     pub connection_limit: Option<usize>,
@@ -121,6 +142,7 @@ impl Default for Quirks {
             duplicate_uplinks: false,
             rate_limit: None,
             publish_limit: None,
+            publish_rate: None,
             connection_limit: None,
             downlink_queue: 10_000,
             event_delay: Duration::ZERO,

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::bucket::Bucket;
 use super::packet::{Connect, Packet, Packets, Will};
 use super::quirks::WhenFull;
 use super::{lock, topic, wait, wait_until};
@@ -126,6 +127,8 @@ pub(super) struct Session {
     pub(super) connect: Connect,
     pub(super) will: Mutex<Option<Will>>,
     pub(super) subscriptions: Mutex<Vec<String>>,
+    /// Shared with the other clients of the same key.
+    pub(super) bucket: Arc<Mutex<Bucket>>,
     outgoing: Mutex<Outgoing>,
     changed: Condvar,
 }
@@ -143,7 +146,12 @@ struct Outgoing {
 }
 
 impl Session {
-    pub(super) fn new(stream: Arc<TcpStream>, account: Account, mut connect: Connect) -> Self {
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        account: Account,
+        mut connect: Connect,
+        bucket: Arc<Mutex<Bucket>>,
+    ) -> Self {
         let will = connect.will.clone();
         connect.password = None;
         Self {
@@ -152,6 +160,7 @@ impl Session {
             connect,
             will: Mutex::new(will),
             subscriptions: Mutex::default(),
+            bucket,
             outgoing: Mutex::default(),
             changed: Condvar::new(),
         }
