@@ -313,14 +313,20 @@ fn a_confirmed_downlink_goes_on_when_a_transmission_fails() {
     desk.network.transmission_fails(Some("TOO_LATE"));
     desk.valve.uplink(1, [0]);
     desk.until(DownlinkStep::Failed);
-    assert!(is(&delivery, "queued"), "{delivery:?}");
+    assert!(!delivery.is_final());
+    let not_sent = delivery.state();
+    assert!(matches!(not_sent, DeliveryState::NotSent(_)), "{not_sent}");
+    let details = not_sent.error_details().expect("the error in its parts");
+    assert_eq!(details.id(), "pkg/networkserver:transmission");
     desk.network.transmission_fails(None);
     desk.valve.uplink(1, [0]);
     desk.valve.uplink(1, [0]);
     assert!(matches!(delivery.wait(), DeliveryState::Acknowledged));
     let steps: Vec<_> = steps.iter().map(|state| state.to_string()).collect();
     let nack = "not acknowledged, attempt 2 follows";
-    assert_eq!(steps, ["queued", nack, "sent", "acknowledged"]);
+    let not_sent = not_sent.to_string();
+    assert!(not_sent.contains("TOO_LATE"), "{not_sent}");
+    assert_eq!(steps, ["queued", &not_sent, nack, "sent", "acknowledged"]);
     desk.assert_goes_on();
 }
 
@@ -405,10 +411,16 @@ fn a_v2_downlink_waits_while_there_are_no_gateways() {
     let _watchdog = watchdog(LIMIT);
     let desk = Desk::new(Network::V2);
     let delivery = desk.queue(last([1]));
+    let next = desk.queue(last([2]));
     desk.network.gateways_down(true);
     desk.valve.uplink(1, [0]);
     desk.until(DownlinkStep::Failed);
-    assert!(is(&delivery, "queued"), "{delivery:?}");
+    assert!(!delivery.is_final());
+    let not_sent = delivery.state();
+    assert!(matches!(not_sent, DeliveryState::NotSent(_)), "{not_sent}");
+    let words = not_sent.to_string();
+    assert!(words.contains("No gateways available"), "{words}");
+    assert!(is(&next, "queued"));
     desk.network.gateways_down(false);
     desk.valve.uplink(1, [0]);
     delivery.wait_for(DeliveryState::Sent, SOON).unwrap();
