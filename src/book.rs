@@ -321,17 +321,11 @@ impl Book {
             let state = |entry: &Entry| entry.followed.progress.state();
             **id < entry.group
                 && match (self.network, self.entries.get(id).map(state)) {
+                    (_, Some(DeliveryState::Queued)) => true,
                     // What is to be sent again is in the queue again.
-                    (
-                        _,
-                        Some(
-                            DeliveryState::Queued
-                            | DeliveryState::NotSent(_)
-                            | DeliveryState::NotAcknowledged { .. },
-                        ),
-                    ) => true,
+                    (Network::V3, Some(DeliveryState::NotAcknowledged { .. })) => true,
                     // V2 forgets the one that is being repeated, too.
-                    (Network::V2, Some(DeliveryState::Sent)) => true,
+                    (Network::V2, Some(DeliveryState::Sent | DeliveryState::NotSent(_))) => true,
                     _ => false,
                 }
         };
@@ -699,12 +693,15 @@ mod tests {
     #[test]
     fn what_is_to_be_sent_again_can_be_replaced_and_what_is_on_its_way_cannot() {
         let mut desk = Desk::on(Network::V3, 10);
-        let [sent, again] = [1, 2].map(|_| desk.send("valve-3", &last([1]).confirmed(true)));
+        let [sent, again, failed] =
+            [1, 2, 3].map(|_| desk.send("valve-3", &last([1]).confirmed(true)));
         desk.report_of(1, "sent", json!({}));
         desk.report_of(2, "nack", json!({}));
+        desk.report_of(3, "failed", json!({"confirmed": true}));
         let new = desk.send("valve-3", &Downlink::bytes([2]));
-        desk.report_of(3, "queued", json!({}));
+        desk.report_of(4, "queued", json!({}));
         assert!(is(&sent, "sent") && is(&again, "replaced") && is(&new, "queued"));
+        assert!(is_not_sent(&failed));
     }
 
     #[test]
