@@ -313,14 +313,20 @@ fn a_confirmed_downlink_goes_on_when_a_transmission_fails() {
     desk.network.transmission_fails(Some("TOO_LATE"));
     desk.valve.uplink(1, [0]);
     desk.until(DownlinkStep::Failed);
-    assert!(is(&delivery, "queued"), "{delivery:?}");
+    let state = delivery.state();
+    assert!(matches!(state, DeliveryState::NotSent(_)), "{state}");
+    let details = state.error_details().expect("the error in its parts");
+    assert_eq!(details.id(), "pkg/networkserver:transmission");
+    assert!(!delivery.is_final());
     desk.network.transmission_fails(None);
     desk.valve.uplink(1, [0]);
     desk.valve.uplink(1, [0]);
     assert!(matches!(delivery.wait(), DeliveryState::Acknowledged));
     let steps: Vec<_> = steps.iter().map(|state| state.to_string()).collect();
+    let failed = format!("{state}");
+    assert!(failed.contains("TOO_LATE"), "{failed}");
     let nack = "not acknowledged, attempt 2 follows";
-    assert_eq!(steps, ["queued", nack, "sent", "acknowledged"]);
+    assert_eq!(steps, ["queued", &failed, nack, "sent", "acknowledged"]);
     desk.assert_goes_on();
 }
 
@@ -408,7 +414,9 @@ fn a_v2_downlink_waits_while_there_are_no_gateways() {
     desk.network.gateways_down(true);
     desk.valve.uplink(1, [0]);
     desk.until(DownlinkStep::Failed);
-    assert!(is(&delivery, "queued"), "{delivery:?}");
+    let state = delivery.state();
+    assert!(matches!(state, DeliveryState::NotSent(_)), "{state}");
+    assert!(state.to_string().contains("No gateways"), "{state}");
     desk.network.gateways_down(false);
     desk.valve.uplink(1, [0]);
     delivery.wait_for(DeliveryState::Sent, SOON).unwrap();
