@@ -72,6 +72,9 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, boo
                 println!("  A gateway has sent it.");
                 was_sent = true;
             }
+            Some(DeliveryState::NotSent(_)) => {
+                println!("  No gateway could send it; the network tries again.");
+            }
             Some(DeliveryState::NotAcknowledged { attempt }) => {
                 let attempt = attempt.map_or("another".to_owned(), |number| number.to_string());
                 println!("  The device has not heard it; attempt {attempt} follows.");
@@ -87,7 +90,7 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, boo
 fn conclusion(dev_id: &str, state: &DeliveryState, was_sent: bool, limit: Duration) -> String {
     match state {
         DeliveryState::Acknowledged => format!("Yes: {dev_id} has the order and says so."),
-        DeliveryState::Queued if !was_sent => format!(
+        DeliveryState::Queued | DeliveryState::NotSent(_) if !was_sent => format!(
             "Not yet: {dev_id} was not heard of in {limit:?}. The order waits for it, so the valve may still open."
         ),
         DeliveryState::Failed(error) if was_sent => {

@@ -573,16 +573,16 @@ mod tests {
         progress.state().to_string() == state
     }
 
-    fn is_not_sent(progress: &Progress) -> bool {
-        matches!(progress.state(), DeliveryState::NotSent(_))
-    }
-
     fn last(bytes: impl Into<Vec<u8>>) -> Downlink {
         Downlink::bytes(bytes).schedule(Schedule::Last)
     }
 
     fn message(payload_raw: &str, confirmed: bool) -> Value {
         json!({"port": 1, "confirmed": confirmed, "payload_raw": payload_raw})
+    }
+
+    fn is_not_sent(progress: &Progress) -> bool {
+        matches!(progress.state(), DeliveryState::NotSent(_))
     }
 
     #[test]

@@ -402,7 +402,8 @@ impl MqttClient {
     /// specification, 5 s on The Things Network), and the network needs a part of that. A reply from
     /// inside the uplink callback is in time; one that comes too late is sent after the next uplink.
     /// By default it takes the place of what waits for the device, so that it is what the device hears
-    /// next; with [`Schedule::Last`] it comes after that, and with [`Schedule::First`], on V2, before.
+    /// next; with [`Schedule::Last`](crate::Schedule::Last) it comes after that, and with
+    /// [`Schedule::First`](crate::Schedule::First), on V2, before.
     ///
     /// # Errors
     ///
