@@ -773,3 +773,16 @@ fn an_error_shows_what_a_terminal_would_obey_in_escapes() {
         );
     }
 }
+
+#[test]
+fn an_error_that_quotes_json_escapes_what_json_does_not() {
+    let text = json!("\u{1b}[2J\u{7f}\u{9b}");
+    let body = format!(r#"{{"uplink_normalized":{{"normalized_payload":{text}}}}}"#);
+    let topic = "v3/greenhouse@ttn/devices/bed-07/up/normalized";
+    let error = Event::decode(Network::V3, topic, body).unwrap_err();
+    let source = error.source().unwrap().to_string();
+    for text in [error.to_string(), source] {
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.contains(r"\u001b[2J\u{7f}\u{9b}"), "{text}");
+    }
+}

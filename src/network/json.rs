@@ -93,10 +93,12 @@ impl<'de, T: Members<'de>> Visitor<'de> for Object<T> {
     }
 }
 
-/// An error of words that may quote what was sent: the beginning and the end of what is long.
+/// An error of words that may quote what was sent: without control characters, and of what is long
+/// the beginning and the end.
 fn shortened<E: de::Error>(words: &str) -> E {
     const BEGINNING: usize = 200;
     const END: usize = 100;
+    let words = visible(words);
     let count = words.chars().count();
     if count <= BEGINNING + END {
         return E::custom(words);
@@ -104,6 +106,21 @@ fn shortened<E: de::Error>(words: &str) -> E {
     let beginning: String = words.chars().take(BEGINNING).collect();
     let end: String = words.chars().skip(count - END).collect();
     E::custom(format_args!("{beginning}…{end}"))
+}
+
+/// JSON escapes only some of the control characters.
+fn visible(words: &str) -> Cow<'_, str> {
+    if !words.contains(char::is_control) {
+        return Cow::Borrowed(words);
+    }
+    let mut text = String::new();
+    for character in words.chars() {
+        match character.is_control() {
+            true => text.extend(character.escape_default()),
+            false => text.push(character),
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Reads a whole document, which has to be an object, into `initial`.
