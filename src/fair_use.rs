@@ -3,14 +3,16 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What each device has used of the network today, as far as the client has heard of it: a copy, by
-/// [`stats`](crate::MqttClient::stats).
+/// What each device has used of the network today, as far as the client has heard of it; by
+/// [`stats`](crate::MqttClient::stats). Unlike the other numbers there it is no copy: it tells what
+/// is so when it is asked, and outlives the client.
 ///
 /// The Things Network, which is free for everyone, asks for at most 30 s of uplink airtime and 10
 /// downlinks per device and day. The client counts and never stops anything.
@@ -40,14 +42,35 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// assert_eq!(fair_use.device("soil-probe-07").uplinks, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FairUse {
-    day: SystemTime,
-    devices: Arc<HashMap<Box<str>, DeviceUse>>,
-    others: DeviceUse,
+    ledger: Arc<Mutex<Ledger>>,
 }
 
 impl FairUse {
+    pub(crate) fn new(devices: usize) -> Self {
+        Self {
+            ledger: Arc::new(Mutex::new(Ledger::new(devices))),
+        }
+    }
+
+    /// The ledger, at the page of today.
+    fn today(&self) -> MutexGuard<'_, Ledger> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.turn_page(SystemTime::now());
+        ledger
+    }
+
+    /// A device has sent an uplink.
+    pub(crate) fn uplink(&self, dev_id: &str, airtime: Duration) {
+        self.today().uplink(dev_id, airtime);
+    }
+
+    /// A downlink was sent to a device.
+    pub(crate) fn downlink(&self, dev_id: &str) {
+        self.today().downlink(dev_id);
+    }
+
     /// The airtime of uplinks that the policy of The Things Network allows a device in a day.
     ///
     /// ```
@@ -70,7 +93,7 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn day(&self) -> SystemTime {
-        self.day
+        self.today().day
     }
 
     /// What a device has used; nothing if it was not heard of today.
@@ -81,19 +104,25 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn device(&self, dev_id: &str) -> DeviceUse {
-        self.devices.get(dev_id).copied().unwrap_or_default()
+        self.today()
+            .devices
+            .get(dev_id)
+            .copied()
+            .unwrap_or_default()
     }
 
-    /// What each device has used, in no order.
+    /// What each device has used, in no order: a copy.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
-    /// let total: u64 = client.stats().fair_use.devices().map(|(_, used)| used.downlinks).sum();
+    /// let total: u64 = client.stats().fair_use.devices().iter().map(|(_, used)| used.downlinks).sum();
     /// # let _ = total;
     /// # Ok::<(), ttn::Error>(())
     /// ```
-    pub fn devices(&self) -> impl Iterator<Item = (&str, DeviceUse)> {
-        self.devices.iter().map(|(dev_id, used)| (&**dev_id, *used))
+    pub fn devices(&self) -> Vec<(String, DeviceUse)> {
+        let today = self.today();
+        let copy = |(dev_id, used): (&Box<str>, &DeviceUse)| (dev_id.to_string(), *used);
+        today.devices.iter().map(copy).collect()
     }
 
     /// What those devices have used together that came when there were as many as
@@ -105,7 +134,18 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn others(&self) -> DeviceUse {
-        self.others
+        self.today().others
+    }
+}
+
+impl fmt::Debug for FairUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let today = self.today();
+        f.debug_struct("FairUse")
+            .field("day", &today.day)
+            .field("devices", &today.devices.len())
+            .field("others", &today.others)
+            .finish()
     }
 }
 
@@ -128,63 +168,53 @@ pub struct DeviceUse {
     pub downlinks: u64,
 }
 
-/// The numbers of the present day.
-#[derive(Debug)]
-pub(crate) struct Ledger {
+/// The numbers of one day.
+struct Ledger {
     capacity: usize,
-    today: FairUse,
+    day: SystemTime,
+    devices: HashMap<Box<str>, DeviceUse>,
+    others: DeviceUse,
 }
 
 impl Ledger {
-    pub(crate) fn new(capacity: usize) -> Self {
+    fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            today: FairUse {
-                day: SystemTime::UNIX_EPOCH,
-                devices: Arc::default(),
-                others: DeviceUse::default(),
-            },
+            day: SystemTime::UNIX_EPOCH,
+            devices: HashMap::new(),
+            others: DeviceUse::default(),
         }
     }
 
-    pub(crate) fn uplink(&mut self, dev_id: &str, airtime: Duration, now: SystemTime) {
-        self.add(dev_id, now, |device| {
-            device.uplinks += 1;
-            device.airtime = device.airtime.saturating_add(airtime);
-        });
+    fn uplink(&mut self, dev_id: &str, airtime: Duration) {
+        let device = self.device(dev_id);
+        device.uplinks += 1;
+        device.airtime = device.airtime.saturating_add(airtime);
     }
 
-    pub(crate) fn downlink(&mut self, dev_id: &str, now: SystemTime) {
-        self.add(dev_id, now, |device| device.downlinks += 1);
+    fn downlink(&mut self, dev_id: &str) {
+        self.device(dev_id).downlinks += 1;
     }
 
-    /// A copy. The devices are shared until the next change.
-    pub(crate) fn today(&mut self, now: SystemTime) -> FairUse {
-        self.turn_page(now);
-        self.today.clone()
-    }
-
-    fn add(&mut self, dev_id: &str, now: SystemTime, change: impl FnOnce(&mut DeviceUse)) {
-        self.turn_page(now);
-        let devices = Arc::make_mut(&mut self.today.devices);
-        if let Some(device) = devices.get_mut(dev_id) {
-            change(device);
-        } else if devices.len() < self.capacity {
-            change(devices.entry(dev_id.into()).or_default());
-        } else {
-            change(&mut self.today.others);
+    fn device(&mut self, dev_id: &str) -> &mut DeviceUse {
+        let is_known = self.devices.contains_key(dev_id);
+        if !is_known && self.devices.len() >= self.capacity {
+            return &mut self.others;
         }
+        if !is_known {
+            self.devices.insert(dev_id.into(), DeviceUse::default());
+        }
+        self.devices.get_mut(dev_id).unwrap_or(&mut self.others)
     }
 
+    /// Begins a new page if it is another day.
     fn turn_page(&mut self, now: SystemTime) {
-        let since = now.duration_since(self.today.day).unwrap_or_default();
+        let since = now.duration_since(self.day).unwrap_or_default();
         if since >= DAY {
             let days = since.as_secs() / DAY.as_secs();
-            self.today = FairUse {
-                day: self.today.day + Duration::from_secs(days * DAY.as_secs()),
-                devices: Arc::default(),
-                others: DeviceUse::default(),
-            };
+            self.day += Duration::from_secs(days * DAY.as_secs());
+            self.devices.clear();
+            self.others = DeviceUse::default();
         }
     }
 }
@@ -203,47 +233,46 @@ mod tests {
     #[test]
     fn each_day_begins_with_nothing() {
         let mut ledger = Ledger::new(10);
-        ledger.uplink("pump-1", SECOND, on(20_000, 5));
-        ledger.uplink("pump-1", 2 * SECOND, on(20_000, 86_399));
-        ledger.downlink("pump-1", on(20_000, 86_399));
-        ledger.downlink("pump-2", on(20_000, 86_399));
-        let today = ledger.today(on(20_000, 86_399));
-        assert_eq!(today.day(), on(20_000, 0));
+        ledger.turn_page(on(20_000, 5));
+        ledger.uplink("pump-1", SECOND);
+        ledger.turn_page(on(20_000, 86_399));
+        ledger.uplink("pump-1", 2 * SECOND);
+        ledger.downlink("pump-1");
+        ledger.downlink("pump-2");
+        assert_eq!(ledger.day, on(20_000, 0));
         let used = DeviceUse {
             uplinks: 2,
             airtime: 3 * SECOND,
             downlinks: 1,
         };
-        assert_eq!(today.device("pump-1"), used);
-        assert_eq!(today.devices().count(), 2);
-        let tomorrow = ledger.today(on(20_001, 0));
-        assert_eq!(tomorrow.day(), on(20_001, 0));
-        assert_eq!(tomorrow.devices().count(), 0);
-        // What was copied does not change.
-        assert_eq!(today.device("pump-1"), used);
+        assert_eq!(ledger.devices["pump-1"], used);
+        assert_eq!(ledger.devices.len(), 2);
+        ledger.turn_page(on(20_001, 0));
+        assert_eq!(ledger.day, on(20_001, 0));
+        assert!(ledger.devices.is_empty());
     }
 
     #[test]
     fn a_clock_that_is_set_back_takes_nothing_away() {
         let mut ledger = Ledger::new(10);
-        ledger.downlink("pump-1", on(20_000, 5));
-        ledger.downlink("pump-1", on(19_999, 5));
-        assert_eq!(ledger.today(on(20_000, 9)).device("pump-1").downlinks, 2);
+        ledger.turn_page(on(20_000, 5));
+        ledger.downlink("pump-1");
+        ledger.turn_page(on(19_999, 5));
+        ledger.downlink("pump-1");
+        assert_eq!(ledger.devices["pump-1"].downlinks, 2);
     }
 
     #[test]
     fn devices_for_which_there_is_no_room_are_counted_together() {
         let mut ledger = Ledger::new(2);
         for dev_id in ["pump-1", "pump-2", "pump-3", "pump-4", "pump-1"] {
-            ledger.uplink(dev_id, SECOND, on(20_000, 5));
+            ledger.uplink(dev_id, SECOND);
         }
-        let today = ledger.today(on(20_000, 5));
-        assert_eq!(today.devices().count(), 2);
-        assert_eq!(today.device("pump-1").uplinks, 2);
-        assert_eq!(today.device("pump-3").uplinks, 0);
-        assert_eq!(today.others().airtime, 2 * SECOND);
+        assert_eq!(ledger.devices.len(), 2);
+        assert_eq!(ledger.devices["pump-1"].uplinks, 2);
+        assert_eq!(ledger.others.airtime, 2 * SECOND);
         let mut none = Ledger::new(0);
-        none.downlink("pump-1", on(20_000, 5));
-        assert_eq!(none.today(on(20_000, 5)).others().downlinks, 1);
+        none.downlink("pump-1");
+        assert_eq!(none.others.downlinks, 1);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::Error,
-    fair_use::{FairUse, Ledger},
+    fair_use::FairUse,
     message::{CounterFinding, DownlinkStep, Event, FrameLoss},
 };
 
@@ -101,7 +101,7 @@ pub(crate) struct Tally {
     disconnects: AtomicU64,
     reconnects: AtomicU64,
     frames: Frames,
-    fair_use: Mutex<Ledger>,
+    fair_use: FairUse,
     rare: Mutex<Rare>,
 }
 
@@ -154,13 +154,9 @@ impl Tally {
             disconnects: AtomicU64::default(),
             reconnects: AtomicU64::default(),
             frames: Frames::default(),
-            fair_use: Mutex::new(Ledger::new(devices)),
+            fair_use: FairUse::new(devices),
             rare: Mutex::default(),
         }
-    }
-
-    fn fair_use(&self) -> MutexGuard<'_, Ledger> {
-        self.fair_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
@@ -189,17 +185,14 @@ impl Tally {
             Event::Uplink(uplink) => {
                 if !uplink.is_simulated() {
                     let airtime = uplink.metadata.airtime.unwrap_or_default();
-                    self.fair_use()
-                        .uplink(&uplink.dev_id, airtime, SystemTime::now());
+                    self.fair_use.uplink(&uplink.dev_id, airtime);
                 }
                 add(&self.decoded, 1);
             }
             Event::Downlink(report) => {
                 match report.step {
                     DownlinkStep::Acknowledged => add(&self.confirmed, 1),
-                    DownlinkStep::Sent => {
-                        self.fair_use().downlink(&report.dev_id, SystemTime::now());
-                    }
+                    DownlinkStep::Sent => self.fair_use.downlink(&report.dev_id),
                     _ => {}
                 }
                 add(&self.decoded, 1);
@@ -250,7 +243,6 @@ impl Tally {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (decoded, malformed, dropped) =
             (get(&self.decoded), get(&self.malformed), get(&self.dropped));
-        let fair_use = self.fair_use().today(SystemTime::now());
         let rare = self.rare();
         let mut losses = rare
             .subscribers
@@ -271,7 +263,7 @@ impl Tally {
             reconnects: get(&self.reconnects),
             connected_since: rare.connected_since,
             last_error: rare.last_error.clone(),
-            fair_use,
+            fair_use: self.fair_use.clone(),
             frames: FrameStats {
                 missing_away: get(&self.frames.missing_away),
                 missing_dropped_here: get(&self.frames.missing_dropped_here),

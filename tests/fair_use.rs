@@ -41,7 +41,7 @@ fn uplinks_airtime_and_downlinks_are_counted_for_each_device() {
         valve.uplink(1, [0]);
         assert!(wait_until(SOON, || used("valve-3").downlinks == 1));
         assert_eq!(used("probe-1").downlinks, 0);
-        assert_eq!(client.stats().fair_use.devices().count(), 2);
+        assert_eq!(client.stats().fair_use.devices().len(), 2);
     });
 }
 
