@@ -121,8 +121,10 @@ impl FairUse {
     /// ```
     pub fn devices(&self) -> Vec<(String, DeviceUse)> {
         let today = self.today();
-        let copy = |(dev_id, used): (&Box<str>, &DeviceUse)| (dev_id.to_string(), *used);
-        today.devices.iter().map(copy).collect()
+        let devices = today.devices.iter();
+        devices
+            .map(|(dev_id, used)| (dev_id.to_string(), *used))
+            .collect()
     }
 
     /// What those devices have used together that came when there were as many as
