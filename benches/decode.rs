@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::report::{Side, interleave, print};
+use common::{
+    messages,
+    report::{Side, interleave, print},
+};
 use serde_json::Value;
 use ttn::{Event, Network};
 
@@ -17,15 +20,12 @@ const DECODES: u32 = 20_000;
 
 fn main() {
     let _watchdog = common::watchdog(Duration::from_secs(240));
-    let (topic, payload) = common::source::uplink(7);
+    let (topic, payload) = messages::uplink(7);
     measure(Network::V2, &topic, payload.as_bytes());
-    // On one line, as servers send it.
-    let message: Value = serde_json::from_str(include_str!(
-        "../tests/fixtures/v3/up-lora-many-gateways.json"
-    ))
-    .expect("the fixture is JSON");
-    let topic = "v3/greenhouse@ttn/devices/bed-07/up";
-    measure(Network::V3, topic, message.to_string().as_bytes());
+    for gateways in [1, 2, 4] {
+        let (topic, payload) = messages::v3_uplink(7, gateways);
+        measure(Network::V3, &topic, payload.as_bytes());
+    }
 }
 
 fn measure(network: Network, topic: &str, payload: &[u8]) {

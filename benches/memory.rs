@@ -16,7 +16,8 @@ use std::{
 
 use common::{
     PATIENCE, Usage,
-    source::{Source, Uplinks, uplink},
+    messages::uplink,
+    source::{Source, Uplinks},
 };
 use ttn::{Event, Events, Network};
 

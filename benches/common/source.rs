@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use super::{APP, PATIENCE};
+use super::{PATIENCE, messages::uplink};
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
@@ -203,31 +203,4 @@ impl Uplinks {
         }
         Self { packets, ends }
     }
-}
-
-/// Topic and payload of an uplink of about 1 KiB, heard by two gateways, with decoded fields.
-pub fn uplink(number: usize) -> (String, String) {
-    let dev_id = format!("soil-probe-{number:02}");
-    let payload = format!(
-        concat!(
-            r#"{{"app_id":"{app}","dev_id":"{dev}","hardware_serial":"70B3D5499F3C00{number:02X}","#,
-            r#""port":2,"counter":{counter},"confirmed":true,"payload_raw":"AWcA5gJoZANzJigEAgF4BQIA0g==","#,
-            r#""payload_fields":{{"air":{{"humidity":50.0,"pressure":976.8,"temperature":23.0}},"#,
-            r#""battery_mv":3612,"door":"closed","moisture":[21.5,22.25,19.75],"low_battery":false,"uptime_s":81433}},"#,
-            r#""metadata":{{"time":"2018-11-21T18:05:03.518304771Z","frequency":867.1,"modulation":"LORA","#,
-            r#""data_rate":"SF9BW125","airtime":246784000,"coding_rate":"4/5","gateways":["#,
-            r#"{{"gtw_id":"eui-1dee1b6f00aa0301","gtw_trusted":true,"timestamp":4294967295,"#,
-            r#""time":"2018-11-21T18:05:03.497112Z","channel":3,"rssi":-121,"snr":-9.75,"rf_chain":0,"#,
-            r#""latitude":51.92442,"longitude":4.477733,"altitude":14,"location_source":"registry"}},"#,
-            r#"{{"gtw_id":"harbour-roof-2","gtw_trusted":true,"timestamp":2240118875,"#,
-            r#""time":"2018-11-21T18:05:02.975501Z","channel":3,"rssi":-117.5,"snr":-6.5,"rf_chain":0,"#,
-            r#""latitude":51.91103,"longitude":4.468124,"altitude":-3,"location_source":"registry"}}],"#,
-            r#""latitude":51.9201,"longitude":4.4712,"altitude":2,"location_source":"registry"}}}}"#,
-        ),
-        app = APP,
-        dev = dev_id,
-        number = number,
-        counter = 10_000 + number,
-    );
-    (format!("{APP}/devices/{dev_id}/up"), payload)
 }
