@@ -10,7 +10,7 @@ use std::{
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -52,44 +52,50 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nullable<T> {
     }
 }
 
-/// An object whose members are read one by one; the last of several with one name counts.
-pub(super) trait Members<'de> {
+/// What an object's members are read into, one by one; the last of several with one name counts.
+/// `Wire` says in whose words: networks have different ones for the same thing.
+pub(super) trait Members<'de, Wire> {
     /// Takes the value of the member `name` from `map`.
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
-/// An object that starts as `T` and is changed member by member.
-#[derive(Default)]
-pub(super) struct Object<T>(pub(super) T);
+/// Reads an object; whether there was one, and not `null`.
+struct Fill<'a, T, Wire>(&'a mut T, PhantomData<Wire>);
 
-impl<'de, T: Members<'de> + Default> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::default().deserialize(deserializer).map(Self)
+impl<'de, Wire, T: Members<'de, Wire>> DeserializeSeed<'de> for Fill<'_, T, Wire> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_option(self)
     }
 }
 
-impl<'de, T: Members<'de>> DeserializeSeed<'de> for Object<T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, T: Members<'de>> Visitor<'de> for Object<T> {
-    type Value = T;
+impl<'de, Wire, T: Members<'de, Wire>> Visitor<'de> for Fill<'_, T, Wire> {
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<T, A::Error> {
+    fn visit_none<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         while let Some(Key(name)) = map.next_key()? {
             self.0
                 .member(&name, &mut map)
                 .map_err(|cause| shortened(&format!("{}: {cause}", name.escape_debug())))?;
         }
-        Ok(self.0)
+        Ok(true)
     }
 }
 
@@ -123,83 +129,162 @@ fn visible(words: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Reads a whole document, which has to be an object, into `initial`.
-pub(super) fn read_object<'de, T: Members<'de>>(
+/// Reads a whole document, an object, into `target`; whether it was one, and not `null`.
+fn read_into<'de, Wire, T: Members<'de, Wire>>(
     json: &'de [u8],
-    initial: T,
-) -> serde_json::Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = Object(initial)
+    target: &mut T,
+) -> serde_json::Result<bool> {
+    // Once for all: as bytes, each text in it would be looked at by itself.
+    let text = str::from_utf8(json).map_err(de::Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let found = Fill(target, PhantomData)
         .deserialize(&mut deserializer)
         .map_err(|cause| shortened::<serde_json::Error>(&cause.to_string()))?;
     deserializer.end()?;
-    Ok(value)
+    Ok(found)
+}
+
+/// Reads a whole document, which has to be an object, into `target`.
+pub(super) fn read_object<'de, Wire, T: Members<'de, Wire>>(
+    json: &'de [u8],
+    target: &mut T,
+) -> serde_json::Result<()> {
+    match read_into(json, target)? {
+        true => Ok(()),
+        false => Err(de::Error::custom("null in place of an object")),
+    }
 }
 
 /// Reads a whole document: an object, or `null`, which counts as an empty one.
-pub(super) fn read_nullable<'de, T: Members<'de> + Default>(
+pub(super) fn read_nullable<'de, Wire, T: Members<'de, Wire> + Default>(
     json: &'de [u8],
 ) -> serde_json::Result<T> {
-    let Nullable(Object(value)) = serde_json::from_slice(json)
-        .map_err(|cause| shortened::<serde_json::Error>(&cause.to_string()))?;
+    let mut value = T::default();
+    read_into(json, &mut value)?;
     Ok(value)
 }
 
-pub(super) fn object<'de, T, A>(map: &mut A) -> Result<T, A::Error>
+/// An object; without it, or for `null`, as it is by default.
+pub(super) fn object<'de, Wire, T, A>(map: &mut A) -> Result<T, A::Error>
 where
-    T: Members<'de> + Default,
+    T: Members<'de, Wire> + Default,
     A: MapAccess<'de>,
 {
-    let Nullable(Object(value)) = map.next_value()?;
+    let mut value = T::default();
+    object_into(map, &mut value)?;
     Ok(value)
 }
 
-/// Reads an object into `initial`; nothing for `null`.
-pub(super) fn object_into<'de, T, A>(map: &mut A, initial: T) -> Result<Option<T>, A::Error>
+/// Reads an object into `target`; whether there was one, and not `null`.
+pub(super) fn object_into<'de, Wire, T, A>(map: &mut A, target: &mut T) -> Result<bool, A::Error>
 where
-    T: Members<'de>,
+    T: Members<'de, Wire>,
     A: MapAccess<'de>,
 {
-    map.next_value_seed(ObjectOrNull(initial))
+    map.next_value_seed(Fill(target, PhantomData))
 }
 
-struct ObjectOrNull<T>(T);
+/// An object; nothing for `null`.
+pub(super) fn part<'de, Wire, T, A>(map: &mut A) -> Result<Option<T>, A::Error>
+where
+    T: Members<'de, Wire> + Default,
+    A: MapAccess<'de>,
+{
+    let mut part = T::default();
+    Ok(object_into(map, &mut part)?.then_some(part))
+}
 
-impl<'de, T: Members<'de>> DeserializeSeed<'de> for ObjectOrNull<T> {
-    type Value = Option<T>;
+/// A list of objects, without what is `null`.
+pub(super) fn list<'de, Wire, T, A>(map: &mut A) -> Result<Vec<T>, A::Error>
+where
+    T: Members<'de, Wire> + Default,
+    A: MapAccess<'de>,
+{
+    list_of(map, T::default)
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
+/// A list of objects, without what is `null`; each is read into a `fresh` one.
+pub(super) fn list_of<'de, Wire, T, A>(
+    map: &mut A,
+    fresh: impl Fn() -> T,
+) -> Result<Vec<T>, A::Error>
+where
+    T: Members<'de, Wire>,
+    A: MapAccess<'de>,
+{
+    map.next_value_seed(List(fresh, PhantomData))
+}
+
+struct List<F, Wire>(F, PhantomData<Wire>);
+
+impl<'de, Wire, T, F> DeserializeSeed<'de> for List<F, Wire>
+where
+    T: Members<'de, Wire>,
+    F: Fn() -> T,
+{
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
         deserializer.deserialize_option(self)
     }
 }
 
-impl<'de, T: Members<'de>> Visitor<'de> for ObjectOrNull<T> {
-    type Value = Option<T>;
+impl<'de, Wire, T, F> Visitor<'de> for List<F, Wire>
+where
+    T: Members<'de, Wire>,
+    F: Fn() -> T,
+{
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("a list")
     }
 
-    fn visit_none<E>(self) -> Result<Option<T>, E> {
-        Ok(None)
+    fn visit_none<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
     }
 
-    fn visit_unit<E>(self) -> Result<Option<T>, E> {
-        Ok(None)
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        Object(self.0).deserialize(deserializer).map(Some)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let mut next = (self.0)();
+            match elements.next_element_seed(Fill(&mut next, PhantomData))? {
+                Some(true) => {
+                    // Most lists have one; `push` alone would make room for four.
+                    if list.is_empty() {
+                        list.reserve_exact(1);
+                    }
+                    list.push(next);
+                }
+                Some(false) => {}
+                None => break,
+            }
+        }
+        Ok(list)
     }
 }
 
 /// A list of texts.
 pub(super) fn strings<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>, A::Error> {
-    let Nullable(list) = map.next_value::<Nullable<Vec<Scalar<'_>>>>()?;
-    Ok(list
-        .into_iter()
-        .map(|text| text.text().into_owned())
-        .collect())
+    let Nullable(list) = map.next_value::<Nullable<Vec<Text>>>()?;
+    Ok(list.into_iter().map(|Text(text)| text).collect())
+}
+
+/// Any value that is no list and no object, as text.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Scalar::deserialize(deserializer)?.text().into_owned()))
+    }
 }
 
 /// Texts by name.
@@ -213,7 +298,7 @@ pub(super) fn texts<'de, A: MapAccess<'de>>(
 #[derive(Default)]
 struct Texts(BTreeMap<String, String>);
 
-impl<'de> Members<'de> for Texts {
+impl<'de> Members<'de, ()> for Texts {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         self.0.insert(name.to_owned(), text(map)?);
         Ok(())
@@ -221,7 +306,8 @@ impl<'de> Members<'de> for Texts {
 }
 
 pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
-    Ok(map.next_value::<Scalar<'_>>()?.text().into_owned())
+    let Text(text) = map.next_value()?;
+    Ok(text)
 }
 
 pub(super) fn integer<'de, T, A>(map: &mut A) -> Result<Option<T>, A::Error>

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::{
     Request, check_port, in_batch,
     json::{
-        Members, Nullable, Object, Scalar, bytes, flag, float, ignore, integer, keep, nanoseconds,
-        object, read_nullable, read_object, text, texts, time,
+        Members, Scalar, bytes, flag, float, ignore, integer, keep, list, nanoseconds, object,
+        read_nullable, read_object, text, texts, time,
     },
 };
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
         Schedule, Transmission, UplinkFailed, UplinkField, UplinkMessage, to_base64,
     },
 };
+
+/// The words of its JSON.
+enum V2 {}
 
 /// How access keys begin.
 pub(super) const KEY_STARTS: [&str; 1] = ["ttn-account-v2."];
@@ -177,8 +180,7 @@ pub(super) fn uplink_from_json(raw: RawMessage) -> Result<UplinkMessage> {
 }
 
 pub(super) fn decode(raw: RawMessage) -> Event {
-    let topic = raw.topic().to_owned();
-    let Some((app_id, rest)) = topic.split_once("/devices/") else {
+    let Some((app_id, rest)) = raw.topic().split_once("/devices/") else {
         return Event::Other(raw);
     };
     let Some((dev_id, kind)) = rest.split_once('/') else {
@@ -238,17 +240,13 @@ fn read_uplink(
     app_id: &str,
     dev_id: &str,
 ) -> Result<UplinkMessage, serde_json::Error> {
-    read_object(
-        raw.payload(),
-        UplinkMessage::new(app_id, dev_id, raw.clone()),
-    )
-    .map(|mut uplink| {
-        let metadata = &uplink.metadata;
-        uplink.simulated = metadata.gateways.is_empty()
-            && metadata.modulation.is_empty()
-            && metadata.frequency.is_none();
-        uplink
-    })
+    let mut uplink = UplinkMessage::new(app_id, dev_id, raw.clone());
+    read_object::<V2, _>(raw.payload(), &mut uplink)?;
+    let metadata = &uplink.metadata;
+    uplink.simulated = metadata.gateways.is_empty()
+        && metadata.modulation.is_empty()
+        && metadata.frequency.is_none();
+    Ok(uplink)
 }
 
 /// Where a message came from, by its topic.
@@ -350,7 +348,7 @@ impl Origin<'_> {
     }
 }
 
-impl<'de> Members<'de> for UplinkMessage {
+impl<'de> Members<'de, V2> for UplinkMessage {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "app_id" => replace_unless_empty(&mut self.app_id, map)?,
@@ -370,7 +368,7 @@ impl<'de> Members<'de> for UplinkMessage {
     }
 }
 
-impl<'de> Members<'de> for Metadata {
+impl<'de> Members<'de, V2> for Metadata {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "time" => self.time = time(&mut self.extra, name, map)?,
@@ -380,21 +378,14 @@ impl<'de> Members<'de> for Metadata {
             "bit_rate" => self.bit_rate = integer(map)?,
             "coding_rate" => self.coding_rate = text(map)?,
             "airtime" => self.airtime = nanoseconds(map)?,
-            "gateways" => {
-                let Nullable(gateways) =
-                    map.next_value::<Nullable<Vec<Nullable<Object<Gateway>>>>>()?;
-                self.gateways = gateways
-                    .into_iter()
-                    .map(|Nullable(Object(gateway))| gateway)
-                    .collect();
-            }
+            "gateways" => self.gateways = list::<V2, _, _>(map)?,
             _ => place(&mut self.location, &mut self.extra, name, map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Gateway {
+impl<'de> Members<'de, V2> for Gateway {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "gtw_id" => self.gtw_id = text(map)?,
@@ -425,7 +416,7 @@ struct ActivationBody {
     metadata: Metadata,
 }
 
-impl<'de> Members<'de> for ActivationBody {
+impl<'de> Members<'de, V2> for ActivationBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "error" => self.error = text(map)?,
@@ -445,7 +436,7 @@ struct DeviceBody {
     updated_at: Option<SystemTime>,
 }
 
-impl<'de> Members<'de> for DeviceBody {
+impl<'de> Members<'de, V2> for DeviceBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "update_at" => {
@@ -467,7 +458,7 @@ struct DownlinkEventBody {
     extra: Map<String, Value>,
 }
 
-impl<'de> Members<'de> for DownlinkEventBody {
+impl<'de> Members<'de, V2> for DownlinkEventBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "error" => self.error = text(map)?,
@@ -489,7 +480,7 @@ struct DownlinkBody {
     payload_fields: Value,
 }
 
-impl<'de> Members<'de> for DownlinkBody {
+impl<'de> Members<'de, V2> for DownlinkBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "port" => self.port = integer(map)?.unwrap_or_default(),
@@ -502,7 +493,7 @@ impl<'de> Members<'de> for DownlinkBody {
     }
 }
 
-impl<'de> Members<'de> for Transmission {
+impl<'de> Members<'de, V2> for Transmission {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         const HZ_PER_MHZ: f64 = 1e6;
         match name {

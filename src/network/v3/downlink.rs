@@ -5,10 +5,11 @@ use serde_json::{Map, Value};
 
 use super::{
     super::json::{
-        Members, Nullable, Scalar, bytes, flag, ignore, integer, keep, object, object_into,
-        strings, text, time,
+        Members, Nullable, Scalar, bytes, flag, ignore, integer, keep, list, list_of, object,
+        object_into, part, strings, text, time,
     },
-    parts::{GatewayIds, Wire, list, part},
+    V3,
+    parts::GatewayIds,
 };
 use crate::message::{
     Antenna, ClassBC, DownlinkEvent, DownlinkStep, ErrorDetails, Priority, QueueInvalidated,
@@ -29,69 +30,57 @@ pub(super) fn queue_invalidated(raw: &RawMessage) -> QueueInvalidated {
     }
 }
 
-impl<'de> Members<'de> for Wire<QueueInvalidated> {
+impl<'de> Members<'de, V3> for QueueInvalidated {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(event) = self;
         match name {
-            "downlinks" => event.downlinks = list(map)?,
+            "downlinks" => self.downlinks = list_of(map, invalidated)?,
             "last_f_cnt_down" => {
-                event.last_downlink_counter = integer(map)?.unwrap_or_default();
+                self.last_downlink_counter = integer(map)?.unwrap_or_default();
             }
-            "session_key_id" => event.session_key_id = bytes(map)?,
-            _ => keep(&mut event.extra, name, map)?,
+            "session_key_id" => self.session_key_id = bytes(map)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }
 }
 
-/// An invalidated one: only those come in lists.
-impl Default for Wire<DownlinkEvent> {
-    fn default() -> Self {
-        let raw = RawMessage::new(String::new(), Vec::new());
-        let mut downlink = DownlinkEvent::new("", "", DownlinkStep::Invalidated, raw);
-        downlink.priority = Some(Priority::default());
-        Self(downlink)
-    }
+/// One of a list: only those whose queue is void come so.
+pub(super) fn invalidated() -> DownlinkEvent {
+    let raw = RawMessage::new(String::new(), Vec::new());
+    let mut downlink = DownlinkEvent::new("", "", DownlinkStep::Invalidated, raw);
+    downlink.priority = Some(Priority::default());
+    downlink
 }
 
-impl<'de> Members<'de> for Wire<DownlinkEvent> {
+impl<'de> Members<'de, V3> for DownlinkEvent {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        InnerDownlink(&mut self.0).member(name, map)
-    }
-}
-
-/// The downlink that a report is about.
-struct InnerDownlink<'a>(&'a mut DownlinkEvent);
-
-impl<'de> Members<'de> for InnerDownlink<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(downlink) = self;
         match name {
-            "session_key_id" => downlink.session_key_id = bytes(map)?,
-            "f_port" => downlink.port = integer(map)?.unwrap_or_default(),
-            "f_cnt" => downlink.counter = integer(map)?.or(downlink.counter),
-            "frm_payload" => downlink.payload_raw = bytes(map)?,
-            "decoded_payload" => downlink.payload_fields = map.next_value()?,
-            "decoded_payload_warnings" => downlink.payload_warnings = strings(map)?,
-            "confirmed" => downlink.confirmed = flag(map)?,
+            "session_key_id" => self.session_key_id = bytes(map)?,
+            "f_port" => self.port = integer(map)?.unwrap_or_default(),
+            "f_cnt" => self.counter = integer(map)?.or(self.counter),
+            "frm_payload" => self.payload_raw = bytes(map)?,
+            "decoded_payload" => self.payload_fields = map.next_value()?,
+            "decoded_payload_warnings" => self.payload_warnings = strings(map)?,
+            "confirmed" => self.confirmed = flag(map)?,
             "class_b_c" => {
-                let class_b_c = ClassBCMembers(ClassBC::default(), &mut downlink.extra);
-                downlink.class_b_c = object_into(map, class_b_c)?.map(|members| members.0);
+                let mut class_b_c = ClassBCMembers(ClassBC::default(), &mut self.extra);
+                let found = object_into(map, &mut class_b_c)?;
+                self.class_b_c = found.then_some(class_b_c.0);
             }
             "priority" => {
                 let text = map.next_value::<Scalar<'_>>()?.text();
-                downlink.priority = priority(&text);
-                if downlink.priority.is_none() {
-                    downlink.extra.insert(name.to_owned(), text.into());
+                self.priority = priority(&text);
+                if self.priority.is_none() {
+                    self.extra.insert(name.to_owned(), text.into());
                 }
             }
-            "correlation_ids" => downlink.correlation_ids = strings(map)?,
+            "correlation_ids" => self.correlation_ids = strings(map)?,
             "confirmed_retry" => {
                 let retry: Option<ConfirmedRetry> = part(map)?;
-                downlink.attempt = retry.as_ref().map(|retry| retry.attempt);
-                downlink.max_attempts = retry.and_then(|retry| retry.max_attempts);
+                self.attempt = retry.as_ref().map(|retry| retry.attempt);
+                self.max_attempts = retry.and_then(|retry| retry.max_attempts);
             }
-            _ => keep(&mut downlink.extra, name, map)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }
@@ -119,11 +108,11 @@ struct ConfirmedRetry {
     max_attempts: Option<u32>,
 }
 
-impl<'de> Members<'de> for Wire<ConfirmedRetry> {
+impl<'de> Members<'de, V3> for ConfirmedRetry {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "attempt" => self.0.attempt = integer(map)?.unwrap_or_default(),
-            "max_attempts" => self.0.max_attempts = integer(map)?,
+            "attempt" => self.attempt = integer(map)?.unwrap_or_default(),
+            "max_attempts" => self.max_attempts = integer(map)?,
             _ => ignore(map)?,
         }
         Ok(())
@@ -133,11 +122,11 @@ impl<'de> Members<'de> for Wire<ConfirmedRetry> {
 /// With the members that have no field of their own.
 struct ClassBCMembers<'a>(ClassBC, &'a mut Map<String, Value>);
 
-impl<'de> Members<'de> for ClassBCMembers<'_> {
+impl<'de> Members<'de, V3> for ClassBCMembers<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "gateways" => {
-                self.0.gateways = list::<FixedPath, _>(map)?
+                self.0.gateways = list::<V3, FixedPath, _>(map)?
                     .into_iter()
                     .map(|path| {
                         Antenna::new(path.gateway_id)
@@ -160,12 +149,12 @@ struct FixedPath {
     group: u32,
 }
 
-impl<'de> Members<'de> for Wire<FixedPath> {
+impl<'de> Members<'de, V3> for FixedPath {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "gateway_ids" => self.0.gateway_id = object::<GatewayIds, _>(map)?.gateway_id,
-            "antenna_index" => self.0.antenna = integer(map)?.unwrap_or_default(),
-            "group_index" => self.0.group = integer(map)?.unwrap_or_default(),
+            "gateway_ids" => self.gateway_id = object::<V3, GatewayIds, _>(map)?.gateway_id,
+            "antenna_index" => self.antenna = integer(map)?.unwrap_or_default(),
+            "group_index" => self.group = integer(map)?.unwrap_or_default(),
             _ => ignore(map)?,
         }
         Ok(())
@@ -173,14 +162,14 @@ impl<'de> Members<'de> for Wire<FixedPath> {
 }
 
 /// A downlink that failed, and why.
-pub(super) struct Failed(pub(super) DownlinkEvent);
+pub(super) struct Failed<'a>(pub(super) &'a mut DownlinkEvent);
 
-impl<'de> Members<'de> for Failed {
+impl<'de> Members<'de, V3> for Failed<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let Self(failed) = self;
         match name {
             "downlink" => {
-                object_into(map, InnerDownlink(failed))?;
+                object_into(map, *failed)?;
             }
             "error" => {
                 let details: Option<ErrorDetails> = part(map)?;
@@ -196,23 +185,22 @@ impl<'de> Members<'de> for Failed {
     }
 }
 
-impl<'de> Members<'de> for Wire<ErrorDetails> {
+impl<'de> Members<'de, V3> for ErrorDetails {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(error) = self;
         match name {
-            "namespace" => error.namespace = text(map)?,
-            "name" => error.name = text(map)?,
-            "message_format" => error.message_format = text(map)?,
+            "namespace" => self.namespace = text(map)?,
+            "name" => self.name = text(map)?,
+            "message_format" => self.message_format = text(map)?,
             "attributes" => {
                 let Nullable(attributes) = map.next_value()?;
-                error.attributes = attributes;
+                self.attributes = attributes;
             }
-            "correlation_id" => error.correlation_id = text(map)?,
-            "code" => error.code = integer(map)?.unwrap_or_default(),
-            "cause" => error.cause = part(map)?.map(Box::new),
+            "correlation_id" => self.correlation_id = text(map)?,
+            "code" => self.code = integer(map)?.unwrap_or_default(),
+            "cause" => self.cause = part(map)?.map(Box::new),
             "details" => {
                 let Nullable(details) = map.next_value()?;
-                error.details = details;
+                self.details = details;
             }
             _ => ignore(map)?,
         }

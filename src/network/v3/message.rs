@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use super::{
     super::json::{
-        Members, bytes, flag, ignore, keep, object, object_into, read_object, strings, text, texts,
-        time,
+        Members, bytes, flag, ignore, keep, list_of, object, object_into, part, read_object,
+        strings, text, texts, time,
     },
-    downlink::{Failed, queue_invalidated},
-    parts::{Wire, list, part},
+    V3,
+    downlink::{Failed, invalidated, queue_invalidated},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -75,15 +75,15 @@ const MAX_REPEATED: usize = 64 << 20;
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
 pub(in crate::network) fn decode(raw: RawMessage) -> Event {
-    let topic = raw.topic().to_owned();
-    let Some((app_id, dev_id, end)) = split_topic(&topic) else {
+    let topic = raw.topic();
+    let Some((app_id, dev_id, end)) = split_topic(topic) else {
         return Event::Other(raw);
     };
-    let Some((kind, _, member)) = KINDS.into_iter().find(|(_, topic, _)| *topic == end) else {
+    let Some((kind, _, member)) = KINDS.iter().find(|(_, topic, _)| *topic == end) else {
         return Event::Other(raw);
     };
-    let envelope = Envelope::new(&raw, Some(kind));
-    let event = read_object(raw.payload(), envelope).and_then(|mut envelope| {
+    let mut envelope = Envelope::new(&raw, Some(*kind));
+    let event = read_object(raw.payload(), &mut envelope).and_then(|()| {
         if envelope.body.is_none() {
             if !envelope.ids.dev_id.is_empty() {
                 return Ok(Event::Other(raw.clone()));
@@ -103,7 +103,7 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
                 ),
                 cause,
             ),
-            is_uplink: kind == Kind::Uplink,
+            is_uplink: *kind == Kind::Uplink,
             raw: raw.clone(),
         }))
     })
@@ -127,7 +127,8 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
             cause,
         )
     };
-    let envelope = read_object(raw.payload(), Envelope::new(&raw, None)).map_err(unreadable)?;
+    let mut envelope = Envelope::new(&raw, None);
+    read_object(raw.payload(), &mut envelope).map_err(unreadable)?;
     for (member, id) in [
         ("device_id", &envelope.ids.dev_id),
         ("application_id", &envelope.ids.app_id),
@@ -182,12 +183,12 @@ impl<'a> Envelope<'a> {
 
     /// The kind that the member `name` holds, if it is the one to read.
     fn kind_of(&self, name: &str) -> Option<Kind> {
-        let (kind, ..) = KINDS.into_iter().find(|(.., member)| *member == name)?;
+        let (kind, ..) = KINDS.iter().find(|(.., member)| *member == name)?;
         match self.kind {
-            Some(wanted) => wanted == kind,
+            Some(wanted) => wanted == *kind,
             None => self.body.is_none(),
         }
-        .then_some(kind)
+        .then_some(*kind)
     }
 
     fn read_body<'de, A: MapAccess<'de>>(
@@ -212,24 +213,31 @@ impl<'a> Envelope<'a> {
                 let mut uplink = UplinkMessage::new("", "", raw.clone());
                 // 0 is left out.
                 uplink.packet_error_rate = Some(0.0);
-                object_into(map, Wire(uplink))?.map(|Wire(uplink)| Body::Uplink(Arc::new(uplink)))
+                shared(uplink, |uplink| object_into::<V3, _, _>(map, uplink))?.map(Body::Uplink)
             }
-            Kind::UplinkNormalized => {
-                object_into(map, Wire(UplinkMessage::new("", "", raw.clone())))?
-                    .map(|Wire(uplink)| Body::UplinkNormalized(Arc::new(uplink)))
+            Kind::UplinkNormalized => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
+                object_into::<V3, _, _>(map, uplink)
+            })?
+            .map(Body::UplinkNormalized),
+            Kind::Join => shared(activation(raw), |join| object_into(map, join))?.map(Body::Join),
+            Kind::Downlink(step) => {
+                shared(downlink(step), |downlink| object_into(map, downlink))?.map(Body::Downlink)
             }
-            Kind::Join => object_into(map, Wire(activation(raw)))?
-                .map(|Wire(join)| Body::Join(Arc::new(join))),
-            Kind::Downlink(step) => object_into(map, Wire(downlink(step)))?
-                .map(|Wire(downlink)| Body::Downlink(Arc::new(downlink))),
-            Kind::DownlinkFailed => object_into(map, Failed(downlink(DownlinkStep::Failed)))?
-                .map(|Failed(downlink)| Body::Downlink(Arc::new(downlink))),
-            Kind::QueueInvalidated => object_into(map, Wire(queue_invalidated(raw)))?
-                .map(|Wire(invalidated)| Body::QueueInvalidated(Arc::new(invalidated))),
-            Kind::LocationSolved => object_into(map, Wire(location_solved(raw)))?
-                .map(|Wire(solved)| Body::LocationSolved(Arc::new(solved))),
-            Kind::ServiceData => object_into(map, Wire(service_data(raw)))?
-                .map(|Wire(data)| Body::ServiceData(Arc::new(data))),
+            Kind::DownlinkFailed => shared(downlink(DownlinkStep::Failed), |failed| {
+                object_into(map, &mut Failed(failed))
+            })?
+            .map(Body::Downlink),
+            Kind::QueueInvalidated => shared(queue_invalidated(raw), |invalidated| {
+                object_into(map, invalidated)
+            })?
+            .map(Body::QueueInvalidated),
+            Kind::LocationSolved => {
+                shared(location_solved(raw), |solved| object_into(map, solved))?
+                    .map(Body::LocationSolved)
+            }
+            Kind::ServiceData => {
+                shared(service_data(raw), |data| object_into(map, data))?.map(Body::ServiceData)
+            }
         })
     }
 
@@ -334,6 +342,16 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// A message that is read where it stays; nothing if `read` finds none.
+fn shared<T: Clone, E>(
+    message: T,
+    read: impl FnOnce(&mut T) -> Result<bool, E>,
+) -> Result<Option<Arc<T>>, E> {
+    let mut message = Arc::new(message);
+    let found = read(Arc::make_mut(&mut message))?;
+    Ok(found.then_some(message))
+}
+
 fn activation(raw: &RawMessage) -> Activation {
     Activation {
         app_id: String::new(),
@@ -380,7 +398,7 @@ fn service_data(raw: &RawMessage) -> ServiceData {
     }
 }
 
-impl<'de> Members<'de> for Envelope<'_> {
+impl<'de> Members<'de, V3> for Envelope<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "end_device_ids" => self.ids = object(map)?,
@@ -389,8 +407,8 @@ impl<'de> Members<'de> for Envelope<'_> {
             "simulated" => self.simulated = flag(map)?,
             // A line of the Storage Integration.
             "result" if self.kind.is_none() => {
-                let inner = Self::new(self.raw, None);
-                if let Some(inner) = object_into(map, inner)? {
+                let mut inner = Self::new(self.raw, None);
+                if object_into(map, &mut inner)? {
                     *self = inner;
                 }
             }
@@ -424,7 +442,7 @@ impl Ids {
     }
 }
 
-impl<'de> Members<'de> for Ids {
+impl<'de> Members<'de, V3> for Ids {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "device_id" => self.dev_id = text(map)?,
@@ -444,7 +462,7 @@ impl<'de> Members<'de> for Ids {
 #[derive(Default)]
 struct ApplicationIds(String);
 
-impl<'de> Members<'de> for ApplicationIds {
+impl<'de> Members<'de, V3> for ApplicationIds {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "application_id" => self.0 = text(map)?,
@@ -454,41 +472,38 @@ impl<'de> Members<'de> for ApplicationIds {
     }
 }
 
-impl<'de> Members<'de> for Wire<Activation> {
+impl<'de> Members<'de, V3> for Activation {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(join) = self;
         match name {
-            "session_key_id" => join.session_key_id = bytes(map)?,
-            "received_at" => join.metadata.time = time(&mut join.extra, name, map)?,
-            "pending_session" => join.pending_session = flag(map)?,
-            "app_s_key" => join.app_s_key = part(map)?,
-            "invalidated_downlinks" => join.invalidated_downlinks = list(map)?,
-            _ => keep(&mut join.extra, name, map)?,
+            "session_key_id" => self.session_key_id = bytes(map)?,
+            "received_at" => self.metadata.time = time(&mut self.extra, name, map)?,
+            "pending_session" => self.pending_session = flag(map)?,
+            "app_s_key" => self.app_s_key = part(map)?.map(Box::new),
+            "invalidated_downlinks" => self.invalidated_downlinks = list_of(map, invalidated)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Wire<LocationSolved> {
+impl<'de> Members<'de, V3> for LocationSolved {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(solved) = self;
         match name {
-            "service" => solved.service = text(map)?,
-            "location" => solved.location = part(map)?,
-            "attributes" => solved.attributes = texts(map)?,
-            _ => keep(&mut solved.extra, name, map)?,
+            "service" => self.service = text(map)?,
+            "location" => self.location = part(map)?,
+            "attributes" => self.attributes = texts(map)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Wire<ServiceData> {
+impl<'de> Members<'de, V3> for ServiceData {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(event) = self;
         match name {
-            "service" => event.service = text(map)?,
-            "data" => event.data = map.next_value()?,
-            _ => keep(&mut event.extra, name, map)?,
+            "service" => self.service = text(map)?,
+            "data" => self.data = map.next_value()?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }

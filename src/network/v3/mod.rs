@@ -11,6 +11,9 @@ pub(super) use request::{encode_clear, encode_downlinks};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The words of its JSON.
+enum V3 {}
+
 const ID_RULE: &str = "ids have 3 to 36 lower-case letters and digits, with single - between them";
 
 /// How API keys and OAuth access tokens begin.

@@ -5,36 +5,11 @@ use std::time::Duration;
 use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
-use super::super::json::{
-    Members, Nullable, Object, Scalar, bytes, float, ignore, integer, object_into, text,
+use super::{
+    super::json::{Members, Scalar, bytes, float, ignore, integer, text},
+    V3,
 };
 use crate::message::{KeyEnvelope, Location, NetworkIds, VersionIds};
-
-/// A part of the model as The Things Stack writes it.
-#[derive(Default)]
-pub(super) struct Wire<T>(pub(super) T);
-
-/// A list of parts, without what is `null`.
-pub(super) fn list<'de, T, A>(map: &mut A) -> Result<Vec<T>, A::Error>
-where
-    Wire<T>: Members<'de> + Default,
-    A: MapAccess<'de>,
-{
-    let Nullable(list) = map.next_value::<Nullable<Vec<Option<Object<Wire<T>>>>>>()?;
-    Ok(list
-        .into_iter()
-        .flatten()
-        .map(|Object(Wire(part))| part)
-        .collect())
-}
-
-pub(super) fn part<'de, T, A>(map: &mut A) -> Result<Option<T>, A::Error>
-where
-    Wire<T>: Members<'de> + Default,
-    A: MapAccess<'de>,
-{
-    Ok(object_into(map, Wire::default())?.map(|Wire(part)| part))
-}
 
 /// A duration such as `0.056576s`; text that is none is kept among the members without a name of
 /// their own.
@@ -63,7 +38,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     if !digits(seconds) || !digits(fraction) || fraction.len() > 9 {
         return None;
     }
-    let nanoseconds = format!("{fraction:0<9}").parse().ok()?;
+    let unit = 10_u32.pow(9 - fraction.len() as u32);
+    let nanoseconds = fraction.parse::<u32>().ok()? * unit;
     Some(Duration::new(seconds.parse().ok()?, nanoseconds))
 }
 
@@ -92,7 +68,7 @@ pub(super) struct GatewayIds {
     pub(super) eui: String,
 }
 
-impl<'de> Members<'de> for GatewayIds {
+impl<'de> Members<'de, V3> for GatewayIds {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "gateway_id" => self.gateway_id = text(map)?,
@@ -103,7 +79,7 @@ impl<'de> Members<'de> for GatewayIds {
     }
 }
 
-impl<'de> Members<'de> for Wire<Location> {
+impl<'de> Members<'de, V3> for Location {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         const SOURCES: [(i64, &str); 9] = [
             (0, "UNKNOWN"),
@@ -116,15 +92,14 @@ impl<'de> Members<'de> for Wire<Location> {
             (8, "LORA_TDOA_GEOLOCATION"),
             (9, "COMBINED_GEOLOCATION"),
         ];
-        let Self(location) = self;
         match name {
-            "latitude" => location.latitude = float(map)?.unwrap_or_default(),
-            "longitude" => location.longitude = float(map)?.unwrap_or_default(),
-            "altitude" => location.altitude = integer(map)?.unwrap_or_default(),
-            "accuracy" => location.accuracy = integer(map)?,
+            "latitude" => self.latitude = float(map)?.unwrap_or_default(),
+            "longitude" => self.longitude = float(map)?.unwrap_or_default(),
+            "altitude" => self.altitude = integer(map)?.unwrap_or_default(),
+            "accuracy" => self.accuracy = integer(map)?,
             "source" => {
-                location.source = enum_name("SOURCE_", &SOURCES, map)?;
-                location.source.make_ascii_lowercase();
+                self.source = enum_name("SOURCE_", &SOURCES, map)?;
+                self.source.make_ascii_lowercase();
             }
             _ => ignore(map)?,
         }
@@ -132,27 +107,26 @@ impl<'de> Members<'de> for Wire<Location> {
     }
 }
 
-impl<'de> Members<'de> for Wire<KeyEnvelope> {
+impl<'de> Members<'de, V3> for KeyEnvelope {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "key" => self.0.key = text(map)?,
-            "kek_label" => self.0.kek_label = text(map)?,
-            "encrypted_key" => self.0.encrypted_key = bytes(map)?,
+            "key" => self.key = text(map)?,
+            "kek_label" => self.kek_label = text(map)?,
+            "encrypted_key" => self.encrypted_key = bytes(map)?,
             _ => ignore(map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Wire<VersionIds> {
+impl<'de> Members<'de, V3> for VersionIds {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(ids) = self;
         let id = match name {
-            "brand_id" => &mut ids.brand_id,
-            "model_id" => &mut ids.model_id,
-            "hardware_version" => &mut ids.hardware_version,
-            "firmware_version" => &mut ids.firmware_version,
-            "band_id" => &mut ids.band_id,
+            "brand_id" => &mut self.brand_id,
+            "model_id" => &mut self.model_id,
+            "hardware_version" => &mut self.hardware_version,
+            "firmware_version" => &mut self.firmware_version,
+            "band_id" => &mut self.band_id,
             _ => return ignore(map),
         };
         *id = text(map)?;
@@ -160,16 +134,15 @@ impl<'de> Members<'de> for Wire<VersionIds> {
     }
 }
 
-impl<'de> Members<'de> for Wire<NetworkIds> {
+impl<'de> Members<'de, V3> for NetworkIds {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(ids) = self;
         let id = match name {
-            "net_id" => &mut ids.net_id,
-            "ns_id" => &mut ids.ns_id,
-            "tenant_id" => &mut ids.tenant_id,
-            "cluster_id" => &mut ids.cluster_id,
-            "cluster_address" => &mut ids.cluster_address,
-            "tenant_address" => &mut ids.tenant_address,
+            "net_id" => &mut self.net_id,
+            "ns_id" => &mut self.ns_id,
+            "tenant_id" => &mut self.tenant_id,
+            "cluster_id" => &mut self.cluster_id,
+            "cluster_address" => &mut self.cluster_address,
+            "tenant_address" => &mut self.tenant_address,
             _ => return ignore(map),
         };
         *id = text(map)?;

@@ -1,67 +1,68 @@
 //! Reading uplinks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde::{de, de::MapAccess};
 use serde_json::{Map, Value};
 
 use super::{
     super::json::{
-        Members, Nullable, bytes, flag, float, ignore, integer, keep, object, object_into, strings,
-        text, texts, time,
+        Members, Nullable, bytes, flag, float, ignore, integer, keep, list, object, object_into,
+        part, strings, text, texts, time,
     },
-    parts::{GatewayIds, Wire, duration, enum_name, list, part},
+    V3,
+    parts::{GatewayIds, duration, enum_name},
 };
 use crate::message::{Battery, Gateway, Location, Metadata, PacketBroker, Relay, UplinkMessage};
 
-impl<'de> Members<'de> for Wire<UplinkMessage> {
+impl<'de> Members<'de, V3> for UplinkMessage {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(uplink) = self;
         match name {
-            "session_key_id" => uplink.session_key_id = bytes(map)?,
-            "f_port" => uplink.port = integer(map)?.unwrap_or_default(),
-            "f_cnt" => uplink.counter = integer(map)?.unwrap_or_default(),
-            "frm_payload" => uplink.payload_raw = bytes(map)?,
-            "decoded_payload" => uplink.payload_fields = map.next_value()?,
-            "decoded_payload_warnings" => uplink.payload_warnings = strings(map)?,
-            "normalized_payload" => uplink.normalized_payload = one_or_more(map)?,
-            "normalized_payload_warnings" => uplink.normalized_payload_warnings = strings(map)?,
-            "rx_metadata" => uplink.metadata.gateways = list(map)?,
+            "session_key_id" => self.session_key_id = bytes(map)?,
+            "f_port" => self.port = integer(map)?.unwrap_or_default(),
+            "f_cnt" => self.counter = integer(map)?.unwrap_or_default(),
+            "frm_payload" => self.payload_raw = bytes(map)?,
+            "decoded_payload" => self.payload_fields = map.next_value()?,
+            "decoded_payload_warnings" => self.payload_warnings = strings(map)?,
+            "normalized_payload" => self.normalized_payload = one_or_more(map)?,
+            "normalized_payload_warnings" => self.normalized_payload_warnings = strings(map)?,
+            "rx_metadata" => self.metadata.gateways = list::<V3, _, _>(map)?,
             "settings" => {
-                object_into(map, Settings(&mut uplink.metadata))?;
+                object_into(map, &mut Settings(&mut self.metadata))?;
             }
             "received_at" => {
-                uplink.metadata.time = time(&mut uplink.metadata.extra, name, map)?;
+                self.metadata.time = time(&mut self.metadata.extra, name, map)?;
             }
             "app_s_key" => {
-                uplink.app_s_key = part(map)?;
-                if uplink.app_s_key.is_some() {
-                    uplink.last_downlink_counter.get_or_insert(0);
+                self.app_s_key = part(map)?.map(Box::new);
+                if self.app_s_key.is_some() {
+                    self.last_downlink_counter.get_or_insert(0);
                 }
             }
             "last_a_f_cnt_down" => {
-                uplink.last_downlink_counter = integer(map)?.or(uplink.last_downlink_counter);
+                self.last_downlink_counter = integer(map)?.or(self.last_downlink_counter);
             }
-            "confirmed" => uplink.confirmed = flag(map)?,
+            "confirmed" => self.confirmed = flag(map)?,
             "consumed_airtime" => {
-                uplink.metadata.airtime = duration(&mut uplink.metadata.extra, name, map)?;
+                self.metadata.airtime = duration(&mut self.metadata.extra, name, map)?;
             }
             "packet_error_rate" => {
-                uplink.packet_error_rate = float(map)?.or(uplink.packet_error_rate);
+                self.packet_error_rate = float(map)?.or(self.packet_error_rate);
             }
             "locations" => {
                 let Locations(locations) = object(map)?;
-                uplink.metadata.location = locations.get("user").cloned();
-                uplink.metadata.locations = locations;
+                self.metadata.location = locations.get("user").cloned();
+                self.metadata.locations = locations;
             }
-            "version_ids" => uplink.version_ids = part(map)?,
-            "network_ids" => uplink.network_ids = part(map)?,
+            "version_ids" => self.version_ids = part(map)?.map(Box::new),
+            "network_ids" => self.network_ids = part(map)?,
             "last_battery_percentage" => {
-                let battery = BatteryMembers(Battery::default(), &mut uplink.extra);
-                uplink.battery = object_into(map, battery)?.map(|members| members.0);
+                let mut battery = BatteryMembers(Battery::default(), &mut self.extra);
+                let found = object_into(map, &mut battery)?;
+                self.battery = found.then_some(battery.0);
             }
-            "attributes" => uplink.attributes = texts(map)?,
-            _ => keep(&mut uplink.extra, name, map)?,
+            "attributes" => self.attributes = texts(map)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }
@@ -83,7 +84,7 @@ fn one_or_more<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<Value>, A::Err
 #[derive(Default)]
 struct Locations(BTreeMap<String, Location>);
 
-impl<'de> Members<'de> for Locations {
+impl<'de> Members<'de, V3> for Locations {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         if let Some(location) = part(map)? {
             self.0.insert(name.to_owned(), location);
@@ -94,13 +95,13 @@ impl<'de> Members<'de> for Locations {
 
 struct Settings<'a>(&'a mut Metadata);
 
-impl<'de> Members<'de> for Settings<'_> {
+impl<'de> Members<'de, V3> for Settings<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         const HZ_PER_MHZ: f64 = 1e6;
         let Self(metadata) = self;
         match name {
             "data_rate" => {
-                object_into(map, DataRate(metadata))?;
+                object_into(map, &mut DataRate(metadata))?;
             }
             "frequency" => {
                 metadata.frequency = integer(map)?
@@ -124,7 +125,7 @@ impl<'de> Members<'de> for Settings<'_> {
 
 struct DataRate<'a>(&'a mut Metadata);
 
-impl<'de> Members<'de> for DataRate<'_> {
+impl<'de> Members<'de, V3> for DataRate<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let modulation = match name {
             "lora" => "LORA",
@@ -132,16 +133,14 @@ impl<'de> Members<'de> for DataRate<'_> {
             "lrfhss" => "LR_FHSS",
             _ => return keep(&mut self.0.extra, name, map),
         };
-        let Some(rate) = object_into(map, ModulationParameters::default())? else {
+        let Some(rate) = part::<_, ModulationParameters, _>(map)? else {
             return Ok(());
         };
         let Self(metadata) = self;
         modulation.clone_into(&mut metadata.modulation);
-        let kilohertz = |hertz: u32| f64::from(hertz) / 1e3;
         match name {
             "lora" => {
-                metadata.data_rate =
-                    format!("SF{}BW{}", rate.spreading_factor, kilohertz(rate.bandwidth));
+                metadata.data_rate = lora_data_rate(rate.spreading_factor, rate.bandwidth);
             }
             "lrfhss" => {
                 metadata.data_rate = format!(
@@ -160,6 +159,17 @@ impl<'de> Members<'de> for DataRate<'_> {
     }
 }
 
+/// Bandwidths that are no whole kilohertz keep their fraction, such as `SF8BW62.5`.
+fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
+    let mut data_rate = String::with_capacity("SF12BW125".len());
+    let written = match hertz % 1000 {
+        0 => write!(data_rate, "SF{spreading_factor}BW{}", hertz / 1000),
+        _ => write!(data_rate, "SF{spreading_factor}BW{}", f64::from(hertz) / 1e3),
+    };
+    debug_assert!(written.is_ok(), "text takes all that is written to it");
+    data_rate
+}
+
 /// The members of all three modulations.
 #[derive(Default)]
 struct ModulationParameters {
@@ -172,7 +182,7 @@ struct ModulationParameters {
     extra: Map<String, Value>,
 }
 
-impl<'de> Members<'de> for ModulationParameters {
+impl<'de> Members<'de, V3> for ModulationParameters {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let number = match name {
             "bandwidth" => &mut self.bandwidth,
@@ -191,69 +201,67 @@ impl<'de> Members<'de> for ModulationParameters {
     }
 }
 
-impl<'de> Members<'de> for Wire<Gateway> {
+impl<'de> Members<'de, V3> for Gateway {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(gateway) = self;
         match name {
             "gateway_ids" => {
                 let GatewayIds { gateway_id, eui } = object(map)?;
-                gateway.gtw_id = gateway_id;
-                gateway.eui = eui;
+                self.gtw_id = gateway_id;
+                self.eui = eui;
             }
-            "packet_broker" => gateway.packet_broker = part(map)?.map(Box::new),
-            "relay" => gateway.relay = part(map)?,
-            "antenna_index" => gateway.antenna = integer(map)?.unwrap_or_default(),
-            "channel_index" => gateway.channel = integer(map)?.unwrap_or_default(),
-            "time" => gateway.time = time(&mut gateway.extra, name, map)?,
-            "gps_time" => gateway.gps_time = time(&mut gateway.extra, name, map)?,
-            "received_at" => gateway.received_at = time(&mut gateway.extra, name, map)?,
-            "timestamp" => gateway.timestamp = integer(map)?,
-            "fine_timestamp" => gateway.fine_timestamp = integer(map)?,
+            "packet_broker" => self.packet_broker = part(map)?.map(Box::new),
+            "relay" => self.relay = part(map)?,
+            "antenna_index" => self.antenna = integer(map)?.unwrap_or_default(),
+            "channel_index" => self.channel = integer(map)?.unwrap_or_default(),
+            "time" => self.time = time(&mut self.extra, name, map)?,
+            "gps_time" => self.gps_time = time(&mut self.extra, name, map)?,
+            "received_at" => self.received_at = time(&mut self.extra, name, map)?,
+            "timestamp" => self.timestamp = integer(map)?,
+            "fine_timestamp" => self.fine_timestamp = integer(map)?,
             "encrypted_fine_timestamp" => {
-                gateway.encrypted_fine_timestamp = bytes(map)?;
+                self.encrypted_fine_timestamp = bytes(map)?;
             }
             "encrypted_fine_timestamp_key_id" => {
-                gateway.encrypted_fine_timestamp_key_id = text(map)?;
+                self.encrypted_fine_timestamp_key_id = text(map)?;
             }
-            "rssi" => gateway.rssi = float(map)?,
-            "channel_rssi" => gateway.channel_rssi = float(map)?,
-            "signal_rssi" => gateway.signal_rssi = float(map)?,
-            "rssi_standard_deviation" => gateway.rssi_standard_deviation = float(map)?,
-            "snr" => gateway.snr = float(map)?,
-            "frequency_offset" => gateway.frequency_offset = integer(map)?,
-            "frequency_drift" => gateway.frequency_drift = integer(map)?,
-            "hopping_width" => gateway.hopping_width = integer(map)?,
-            "location" => gateway.location = part(map)?,
+            "rssi" => self.rssi = float(map)?,
+            "channel_rssi" => self.channel_rssi = float(map)?,
+            "signal_rssi" => self.signal_rssi = float(map)?,
+            "rssi_standard_deviation" => self.rssi_standard_deviation = float(map)?,
+            "snr" => self.snr = float(map)?,
+            "frequency_offset" => self.frequency_offset = integer(map)?,
+            "frequency_drift" => self.frequency_drift = integer(map)?,
+            "hopping_width" => self.hopping_width = integer(map)?,
+            "location" => self.location = part(map)?,
             "downlink_path_constraint" => {
-                gateway.downlink_path_constraint = enum_name(
+                self.downlink_path_constraint = enum_name(
                     "DOWNLINK_PATH_CONSTRAINT_",
                     &[(0, "NONE"), (1, "PREFER_OTHER"), (2, "NEVER")],
                     map,
                 )?;
             }
-            "uplink_token" => gateway.uplink_token = text(map)?,
-            _ => keep(&mut gateway.extra, name, map)?,
+            "uplink_token" => self.uplink_token = text(map)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }
 }
 
-impl<'de> Members<'de> for Wire<PacketBroker> {
+impl<'de> Members<'de, V3> for PacketBroker {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let Self(broker) = self;
         let id = match name {
-            "message_id" => &mut broker.message_id,
-            "forwarder_net_id" => &mut broker.forwarder_net_id,
-            "forwarder_tenant_id" => &mut broker.forwarder_tenant_id,
-            "forwarder_cluster_id" => &mut broker.forwarder_cluster_id,
-            "forwarder_gateway_eui" => &mut broker.forwarder_gateway_eui,
-            "forwarder_gateway_id" => &mut broker.forwarder_gateway_id,
-            "home_network_net_id" => &mut broker.home_network_net_id,
-            "home_network_tenant_id" => &mut broker.home_network_tenant_id,
-            "home_network_cluster_id" => &mut broker.home_network_cluster_id,
+            "message_id" => &mut self.message_id,
+            "forwarder_net_id" => &mut self.forwarder_net_id,
+            "forwarder_tenant_id" => &mut self.forwarder_tenant_id,
+            "forwarder_cluster_id" => &mut self.forwarder_cluster_id,
+            "forwarder_gateway_eui" => &mut self.forwarder_gateway_eui,
+            "forwarder_gateway_id" => &mut self.forwarder_gateway_id,
+            "home_network_net_id" => &mut self.home_network_net_id,
+            "home_network_tenant_id" => &mut self.home_network_tenant_id,
+            "home_network_cluster_id" => &mut self.home_network_cluster_id,
             "hops" => {
                 let Nullable(hops) = map.next_value()?;
-                broker.hops = hops;
+                self.hops = hops;
                 return Ok(());
             }
             _ => return ignore(map),
@@ -263,12 +271,12 @@ impl<'de> Members<'de> for Wire<PacketBroker> {
     }
 }
 
-impl<'de> Members<'de> for Wire<Relay> {
+impl<'de> Members<'de, V3> for Relay {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
-            "device_id" => self.0.device_id = text(map)?,
+            "device_id" => self.device_id = text(map)?,
             "wor_channel" => {
-                self.0.wor_channel = enum_name(
+                self.wor_channel = enum_name(
                     "RELAY_WOR_CHANNEL_",
                     &[(0, "DEFAULT"), (1, "SECONDARY")],
                     map,
@@ -283,7 +291,7 @@ impl<'de> Members<'de> for Wire<Relay> {
 /// With the members that have no field of their own.
 struct BatteryMembers<'a>(Battery, &'a mut Map<String, Value>);
 
-impl<'de> Members<'de> for BatteryMembers<'_> {
+impl<'de> Members<'de, V3> for BatteryMembers<'_> {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "f_cnt" => self.0.counter = integer(map)?.unwrap_or_default(),
