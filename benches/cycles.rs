@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     Usage, bare,
+    figures::{Reach, note},
     report::{Side, interleave, print},
     source::{NOT_AUTHORIZED, Source},
 };
@@ -16,11 +17,13 @@ const CYCLES: usize = 1_000;
 const ROUNDS: usize = 15;
 const CYCLES_PER_ROUND: usize = 100;
 
+const BARE: &str = "Paho: create, connect, subscribe, disconnect";
+
 fn main() {
     let _watchdog = common::watchdog(Duration::from_secs(300));
     let [healthy, refusing] = [0, NOT_AUTHORIZED].map(Source::start);
     let [client, refused] = [&healthy, &refusing].map(|source| {
-        let client = common::client(source).build();
+        let client = common::client_v3(source.address()).build();
         client.expect("the options are good")
     });
 
@@ -36,15 +39,20 @@ fn main() {
     let [rows] = interleave(
         ROUNDS,
         vec![
-            Side::new("Paho: create, connect, subscribe, disconnect", || {
-                microseconds(|| bare_connect_and_close(&healthy))
-            }),
+            Side::new(BARE, || microseconds(|| bare_connect_and_close(&healthy))),
             Side::new("`connect`, `close`", || {
                 microseconds(|| connect_and_close(&client))
             }),
         ],
     );
     print("A cycle, accepted", "µs", &rows);
+    note(
+        8,
+        "`connect` and `close`",
+        BARE,
+        Reach::AtMost(1.3),
+        &rows[1].ratios(&rows[0]),
+    );
     let [rows] = interleave(
         ROUNDS,
         vec![

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -17,6 +17,7 @@ use super::{PATIENCE, messages};
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
 const SUBSCRIBE: u8 = 0x82;
+const UNSUBSCRIBE: u8 = 0xa2;
 const PINGREQ: u8 = 0xc0;
 const DISCONNECT: u8 = 0xe0;
 
@@ -38,6 +39,14 @@ struct Server {
     subscribed: Condvar,
     published: AtomicU64,
     published_bytes: AtomicU64,
+    first_published: OnceLock<Message>,
+}
+
+/// What a client has sent.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub topic: String,
+    pub payload: String,
 }
 
 impl Source {
@@ -51,6 +60,7 @@ impl Source {
             subscribed: Condvar::new(),
             published: AtomicU64::new(0),
             published_bytes: AtomicU64::new(0),
+            first_published: OnceLock::new(),
         });
         let accepting = Arc::clone(&server);
         thread::spawn(move || {
@@ -95,6 +105,11 @@ impl Source {
         self.server.published.load(Ordering::Acquire)
     }
 
+    /// The first message that a client has sent.
+    pub fn first_published(&self) -> Option<Message> {
+        self.server.first_published.get().cloned()
+    }
+
     /// How many bytes these messages had, topic and all.
     pub fn published_bytes(&self) -> u64 {
         self.server.published_bytes.load(Ordering::Acquire)
@@ -133,8 +148,12 @@ impl Server {
                     self.subscribed.notify_all();
                     stream.write_all(&answer).ok()?;
                 }
+                UNSUBSCRIBE => link.try_write(&[0xb0, 2, *body.first()?, *body.get(1)?])?,
                 PINGREQ => link.try_write(&[0xd0, 0])?,
                 PUBLISH => {
+                    if self.first_published.get().is_none() {
+                        let _ = self.first_published.set(message(&body)?);
+                    }
                     let bytes = body.len() as u64;
                     self.published_bytes.fetch_add(bytes, Ordering::Release);
                     self.published.fetch_add(1, Ordering::Release);
@@ -161,6 +180,17 @@ fn read_packet(reader: &mut impl BufRead, body: &mut Vec<u8>) -> Option<u8> {
     body.resize(length, 0);
     reader.read_exact(body).ok()?;
     Some(packet)
+}
+
+/// The message of a PUBLISH at QoS 0.
+fn message(publish: &[u8]) -> Option<Message> {
+    let (length, rest) = publish.split_first_chunk::<2>()?;
+    let (topic, payload) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(Message {
+        topic: text(topic),
+        payload: text(payload),
+    })
 }
 
 /// Says yes, at QoS 0, to each filter of a SUBSCRIBE.
