@@ -132,12 +132,12 @@ fn measure(way: &str, servers: [impl Server; 3], uplinks: &Uplinks) {
         print(&title, "µs", rows);
         note(6, &title, BARE, reach, &rows[2].ratios(&rows[0]));
         for row in rows {
-            plot(&title, &row.name, &row.figures);
+            plot(&format!("{title}, µs"), &row.name, &row.figures);
         }
     }
 
-    bare::disconnect(bare);
-    bare::disconnect(hand);
+    bare::disconnect(&bare);
+    bare::disconnect(&hand);
     client.close().expect("the callbacks are done");
 }
 

@@ -71,7 +71,7 @@ fn main() {
         note(7, &what, BARE, Reach::AtLeast(0.8), &ours.ratios(bare));
     }
 
-    bare::disconnect(bare);
+    bare::disconnect(&bare);
     client.close().expect("there are no callbacks");
 }
 

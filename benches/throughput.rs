@@ -26,7 +26,7 @@ const UPLINKS: usize = 100_000;
 const PYTHON_ROUNDS: usize = 3;
 const PYTHON_UPLINKS: usize = 20_000;
 
-const PLOT: &str = "throughput";
+const PLOT: &str = "throughput of a flood, 1000 uplinks/s";
 
 const BARE: &str = "Paho's callback, doing nothing";
 const BY_HAND: &str = "by hand: `start_consuming`, `serde_json::Value`";
@@ -80,13 +80,6 @@ fn v3() {
     let [bare, by_hand, callback, one, _, sixteen] = &speed[..] else {
         unreachable!("there are six sides");
     };
-    print_peers(
-        "Other clients, each in a process of its own, same bytes from the same source",
-        callback,
-        &peers,
-        &peer_speed,
-    );
-
     let what = "v3 uplinks/s into an uplink callback";
     let reach = Reach::AtLeast(0.8);
     note(3, what, BARE, reach, &callback.ratios(bare));
@@ -108,6 +101,12 @@ fn v3() {
     for row in &speed {
         plot(PLOT, &row.name, &row.figures);
     }
+    print_peers(
+        "Other clients, each in a process of its own, same bytes from the same source",
+        callback,
+        &peers,
+        &peer_speed,
+    );
 }
 
 /// The Python SDK speaks to V2 networks only.
@@ -231,7 +230,7 @@ impl Flood {
         assert!(bare::connect(&client));
         bare::subscribe(&client);
         let figure = self.measure(1, &done);
-        bare::disconnect(client);
+        bare::disconnect(&client);
         figure
     }
 
@@ -255,7 +254,7 @@ impl Flood {
         });
         let figure = self.measure(1, &done);
         reader.join().expect("the reader ends well");
-        bare::disconnect(client);
+        bare::disconnect(&client);
         figure
     }
 

@@ -49,7 +49,7 @@ pub fn subscribe(client: &AsyncClient) {
     token.wait_for(PATIENCE).expect("the server says yes");
 }
 
-pub fn disconnect(client: AsyncClient) {
+pub fn disconnect(client: &AsyncClient) {
     client
         .disconnect(None)
         .wait_for(PATIENCE)

@@ -56,7 +56,7 @@ pub const MOSQUITTO_SUB: Peer = Peer {
 };
 
 pub const PYTHON_SDK: Peer = Peer {
-    name: "the Python SDK, `set_uplink_callback`, V2",
+    name: "the Python SDK, V2",
     command: |port, count| {
         let python = env::var_os("TTN_BENCH_PYTHON").ok_or_else(|| {
             env::var("TTN_BENCH_NO_PYTHON").unwrap_or_else(|_| {
