@@ -146,18 +146,22 @@ fn svg(panels: &[Panel<'_>], stamp: &str) -> String {
 
 /// Returns where it ends.
 fn draw(body: &mut String, panel: &Panel<'_>, top: u32) -> u32 {
-    text(body, MARGIN, top + 12, "start", 14, TEXT, panel.title);
+    // The axis has the unit, which stands last.
+    let (title, unit) = panel.title.rsplit_once(", ").unwrap_or((panel.title, ""));
+    text(body, MARGIN, top + 12, "start", 14, TEXT, title);
     let bars_top = top + 24;
     let bars_end = bars_top + STEP * panel.bars.len() as u32;
     let longest = panel.bars.iter().map(|bar| bar.max).fold(0.0, f64::max);
     let tick = tick(longest);
     let x = |value: f64| LEFT + (value / longest * f64::from(RIGHT - LEFT)).round() as u32;
+    let axis = bars_end + 14;
+    text(body, LEFT - 16, axis, "end", 11, FAINT, unit);
     let mut at = 0.0;
     while at <= longest {
         let column = x(at);
         line(body, [column, bars_top, column, bars_end], GRID);
         let label = format!("{at:.*}", usize::from(tick < 1.0));
-        text(body, column, bars_end + 14, "middle", 11, FAINT, &label);
+        text(body, column, axis, "middle", 11, FAINT, &label);
         at += tick;
     }
     for (bar, row) in panel.bars.iter().zip((bars_top..).step_by(STEP as usize)) {
