@@ -32,7 +32,7 @@ test:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
 bench:
-	@.ci/setup build
+	@.ci/setup bench
 	benches/run
 
 fuzz: TARGET = decode_v3

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use common::{
     Usage, bare,
+    figures::{Reach, note},
     report::{Side, interleave, print},
     source::{NOT_AUTHORIZED, Source},
 };
+use paho_mqtt::AsyncClient;
 use ttn::{ErrorKind, MqttClient};
 
 const WARM_UP: usize = 20;
@@ -16,11 +18,14 @@ const CYCLES: usize = 1_000;
 const ROUNDS: usize = 15;
 const CYCLES_PER_ROUND: usize = 100;
 
+const BARE: &str = "Paho: connect, subscribe, disconnect";
+const BARE_ANEW: &str = "Paho: create, connect, subscribe, disconnect, destroy";
+
 fn main() {
     let _watchdog = common::watchdog(Duration::from_secs(300));
     let [healthy, refusing] = [0, NOT_AUTHORIZED].map(Source::start);
     let [client, refused] = [&healthy, &refusing].map(|source| {
-        let client = common::client(source).build();
+        let client = common::client_v3(source.address()).build();
         client.expect("the options are good")
     });
 
@@ -33,11 +38,13 @@ fn main() {
     leftovers("refused", || be_refused(&refused));
     println!();
 
+    let kept = bare::create(&healthy);
     let [rows] = interleave(
         ROUNDS,
         vec![
-            Side::new("Paho: create, connect, subscribe, disconnect", || {
-                microseconds(|| bare_connect_and_close(&healthy))
+            Side::new(BARE, || microseconds(|| bare_connect_and_close(&kept))),
+            Side::new(BARE_ANEW, || {
+                microseconds(|| bare_connect_and_close(&bare::create(&healthy)))
             }),
             Side::new("`connect`, `close`", || {
                 microseconds(|| connect_and_close(&client))
@@ -45,6 +52,11 @@ fn main() {
         ],
     );
     print("A cycle, accepted", "µs", &rows);
+    for bare in &rows[..2] {
+        let ratios = rows[2].ratios(bare);
+        let reach = Reach::AtMost(1.3);
+        note(8, "`connect` and `close`", &bare.name, reach, &ratios);
+    }
     let [rows] = interleave(
         ROUNDS,
         vec![
@@ -67,10 +79,9 @@ fn be_refused(client: &MqttClient) {
     assert_eq!(error.kind(), ErrorKind::NotAuthorized);
 }
 
-fn bare_connect_and_close(source: &Source) {
-    let client = bare::create(source);
-    assert!(bare::connect(&client));
-    bare::subscribe(&client);
+fn bare_connect_and_close(client: &AsyncClient) {
+    assert!(bare::connect(client));
+    bare::subscribe(client);
     bare::disconnect(client);
 }
 

@@ -1,8 +1,9 @@
-//! From the server's write to the callback, one uplink at a time.
+//! How long one uplink at a time is on its way to the callback, on a link that is idle otherwise.
 
 mod common;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,73 +15,98 @@ use std::{
 
 use common::{
     PATIENCE, bare,
+    broker::Broker,
+    figures::{Reach, left_out, note, plot},
     report::{Row, print, quantile},
     source::{Link, Source, Uplinks},
 };
+use paho_mqtt::AsyncClient;
+use ttn::MqttClient;
 
 const ROUNDS: usize = 5;
-const UPLINKS: usize = 400;
-const PAUSE: Duration = Duration::from_millis(2);
+const UPLINKS: usize = 500;
+const PAUSE: Duration = Duration::from_millis(5);
+
+const BARE: &str = "Paho's callback, doing nothing";
+const BY_HAND: &str = "by hand: `start_consuming`, `serde_json::Value`";
+const CALLBACK: &str = "`set_uplink_callback`";
+
+const DIRECT: &str = "server's write to callback";
+const BROKERED: &str = "publish to callback, through Mosquitto";
 
 fn main() {
-    let _watchdog = common::watchdog(Duration::from_secs(120));
-    let source = Source::start(0);
-    let clock = Clock::new();
-
-    let (arrived, bare_arrivals) = mpsc::channel();
-    let bare = bare::create(&source);
-    let stamp = clock.clone();
-    bare.set_message_callback(move |_, message| {
-        if message.is_some() {
-            let _ = arrived.send(stamp.since_write());
-        }
-    });
-    assert!(bare::connect(&bare));
-    bare::subscribe(&bare);
-    let bare_link = source.link();
-
-    let (arrived, hand_arrivals) = mpsc::channel();
-    let hand = bare::create(&source);
-    let messages = hand.start_consuming();
-    let stamp = clock.clone();
-    let reader = thread::spawn(move || {
-        for message in messages.iter().flatten() {
-            let json = serde_json::from_slice::<serde_json::Value>(message.payload());
-            let took = stamp.since_write();
-            assert!(json.is_ok());
-            if arrived.send(took).is_err() {
-                break;
+    let _watchdog = common::watchdog(Duration::from_secs(300));
+    let uplinks = Uplinks::v3();
+    println!(
+        "## latency: {ROUNDS} rounds of {UPLINKS} v3 uplinks of {} bytes for each, in random order, one every {PAUSE:?}\n",
+        uplinks.size()
+    );
+    measure(DIRECT, [(); 3].map(|()| Source::start(0)), &uplinks);
+    match brokers() {
+        Ok(brokers) => measure(BROKERED, brokers, &uplinks),
+        Err(why) => {
+            println!("### {BROKERED}\n\nLeft out: {why}\n");
+            for (part, reach) in PARTS {
+                let what = format!("{part}, {BROKERED}");
+                left_out(6, &what, BARE, reach, &why);
             }
         }
-    });
-    assert!(bare::connect(&hand));
-    bare::subscribe(&hand);
-    let hand_link = source.link();
+    }
+}
 
-    let (arrived, arrivals) = mpsc::channel();
-    let client = common::client(&source)
-        .build()
-        .expect("the options are good");
-    let stamp = clock.clone();
-    client.set_uplink_callback(move |_, _| {
-        let _ = arrived.send(stamp.since_write());
-    });
-    client.connect().expect("the server accepts");
-    let link = source.link();
+const PARTS: [(&str, Reach); 2] = [
+    ("latency p50", Reach::AtMost(1.3)),
+    ("latency p99", Reach::AtMost(1.5)),
+];
 
+fn brokers() -> Result<[Broker; 3], String> {
+    Ok([Broker::start()?, Broker::start()?, Broker::start()?])
+}
+
+/// Where a side gets its uplinks from. Each side has one of its own.
+trait Server {
+    fn address(&self) -> SocketAddr;
+
+    /// Where to write uplinks for the client that has subscribed.
+    fn link(&self) -> Link;
+}
+
+impl Server for Source {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn link(&self) -> Link {
+        self.link()
+    }
+}
+
+impl Server for Broker {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn link(&self) -> Link {
+        Link::to_server(self.address()).expect("the broker lets everybody in")
+    }
+}
+
+fn measure(way: &str, servers: [impl Server; 3], uplinks: &Uplinks) {
+    let clock = Clock::new();
+    let [bare_server, hand_server, server] = &servers;
+    let (bare, bare_arrivals) = bare_callback(bare_server.address(), &clock);
+    let (hand, hand_arrivals) = by_hand(hand_server.address(), &clock);
+    let (client, arrivals) = uplink_callback(server.address(), &clock);
     let sides = [
-        ("Paho's callback, doing nothing", bare_link, bare_arrivals),
-        (
-            "by hand: `start_consuming`, `serde_json::Value`",
-            hand_link,
-            hand_arrivals,
-        ),
-        ("`set_uplink_callback`", link, arrivals),
+        (BARE, bare_server.link(), bare_arrivals),
+        (BY_HAND, hand_server.link(), hand_arrivals),
+        (CALLBACK, server.link(), arrivals),
     ];
-    let uplinks = Uplinks::new();
+
     let [mut halves, mut worst] =
         [(); 2].map(|()| sides.each_ref().map(|(name, ..)| Row::new(name)));
-    for _ in 0..ROUNDS {
+    // The first round does not count.
+    for number in 0..=ROUNDS {
         let mut round = [const { Vec::new() }; 3];
         for _ in 0..UPLINKS {
             // In a fixed order the scheduler would favour one side: each leaves its threads where
@@ -90,26 +116,76 @@ fn main() {
             for side in order {
                 let (_, link, arrivals) = &sides[side];
                 thread::sleep(PAUSE);
-                round[side].push(one(&clock, link, &uplinks, arrivals));
+                round[side].push(one(&clock, link, uplinks, arrivals));
             }
         }
-        for (side, figures) in round.iter().enumerate() {
-            halves[side].figures.push(quantile(figures, 0.5));
-            worst[side].figures.push(quantile(figures, 0.99));
+        if number > 0 {
+            for (side, figures) in round.iter().enumerate() {
+                halves[side].figures.push(quantile(figures, 0.5));
+                worst[side].figures.push(quantile(figures, 0.99));
+            }
         }
     }
 
-    println!(
-        "## latency: {ROUNDS} rounds of {UPLINKS} uplinks for each, in random order, one every {PAUSE:?}\n"
-    );
-    print("p50", "µs", &halves);
-    print("p99", "µs", &worst);
+    for ((part, reach), rows) in PARTS.into_iter().zip([&halves, &worst]) {
+        let title = format!("{part}, {way}");
+        print(&title, "µs", rows);
+        note(6, &title, BARE, reach, &rows[2].ratios(&rows[0]));
+        for row in rows {
+            plot(&format!("{title}, µs"), &row.name, &row.figures);
+        }
+    }
 
-    bare::disconnect(bare);
-    bare::disconnect(hand);
+    bare::disconnect(&bare);
+    bare::disconnect(&hand);
     client.close().expect("the callbacks are done");
-    drop(sides);
-    drop(reader);
+}
+
+fn bare_callback(address: SocketAddr, clock: &Clock) -> (AsyncClient, Receiver<f64>) {
+    let (arrived, arrivals) = mpsc::channel();
+    let client = bare::create_at(address);
+    let clock = clock.clone();
+    client.set_message_callback(move |_, message| {
+        if message.is_some() {
+            let _ = arrived.send(clock.since_write());
+        }
+    });
+    assert!(bare::connect(&client));
+    bare::subscribe(&client);
+    (client, arrivals)
+}
+
+fn by_hand(address: SocketAddr, clock: &Clock) -> (AsyncClient, Receiver<f64>) {
+    let (arrived, arrivals) = mpsc::channel();
+    let client = bare::create_at(address);
+    let messages = client.start_consuming();
+    let clock = clock.clone();
+    thread::spawn(move || {
+        for message in messages.iter().flatten() {
+            let json = serde_json::from_slice::<serde_json::Value>(message.payload());
+            let took = clock.since_write();
+            assert!(json.is_ok());
+            if arrived.send(took).is_err() {
+                break;
+            }
+        }
+    });
+    assert!(bare::connect(&client));
+    bare::subscribe(&client);
+    (client, arrivals)
+}
+
+fn uplink_callback(address: SocketAddr, clock: &Clock) -> (MqttClient, Receiver<f64>) {
+    let (arrived, arrivals) = mpsc::channel();
+    let client = common::client_v3(address)
+        .build()
+        .expect("the options are good");
+    let clock = clock.clone();
+    client.set_uplink_callback(move |_, _| {
+        let _ = arrived.send(clock.since_write());
+    });
+    client.connect().expect("the server accepts");
+    (client, arrivals)
 }
 
 /// Microseconds from the write of an uplink to its arrival.

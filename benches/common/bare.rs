@@ -1,18 +1,22 @@
 //! Paho as one uses it by hand, with nothing around it.
 
-use std::sync::OnceLock;
+use std::{net::SocketAddr, sync::OnceLock};
 
 use paho_mqtt::{
     AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, MQTT_VERSION_3_1_1, PersistenceType,
     QOS_0,
 };
 
-use super::{APP, PATIENCE, source::Source};
+use super::{APP_V3, FILTER_V3, KEY_V3, PATIENCE, source::Source};
 
 /// Without a client that stays, dropping the last one takes up to a second.
 static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
 
 pub fn create(source: &Source) -> AsyncClient {
+    create_at(source.address())
+}
+
+pub fn create_at(address: SocketAddr) -> AsyncClient {
     let create = |uri: String| {
         CreateOptionsBuilder::new()
             .server_uri(uri)
@@ -23,15 +27,15 @@ pub fn create(source: &Source) -> AsyncClient {
             .expect("the options are good")
     };
     KEEPER.get_or_init(|| create("tcp://localhost:1".to_owned()));
-    create(format!("tcp://{}", source.address()))
+    create(format!("tcp://{address}"))
 }
 
 /// Whether the server accepts.
 pub fn connect(client: &AsyncClient) -> bool {
     let options = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1)
         .clean_session(true)
-        .user_name(APP)
-        .password("ttn-account-v2.bench")
+        .user_name(APP_V3)
+        .password(KEY_V3)
         .finalize();
     let connected = client.connect(options).wait_for(PATIENCE).is_ok();
     // The handle must not be dropped before Paho has let go of the token; this call waits for that.
@@ -39,15 +43,13 @@ pub fn connect(client: &AsyncClient) -> bool {
     connected
 }
 
-/// To uplinks and events, as the client under test does.
+/// To all that the client under test subscribes to.
 pub fn subscribe(client: &AsyncClient) {
-    let filters = ["up", "events/#"].map(|last| format!("{APP}/devices/+/{last}"));
-    for token in filters.map(|filter| client.subscribe(filter, QOS_0)) {
-        token.wait_for(PATIENCE).expect("the server says yes");
-    }
+    let token = client.subscribe(FILTER_V3, QOS_0);
+    token.wait_for(PATIENCE).expect("the server says yes");
 }
 
-pub fn disconnect(client: AsyncClient) {
+pub fn disconnect(client: &AsyncClient) {
     client
         .disconnect(None)
         .wait_for(PATIENCE)

@@ -6,11 +6,14 @@
 mod support;
 
 pub mod bare;
+pub mod broker;
+pub mod figures;
 pub mod messages;
+pub mod peer;
 pub mod report;
 pub mod source;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use ttn::{MqttClient, MqttClientBuilder};
 
@@ -18,14 +21,32 @@ pub use support::watchdog::watchdog;
 
 pub const APP: &str = "bench-app";
 
+/// The application on v3, with its tenant.
+pub const APP_V3: &str = "bench-app@ttn";
+
+const KEY: &str = "ttn-account-v2.bench";
+const KEY_V3: &str = "NNSXS.BENCH.SECRET";
+
+/// All that a v3 network has to say about an application's devices.
+pub const FILTER_V3: &str = "v3/bench-app@ttn/devices/+/#";
+
 /// How long anything may take that should happen soon.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The client under test, with default options but for the address; it gives up instead of
-/// connecting again.
+/// The client under test on a V2 network, with default options but for the address; it gives up
+/// instead of connecting again.
 pub fn client(source: &source::Source) -> MqttClientBuilder {
-    MqttClient::builder(APP, "ttn-account-v2.bench")
-        .mqtt_address(format!("mqtt://{}", source.address()))
+    client_at(source.address(), APP, KEY)
+}
+
+/// The same on v3, at any server.
+pub fn client_v3(address: SocketAddr) -> MqttClientBuilder {
+    client_at(address, APP_V3, KEY_V3)
+}
+
+fn client_at(address: SocketAddr, app_id: &str, key: &str) -> MqttClientBuilder {
+    MqttClient::builder(app_id, key)
+        .mqtt_address(format!("mqtt://{address}"))
         .reconnect(false)
 }
 

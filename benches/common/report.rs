@@ -1,5 +1,7 @@
 //! Measuring one thing against another, and tables.
 
+use std::borrow::Borrow;
+
 /// One way to do the work. `run` does it once and returns figures.
 pub struct Side<'a, const N: usize> {
     name: String,
@@ -28,6 +30,12 @@ impl Row {
             figures: Vec::new(),
         }
     }
+
+    /// To another row, round by round.
+    pub fn ratios(&self, other: &Self) -> Vec<f64> {
+        let pairs = self.figures.iter().zip(&other.figures);
+        pairs.map(|(figure, other)| figure / other).collect()
+    }
 }
 
 /// Runs the sides in turn, forth and back, after a round that does not count, and returns the rows
@@ -53,14 +61,13 @@ pub fn interleave<const N: usize>(rounds: usize, mut sides: Vec<Side<'_, N>>) ->
 }
 
 /// Prints the rows, each with its ratio to the first, round by round.
-pub fn print(title: &str, unit: &str, rows: &[Row]) {
+pub fn print<R: Borrow<Row>>(title: &str, unit: &str, rows: &[R]) {
+    let rows: Vec<_> = rows.iter().map(Borrow::borrow).collect();
     println!("### {title}\n");
     println!("| | {unit} | min – max | ratio | min – max |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    for row in rows {
-        let pairs = row.figures.iter().zip(&rows[0].figures);
-        let ratios: Vec<_> = pairs.map(|(figure, first)| figure / first).collect();
-        let cells = [&row.figures, &ratios].map(|figures| {
+    for row in &rows {
+        let cells = [&row.figures, &row.ratios(rows[0])].map(|figures| {
             let [median, min, max] = [0.5, 0.0, 1.0].map(|part| number(quantile(figures, part)));
             format!("{median} | {min} – {max}")
         });

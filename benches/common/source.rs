@@ -2,20 +2,22 @@
 //! sends.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
-use super::{PATIENCE, messages::uplink};
+use super::{PATIENCE, messages};
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
 const SUBSCRIBE: u8 = 0x82;
+const UNSUBSCRIBE: u8 = 0xa2;
 const PINGREQ: u8 = 0xc0;
 const DISCONNECT: u8 = 0xe0;
 
@@ -34,7 +36,17 @@ pub struct Source {
 struct Server {
     return_code: u8,
     subscriber: Mutex<Option<Link>>,
+    subscribed: Condvar,
     published: AtomicU64,
+    published_bytes: AtomicU64,
+    first_published: OnceLock<Message>,
+}
+
+/// What a client has sent.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub topic: String,
+    pub payload: String,
 }
 
 impl Source {
@@ -45,7 +57,10 @@ impl Source {
         let server = Arc::new(Server {
             return_code,
             subscriber: Mutex::new(None),
+            subscribed: Condvar::new(),
             published: AtomicU64::new(0),
+            published_bytes: AtomicU64::new(0),
+            first_published: OnceLock::new(),
         });
         let accepting = Arc::clone(&server);
         thread::spawn(move || {
@@ -67,13 +82,37 @@ impl Source {
 
     /// The connection that subscribed last.
     pub fn link(&self) -> Link {
-        let link = self.server.subscriber().take();
+        let link = self.server.subscriber().clone();
         link.expect("a client has subscribed")
+    }
+
+    /// Forgets who has subscribed so far.
+    pub fn forget_link(&self) {
+        *self.server.subscriber() = None;
+    }
+
+    /// The connection that subscribed last, or the next one, if it comes that soon.
+    pub fn wait_for_link(&self, limit: Duration) -> Option<Link> {
+        let none = |subscriber: &mut Option<Link>| subscriber.is_none();
+        let waiting =
+            (self.server.subscribed).wait_timeout_while(self.server.subscriber(), limit, none);
+        let (subscriber, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        subscriber.clone()
     }
 
     /// How many messages clients have sent.
     pub fn published(&self) -> u64 {
         self.server.published.load(Ordering::Acquire)
+    }
+
+    /// The first message that a client has sent.
+    pub fn first_published(&self) -> Option<Message> {
+        self.server.first_published.get().cloned()
+    }
+
+    /// How many bytes these messages had, topic and all.
+    pub fn published_bytes(&self) -> u64 {
+        self.server.published_bytes.load(Ordering::Acquire)
     }
 }
 
@@ -102,11 +141,21 @@ impl Server {
                     }
                 }
                 SUBSCRIBE => {
-                    link.try_write(&suback(&body)?)?;
+                    let answer = suback(&body)?;
+                    // Nobody may write to the new subscriber before the answer.
+                    let mut stream = link.lock();
                     *self.subscriber() = Some(link.clone());
+                    self.subscribed.notify_all();
+                    stream.write_all(&answer).ok()?;
                 }
+                UNSUBSCRIBE => link.try_write(&[0xb0, 2, *body.first()?, *body.get(1)?])?,
                 PINGREQ => link.try_write(&[0xd0, 0])?,
                 PUBLISH => {
+                    if self.first_published.get().is_none() {
+                        let _ = self.first_published.set(message(&body)?);
+                    }
+                    let bytes = body.len() as u64;
+                    self.published_bytes.fetch_add(bytes, Ordering::Release);
                     self.published.fetch_add(1, Ordering::Release);
                 }
                 DISCONNECT => return None,
@@ -133,6 +182,17 @@ fn read_packet(reader: &mut impl BufRead, body: &mut Vec<u8>) -> Option<u8> {
     Some(packet)
 }
 
+/// The message of a PUBLISH at QoS 0.
+fn message(publish: &[u8]) -> Option<Message> {
+    let (length, rest) = publish.split_first_chunk::<2>()?;
+    let (topic, payload) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(Message {
+        topic: text(topic),
+        payload: text(payload),
+    })
+}
+
 /// Says yes, at QoS 0, to each filter of a SUBSCRIBE.
 fn suback(subscribe: &[u8]) -> Option<Vec<u8>> {
     let (id, mut filters) = subscribe.split_at_checked(2)?;
@@ -145,33 +205,52 @@ fn suback(subscribe: &[u8]) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// The server's end of a connection.
+/// The writing end of a connection: the server's, or that of a client who publishes.
 #[derive(Clone)]
 pub struct Link {
     stream: Arc<Mutex<TcpStream>>,
 }
 
 impl Link {
+    /// Connects to a server, to publish there. Nothing when it refuses.
+    pub fn to_server(address: SocketAddr) -> Option<Self> {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        // MQTT 3.1.1, clean session, no keep-alive, client id "source".
+        let connect = b"\x10\x12\0\x04MQTT\x04\x02\0\0\0\x06source";
+        stream.write_all(connect).ok()?;
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).ok()?;
+        (answer == [0x20, 2, 0, 0]).then(|| Self {
+            stream: Arc::new(Mutex::new(stream)),
+        })
+    }
+
     /// Writes so many of the uplinks, over and over, as fast as the socket takes them.
     pub fn flood(&self, uplinks: &Uplinks, count: usize) {
-        let batches = std::iter::repeat_n(BATCH, count / BATCH).chain([count % BATCH]);
-        for batch in batches {
-            self.write(&uplinks.packets[..uplinks.ends[batch]]);
-        }
+        self.try_flood(uplinks, count).expect("the client reads");
+    }
+
+    /// Nothing when the client does not read.
+    pub fn try_flood(&self, uplinks: &Uplinks, count: usize) -> Option<()> {
+        let mut batches = std::iter::repeat_n(BATCH, count / BATCH).chain([count % BATCH]);
+        batches.try_for_each(|batch| self.try_write(&uplinks.packets[..uplinks.ends[batch]]))
     }
 
     /// Writes the first of the uplinks.
     pub fn write_one(&self, uplinks: &Uplinks) {
-        self.write(&uplinks.packets[..uplinks.ends[1]]);
-    }
-
-    fn write(&self, packets: &[u8]) {
-        self.try_write(packets).expect("the client reads");
+        let written = self.try_write(&uplinks.packets[..uplinks.ends[1]]);
+        written.expect("the client reads");
     }
 
     fn try_write(&self, packets: &[u8]) -> Option<()> {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        (&*stream).write_all(packets).ok()
+        self.lock().write_all(packets).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TcpStream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,8 +262,17 @@ pub struct Uplinks {
 }
 
 impl Uplinks {
-    /// From as many devices as there are packets in one write.
+    /// Of a V2 network, from as many devices as there are packets in one write.
     pub fn new() -> Self {
+        Self::encode(messages::uplink)
+    }
+
+    /// The same of a v3 network, each heard by one gateway.
+    pub fn v3() -> Self {
+        Self::encode(|number| messages::v3_uplink(number, 1))
+    }
+
+    fn encode(uplink: impl Fn(usize) -> (String, String)) -> Self {
         let mut packets = Vec::new();
         let mut ends = vec![0];
         for number in 0..BATCH {
@@ -202,5 +290,10 @@ impl Uplinks {
             ends.push(packets.len());
         }
         Self { packets, ends }
+    }
+
+    /// How many bytes one of them has, packet and all.
+    pub fn size(&self) -> usize {
+        self.packets.len() / (self.ends.len() - 1)
     }
 }

@@ -1,0 +1,189 @@
+//! Other clients to measure against, each in a process of its own.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    APP, FILTER_V3, PATIENCE,
+    source::{Source, Uplinks},
+};
+
+/// How often somebody who has not subscribed yet is checked for life.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// How long the slowest may take.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// A program that receives so many messages from a port of this machine.
+pub struct Peer {
+    pub name: &'static str,
+    command: fn(port: String, count: String) -> Result<Command, String>,
+    /// Whether it says "done" when it has them; else it ends.
+    says: bool,
+}
+
+pub const RUMQTTC: Peer = Peer {
+    name: "`rumqttc`, sync, `serde_json::Value`",
+    command: |port, count| {
+        let program = env::var_os("TTN_BENCH_RUMQTTC")
+            .ok_or("not built: `benches/run` does that, and names it in TTN_BENCH_RUMQTTC")?;
+        let mut command = Command::new(program);
+        command.args([&port, FILTER_V3, &count]);
+        Ok(command)
+    },
+    says: true,
+};
+
+pub const MOSQUITTO_SUB: Peer = Peer {
+    name: "`mosquitto_sub`, receiving only",
+    command: |port, count| {
+        let program = find("mosquitto_sub").ok_or("not installed")?;
+        let mut command = Command::new(program);
+        command.args(["-h", "127.0.0.1", "-p", &port, "-V", "mqttv311"]);
+        // It would connect again to a source that has gone, hence the time limit, in seconds.
+        command.args(["-t", FILTER_V3, "-C", &count, "-W", "60"]);
+        Ok(command)
+    },
+    says: false,
+};
+
+pub const PYTHON_SDK: Peer = Peer {
+    name: "the Python SDK, V2",
+    command: |port, count| {
+        let python = env::var_os("TTN_BENCH_PYTHON").ok_or_else(|| {
+            env::var("TTN_BENCH_NO_PYTHON").unwrap_or_else(|_| {
+                "not installed: `benches/run` does that, and names it in TTN_BENCH_PYTHON"
+                    .to_owned()
+            })
+        })?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/python_sdk.py");
+        let mut command = Command::new(python);
+        command.arg(script).args([&port, APP, &count]);
+        Ok(command)
+    },
+    says: true,
+};
+
+impl Peer {
+    /// Seconds from the first write until it has as many of the uplinks, or what went wrong.
+    pub fn receive(&self, source: &Source, uplinks: &Uplinks, count: usize) -> Result<f64, String> {
+        let port = source.address().port().to_string();
+        let mut command = (self.command)(port, count.to_string())?;
+        source.forget_link();
+        let (mut process, reports) = Process::start(&mut command, self.says)?;
+        let subscribing = Instant::now();
+        let link = loop {
+            if let Some(link) = source.wait_for_link(GLANCE) {
+                break link;
+            }
+            if let Ok(report) = reports.try_recv() {
+                return Err(process.end(report));
+            }
+            if subscribing.elapsed() > PATIENCE {
+                return Err("it does not subscribe".to_owned());
+            }
+        };
+        let start = Instant::now();
+        let written = link.try_flood(uplinks, count);
+        let report = match reports.recv_timeout(SLOW) {
+            Ok(report) => report,
+            Err(RecvTimeoutError::Timeout) => return Err("it is not done in time".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => Report::Ended(String::new()),
+        };
+        let took = start.elapsed().as_secs_f64();
+        match report {
+            Report::Done if written.is_some() => Ok(took),
+            Report::Ended(_) if !self.says && written.is_some() && process.succeeded() => Ok(took),
+            report => Err(process.end(report)),
+        }
+    }
+}
+
+enum Report {
+    Done,
+    /// With what it has written to its standard error.
+    Ended(String),
+}
+
+/// Is killed when dropped.
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(command: &mut Command, says: bool) -> Result<(Self, Receiver<Report>), String> {
+        let stdout = if says { Stdio::piped() } else { Stdio::null() };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn();
+        let program = command.get_program().to_string_lossy();
+        let mut child = child.map_err(|error| format!("{program}: {error}"))?;
+        let (report, reports) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            let report = report.clone();
+            thread::spawn(move || {
+                let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+                if lines.any(|line| line == "done") {
+                    let _ = report.send(Report::Done);
+                }
+            });
+        }
+        if let Some(mut stderr) = child.stderr.take() {
+            thread::spawn(move || {
+                let mut text = Vec::new();
+                let _ = stderr.read_to_end(&mut text);
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let _ = report.send(Report::Ended(text));
+            });
+        }
+        Ok((Self { child }, reports))
+    }
+
+    fn succeeded(&mut self) -> bool {
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// What went wrong, on one line.
+    fn end(&mut self, report: Report) -> String {
+        let Report::Ended(text) = report else {
+            return "it says that it is done before it can be".to_owned();
+        };
+        let status = self.child.wait().map_or_else(
+            |error| format!("it is lost: {error}"),
+            |status| status.to_string(),
+        );
+        let last = text.lines().rfind(|line| !line.trim().is_empty());
+        match last {
+            // No character of a table.
+            Some(line) => format!("{status}: {}", line.trim().replace(['|', '\t'], " ")),
+            None => status,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program in `PATH`, or where servers are installed.
+pub fn find(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(FOLDERS.map(PathBuf::from))
+        .map(|folder| folder.join(program.as_ref()))
+        .find(|program| program.is_file())
+}
