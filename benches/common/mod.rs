@@ -6,6 +6,7 @@
 mod support;
 
 pub mod bare;
+pub mod figures;
 pub mod messages;
 pub mod report;
 pub mod source;
