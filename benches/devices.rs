@@ -33,7 +33,7 @@ const PACE: Pace = Pace {
     window: 4_096,
 };
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const UPLINKS: u64 = 150 * PACE.step;
 
 /// All devices are heard of once, at least.

@@ -1,6 +1,7 @@
 //! A client in a process of its own, fed with uplinks by this one: what is measured there is the
 //! client, and nothing but the client.
 #![allow(dead_code, reason = "each program uses a part of it")]
+#![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
 mod packets;
 pub mod process;
@@ -16,8 +17,8 @@ use std::{
 
 use ttn::MqttClient;
 
-use packets::Packets;
-pub use packets::{BATCH, TENANT_APP};
+pub use packets::TENANT_APP;
+use packets::{BATCH, Packets};
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
