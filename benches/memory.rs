@@ -1,9 +1,14 @@
-//! What one uplink takes of the heap; and a flood with a callback that hangs: memory stays within
-//! what the capacities allow, and no loss goes uncounted.
+//! What one uplink takes of the heap; what clients at rest take; and a flood with a callback that
+//! hangs: memory stays within what the capacities allow, and no loss goes uncounted.
 
 mod common;
+mod feed;
+
+#[path = "memory/idle.rs"]
+mod idle;
 
 use std::{
+    env,
     hint::black_box,
     sync::{
         Arc,
@@ -16,7 +21,8 @@ use std::{
 
 use common::{
     PATIENCE, Usage,
-    messages::uplink,
+    figures::{Reach, note},
+    messages::v3_uplink,
     source::{Source, Uplinks},
 };
 use ttn::{Event, Events, Network};
@@ -28,10 +34,17 @@ const EVENTS: u64 = 10_000;
 const MESSAGES: u64 = 10_000;
 
 fn main() {
-    let _watchdog = common::watchdog(Duration::from_secs(180));
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(idle::CLIENTS) {
+        return idle::run_clients(arguments);
+    }
+    let _watchdog = common::watchdog(Duration::from_secs(300));
     println!("## memory\n");
-    heap_of_one_uplink();
-    println!("### {UPLINKS} uplinks of 1 KiB, and a callback that hangs\n");
+    for gateways in [1, 2, 4] {
+        heap_of_one_uplink(gateways);
+    }
+    idle::measure();
+    println!("### {UPLINKS} uplinks of 1.4 KiB, and a callback that hangs\n");
     if Usage::now().is_none() {
         println!("This system does not tell.\n");
         return;
@@ -93,7 +106,9 @@ struct Flood {
 }
 
 fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
+    // The source repeats itself, counters and all; reports of that would be events, too.
     let client = common::client(source)
+        .counter_watch(0)
         .build()
         .expect("the options are good");
     let (let_go, held) = mpsc::channel::<()>();
@@ -138,14 +153,16 @@ fn resident() -> usize {
     Usage::now().map_or(0, |usage| usage.resident_kib)
 }
 
-fn heap_of_one_uplink() {
-    let (topic, payload) = uplink(0);
+fn heap_of_one_uplink(gateways: usize) {
+    let (topic, payload) = v3_uplink(7, gateways);
     let value = allocation_counter::measure(|| {
         drop(black_box(serde_json::from_str::<serde_json::Value>(
             &payload,
         )));
     });
     let event = allocation_counter::measure(|| drop(black_box(decode(&topic, &payload))));
+    let size = format!("v3 uplink of {} bytes, gateways: {gateways}", payload.len());
+    println!("### The heap for a {size}\n");
     println!("| making and dropping it | allocations | ratio | bytes at the peak | ratio |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     for (name, info) in [("`serde_json::Value`", value), ("`Event::decode`", event)] {
@@ -158,15 +175,24 @@ fn heap_of_one_uplink() {
         );
     }
     println!();
+    let ratio = event.count_total as f64 / value.count_total as f64;
+    let what = format!("heap allocations of `Event::decode`, {size}");
+    note(
+        1,
+        &what,
+        "`serde_json::Value`",
+        Reach::AtMost(0.35),
+        &[ratio],
+    );
 }
 
 fn decode(topic: &str, payload: &str) -> Event {
-    Event::decode(Network::V2, topic, payload).expect("it is an uplink")
+    Event::decode(Network::V3, topic, payload).expect("it is an uplink")
 }
 
 /// What a full queue of events and a full queue of messages that wait to be read have on the heap.
 fn bound_kib() -> usize {
-    let (topic, payload) = uplink(0);
+    let (topic, payload) = v3_uplink(7, 1);
     let mut kept = None;
     let info = allocation_counter::measure(|| kept = Some(decode(&topic, &payload)));
     assert!(matches!(kept, Some(Event::Uplink(_))));

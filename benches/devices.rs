@@ -1,0 +1,173 @@
+//! What one uplink costs a client that knows few devices, many devices, or has heard of many
+//! uplinks.
+
+mod common;
+mod feed;
+
+use std::{
+    env,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use common::{
+    figures::{Reach, note},
+    report::{Side, interleave, print},
+};
+use feed::{
+    Feed, Pace,
+    process::{Memory, processor_seconds},
+};
+
+/// The first is what the others are compared with.
+const DEVICES: [u32; 3] = [10, 1_000, MOST];
+
+/// As many as the client watches by default.
+const MOST: u32 = 100_000;
+
+/// Sets how many uplinks the long run has.
+const LONG_RUN: &str = "TTN_BENCH_UPLINKS";
+
+const PACE: Pace = Pace {
+    step: 1_024,
+    window: 4_096,
+};
+
+const ROUNDS: usize = 5;
+const UPLINKS: u64 = 150 * PACE.step;
+
+/// All devices are heard of once, at least.
+const WARM_UP: u64 = 100 * PACE.step;
+
+/// Of the long run.
+const PARTS: u64 = 10;
+
+/// The argument by which this program is the client.
+const CLIENT: &str = "client";
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(CLIENT) {
+        return feed::run_client(arguments);
+    }
+    let uplinks = env::var(LONG_RUN).map_or(10_000_000, |number| {
+        number
+            .parse::<u64>()
+            .expect("TTN_BENCH_UPLINKS is a number")
+    });
+    let part = (uplinks / PARTS).next_multiple_of(PACE.step);
+    // A tenth of the speed that is usual.
+    let _watchdog = common::watchdog(Duration::from_secs(600 + uplinks / 10_000));
+
+    println!("## devices: what one uplink costs the client's process\n");
+    println!(
+        "v3 uplinks of 1.4 KiB, as fast as the callback returns, of devices that take turns; each is the next of its \
+         device. Rounds of {UPLINKS}.\n"
+    );
+    let mut old = start(MOST);
+    let parts = long_run(&mut old, part);
+    compare(old, part * PARTS);
+    report(&parts, part);
+}
+
+fn start(devices: u32) -> Feed {
+    let mut command = Command::new(env::current_exe().expect("a program knows its file"));
+    command.arg(CLIENT);
+    let mut feed = Feed::start(command, devices, PACE);
+    feed.feed(WARM_UP);
+    feed
+}
+
+/// Microseconds of processors, and of time, for each of so many uplinks.
+fn cost(feed: &mut Feed, uplinks: u64) -> [f64; 2] {
+    let processors = |feed: &Feed| processor_seconds(feed.id()).unwrap_or(f64::NAN);
+    let worked = processors(feed);
+    let start = Instant::now();
+    feed.feed(uplinks);
+    let seconds = start.elapsed().as_secs_f64();
+    let worked = processors(feed) - worked;
+    [worked, seconds].map(|seconds| seconds * 1e6 / uplinks as f64)
+}
+
+/// One part of the long run.
+struct Part {
+    cost: [f64; 2],
+    memory: Option<Memory>,
+}
+
+fn long_run(feed: &mut Feed, uplinks: u64) -> Vec<Part> {
+    let part = |_| Part {
+        cost: cost(feed, uplinks),
+        memory: Memory::of(feed.id()),
+    };
+    (0..PARTS).map(part).collect()
+}
+
+/// Clients that know few or many devices, and the one that has had the long run.
+fn compare(old: Feed, uplinks: u64) {
+    let mut names = DEVICES.map(|devices| format!("{devices} devices")).to_vec();
+    names.push(format!("{MOST} devices, after {uplinks} uplinks"));
+    let mut feeds = DEVICES.map(start).into_iter().collect::<Vec<_>>();
+    feeds.push(old);
+
+    let pairs = names.iter().zip(&mut feeds);
+    let sides = pairs.map(|(name, feed)| Side::new(name, || cost(feed, UPLINKS)));
+    let tables = interleave(ROUNDS, sides.collect());
+    let kinds = ["work of the processors", "time"];
+    for (kind, rows) in kinds.into_iter().zip(&tables) {
+        print(&format!("For one uplink: {kind}"), "µs", rows);
+        for row in &rows[1..] {
+            let pairs = row.figures.iter().zip(&rows[0].figures);
+            let ratios: Vec<_> = pairs.map(|(figure, few)| figure / few).collect();
+            let what = format!("{kind} for one uplink, {}", row.name);
+            note(11, &what, &rows[0].name, Reach::AtMost(1.1), &ratios);
+        }
+    }
+
+    println!("| memory | resident KiB | private KiB |");
+    println!("| --- | ---: | ---: |");
+    for (name, feed) in names.iter().zip(&feeds) {
+        print_memory(name, Memory::of(feed.id()));
+    }
+    println!();
+    feeds.into_iter().for_each(Feed::end);
+}
+
+/// What the parts of the long run took.
+fn report(parts: &[Part], uplinks: u64) {
+    println!(
+        "### {} uplinks in one go, {MOST} devices\n",
+        uplinks * PARTS
+    );
+    println!("| after | µs of processors for one | µs for one | resident KiB | private KiB |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    for (number, part) in (1..).zip(parts) {
+        let [work, time] = part.cost.map(|figure| format!("{figure:.2}"));
+        let count = format!("{} | {work} | {time}", number * uplinks);
+        print_memory(&count, part.memory);
+    }
+    println!();
+    let [first, .., last] = parts else {
+        panic!("there are several parts");
+    };
+    let [work, time] = [0, 1].map(|kind| last.cost[kind] / first.cost[kind]);
+    println!(
+        "The last tenth against the first: work {work:.2}, time {time:.2}, at the speed that the machine had then.\n"
+    );
+    if let (Some(first), Some(last)) = (first.memory, last.memory) {
+        note(
+            11,
+            &format!("resident memory after {} uplinks", uplinks * PARTS),
+            &format!("after {uplinks}"),
+            Reach::AtMost(1.1),
+            &[last.resident / first.resident],
+        );
+    }
+}
+
+fn print_memory(name: &str, memory: Option<Memory>) {
+    match memory {
+        Some(memory) => println!("| {name} | {} | {} |", memory.resident, memory.private),
+        None => println!("| {name} | – | – |"),
+    }
+}
