@@ -36,14 +36,13 @@ const BROKERED: &str = "publish to callback, through Mosquitto";
 
 fn main() {
     let _watchdog = common::watchdog(Duration::from_secs(300));
-    let uplinks = Uplinks::v3();
     println!(
         "## latency: {ROUNDS} rounds of {UPLINKS} v3 uplinks of {} bytes for each, in random order, one every {PAUSE:?}\n",
-        uplinks.size()
+        Uplinks::v3().size()
     );
-    measure(DIRECT, [(); 3].map(|()| Source::start(0)), &uplinks);
+    measure(DIRECT, [(); 3].map(|()| Source::start(0)));
     match brokers() {
-        Ok(brokers) => measure(BROKERED, brokers, &uplinks),
+        Ok(brokers) => measure(BROKERED, brokers),
         Err(why) => {
             println!("### {BROKERED}\n\nLeft out: {why}\n");
             for (part, reach) in PARTS {
@@ -91,7 +90,9 @@ impl Server for Broker {
     }
 }
 
-fn measure(way: &str, servers: [impl Server; 3], uplinks: &Uplinks) {
+fn measure(way: &str, servers: [impl Server; 3]) {
+    // Of each side: counters rise by one.
+    let uplinks = [(); 3].map(|()| Uplinks::v3());
     let clock = Clock::new();
     let [bare_server, hand_server, server] = &servers;
     let (bare, bare_arrivals) = bare_callback(bare_server.address(), &clock);
@@ -116,7 +117,7 @@ fn measure(way: &str, servers: [impl Server; 3], uplinks: &Uplinks) {
             for side in order {
                 let (_, link, arrivals) = &sides[side];
                 thread::sleep(PAUSE);
-                round[side].push(one(&clock, link, uplinks, arrivals));
+                round[side].push(one(&clock, link, &uplinks[side], arrivals));
             }
         }
         if number > 0 {
@@ -190,8 +191,9 @@ fn uplink_callback(address: SocketAddr, clock: &Clock) -> (MqttClient, Receiver<
 
 /// Microseconds from the write of an uplink to its arrival.
 fn one(clock: &Clock, link: &Link, uplinks: &Uplinks, arrivals: &Receiver<f64>) -> f64 {
+    let uplink = uplinks.one();
     clock.write_now();
-    link.write_one(uplinks);
+    link.write_one(&uplink);
     arrivals.recv_timeout(PATIENCE).expect("the uplink arrives")
 }
 

@@ -99,6 +99,13 @@ impl Peer {
             Err(RecvTimeoutError::Disconnected) => Report::Ended(String::new()),
         };
         let took = start.elapsed().as_secs_f64();
+        let report = match report {
+            // What it said last may be read after the end of its standard error.
+            Report::Ended(text) if self.says => {
+                reports.recv_timeout(GLANCE).unwrap_or(Report::Ended(text))
+            }
+            report => report,
+        };
         match report {
             Report::Done if written.is_some() => Ok(took),
             Report::Ended(_) if !self.says && written.is_some() && process.succeeded() => Ok(took),

@@ -235,14 +235,17 @@ impl Link {
 
     /// Nothing when the client does not read.
     pub fn try_flood(&self, uplinks: &Uplinks, count: usize) -> Option<()> {
+        let mut packets = uplinks.packets.clone();
         let mut batches = std::iter::repeat_n(BATCH, count / BATCH).chain([count % BATCH]);
-        batches.try_for_each(|batch| self.try_write(&uplinks.packets[..uplinks.ends[batch]]))
+        batches.try_for_each(|batch| {
+            uplinks.count(&mut packets, batch);
+            self.try_write(&packets[..uplinks.ends[batch]])
+        })
     }
 
-    /// Writes the first of the uplinks.
-    pub fn write_one(&self, uplinks: &Uplinks) {
-        let written = self.try_write(&uplinks.packets[..uplinks.ends[1]]);
-        written.expect("the client reads");
+    /// Writes the first of the uplinks, prepared by [`Uplinks::one`].
+    pub fn write_one(&self, uplink: &[u8]) {
+        self.try_write(uplink).expect("the client reads");
     }
 
     fn try_write(&self, packets: &[u8]) -> Option<()> {
@@ -254,12 +257,19 @@ impl Link {
     }
 }
 
-/// Uplinks, encoded as PUBLISH packets.
+/// Uplinks, encoded as PUBLISH packets. Frame counters rise by one each time, as those of devices do:
+/// the client under test would report others.
 pub struct Uplinks {
     packets: Vec<u8>,
     /// Where in `packets` the first 0, 1, 2, … packets end.
     ends: Vec<usize>,
+    /// Where in `packets` the digits of the frame counters are.
+    counters: Vec<usize>,
+    next: AtomicU64,
 }
+
+/// Has as many digits as those after it.
+const FIRST_COUNTER: u64 = 1_000_000;
 
 impl Uplinks {
     /// Of a V2 network, from as many devices as there are packets in one write.
@@ -275,8 +285,15 @@ impl Uplinks {
     fn encode(uplink: impl Fn(usize) -> (String, String)) -> Self {
         let mut packets = Vec::new();
         let mut ends = vec![0];
+        let mut counters = Vec::new();
         for number in 0..BATCH {
             let (topic, payload) = uplink(number);
+            let payload = payload.replace(
+                &format!("\":{},", 10_000 + number),
+                &format!("\":{FIRST_COUNTER},"),
+            );
+            let place = payload.find(&FIRST_COUNTER.to_string());
+            let place = place.expect("an uplink has a counter");
             let mut length = 2 + topic.len() + payload.len();
             packets.push(PUBLISH);
             while length > 0x7f {
@@ -286,10 +303,31 @@ impl Uplinks {
             packets.push(length as u8);
             packets.extend((topic.len() as u16).to_be_bytes());
             packets.extend(topic.bytes());
+            counters.push(packets.len() + place);
             packets.extend(payload.bytes());
             ends.push(packets.len());
         }
-        Self { packets, ends }
+        Self {
+            packets,
+            ends,
+            counters,
+            next: AtomicU64::new(FIRST_COUNTER),
+        }
+    }
+
+    /// The first of them, with its next counter.
+    pub fn one(&self) -> Vec<u8> {
+        let mut packet = self.packets[..self.ends[1]].to_vec();
+        self.count(&mut packet, 1);
+        packet
+    }
+
+    /// Writes the next counter into so many packets.
+    fn count(&self, packets: &mut [u8], count: usize) {
+        let counter = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        for place in &self.counters[..count] {
+            packets[*place..][..counter.len()].copy_from_slice(counter.as_bytes());
+        }
     }
 
     /// How many bytes one of them has, packet and all.
