@@ -6,6 +6,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
 };
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -18,6 +19,9 @@ use crate::{
     session::Command,
     status::Status,
 };
+
+/// How many events are read before the thread looks for anything else.
+const BURST: usize = 64;
 
 /// Names a callback, to [remove](crate::MqttClient::remove_callback) it.
 ///
@@ -51,6 +55,9 @@ pub(crate) struct Callbacks<C> {
     pub(crate) events: Events,
     pub(crate) commands: Sender<Command>,
     pub(crate) status: Arc<Status>,
+    /// Gives events back to the session. To free memory of another thread takes longer, and holds
+    /// that one up.
+    pub(crate) spent: Sender<Vec<Event>>,
     pub(crate) client: Box<dyn Fn() -> C + Send>,
     pub(crate) list: Vec<(CallbackId, Callback<C>)>,
     /// Events were lost, maybe the end of a connection among them.
@@ -73,14 +80,41 @@ impl<C> Callbacks<C> {
                 recv(self.setters) -> setter => setter.into_iter().for_each(|setter| self.set(setter)),
                 recv(self.events.receiver()) -> event => {
                     let Ok(event) = event else { return };
-                    // What was set before this event was caused hears of it.
-                    while let Ok(setter) = self.setters.try_recv() {
-                        self.set(setter);
-                    }
-                    self.dispatch(&event);
+                    self.on_burst(event);
                 }
             }
         }
+    }
+
+    fn on_burst(&mut self, first: Event) {
+        self.on_event(&first);
+        let mut spent = vec![first];
+        while spent.len() < BURST {
+            let Some(event) = self.next_soon() else { break };
+            self.on_event(&event);
+            spent.push(event);
+        }
+        if spent.len() > 1 {
+            // What the session has no room for is freed here.
+            let _ = self.spent.try_send(spent);
+        }
+    }
+
+    /// The next event, if there is one or the session has it almost ready.
+    fn next_soon(&self) -> Option<Event> {
+        self.events.try_recv().ok().or_else(|| {
+            // To fall asleep and be woken takes longer than to hand out an event.
+            thread::yield_now();
+            self.events.try_recv().ok()
+        })
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        // What was set before this event was caused hears of it.
+        while let Ok(setter) = self.setters.try_recv() {
+            self.set(setter);
+        }
+        self.dispatch(event);
     }
 
     fn set(&mut self, setter: Setter<C>) {

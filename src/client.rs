@@ -126,6 +126,7 @@ impl MqttClient {
         let handle = Arc::downgrade(&client.handle);
         let callbacks = Callbacks {
             setters: receiver,
+            spent: core.link.spent.clone(),
             events,
             commands: core.link.commands.clone(),
             status: Arc::clone(&core.link.status),

@@ -8,7 +8,7 @@ use std::{
 
 use crossbeam_channel::{
     Receiver, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError,
-    bounded,
+    bounded, unbounded,
 };
 
 use crate::{message::Event, stats::Losses};
@@ -185,6 +185,8 @@ pub(crate) struct Subscriber {
     /// Lives as long as the other end.
     losses: Weak<Losses>,
     capacity: usize,
+    /// How many events there may be with news about the client.
+    limit: usize,
     overflow: Overflow,
     /// Lost and not reported yet.
     missed: u64,
@@ -195,19 +197,21 @@ pub(crate) struct Subscriber {
 /// A subscription for so many events; a capacity of 0 counts as 1.
 pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, Events) {
     let capacity = capacity.max(1);
-    let reserve = if overflow == Overflow::Block {
-        0
-    } else {
-        RESERVE
+    // A bounded channel takes all its memory at once; only to wait for room needs one. The other is
+    // bounded by `Subscriber::deliver`, the only one who sends.
+    let (limit, (sender, receiver)) = match overflow {
+        Overflow::Block => (capacity, bounded(capacity)),
+        Overflow::DropOldest | Overflow::DropNewest => {
+            (capacity.saturating_add(RESERVE), unbounded())
+        }
     };
-    // Bounded; `Subscriber::deliver` says what happens when it is full.
-    let (sender, receiver) = bounded(capacity.saturating_add(reserve));
     let losses = Arc::new(Losses::default());
     let subscriber = Subscriber {
         sender,
         queue: receiver.clone(),
         losses: Arc::downgrade(&losses),
         capacity,
+        limit,
         overflow,
         missed: 0,
         unreported: 0,
@@ -229,7 +233,7 @@ impl Subscriber {
             Overflow::DropOldest if full && matches!(event, Event::Lagged(_)) => self.count(&event),
             Overflow::DropOldest if full => {
                 while self.sender.len() >= self.capacity && self.evict(false) {}
-                if self.sender.is_full() {
+                if self.is_full() {
                     // There is nothing but news about the client.
                     return self.count(&event);
                 }
@@ -273,16 +277,16 @@ impl Subscriber {
     }
 
     /// Puts an event in, whatever has to give way for it.
-    fn force(&mut self, mut event: Event) {
-        loop {
-            match self.sender.try_send(event) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => return,
-                Err(TrySendError::Full(back)) => {
-                    event = back;
-                    self.evict(true);
-                }
-            }
+    fn force(&mut self, event: Event) {
+        while self.is_full() {
+            self.evict(true);
         }
+        // There is room: nobody else sends.
+        let _ = self.sender.try_send(event);
+    }
+
+    fn is_full(&self) -> bool {
+        self.sender.len() >= self.limit
     }
 
     /// Makes room: the oldest message gives way. News about the client keeps its place; when it is
@@ -309,7 +313,7 @@ impl Subscriber {
             }
         }
         let mut gave_way = surplus < most;
-        if news && Some(kept.len()) == self.sender.capacity() {
+        if news && kept.len() == self.limit {
             let oldest_news = kept.remove(0);
             self.count(&oldest_news);
             gave_way = true;

@@ -39,6 +39,10 @@ use crate::{
 /// How long a subscriber that lost events may have to wait for the news when nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 
+/// How many signals are read before the session looks for anything else: a look at everything takes
+/// longer than to read one.
+const BURST: usize = 64;
+
 /// Attempts that were given up and cannot be cancelled; further ones wait until some of them have
 /// ended.
 const MAX_ABANDONED: usize = 8;
@@ -77,6 +81,8 @@ pub(crate) struct Session {
     jobs: Receiver<(u64, Job)>,
     lookups: usize,
     subscribers: Subscribers,
+    /// Events that the callbacks have heard of.
+    spent: Receiver<Vec<Event>>,
     counters: CounterWatch,
     outages: Outages,
     plan: Plan,
@@ -107,6 +113,8 @@ pub(crate) struct SessionLink {
     /// Ends a wait for a slow subscriber.
     pub(crate) interrupt: Sender<()>,
     pub(crate) status: Arc<Status>,
+    /// Takes events back, to free them.
+    pub(crate) spent: Sender<Vec<Event>>,
 }
 
 enum State {
@@ -164,7 +172,10 @@ impl Session {
         let (max_messages, max_bytes) = options.receive_capacity;
         let (inlet, outlet) = transport::inlet(max_messages, max_bytes);
         let status = Arc::new(Status::new(&options));
+        // What finds no room is freed by the other thread.
+        let (spent_sender, spent) = bounded(2);
         let link = SessionLink {
+            spent: spent_sender,
             commands: command_sender,
             publishes,
             room: WaitingRoom::default(),
@@ -173,6 +184,7 @@ impl Session {
         };
         let session = Self {
             pacer: Pacer::new(options.pace),
+            spent,
             turn: None,
             book: Book::new(&options),
             counters: CounterWatch::new(options.counter_watch),
@@ -211,19 +223,33 @@ impl Session {
         while !(self.shutdown && matches!(self.state, State::Idle) && self.abandoned.is_empty()) {
             match self.next_input() {
                 Input::Command(command) => self.on_command(command),
-                Input::Signal((generation, signal)) => {
-                    // Whoever subscribed before this signal was caused gets it.
-                    while let Ok(command) = self.commands.try_recv() {
-                        self.on_command(command);
-                    }
-                    self.on_signal(generation, signal);
-                }
+                Input::Signal(signal) => self.on_burst(signal),
                 Input::Job(generation, job) => self.on_job(generation, job),
                 Input::Publish(batch) => self.on_publish(batch),
                 Input::Time => self.on_time(),
             }
         }
         self.fail_waiting(&closed_before_written());
+    }
+
+    fn on_burst(&mut self, first: Tagged) {
+        // Freed here, where their memory comes from.
+        while self.spent.try_recv().is_ok() {}
+        self.on_tagged(first);
+        for _ in 1..BURST {
+            let Ok(signal) = self.outlet.receiver.try_recv() else {
+                return;
+            };
+            self.on_tagged(signal);
+        }
+    }
+
+    fn on_tagged(&mut self, (generation, signal): Tagged) {
+        // Whoever subscribed before this signal was caused gets it.
+        while let Ok(command) = self.commands.try_recv() {
+            self.on_command(command);
+        }
+        self.on_signal(generation, signal);
     }
 
     fn next_input(&mut self) -> Input {

@@ -81,7 +81,8 @@ impl Table {
             memory.expect("it has told before")
         };
         let [bare, ours] = [BARE, OURS].map(|side| [1, 1 + FURTHER].map(|n| memory(side, n)));
-        let kinds: [(&mut [Row; 4], fn(&Memory) -> f64); 2] = [
+        type Kind = fn(&Memory) -> f64;
+        let kinds: [(&mut [Row; 4], Kind); 2] = [
             (&mut self.resident, |memory| memory.resident),
             (&mut self.private, |memory| memory.private),
         ];

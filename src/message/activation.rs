@@ -44,7 +44,7 @@ pub struct Activation {
     /// Whether the session starts only with the first uplink in it. v3 only.
     pub pending_session: bool,
     /// The key to payloads, if the application does its own payload encryption. v3 only.
-    pub app_s_key: Option<Box<KeyEnvelope>>,
+    pub app_s_key: Option<KeyEnvelope>,
     /// Downlinks that are void now, if the application does its own payload encryption. v3 only.
     pub invalidated_downlinks: Vec<DownlinkEvent>,
     /// Members that this crate does not name, as a v3 network sent them.

@@ -81,7 +81,7 @@ pub struct UplinkMessage {
     pub session_key_id: Vec<u8>,
     /// The key to the payload, if the application does its own payload encryption. v3 only; this
     /// crate neither decrypts with it nor encrypts downlinks.
-    pub app_s_key: Option<Box<KeyEnvelope>>,
+    pub app_s_key: Option<KeyEnvelope>,
     /// The counter of the last application downlink, if the application does its own payload
     /// encryption. v3 only.
     pub last_downlink_counter: Option<u32>,
@@ -90,7 +90,7 @@ pub struct UplinkMessage {
     /// The battery, as the device last reported it to the network. v3 only, from release 3.33.1.
     pub battery: Option<Battery>,
     /// Which product the device is, if it is from the device repository. v3 only.
-    pub version_ids: Option<Box<VersionIds>>,
+    pub version_ids: Option<VersionIds>,
     /// Which network received it. v3 only.
     pub network_ids: Option<NetworkIds>,
     /// The device's attributes, where the server sends them (v3: from release 3.34).

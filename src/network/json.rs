@@ -135,7 +135,7 @@ fn read_into<'de, Wire, T: Members<'de, Wire>>(
     target: &mut T,
 ) -> serde_json::Result<bool> {
     // Once for all: as bytes, each text in it would be looked at by itself.
-    let text = str::from_utf8(json).map_err(de::Error::custom)?;
+    let text = std::str::from_utf8(json).map_err(de::Error::custom)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let found = Fill(target, PhantomData)
         .deserialize(&mut deserializer)

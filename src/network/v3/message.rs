@@ -478,7 +478,7 @@ impl<'de> Members<'de, V3> for Activation {
             "session_key_id" => self.session_key_id = bytes(map)?,
             "received_at" => self.metadata.time = time(&mut self.extra, name, map)?,
             "pending_session" => self.pending_session = flag(map)?,
-            "app_s_key" => self.app_s_key = part(map)?.map(Box::new),
+            "app_s_key" => self.app_s_key = part(map)?,
             "invalidated_downlinks" => self.invalidated_downlinks = list_of(map, invalidated)?,
             _ => keep(&mut self.extra, name, map)?,
         }

@@ -34,7 +34,7 @@ impl<'de> Members<'de, V3> for UplinkMessage {
                 self.metadata.time = time(&mut self.metadata.extra, name, map)?;
             }
             "app_s_key" => {
-                self.app_s_key = part(map)?.map(Box::new);
+                self.app_s_key = part(map)?;
                 if self.app_s_key.is_some() {
                     self.last_downlink_counter.get_or_insert(0);
                 }
@@ -54,7 +54,7 @@ impl<'de> Members<'de, V3> for UplinkMessage {
                 self.metadata.location = locations.get("user").cloned();
                 self.metadata.locations = locations;
             }
-            "version_ids" => self.version_ids = part(map)?.map(Box::new),
+            "version_ids" => self.version_ids = part(map)?,
             "network_ids" => self.network_ids = part(map)?,
             "last_battery_percentage" => {
                 let mut battery = BatteryMembers(Battery::default(), &mut self.extra);
@@ -164,7 +164,11 @@ fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
     let mut data_rate = String::with_capacity("SF12BW125".len());
     let written = match hertz % 1000 {
         0 => write!(data_rate, "SF{spreading_factor}BW{}", hertz / 1000),
-        _ => write!(data_rate, "SF{spreading_factor}BW{}", f64::from(hertz) / 1e3),
+        _ => write!(
+            data_rate,
+            "SF{spreading_factor}BW{}",
+            f64::from(hertz) / 1e3
+        ),
     };
     debug_assert!(written.is_ok(), "text takes all that is written to it");
     data_rate
