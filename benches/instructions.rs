@@ -1,0 +1,171 @@
+//! How many instructions one delivered uplink takes, counted by callgrind: a figure that does not
+//! depend on how busy the machine is.
+//!
+//! With `--check` it fails when they have become more than `benches/instructions.toml` says; with
+//! `--renew` it writes that file.
+
+mod common;
+mod feed;
+
+#[path = "instructions/callgrind.rs"]
+mod callgrind;
+#[path = "instructions/committed.rs"]
+mod committed;
+
+use std::{
+    env,
+    hint::black_box,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use callgrind::{Callgrind, Instructions};
+use committed::Figures;
+use common::{
+    figures::{self, Reach},
+    messages,
+    report::quantile,
+};
+use feed::{Feed, Pace};
+use ttn::{Event, Network};
+
+/// The arguments by which this program is what callgrind counts.
+const CLIENT: &str = "client";
+const DECODE: &str = "decode";
+
+/// Each uplink waits for the one before: threads have nothing to do in between, and wake up for
+/// each.
+const ONE_BY_ONE: Pace = Pace { step: 1, window: 1 };
+
+/// Uplinks pile up.
+const FLOOD: Pace = Pace {
+    step: 64,
+    window: 256,
+};
+
+const UPLINKS: u64 = 2_048;
+
+/// Enough for the check; threads do not always meet in the same way.
+const ROUNDS: usize = 3;
+
+const REQUIRED: &str = "TTN_TEST_REQUIRE_VALGRIND";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some(CLIENT) => feed::run_client(arguments),
+        Some(DECODE) => decode(arguments.next().and_then(|count| count.parse().ok())),
+        mode => return measure(mode),
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(mode: Option<&str>) -> ExitCode {
+    let _watchdog = common::watchdog(Duration::from_secs(600));
+    let Some(callgrind) = Callgrind::find() else {
+        println!("SKIPPED instructions: valgrind is not here\n");
+        let row = "instructions for one delivered uplink";
+        figures::left_out(12, row, "–", Reach::Stated, "valgrind is not here");
+        let is_required = env::var(REQUIRED).is_ok_and(|value| value == "1");
+        return ExitCode::from(u8::from(is_required));
+    };
+    let one_by_one = delivered(&callgrind, ONE_BY_ONE);
+    let decoded = Difference::of(|uplinks| {
+        let mut command = callgrind.command(DECODE);
+        command.arg(uplinks.to_string());
+        let status = command.status().expect("valgrind starts");
+        assert!(status.success(), "valgrind: {status}");
+        callgrind.count()
+    });
+    let present = Figures::new(median(&one_by_one), decoded.0);
+    match mode {
+        Some("--check") => present.check(),
+        Some("--renew") => present.renew(),
+        _ => {
+            print(&one_by_one, &delivered(&callgrind, FLOOD), decoded);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Instructions for one uplink, in three rounds.
+fn delivered(callgrind: &Callgrind, pace: Pace) -> [Difference; ROUNDS] {
+    [(); ROUNDS].map(|()| {
+        Difference::of(|uplinks| {
+            let mut feed = Feed::start(callgrind.command(CLIENT), 10, pace);
+            feed.feed(uplinks);
+            feed.end();
+            callgrind.count()
+        })
+    })
+}
+
+/// What one uplink takes: twice as many uplinks take so much more, and starting and ending take as
+/// much as before.
+#[derive(Clone, Copy)]
+struct Difference(Instructions);
+
+impl Difference {
+    fn of(run: impl Fn(u64) -> Instructions) -> Self {
+        let [once, twice] = [UPLINKS, 2 * UPLINKS].map(run);
+        Self(twice.per_further(&once, UPLINKS as f64))
+    }
+}
+
+/// The round in the middle.
+fn median(rounds: &[Difference; ROUNDS]) -> Instructions {
+    let mut sorted = rounds.map(|Difference(instructions)| instructions);
+    sorted.sort_by(|one, other| one.all().total_cmp(&other.all()));
+    sorted[ROUNDS / 2]
+}
+
+/// Reads so many uplinks.
+fn decode(count: Option<u64>) {
+    let (topic, payload) = messages::v3_uplink(7, 1);
+    for _ in 0..count.expect("the number of uplinks follows") {
+        let event = Event::decode(
+            Network::V3,
+            black_box(topic.as_str()),
+            black_box(payload.as_bytes()),
+        );
+        let event = black_box(event).expect("the bytes are an uplink");
+        assert!(matches!(event, Event::Uplink(_)));
+    }
+}
+
+fn print(one_by_one: &[Difference], flood: &[Difference], decoded: Difference) {
+    println!("## instructions: what one v3 uplink of 1.4 KiB takes, counted by callgrind\n");
+    println!(
+        "The client's process, from Paho's socket to an uplink callback that says that it was called; without the \
+         kernel. {ROUNDS} rounds: median, min – max.\n"
+    );
+    println!("| | all | Rust | Paho | C library and others |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    row("delivered, one after the other", one_by_one);
+    row("delivered, when uplinks pile up", flood);
+    row("`Event::decode` alone", &[decoded]);
+    println!();
+    for (what, rounds) in [("one after the other", one_by_one), ("piled up", flood)] {
+        let counts: Vec<_> = rounds.iter().map(|round| round.0.all()).collect();
+        let what = format!("instructions for one delivered uplink, {what}");
+        figures::note(12, &what, "–", Reach::Stated, &counts);
+    }
+}
+
+fn row(name: &str, rounds: &[Difference]) {
+    let kinds: [fn(&Instructions) -> f64; 4] = [
+        Instructions::all,
+        |count| count.rust,
+        |count| count.paho,
+        |count| count.others,
+    ];
+    let cells = kinds.map(|kind| {
+        let counts: Vec<_> = rounds.iter().map(|round| kind(&round.0)).collect();
+        let [median, min, max] = [0.5, 0.0, 1.0].map(|part| quantile(&counts, part));
+        match rounds {
+            [_] => format!("{median:.0}"),
+            _ => format!("{median:.0}, {min:.0} – {max:.0}"),
+        }
+    });
+    println!("| {name} | {} |", cells.join(" | "));
+}

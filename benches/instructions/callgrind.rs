@@ -1,0 +1,119 @@
+//! Counting the instructions of another process of this program.
+#![allow(unreachable_pub, reason = "programs export nothing anyway")]
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// Valgrind's tool.
+pub struct Callgrind {
+    program: PathBuf,
+    folder: TempDir,
+}
+
+impl Callgrind {
+    /// Nothing if it is not installed.
+    pub fn find() -> Option<Self> {
+        let version = Command::new("valgrind")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        version.ok().filter(|status| status.success())?;
+        Some(Self {
+            program: env::current_exe().expect("a program knows its file"),
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+        })
+    }
+
+    /// This program again, with an argument.
+    pub fn command(&self, argument: &str) -> Command {
+        let mut command = Command::new("valgrind");
+        command
+            .args(["--quiet", "--tool=callgrind"])
+            // Threads run one at a time; this way in turn.
+            .arg("--fair-sched=yes")
+            .args(["--compress-strings=no", "--compress-pos=no"])
+            .arg(format!("--callgrind-out-file={}", self.file().display()))
+            .arg(&self.program)
+            .arg(argument);
+        command
+    }
+
+    /// Of the command that has ended last.
+    pub fn count(&self) -> Instructions {
+        let file = fs::read_to_string(self.file()).expect("callgrind has written its file");
+        let program = self.program.to_str().expect("the path is text");
+        let instructions = Instructions::read(&file, program);
+        let total = file.lines().find_map(|line| line.strip_prefix("totals: "));
+        let total = total.and_then(|total| total.parse().ok());
+        assert_eq!(Some(instructions.all()), total, "all have been counted");
+        instructions
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("callgrind.out")
+    }
+}
+
+/// By whose code it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Instructions {
+    /// This crate, those it depends on, and Rust's library.
+    pub rust: f64,
+    /// C in the same program, which is Paho.
+    pub paho: f64,
+    /// Mostly the C library: the heap, copies of memory.
+    pub others: f64,
+}
+
+impl Instructions {
+    /// From a file of callgrind: lines that name the object and the function, then lines with a
+    /// position and a number. The line that follows on `calls=` is about what was called.
+    fn read(file: &str, program: &str) -> Self {
+        let mut sum = Self::default();
+        let mut is_program = false;
+        let mut is_rust = false;
+        let mut lines = file.lines();
+        while let Some(line) = lines.next() {
+            if let Some(object) = line.strip_prefix("ob=") {
+                is_program = object == program;
+            } else if let Some(function) = line.strip_prefix("fn=") {
+                is_rust = is_rust_name(function);
+            } else if line.starts_with("calls=") {
+                lines.next();
+            } else if line.starts_with(|first: char| first.is_ascii_digit()) {
+                let count = line.split(' ').nth(1).and_then(|count| count.parse().ok());
+                let count: f64 = count.expect("a position and a number");
+                *match (is_program, is_rust) {
+                    (true, true) => &mut sum.rust,
+                    (true, false) => &mut sum.paho,
+                    (false, _) => &mut sum.others,
+                } += count;
+            }
+        }
+        sum
+    }
+
+    pub fn all(&self) -> f64 {
+        self.rust + self.paho + self.others
+    }
+
+    /// What each of so many took that were counted here and not there.
+    pub fn per_further(&self, before: &Self, further: f64) -> Self {
+        Self {
+            rust: (self.rust - before.rust) / further,
+            paho: (self.paho - before.paho) / further,
+            others: (self.others - before.others) / further,
+        }
+    }
+}
+
+/// Names of C have neither paths nor brackets.
+fn is_rust_name(function: &str) -> bool {
+    function.contains("::") || function.starts_with('<') || function.starts_with("_R")
+}
