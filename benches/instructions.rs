@@ -12,12 +12,7 @@ mod callgrind;
 #[path = "instructions/committed.rs"]
 mod committed;
 
-use std::{
-    env,
-    hint::black_box,
-    process::{Command, ExitCode},
-    time::Duration,
-};
+use std::{env, hint::black_box, process::ExitCode, time::Duration};
 
 use callgrind::{Callgrind, Instructions};
 use committed::Figures;

@@ -13,11 +13,10 @@ const WINDOW: u32 = u64::BITS;
 /// The counters of the devices that were heard last.
 #[derive(Debug)]
 pub(crate) struct CounterWatch {
-    /// Half of the devices at most. When it is full it becomes `older`, and what was in there and
-    /// not heard since is forgotten.
-    recent: HashMap<String, Counters>,
-    older: HashMap<String, Counters>,
-    half: usize,
+    devices: HashMap<Box<str>, Counters>,
+    capacity: usize,
+    /// Counts uplinks, which tells what is longer ago.
+    uplinks: u64,
     /// Counts outages.
     outages: u32,
     /// Counts the moments in which messages were dropped here.
@@ -33,6 +32,8 @@ struct Counters {
     repeated: Option<u32>,
     /// Tells one session of the device from another; 0 when the network does not say.
     session: u64,
+    /// Which uplink was the last of the device.
+    heard: u64,
     outages: u32,
     drops: u32,
 }
@@ -41,9 +42,9 @@ impl CounterWatch {
     /// Watches so many devices at most; none with 0.
     pub(crate) fn new(devices: usize) -> Self {
         Self {
-            recent: HashMap::new(),
-            older: HashMap::new(),
-            half: devices.div_ceil(2),
+            devices: HashMap::new(),
+            capacity: devices,
+            uplinks: 0,
             outages: 0,
             drops: 0,
         }
@@ -61,28 +62,31 @@ impl CounterWatch {
 
     /// A device has joined: it counts anew, which is no gap.
     pub(crate) fn joined(&mut self, dev_id: &str) {
-        self.recent.remove(dev_id);
-        self.older.remove(dev_id);
+        self.devices.remove(dev_id);
     }
 
     /// What the counter of an uplink says.
     pub(crate) fn observe(&mut self, uplink: &UplinkMessage) -> Option<CounterReport> {
-        if self.half == 0 || uplink.is_simulated() {
+        if self.capacity == 0 || uplink.is_simulated() {
             return None;
         }
+        self.uplinks += 1;
         let counter = uplink.counter;
         let now = Counters {
             highest: counter,
             seen: u64::MAX,
             repeated: None,
             session: session(uplink),
+            heard: self.uplinks,
             outages: self.outages,
             drops: self.drops,
         };
-        let Some(known) = self.find(&uplink.dev_id) else {
-            self.recent.insert(uplink.dev_id.clone(), now);
+        let Some(known) = self.devices.get_mut(uplink.dev_id.as_str()) else {
+            self.make_room();
+            self.devices.insert(uplink.dev_id.as_str().into(), now);
             return None;
         };
+        known.heard = now.heard;
         if known.session != now.session && known.session != 0 && now.session != 0 {
             *known = now;
             return None;
@@ -98,17 +102,17 @@ impl CounterWatch {
         })
     }
 
-    fn find(&mut self, dev_id: &str) -> Option<&mut Counters> {
-        if !self.recent.contains_key(dev_id) {
-            let known = self.older.remove_entry(dev_id);
-            if self.recent.len() >= self.half {
-                self.older = std::mem::take(&mut self.recent);
-            }
-            if let Some((dev_id, counters)) = known {
-                self.recent.insert(dev_id, counters);
-            }
+    /// Forgets, when there are as many as allowed, the half that was silent longest: so many at once
+    /// that looking for them is seldom.
+    fn make_room(&mut self) {
+        if self.devices.len() < self.capacity {
+            return;
         }
-        self.recent.get_mut(dev_id)
+        let mut heard: Vec<_> = self.devices.values().map(|known| known.heard).collect();
+        let middle = (heard.len() - 1) / 2;
+        let (_, last_forgotten, _) = heard.select_nth_unstable(middle);
+        self.devices
+            .retain(|_, known| known.heard > *last_forgotten);
     }
 }
 
@@ -351,13 +355,32 @@ mod tests {
                 assert_eq!(report, None);
                 watch.observe(&uplink(&format!("once-{round}-{device}"), 7));
             }
-            assert!(watch.recent.len() + watch.older.len() <= 100);
+            assert!(watch.devices.len() <= 100);
         }
         for device in 0..20 {
             let report = watch
                 .observe(&uplink(&format!("often-{device}"), 60))
                 .unwrap();
             assert_eq!(report.finding, missing(10, FrameLoss::Upstream));
+        }
+    }
+
+    #[test]
+    fn half_of_the_devices_are_forgotten_when_there_is_no_room_those_that_were_silent_longest() {
+        for capacity in 1..=9 {
+            let mut watch = CounterWatch::new(capacity);
+            let ids: Vec<_> = (0..=capacity)
+                .map(|number| format!("bed-{number}"))
+                .collect();
+            let (next, first) = ids.split_last().unwrap();
+            for dev_id in first.iter().rev().chain(first) {
+                watch.observe(&uplink(dev_id, 7));
+            }
+            assert_eq!(watch.devices.len(), capacity);
+            watch.observe(&uplink(next, 7));
+            let mut known: Vec<_> = watch.devices.keys().map(|dev_id| &**dev_id).collect();
+            known.sort_unstable();
+            assert_eq!(known, ids[capacity.div_ceil(2)..]);
         }
     }
 

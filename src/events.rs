@@ -444,7 +444,7 @@ mod tests {
     use crate::message::{Closed, RawMessage};
 
     fn message(number: usize) -> Event {
-        Event::Other(RawMessage::new(number.to_string(), ""))
+        Event::Other(RawMessage::new(&number.to_string(), &[]))
     }
 
     fn closed() -> Event {

@@ -189,24 +189,24 @@ impl Ledger {
     }
 
     fn uplink(&mut self, dev_id: &str, airtime: Duration) {
-        let device = self.device(dev_id);
-        device.uplinks += 1;
-        device.airtime = device.airtime.saturating_add(airtime);
+        self.add(dev_id, |used| {
+            used.uplinks += 1;
+            used.airtime = used.airtime.saturating_add(airtime);
+        });
     }
 
     fn downlink(&mut self, dev_id: &str) {
-        self.device(dev_id).downlinks += 1;
+        self.add(dev_id, |used| used.downlinks += 1);
     }
 
-    fn device(&mut self, dev_id: &str) -> &mut DeviceUse {
-        let is_known = self.devices.contains_key(dev_id);
-        if !is_known && self.devices.len() >= self.capacity {
-            return &mut self.others;
+    fn add(&mut self, dev_id: &str, more: impl FnOnce(&mut DeviceUse)) {
+        if let Some(used) = self.devices.get_mut(dev_id) {
+            more(used);
+        } else if self.devices.len() < self.capacity {
+            more(self.devices.entry(dev_id.into()).or_default());
+        } else {
+            more(&mut self.others);
         }
-        if !is_known {
-            self.devices.insert(dev_id.into(), DeviceUse::default());
-        }
-        self.devices.get_mut(dev_id).unwrap_or(&mut self.others)
     }
 
     /// Begins a new page if it is another day.

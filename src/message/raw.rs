@@ -14,20 +14,17 @@ use std::{fmt, sync::Arc};
 /// assert_eq!(field.raw().payload(), b"21.5");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct RawMessage(Arc<Inner>);
-
-#[derive(PartialEq, Eq)]
-struct Inner {
-    topic: String,
-    payload: Vec<u8>,
+pub struct RawMessage {
+    topic: Arc<str>,
+    payload: Arc<[u8]>,
 }
 
 impl RawMessage {
-    pub(crate) fn new(topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
-        Self(Arc::new(Inner {
+    pub(crate) fn new(topic: &str, payload: &[u8]) -> Self {
+        Self {
             topic: topic.into(),
             payload: payload.into(),
-        }))
+        }
     }
 
     /// The MQTT topic; empty for a message that was decoded without one, such as a webhook body.
@@ -38,7 +35,7 @@ impl RawMessage {
     /// assert_eq!(uplink.raw().topic(), "");
     /// ```
     pub fn topic(&self) -> &str {
-        &self.0.topic
+        &self.topic
     }
 
     /// The bytes of the message.
@@ -49,7 +46,7 @@ impl RawMessage {
     /// assert_eq!(uplink.raw().payload(), br#"{"app_id":"a1","dev_id":"d1"}"#);
     /// ```
     pub fn payload(&self) -> &[u8] {
-        &self.0.payload
+        &self.payload
     }
 }
 

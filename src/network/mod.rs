@@ -261,10 +261,10 @@ impl Event {
     /// ```
     pub fn decode(
         network: Network,
-        topic: impl Into<String>,
-        payload: impl Into<Vec<u8>>,
+        topic: impl AsRef<str>,
+        payload: impl AsRef<[u8]>,
     ) -> Result<Self> {
-        match network.decode(RawMessage::new(topic, payload)) {
+        match network.decode(RawMessage::new(topic.as_ref(), payload.as_ref())) {
             Self::Malformed(malformed) => Err(malformed.error.clone()),
             event => Ok(event),
         }
@@ -295,8 +295,8 @@ impl Event {
     /// assert!(matches!(Event::from_json(Network::V3, line)?, Event::Activation(_)));
     /// # Ok::<(), ttn::Error>(())
     /// ```
-    pub fn from_json(network: Network, body: impl Into<Vec<u8>>) -> Result<Self> {
-        let raw = RawMessage::new(String::new(), body);
+    pub fn from_json(network: Network, body: impl AsRef<[u8]>) -> Result<Self> {
+        let raw = RawMessage::new("", body.as_ref());
         match network {
             Network::V2 => v2::uplink_from_json(raw).map(|uplink| Self::Uplink(Arc::new(uplink))),
             Network::V3 => v3::event_from_json(raw),
@@ -322,8 +322,8 @@ impl UplinkMessage {
     /// assert_eq!(uplink.extra["downlink_url"], "https://…");
     /// # Ok::<(), ttn::Error>(())
     /// ```
-    pub fn from_json(network: Network, body: impl Into<Vec<u8>>) -> Result<Self> {
-        let raw = RawMessage::new(String::new(), body);
+    pub fn from_json(network: Network, body: impl AsRef<[u8]>) -> Result<Self> {
+        let raw = RawMessage::new("", body.as_ref());
         match network {
             Network::V2 => v2::uplink_from_json(raw),
             Network::V3 => match v3::event_from_json(raw)? {

@@ -46,7 +46,7 @@ impl<'de> Members<'de, V3> for QueueInvalidated {
 
 /// One of a list: only those whose queue is void come so.
 pub(super) fn invalidated() -> DownlinkEvent {
-    let raw = RawMessage::new(String::new(), Vec::new());
+    let raw = RawMessage::new("", &[]);
     let mut downlink = DownlinkEvent::new("", "", DownlinkStep::Invalidated, raw);
     downlink.priority = Some(Priority::default());
     downlink
