@@ -17,7 +17,7 @@ mod messages;
 const APP: &str = "bench-app";
 
 /// Of the uplink that one gateway has heard. Each one more is paid for by everyone who reads.
-const MOST: u64 = 38;
+const MOST: u64 = 35;
 
 /// How many allocations `work` makes; what it returns is dropped.
 fn allocations<T>(work: impl FnOnce() -> T) -> u64 {
@@ -38,11 +38,11 @@ fn typed_and_untyped(gateways: usize) -> (u64, u64) {
 }
 
 #[test]
-fn an_uplink_takes_two_fifths_of_the_allocations_of_any_json_at_most() {
+fn an_uplink_takes_about_a_third_of_the_allocations_of_any_json() {
     for gateways in 1..=4 {
         let (typed, untyped) = typed_and_untyped(gateways);
         assert!(
-            100 * typed <= 40 * untyped,
+            100 * typed <= 35 * untyped,
             "{gateways} gateways: {typed} allocations against {untyped} of serde_json::Value"
         );
     }

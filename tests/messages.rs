@@ -125,7 +125,7 @@ fn an_ordinary_uplink_has_all_its_values() {
         (place.latitude, place.longitude, place.altitude),
         (51.92442, 4.477733, 14)
     );
-    assert_eq!((place.accuracy, place.source.as_str()), (None, "registry"));
+    assert_eq!((place.accuracy, &*place.source), (None, "registry"));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn an_uplink_of_v2_is_read_alike_in_every_form() {
         let read_radio = (
             read.time,
             read.frequency,
-            read.modulation.clone(),
+            read.modulation.to_string(),
             read.data_rate.clone(),
             read.bit_rate.map(u64::from),
             read.coding_rate.clone(),

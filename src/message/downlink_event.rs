@@ -1,6 +1,9 @@
 //! What the network reports about downlinks.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Map, Value};
 
@@ -261,7 +264,7 @@ pub struct Transmission {
     /// The whole encrypted LoRaWAN frame.
     pub frame: Vec<u8>,
     /// `LORA` or `FSK`.
-    pub modulation: String,
+    pub modulation: Cow<'static, str>,
     /// LoRa data rate, such as `SF7BW125`.
     pub data_rate: String,
     /// FSK bit rate in bit/s.

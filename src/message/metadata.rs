@@ -1,6 +1,7 @@
 //! How an uplink travelled: radio settings, gateways, places.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, SystemTime},
 };
@@ -34,7 +35,7 @@ pub struct Metadata {
     /// Carrier frequency in MHz.
     pub frequency: Option<f64>,
     /// `LORA`, `FSK` or, on v3, `LR_FHSS`.
-    pub modulation: String,
+    pub modulation: Cow<'static, str>,
     /// LoRa data rate, such as `SF7BW125`, or that of LR-FHSS, such as `M0CW137`; empty for FSK.
     pub data_rate: String,
     /// FSK bit rate in bit/s; `None` for LoRa.
@@ -213,5 +214,5 @@ pub struct Location {
     pub accuracy: Option<u32>,
     /// Where the place is known from: `registry`, `gps`, `ip_geolocation`, `wifi_rssi_geolocation`,
     /// `lora_tdoa_geolocation` and others.
-    pub source: String,
+    pub source: Cow<'static, str>,
 }

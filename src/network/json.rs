@@ -310,6 +310,18 @@ pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Err
     Ok(text)
 }
 
+/// Text that is mostly one of those that are `known`, which takes no memory.
+pub(super) fn known_text<'de, A: MapAccess<'de>>(
+    known: &[&'static str],
+    map: &mut A,
+) -> Result<Cow<'static, str>, A::Error> {
+    let text = map.next_value::<Scalar<'_>>()?.text();
+    Ok(match known.iter().find(|known| **known == text) {
+        Some(known) => Cow::Borrowed(*known),
+        None => Cow::Owned(text.into_owned()),
+    })
+}
+
 pub(super) fn integer<'de, T, A>(map: &mut A) -> Result<Option<T>, A::Error>
 where
     T: TryFrom<i128>,

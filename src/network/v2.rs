@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::{
     Request, check_port, in_batch,
     json::{
-        Members, Scalar, bytes, flag, float, ignore, integer, keep, list, nanoseconds, object,
-        read_nullable, read_object, text, texts, time,
+        Members, Scalar, bytes, flag, float, ignore, integer, keep, known_text, list, nanoseconds,
+        object, read_nullable, read_object, text, texts, time,
     },
 };
 use crate::{
@@ -32,6 +32,10 @@ const MAX_PAYLOAD: usize = 242;
 
 /// How deep inside objects a field may be to be received on a topic of its own.
 const MAX_FIELD_DEPTH: usize = 8;
+
+const MODULATIONS: [&str; 2] = ["LORA", "FSK"];
+
+const LOCATION_SOURCES: [&str; 4] = ["gps", "config", "registry", "ip_geolocation"];
 
 pub(super) fn check_app_id(app_id: &str) -> Result<()> {
     if is_id(app_id) {
@@ -373,7 +377,7 @@ impl<'de> Members<'de, V2> for Metadata {
         match name {
             "time" => self.time = time(&mut self.extra, name, map)?,
             "frequency" => self.frequency = float(map)?,
-            "modulation" => self.modulation = text(map)?,
+            "modulation" => self.modulation = known_text(&MODULATIONS, map)?,
             "data_rate" => self.data_rate = text(map)?,
             "bit_rate" => self.bit_rate = integer(map)?,
             "coding_rate" => self.coding_rate = text(map)?,
@@ -497,7 +501,7 @@ impl<'de> Members<'de, V2> for Transmission {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         const HZ_PER_MHZ: f64 = 1e6;
         match name {
-            "modulation" => self.modulation = text(map)?,
+            "modulation" => self.modulation = known_text(&MODULATIONS, map)?,
             "data_rate" => self.data_rate = text(map)?,
             "bit_rate" => self.bit_rate = integer(map)?,
             "airtime" => self.airtime = nanoseconds(map)?,
@@ -522,7 +526,9 @@ fn place<'de, A: MapAccess<'de>>(
         "longitude" => location.get_or_insert_default().longitude = float(map)?.unwrap_or_default(),
         "altitude" => location.get_or_insert_default().altitude = integer(map)?.unwrap_or_default(),
         "location_accuracy" => location.get_or_insert_default().accuracy = integer(map)?,
-        "location_source" => location.get_or_insert_default().source = text(map)?,
+        "location_source" => {
+            location.get_or_insert_default().source = known_text(&LOCATION_SOURCES, map)?;
+        }
         _ => keep(extra, name, map)?,
     }
     Ok(())

@@ -467,16 +467,13 @@ fn a_data_rate_is_put_together_from_its_parts() {
     let read = settings(json!({"data_rate": {"lrfhss": {"modulation_type": 1,
         "operating_channel_width": 1_523_000, "coding_rate": "2/3"}}}));
     assert_eq!(
-        (read.modulation.as_str(), read.data_rate.as_str()),
+        (&*read.modulation, &*read.data_rate),
         ("LR_FHSS", "M1CW1523")
     );
     assert_eq!(read.coding_rate, "2/3");
 
     let read = settings(json!({"data_rate": {"fsk": {"bit_rate": "50000"}}}));
-    assert_eq!(
-        (read.modulation.as_str(), read.data_rate.as_str()),
-        ("FSK", "")
-    );
+    assert_eq!((&*read.modulation, &*read.data_rate), ("FSK", ""));
     assert_eq!(read.bit_rate, Some(50_000));
 }
 

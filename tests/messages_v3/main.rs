@@ -321,7 +321,7 @@ fn lora(time: Option<SystemTime>, gateways: Vec<Gateway>) -> Metadata {
     made(|metadata: &mut Metadata| {
         metadata.time = time;
         metadata.frequency = Some(868.3);
-        metadata.modulation = "LORA".to_owned();
+        metadata.modulation = "LORA".into();
         metadata.data_rate = "SF7BW125".to_owned();
         metadata.coding_rate = "4/5".to_owned();
         metadata.airtime = Some(Duration::from_micros(51_456));
@@ -350,7 +350,7 @@ fn place(latitude: f64, longitude: f64, altitude: i32, source: &str) -> Location
         place.latitude = latitude;
         place.longitude = longitude;
         place.altitude = altitude;
-        place.source = source.to_owned();
+        place.source = source.to_owned().into();
     })
 }
 

@@ -362,7 +362,7 @@ fn an_fsk_uplink_has_a_bit_rate_and_no_data_rate() {
     gateway.channel = 8;
     let mut metadata = lora(at(37, 510_274_984), vec![gateway]);
     metadata.frequency = Some(868.8);
-    metadata.modulation = "FSK".to_owned();
+    metadata.modulation = "FSK".into();
     metadata.data_rate = String::new();
     metadata.coding_rate = String::new();
     metadata.bit_rate = Some(50_000);
@@ -394,7 +394,7 @@ fn an_lr_fhss_uplink_has_a_channel_width_and_a_drift() {
     });
     let mut metadata = lora(at(37, 898_789_976), vec![gateway]);
     metadata.frequency = Some(867.7);
-    metadata.modulation = "LR_FHSS".to_owned();
+    metadata.modulation = "LR_FHSS".into();
     metadata.data_rate = "M0CW137".to_owned();
     metadata.coding_rate = "1/3".to_owned();
     metadata.airtime = Some(Duration::from_micros(1_236_992));

@@ -1,6 +1,6 @@
 //! Parts that occur in messages of several kinds.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::de::MapAccess;
 use serde_json::{Map, Value};
@@ -44,22 +44,23 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// The name of an enum's value without its prefix, by name or by number; empty for the first, which
-/// servers leave out.
+/// servers leave out. Names that are not known stay as they are.
 pub(super) fn enum_name<'de, A: MapAccess<'de>>(
     prefix: &str,
-    names: &[(i64, &str)],
+    names: &[(i64, &'static str)],
     map: &mut A,
-) -> Result<String, A::Error> {
+) -> Result<Cow<'static, str>, A::Error> {
     let text = map.next_value::<Scalar<'_>>()?.text();
-    let name = match text.parse::<i64>() {
-        Ok(number) => match names.iter().find(|(known, _)| *known == number) {
-            Some((_, name)) => name,
-            None => text.as_ref(),
-        },
-        Err(_) => text.strip_prefix(prefix).unwrap_or(&text),
-    };
-    let first = names.first().is_some_and(|(_, first)| *first == name);
-    Ok(if first { "" } else { name }.to_owned())
+    let name = text.strip_prefix(prefix).unwrap_or(&text);
+    let number = text.parse::<i64>().ok();
+    let found = names.iter().position(|(known_number, known_name)| {
+        Some(*known_number) == number || known_name.eq_ignore_ascii_case(name)
+    });
+    Ok(match found {
+        Some(0) => Cow::Borrowed(""),
+        Some(index) => Cow::Borrowed(names[index].1),
+        None => Cow::Owned(name.to_owned()),
+    })
 }
 
 #[derive(Default)]
@@ -82,15 +83,15 @@ impl<'de> Members<'de, V3> for GatewayIds {
 impl<'de> Members<'de, V3> for Location {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         const SOURCES: [(i64, &str); 9] = [
-            (0, "UNKNOWN"),
-            (1, "GPS"),
-            (3, "REGISTRY"),
-            (4, "IP_GEOLOCATION"),
-            (5, "WIFI_RSSI_GEOLOCATION"),
-            (6, "BT_RSSI_GEOLOCATION"),
-            (7, "LORA_RSSI_GEOLOCATION"),
-            (8, "LORA_TDOA_GEOLOCATION"),
-            (9, "COMBINED_GEOLOCATION"),
+            (0, "unknown"),
+            (1, "gps"),
+            (3, "registry"),
+            (4, "ip_geolocation"),
+            (5, "wifi_rssi_geolocation"),
+            (6, "bt_rssi_geolocation"),
+            (7, "lora_rssi_geolocation"),
+            (8, "lora_tdoa_geolocation"),
+            (9, "combined_geolocation"),
         ];
         match name {
             "latitude" => self.latitude = float(map)?.unwrap_or_default(),
@@ -99,7 +100,9 @@ impl<'de> Members<'de, V3> for Location {
             "accuracy" => self.accuracy = integer(map)?,
             "source" => {
                 self.source = enum_name("SOURCE_", &SOURCES, map)?;
-                self.source.make_ascii_lowercase();
+                if let Cow::Owned(unknown) = &mut self.source {
+                    unknown.make_ascii_lowercase();
+                }
             }
             _ => ignore(map)?,
         }

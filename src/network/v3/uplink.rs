@@ -1,6 +1,6 @@
 //! Reading uplinks.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
 use serde::{de, de::MapAccess};
 use serde_json::{Map, Value};
@@ -137,7 +137,7 @@ impl<'de> Members<'de, V3> for DataRate<'_> {
             return Ok(());
         };
         let Self(metadata) = self;
-        modulation.clone_into(&mut metadata.modulation);
+        metadata.modulation = Cow::Borrowed(modulation);
         match name {
             "lora" => {
                 metadata.data_rate = lora_data_rate(rate.spreading_factor, rate.bandwidth);
@@ -242,7 +242,8 @@ impl<'de> Members<'de, V3> for Gateway {
                     "DOWNLINK_PATH_CONSTRAINT_",
                     &[(0, "NONE"), (1, "PREFER_OTHER"), (2, "NEVER")],
                     map,
-                )?;
+                )?
+                .into_owned();
             }
             "uplink_token" => self.uplink_token = text(map)?,
             _ => keep(&mut self.extra, name, map)?,
@@ -284,7 +285,8 @@ impl<'de> Members<'de, V3> for Relay {
                     "RELAY_WOR_CHANNEL_",
                     &[(0, "DEFAULT"), (1, "SECONDARY")],
                     map,
-                )?;
+                )?
+                .into_owned();
             }
             _ => ignore(map)?,
         }
