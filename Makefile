@@ -1,7 +1,8 @@
 # One command for each thing that one does with this crate; `make` lists them.
 
-# On CI a missing rustfmt or clippy is a failure, elsewhere it is said and passed over.
+# On CI a missing rustfmt or clippy is a failure, and on Linux a missing valgrind; elsewhere it is said and passed over.
 component = cargo $(1) --version >/dev/null 2>&1 || [ -n "$$CI" ]
+require_valgrind = $(if $(filter Linux,$(shell uname)),$${CI:+1})
 skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
 
 .PHONY: help demo demo-v2 test bench fuzz
@@ -10,7 +11,7 @@ skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
 help:
 	@echo "make demo      a simulated v3 network, two devices and a client: no account or radio needed"
 	@echo "make demo-v2   the same client on a simulated V2 network"
-	@echo "make test      formatting, lints, tests (with Mosquitto), documentation"
+	@echo "make test      formatting, lints, tests (with Mosquitto), documentation, instructions for one uplink"
 	@echo "make bench     how fast messages are decoded and delivered"
 	@echo "make fuzz      random input, TARGET=decode_v3 SECONDS=60; the targets are in tests/fuzz/README.md"
 
@@ -30,6 +31,7 @@ test:
 	else $(call skipped,clippy,clippy); fi
 	TTN_TEST_REQUIRE_MOSQUITTO=1 cargo test --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+	TTN_TEST_REQUIRE_VALGRIND=$(require_valgrind) cargo bench --quiet --all-features --bench instructions -- --check
 
 bench:
 	@.ci/setup bench

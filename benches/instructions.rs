@@ -58,9 +58,15 @@ fn main() -> ExitCode {
 fn measure(mode: Option<&str>) -> ExitCode {
     let _watchdog = common::watchdog(Duration::from_secs(600));
     let Some(callgrind) = Callgrind::find() else {
-        println!("SKIPPED instructions: valgrind is not here\n");
+        println!("SKIPPED instructions: valgrind is not here, or does not work\n");
         let row = "instructions for one delivered uplink";
-        figures::left_out(12, row, "–", Reach::Stated, "valgrind is not here");
+        figures::left_out(
+            12,
+            row,
+            "–",
+            Reach::Stated,
+            "valgrind is not here, or does not work",
+        );
         let is_required = env::var(REQUIRED).is_ok_and(|value| value == "1");
         return ExitCode::from(u8::from(is_required));
     };

@@ -16,14 +16,14 @@ pub struct Callgrind {
 }
 
 impl Callgrind {
-    /// Nothing if it is not installed.
+    /// Nothing if it is not installed, or does not work on this machine.
     pub fn find() -> Option<Self> {
-        let version = Command::new("valgrind")
-            .arg("--version")
+        let nothing = Command::new("valgrind")
+            .args(["--quiet", "--tool=none", "true"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        version.ok().filter(|status| status.success())?;
+        nothing.ok().filter(|status| status.success())?;
         Some(Self {
             program: env::current_exe().expect("a program knows its file"),
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
