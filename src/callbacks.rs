@@ -5,7 +5,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -41,6 +44,27 @@ pub(crate) enum Callback<C> {
     Uplink(Closure<UplinkMessage, C>),
     UplinkRaw(Closure<RawMessage, C>),
     Downlink(Closure<MessageId, C>),
+}
+
+/// Whether there are callbacks, so that messages do not wake their thread for nothing. Of whichever
+/// kind: one that hears of the connection may set one for the uplinks that follow.
+#[derive(Default)]
+pub(crate) struct Interest(AtomicBool);
+
+impl Interest {
+    /// Has to be told before a callback is set, so that it misses nothing.
+    pub(crate) fn rise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn includes(&self, event: &Event) -> bool {
+        match event {
+            Event::Uplink(_) | Event::Malformed(_) | Event::Other(_) | Event::Published(_) => {
+                self.0.load(Ordering::Acquire)
+            }
+            event => event.is_lifecycle() || matches!(event, Event::Lagged(_)),
+        }
+    }
 }
 
 /// What the setters ask of the callbacks' thread.
@@ -207,5 +231,26 @@ impl<C> Callbacks<C> {
                 .commands
                 .send(Command::Report(Event::CallbackFailed(failed)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Closed;
+
+    #[test]
+    fn messages_are_of_interest_when_there_is_a_callback_and_news_about_the_client_always() {
+        let message = Event::Other(RawMessage::new("topic", &[]));
+        let news = Event::Closed(Closed {
+            error: None,
+            number: 1,
+        });
+        let interest = Interest::default();
+        assert!(!interest.includes(&message));
+        assert!(interest.includes(&news));
+        interest.rise();
+        assert!(interest.includes(&message));
+        assert!(interest.includes(&news));
     }
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::{
     builder::MqttClientBuilder,
-    callbacks::{Callback, CallbackId, Callbacks, Setter},
+    callbacks::{Callback, CallbackId, Callbacks, Interest, Setter},
     closure::{CallbackResult, closure},
     delivery::{Delivery, MessageId},
     draft::{Correlation, Draft},
@@ -72,6 +72,7 @@ struct Core {
     link: SessionLink,
     /// Unbounded: setters never wait, and the thread behind it takes them before anything else.
     setters: Sender<Setter<MqttClient>>,
+    interest: Arc<Interest>,
     callbacks_thread: OnceLock<ThreadId>,
     next_callback: AtomicU64,
     next_message: AtomicU64,
@@ -106,12 +107,18 @@ impl MqttClient {
 
     pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
         let (subscriber, events) = subscription(options.event_capacity, options.overflow);
+        let interest = Arc::new(Interest::default());
+        let subscriber = subscriber.only({
+            let interest = Arc::clone(&interest);
+            move |event| interest.includes(event)
+        });
         let link = Session::start(Arc::clone(&options)).map_err(no_thread)?;
         let (setters, receiver) = unbounded();
         let core = Arc::new(Core {
             options,
             link,
             setters,
+            interest,
             callbacks_thread: OnceLock::new(),
             next_callback: AtomicU64::new(1),
             next_message: AtomicU64::new(1),
@@ -705,6 +712,7 @@ impl MqttClient {
 
     fn set(&self, callback: Callback<Self>) -> CallbackId {
         let id = CallbackId(self.core().next_callback.fetch_add(1, Ordering::Relaxed));
+        self.core().interest.rise();
         self.setter(Setter::Add(id, callback));
         id
     }

@@ -176,9 +176,12 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
+/// Tells which events a subscriber is for.
+type Wants = Box<dyn Fn(&Event) -> bool + Send>;
+
 /// The sending end of one subscription.
-#[derive(Debug)]
 pub(crate) struct Subscriber {
+    wants: Option<Wants>,
     sender: Sender<Event>,
     /// The other end of the same queue, to take out what gives way.
     queue: Receiver<Event>,
@@ -207,6 +210,7 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
     };
     let losses = Arc::new(Losses::default());
     let subscriber = Subscriber {
+        wants: None,
         sender,
         queue: receiver.clone(),
         losses: Arc::downgrade(&losses),
@@ -221,10 +225,19 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
 }
 
 impl Subscriber {
+    /// Leaves out what is not wanted.
+    pub(crate) fn only(mut self, wants: impl Fn(&Event) -> bool + Send + 'static) -> Self {
+        self.wants = Some(Box::new(wants));
+        self
+    }
+
     fn deliver(&mut self, event: Event, interrupt: &Interrupt) {
         if event.is_lifecycle() {
             self.report_missed();
             return self.force(event);
+        }
+        if self.wants.as_ref().is_some_and(|wants| !wants(&event)) {
+            return;
         }
         let full = self.sender.len() >= self.capacity;
         match self.overflow {
@@ -361,7 +374,6 @@ impl Subscriber {
 }
 
 /// All subscribers of a client.
-#[derive(Debug)]
 pub(crate) struct Subscribers {
     list: Vec<Subscriber>,
     interrupt: Interrupt,
@@ -419,7 +431,6 @@ impl Subscribers {
 }
 
 /// Ends the wait for slow subscribers, from the signal until it is lowered.
-#[derive(Debug)]
 struct Interrupt {
     signal: Receiver<()>,
     raised: std::cell::Cell<bool>,
@@ -487,6 +498,18 @@ mod tests {
         for events in &both {
             assert_eq!(read(events), ["1", "2", "3"]);
         }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_left_out_and_news_about_the_client_never() {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(10, Overflow::default());
+        let is_wanted = |event: &Event| matches!(event, Event::Other(raw) if raw.topic() == "2");
+        subscribers.add(subscriber.only(is_wanted));
+        (1..=3).for_each(|number| subscribers.publish(message(number)));
+        subscribers.publish(closed());
+        assert_eq!(read(&events), ["2", "closed"]);
+        assert_eq!(events.dropped(), 0);
     }
 
     #[test]

@@ -68,6 +68,28 @@ fn a_callback_may_be_set_before_and_after_connecting() {
 }
 
 #[test]
+fn a_connect_callback_may_set_one_for_the_uplinks_that_have_come_meanwhile() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        let (sender, calls) = unbounded();
+        let (go_on, wait) = bounded(1);
+        client.set_connect_callback(move |_, client: &MqttClient| {
+            wait.recv_timeout(SOON)?;
+            let sender = sender.clone();
+            client.set_uplink_callback(move |uplink, _| sender.send(uplink.counter));
+            anyhow::Ok(())
+        });
+        client.connect().unwrap();
+        harness.uplink("dev-1", 1);
+        while !matches!(next(events.receiver()), Event::Uplink(_)) {}
+        go_on.send(()).unwrap();
+        assert_eq!(next(&calls), 1);
+    });
+}
+
+#[test]
 fn a_removed_callback_is_not_called_any_more() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
