@@ -1,6 +1,9 @@
 //! Measuring one thing against another, and tables.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, hint::black_box, time::Instant};
+
+/// How often [`Side::repeated`] does its work in a round.
+const REPETITIONS: u32 = 20_000;
 
 /// One way to do the work. `run` does it once and returns figures.
 pub struct Side<'a, const N: usize> {
@@ -14,6 +17,19 @@ impl<'a, const N: usize> Side<'a, N> {
             name: name.into(),
             run: Box::new(run),
         }
+    }
+}
+
+impl<'a> Side<'a, 1> {
+    /// Makes and drops what `make` returns, over and over; microseconds for each.
+    pub fn repeated<T>(name: &str, make: impl Fn() -> T + 'a) -> Self {
+        Self::new(name, move || {
+            let start = Instant::now();
+            for _ in 0..REPETITIONS {
+                drop(black_box(make()));
+            }
+            [start.elapsed().as_secs_f64() * 1e6 / f64::from(REPETITIONS)]
+        })
     }
 }
 
