@@ -1,14 +1,12 @@
-//! What devices use of the network in a day, where a policy of fair use asks for moderation. Numbers;
-//! the clock is read by others.
+//! What devices use of the network in a day, where a policy of fair use asks for moderation.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::devices::{DeviceUse, Devices};
 
 /// What each device has used of the network today, as far as the client has heard of it; by
 /// [`stats`](crate::MqttClient::stats). Unlike the other numbers there it is no copy: it tells what
@@ -44,31 +42,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// ```
 #[derive(Clone)]
 pub struct FairUse {
-    ledger: Arc<Mutex<Ledger>>,
+    devices: Arc<Mutex<Devices>>,
 }
 
 impl FairUse {
-    pub(crate) fn new(devices: usize) -> Self {
-        Self {
-            ledger: Arc::new(Mutex::new(Ledger::new(devices))),
-        }
+    pub(crate) fn new(devices: Arc<Mutex<Devices>>) -> Self {
+        Self { devices }
     }
 
-    /// The ledger, at the page of today.
-    fn today(&self) -> MutexGuard<'_, Ledger> {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.turn_page(SystemTime::now());
-        ledger
-    }
-
-    /// A device has sent an uplink.
-    pub(crate) fn uplink(&self, dev_id: &str, airtime: Duration) {
-        self.today().uplink(dev_id, airtime);
-    }
-
-    /// A downlink was sent to a device.
-    pub(crate) fn downlink(&self, dev_id: &str) {
-        self.today().downlink(dev_id);
+    /// All devices, at the page of today.
+    fn today(&self) -> MutexGuard<'_, Devices> {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.turn_page(SystemTime::now());
+        devices
     }
 
     /// The airtime of uplinks that the policy of The Things Network allows a device in a day.
@@ -93,7 +79,7 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn day(&self) -> SystemTime {
-        self.today().day
+        self.today().midnight()
     }
 
     /// What a device has used; nothing if it was not heard of today.
@@ -104,11 +90,7 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn device(&self, dev_id: &str) -> DeviceUse {
-        self.today()
-            .devices
-            .get(dev_id)
-            .copied()
-            .unwrap_or_default()
+        self.today().used_by(dev_id)
     }
 
     /// What each device has used, in no order: a copy.
@@ -121,14 +103,15 @@ impl FairUse {
     /// ```
     pub fn devices(&self) -> Vec<(String, DeviceUse)> {
         let today = self.today();
-        let devices = today.devices.iter();
-        devices
-            .map(|(dev_id, used)| (dev_id.to_string(), *used))
+        let users = today.users();
+        users
+            .map(|(dev_id, used)| (dev_id.to_owned(), used))
             .collect()
     }
 
-    /// What those devices have used together that came when there were as many as
-    /// [`counter_watch`](crate::MqttClientBuilder::counter_watch) allows.
+    /// What devices have used together that have no numbers of their own any more: when there are more
+    /// than [`counter_watch`](crate::MqttClientBuilder::counter_watch) allows, those that were silent
+    /// longest are forgotten, and what they used today counts here.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -136,7 +119,7 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn others(&self) -> DeviceUse {
-        self.today().others
+        self.today().used_by_others()
     }
 }
 
@@ -144,137 +127,9 @@ impl fmt::Debug for FairUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let today = self.today();
         f.debug_struct("FairUse")
-            .field("day", &today.day)
-            .field("devices", &today.devices.len())
-            .field("others", &today.others)
+            .field("day", &today.midnight())
+            .field("devices", &today.users().count())
+            .field("others", &today.used_by_others())
             .finish()
-    }
-}
-
-/// What a device has used of the network in a day.
-///
-/// ```
-/// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
-/// let used = client.stats().fair_use.device("pump-1");
-/// println!("{} uplinks, {:?} in the air, {} downlinks", used.uplinks, used.airtime, used.downlinks);
-/// # Ok::<(), ttn::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeviceUse {
-    /// Uplinks that arrived.
-    pub uplinks: u64,
-    /// Their airtime.
-    pub airtime: Duration,
-    /// Downlinks that were sent.
-    pub downlinks: u64,
-}
-
-/// The numbers of one day.
-struct Ledger {
-    capacity: usize,
-    day: SystemTime,
-    devices: HashMap<Box<str>, DeviceUse>,
-    others: DeviceUse,
-}
-
-impl Ledger {
-    fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            day: SystemTime::UNIX_EPOCH,
-            devices: HashMap::new(),
-            others: DeviceUse::default(),
-        }
-    }
-
-    fn uplink(&mut self, dev_id: &str, airtime: Duration) {
-        self.add(dev_id, |used| {
-            used.uplinks += 1;
-            used.airtime = used.airtime.saturating_add(airtime);
-        });
-    }
-
-    fn downlink(&mut self, dev_id: &str) {
-        self.add(dev_id, |used| used.downlinks += 1);
-    }
-
-    fn add(&mut self, dev_id: &str, more: impl FnOnce(&mut DeviceUse)) {
-        if let Some(used) = self.devices.get_mut(dev_id) {
-            more(used);
-        } else if self.devices.len() < self.capacity {
-            more(self.devices.entry(dev_id.into()).or_default());
-        } else {
-            more(&mut self.others);
-        }
-    }
-
-    /// Begins a new page if it is another day.
-    fn turn_page(&mut self, now: SystemTime) {
-        let since = now.duration_since(self.day).unwrap_or_default();
-        if since >= DAY {
-            let days = since.as_secs() / DAY.as_secs();
-            self.day += Duration::from_secs(days * DAY.as_secs());
-            self.devices.clear();
-            self.others = DeviceUse::default();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// A moment of a day.
-    fn on(day: u32, second: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + day * DAY + Duration::from_secs(second)
-    }
-
-    #[test]
-    fn each_day_begins_with_nothing() {
-        let mut ledger = Ledger::new(10);
-        ledger.turn_page(on(20_000, 5));
-        ledger.uplink("pump-1", SECOND);
-        ledger.turn_page(on(20_000, 86_399));
-        ledger.uplink("pump-1", 2 * SECOND);
-        ledger.downlink("pump-1");
-        ledger.downlink("pump-2");
-        assert_eq!(ledger.day, on(20_000, 0));
-        let used = DeviceUse {
-            uplinks: 2,
-            airtime: 3 * SECOND,
-            downlinks: 1,
-        };
-        assert_eq!(ledger.devices["pump-1"], used);
-        assert_eq!(ledger.devices.len(), 2);
-        ledger.turn_page(on(20_001, 0));
-        assert_eq!(ledger.day, on(20_001, 0));
-        assert!(ledger.devices.is_empty());
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_takes_nothing_away() {
-        let mut ledger = Ledger::new(10);
-        ledger.turn_page(on(20_000, 5));
-        ledger.downlink("pump-1");
-        ledger.turn_page(on(19_999, 5));
-        ledger.downlink("pump-1");
-        assert_eq!(ledger.devices["pump-1"].downlinks, 2);
-    }
-
-    #[test]
-    fn devices_for_which_there_is_no_room_are_counted_together() {
-        let mut ledger = Ledger::new(2);
-        for dev_id in ["pump-1", "pump-2", "pump-3", "pump-4", "pump-1"] {
-            ledger.uplink(dev_id, SECOND);
-        }
-        assert_eq!(ledger.devices.len(), 2);
-        assert_eq!(ledger.devices["pump-1"].uplinks, 2);
-        assert_eq!(ledger.others.airtime, 2 * SECOND);
-        let mut none = Ledger::new(0);
-        none.downlink("pump-1");
-        assert_eq!(none.others.downlinks, 1);
     }
 }

@@ -360,13 +360,14 @@ mod callbacks;
 mod certificates;
 mod client;
 mod closure;
-mod counter_watch;
 mod delivery;
+mod devices;
 mod discovery;
 mod draft;
 mod error;
 mod events;
 mod fair_use;
+mod frame_counters;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -401,9 +402,10 @@ pub use client::MqttClient;
 pub use closure::CallbackResult;
 pub use crossbeam_channel;
 pub use delivery::{Delivery, DeliveryState, MessageId};
+pub use devices::DeviceUse;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, Overflow};
-pub use fair_use::{DeviceUse, FairUse};
+pub use fair_use::FairUse;
 pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
     Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,

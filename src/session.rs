@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded}
 use crate::{
     address::Address,
     book::Book,
-    counter_watch::CounterWatch,
     delivery::MessageIds,
+    devices::Devices,
     error::{Error, ErrorKind, Result},
     events::{Subscriber, Subscribers},
     message::{
@@ -83,7 +83,6 @@ pub(crate) struct Session {
     subscribers: Subscribers,
     /// Events that the callbacks have heard of.
     spent: Receiver<Vec<Event>>,
-    counters: CounterWatch,
     outages: Outages,
     plan: Plan,
     hook: Option<Hook>,
@@ -187,7 +186,6 @@ impl Session {
             spent,
             turn: None,
             book: Book::new(&options),
-            counters: CounterWatch::new(options.counter_watch),
             outages: Outages::new(options.keep_alive),
             plan: Plan::new(&options),
             hook: None,
@@ -456,7 +454,7 @@ impl Session {
     fn attempt(&mut self) {
         self.outages.attempt();
         // Here, since a server may send uplinks before it has granted every subscription.
-        self.counters.was_away();
+        self.devices().was_away();
         self.generation += 1;
         self.deadline = Instant::now() + self.options.connect_timeout;
         self.status.open();
@@ -1009,11 +1007,12 @@ impl Session {
         let event = self.options.network.decode(raw);
         match &event {
             Event::Uplink(uplink) => {
-                if let Some(report) = self.counters.observe(uplink) {
+                let report = self.devices().uplink(uplink, SystemTime::now());
+                if let Some(report) = report {
                     self.publish(Event::Counter(report));
                 }
             }
-            Event::Activation(activation) => self.counters.joined(&activation.dev_id),
+            Event::Activation(activation) => self.devices().joined(&activation.dev_id),
             Event::Downlink(report) => self.book.observe(report),
             Event::QueueInvalidated(invalidated) => {
                 invalidated
@@ -1026,10 +1025,14 @@ impl Session {
         self.publish(event);
     }
 
+    fn devices(&self) -> MutexGuard<'_, Devices> {
+        self.status.tally().devices()
+    }
+
     /// So many messages were dropped before they came here.
     fn missed(&mut self, messages: u64) {
         self.status.tally().dropped(messages);
-        self.counters.dropped();
+        self.devices().dropped();
         self.publish(Event::Lagged(messages));
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    devices::Devices,
     error::Error,
     fair_use::FairUse,
     message::{CounterFinding, DownlinkStep, Event, FrameLoss},
@@ -101,7 +102,7 @@ pub(crate) struct Tally {
     disconnects: AtomicU64,
     reconnects: AtomicU64,
     frames: Frames,
-    fair_use: FairUse,
+    devices: Arc<Mutex<Devices>>,
     rare: Mutex<Rare>,
 }
 
@@ -154,9 +155,14 @@ impl Tally {
             disconnects: AtomicU64::default(),
             reconnects: AtomicU64::default(),
             frames: Frames::default(),
-            fair_use: FairUse::new(devices),
+            devices: Arc::new(Mutex::new(Devices::new(devices))),
             rare: Mutex::default(),
         }
+    }
+
+    /// What is remembered of each device.
+    pub(crate) fn devices(&self) -> MutexGuard<'_, Devices> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
@@ -182,17 +188,12 @@ impl Tally {
             }
             Event::ConnectFailed(failed) => self.rare().last_error = Some(failed.error.clone()),
             Event::Closed(_) | Event::Lagged(_) | Event::CallbackFailed(_) => {}
-            Event::Uplink(uplink) => {
-                if !uplink.is_simulated() {
-                    let airtime = uplink.metadata.airtime.unwrap_or_default();
-                    self.fair_use.uplink(&uplink.dev_id, airtime);
-                }
-                add(&self.decoded, 1);
-            }
             Event::Downlink(report) => {
                 match report.step {
                     DownlinkStep::Acknowledged => add(&self.confirmed, 1),
-                    DownlinkStep::Sent => self.fair_use.downlink(&report.dev_id),
+                    DownlinkStep::Sent => {
+                        self.devices().downlink(&report.dev_id, SystemTime::now());
+                    }
                     _ => {}
                 }
                 add(&self.decoded, 1);
@@ -263,7 +264,7 @@ impl Tally {
             reconnects: get(&self.reconnects),
             connected_since: rare.connected_since,
             last_error: rare.last_error.clone(),
-            fair_use: self.fair_use.clone(),
+            fair_use: FairUse::new(Arc::clone(&self.devices)),
             frames: FrameStats {
                 missing_away: get(&self.frames.missing_away),
                 missing_dropped_here: get(&self.frames.missing_dropped_here),
