@@ -471,12 +471,11 @@ impl MqttClientBuilder {
     }
 
     /// How many devices to watch the frame counters of, for
-    /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames); 0 for
-    /// none. When there are more, those that were silent longest are forgotten. Defaults to 100 000,
-    /// which take about 12 MB if there are as many. Simulated uplinks are not counted, and a join or a
-    /// new session is no gap. As many devices have numbers of their own in
-    /// [`Stats::fair_use`](crate::Stats::fair_use), which takes about 8 MB more; the others are counted
-    /// together.
+    /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames), and to
+    /// count the use of by themselves in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. When
+    /// there are more, the half that was silent longest is forgotten. Defaults to 100 000, which take
+    /// about 17 MB if there are as many. Simulated uplinks are not counted, and a join or a new session
+    /// is no gap.
     ///
     /// ```
     /// # use ttn::MqttClient;

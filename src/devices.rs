@@ -1,6 +1,7 @@
 //! What is remembered of each device, in one table: numbers; the clock is read by others.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -42,7 +43,7 @@ impl DeviceUse {
 /// The devices that were heard of last.
 #[derive(Debug)]
 pub(crate) struct Devices {
-    table: HashMap<Box<str>, Device>,
+    table: HashMap<DeviceId, Device>,
     capacity: usize,
     /// Counts frames, which tells what is longer ago.
     frames: u64,
@@ -51,6 +52,40 @@ pub(crate) struct Devices {
     day: u64,
     /// Today, of devices that are not in the table.
     others: DeviceUse,
+}
+
+/// As long as networks let a device id be.
+const ID_LENGTH: usize = 36;
+
+/// A device id, in place if it is one: a piece of memory for each of many devices, between those of
+/// messages, would slow down the whole heap.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum DeviceId {
+    Short { length: u8, bytes: [u8; ID_LENGTH] },
+    Long(Box<[u8]>),
+}
+
+impl DeviceId {
+    fn new(dev_id: &str) -> Self {
+        let mut bytes = [0; ID_LENGTH];
+        match bytes.get_mut(..dev_id.len()) {
+            Some(start) => {
+                start.copy_from_slice(dev_id.as_bytes());
+                Self::Short {
+                    length: dev_id.len() as u8,
+                    bytes,
+                }
+            }
+            None => Self::Long(dev_id.as_bytes().into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Long(bytes) => bytes,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +124,7 @@ impl Devices {
 
     /// A device has joined: it counts anew, which is no gap.
     pub(crate) fn joined(&mut self, dev_id: &str) {
-        if let Some(device) = self.table.get_mut(dev_id) {
+        if let Some(device) = self.table.get_mut(&DeviceId::new(dev_id)) {
             device.counters = None;
         }
     }
@@ -138,7 +173,8 @@ impl Devices {
     ) -> T {
         self.turn_page(now);
         self.frames += 1;
-        if let Some(device) = self.table.get_mut(dev_id) {
+        let dev_id = DeviceId::new(dev_id);
+        if let Some(device) = self.table.get_mut(&dev_id) {
             device.frame = self.frames;
             if device.day != self.day {
                 device.used = DeviceUse::default();
@@ -157,7 +193,7 @@ impl Devices {
             frame: self.frames,
         };
         let added = add(&mut device.used, &mut device.counters);
-        self.table.insert(dev_id.into(), device);
+        self.table.insert(dev_id, device);
         added
     }
 
@@ -197,15 +233,20 @@ impl Devices {
 
     /// What a device has used today.
     pub(crate) fn used_by(&self, dev_id: &str) -> DeviceUse {
-        let device = self.table.get(dev_id);
+        let device = self.table.get(&DeviceId::new(dev_id));
         device.map_or_else(DeviceUse::default, |device| device.used_on(self.day))
     }
 
     /// What each device has used that has used something today.
-    pub(crate) fn users(&self) -> impl Iterator<Item = (&str, DeviceUse)> {
+    pub(crate) fn users(&self) -> impl Iterator<Item = (Cow<'_, str>, DeviceUse)> {
         self.table
             .iter()
-            .map(|(dev_id, device)| (&**dev_id, device.used_on(self.day)))
+            .map(|(dev_id, device)| {
+                (
+                    String::from_utf8_lossy(dev_id.bytes()),
+                    device.used_on(self.day),
+                )
+            })
             .filter(|(_, used)| *used != DeviceUse::default())
     }
 
@@ -333,6 +374,27 @@ mod tests {
         devices.downlink("bed-07", noon());
         assert_eq!(findings(&mut devices, &[500]), []);
         assert_eq!(devices.used_by("bed-07"), used(1, 1));
+    }
+
+    #[test]
+    fn each_id_is_a_device_of_its_own_however_long_it_is() {
+        let mut devices = Devices::new(1_000);
+        let longest = "é".repeat(50);
+        let ids: Vec<_> = (0..longest.len())
+            .filter_map(|length| longest.get(..length))
+            .chain(["\0", "\0\0"])
+            .collect();
+        for (downlinks, dev_id) in (1..).zip(&ids) {
+            (0..downlinks).for_each(|_| devices.downlink(dev_id, noon()));
+        }
+        for (downlinks, dev_id) in (1..).zip(&ids) {
+            assert_eq!(devices.used_by(dev_id), used(0, downlinks), "{dev_id}");
+        }
+        let mut known: Vec<_> = devices.users().map(|(dev_id, _)| dev_id).collect();
+        known.sort_unstable();
+        let mut expected = ids.clone();
+        expected.sort_unstable();
+        assert_eq!(known, expected);
     }
 
     #[test]

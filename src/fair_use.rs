@@ -105,7 +105,7 @@ impl FairUse {
         let today = self.today();
         let users = today.users();
         users
-            .map(|(dev_id, used)| (dev_id.to_owned(), used))
+            .map(|(dev_id, used)| (dev_id.into_owned(), used))
             .collect()
     }
 
