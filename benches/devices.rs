@@ -28,16 +28,17 @@ const MOST: u32 = 100_000;
 /// Sets how many uplinks the long run has.
 const LONG_RUN: &str = "TTN_BENCH_UPLINKS";
 
+/// A short queue: what a long one takes is counted in `memory`.
 const PACE: Pace = Pace {
-    step: 1_024,
-    window: 4_096,
+    step: 256,
+    window: 1_024,
 };
 
 const ROUNDS: usize = 5;
-const UPLINKS: u64 = 150 * PACE.step;
+const UPLINKS: u64 = 600 * PACE.step;
 
 /// All devices are heard of once, at least.
-const WARM_UP: u64 = 100 * PACE.step;
+const WARM_UP: u64 = 400 * PACE.step;
 
 /// Of the long run.
 const PARTS: u64 = 10;

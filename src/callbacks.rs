@@ -53,14 +53,18 @@ pub(crate) struct Interest(AtomicBool);
 
 impl Interest {
     /// Has to be told before a callback is set, so that it misses nothing.
-    pub(crate) fn rise(&self) {
+    pub(crate) fn raise(&self) {
         self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 
     pub(crate) fn includes(&self, event: &Event) -> bool {
         match event {
             Event::Uplink(_) | Event::Malformed(_) | Event::Other(_) | Event::Published(_) => {
-                self.0.load(Ordering::Acquire)
+                self.is_raised()
             }
             event => event.is_lifecycle() || matches!(event, Event::Lagged(_)),
         }
@@ -249,7 +253,7 @@ mod tests {
         let interest = Interest::default();
         assert!(!interest.includes(&message));
         assert!(interest.includes(&news));
-        interest.rise();
+        interest.raise();
         assert!(interest.includes(&message));
         assert!(interest.includes(&news));
     }

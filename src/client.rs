@@ -232,7 +232,12 @@ impl MqttClient {
             return Ok(());
         }
         let told = match answer.recv_deadline(deadline) {
-            Ok(end) => self.is_callbacks_thread() || link.status.wait_until_told(end, deadline),
+            // Without callbacks there is nobody to wait for.
+            Ok(end) => {
+                !self.core().interest.is_raised()
+                    || self.is_callbacks_thread()
+                    || link.status.wait_until_told(end, deadline)
+            }
             Err(_) => false,
         };
         if told {
@@ -712,7 +717,7 @@ impl MqttClient {
 
     fn set(&self, callback: Callback<Self>) -> CallbackId {
         let id = CallbackId(self.core().next_callback.fetch_add(1, Ordering::Relaxed));
-        self.core().interest.rise();
+        self.core().interest.raise();
         self.setter(Setter::Add(id, callback));
         id
     }

@@ -264,6 +264,9 @@ impl Transport {
     ) -> Result<Self, ConnectFailure> {
         let unknown = |cause: paho_mqtt::Error| ConnectFailure::Unknown(cause.to_string());
         if KEEPER.get().is_none() {
+            // Before Paho does it in another way: OpenSSL would clean up at the end of the process
+            // while a thread of ours ends, and both would free what belongs to that thread.
+            openssl::init();
             let keeper = create("tcp://localhost:1", "").map_err(unknown)?;
             let _ = KEEPER.set(keeper);
         }
