@@ -232,12 +232,7 @@ impl MqttClient {
             return Ok(());
         }
         let told = match answer.recv_deadline(deadline) {
-            // Without callbacks there is nobody to wait for.
-            Ok(end) => {
-                !self.core().interest.is_raised()
-                    || self.is_callbacks_thread()
-                    || link.status.wait_until_told(end, deadline)
-            }
+            Ok(end) => !self.awaits_callbacks() || link.status.wait_until_told(end, deadline),
             Err(_) => false,
         };
         if told {
@@ -284,7 +279,12 @@ impl MqttClient {
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let status = &self.core().link.status;
-        status.wait_until_closed(!self.is_callbacks_thread(), deadline)
+        status.wait_until_closed(|| self.awaits_callbacks(), deadline)
+    }
+
+    /// Without callbacks there is nobody to wait for, and a callback would wait for itself.
+    fn awaits_callbacks(&self) -> bool {
+        self.core().interest.is_raised() && !self.is_callbacks_thread()
     }
 
     /// Whether the client is connected, as far as it knows: a silent outage is noticed only after a

@@ -99,9 +99,13 @@ impl Status {
 
     /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false`
     /// when it is not by then.
-    pub(crate) fn wait_until_closed(&self, and_told: bool, deadline: Option<Instant>) -> bool {
+    pub(crate) fn wait_until_closed(
+        &self,
+        and_told: impl Fn() -> bool,
+        deadline: Option<Instant>,
+    ) -> bool {
         self.wait_while(deadline, |ends| {
-            ends.open || (and_told && ends.told < ends.count)
+            ends.open || (ends.told < ends.count && and_told())
         })
     }
 

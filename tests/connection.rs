@@ -208,6 +208,22 @@ fn wait_returns_at_once_when_nothing_is_open_and_keeps_its_limit_otherwise() {
 }
 
 #[test]
+fn a_client_that_was_just_closed_is_not_waited_for() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = harness.client();
+        for round in 0..200 {
+            if round == 100 {
+                client.set_close_callback(|_, _| ());
+            }
+            client.connect().unwrap();
+            client.close().unwrap();
+            assert!(client.wait_timeout(Duration::ZERO), "round {round}");
+        }
+    });
+}
+
+#[test]
 fn wait_goes_on_when_a_callback_connects_the_closed_client_again() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
