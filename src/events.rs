@@ -373,6 +373,15 @@ impl Subscriber {
     }
 }
 
+impl Drop for Subscriber {
+    /// The last word of a stream is what was lost before its end, if there is room for it.
+    fn drop(&mut self) {
+        if self.missed > 0 {
+            let _ = self.sender.try_send(Event::Lagged(self.missed));
+        }
+    }
+}
+
 /// All subscribers of a client.
 pub(crate) struct Subscribers {
     list: Vec<Subscriber>,
@@ -534,6 +543,22 @@ mod tests {
         subscribers.report_missed();
         assert_eq!(read(&events), ["-1"]);
         assert!(!subscribers.any_missed());
+    }
+
+    #[test]
+    fn a_stream_ends_with_what_was_lost_and_not_reported_yet() {
+        for (overflow, expected) in [
+            (Overflow::DropOldest, ["4", "5", "-3"]),
+            (Overflow::DropNewest, ["1", "2", "-3"]),
+        ] {
+            let (mut subscribers, _interrupt) = subscribers();
+            let (subscriber, events) = subscription(2, overflow);
+            subscribers.add(subscriber);
+            (1..=5).for_each(|number| subscribers.publish(message(number)));
+            drop(subscribers);
+            assert_eq!(read(&events), expected, "{overflow:?}");
+            assert!(events.recv().is_err());
+        }
     }
 
     #[test]
