@@ -207,6 +207,13 @@ fn cannot_send(dev_id: &str, why: &str) -> Error {
     )
 }
 
+/// Application id, device id, and what follows, of a topic such as `my-app/devices/dev-1/up`.
+fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
+    let (app_id, rest) = topic.split_once('/')?;
+    let (dev_id, end) = rest.strip_prefix("devices/")?.split_once('/')?;
+    (!app_id.is_empty() && !dev_id.is_empty()).then_some((app_id, dev_id, end))
+}
+
 /// Names the downlink that is wrong, counted from 1, when there are several.
 fn in_batch(index: usize, count: usize, why: String) -> String {
     match count {

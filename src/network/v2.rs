@@ -11,6 +11,7 @@ use super::{
         Members, Scalar, bytes, flag, float, ignore, integer, keep, known_text, list, nanoseconds,
         object, read_nullable, read_object, text, texts, time,
     },
+    split_topic,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -184,15 +185,9 @@ pub(super) fn uplink_from_json(raw: RawMessage) -> Result<UplinkMessage> {
 }
 
 pub(super) fn decode(raw: RawMessage) -> Event {
-    let Some((app_id, rest)) = raw.topic().split_once("/devices/") else {
+    let Some((app_id, dev_id, kind)) = split_topic(raw.topic()) else {
         return Event::Other(raw);
     };
-    let Some((dev_id, kind)) = rest.split_once('/') else {
-        return Event::Other(raw);
-    };
-    if app_id.is_empty() || app_id.contains('/') || dev_id.is_empty() {
-        return Event::Other(raw);
-    }
     let origin = Origin {
         app_id,
         dev_id,

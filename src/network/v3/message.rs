@@ -6,9 +6,12 @@ use serde::{de, de::MapAccess};
 use serde_json::{Map, Value};
 
 use super::{
-    super::json::{
-        Members, bytes, flag, ignore, keep, list_of, object, object_into, part, read_object,
-        strings, text, texts, time,
+    super::{
+        json::{
+            Members, bytes, flag, ignore, keep, list_of, object, object_into, part, read_object,
+            strings, text, texts, time,
+        },
+        split_topic,
     },
     V3,
     downlink::{Failed, invalidated, queue_invalidated},
@@ -76,7 +79,7 @@ const MAX_REPEATED: usize = 64 << 20;
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
 pub(in crate::network) fn decode(raw: RawMessage) -> Event {
     let topic = raw.topic();
-    let Some((app_id, dev_id, end)) = split_topic(topic) else {
+    let Some((app_id, dev_id, end)) = split(topic) else {
         return Event::Other(raw);
     };
     let Some((kind, _, member)) = KINDS.iter().find(|(_, topic, _)| *topic == end) else {
@@ -110,12 +113,10 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
 }
 
 /// Application id without tenant, device id, and what follows.
-fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
-    let (uid, rest) = topic.strip_prefix("v3/")?.split_once("/devices/")?;
-    let (dev_id, end) = rest.split_once('/')?;
+fn split(topic: &str) -> Option<(&str, &str, &str)> {
+    let (uid, dev_id, end) = split_topic(topic.strip_prefix("v3/")?)?;
     let app_id = super::split_uid(uid).0;
-    (!app_id.is_empty() && !uid.contains('/') && !dev_id.is_empty())
-        .then_some((app_id, dev_id, end))
+    (!app_id.is_empty()).then_some((app_id, dev_id, end))
 }
 
 /// Reads a message by its content.
