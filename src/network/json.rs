@@ -25,13 +25,43 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
+/// The text of a value that is no list and no object, borrowed where possible; empty for `null`.
+/// Numbers and truth values keep their JSON form.
+pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor).map(Self)
+    }
+}
+
 struct TextVisitor;
 
 impl<'de> Visitor<'de> for TextVisitor {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
+        f.write_str(SCALAR)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(""))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(value.to_string()))
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -42,6 +72,9 @@ impl<'de> Visitor<'de> for TextVisitor {
         Ok(Cow::Owned(text.to_owned()))
     }
 }
+
+/// What is expected where lists and objects are not.
+const SCALAR: &str = "text, a number, true, false or null";
 
 /// A value that may be `null`, which counts as left out.
 pub(super) struct Nullable<T>(pub(super) T);
@@ -274,17 +307,11 @@ where
 
 /// A list of texts.
 pub(super) fn strings<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>, A::Error> {
-    let Nullable(list) = map.next_value::<Nullable<Vec<Text>>>()?;
-    Ok(list.into_iter().map(|Text(text)| text).collect())
-}
-
-/// Any value that is no list and no object, as text.
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Scalar::deserialize(deserializer)?.text().into_owned()))
-    }
+    let Nullable(list) = map.next_value::<Nullable<Vec<Text<'_>>>>()?;
+    Ok(list
+        .into_iter()
+        .map(|Text(text)| text.into_owned())
+        .collect())
 }
 
 /// Texts by name.
@@ -307,7 +334,7 @@ impl<'de> Members<'de, ()> for Texts {
 
 pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
     let Text(text) = map.next_value()?;
-    Ok(text)
+    Ok(text.into_owned())
 }
 
 /// Text that is mostly one of those that are `known`, which takes no memory.
@@ -315,7 +342,7 @@ pub(super) fn known_text<'de, A: MapAccess<'de>>(
     known: &[&'static str],
     map: &mut A,
 ) -> Result<Cow<'static, str>, A::Error> {
-    let text = map.next_value::<Scalar<'_>>()?.text();
+    let Text(text) = map.next_value()?;
     Ok(match known.iter().find(|known| **known == text) {
         Some(known) => Cow::Borrowed(*known),
         None => Cow::Owned(text.into_owned()),
@@ -355,13 +382,10 @@ pub(super) fn time<'de, A: MapAccess<'de>>(
     name: &str,
     map: &mut A,
 ) -> Result<Option<SystemTime>, A::Error> {
-    Ok(map
-        .next_value::<Scalar<'_>>()?
-        .time()
-        .unwrap_or_else(|text| {
-            extra.insert(name.to_owned(), text.into());
-            None
-        }))
+    Ok(map.next_value::<Text<'_>>()?.time().unwrap_or_else(|text| {
+        extra.insert(name.to_owned(), text.into());
+        None
+    }))
 }
 
 /// Keeps a member that has no field of its own.
@@ -401,7 +425,7 @@ impl<'de> Visitor<'de> for ScalarVisitor<'de> {
     type Value = Scalar<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a number, true, false or null")
+        f.write_str(SCALAR)
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -502,18 +526,6 @@ impl<'de> Scalar<'de> {
         }
     }
 
-    /// Text; empty for `null`. Numbers and truth values keep their JSON form.
-    pub(super) fn text(self) -> Cow<'de, str> {
-        match self {
-            Self::Null => Cow::Borrowed(""),
-            Self::Flag(value) => Cow::Owned(value.to_string()),
-            Self::Unsigned(value) => Cow::Owned(value.to_string()),
-            Self::Signed(value) => Cow::Owned(value.to_string()),
-            Self::Float(value) => Cow::Owned(value.to_string()),
-            Self::Text(text) => text,
-        }
-    }
-
     /// Bytes in base64; none for `null`.
     pub(super) fn bytes<E: de::Error>(self) -> Result<Vec<u8>, E> {
         match &self {
@@ -524,10 +536,12 @@ impl<'de> Scalar<'de> {
             _ => Err(self.unexpected("bytes in base64")),
         }
     }
+}
 
+impl<'de> Text<'de> {
     /// A time; an `Err` hands back text that is none.
     pub(super) fn time(self) -> Result<Option<SystemTime>, Cow<'de, str>> {
-        let text = self.text();
+        let Self(text) = self;
         match text.as_ref() {
             "" | "0001-01-01T00:00:00Z" => Ok(None),
             _ => match parse_time(&text) {
@@ -566,6 +580,10 @@ mod tests {
 
     fn scalar(json: &str) -> Scalar<'_> {
         serde_json::from_str(json).unwrap()
+    }
+
+    fn time(json: &str) -> Result<Option<SystemTime>, Cow<'_, str>> {
+        serde_json::from_str::<Text<'_>>(json).unwrap().time()
     }
 
     #[test]
@@ -617,27 +635,18 @@ mod tests {
         let epoch_plus = |nanos| Ok(Some(UNIX_EPOCH + Duration::from_nanos(nanos)));
         let second = 1_520_581_282_000_000_000;
         assert_eq!(
-            scalar("\"2018-03-09T07:41:22.518304771Z\"").time(),
+            time("\"2018-03-09T07:41:22.518304771Z\""),
             epoch_plus(second + 518_304_771)
         );
-        assert_eq!(
-            scalar("\"2018-03-09T07:41:22Z\"").time(),
-            epoch_plus(second)
-        );
-        assert_eq!(
-            scalar("\"2018-03-09T09:41:22+02:00\"").time(),
-            epoch_plus(second)
-        );
-        assert_eq!(
-            scalar("\"2018-03-09T02:11:22-05:30\"").time(),
-            epoch_plus(second)
-        );
+        assert_eq!(time("\"2018-03-09T07:41:22Z\""), epoch_plus(second));
+        assert_eq!(time("\"2018-03-09T09:41:22+02:00\""), epoch_plus(second));
+        assert_eq!(time("\"2018-03-09T02:11:22-05:30\""), epoch_plus(second));
     }
 
     #[test]
     fn no_time_is_no_error_and_other_text_is_handed_back() {
         for json in ["\"\"", "null", "\"0001-01-01T00:00:00Z\""] {
-            assert_eq!(scalar(json).time(), Ok(None), "{json}");
+            assert_eq!(time(json), Ok(None), "{json}");
         }
         for text in [
             "yesterday",
@@ -647,7 +656,7 @@ mod tests {
             "ab€cd",
         ] {
             let json = serde_json::to_string(text).unwrap();
-            assert_eq!(scalar(&json).time(), Err(Cow::Borrowed(text)), "{text}");
+            assert_eq!(time(&json), Err(Cow::Borrowed(text)), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     Request, check_port, in_batch,
     json::{
-        Members, Scalar, bytes, flag, float, ignore, integer, keep, known_text, list, nanoseconds,
+        Members, Text, bytes, flag, float, ignore, integer, keep, known_text, list, nanoseconds,
         object, read_nullable, read_object, text, texts, time,
     },
     split_topic,
@@ -439,7 +439,7 @@ impl<'de> Members<'de, V2> for DeviceBody {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         match name {
             "update_at" => {
-                self.updated_at = map.next_value::<Scalar<'_>>()?.time().unwrap_or_default()
+                self.updated_at = map.next_value::<Text<'_>>()?.time().unwrap_or_default()
             }
             _ => place(&mut self.location, &mut Map::new(), name, map)?,
         }
@@ -533,9 +533,9 @@ fn replace_unless_empty<'de, A: MapAccess<'de>>(
     id: &mut String,
     map: &mut A,
 ) -> Result<(), A::Error> {
-    let value = map.next_value::<Scalar<'_>>()?.text();
-    if !value.is_empty() {
-        *id = value.into_owned();
+    let Text(text) = map.next_value()?;
+    if !text.is_empty() {
+        *id = text.into_owned();
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     super::json::{
-        Members, Nullable, Scalar, bytes, flag, ignore, integer, keep, list, list_of, object,
+        Members, Nullable, Text, bytes, flag, ignore, integer, keep, list, list_of, object,
         object_into, part, strings, text, time,
     },
     V3,
@@ -68,7 +68,7 @@ impl<'de> Members<'de, V3> for DownlinkEvent {
                 self.class_b_c = found.then_some(class_b_c.0);
             }
             "priority" => {
-                let text = map.next_value::<Scalar<'_>>()?.text();
+                let Text(text) = map.next_value()?;
                 self.priority = priority(&text);
                 if self.priority.is_none() {
                     self.extra.insert(name.to_owned(), text.into());

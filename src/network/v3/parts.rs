@@ -6,7 +6,7 @@ use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
 use super::{
-    super::json::{Members, Scalar, bytes, float, ignore, integer, text},
+    super::json::{Members, Text, bytes, float, ignore, integer, text},
     V3,
 };
 use crate::message::{KeyEnvelope, Location, NetworkIds, VersionIds};
@@ -18,7 +18,7 @@ pub(super) fn duration<'de, A: MapAccess<'de>>(
     name: &str,
     map: &mut A,
 ) -> Result<Option<Duration>, A::Error> {
-    let text = map.next_value::<Scalar<'_>>()?.text();
+    let Text(text) = map.next_value()?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -50,7 +50,7 @@ pub(super) fn enum_name<'de, A: MapAccess<'de>>(
     names: &[(i64, &'static str)],
     map: &mut A,
 ) -> Result<Cow<'static, str>, A::Error> {
-    let text = map.next_value::<Scalar<'_>>()?.text();
+    let Text(text) = map.next_value()?;
     let name = text.strip_prefix(prefix).unwrap_or(&text);
     let number = text.parse::<i64>().ok();
     let found = names.iter().position(|(known_number, known_name)| {
