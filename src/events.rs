@@ -154,7 +154,8 @@ impl Events {
         &self.receiver
     }
 
-    /// How many events this subscription has lost because it did not keep up. Those that nobody got,
+    /// How many events this subscription has lost because it did not keep up, with those for whose
+    /// report there was no room before the stream ended. Those that nobody got,
     /// [`Stats::dropped`](crate::Stats::dropped), are not among them.
     ///
     /// ```
@@ -374,10 +375,14 @@ impl Subscriber {
 }
 
 impl Drop for Subscriber {
-    /// The last word of a stream is what was lost before its end, if there is room for it.
+    /// The last word of a stream is what was lost before its end. A message gives way for it where
+    /// it has to; news about the client does not.
     fn drop(&mut self) {
-        if self.missed > 0 {
-            let _ = self.sender.try_send(Event::Lagged(self.missed));
+        while self.missed > 0 {
+            let last = self.sender.try_send(Event::Lagged(self.missed));
+            if !matches!(last, Err(TrySendError::Full(_))) || !self.evict(false) {
+                return;
+            }
         }
     }
 }
@@ -548,17 +553,32 @@ mod tests {
     #[test]
     fn a_stream_ends_with_what_was_lost_and_not_reported_yet() {
         for (overflow, expected) in [
-            (Overflow::DropOldest, ["4", "5", "-3"]),
-            (Overflow::DropNewest, ["1", "2", "-3"]),
+            (Overflow::DropOldest, ["4", "5", "-3"].as_slice()),
+            (Overflow::DropNewest, &["1", "2", "-3"]),
+            (Overflow::Block, &["2", "-4"]),
         ] {
-            let (mut subscribers, _interrupt) = subscribers();
+            let (mut subscribers, interrupt) = subscribers();
             let (subscriber, events) = subscription(2, overflow);
             subscribers.add(subscriber);
+            interrupt.send(()).unwrap();
             (1..=5).for_each(|number| subscribers.publish(message(number)));
             drop(subscribers);
             assert_eq!(read(&events), expected, "{overflow:?}");
             assert!(events.recv().is_err());
         }
+    }
+
+    #[test]
+    fn a_stream_that_is_full_of_news_about_the_client_ends_with_it() {
+        let (mut subscribers, interrupt) = subscribers();
+        let (subscriber, events) = subscription(2, Overflow::Block);
+        subscribers.add(subscriber);
+        (0..2).for_each(|_| subscribers.publish(closed()));
+        interrupt.send(()).unwrap();
+        subscribers.publish(message(1));
+        drop(subscribers);
+        assert_eq!(read(&events), ["closed", "closed"]);
+        assert_eq!(events.dropped(), 1);
     }
 
     #[test]
