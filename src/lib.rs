@@ -388,6 +388,7 @@ pub mod simulator;
 mod stats;
 mod status;
 mod transport;
+mod wire;
 
 #[doc = include_str!("porting_from_python.md")]
 pub mod porting_from_python {}
