@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    certificates::{Certificates, Pem},
+    certificates::{Certificates, Passphrase, Pem},
     client::MqttClient,
     discovery::DiscoveryAddress,
     error::{Error, Result},
@@ -11,6 +11,7 @@ use crate::{
     network::Network,
     options::{AccessKey, ConnectRetry, Options, Server},
     pacer::Pace,
+    proxy::WayOut,
 };
 
 /// Builds an [`MqttClient`]; made by [`MqttClient::builder`].
@@ -37,6 +38,9 @@ pub struct MqttClientBuilder {
     discovery_address: Option<String>,
     ca: Option<Pem>,
     certificate_and_key: Option<(Pem, Pem)>,
+    passphrase: Option<Passphrase>,
+    proxy: Option<String>,
+    proxy_from_environment: bool,
     client_id_prefix: String,
     field_topics: bool,
     keep_alive: Duration,
@@ -54,6 +58,7 @@ pub struct MqttClientBuilder {
     event_capacity: usize,
     overflow: Overflow,
     receive_capacity: (usize, usize),
+    max_packet_size: usize,
     send_capacity: usize,
 }
 
@@ -75,6 +80,9 @@ impl MqttClientBuilder {
             discovery_address: None,
             ca: None,
             certificate_and_key: None,
+            passphrase: None,
+            proxy: None,
+            proxy_from_environment: false,
             client_id_prefix: "ttn-".to_owned(),
             field_topics: false,
             keep_alive: Duration::from_secs(30),
@@ -92,6 +100,7 @@ impl MqttClientBuilder {
             event_capacity: 10_000,
             overflow: Overflow::default(),
             receive_capacity: (10_000, 64 << 20),
+            max_packet_size: 16 << 20,
             send_capacity: 1_000,
         }
     }
@@ -199,8 +208,7 @@ impl MqttClientBuilder {
         self
     }
 
-    /// As [`ca_file`](Self::ca_file), from memory. While the client lives, a copy lies in a
-    /// temporary file that only this user can read.
+    /// As [`ca_file`](Self::ca_file), from memory.
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
@@ -216,7 +224,8 @@ impl MqttClientBuilder {
     }
 
     /// PEM files with the certificate (and its chain) and the private key that the client shows to
-    /// the server. Defaults to none.
+    /// the server. The key is RSA, P-256, P-384 or Ed25519, in PKCS #1, PKCS #8 or SEC 1. Defaults
+    /// to none.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -235,8 +244,7 @@ impl MqttClientBuilder {
         self
     }
 
-    /// As [`client_certificate_files`](Self::client_certificate_files), from memory. While the
-    /// client lives, copies lie in temporary files that only this user can read.
+    /// As [`client_certificate_files`](Self::client_certificate_files), from memory.
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
@@ -252,6 +260,100 @@ impl MqttClientBuilder {
         key: impl Into<Vec<u8>>,
     ) -> Self {
         self.certificate_and_key = Some((Pem::Bytes(certificate.into()), Pem::Bytes(key.into())));
+        self
+    }
+
+    /// Connects through a proxy: MQTT, with TLS and without, and everything over HTTP.
+    ///
+    /// | address | proxy | without a port |
+    /// |---|---|---|
+    /// | `http://[user[:secret]@]host[:port]`, also without `http://` | an HTTP proxy that allows CONNECT | 80 |
+    /// | `socks5://[user[:secret]@]host[:port]`; `socks5h://` means the same | a SOCKS 5 proxy | 1080 |
+    ///
+    /// In user and secret, `%` and two hex digits stand for a byte (`%40` for `@`, `%25` for `%`); an
+    /// HTTP proxy receives both as Basic authentication, in the clear. IPv6 addresses stand in
+    /// brackets. The proxy looks up the name of the server; this machine looks up only that of the
+    /// proxy. Every connection goes through it, those to this machine included. TLS stays end to end:
+    /// the proxy sees the name of the server, but neither messages nor key. Without TLS it sees all of
+    /// them.
+    ///
+    /// An HTTP proxy must allow CONNECT to the port of the server: Squid by default allows only 443.
+    /// User and secret are kept like the access key: no error, log line or debug output has them.
+    ///
+    /// Defaults to none. Excludes [`proxy_from_environment`](Self::proxy_from_environment).
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .cluster("eu1")
+    ///     .proxy("http://user:secret@proxy:3128")
+    ///     .build()?;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .cluster("eu1")
+    ///     .proxy("socks5://proxy")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn proxy(mut self, address: impl Into<String>) -> Self {
+        self.proxy = Some(address.into());
+        self
+    }
+
+    /// Whether to connect through the [proxy](Self::proxy) that environment variables name. They are
+    /// read at each connection, with the names and the order of curl; an empty one counts as unset.
+    ///
+    /// | connection | variables, the first one set |
+    /// |---|---|
+    /// | with TLS: `mqtts://`, `https://` | `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY` |
+    /// | without: `mqtt://`, `http://` | `http_proxy`, `all_proxy`, `ALL_PROXY` |
+    ///
+    /// `HTTP_PROXY` in capitals is ignored: in a CGI program it holds a header that anyone can send.
+    ///
+    /// `no_proxy`, or else `NO_PROXY`, lists what to connect to directly, separated by commas or
+    /// spaces: a name (`example.com`, `.example.com` or `*.example.com`: that host and all below it),
+    /// an IP address, a network (`10.0.0.0/8`), each host and address also with a port
+    /// (`example.com:8883`); `*` is everything. Names are not looked up for this, and `localhost` is
+    /// not exempt unless listed.
+    ///
+    /// A variable that cannot be read fails the attempt to connect with
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config). Defaults to `false`: the environment is not
+    /// read.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .cluster("eu1")
+    ///     .proxy_from_environment(true)
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn proxy_from_environment(mut self, from_environment: bool) -> Self {
+        self.proxy_from_environment = from_environment;
+        self
+    }
+
+    /// The pass phrase that the client's private key is encrypted with (PKCS #8 with AES or triple
+    /// DES, `BEGIN ENCRYPTED PRIVATE KEY`). Defaults to none: the key is not encrypted. Never
+    /// printed; nothing ever asks for it on a terminal.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) returns [`ErrorKind::Config`](crate::ErrorKind::Config) if there is
+    /// no client certificate. [`connect`](MqttClient::connect) returns it if the pass phrase is
+    /// wrong, or with the command that converts the key if it is encrypted in another form.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .mqtt_address("mqtts://ttn.example.org")
+    ///     .client_certificate_files("/etc/ttn/client.pem", "/etc/ttn/client.key")
+    ///     .client_key_passphrase("correct horse battery staple")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    #[cfg(feature = "encrypted-keys")]
+    pub fn client_key_passphrase(mut self, passphrase: impl Into<String>) -> Self {
+        self.passphrase = Some(Passphrase::new(passphrase.into()));
         self
     }
 
@@ -284,10 +386,10 @@ impl MqttClientBuilder {
         self
     }
 
-    /// After how long a silence the client asks the server for a sign of life. A dead connection is
-    /// noticed within 2.5 times this and 5 s. A server that is busy with downlinks answers late, so
-    /// less than 10 s may end connections that are alive. Defaults to 30 s; whole seconds, at least
-    /// 1 s.
+    /// How long the connection may be idle in either direction before the client pings the server.
+    /// The answer may take as long again, and at least 5 s, so a dead connection is noticed within
+    /// twice this, or this and 5 s. While bytes still leave for the server, it is not taken for dead.
+    /// Defaults to 30 s; whole seconds, at least 1 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -314,8 +416,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long `close` may take; half of it is for writing what `send` accepted, and for the server
-    /// to read it. Defaults to 5 s.
+    /// How long `close` may take; half of it is for writing what `send` accepted and for the server to
+    /// read it, the rest for the server to close its side and for the callbacks. Defaults to 5 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -560,6 +662,21 @@ impl MqttClientBuilder {
         self
     }
 
+    /// The largest MQTT packet to accept, in bytes. A larger one ends the connection before memory is
+    /// spent on it; the error and [`DisconnectCause::PacketTooLarge`](crate::DisconnectCause::PacketTooLarge)
+    /// say so. While a packet is received it takes up to three times its size. Defaults to 16 MiB; an
+    /// uplink has some thousand bytes. 1 KiB to 256 MiB.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").max_packet_size(1 << 20).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn max_packet_size(mut self, bytes: usize) -> Self {
+        self.max_packet_size = bytes;
+        self
+    }
+
     /// How many downlinks may wait for the client's thread, and how many messages with downlinks may be
     /// on their way out;
     /// `send` refuses more with [`QueueFull`](crate::ErrorKind::QueueFull). Defaults to 1 000.
@@ -602,6 +719,9 @@ impl MqttClientBuilder {
             discovery_address,
             ca,
             certificate_and_key,
+            passphrase,
+            proxy,
+            proxy_from_environment,
             client_id_prefix,
             field_topics,
             keep_alive,
@@ -619,9 +739,15 @@ impl MqttClientBuilder {
             event_capacity,
             overflow,
             receive_capacity,
+            max_packet_size,
             send_capacity,
         } = self;
 
+        if passphrase.is_some() && certificate_and_key.is_none() {
+            return Err(Error::config(
+                "there is a client_key_passphrase but no client certificate; set it with client_certificate_files or client_certificate_pem",
+            ));
+        }
         let key = access_key.reveal();
         if Network::is_key(&app_id) {
             return Err(Error::config(
@@ -632,6 +758,7 @@ impl MqttClientBuilder {
             ("cluster", cluster.as_deref()),
             ("mqtt_address", mqtt_address.as_deref()),
             ("discovery_address", discovery_address.as_deref()),
+            ("proxy", proxy.as_deref()),
             ("client_id_prefix", Some(client_id_prefix.as_str())),
         ] {
             // A key of few letters may be part of a name by chance.
@@ -672,6 +799,16 @@ impl MqttClientBuilder {
                 Server::AskedOf(DiscoveryAddress::parse(network, &discovery)?)
             }
             (None, None) => Server::Unknown,
+        };
+        let way_out = match (proxy, proxy_from_environment) {
+            (Some(_), true) => {
+                return Err(Error::config(
+                    "there is a proxy and proxy_from_environment; set only one of them",
+                ));
+            }
+            (Some(proxy), false) => WayOut::Through(proxy.parse()?),
+            (None, true) => WayOut::Environment,
+            (None, false) => WayOut::Direct,
         };
         if client_id_prefix.contains('\0') || client_id_prefix.len() > 200 {
             return Err(Error::config(format!(
@@ -749,6 +886,11 @@ impl MqttClientBuilder {
                 )));
             }
         }
+        if !(1 << 10..=256 << 20).contains(&max_packet_size) {
+            return Err(Error::config(format!(
+                "max_packet_size is {max_packet_size}, it has to be 1024 to 268435456"
+            )));
+        }
         // Paho's own buffer, which must not be the first to fill.
         if send_capacity > 30_000 {
             return Err(Error::config(format!(
@@ -760,7 +902,8 @@ impl MqttClientBuilder {
             app_id,
             access_key,
             server,
-            certificates: Certificates::new(ca, certificate_and_key),
+            certificates: Arc::new(Certificates::new(ca, certificate_and_key, passphrase)),
+            way_out,
             client_id_prefix,
             field_topics,
             keep_alive: Duration::from_secs(keep_alive.as_secs()),
@@ -778,6 +921,7 @@ impl MqttClientBuilder {
             event_capacity,
             overflow,
             receive_capacity,
+            max_packet_size,
             send_capacity,
         })
     }
@@ -820,6 +964,30 @@ mod tests {
             address.to_string(),
             "mqtts://eu1.cloud.thethings.network:8883"
         );
+    }
+
+    #[test]
+    fn the_way_out_is_the_one_that_was_set() {
+        let way_out = |builder: MqttClientBuilder| builder.check().unwrap().way_out;
+        assert!(matches!(way_out(builder()), WayOut::Direct));
+        let through = way_out(builder().proxy("http://user:secret@proxy:3128"));
+        assert_eq!(format!("{through:?}"), "Through(Proxy(http://proxy:3128))");
+        let environment = way_out(builder().proxy_from_environment(true));
+        assert!(matches!(environment, WayOut::Environment));
+        let again = way_out(
+            builder()
+                .proxy_from_environment(true)
+                .proxy_from_environment(false),
+        );
+        assert!(matches!(again, WayOut::Direct));
+    }
+
+    #[test]
+    fn two_ways_out_are_refused() {
+        let both = builder().proxy("http://proxy").proxy_from_environment(true);
+        let error = both.check().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
+        assert!(error.to_string().contains("set only one"), "{error}");
     }
 
     #[test]

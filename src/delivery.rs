@@ -202,7 +202,7 @@ impl fmt::Debug for Delivery {
 /// | state | who says so | it proves | it does not prove |
 /// |---|---|---|---|
 /// | `Accepted` | this crate | it is well-formed, and waits to be written | anything about the network |
-/// | `Written` | this machine; the downlink callback hears of it | it has left this machine | that the server has read it, or takes it |
+/// | `Written` | this machine; the downlink callback hears of it | the connection has it, and writes it at once | that the server has read it, or takes it |
 /// | `Queued` | the network | key, device and content are in order; it waits for the device | that it is ever transmitted |
 /// | `Sent` | V2: the network has handed it to a gateway; v3: a gateway has transmitted it. Not every gateway says so | it was on the air, or about to be | that the device has heard it |
 /// | `NotSent` | the network: no gateway could transmit it this time | the network keeps it, and tries again | that it is ever transmitted |
@@ -230,7 +230,7 @@ impl fmt::Debug for Delivery {
 pub enum DeliveryState {
     /// Checked, and waiting to be written.
     Accepted,
-    /// It has left this machine.
+    /// The connection has it, and writes it at once.
     Written,
     /// The network has it in the device's queue.
     Queued,

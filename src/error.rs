@@ -1,7 +1,6 @@
 //! What can go wrong, in a form a program can decide by and a person can read.
 //!
-//! Who finds the reason (Paho's answer, the probe, the decoder) is the business of the file that
-//! makes the error.
+//! Who finds the reason (the wire, the decoder) is the business of the file that makes the error.
 
 use std::{error, fmt, io, sync::Arc};
 
@@ -34,6 +33,7 @@ pub struct Error(Arc<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    is_transient: bool,
     context: String,
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
@@ -85,18 +85,33 @@ pub enum ErrorKind {
     /// No answer in time: a firewall that drops packets, a server that hangs, or a full disconnect
     /// deadline.
     TimedOut,
-    /// The operating system forbids opening the connection.
+    /// The operating system forbids opening the connection, or the
+    /// [proxy](crate::MqttClientBuilder::proxy) forbids one to that host or port.
     PermissionDenied,
+    /// The [proxy](crate::MqttClientBuilder::proxy) refuses: it wants authentication, does not accept
+    /// the user and secret, lacks something this client needs, or is not a proxy of that kind. When
+    /// it works but cannot reach the server, the kind is that of the cause, such as
+    /// [`UnknownHost`](Self::UnknownHost) or [`ConnectionRefused`](Self::ConnectionRefused).
+    Proxy,
     /// The process is out of file descriptors, threads or memory.
     ResourcesExhausted,
-    /// The server's certificate is not signed by an authority that this client trusts.
+    /// No authority that this client trusts signed the server's certificate. Either the CA is not
+    /// among those set with [`ca_file`](crate::MqttClientBuilder::ca_file) or
+    /// [`ca_pem`](crate::MqttClientBuilder::ca_pem) (without them, the system's), or it was made
+    /// anew with another key, or the server does not send an intermediate certificate.
     CertificateAuthority,
-    /// The server's certificate has expired or is not valid yet.
+    /// The server's certificate, one in its chain, or the CA certificate that was set for it has
+    /// expired or is not valid yet. Not valid yet is [transient](Error::is_transient), because the
+    /// clock of this machine may not have been set.
     CertificateExpired,
-    /// The server's certificate is for another host name.
+    /// The server's certificate is for another host name, or for none: names count only as
+    /// alternative names (`subjectAltName`), not as the common name, and a version 1 certificate has
+    /// none.
     CertificateHostName,
-    /// The TLS handshake failed for another reason: a plain server on a TLS port, or a client
-    /// certificate that is missing or refused.
+    /// TLS failed for another reason: the port does not speak TLS, or only TLS 1.0 or 1.1; the server
+    /// has only ciphers or keys that are not supported, such as a P-521 key; its certificate is for
+    /// another purpose or signed with SHA-1; or the server wants a client certificate, or refuses the
+    /// one that was set. With TLS 1.3 the last two show only after the handshake.
     Tls,
     /// A connection that worked has ended without being asked to.
     ConnectionLost,
@@ -130,6 +145,7 @@ impl Error {
     pub(crate) fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind,
+            is_transient: kind.is_transient(),
             context: context.into(),
             source: None,
         }))
@@ -142,6 +158,22 @@ impl Error {
     ) -> Self {
         Self(Arc::new(Inner {
             kind,
+            is_transient: kind.is_transient(),
+            context: context.into(),
+            source: Some(source.into()),
+        }))
+    }
+
+    /// One that may pass by itself, though others of its kind do not.
+    #[cfg(feature = "tls")]
+    pub(crate) fn transient(
+        kind: ErrorKind,
+        context: impl Into<String>,
+        source: impl Into<Box<dyn error::Error + Send + Sync>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            is_transient: true,
             context: context.into(),
             source: Some(source.into()),
         }))
@@ -161,14 +193,16 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without anybody changing anything. This is
+    /// [`ErrorKind::is_transient`], except that a certificate that is not valid yet is transient:
+    /// the clock of this machine may not have been set.
     ///
     /// ```
     /// # let error = ttn::UplinkMessage::from_json(ttn::Network::V2, "no JSON").unwrap_err();
     /// assert!(!error.is_transient());
     /// ```
     pub fn is_transient(&self) -> bool {
-        self.kind().is_transient()
+        self.0.is_transient
     }
 }
 

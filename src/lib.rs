@@ -197,7 +197,9 @@
 //! | `ttn-callbacks` | callbacks, one after the other | with the last handle |
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
 //! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if there is one | with the last handle, when the callback has returned |
-//! | Paho's two | the sockets of all clients of the process; none of your code | never |
+//! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
+//! | `ttn-prepare`, `ttn-lookup` | what may block before a connection: discovery, files, name lookups; none of your code | when that is done |
+//! | Paho's two | MQTT for all clients of the process; none of your code | never |
 //!
 //! Every method may be called from any thread and from inside any callback, `close` and dropping
 //! the client included. A slow callback delays other callbacks of the same client, and nothing
@@ -271,9 +273,9 @@
 //! unless there is an [`offline_queue`](MqttClientBuilder::offline_queue); none is ever written
 //! twice.
 //!
-//! A connection that was cut is noticed at once. One that is dead without a word, since a cable was
-//! pulled or a router has forgotten it, is noticed by the
-//! [keep-alive](MqttClientBuilder::keep_alive): within 2.5 times its value and 5 s.
+//! A connection that was cut is noticed at once. One that is silently dead, for example because a
+//! cable was pulled or a router has forgotten it, is noticed by the
+//! [keep-alive](MqttClientBuilder::keep_alive): within twice its value, or its value and 5 s.
 //!
 //! [`client.stats()`](MqttClient::stats) has it all in numbers, and
 //! `received = decoded + malformed + dropped` holds exactly.
@@ -287,12 +289,30 @@
 //! the access key to everyone on the way. Without either, a [discovery
 //! server](MqttClientBuilder::discovery_address) can tell the address.
 //!
+//! All addresses of a name are tried, IPv6 and IPv4 in turn, the next one when one fails or after
+//! 250 ms; the error names each of them. A [proxy](MqttClientBuilder::proxy) serves MQTT and HTTP.
+//!
+//! TLS is 1.2 or 1.3, by rustls with ring. The authorities are those of the system (`SSL_CERT_FILE`
+//! and `SSL_CERT_DIR` name others), and a built-in list on a system that has none. A self-signed
+//! certificate is accepted if exactly it is given as authority. Certificates and keys are read anew
+//! for each connection. Without the feature `tls` there is no rustls in the tree, and an `mqtts://`
+//! or `https://` address is an error; the feature `encrypted-keys` reads client keys that a pass
+//! phrase protects.
+//!
+//! The client's own MQTT engine, Paho, never sees the server: it speaks to a port of the loopback
+//! that is open for some milliseconds, until it has shown a random token. The access key never
+//! passes there. Another user of this machine can see that the port exists and
+//! delay the connection; only root can read the messages that pass between the two.
+//! A connected client takes five file descriptors, and a sixth while it connects. The connection to
+//! the server is closed in programs that this one starts; Paho's end of the loopback is not.
+//!
 //! # Defaults
 //!
 //! | option | default |
 //! |---|---|
-//! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within 2.5 times this and 5 s |
+//! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within twice this |
 //! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, discovery, name lookup and subscriptions included |
+//! | [`proxy`](MqttClientBuilder::proxy), [`proxy_from_environment`](MqttClientBuilder::proxy_from_environment) | none |
 //! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s |
 //! | [`connect_retry`](MqttClientBuilder::connect_retry) | no: one attempt |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |
@@ -304,6 +324,7 @@
 //! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after it was written |
 //! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
 //! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber, the oldest give way |
+//! | [`max_packet_size`](MqttClientBuilder::max_packet_size) | 16 MiB |
 //! | [`receive_capacity`](MqttClientBuilder::receive_capacity) | 10 000 messages, 64 MiB |
 //! | [`send_capacity`](MqttClientBuilder::send_capacity) | 1 000 downlinks waiting, 1 000 on their way out |
 //! | MQTT | 3.1.1, clean session, QoS 0, no will, a new random client id for each connection |
@@ -317,28 +338,22 @@
 //! # Logging
 //!
 //! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `warn` for events that
-//! were lost because callbacks do not keep up and for a retry callback that takes too long, `debug`
-//! for connections made, lost and refused. The access key is in none of them.
+//! were lost because callbacks do not keep up, for a retry callback that takes too long and for a
+//! system without certificate authorities, `debug` for connections made, lost and refused. The access
+//! key is in none of them, nor in what Paho logs.
 //!
 //! # Known problems
 //!
-//! * The log target `paho_mqtt` prints the connect options at level `debug`, the access key among
-//!   them as a list of bytes. Do not log that target at that level.
-//! * A server that publishes on a topic that is not UTF-8, or holds NUL, makes Paho abort the
-//!   process. The networks' servers do not.
 //! * With `panic = "abort"` a panic in a callback ends the process.
 //! * When the last handle is dropped the connection ends in the background; a process that ends at
 //!   once may cut that short, and what was sent last may be lost. Call
 //!   [`close`](MqttClient::close).
-//! * When one connection of a process fails in the very moment in which another is opened, Paho may
-//!   take one for the other and end both. An attempt that ends so is repeated at once; a connection
-//!   that was up is reported as lost and made again.
-//! * With TLS, Paho looks the server's name up once more after this crate did, and all clients of the
-//!   process wait for that. A name server that stalls just in between holds them all up.
-//! * When some 280 connections of a process end in the same moment, Paho stops for good. Up to 200
-//!   clients in one process are safe, attempts to connect that nobody answers included.
-//! * An attempt to connect cannot be broken off inside Paho. `connect` and `close` return in time
-//!   all the same; the attempt ends by itself within some seconds.
+//! * rustls with ring accepts neither keys on the curve P-521, nor server certificates of version 1,
+//!   nor names that stand only in the common name; each is an error that says so.
+//! * A program of its own that uses Paho directly shares its lock and its two threads with this crate,
+//!   and can stop both.
+//! * [`Published`](Event::Published) says that Paho has handed a downlink to the connection. When the
+//!   connection breaks in that moment, the downlink may not have left this machine.
 //! * A v3 server drops messages for a client that reads too slowly, and now and then in a burst, and
 //!   tells nobody. A hole in the [`counter`](UplinkMessage::counter) of a device is the only sign.
 //! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over
@@ -347,8 +362,7 @@
 //!
 //! # Building
 //!
-//! Needs a C compiler, cmake, and OpenSSL's headers; Paho's C library is compiled in. Rust 1.85 or
-//! later.
+//! Needs a C compiler and cmake; Paho's C library and ring are compiled in. Rust 1.85 or later.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -372,12 +386,13 @@ mod frame_counters;
 #[doc(hidden)]
 pub mod fuzzing;
 mod message;
+mod mqtt;
 mod network;
 mod options;
 mod outages;
 mod outbox;
 mod pacer;
-mod probe;
+mod proxy;
 mod retry;
 mod route;
 #[cfg(test)]
@@ -387,7 +402,6 @@ mod session;
 pub mod simulator;
 mod stats;
 mod status;
-mod transport;
 mod wire;
 
 #[doc = include_str!("porting_from_python.md")]

@@ -1,6 +1,6 @@
 //! What a client runs by: every option, checked.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     address::Address,
@@ -10,6 +10,7 @@ use crate::{
     events::Overflow,
     network::Network,
     pacer::Pace,
+    proxy::WayOut,
 };
 
 #[derive(Debug)]
@@ -18,7 +19,8 @@ pub(crate) struct Options {
     pub(crate) app_id: String,
     pub(crate) access_key: AccessKey,
     pub(crate) server: Server,
-    pub(crate) certificates: Certificates,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) way_out: WayOut,
     pub(crate) client_id_prefix: String,
     pub(crate) field_topics: bool,
     pub(crate) keep_alive: Duration,
@@ -40,6 +42,7 @@ pub(crate) struct Options {
     pub(crate) event_capacity: usize,
     pub(crate) overflow: Overflow,
     pub(crate) receive_capacity: (usize, usize),
+    pub(crate) max_packet_size: usize,
     pub(crate) send_capacity: usize,
 }
 

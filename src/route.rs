@@ -1,39 +1,31 @@
-//! The way to a server: its address, asked for if need be, and the network addresses behind its
-//! name. Blocking; called on threads that may wait.
+//! The way to a server: its address, asked for if need be, the network addresses behind its name, and
+//! whom to trust there. Blocking; called on threads that may wait.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::net::IpAddr;
 
 use crate::{
     address::Address,
     discovery,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     options::{AccessKey, Options, Server},
-    probe::{self, Symptom},
-    transport::{TlsFiles, Uri},
+    wire::Destination,
 };
 
-/// Attempts that ended by mistake are repeated so many times.
-const MAX_REPEATED: u32 = 8;
-
+#[derive(Debug)]
 pub(crate) struct Route {
-    address: Address,
-    /// Not tried yet, in order.
-    servers: std::vec::IntoIter<SocketAddr>,
-    /// The one being tried.
-    server: SocketAddr,
-    files: TlsFiles,
-    /// How often an attempt ended by mistake.
-    repeated: u32,
+    pub(crate) address: Address,
+    pub(crate) destination: Destination,
 }
 
 impl Route {
     /// Whether it can be found without anything to read, to ask or to look up.
     pub(crate) fn is_instant(options: &Options) -> bool {
         match &options.server {
-            Server::At(address) => !address.tls() && address.host().parse::<IpAddr>().is_ok(),
+            Server::At(address) => {
+                !address.tls()
+                    && address.host().parse::<IpAddr>().is_ok()
+                    && options.way_out.is_direct()
+            }
             Server::AskedOf(_) => false,
             Server::Unknown => true,
         }
@@ -67,70 +59,17 @@ impl Route {
                 )));
             }
         };
-        let files = if address.tls() {
-            options.certificates.files()?
-        } else {
-            TlsFiles::default()
-        };
-        let mut servers = probe::resolve(&address)?.into_iter();
-        let Some(server) = servers.next() else {
-            return Err(Error::new(
-                ErrorKind::UnknownHost,
-                format!("{address} has no address"),
-            ));
-        };
+        let destination = Destination::find(
+            address.to_string(),
+            address.host(),
+            address.port(),
+            address.tls().then_some(&options.certificates),
+            &options.way_out,
+            None,
+        )?;
         Ok(Self {
             address,
-            servers,
-            server,
-            files,
-            repeated: 0,
+            destination,
         })
-    }
-
-    /// Whether an attempt that ended by mistake is worth another.
-    pub(crate) fn may_repeat(&mut self) -> bool {
-        self.repeated += 1;
-        self.repeated <= MAX_REPEATED
-    }
-
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
-    }
-
-    pub(crate) fn uri(&self) -> Uri {
-        if self.address.tls() {
-            Uri::Tls {
-                host: self.address.host().to_owned(),
-                port: self.address.port(),
-                files: self.files.clone(),
-            }
-        } else {
-            Uri::Plain(self.server)
-        }
-    }
-
-    /// How many addresses there are still to try. With TLS it is Paho that chooses one.
-    pub(crate) fn others(&self) -> usize {
-        if self.address.tls() {
-            0
-        } else {
-            self.servers.len()
-        }
-    }
-
-    /// Turns to the next address; `false` when there is none.
-    pub(crate) fn turn(&mut self) -> bool {
-        if self.address.tls() {
-            return false;
-        }
-        let next = self.servers.next();
-        self.server = next.unwrap_or(self.server);
-        next.is_some()
-    }
-
-    /// Why a connection by this way failed, within `budget`.
-    pub(crate) fn diagnose(&self, symptom: Symptom, budget: Duration) -> Error {
-        probe::diagnose(&self.address, self.server, &self.files, symptom, budget)
     }
 }

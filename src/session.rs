@@ -20,20 +20,17 @@ use crate::{
     events::{Subscriber, Subscribers},
     message::{
         CallbackFailed, Closed, ConnectFailed, Connected, DisconnectCause, Disconnected, Event,
-        PublishFailed, RawMessage,
+        Malformed, PublishFailed, RawMessage,
     },
+    mqtt::{self, Inlet, Operation, Outcome, Outlet, Signal, Tagged, Transport},
     options::{AccessKey, Options},
     outages::{Loss, Outages},
     outbox::{Batch, Outbox, Publish, WaitingRoom},
     pacer::Pacer,
-    probe::Symptom,
     retry::{Hook, Mandate, Plan, Retry},
     route::Route,
     status::Status,
-    transport::{
-        self, ConnectFailure, ConnectOptions, Inlet, Operation, Outcome, Outlet, Signal, Tagged,
-        Transport,
-    },
+    wire::{self, Doorway, End, Login, Wire},
 };
 
 /// How long a subscriber that lost events may have to wait for the news when nothing else happens.
@@ -43,9 +40,12 @@ const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 /// longer than to read one.
 const BURST: usize = 64;
 
-/// Attempts that were given up and cannot be cancelled; further ones wait until some of them have
-/// ended.
-const MAX_ABANDONED: usize = 8;
+/// What a thread may be late by.
+const SPARE: Duration = Duration::from_secs(2);
+
+/// The part of the close timeout after which the server is not waited for any longer; the rest is for
+/// the callbacks.
+const CLOSE_SHARE: f64 = 0.9;
 
 /// Name lookups that were given up and cannot be cancelled.
 const MAX_LOOKUPS: usize = 4;
@@ -97,10 +97,13 @@ pub(crate) struct Session {
     known: Option<Address>,
     /// When the attempt under way has to be over.
     deadline: Instant,
+    /// When the client that is closing has to be closed.
+    close_by: Instant,
     mandate: Mandate,
     connecting: Vec<Sender<Result<()>>>,
     closing: Vec<Sender<u64>>,
-    abandoned: Vec<Transport>,
+    /// Connections that were given up and have not ended yet.
+    leaving: Vec<Transport>,
     shutdown: bool,
 }
 
@@ -122,20 +125,20 @@ enum State {
     WaitingToLookUp,
     /// Finding the server, on a thread of its own.
     LookingUp,
-    /// Waiting for an earlier attempt to end.
-    WaitingToConnect(Route),
-    /// Trying one address, until then at the latest.
-    Connecting(Transport, Route, Instant),
+    /// Connecting to the server, and saying who the client is.
+    Dialing(Wire, Address),
+    /// Connecting the MQTT client to the wire.
+    Connecting(Transport, Address),
     /// Connected, and so many subscriptions are not answered yet.
-    Subscribing(Transport, Route, usize),
-    /// Finding out why the attempt failed, on a thread of its own.
-    Probing(Error),
+    Subscribing(Transport, Address, usize),
     Up(Transport, Address),
     /// Waiting for what the hook says of the plan, until then at the latest.
     Asking(Setback, Option<Duration>, Instant),
     BackingOff(Instant),
     /// Writing what was accepted, and waiting for the server to read it, until then at the latest.
     Closing(Transport, Instant),
+    /// Taking leave of the server, until then at the latest.
+    Leaving(Transport, Instant),
 }
 
 /// Why there is no connection.
@@ -147,7 +150,6 @@ enum Setback {
 /// The result of blocking work.
 pub(crate) enum Job {
     Found(Result<Route>),
-    Diagnosed(Error),
     Answered(Result<Retry, CallbackFailed>),
 }
 
@@ -169,7 +171,7 @@ impl Session {
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
         let (max_messages, max_bytes) = options.receive_capacity;
-        let (inlet, outlet) = transport::inlet(max_messages, max_bytes);
+        let (inlet, outlet) = mqtt::inlet(max_messages, max_bytes);
         let status = Arc::new(Status::new(&options));
         // What finds no room is freed by the other thread.
         let (spent_sender, spent) = bounded(2);
@@ -205,10 +207,11 @@ impl Session {
             state: State::Idle,
             known: None,
             deadline: Instant::now(),
+            close_by: Instant::now(),
             mandate: Mandate::Once,
             connecting: Vec::new(),
             closing: Vec::new(),
-            abandoned: Vec::new(),
+            leaving: Vec::new(),
             shutdown: false,
         };
         thread::Builder::new()
@@ -218,7 +221,7 @@ impl Session {
     }
 
     fn run(mut self) {
-        while !(self.shutdown && matches!(self.state, State::Idle) && self.abandoned.is_empty()) {
+        while !(self.shutdown && matches!(self.state, State::Idle) && self.leaving.is_empty()) {
             match self.next_input() {
                 Input::Command(command) => self.on_command(command),
                 Input::Signal(signal) => self.on_burst(signal),
@@ -296,22 +299,18 @@ impl Session {
 
     fn state_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Idle | State::Up(..) => None,
-            State::WaitingToLookUp
-            | State::LookingUp
-            | State::WaitingToConnect(_)
-            | State::Subscribing(..)
-            | State::Probing(_) => Some(self.deadline),
-            State::Connecting(_, _, until)
-            | State::Asking(.., until)
+            State::Idle => None,
+            State::Up(transport, _) => transport.notice_due(),
+            State::WaitingToLookUp | State::LookingUp | State::Subscribing(..) => {
+                Some(self.deadline)
+            }
+            // The wire keeps to the deadline, and knows what it has waited for.
+            State::Dialing(..) | State::Connecting(..) => Some(self.deadline + SPARE),
+            State::Asking(.., until)
             | State::BackingOff(until)
-            | State::Closing(_, until) => Some(*until),
+            | State::Closing(_, until)
+            | State::Leaving(_, until) => Some(*until),
         }
-    }
-
-    /// The part of the connect timeout that is kept for finding out why there was no answer.
-    fn probe_budget(&self) -> Duration {
-        (self.options.connect_timeout / 4).min(Duration::from_secs(2))
     }
 
     fn on_command(&mut self, command: Command) {
@@ -362,22 +361,19 @@ impl Session {
                 self.report(setback, None);
                 self.closed(None);
             }
-            State::Connecting(transport, ..) => {
-                self.abandon(transport);
-                self.closed(None);
-            }
-            State::Subscribing(transport, ..) => {
-                transport.close();
+            State::Connecting(transport, _) | State::Subscribing(transport, ..) => {
+                self.leave(transport);
                 self.closed(None);
             }
             State::WaitingToLookUp
             | State::LookingUp
-            | State::WaitingToConnect(_)
-            | State::Probing(_)
+            | State::Dialing(..)
             | State::BackingOff(_) => self.closed(None),
             State::Up(transport, _) => {
                 self.status.set_connected(false);
-                let until = Instant::now() + self.options.close_timeout / 2;
+                let now = Instant::now();
+                self.close_by = now + self.options.close_timeout.mul_f64(CLOSE_SHARE);
+                let until = now + self.options.close_timeout / 2;
                 self.state = State::Closing(transport, until);
                 for mut publish in self.outbox.take_all() {
                     self.follow(&mut publish);
@@ -386,7 +382,7 @@ impl Session {
                 self.write_kept();
                 self.end_closing_when_written();
             }
-            closing @ State::Closing(..) => self.state = closing,
+            closing @ (State::Closing(..) | State::Leaving(..)) => self.state = closing,
         }
     }
 
@@ -407,8 +403,24 @@ impl Session {
 
     fn end_closing(&mut self) {
         if let State::Closing(transport, _) = self.take_state() {
-            self.give_up(transport);
-            self.closed(None);
+            transport.finish();
+            self.state = State::Leaving(transport, self.close_by);
+            self.end_leaving();
+        }
+    }
+
+    /// Ends when the server has closed its side too, or when it is time.
+    fn end_leaving(&mut self) {
+        match self.take_state() {
+            State::Leaving(mut transport, until)
+                if transport.is_over() || Instant::now() >= until =>
+            {
+                self.report_publishes(&mut transport);
+                self.leaving.push(transport);
+                self.give_up_leaving();
+                self.closed(None);
+            }
+            state => self.state = state,
         }
     }
 
@@ -521,7 +533,6 @@ impl Session {
         match (self.take_state(), job) {
             (State::LookingUp, Job::Found(Ok(route))) => self.connect(route),
             (State::LookingUp, Job::Found(Err(error))) => self.failed(error),
-            (State::Probing(_), Job::Diagnosed(error)) => self.failed(error),
             (State::Asking(setback, planned, _), Job::Answered(answer)) => {
                 let delay = match answer {
                     Ok(retry) => retry.delay.filter(|delay| self.mandate.allows(*delay)),
@@ -537,71 +548,72 @@ impl Session {
     }
 
     fn connect(&mut self, route: Route) {
-        if self.abandoned.len() >= MAX_ABANDONED {
-            self.state = State::WaitingToConnect(route);
+        let options = &self.options;
+        let Route {
+            address,
+            destination,
+        } = route;
+        let plan = wire::Plan {
+            destination,
+            login: Login {
+                // Another for each attempt: the server may not have noticed the end of the last one,
+                // and most brokers would throw its successor out.
+                client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
+                user_name: options.app_id.clone(),
+                password: self.access_key.reveal().as_bytes().to_vec(),
+                keep_alive: options.keep_alive,
+            },
+            deadline: self.deadline,
+            max_packet: options.max_packet_size,
+            traffic: self.status.tally().traffic(),
+        };
+        let (inlet, generation) = (self.inlet.clone(), self.generation);
+        match Wire::start(plan, move |report| inlet.report(generation, report)) {
+            Ok(wire) => self.state = State::Dialing(wire, address),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// The server has accepted the client.
+    fn come_in(&mut self, doorway: Doorway) {
+        if let State::Dialing(wire, address) = self.take_state() {
+            match Transport::open(wire, doorway, self.generation, self.inlet.clone()) {
+                Ok(transport) => self.state = State::Connecting(transport, address),
+                Err(words) => self.failed(Error::new(
+                    ErrorKind::ResourcesExhausted,
+                    format!("no MQTT client can be made for {address}: {words}"),
+                )),
+            }
+        }
+    }
+
+    /// A connection has ended, or there is none.
+    fn on_ended(&mut self, generation: u64, end: End) {
+        if let Some(transport) = self
+            .leaving
+            .iter_mut()
+            .find(|transport| transport.generation() == generation)
+        {
+            transport.ended(end);
+            return self.give_up_leaving();
+        }
+        if generation != self.generation {
             return;
         }
-        let options = &self.options;
-        let connect = ConnectOptions {
-            uri: route.uri(),
-            // Another for each attempt: one that was given up may still succeed, and most brokers
-            // would then throw its successor out.
-            client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
-            user_name: options.app_id.clone(),
-            password: self.access_key.reveal().as_bytes().to_vec(),
-            keep_alive: options.keep_alive,
-            timeout: options.connect_timeout,
-        };
-        // Signals of an address that was tried before must not be taken for those of this one.
-        self.generation += 1;
-        match Transport::connect(&connect, self.generation, self.inlet.clone()) {
-            Ok(transport) => {
-                let until = self.share_of_time(&route);
-                self.state = State::Connecting(transport, route, until);
+        match &mut self.state {
+            State::Dialing(_, address) => {
+                let error = failure(&address.clone(), &self.options, end);
+                self.failed(error);
             }
-            Err(failure) => self.connect_failed(failure, route),
-        }
-    }
-
-    /// Until when to try one address, so that each of the others gets as much time.
-    fn share_of_time(&self, route: &Route) -> Instant {
-        let now = Instant::now();
-        let end = self.deadline - self.probe_budget();
-        let shares = u32::try_from(route.others() + 1).unwrap_or(u32::MAX);
-        now + end.saturating_duration_since(now) / shares
-    }
-
-    fn connect_failed(&mut self, failure: ConnectFailure, mut route: Route) {
-        let symptom = match failure {
-            ConnectFailure::Refused(code) => {
-                let error = refused(route.address(), &self.options, code);
-                return self.failed(error);
+            State::Connecting(transport, _)
+            | State::Subscribing(transport, ..)
+            | State::Up(transport, _)
+            | State::Closing(transport, _)
+            | State::Leaving(transport, _) => {
+                transport.ended(end);
+                self.on_over();
             }
-            ConnectFailure::TimedOut => Symptom::Silent,
-            ConnectFailure::Mistaken if route.may_repeat() => return self.connect(route),
-            ConnectFailure::Mistaken => Symptom::Failed,
-            ConnectFailure::Unknown(words) => {
-                log::debug!("no connection to {}: {words}", route.address());
-                Symptom::Failed
-            }
-        };
-        if route.turn() {
-            return self.connect(route);
-        }
-        let fallback = Error::new(
-            ErrorKind::TimedOut,
-            format!(
-                "{} did not answer within {:?}",
-                route.address(),
-                self.options.connect_timeout
-            ),
-        );
-        let budget = self.probe_budget();
-        self.deadline = self.deadline.max(Instant::now() + budget);
-        self.state = State::Probing(fallback);
-        let probe = move || Job::Diagnosed(route.diagnose(symptom, budget));
-        if let Err(error) = self.spawn("ttn-probe", probe) {
-            self.failed(error);
+            _ => {}
         }
     }
 
@@ -615,35 +627,43 @@ impl Session {
                     self.status.tally().dropped(1);
                 }
             }
+            Signal::Unreadable(raw) => {
+                self.outlet.make_room(&raw);
+                if generation >= self.first_open {
+                    self.publish(Event::Malformed(Arc::new(Malformed::of_topic(raw))));
+                } else {
+                    self.status.tally().dropped(1);
+                }
+            }
             Signal::Missed(missed) => self.missed(missed),
             // There may be more; they are counted when all that came before is read.
             Signal::Full => {}
+            Signal::Ready(doorway) => {
+                if generation == self.generation {
+                    self.come_in(doorway);
+                }
+            }
+            Signal::Ended(end) => self.on_ended(generation, end),
             Signal::Lost => self.on_lost(generation),
             Signal::Done(operation) => self.on_done(generation, operation),
         }
     }
 
     fn on_done(&mut self, generation: u64, operation: Operation) {
-        if let Some(index) = self
-            .abandoned
-            .iter()
-            .position(|transport| transport.generation() == generation)
+        if let Some(transport) = self
+            .leaving
+            .iter_mut()
+            .find(|transport| transport.generation() == generation)
         {
-            self.abandoned[index].advance(operation);
-            if self.abandoned[index].is_resolved() {
-                self.abandoned.swap_remove(index).close();
-                match self.take_state() {
-                    State::WaitingToConnect(route) => self.connect(route),
-                    state => self.state = state,
-                }
-            }
-            return;
+            transport.advance(operation);
+            return self.give_up_leaving();
         }
         let transport = match &mut self.state {
             State::Connecting(transport, ..)
             | State::Subscribing(transport, ..)
             | State::Up(transport, ..)
-            | State::Closing(transport, _) => transport,
+            | State::Closing(transport, _)
+            | State::Leaving(transport, _) => transport,
             _ => return,
         };
         if transport.generation() != generation {
@@ -651,15 +671,17 @@ impl Session {
         }
         match transport.advance(operation) {
             Some(Outcome::Connected) => self.subscribe(),
-            Some(Outcome::ConnectFailed(failure)) => {
-                if let State::Connecting(transport, route, _) = self.take_state() {
-                    transport.close();
-                    self.connect_failed(failure, route);
+            Some(Outcome::ConnectFailed(words)) => {
+                if let State::Connecting(transport, address) = self.take_state() {
+                    let error = closed_at_once(&address, &transport, &words);
+                    self.leave(transport);
+                    self.failed(error);
                 }
             }
             Some(Outcome::Subscribed) => self.subscribed(),
             Some(Outcome::SubscribeRefused(number)) => self.subscribe_refused(number),
-            Some(Outcome::SubscribeUnanswered) => self.on_lost(generation),
+            // The news of the end is on its way.
+            Some(Outcome::SubscribeUnanswered) => {}
             Some(outcome) => {
                 self.report_publish(outcome);
                 self.write_kept();
@@ -671,18 +693,17 @@ impl Session {
 
     fn subscribe(&mut self) {
         let filters = filters(&self.options);
-        if let State::Connecting(mut transport, route, _) = self.take_state() {
+        if let State::Connecting(mut transport, address) = self.take_state() {
             for (number, filter) in filters.iter().enumerate() {
                 transport.subscribe(number, filter);
             }
-            self.state = State::Subscribing(transport, route, filters.len());
+            self.state = State::Subscribing(transport, address, filters.len());
         }
     }
 
     fn subscribed(&mut self) {
         match self.take_state() {
-            State::Subscribing(transport, route, 1) => {
-                let address = route.address().clone();
+            State::Subscribing(transport, address, 1) => {
                 log::debug!("connected to {address}");
                 let connected = Connected {
                     address: address.to_string(),
@@ -704,8 +725,8 @@ impl Session {
                 }
                 self.write_kept();
             }
-            State::Subscribing(transport, route, open) => {
-                self.state = State::Subscribing(transport, route, open - 1);
+            State::Subscribing(transport, address, open) => {
+                self.state = State::Subscribing(transport, address, open - 1);
             }
             state => self.state = state,
         }
@@ -713,11 +734,14 @@ impl Session {
 
     fn subscribe_refused(&mut self, number: usize) {
         let filter = filters(&self.options).swap_remove(number);
-        if let State::Subscribing(transport, route, _) = self.take_state() {
-            let address = route.address();
-            if !transport.close_refused() {
-                return self.failed(closed_at_once(address));
+        if let State::Subscribing(transport, address, open) = self.take_state() {
+            // Paho says the same of a subscription that it could not write. The wire has told before
+            // whether that is so.
+            if transport.end().is_some() {
+                self.state = State::Subscribing(transport, address, open);
+                return;
             }
+            self.leave(transport);
             self.failed(Error::new(
                 ErrorKind::SubscriptionRefused,
                 format!(
@@ -729,44 +753,72 @@ impl Session {
     }
 
     fn on_lost(&mut self, generation: u64) {
+        if let Some(transport) = self
+            .leaving
+            .iter_mut()
+            .find(|transport| transport.generation() == generation)
+        {
+            transport.lost();
+            return self.give_up_leaving();
+        }
         let transport = match &mut self.state {
             State::Subscribing(transport, ..)
             | State::Up(transport, ..)
-            | State::Closing(transport, _) => transport,
+            | State::Closing(transport, _)
+            | State::Leaving(transport, _) => transport,
             _ => return,
         };
         if transport.generation() != generation {
             return;
         }
         transport.lost();
+        self.on_over();
+    }
+
+    /// Goes on when both the wire and the MQTT client have said that the connection has ended.
+    fn on_over(&mut self) {
         match self.take_state() {
-            State::Subscribing(transport, route, _) => {
-                transport.close();
-                self.failed(closed_at_once(route.address()));
+            State::Subscribing(transport, address, _) if transport.is_over() => {
+                let error = closed_at_once(&address, &transport, "");
+                transport.give_up();
+                self.failed(error);
             }
-            State::Up(transport, address) => self.lost(transport, &address),
-            closing => {
+            State::Up(transport, address) if transport.is_over() => {
+                self.lost(transport, &address);
+            }
+            closing @ State::Closing(..) => {
                 self.state = closing;
                 self.end_closing();
+            }
+            state => {
+                self.state = state;
+                self.end_leaving();
             }
         }
     }
 
-    fn lost(&mut self, transport: Transport, address: &Address) {
+    fn lost(&mut self, mut transport: Transport, address: &Address) {
         self.status.set_connected(false);
         self.status.tally().disconnected();
         let limits = self.options.network.limits_by_closing();
-        let loss = self.outages.lost(Instant::now(), SystemTime::now(), limits);
+        let mut loss = self.outages.lost(Instant::now(), SystemTime::now(), limits);
+        if let Some(cause) = transport.end().and_then(seen_cause) {
+            loss.cause = cause;
+        }
         let mut words = format!(
             "the connection to {address} ended unexpectedly after {:.1} s",
             loss.connected_for.as_secs_f64()
         );
+        if let Some(End::Lost(_, error)) = transport.end() {
+            words = format!("{words}: {error}");
+        }
         if loss.cause != DisconnectCause::Unknown {
             words = format!("{words}; {}", loss.cause);
         }
         let error = Error::new(ErrorKind::ConnectionLost, words);
         log::debug!("{error}");
-        self.give_up(transport);
+        self.report_publishes(&mut transport);
+        self.leave(transport);
         self.book.disconnected(Instant::now());
         if loss.cause == DisconnectCause::RateLimit {
             self.pacer.limited(Instant::now());
@@ -887,22 +939,24 @@ impl Session {
                 ErrorKind::TimedOut,
                 format!("looking up the server took longer than {timeout:?}; is the name server or discovery server reachable?"),
             )),
-            State::WaitingToConnect(_) => self.failed(Error::new(
+            State::Dialing(_, address) => self.failed(Error::new(
                 ErrorKind::TimedOut,
-                "earlier attempts to connect are still not over; the server does not answer",
+                format!("there is no connection to {address} within {timeout:?}"),
             )),
-            State::Connecting(transport, route, _) => {
-                self.abandon(transport);
-                self.connect_failed(ConnectFailure::TimedOut, route);
-            }
-            State::Subscribing(transport, route, _) => {
-                transport.close();
+            State::Connecting(transport, address) => {
+                self.leave(transport);
                 self.failed(Error::new(
                     ErrorKind::TimedOut,
-                    format!("{} did not answer the subscription within {timeout:?}", route.address()),
+                    format!("the MQTT client did not take over the connection to {address} in time"),
                 ));
             }
-            State::Probing(fallback) => self.failed(fallback),
+            State::Subscribing(transport, address, _) => {
+                self.leave(transport);
+                self.failed(Error::new(
+                    ErrorKind::TimedOut,
+                    format!("{address} did not answer the subscription within {timeout:?}"),
+                ));
+            }
             State::Asking(setback, planned, _) => {
                 log::warn!("the retry callback took longer than {timeout:?}; it is not waited for");
                 self.go_on(setback, planned);
@@ -912,7 +966,13 @@ impl Session {
                 self.state = closing;
                 self.end_closing();
             }
-            state @ (State::Idle | State::Up(..)) => self.state = state,
+            leaving @ State::Leaving(..) => {
+                self.state = leaving;
+                self.end_leaving();
+            }
+            // The MQTT client has not noticed the end; there is no use in waiting for that.
+            State::Up(transport, address) => self.lost(transport, &address),
+            State::Idle => self.state = State::Idle,
         }
     }
 
@@ -1069,18 +1129,23 @@ impl Session {
         std::mem::replace(&mut self.state, State::Idle)
     }
 
-    fn give_up(&mut self, transport: Transport) {
-        for outcome in transport.close() {
+    /// Reports what became of the downlinks that were on their way out.
+    fn report_publishes(&mut self, transport: &mut Transport) {
+        for outcome in transport.take_publishes() {
             self.report_publish(outcome);
         }
     }
 
-    /// Gives up a connection whose attempt may still be under way; it is closed when that is over.
-    fn abandon(&mut self, transport: Transport) {
-        if transport.is_resolved() {
-            transport.close();
-        } else {
-            self.abandoned.push(transport);
+    /// Ends a connection; it is given up when its end is known.
+    fn leave(&mut self, transport: Transport) {
+        transport.cancel();
+        self.leaving.push(transport);
+        self.give_up_leaving();
+    }
+
+    fn give_up_leaving(&mut self) {
+        while let Some(index) = self.leaving.iter().position(Transport::is_over) {
+            self.leaving.swap_remove(index).give_up();
         }
     }
 }
@@ -1119,13 +1184,51 @@ fn expired() -> Error {
     )
 }
 
-fn closed_at_once(address: &Address) -> Error {
-    Error::new(
-        ErrorKind::ConnectionLost,
-        format!(
-            "{address} accepted the connection and closed it again at once; it may be restarting, or limit the connections of this application"
+/// Why a connection ended before it was of use. `words` is what the MQTT client says.
+fn closed_at_once(address: &Address, transport: &Transport, words: &str) -> Error {
+    match transport.end() {
+        Some(End::Lost(wire::Loss::Closed, error)) => Error::with_source(
+            ErrorKind::ConnectionLost,
+            format!(
+                "{address} accepted the connection and closed it again at once ({error}); it may be restarting, \
+                 or limit the connections of this application"
+            ),
+            error.clone(),
         ),
-    )
+        Some(End::Lost(_, error) | End::Failed(error)) => error.clone(),
+        _ => match wire::want_of_descriptors() {
+            Some(cause) => Error::with_source(
+                ErrorKind::ResourcesExhausted,
+                format!("cannot connect to {address}: {} ({cause})", wire::EXHAUSTED),
+                cause,
+            ),
+            None => Error::new(
+                ErrorKind::ConnectionLost,
+                format!("the MQTT client did not take over the connection to {address}: {words}"),
+            ),
+        },
+    }
+}
+
+/// The cause of an end, if it was not the server that closed the connection.
+fn seen_cause(end: &End) -> Option<DisconnectCause> {
+    match end {
+        End::Lost(wire::Loss::Silent, _) => Some(DisconnectCause::Silent),
+        End::Lost(wire::Loss::TooLarge(bytes), _) => {
+            Some(DisconnectCause::PacketTooLarge { bytes: *bytes })
+        }
+        End::Lost(wire::Loss::Protocol, _) => Some(DisconnectCause::Protocol),
+        _ => None,
+    }
+}
+
+/// Why there is no connection.
+fn failure(address: &Address, options: &Options, end: End) -> Error {
+    match end {
+        End::Failed(error) | End::Lost(_, error) => error,
+        End::Refused(code) => refused(address, options, code),
+        End::Closed => Error::new(ErrorKind::Closed, "the attempt to connect was cancelled"),
+    }
 }
 
 /// What a refusing CONNACK means.

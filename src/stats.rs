@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     fair_use::FairUse,
     message::{CounterFinding, DownlinkStep, Event, FrameLoss},
+    wire::Traffic,
 };
 
 /// What a client has counted since it was made, over all its connections. A copy of some numbers,
@@ -51,6 +52,11 @@ pub struct Stats {
     pub waiting: usize,
     /// Acknowledgements by devices.
     pub confirmed: u64,
+    /// Bytes that came in, as they are on the line: with TLS, the talk with a proxy, and attempts that
+    /// failed; without what is asked over HTTP.
+    pub bytes_received: u64,
+    /// Bytes that went out, counted the same way.
+    pub bytes_sent: u64,
     /// Connections that were lost.
     pub disconnects: u64,
     /// Connections that were made again after a loss.
@@ -102,6 +108,7 @@ pub(crate) struct Tally {
     disconnects: AtomicU64,
     reconnects: AtomicU64,
     frames: Frames,
+    traffic: Arc<Traffic>,
     devices: Arc<Mutex<Devices>>,
     rare: Mutex<Rare>,
 }
@@ -155,9 +162,15 @@ impl Tally {
             disconnects: AtomicU64::default(),
             reconnects: AtomicU64::default(),
             frames: Frames::default(),
+            traffic: Arc::default(),
             devices: Arc::new(Mutex::new(Devices::new(devices))),
             rare: Mutex::default(),
         }
+    }
+
+    /// Where connections count their bytes.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     /// What is remembered of each device.
@@ -260,6 +273,8 @@ impl Tally {
             not_sent: get(&self.not_sent),
             waiting,
             confirmed: get(&self.confirmed),
+            bytes_received: self.traffic.received(),
+            bytes_sent: self.traffic.sent(),
             disconnects: get(&self.disconnects),
             reconnects: get(&self.reconnects),
             connected_since: rare.connected_since,

@@ -452,7 +452,13 @@ fn an_end_that_found_no_room_in_the_queue_of_the_callbacks_is_still_an_end() {
                 let _ = running.send(());
                 let _ = hang.recv();
             });
+            let (called, calls) = unbounded();
+            client.set_connect_callback(move |_, _| {
+                let _ = called.send(());
+            });
             client.connect().unwrap();
+            // That news takes the room of the uplink no longer.
+            next(&calls);
             harness.uplink("dev-1", 1);
             next(&runs);
             let error = client.close().unwrap_err();

@@ -92,6 +92,7 @@ fn fails(client: &MqttClient, kind: ErrorKind, words: &[&str]) -> Error {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn the_address_with_tls_is_taken_though_there_is_a_plain_one() {
     let _guard = watchdog(LIMIT);
     let network = network();
@@ -121,6 +122,7 @@ fn a_server_that_is_asked_in_plain_may_lead_to_a_plain_address() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_server_that_is_asked_over_tls_does_not_lead_to_a_plain_address() {
     let _guard = watchdog(LIMIT);
     let certificates = Certificates::new();
@@ -361,6 +363,7 @@ fn a_redirect_is_told_and_the_key_is_sent_nowhere_else() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_redirect_from_https_to_http_does_not_show_the_key() {
     let _guard = watchdog(LIMIT);
     let certificates = Certificates::new();
@@ -378,6 +381,7 @@ fn a_redirect_from_https_to_http_does_not_show_the_key() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn an_address_without_a_scheme_is_asked_over_tls() {
     let _guard = watchdog(LIMIT);
     let certificates = Certificates::new();
@@ -394,6 +398,7 @@ fn an_address_without_a_scheme_is_asked_over_tls() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_plain_server_without_a_scheme_does_not_get_the_key() {
     let _guard = watchdog(LIMIT);
     // One that waits for the rest of the question, and one that finds it bad.

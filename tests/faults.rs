@@ -21,7 +21,10 @@ use support::{
     resources::wait_until,
     watchdog::watchdog,
 };
-use ttn::{Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network};
+use ttn::{
+    DisconnectCause, Disconnected, Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder,
+    Network,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -174,7 +177,8 @@ fn a_relay_that_resets_sends_a_reset() {
 
 /// Within which time a dead connection is noticed, as documented.
 fn bound(keep_alive: Duration) -> Duration {
-    keep_alive * 5 / 2 + Duration::from_secs(5)
+    const SLACK: Duration = Duration::from_secs(1);
+    keep_alive + keep_alive.max(Duration::from_secs(5)) + SLACK
 }
 
 #[test]
@@ -253,6 +257,89 @@ fn a_packet_that_is_announced_large_and_never_ends_takes_no_memory() {
         let grown = support::resources::resident_kib().saturating_sub(before);
         assert!(grown < 100 * 1024, "{grown} KiB");
         mends(harness, &link.events, 1);
+    });
+}
+
+/// The next loss of the connection.
+fn next_loss(events: &Events) -> Disconnected {
+    loop {
+        match events.recv_timeout(SOON).expect("the end is noticed") {
+            Event::Disconnected(lost) => break lost,
+            Event::Uplink(_) => {}
+            event => panic!("{event:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_packet_over_the_limit_ends_the_connection_and_the_error_says_so() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let link = RelayedClient::connect(harness, |builder| builder.max_packet_size(64 << 10));
+        let body = " ".repeat(60 << 10) + &harness.uplink_body("dev-1", 7);
+        harness.publish(&harness.topic("dev-1", "up"), &body);
+        let next = link.events.recv_timeout(SOON);
+        assert!(matches!(next, Ok(Event::Uplink(_))), "{next:?}");
+
+        // A length of 64 KiB beside a header of four bytes.
+        link.relay.inject(&[0x30, 0x80, 0x80, 0x04]);
+        let lost = next_loss(&link.events);
+        let bytes = (64 << 10) + 4;
+        assert_eq!(lost.cause, DisconnectCause::PacketTooLarge { bytes });
+        for words in ["65540", "max_packet_size", "65536"] {
+            assert!(lost.error.to_string().contains(words), "{}", lost.error);
+        }
+        mends(harness, &link.events, 1);
+    });
+}
+
+#[test]
+fn a_message_on_a_topic_that_is_not_text_is_malformed_and_the_next_one_arrives() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let link = attentive(harness);
+        for (counter, topic) in (0..).zip([&b"a/\xff"[..], b"a/\0"]) {
+            let mut packet = vec![0x30, 2 + topic.len() as u8 + 5, 0, topic.len() as u8];
+            packet.extend(topic);
+            packet.extend(b"bytes");
+            assert_eq!(link.relay.inject(&packet), 1, "one link is open");
+            match link.events.recv_timeout(SOON).expect("it is reported") {
+                Event::Malformed(malformed) => {
+                    assert_eq!(malformed.raw.payload(), b"bytes");
+                    assert!(malformed.raw.topic().starts_with("a/"));
+                    assert!(malformed.error.to_string().contains("topic"));
+                }
+                event => panic!("{event:?}"),
+            }
+            harness.uplink("dev-1", counter);
+            let next = link.events.recv_timeout(SOON);
+            assert!(matches!(&next, Ok(Event::Uplink(uplink)) if uplink.counter == counter));
+        }
+        let stats = link.client.stats();
+        assert_eq!((stats.received, stats.malformed), (4, 2));
+        assert_eq!(stats.disconnects, 0);
+    });
+}
+
+#[test]
+fn the_bytes_of_an_uplink_are_counted_as_they_are_on_the_line() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
+        let before = client.stats();
+        assert!(before.bytes_sent > 0 && before.bytes_received > 0);
+        let topic = harness.topic("dev-1", "up");
+        let body = harness.uplink_body("dev-1", 7);
+        harness.publish(&topic, &body);
+        assert!(matches!(events.recv_timeout(SOON), Ok(Event::Uplink(_))));
+        let after = client.stats();
+        assert_eq!(after.bytes_sent, before.bytes_sent);
+        let rest = 2 + topic.len() + body.len();
+        let packet = if rest < 128 { 2 + rest } else { 3 + rest };
+        assert_eq!(after.bytes_received - before.bytes_received, packet as u64);
     });
 }
 

@@ -39,7 +39,7 @@ fn a_client_that_hears_nothing_sleeps() {
         harness.uplink("dev-1", 1);
         let is_uplink = |event| matches!(event, Ok(Event::Uplink(_)));
         assert!(wait_until(SOON, || is_uplink(events.try_recv())));
-        let all = || ["ttn-session", "ttn-callbacks"].map(wake_ups);
+        let all = || ["ttn-session", "ttn-callbacks", "ttn-wire"].map(wake_ups);
         assert!(all().iter().all(|number| *number > 0));
 
         // The network speaks of the downlink for a moment yet.

@@ -69,6 +69,7 @@ fn next_failure(events: &Events) -> ErrorKind {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_lookup_that_fails_is_an_unknown_host() {
     with_names(
         "a_lookup_that_fails_is_an_unknown_host",
@@ -89,6 +90,7 @@ fn a_lookup_that_fails_is_an_unknown_host() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_lookup_that_stalls_ends_with_the_connect_timeout() {
     with_names(
         "a_lookup_that_stalls_ends_with_the_connect_timeout",
@@ -193,6 +195,7 @@ fn lookups_that_stall_and_fail_while_it_reconnects_are_outlived() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn other_clients_are_not_held_up_by_a_lookup_that_stalls() {
     with_names(
         "other_clients_are_not_held_up_by_a_lookup_that_stalls",

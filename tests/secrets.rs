@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::json;
 use support::{
     certificates::Certificates,
@@ -20,6 +21,7 @@ use support::{
     relay::{Fault, Relay, Way},
     tls_front::TlsFront,
     watchdog::watchdog,
+    way_out::{Speech, WayOut},
 };
 use ttn::{
     Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator,
@@ -72,8 +74,12 @@ fn listen() {
 fn log_is_clean(words: &str) {
     let lines = LOG.lines();
     let ours = |target: &str| target == "ttn" || target.starts_with("ttn::");
+    // As Paho prints what it is given.
+    let bytes = format!("{:?}", SECRET.as_bytes());
+    let bytes = bytes.trim_start_matches('[').trim_end_matches(']');
     for (target, line) in lines.iter() {
         assert!(!line.contains(SECRET), "{target}: {line}");
+        assert!(!line.contains(bytes), "{target}: {line}");
     }
     assert!(
         lines
@@ -232,6 +238,7 @@ fn the_key_is_not_in_what_a_refusing_server_says() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn the_key_is_not_in_what_tls_says() {
     let _guard = watchdog(LIMIT);
     listen();
@@ -360,6 +367,62 @@ fn the_key_is_not_in_what_discovery_on_v3_says() {
 }
 
 #[test]
+fn the_secret_of_a_proxy_is_in_nothing_that_is_said() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    let network = network();
+    let credentials = format!("jane:{SECRET}@");
+    let encoded = BASE64_STANDARD.encode(format!("jane:{SECRET}"));
+    for speech in [Speech::Http, Speech::Socks5] {
+        let proxy = || WayOut::builder(speech);
+        let repeats =
+            format!("HTTP/1.1 407 {SECRET} {encoded}\r\nProxy-Authenticate: {SECRET}\r\n\r\n");
+        for proxy in [
+            proxy().wants("jane", "another"),
+            proxy().answers(repeats.clone()),
+            proxy().answers(format!("{SECRET}\r\n{encoded}\r\n\r\n")),
+            proxy().denies(repeats),
+            proxy().denies([5, 2, 0, 1]),
+            proxy().closes(),
+            proxy().resets(),
+            proxy().keeps_silent(),
+        ] {
+            let proxy = proxy.start().expect("a free port");
+            let url = proxy.url_with(&credentials);
+            fails(builder(network.address()).proxy(&url));
+            let discovery = MqttClient::builder(APP, KEY)
+                .discovery_address("http://discovery.invalid")
+                .connect_timeout(TIMEOUT);
+            fails(discovery.proxy(&url));
+        }
+        let proxy = proxy().wants("jane", SECRET).start().expect("a free port");
+        let client = builder(network.address()).proxy(proxy.url_with(&credentials));
+        is_clean(&client);
+        let client = client.build().expect("the options are valid");
+        client.connect().expect("the secret is right");
+        is_clean(&client);
+    }
+    for address in [
+        format!("http://jane:{SECRET}"),
+        format!("ftp://jane:{SECRET}@proxy"),
+        format!("https://jane:{SECRET}@proxy"),
+        format!("socks4://jane:{SECRET}@proxy"),
+        format!("http://jane:%{SECRET}@proxy"),
+        format!("http://jane:{SECRET}@proxy:{SECRET}"),
+        format!("http://proxy/{SECRET}"),
+        format!("{SECRET}://proxy"),
+    ] {
+        is_refused(builder(network.address()).proxy(address));
+    }
+    let lines = LOG.lines();
+    let said = |(_, line): &&(String, String)| line.contains(&encoded);
+    assert_eq!(lines.iter().find(said), None);
+    drop(lines);
+    log_is_clean("the proxy http://127.0.0.1");
+    log_is_clean("the proxy socks5://127.0.0.1");
+}
+
+#[test]
 fn the_key_is_not_in_what_a_silent_port_says() {
     let _guard = watchdog(LIMIT);
     listen();
@@ -450,6 +513,41 @@ fn a_key_in_a_discovery_address_is_not_repeated() {
         format!("localhost?key={API_KEY}"),
     ] {
         is_refused(MqttClient::builder(APP, API_KEY).discovery_address(&address));
+    }
+}
+
+#[test]
+fn the_secret_of_a_proxy_is_not_repeated() {
+    let _guard = watchdog(LIMIT);
+    listen();
+    for address in [
+        format!("https://user:{SECRET}@proxy:3128"),
+        format!("ftp://user:{SECRET}@proxy"),
+        format!("{SECRET}://proxy"),
+        format!("http://user:{SECRET}"),
+        format!("http://user:{SECRET}@"),
+        format!("http://user:{SECRET}@proxy:port"),
+        format!("http://user:{SECRET}@proxy/path"),
+        format!("http://user:{SECRET}%@proxy"),
+        format!("http://user:{SECRET} @proxy"),
+        format!("http://proxy:{SECRET}"),
+        format!("http://proxy/{SECRET}"),
+        format!("socks4://{SECRET}@proxy"),
+        format!("socks5://user:{}@proxy", SECRET.repeat(20)),
+        format!("socks5://[{SECRET}]"),
+        format!("http://user:{KEY}@proxy"),
+    ] {
+        is_refused(MqttClient::builder(APP, KEY).proxy(address));
+    }
+    for address in [
+        format!("http://user:{SECRET}@proxy:3128"),
+        format!("http://{SECRET}@proxy"),
+        format!("socks5://user:{SECRET}@proxy"),
+    ] {
+        let builder = || MqttClient::builder(APP, KEY).proxy(&address);
+        is_clean(&builder());
+        is_clean(&builder().build().expect("the options are valid"));
+        is_refused(builder().proxy_from_environment(true));
     }
 }
 

@@ -3,13 +3,17 @@
 mod support;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream};
+use rustls::crypto::ring;
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore,
+    StreamOwned, SupportedProtocolVersion, version,
+};
 
 use support::certificates::{Authority, Certificates, Identity};
 use support::discovery_server::{Answer, DiscoveryServer};
@@ -269,27 +273,54 @@ fn dropping_a_relay_ends_its_stalled_connections() {
     assert!(has_ended(&client));
 }
 
+type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A TLS client that trusts `authority`.
+fn tls_client(
+    authority: &Authority,
+    identity: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let root = authority.certificate().clone();
+    roots.add(root).expect("a root certificate");
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("known versions")
+        .with_root_certificates(roots);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain(), identity.key())
+            .expect("they belong together"),
+    };
+    Arc::new(config)
+}
+
+fn shake_hands(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    host: &str,
+) -> Result<TlsStream, String> {
+    let name = host.to_owned().try_into().expect("a name or an address");
+    let client = ClientConnection::new(Arc::clone(config), name).expect("a valid configuration");
+    let mut stream = StreamOwned::new(client, connect(address));
+    while stream.conn.is_handshaking() {
+        let result = stream.conn.complete_io(&mut stream.sock);
+        result.map_err(|error| error.to_string())?;
+    }
+    Ok(stream)
+}
+
 /// What a TLS client that trusts `authority` sees of a server.
 fn handshake(
     address: SocketAddr,
     host: &str,
     authority: &Authority,
     identity: Option<&Identity>,
-) -> Result<SslStream<TcpStream>, String> {
-    let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("OpenSSL works");
-    connector
-        .set_ca_file(authority.certificate_file())
-        .expect("the file is PEM");
-    if let Some(identity) = identity {
-        connector
-            .set_certificate_file(identity.certificate_file(), SslFiletype::PEM)
-            .and_then(|()| connector.set_private_key_file(identity.key_file(), SslFiletype::PEM))
-            .expect("the files are PEM");
-    }
-    connector
-        .build()
-        .connect(host, connect(address))
-        .map_err(|error| error.to_string())
+) -> Result<TlsStream, String> {
+    let config = tls_client(authority, identity, ALL_VERSIONS);
+    shake_hands(&config, address, host)
 }
 
 /// A front before a server that sends back what it gets.
@@ -322,9 +353,9 @@ fn a_tls_front_is_trusted_by_host_name_and_by_address() {
 fn certificates_that_are_not_in_order_are_refused_for_their_reason() {
     let certificates = Certificates::new();
     for (identity, reason) in [
-        (&certificates.expired, "certificate has expired"),
-        (&certificates.wrong_host, "hostname mismatch"),
-        (&certificates.foreign, "unable to get local issuer"),
+        (&certificates.expired, "certificate expired"),
+        (&certificates.wrong_host, "not valid for name"),
+        (&certificates.foreign, "UnknownIssuer"),
     ] {
         let front = echoing_front(|server| TlsFront::start(identity, server));
         let refused = handshake(front.address(), "localhost", &certificates.authority, None)
@@ -333,38 +364,138 @@ fn certificates_that_are_not_in_order_are_refused_for_their_reason() {
     }
 }
 
+/// A front before a server that sends back what it gets, for as long as clients come.
+fn front_for_many(start: impl FnOnce(SocketAddr) -> io::Result<TlsFront>) -> TlsFront {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let front = start(server.local_addr().expect("bound")).expect("a free port");
+    thread::spawn(move || {
+        for stream in server.incoming().map_while(Result::ok) {
+            let mut sink = stream.try_clone().expect("descriptors are left");
+            thread::spawn(move || io::copy(&mut { stream }, &mut sink));
+        }
+    });
+    front
+}
+
+fn echoes(mut tls: TlsStream) -> Result<(), String> {
+    let mut answer = [0; 2];
+    tls.write_all(b"hi")
+        .and_then(|()| tls.read_exact(&mut answer))
+        .map_err(|error| error.to_string())?;
+    assert_eq!(&answer, b"hi");
+    Ok(())
+}
+
 #[test]
 fn a_tls_front_can_ask_for_a_certificate() {
     let certificates = Certificates::new();
-    let strangers = certificates
-        .foreign_authority
-        .client(certificates.folder(), "stranger");
-    for (identity, welcome) in [
-        (Some(&certificates.client), true),
-        (Some(&strangers), false),
-        (None, false),
-    ] {
-        let front = echoing_front(|server| {
-            TlsFront::start_for_known_clients(&certificates.server, &certificates.authority, server)
+    let authority = &certificates.authority;
+    let folder = certificates.folder();
+    let stranger = certificates.foreign_authority.client(folder, "stranger");
+    for version in ALL_VERSIONS {
+        let versions = &[*version];
+        let front = front_for_many(|server| {
+            TlsFront::builder(&certificates.server)
+                .known_clients(authority)
+                .versions(versions)
+                .start(server)
         });
-        let echoed = handshake(
-            front.address(),
-            "localhost",
-            &certificates.authority,
-            identity,
-        )
-        .and_then(|mut tls| {
+        // Often: a reset that overtakes the alert is a matter of luck.
+        for (identity, welcome) in [
+            (Some(&certificates.client), true),
+            (Some(&stranger), false),
+            (None, false),
+        ]
+        .repeat(30)
+        {
+            let config = tls_client(authority, identity, ALL_VERSIONS);
             // With TLS 1.3 the refusal comes after the client's side of the handshake.
-            let mut answer = [0; 2];
-            tls.write_all(b"hi")
-                .and_then(|()| tls.read_exact(&mut answer))
-                .map_err(|error| error.to_string())
-        });
-        assert_eq!(echoed.is_ok(), welcome, "{echoed:?}");
-        if let Err(reason) = echoed {
-            assert!(reason.contains("alert"), "{reason}");
+            let echoed = shake_hands(&config, front.address(), "localhost").and_then(echoes);
+            assert_eq!(echoed.is_ok(), welcome, "{version:?}: {echoed:?}");
+            if let Err(reason) = echoed {
+                assert!(reason.contains("alert"), "{version:?}: {reason}");
+            }
         }
     }
+}
+
+#[test]
+fn a_tls_front_speaks_the_versions_it_is_told_to() {
+    let certificates = Certificates::new();
+    let authority = &certificates.authority;
+    for (version, other, number) in [
+        (&version::TLS12, &version::TLS13, ProtocolVersion::TLSv1_2),
+        (&version::TLS13, &version::TLS12, ProtocolVersion::TLSv1_3),
+    ] {
+        let versions = &[version];
+        let front = front_for_many(|server| {
+            TlsFront::builder(&certificates.server)
+                .versions(versions)
+                .start(server)
+        });
+        let config = tls_client(authority, None, ALL_VERSIONS);
+        let tls = shake_hands(&config, front.address(), "localhost").expect("a common version");
+        assert_eq!(tls.conn.protocol_version(), Some(number));
+        echoes(tls).expect("open");
+        let config = tls_client(authority, None, &[other]);
+        let refused = shake_hands(&config, front.address(), "localhost").expect_err("no version");
+        assert!(refused.contains("ProtocolVersion"), "{refused}");
+    }
+}
+
+#[test]
+fn sessions_of_a_tls_front_resume_with_and_without_a_client_certificate() {
+    let certificates = Certificates::new();
+    let authority = &certificates.authority;
+    for version in ALL_VERSIONS {
+        for identity in [None, Some(&certificates.client)] {
+            let front = front_for_many(|server| {
+                let front = TlsFront::builder(&certificates.server);
+                match identity {
+                    None => front.start(server),
+                    Some(_) => front.known_clients(authority).start(server),
+                }
+            });
+            let config = tls_client(authority, identity, &[*version]);
+            for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+                let tls = shake_hands(&config, front.address(), "localhost").expect("in order");
+                assert_eq!(tls.conn.handshake_kind(), Some(kind), "{version:?}");
+                echoes(tls).expect("open");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tls_front_passes_the_end_of_either_side_after_all_that_came_before() {
+    let _guard = watchdog(SOON * 4);
+    let certificates = Certificates::new();
+    let config = tls_client(&certificates.authority, None, ALL_VERSIONS);
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let upstream = server.local_addr().expect("bound");
+    let front = TlsFront::start(&certificates.server, upstream).expect("a free port");
+    let sent = vec![7; 300_000];
+
+    let mut tls = shake_hands(&config, front.address(), "localhost").expect("in order");
+    let mut peer = Line::accept(&server);
+    tls.conn.send_close_notify();
+    tls.flush().expect("open");
+    assert!(has_ended(&peer));
+    peer.write_all(&sent).expect("open");
+    drop(peer);
+    let mut received = Vec::new();
+    tls.read_to_end(&mut received).expect("an orderly end");
+    assert_eq!(sent, received);
+
+    let mut tls = shake_hands(&config, front.address(), "localhost").expect("in order");
+    let mut peer = Line::accept(&server);
+    peer.write_all(&sent).expect("open");
+    peer.shutdown(Shutdown::Write).expect("open");
+    let mut received = Vec::new();
+    tls.read_to_end(&mut received).expect("an orderly end");
+    assert_eq!(sent, received);
+    tls.write_all(b"hello").expect("open");
+    assert_eq!(&read(&peer), b"hello");
 }
 
 #[test]
@@ -513,7 +644,8 @@ fn a_watchdog_that_is_dropped_does_nothing() {
 #[cfg(unix)]
 mod mosquitto {
     use super::*;
-    use support::mosquitto::Mosquitto;
+    use support::mosquitto::{Mosquitto, TlsVersion};
+    use support::old_tls::OldTls;
     use support::peer::MqttPeer;
 
     fn peer(broker: &Mosquitto) -> MqttPeer {
@@ -667,6 +799,42 @@ mod mosquitto {
         let foreign = &certificates.foreign_authority;
         assert!(handshake(address, "localhost", foreign, None).is_err());
         exchange(&broker);
+    }
+
+    #[test]
+    fn mosquitto_speaks_the_version_of_tls_it_is_told_to() {
+        let certificates = Certificates::new();
+        let authority = &certificates.authority;
+        for (version, number) in [
+            (TlsVersion::V12, ProtocolVersion::TLSv1_2),
+            (TlsVersion::V13, ProtocolVersion::TLSv1_3),
+        ] {
+            let broker = Mosquitto::builder().tls(&certificates.server);
+            let Some(broker) = broker.tls_version(version).start() else {
+                return;
+            };
+            let address = broker.tls_address().expect("there is a TLS listener");
+            let tls = handshake(address, "localhost", authority, None).expect("a common version");
+            assert_eq!(tls.conn.protocol_version(), Some(number));
+            let others = ALL_VERSIONS.iter().filter(|other| other.version != number);
+            let config = tls_client(authority, None, &others.copied().collect::<Vec<_>>());
+            let refused = shake_hands(&config, address, "localhost").expect_err("no version");
+            assert!(refused.contains("ProtocolVersion"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_old_server_speaks_no_current_version_of_tls() {
+        let certificates = Certificates::new();
+        for version in ["-tls1", "-tls1_1"] {
+            let Some(server) = OldTls::start(&certificates.server, version) else {
+                return;
+            };
+            let address = (Ipv4Addr::LOCALHOST, server.port()).into();
+            let refused = handshake(address, "localhost", &certificates.authority, None);
+            let refused = refused.expect_err("no version");
+            assert!(refused.contains("ProtocolVersion"), "{refused}");
+        }
     }
 
     #[test]

@@ -1,24 +1,23 @@
 //! TLS checks the chain and the host name, and says which of them is wrong.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "tls"))]
 
 mod support;
 
 use std::{
     env, fs,
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use support::{
-    certificates::{Authority, Certificates, Identity},
+    certificates::{Authority, Certificates},
     child::run_alone,
     harness::SOON,
-    mosquitto::Mosquitto,
     resources::wait_until,
     tls_front::TlsFront,
+    tls_server::{APP, KEY, Server, network},
     watchdog::watchdog,
 };
 use ttn::{Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
@@ -30,68 +29,6 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a busy machine may add to it.
 const SLACK: Duration = Duration::from_millis(700);
-
-const APP: &str = "greenhouse@ttn";
-const KEY: &str = "NNSXS.A-KEY.OF-THE-TESTS";
-
-/// A server with TLS: the simulated network behind a front, or Mosquitto.
-enum Server {
-    Simulator(Simulator, TlsFront),
-    Mosquitto(Mosquitto),
-}
-
-impl Server {
-    /// Runs a test against the simulated network and, where there is one, against Mosquitto.
-    fn each(identity: &Identity, clients: Option<&Authority>, test: impl Fn(&Server)) {
-        let network = network();
-        let front = match clients {
-            None => TlsFront::start(identity, network.address()),
-            Some(clients) => {
-                TlsFront::start_for_known_clients(identity, clients, network.address())
-            }
-        };
-        test(&Self::Simulator(network, front.expect("a free port")));
-        let broker = Mosquitto::builder().user(APP, KEY);
-        let broker = match clients {
-            None => broker.tls(identity),
-            Some(clients) => broker.tls_for_known_clients(identity, clients),
-        };
-        if let Some(broker) = broker.start() {
-            test(&Self::Mosquitto(broker));
-        }
-    }
-
-    /// Where it speaks TLS.
-    fn port(&self) -> u16 {
-        match self {
-            Self::Simulator(_, front) => front.port(),
-            Self::Mosquitto(broker) => broker.tls_address().expect("it was asked for").port(),
-        }
-    }
-
-    /// Where it does not.
-    fn plain_port(&self) -> u16 {
-        match self {
-            Self::Simulator(network, _) => network.address().port(),
-            Self::Mosquitto(broker) => broker.port(),
-        }
-    }
-
-    /// Whether a client has come as far as giving its key.
-    fn saw_a_key(&self) -> bool {
-        match self {
-            Self::Simulator(network, _) => !network.clients().is_empty(),
-            Self::Mosquitto(broker) => broker.log().contains(&format!("u'{APP}'")),
-        }
-    }
-}
-
-fn network() -> Simulator {
-    Simulator::builder(Network::V3)
-        .application(APP, KEY)
-        .start()
-        .expect("the simulated network starts")
-}
 
 fn builder(host: &str, port: u16) -> MqttClientBuilder {
     MqttClient::builder(APP, KEY)
@@ -139,10 +76,11 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
     }
 }
 
-/// What OpenSSL trusts instead of the system's authorities.
+/// What a client trusts instead of the system's authorities.
 const SYSTEM: &str = "SSL_CERT_FILE";
 const PORT: &str = "TTN_TEST_PORT";
 const AUTHORITY: &str = "TTN_TEST_AUTHORITY";
+const FOLDER: &str = "TTN_TEST_CERTIFICATES";
 
 fn port() -> Option<u16> {
     env::var(PORT).ok()?.parse().ok()
@@ -517,71 +455,62 @@ fn a_certificate_file_is_read_at_each_connecting() {
     });
 }
 
-/// The client's temporary files that hold this text.
-fn copies_of(pem: &[u8]) -> Vec<PathBuf> {
-    let files = fs::read_dir(env::temp_dir()).expect("there is a folder for temporary files");
-    files
-        .filter_map(|file| Some(file.ok()?.path()))
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"ttn-"))
-        })
-        .filter(|path| fs::read(path).is_ok_and(|bytes| bytes == pem))
-        .collect()
-}
-
 #[test]
-fn what_was_given_as_bytes_is_written_privately_and_removed_with_the_client() {
+fn certificates_from_memory_are_not_written_to_files() {
     let _guard = watchdog(LIMIT);
-    let certificates = Certificates::new();
-    let (authority, identity) = (&certificates.authority, &certificates.client);
-    let texts = [
-        authority.certificate_pem(),
-        identity.certificate_pem(),
-        identity.key_pem(),
-    ];
-    Server::each(&certificates.server, Some(authority), |server| {
-        let client = builder("localhost", server.port())
-            .ca_pem(texts[0].clone())
-            .client_certificate_pem(texts[1].clone(), texts[2].clone())
-            .build()
-            .expect("the options are valid");
-        for _ in 0..3 {
-            client.connect().expect("the certificates are in order");
-            client.close().expect("no callback runs");
-        }
-        for text in &texts {
-            let files = copies_of(text);
-            let [file] = &*files else {
-                panic!("one copy is enough: {files:?}");
-            };
-            let file = fs::metadata(file).expect("it is there");
-            assert!(file.is_file());
-            assert_eq!(file.mode() & 0o777, 0o600);
-        }
-        // At once: the program may end here.
-        drop(client);
-        assert!(texts.iter().all(|text| copies_of(text).is_empty()));
-    });
-}
-
-#[test]
-fn what_was_given_as_bytes_is_removed_after_a_failure_too() {
-    let _guard = watchdog(LIMIT);
-    let certificates = Certificates::new();
-    let text = certificates.authority.certificate_pem();
-    let network = network();
-    let front = TlsFront::start(&certificates.foreign, network.address()).expect("a free port");
-    let client = builder("localhost", front.port())
-        .ca_pem(text.clone())
-        .build()
-        .expect("the options are valid");
-    for _ in 0..3 {
-        says(&failure(&client), ErrorKind::CertificateAuthority, &[]);
+    if let (Some(port), Some(folder)) = (port(), env::var_os(FOLDER)) {
+        return connects_without_files(port, Path::new(&folder));
     }
-    assert_eq!(copies_of(&text).len(), 1);
-    drop(client);
-    assert!(copies_of(&text).is_empty());
+    let certificates = Certificates::new();
+    let temporary = tempfile::tempdir().expect("a temporary folder can be made");
+    Server::each(
+        &certificates.server,
+        Some(&certificates.authority),
+        |server| {
+            run_alone(
+                "certificates_from_memory_are_not_written_to_files",
+                &[
+                    (PORT, server.port().to_string().as_ref()),
+                    (FOLDER, certificates.folder().as_ref()),
+                    ("TMPDIR", temporary.path().as_ref()),
+                ],
+            );
+        },
+    );
+}
+
+/// Connects, and fails to, with the certificates in `folder`.
+fn connects_without_files(port: u16, folder: &Path) {
+    let read = |name: &str| fs::read(folder.join(name)).expect("the file is there");
+    let temporary = env::temp_dir();
+    // A file that has come and gone leaves a new time.
+    let state = || {
+        let files = fs::read_dir(&temporary).expect("the folder is there");
+        let changed = fs::metadata(&temporary).and_then(|folder| folder.modified());
+        (files.count(), changed.expect("it has a time"))
+    };
+    let before = state();
+    assert_eq!(before.0, 0, "{} is not empty", temporary.display());
+    let client = |authority| {
+        builder("localhost", port)
+            .ca_pem(read(authority))
+            .client_certificate_pem(read("client.pem"), read("client.key"))
+            .build()
+            .expect("the options are valid")
+    };
+    let good = client("authority.pem");
+    good.connect().expect("the certificates are in order");
+    assert_eq!(state(), before);
+    let refusing = client("foreign-authority.pem");
+    says(&failure(&refusing), ErrorKind::CertificateAuthority, &[]);
+    assert_eq!(state(), before);
+    drop((good, refusing));
+    assert_eq!(state(), before);
+    // That it would have been seen.
+    let file = tempfile::NamedTempFile::new().expect("the folder is writable");
+    assert_eq!(file.path().parent(), Some(&*temporary));
+    drop(file);
+    assert_ne!(state(), before);
 }
 
 #[test]

@@ -1,19 +1,30 @@
 //! Asking a server over HTTP. The only file that names `ureq`.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ureq::{
     BodyReader,
     http::{HeaderValue, Uri, header},
-    tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider},
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
+    },
 };
 
 use super::DiscoveryAddress;
 use crate::{
+    address::in_brackets,
+    certificates::Certificates,
     error::{Error, ErrorKind, Result},
     network::Network,
-    options::AccessKey,
-    probe,
+    options::{AccessKey, Options},
+    proxy::WayOut,
+    wire::{Blocking, Destination},
 };
 
 /// The part of its time that a search leaves unused: whoever waits for it waits no longer than that
@@ -40,16 +51,22 @@ impl DiscoveryAddress {
         &self,
         url: &str,
         key: Option<&AccessKey>,
-        ca: Option<&[u8]>,
+        options: &Options,
         timeout: Duration,
     ) -> Result<Answer> {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout - timeout / SPARE))
+        let timeout = timeout - timeout / SPARE;
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .max_redirects(key.map_or(MAX_REDIRECTS, |_| 0))
-            .tls_config(self.trust(ca)?)
-            .build()
-            .new_agent();
+            // The wire goes through one, if that is asked for.
+            .proxy(None)
+            .build();
+        let connector = WireConnector {
+            certificates: Arc::clone(&options.certificates),
+            way_out: options.way_out.clone(),
+        };
+        let agent = ureq::Agent::with_parts(config, connector, NoResolver);
         let mut request = agent.get(url).header(header::ACCEPT, "application/json");
         if let Some(key) = key {
             request = request.header(header::AUTHORIZATION, bearer(key)?);
@@ -63,63 +80,46 @@ impl DiscoveryAddress {
         })
     }
 
-    fn trust(&self, ca: Option<&[u8]>) -> Result<TlsConfig> {
-        let roots = match ca {
-            None => RootCerts::PlatformVerifier,
-            Some(pem) => {
-                let certificates: Vec<_> = ureq::tls::parse_pem(pem)
-                    .filter_map(|item| match item {
-                        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                        _ => None,
-                    })
-                    .collect::<Vec<Certificate<'static>>>();
-                if certificates.is_empty() {
-                    return Err(Error::config(format!(
-                        "the CA certificates for {self} hold no certificate"
-                    )));
-                }
-                RootCerts::from(certificates)
-            }
-        };
-        Ok(TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
-            .root_certs(roots)
-            .build())
-    }
-
     /// Why there is no answer, or only the beginning of one.
     pub(super) fn failed(&self, cause: impl Into<ureq::Error>) -> Error {
         let cause = cause.into();
-        let kind = match &cause {
-            ureq::Error::HostNotFound => ErrorKind::UnknownHost,
-            ureq::Error::Timeout(_) => ErrorKind::TimedOut,
-            ureq::Error::ConnectionFailed => ErrorKind::Unreachable,
+        let (kind, words) = match &cause {
+            ureq::Error::Timeout(_) => (ErrorKind::TimedOut, None),
             ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
-                ErrorKind::DiscoveryAnswer
+                (ErrorKind::DiscoveryAnswer, None)
             }
-            ureq::Error::Io(cause) => ErrorKind::of_io(cause).unwrap_or_else(|| of_lookup(cause)),
-            ureq::Error::NativeTls(_) | ureq::Error::Tls(_) => ErrorKind::Tls,
-            _ => ErrorKind::DiscoveryAnswer,
+            ureq::Error::Io(cause) => (
+                ErrorKind::of_io(cause).unwrap_or(ErrorKind::Unreachable),
+                None,
+            ),
+            // What the wire has seen.
+            ureq::Error::Other(other) => match other.downcast_ref::<Error>() {
+                Some(error) => (error.kind(), Some(error.to_string())),
+                None => (ErrorKind::DiscoveryAnswer, None),
+            },
+            _ => (ErrorKind::DiscoveryAnswer, None),
         };
+        let is_v3 = self.network == Network::V3;
         let advice = match (self.closed(), kind) {
             (Some(closed), _) => closed,
-            (None, ErrorKind::ResourcesExhausted) => probe::EXHAUSTED,
-            (None, ErrorKind::UnknownHost) => "the host name cannot be found",
-            (None, ErrorKind::TimedOut) if self.network == Network::V3 && !self.is_plain() => {
+            (None, ErrorKind::TimedOut) if is_v3 && !self.is_plain() => {
                 "no answer in time; if it speaks no TLS, it has to be given with http://"
             }
             (None, ErrorKind::TimedOut) => "no answer in time",
-            (None, ErrorKind::ConnectionRefused) => {
-                "nothing listens there; is the server up and the port right?"
-            }
-            (None, ErrorKind::Tls) if self.network == Network::V3 => {
+            (None, ErrorKind::Tls) if is_v3 => {
                 "its TLS certificate is not accepted, or it speaks no TLS and has to be given with http://"
             }
             (None, ErrorKind::Tls) => "its TLS certificate is not accepted, or it speaks no TLS",
             (None, ErrorKind::ConnectionLost) => "it closed the connection",
+            _ if words.is_some() => "",
             _ => "check the address and the network",
         };
-        let context = format!("cannot ask the discovery server {self}: {advice} ({cause})");
+        let cause_in_words = words.unwrap_or_else(|| cause.to_string());
+        let separator = if advice.is_empty() { "" } else { " (" };
+        let end = if advice.is_empty() { "" } else { ")" };
+        let context = format!(
+            "cannot ask the discovery server {self}: {advice}{separator}{cause_in_words}{end}"
+        );
         Error::with_source(kind, context, cause)
     }
 }
@@ -133,15 +133,111 @@ fn bearer(key: &AccessKey) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// The kind of an I/O error that is none of a socket. A failed lookup has no number, only the words
-/// of the standard library.
-fn of_lookup(cause: &io::Error) -> ErrorKind {
-    if !cause.to_string().contains("lookup") {
-        return ErrorKind::Unreachable;
+/// Connections of `ureq` over the wire: the same dial, proxy and TLS as those of MQTT.
+#[derive(Debug)]
+struct WireConnector {
+    certificates: Arc<Certificates>,
+    way_out: WayOut,
+}
+
+impl Connector for WireConnector {
+    type Out = WireTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<WireTransport>, ureq::Error> {
+        let uri = details.uri;
+        let is_tls = details.needs_tls();
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let scheme = if is_tls { "https" } else { "http" };
+        let deadline = Instant::now() + *details.timeout.after;
+        let connection = Destination::find(
+            format!("{scheme}://{}:{port}", in_brackets(host)),
+            host,
+            port,
+            is_tls.then_some(&*self.certificates),
+            &self.way_out,
+            Some(deadline),
+        )
+        .and_then(|destination| Blocking::open(&destination, deadline))
+        .map_err(|error| ureq::Error::Other(error.into()))?;
+        let config = details.config;
+        Ok(Some(WireTransport {
+            connection,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+        }))
     }
-    match probe::want_of_descriptors() {
-        Some(_) => ErrorKind::ResourcesExhausted,
-        None => ErrorKind::UnknownHost,
+}
+
+#[derive(Debug)]
+struct WireTransport {
+    connection: Blocking,
+    buffers: LazyBuffers,
+}
+
+impl WireTransport {
+    /// A failure of TLS is told as the wire sees it, a late answer as `ureq` does.
+    fn failed(&self, cause: io::Error, timeout: NextTimeout) -> ureq::Error {
+        match cause.kind() {
+            io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+            _ => ureq::Error::Other(self.connection.explain(cause).into()),
+        }
+    }
+}
+
+impl Transport for WireTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let deadline = Instant::now() + *timeout.after;
+        let output = &self.buffers.output()[..amount];
+        self.connection
+            .write_all(output, deadline)
+            .map_err(|cause| self.failed(cause, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let deadline = Instant::now() + *timeout.after;
+        let room = self.buffers.input_append_buf();
+        match self.connection.read(room, deadline) {
+            Ok(length) => {
+                self.buffers.input_appended(length);
+                Ok(length > 0)
+            }
+            Err(cause) => Err(self.failed(cause, timeout)),
+        }
+    }
+
+    /// No connection serves twice.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        self.connection.is_tls()
+    }
+}
+
+/// The wire looks names up, or leaves that to a proxy.
+#[derive(Debug)]
+struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut nowhere = self.empty();
+        nowhere.push((Ipv4Addr::UNSPECIFIED, 0).into());
+        Ok(nowhere)
     }
 }
 

@@ -30,8 +30,7 @@ pub(super) fn find(
 ) -> Result<Address> {
     let app_id = &options.app_id;
     let url = format!("{server}/announcements/handler");
-    let ca = options.certificates.ca_bytes()?;
-    let answer = server.get(&url, None, ca.as_deref(), timeout)?;
+    let answer = server.get(&url, None, options, timeout)?;
     if !(200..300).contains(&answer.status) {
         return Err(no_list(server, &url, answer.status));
     }

@@ -30,8 +30,7 @@ pub(super) fn find(
     let app_id = options.app_id.as_str();
     let (application, _) = app_id.split_once('@').unwrap_or((app_id, ""));
     let url = format!("{server}/api/v3/as/applications/{application}/mqtt-connection-info");
-    let ca = options.certificates.ca_bytes()?;
-    let answer = server.get(&url, Some(key), ca.as_deref(), timeout)?;
+    let answer = server.get(&url, Some(key), options, timeout)?;
     if answer.status != 200 {
         return Err(refused(server, &url, answer, &options.app_id, key));
     }

@@ -43,7 +43,7 @@ pub struct Gap {
     pub length: Duration,
     /// How long nothing had arrived before the loss was noticed. A connection that was cut is
     /// noticed at once; one that fell silent may have been dead for this long, but for no more than
-    /// 2.5 times [`keep_alive`](crate::MqttClientBuilder::keep_alive) and 5 s.
+    /// twice [`keep_alive`](crate::MqttClientBuilder::keep_alive), or `keep_alive` and 5 s.
     pub silence: Duration,
     /// How many attempts it took, the one that succeeded included.
     pub attempts: u32,
@@ -92,8 +92,8 @@ pub struct Disconnected {
     pub retry_in: Option<Duration>,
 }
 
-/// What the end of a connection looks like. A server never says why it ends one, so this is a
-/// conclusion from what went before.
+/// What the end of a connection looks like. A server never says why it ends one, so when it was the
+/// server that did, this is a conclusion from what went before.
 ///
 /// ```
 /// fn slow_down(lost: &ttn::Disconnected) -> bool {
@@ -121,6 +121,18 @@ pub enum DisconnectCause {
         /// How many, 3 or more.
         in_a_row: u32,
     },
+    /// Nothing was heard of the server within the
+    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), nor did it answer when it was asked: a
+    /// cable was pulled, a router has forgotten the connection, or the server hangs.
+    Silent,
+    /// The server sent a packet larger than
+    /// [`max_packet_size`](crate::MqttClientBuilder::max_packet_size).
+    PacketTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The server sent what is not MQTT.
+    Protocol,
 }
 
 impl fmt::Display for DisconnectCause {
@@ -132,6 +144,14 @@ impl fmt::Display for DisconnectCause {
                 f,
                 "the server accepted {in_a_row} connections in a row and ended each at once; it may limit connections"
             ),
+            Self::Silent => f.write_str("the server is silent"),
+            Self::PacketTooLarge { bytes } => {
+                write!(
+                    f,
+                    "the server sent a packet of {bytes} bytes, which is too large"
+                )
+            }
+            Self::Protocol => f.write_str("the server sent what is not MQTT"),
             Self::Contested { in_a_row } => write!(
                 f,
                 "{in_a_row} connections in a row ended within a minute; another client of this application may take the place of this one"

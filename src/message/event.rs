@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     delivery::MessageId,
-    error::Error,
+    error::{Error, ErrorKind},
     message::{
         Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
         Disconnected, DownlinkEvent, LocationSolved, QueueInvalidated, RawMessage, ServiceData,
@@ -74,7 +74,8 @@ pub enum Event {
     /// A message that could not be read, with its bytes.
     Malformed(Arc<Malformed>),
 
-    /// A downlink has left this machine. This is what the downlink callback hears.
+    /// A downlink was handed to the connection, which writes it at once. If the connection breaks at
+    /// that moment, it may not have left this machine. This is what the downlink callback hears.
     Published(MessageId),
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
@@ -154,5 +155,22 @@ impl Event {
             self,
             Self::Connected(_) | Self::ConnectFailed(_) | Self::Disconnected(_) | Self::Closed(_)
         )
+    }
+}
+
+impl Malformed {
+    /// A message whose topic is not text; here it is as far as it can be read.
+    pub(crate) fn of_topic(raw: RawMessage) -> Self {
+        Self {
+            error: Error::new(
+                ErrorKind::Decode,
+                format!(
+                    "cannot read the topic of a message, {:?}: it is not UTF-8, or it holds NUL",
+                    raw.topic()
+                ),
+            ),
+            is_uplink: false,
+            raw,
+        }
     }
 }

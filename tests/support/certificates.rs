@@ -2,22 +2,28 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use openssl::asn1::Asn1Time;
-use openssl::bn::{BigNum, MsbOption};
-use openssl::ec::{EcGroup, EcKey};
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
-    SubjectKeyIdentifier,
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    SignatureAlgorithm,
 };
-use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
-const DAY: i64 = 24 * 60 * 60;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Not yet over.
+const VALID: (i32, i32) = (-1, 30);
+
+/// Over since yesterday.
+const ENDED: (i32, i32) = (-30, -1);
+
+/// From tomorrow on.
+const FUTURE: (i32, i32) = (1, 30);
 
 /// A set of certificates, in memory and as PEM files in a folder that goes away with it.
 #[derive(Debug)]
@@ -62,21 +68,100 @@ impl Certificates {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+
+    /// A server's certificate for `localhost` and `127.0.0.1` that no authority signed. With `ca`
+    /// it is what `openssl req -x509` makes: an authority by its own account.
+    pub fn self_signed(&self, name: &str, ca: bool) -> Identity {
+        self.self_signed_by(name, ca, Request::server("localhost"))
+    }
+
+    /// The same for one host name.
+    pub fn self_signed_named(&self, name: &str, ca: bool, host: &str) -> Identity {
+        self.self_signed_by(name, ca, Request::server(host))
+    }
+
+    /// The same, but it ended yesterday.
+    pub fn expired_self_signed(&self, name: &str, ca: bool) -> Identity {
+        self.self_signed_by(name, ca, Request::server("localhost").valid(ENDED))
+    }
+
+    fn self_signed_by(&self, name: &str, ca: bool, mut request: Request) -> Identity {
+        request.params.key_usages.clear();
+        request.params.extended_key_usages.clear();
+        if ca {
+            request.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        request.make(self.folder(), name, None).0
+    }
+}
+
+/// What a certificate's key is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    Ed25519,
+    P256,
+    P384,
+}
+
+impl KeyKind {
+    fn algorithm(self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::Ed25519 => &PKCS_ED25519,
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &PKCS_ECDSA_P384_SHA384,
+        }
+    }
 }
 
 /// Signs certificates.
 #[derive(Debug)]
-pub struct Authority(Identity);
+pub struct Authority {
+    identity: Identity,
+    /// Absent where only the certificate was kept.
+    issuer: Option<Issuer<'static, KeyPair>>,
+}
 
 impl Authority {
     /// Makes a root whose files are `NAME.pem` and `NAME.key`.
     pub fn new(folder: &Path, name: &str) -> Self {
-        let request = Request {
-            common_name: name,
-            purpose: Purpose::Authority,
-            valid: (-1, 30),
-        };
-        Self(Identity::new(folder, name, &request, None))
+        Self::make(folder, name, Request::new(name, Purpose::Authority), None)
+    }
+
+    /// The same, but it ended yesterday.
+    pub fn expired(folder: &Path, name: &str) -> Self {
+        let request = Request::new(name, Purpose::Authority).valid(ENDED);
+        Self::make(folder, name, request, None)
+    }
+
+    /// One of those in `tests/fixtures/tls`, which sign nothing any more.
+    pub fn fixture(name: &str) -> Self {
+        let file = fixture(name).with_extension("pem");
+        let certificate = fs::read(&file).expect("the file is there");
+        Self {
+            identity: Identity {
+                chain: chain(&certificate),
+                certificate_pem: certificate,
+                key_pem: Vec::new(),
+                certificate_file: file,
+                key_file: PathBuf::new(),
+                valid: None,
+            },
+            issuer: None,
+        }
+    }
+
+    /// An authority that this one vouches for.
+    pub fn intermediate(&self, folder: &Path, name: &str) -> Self {
+        let request = Request::new(name, Purpose::Authority);
+        Self::make(folder, name, request, Some(self))
+    }
+
+    fn make(folder: &Path, name: &str, request: Request, issuer: Option<&Authority>) -> Self {
+        let (identity, issuer) = request.make(folder, name, issuer);
+        Self {
+            identity,
+            issuer: Some(issuer),
+        }
     }
 
     /// A server's certificate for `localhost` and `127.0.0.1`.
@@ -86,96 +171,162 @@ impl Authority {
 
     /// A server's certificate for one host name; the address comes with `localhost` only.
     pub fn server_named(&self, folder: &Path, name: &str, host: &str) -> Identity {
-        let request = Request {
-            common_name: host,
-            purpose: Purpose::Server,
-            valid: (-1, 30),
-        };
-        Identity::new(folder, name, &request, Some(&self.0))
+        self.sign(folder, name, Request::server(host))
+    }
+
+    /// A server's certificate with these alternative names, host names and addresses; its common
+    /// name is `localhost`.
+    pub fn server_for(&self, folder: &Path, name: &str, names: &[&str]) -> Identity {
+        self.sign(folder, name, Request::server("localhost").names(names))
+    }
+
+    /// Like [`server`](Self::server), with a key of this kind.
+    pub fn server_with(&self, folder: &Path, name: &str, key: KeyKind) -> Identity {
+        self.sign(folder, name, Request::server("localhost").key(key))
     }
 
     /// Like [`server`](Self::server), but it ended yesterday.
     pub fn expired_server(&self, folder: &Path, name: &str) -> Identity {
-        let request = Request {
-            common_name: "localhost",
-            purpose: Purpose::Server,
-            valid: (-30, -1),
-        };
-        Identity::new(folder, name, &request, Some(&self.0))
+        self.sign(folder, name, Request::server("localhost").valid(ENDED))
+    }
+
+    /// Like [`server`](Self::server), but it begins tomorrow.
+    pub fn future_server(&self, folder: &Path, name: &str) -> Identity {
+        self.sign(folder, name, Request::server("localhost").valid(FUTURE))
     }
 
     /// A client's certificate.
     pub fn client(&self, folder: &Path, name: &str) -> Identity {
-        let request = Request {
-            common_name: name,
-            purpose: Purpose::Client,
-            valid: (-1, 30),
-        };
-        Identity::new(folder, name, &request, Some(&self.0))
+        self.sign(folder, name, Request::new(name, Purpose::Client))
+    }
+
+    /// A client's certificate with a key of this kind.
+    pub fn client_with(&self, folder: &Path, name: &str, key: KeyKind) -> Identity {
+        self.sign(folder, name, Request::new(name, Purpose::Client).key(key))
+    }
+
+    /// A client's certificate that ended yesterday.
+    pub fn expired_client(&self, folder: &Path, name: &str) -> Identity {
+        let request = Request::new(name, Purpose::Client).valid(ENDED);
+        self.sign(folder, name, request)
+    }
+
+    fn sign(&self, folder: &Path, name: &str, request: Request) -> Identity {
+        request.make(folder, name, Some(self)).0
     }
 
     /// The root certificate.
-    pub fn certificate(&self) -> &X509 {
-        self.0.certificate()
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        self.identity.certificate()
     }
 
     /// The root certificate as PEM.
     pub fn certificate_pem(&self) -> Vec<u8> {
-        self.0.certificate_pem()
+        self.identity.certificate_pem()
     }
 
     /// The root certificate as a PEM file.
     pub fn certificate_file(&self) -> &Path {
-        self.0.certificate_file()
+        self.identity.certificate_file()
+    }
+
+    /// The last day of the root certificate.
+    pub fn last_day(&self) -> String {
+        self.identity.last_day()
     }
 }
 
-/// A certificate and its key.
+/// A certificate, perhaps with those that lead to its root, and its key.
 #[derive(Debug)]
 pub struct Identity {
-    certificate: X509,
-    key: PKey<Private>,
+    chain: Vec<CertificateDer<'static>>,
+    certificate_pem: Vec<u8>,
+    key_pem: Vec<u8>,
     certificate_file: PathBuf,
     key_file: PathBuf,
+    /// When it begins and ends, where that is known.
+    valid: Option<(SystemTime, SystemTime)>,
 }
 
 impl Identity {
-    fn new(folder: &Path, name: &str, request: &Request<'_>, issuer: Option<&Identity>) -> Self {
-        let (certificate, key) = request.sign(issuer).expect("OpenSSL makes a certificate");
+    fn new(
+        folder: &Path,
+        name: &str,
+        certificate_pem: Vec<u8>,
+        key_pem: Vec<u8>,
+        valid: Option<(SystemTime, SystemTime)>,
+    ) -> Self {
         let identity = Self {
+            chain: chain(&certificate_pem),
+            valid,
             certificate_file: folder.join(name).with_extension("pem"),
             key_file: folder.join(name).with_extension("key"),
-            certificate,
-            key,
+            certificate_pem,
+            key_pem,
         };
-        fs::write(identity.certificate_file(), identity.certificate_pem())
-            .and_then(|()| fs::write(identity.key_file(), identity.key_pem()))
+        fs::write(identity.certificate_file(), &identity.certificate_pem)
+            .and_then(|()| fs::write(identity.key_file(), &identity.key_pem))
             .expect("the folder of the certificates is writable");
         identity
     }
 
+    /// A certificate and a key of `tests/fixtures/tls`.
+    pub fn fixture(certificate: &str, key: &str) -> Self {
+        let certificate_file = fixture(certificate).with_extension("pem");
+        let key_file = fixture(key).with_extension("key");
+        let certificate_pem = fs::read(&certificate_file).expect("the file is there");
+        Self {
+            chain: chain(&certificate_pem),
+            certificate_pem,
+            key_pem: fs::read(&key_file).expect("the file is there"),
+            certificate_file,
+            key_file,
+            valid: None,
+        }
+    }
+
+    /// The same identity that also shows the certificates of `authorities`, in files of this name.
+    pub fn followed_by(&self, folder: &Path, name: &str, authorities: &[&Authority]) -> Self {
+        let mut pem = self.certificate_pem();
+        for authority in authorities {
+            pem.extend(authority.certificate_pem());
+        }
+        Self::new(folder, name, pem, self.key_pem(), self.valid)
+    }
+
+    /// The day it begins, as in `2026-01-31`.
+    pub fn first_day(&self) -> String {
+        date(self.valid.expect("made here").0)
+    }
+
+    /// The day it ends.
+    pub fn last_day(&self) -> String {
+        date(self.valid.expect("made here").1)
+    }
+
     /// The certificate.
-    pub fn certificate(&self) -> &X509 {
-        &self.certificate
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.chain[0]
+    }
+
+    /// The certificate and those that come with it.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.clone()
     }
 
     /// The private key.
-    pub fn key(&self) -> &PKey<Private> {
-        &self.key
+    pub fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(&self.key_pem).expect("the key is PEM")
     }
 
-    /// The certificate as PEM.
+    /// The certificate as PEM, and those that come with it.
     pub fn certificate_pem(&self) -> Vec<u8> {
-        self.certificate
-            .to_pem()
-            .expect("a certificate has a PEM form")
+        self.certificate_pem.clone()
     }
 
-    /// The private key as PEM, PKCS #8, with no password.
+    /// The private key as PEM; one that was made here is PKCS #8, with no password.
     pub fn key_pem(&self) -> Vec<u8> {
-        self.key
-            .private_key_to_pem_pkcs8()
-            .expect("a key has a PEM form")
+        self.key_pem.clone()
     }
 
     /// The certificate as a PEM file.
@@ -196,87 +347,132 @@ enum Purpose {
     Client,
 }
 
-struct Request<'a> {
-    common_name: &'a str,
-    purpose: Purpose,
+struct Request {
+    params: CertificateParams,
+    key: KeyKind,
+    valid: (i32, i32),
+}
+
+impl Request {
+    fn new(common_name: &str, purpose: Purpose) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        match purpose {
+            Purpose::Authority => {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            }
+            Purpose::Server | Purpose::Client => {
+                params.is_ca = IsCa::ExplicitNoCa;
+                params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+                params.extended_key_usages = vec![match purpose {
+                    Purpose::Client => ExtendedKeyUsagePurpose::ClientAuth,
+                    _ => ExtendedKeyUsagePurpose::ServerAuth,
+                }];
+            }
+        }
+        Self {
+            params,
+            key: KeyKind::P256,
+            valid: VALID,
+        }
+    }
+
+    fn server(host: &str) -> Self {
+        let request = Self::new(host, Purpose::Server);
+        match host {
+            "localhost" => request.names(&["localhost", "127.0.0.1"]),
+            _ => request.names(&[host]),
+        }
+    }
+
+    /// The alternative names: host names and addresses.
+    fn names(mut self, names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(names).expect("names and addresses");
+        self.params.subject_alt_names = params.subject_alt_names;
+        self
+    }
+
+    fn key(mut self, key: KeyKind) -> Self {
+        self.key = key;
+        self
+    }
+
     /// First and last day, counted from today.
-    valid: (i64, i64),
-}
+    fn valid(mut self, valid: (i32, i32)) -> Self {
+        self.valid = valid;
+        self
+    }
 
-impl Request<'_> {
     /// Signed by `issuer`, by itself without one.
-    fn sign(&self, issuer: Option<&Identity>) -> Result<(X509, PKey<Private>), ErrorStack> {
-        let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-        let key = PKey::from_ec_key(EcKey::generate(&curve)?)?;
-
-        let mut name = X509Name::builder()?;
-        name.append_entry_by_text("CN", self.common_name)?;
-        let name = name.build();
-        let own: &X509NameRef = &name;
-        let issuer_name = issuer.map_or(own, |issuer| issuer.certificate.subject_name());
-
-        let mut serial = BigNum::new()?;
-        serial.rand(128, MsbOption::MAYBE_ZERO, false)?;
-
-        let mut builder = X509::builder()?;
-        builder.set_version(2)?;
-        builder.set_serial_number(&*serial.to_asn1_integer()?)?;
-        builder.set_subject_name(&name)?;
-        builder.set_issuer_name(issuer_name)?;
-        builder.set_not_before(&*day(self.valid.0)?)?;
-        builder.set_not_after(&*day(self.valid.1)?)?;
-        builder.set_pubkey(&key)?;
-        self.extend(&mut builder, issuer)?;
-        let signer = issuer.map_or(&key, |issuer| &issuer.key);
-        builder.sign(signer, MessageDigest::sha256())?;
-        Ok((builder.build(), key))
-    }
-
-    fn extend(
-        &self,
-        builder: &mut X509Builder,
-        issuer: Option<&Identity>,
-    ) -> Result<(), ErrorStack> {
-        let issuer = issuer.map(|issuer| &*issuer.certificate);
-        let subject_key =
-            SubjectKeyIdentifier::new().build(&builder.x509v3_context(issuer, None))?;
-        builder.append_extension(subject_key)?;
-        if self.purpose == Purpose::Authority {
-            builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
-            return builder.append_extension(
-                KeyUsage::new()
-                    .critical()
-                    .key_cert_sign()
-                    .crl_sign()
-                    .build()?,
-            );
-        }
-
-        let authority_key = AuthorityKeyIdentifier::new()
-            .keyid(true)
-            .build(&builder.x509v3_context(issuer, None))?;
-        builder.append_extension(authority_key)?;
-        builder.append_extension(BasicConstraints::new().critical().build()?)?;
-        builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
-        let mut usage = ExtendedKeyUsage::new();
-        if self.purpose == Purpose::Client {
-            return builder.append_extension(usage.client_auth().build()?);
-        }
-        builder.append_extension(usage.server_auth().build()?)?;
-        let mut names = SubjectAlternativeName::new();
-        names.dns(self.common_name);
-        if self.common_name == "localhost" {
-            names.ip("127.0.0.1");
-        }
-        let names = names.build(&builder.x509v3_context(issuer, None))?;
-        builder.append_extension(names)
+    fn make(
+        mut self,
+        folder: &Path,
+        name: &str,
+        issuer: Option<&Authority>,
+    ) -> (Identity, Issuer<'static, KeyPair>) {
+        let valid = (day(self.valid.0), day(self.valid.1));
+        self.params.not_before = valid.0.into();
+        self.params.not_after = valid.1.into();
+        self.params.use_authority_key_identifier_extension = issuer.is_some();
+        let key = KeyPair::generate_for(self.key.algorithm()).expect("a key can be made");
+        let certificate = match issuer {
+            None => self.params.self_signed(&key),
+            Some(authority) => {
+                let issuer = authority.issuer.as_ref().expect("it has its key");
+                self.params.signed_by(&key, issuer)
+            }
+        };
+        let certificate = certificate.expect("a certificate can be made");
+        let identity = Identity::new(
+            folder,
+            name,
+            certificate.pem().into_bytes(),
+            key_pem(&key),
+            Some(valid),
+        );
+        (identity, Issuer::new(self.params, key))
     }
 }
 
-fn day(day: i64) -> Result<Asn1Time, ErrorStack> {
-    let now = std::time::UNIX_EPOCH
-        .elapsed()
-        .expect("the clock is past 1970")
-        .as_secs();
-    Asn1Time::from_unix(now as i64 + day * DAY)
+fn day(day: i32) -> SystemTime {
+    let now = SystemTime::now();
+    match day {
+        ..0 => now - DAY * day.unsigned_abs(),
+        0.. => now + DAY * day.unsigned_abs(),
+    }
+}
+
+fn key_pem(key: &KeyPair) -> Vec<u8> {
+    // PKCS #8 of version 2, as ring makes it: the seed of 32 bytes and then the public key. OpenSSL
+    // reads version 1 only.
+    const SEED: std::ops::Range<usize> = 16..48;
+    const VERSION_1: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    if key.algorithm() != &PKCS_ED25519 {
+        return key.serialize_pem().into_bytes();
+    }
+    let der = [VERSION_1, &key.serialized_der()[SEED]].concat();
+    let text = BASE64_STANDARD.encode(der);
+    format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n").into_bytes()
+}
+
+fn date(time: SystemTime) -> String {
+    let mut text = humantime::format_rfc3339_seconds(time).to_string();
+    text.truncate("2026-01-31".len());
+    text
+}
+
+fn chain(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    let chain: Result<_, _> = CertificateDer::pem_slice_iter(pem).collect();
+    chain.expect("the certificates are PEM")
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/tls")
+        .join(name)
 }

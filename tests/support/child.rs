@@ -13,11 +13,41 @@ pub fn run_alone(test: &str, variables: &[(&str, &OsStr)]) {
 /// As [`run_alone`], after a command of the shell that limits the process.
 #[track_caller]
 pub fn run_after(limit: &str, test: &str, variables: &[(&str, &OsStr)]) {
+    run(Command::new("sh"), limit, test, variables);
+}
+
+/// As [`run_alone`], in a network of its own, which these commands of the shell set up.
+#[track_caller]
+pub fn run_in_network(setup: &str, test: &str, variables: &[(&str, &OsStr)]) {
+    run(network(), setup, test, variables);
+}
+
+/// Why a process cannot have such a network, if it cannot.
+pub fn want_of_network(setup: &str) -> Option<String> {
+    match network().args(["-c", setup]).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!(
+            "no network of its own: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) => Some(format!("no network of its own: unshare: {error}")),
+    }
+}
+
+/// A shell in a network that has only a loopback, which is down.
+fn network() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "sh"]);
+    command
+}
+
+#[track_caller]
+fn run(mut shell: Command, before: &str, test: &str, variables: &[(&str, &OsStr)]) {
     let program = env::current_exe().expect("a test knows its program");
-    let output = Command::new("sh")
+    let output = shell
         .arg("-c")
         .arg(format!(
-            r#"{limit} && exec "$0" --exact {test} --nocapture"#
+            r#"{before} && exec "$0" --exact {test} --nocapture"#
         ))
         .arg(program)
         .envs(variables.iter().copied())

@@ -16,6 +16,8 @@ pub mod harness;
 pub mod mosquitto;
 #[cfg(target_os = "linux")]
 pub mod names;
+#[cfg(unix)]
+pub mod old_tls;
 pub mod peer;
 mod proxy;
 pub mod raw;
@@ -26,4 +28,7 @@ pub mod resources;
 #[cfg(unix)]
 pub mod soak;
 pub mod tls_front;
+#[cfg(unix)]
+pub mod tls_server;
 pub mod watchdog;
+pub mod way_out;

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,17 @@ use super::resources::wait_until;
 
 const START: Duration = Duration::from_secs(10);
 const TRIES: usize = 5;
+
+/// A configuration of OpenSSL without TLS 1.3.
+const OLDER_TLS: &str = "\
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = older
+[older]
+MaxProtocol = TLSv1.2
+";
 
 // The `PATH` of Debian's users lacks /usr/sbin.
 const FOLDERS: [&str; 5] = [
@@ -57,6 +68,15 @@ struct Tls {
     certificate_file: PathBuf,
     key_file: PathBuf,
     known_clients: Option<PathBuf>,
+    version: Option<TlsVersion>,
+    host: IpAddr,
+}
+
+/// The only version of TLS that a broker speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    V12,
+    V13,
 }
 
 impl MosquittoBuilder {
@@ -78,6 +98,8 @@ impl MosquittoBuilder {
             certificate_file: identity.certificate_file().to_owned(),
             key_file: identity.key_file().to_owned(),
             known_clients: None,
+            version: None,
+            host: Ipv4Addr::LOCALHOST.into(),
         });
         self
     }
@@ -89,6 +111,18 @@ impl MosquittoBuilder {
             tls.known_clients = Some(clients.certificate_file().to_owned());
         }
         builder
+    }
+
+    /// Has the listener with TLS speak one version only.
+    pub fn tls_version(mut self, version: TlsVersion) -> Self {
+        self.tls.as_mut().expect("it speaks TLS").version = Some(version);
+        self
+    }
+
+    /// Has the listener with TLS listen on this address instead of 127.0.0.1.
+    pub fn tls_at(mut self, host: impl Into<IpAddr>) -> Self {
+        self.tls.as_mut().expect("it speaks TLS").host = host.into();
+        self
     }
 
     /// Starts it, or says on standard error that the test is skipped and returns `None`.
@@ -143,7 +177,7 @@ impl Mosquitto {
     /// The listener with TLS, if there is one.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         let tls = self.settings.tls.as_ref();
-        tls.map(|_| (Ipv4Addr::LOCALHOST, self.tls_port).into())
+        tls.map(|tls| (tls.host, self.tls_port).into())
     }
 
     /// Everything that the broker has written to its log.
@@ -244,7 +278,10 @@ impl Mosquitto {
         }
         lines.push(format!("listener {} 127.0.0.1", self.port));
         if let Some(tls) = &self.settings.tls {
-            lines.push(format!("listener {} 127.0.0.1", self.tls_port));
+            lines.push(format!("listener {} {}", self.tls_port, tls.host));
+            if tls.version == Some(TlsVersion::V13) {
+                lines.push("tls_version tlsv1.3".to_owned());
+            }
             lines.push(format!("certfile {}", tls.certificate_file.display()));
             lines.push(format!("keyfile {}", tls.key_file.display()));
             if let Some(clients) = &tls.known_clients {
@@ -261,7 +298,14 @@ impl Mosquitto {
     /// `false` when the process ended or did not answer in time.
     fn spawn(&mut self) -> bool {
         let starts = self.starts();
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        let tls = self.settings.tls.as_ref();
+        if tls.is_some_and(|tls| tls.version == Some(TlsVersion::V12)) {
+            // Mosquitto's own setting names the lowest version only.
+            write(&self.file("openssl"), OLDER_TLS);
+            command.env("OPENSSL_CONF", self.file("openssl"));
+        }
+        let child = command
             .arg("-c")
             .arg(self.file("config"))
             .stdin(Stdio::null())

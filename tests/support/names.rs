@@ -5,10 +5,11 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::child::run_alone;
+use super::child::{run_alone, run_in_network, want_of_network};
 
 /// Names that end so are looked up as a test says, in a process of [`run_with_names`].
 pub const NAME: &str = "server.fault.test";
@@ -17,9 +18,11 @@ const FILE: &str = "TTN_TEST_NAMES";
 
 /// What becomes of lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
+pub enum Lookup<'a> {
     /// They give 127.0.0.1.
     Found,
+    /// They give these addresses, in this order.
+    At(&'a [IpAddr]),
     /// They fail: there is no such name.
     Unknown,
     /// They fail: no name server answers.
@@ -31,6 +34,22 @@ pub enum Lookup {
 /// Runs one test of the same file in a process of its own, whose lookups can be told what to do.
 /// Without a C compiler it says on standard error that the test is skipped.
 pub fn run_with_names(test: &str) {
+    run_with(test, run_alone);
+}
+
+/// The same in a network of its own, which the kernel keeps apart from that of the machine: these
+/// commands of the shell set it up. Where a user may not have one, the test is skipped as well.
+pub fn run_with_names_and_network(test: &str, setup: &str) {
+    if let Some(reason) = want_of_network(setup) {
+        let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+        return;
+    }
+    run_with(test, |test, variables| {
+        run_in_network(setup, test, variables);
+    });
+}
+
+fn run_with(test: &str, run: impl FnOnce(&str, &[(&str, &OsStr)])) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let library = folder.path().join("libnames.so");
     let Some(built) = build(&library) else {
@@ -47,7 +66,7 @@ pub fn run_with_names(test: &str) {
         ("LD_PRELOAD", library.as_os_str()),
         (FILE, file.as_os_str()),
     ];
-    run_alone(test, &variables);
+    run(test, &variables);
 }
 
 /// `None` when there is no compiler.
@@ -79,12 +98,16 @@ impl Names {
     }
 
     /// Sets what becomes of lookups, of those under way as well.
-    pub fn set(&self, lookup: Lookup) {
+    pub fn set(&self, lookup: Lookup<'_>) {
         let word = match lookup {
-            Lookup::Found => "found",
-            Lookup::Unknown => "unknown",
-            Lookup::Again => "again",
-            Lookup::Stall => "stall",
+            Lookup::Found => "found".to_owned(),
+            Lookup::At(addresses) => {
+                let addresses = addresses.iter().map(|address| format!(" {address}"));
+                format!("at{}", addresses.collect::<String>())
+            }
+            Lookup::Unknown => "unknown".to_owned(),
+            Lookup::Again => "again".to_owned(),
+            Lookup::Stall => "stall".to_owned(),
         };
         // In one step, so that no lookup reads half a word.
         let draft = self.file.with_extension("draft");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -82,11 +82,11 @@ impl fmt::Debug for Shared {
 impl Proxy {
     pub fn start(
         name: &'static str,
-        host: Ipv4Addr,
+        host: impl Into<IpAddr>,
         upstream: SocketAddr,
         serve: impl Fn(&Connection) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((host, 0))?;
+        let listener = TcpListener::bind((host.into(), 0))?;
         let shared = Arc::new(Shared {
             name,
             upstream,

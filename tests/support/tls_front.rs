@@ -1,15 +1,16 @@
 //! TLS in front of a server that speaks plain TCP.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::Mutex;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use openssl::error::ErrorStack;
-use openssl::ssl::{
-    HandshakeError, SslAcceptor, SslAcceptorBuilder, SslMethod, SslStream, SslVerifyMode,
+use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    ALL_VERSIONS, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
 
 use super::certificates::{Authority, Identity};
@@ -25,10 +26,85 @@ pub struct TlsFront {
     proxy: Proxy,
 }
 
+/// What a [`TlsFront`] is started with.
+#[derive(Clone, Debug)]
+pub struct TlsFrontBuilder<'a> {
+    identity: &'a Identity,
+    clients: Option<&'a Authority>,
+    versions: &'a [&'static SupportedProtocolVersion],
+    host: IpAddr,
+}
+
+impl<'a> TlsFrontBuilder<'a> {
+    /// Lets only clients with a certificate from `clients` in.
+    pub fn known_clients(mut self, clients: &'a Authority) -> Self {
+        self.clients = Some(clients);
+        self
+    }
+
+    /// Speaks these versions of TLS only.
+    pub fn versions(mut self, versions: &'a [&'static SupportedProtocolVersion]) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Listens on this address of the machine instead of 127.0.0.1.
+    pub fn at(mut self, host: impl Into<IpAddr>) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    /// Listens on a free port of the loopback.
+    pub fn start(self, upstream: SocketAddr) -> io::Result<TlsFront> {
+        let config = Arc::new(self.config().map_err(io::Error::other)?);
+        let proxy = Proxy::start("tls-front", self.host, upstream, move |connection| {
+            if let Ok((tls, early)) = handshake(&config, &connection.client) {
+                Tunnel::new(tls, connection).run(&early);
+            }
+        })?;
+        Ok(TlsFront { proxy })
+    }
+
+    fn config(&self) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(self.versions)?;
+        let builder = match self.clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(clients.certificate().clone())?;
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+                let verifier = verifier.build().map_err(|error| {
+                    rustls::Error::General(format!("the clients' authority: {error}"))
+                })?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let key = provider
+            .key_provider
+            .load_private_key(self.identity.key())?;
+        // `with_single_cert` would refuse certificates that a server can very well have.
+        let certified = CertifiedKey::new(self.identity.chain(), key);
+        Ok(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+    }
+}
+
 impl TlsFront {
+    /// What a front is started with: the certificate of `identity`, TLS 1.2 and 1.3, every client.
+    pub fn builder(identity: &Identity) -> TlsFrontBuilder<'_> {
+        TlsFrontBuilder {
+            identity,
+            clients: None,
+            versions: ALL_VERSIONS,
+            host: Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
     /// Listens on a free port of the loopback with the certificate of `identity`.
     pub fn start(identity: &Identity, upstream: SocketAddr) -> io::Result<Self> {
-        Self::serve(acceptor(identity)?, upstream)
+        Self::builder(identity).start(upstream)
     }
 
     /// The same, and only clients with a certificate from `clients` get in.
@@ -37,28 +113,9 @@ impl TlsFront {
         clients: &Authority,
         upstream: SocketAddr,
     ) -> io::Result<Self> {
-        let mut acceptor = acceptor(identity)?;
-        acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
-        acceptor.add_client_ca(clients.certificate())?;
-        acceptor
-            .cert_store_mut()
-            .add_cert(clients.certificate().clone())?;
-        Self::serve(acceptor, upstream)
-    }
-
-    fn serve(acceptor: SslAcceptorBuilder, upstream: SocketAddr) -> io::Result<Self> {
-        let acceptor = acceptor.build();
-        let proxy = Proxy::start(
-            "tls-front",
-            Ipv4Addr::LOCALHOST,
-            upstream,
-            move |connection| {
-                if let Ok(tls) = handshake(&acceptor, &connection.client) {
-                    Tunnel::new(tls, connection).run();
-                }
-            },
-        )?;
-        Ok(Self { proxy })
+        Self::builder(identity)
+            .known_clients(clients)
+            .start(upstream)
     }
 
     /// Where clients connect to.
@@ -72,83 +129,69 @@ impl TlsFront {
     }
 }
 
-fn acceptor(identity: &Identity) -> Result<SslAcceptorBuilder, ErrorStack> {
-    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-    acceptor.set_certificate(identity.certificate())?;
-    acceptor.set_private_key(identity.key())?;
-    // Without one, OpenSSL refuses clients that resume a session they showed a certificate in.
-    acceptor.set_session_id_context(b"tls-front")?;
-    Ok(acceptor)
-}
-
-/// What stands in for the socket, so that no lock is held while a socket is waited for.
-#[derive(Debug, Default)]
-struct Ciphertext {
-    incoming: VecDeque<u8>,
-    outgoing: Vec<u8>,
-}
-
-impl Read for Ciphertext {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.incoming.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.incoming.read(buffer)
-    }
-}
-
-impl Write for Ciphertext {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.outgoing.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn handshake(acceptor: &SslAcceptor, mut client: &TcpStream) -> io::Result<SslStream<Ciphertext>> {
-    let mut buffer = [0; 16 * 1024];
-    client.set_read_timeout(Some(HANDSHAKE))?;
-    let mut attempt = acceptor.accept(Ciphertext::default());
+/// Appends the plain bytes in `ciphertext` to `plain`; `false` when the client has sent all.
+fn decrypt(
+    tls: &mut ServerConnection,
+    mut ciphertext: &[u8],
+    plain: &mut Vec<u8>,
+) -> Result<bool, rustls::Error> {
     loop {
-        match attempt {
-            Ok(mut tls) => {
-                client.write_all(&std::mem::take(&mut tls.get_mut().outgoing))?;
-                client.set_read_timeout(None)?;
-                return Ok(tls);
-            }
-            Err(HandshakeError::WouldBlock(mut half)) => {
-                client.write_all(&std::mem::take(&mut half.get_mut().outgoing))?;
-                match client.read(&mut buffer)? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    length => half.get_mut().incoming.extend(&buffer[..length]),
-                }
-                attempt = half.handshake();
-            }
-            Err(HandshakeError::Failure(mut half)) => {
-                client.write_all(&std::mem::take(&mut half.get_mut().outgoing))?;
-                // Closing with unread bytes would be a reset, which can overtake the alert.
-                client.shutdown(Shutdown::Write)?;
-                client.set_read_timeout(Some(FAREWELL))?;
-                while client.read(&mut buffer)? > 0 {}
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            Err(HandshakeError::SetupFailure(error)) => return Err(error.into()),
+        // It ends with an error when no more can be read yet, without one at the end.
+        let open = tls.reader().read_to_end(plain).is_err();
+        if !open || ciphertext.is_empty() {
+            return Ok(open);
+        }
+        tls.read_tls(&mut ciphertext)
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        tls.process_new_packets()?;
+    }
+}
+
+fn outgoing(tls: &mut ServerConnection) -> Vec<u8> {
+    let mut ciphertext = Vec::new();
+    while tls.wants_write() && tls.write_tls(&mut ciphertext).is_ok() {}
+    ciphertext
+}
+
+/// The connection after its handshake, and the plain bytes that came with the end of it.
+fn handshake(
+    config: &Arc<ServerConfig>,
+    mut client: &TcpStream,
+) -> io::Result<(ServerConnection, Vec<u8>)> {
+    let mut buffer = [0; 16 * 1024];
+    let mut early = Vec::new();
+    let mut tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+    tls.set_buffer_limit(None);
+    client.set_read_timeout(Some(HANDSHAKE))?;
+    while tls.is_handshaking() {
+        let length = client.read(&mut buffer)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let result = decrypt(&mut tls, &buffer[..length], &mut early);
+        client.write_all(&outgoing(&mut tls))?;
+        if let Err(error) = result {
+            // Closing with unread bytes would be a reset, which can overtake the alert.
+            client.shutdown(Shutdown::Write)?;
+            client.set_read_timeout(Some(FAREWELL))?;
+            while client.read(&mut buffer)? > 0 {}
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
     }
+    client.set_read_timeout(None)?;
+    Ok((tls, early))
 }
 
 /// One connection after its handshake.
 struct Tunnel<'a> {
-    tls: Mutex<SslStream<Ciphertext>>,
+    tls: Mutex<ServerConnection>,
     /// Held from the making of a record to its sending, so that records leave in their order.
     sending: Mutex<()>,
     connection: &'a Connection,
 }
 
 impl<'a> Tunnel<'a> {
-    fn new(tls: SslStream<Ciphertext>, connection: &'a Connection) -> Self {
+    fn new(tls: ServerConnection, connection: &'a Connection) -> Self {
         Self {
             tls: Mutex::new(tls),
             sending: Mutex::new(()),
@@ -156,69 +199,68 @@ impl<'a> Tunnel<'a> {
         }
     }
 
-    fn run(&self) {
+    fn run(&self, early: &[u8]) {
         thread::scope(|scope| {
             scope.spawn(|| {
-                let _ = self.to_server();
-                self.connection.cut();
+                if self.to_server(early).is_err() {
+                    self.connection.cut();
+                }
             });
-            let _ = self.to_client();
-            self.connection.cut();
+            if self.to_client().is_err() {
+                self.connection.cut();
+            }
         });
     }
 
-    fn to_server(&self) -> io::Result<()> {
+    /// Until the client has sent all; then the server hears of the end as well.
+    fn to_server(&self, early: &[u8]) -> io::Result<()> {
         let (mut client, mut server) = (&self.connection.client, &self.connection.server);
         let mut ciphertext = [0; 16 * 1024];
-        // What came with the last message of the handshake is in the stream already.
         let mut length = 0;
-        loop {
-            let (plain, going_on) = self.decrypt(&ciphertext[..length]);
-            server.write_all(&plain)?;
-            if !going_on {
-                return Ok(());
-            }
+        let mut plain = early.to_vec();
+        // What came with the end of the handshake may have been all.
+        while decrypt(&mut lock(&self.tls), &ciphertext[..length], &mut plain)
+            .map_err(io::Error::other)?
+        {
+            self.send(|_| Ok(()))?;
+            // A server that is gone is no reason to stop: what is left unread would be a reset.
+            let _ = server.write_all(&std::mem::take(&mut plain));
             length = client.read(&mut ciphertext)?;
             if length == 0 {
-                return Ok(());
+                break;
             }
         }
+        let _ = server.write_all(&plain);
+        let _ = server.shutdown(Shutdown::Write);
+        while client.read(&mut ciphertext)? > 0 {}
+        Ok(())
     }
 
-    /// The plain bytes, and whether more can follow.
-    fn decrypt(&self, ciphertext: &[u8]) -> (Vec<u8>, bool) {
-        let mut plain = Vec::new();
-        let mut tls = lock(&self.tls);
-        tls.get_mut().incoming.extend(ciphertext);
-        let end = tls.read_to_end(&mut plain);
-        let answers = !tls.get_ref().outgoing.is_empty();
-        drop(tls);
-        let sent = !answers || self.send(|_| Ok(())).is_ok();
-        let waiting = matches!(end, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        (plain, waiting && sent)
-    }
-
+    /// Until the server has sent all; then the client hears of the end as well.
     fn to_client(&self) -> io::Result<()> {
         let mut server = &self.connection.server;
         let mut plain = [0; 16 * 1024];
         loop {
-            match server.read(&mut plain)? {
-                0 => {
-                    return self.send(|tls| tls.shutdown().map(drop).map_err(io::Error::other));
-                }
-                length => self.send(|tls| tls.write_all(&plain[..length]))?,
+            let length = server.read(&mut plain)?;
+            if length == 0 {
+                self.send(|tls| {
+                    tls.send_close_notify();
+                    Ok(())
+                })?;
+                return self.connection.client.shutdown(Shutdown::Write);
             }
+            self.send(|tls| tls.writer().write_all(&plain[..length]))?;
         }
     }
 
     fn send(
         &self,
-        encrypt: impl FnOnce(&mut SslStream<Ciphertext>) -> io::Result<()>,
+        encrypt: impl FnOnce(&mut ServerConnection) -> io::Result<()>,
     ) -> io::Result<()> {
         let _sending = lock(&self.sending);
         let mut tls = lock(&self.tls);
         encrypt(&mut tls)?;
-        let ciphertext = std::mem::take(&mut tls.get_mut().outgoing);
+        let ciphertext = outgoing(&mut tls);
         drop(tls);
         (&self.connection.client).write_all(&ciphertext)
     }

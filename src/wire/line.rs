@@ -1,0 +1,195 @@
+//! One connection to a server, perhaps with TLS on it. Nothing here blocks.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    net::Shutdown,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use mio::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
+
+use super::tls::Tls;
+use crate::error::{Error, ErrorKind};
+
+/// When a connection is silent for so long, the system asks whether the other side is there.
+const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Small, since what waits in the kernel stands in the way of a question to the server.
+const SEND_BUFFER: usize = 128 << 10;
+
+/// Bytes on the line, TLS and the talk with a proxy included.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// A socket that counts what passes.
+#[derive(Debug)]
+struct Counted {
+    stream: TcpStream,
+    traffic: Arc<Traffic>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = uninterrupted(|| self.stream.read(buffer))?;
+        let received = &self.traffic.received;
+        received.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = uninterrupted(|| self.stream.write(bytes))?;
+        self.traffic
+            .sent
+            .fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Repeats what a signal has interrupted.
+pub(super) fn uninterrupted<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match operation() {
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// The connection.
+pub(super) struct Line {
+    socket: Counted,
+    tls: Option<Tls>,
+}
+
+impl Line {
+    /// Over a socket that is connected.
+    pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> Self {
+        let socket = SockRef::from(&stream);
+        let keep_alive = TcpKeepalive::new().with_time(TCP_KEEP_ALIVE);
+        // A system that knows one of these not is as good without it.
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_keepalive(&keep_alive);
+        let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        Self {
+            socket: Counted { stream, traffic },
+            tls: None,
+        }
+    }
+
+    /// What a waiter watches.
+    pub(super) fn source(&mut self) -> &mut TcpStream {
+        &mut self.socket.stream
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(super) fn put_on(&mut self, tls: Tls) {
+        self.tls = Some(tls);
+    }
+
+    /// Goes on with the TLS handshake as far as the socket allows; `true` when it is over.
+    pub(super) fn handshake(&mut self) -> io::Result<bool> {
+        match &mut self.tls {
+            Some(tls) => tls.handshake(&mut self.socket),
+            None => Ok(true),
+        }
+    }
+
+    /// 0 at the end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.read(&mut self.socket, buffer),
+            None => self.socket.read(buffer),
+        }
+    }
+
+    /// May take less than all.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.write(&mut self.socket, bytes),
+            None => self.socket.write(bytes),
+        }
+    }
+
+    /// Whether something that was taken has not left yet.
+    pub(super) fn wants_flush(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::wants_write)
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.flush(&mut self.socket),
+            None => Ok(()),
+        }
+    }
+
+    /// Says that nothing more will be written, as far as the socket allows. The other side may go on.
+    pub(super) fn close_writing(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.close_notify();
+            tls.flush(&mut self.socket)?;
+        }
+        self.socket.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Ends the connection, whoever else holds a copy of the socket.
+    pub(super) fn end(&mut self) {
+        // One that has ended already needs no end.
+        let _ = self.socket.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Acknowledges at once what was received. A server that has Nagle's algorithm on holds its answer
+    /// back until then, which takes 40 ms otherwise. The system forgets it after a few packets.
+    pub(super) fn acknowledge_at_once(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = SockRef::from(&self.socket.stream).set_tcp_quickack(true);
+    }
+
+    /// Whether the server asked for a client certificate and got none.
+    pub(super) fn lacks_client_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::lacks_client_certificate)
+    }
+
+    /// Why it failed. `server` is what the error names.
+    pub(super) fn explain(&self, server: &dyn fmt::Display, cause: io::Error) -> Error {
+        match &self.tls {
+            Some(tls) => tls.explain(server, &cause),
+            None => {
+                let kind = ErrorKind::of_io(&cause).unwrap_or(ErrorKind::ConnectionLost);
+                let what = match kind {
+                    ErrorKind::ConnectionLost => "was reset",
+                    _ => "failed",
+                };
+                let context = format!("the connection to {server} {what} ({cause})");
+                Error::with_source(kind, context, cause)
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Opens a connection: dials, talks to a proxy, shakes hands.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Instant};
+
+use mio::net::TcpStream;
+
+use super::{
+    EXHAUSTED,
+    destination::Destination,
+    dial::{Next, Race},
+    line::{Line, Traffic, uninterrupted},
+    proxy::{Step, Talk},
+    waiter::{Waiter, Word, earlier},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    proxy::Proxy,
+};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Cancelled,
+    Failed(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The token under which `waiter` watches the line that is opened here.
+pub(super) const LINE: usize = 0;
+
+/// Opens a connection, until then at the latest.
+pub(super) fn open(
+    waiter: &mut Waiter,
+    destination: &Destination,
+    traffic: Arc<Traffic>,
+    deadline: Instant,
+) -> Result<Line, Failure> {
+    let stream = dial(waiter, destination, deadline)?;
+    let mut line = Line::new(stream, traffic);
+    waiter
+        .rename(line.source(), LINE)
+        .map_err(|cause| out_of(&destination.server, cause))?;
+    if let Some(proxy) = &destination.proxy {
+        let (talk, first) = Talk::start(proxy, &destination.host, destination.port)?;
+        talk_to(waiter, &mut line, proxy, talk, first, deadline)?;
+    }
+    if let Some(trust) = &destination.trust {
+        line.put_on(trust.start(&destination.host)?);
+        shake_hands(waiter, &mut line, &destination.server, deadline)?;
+    }
+    Ok(line)
+}
+
+/// Waits for news, unless the time is over (`Ok(false)`) or the attempt was cancelled.
+pub(super) fn wait(
+    waiter: &mut Waiter,
+    server: &dyn fmt::Display,
+    until: Option<Instant>,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    if Instant::now() >= deadline {
+        return Ok(false);
+    }
+    waiter
+        .wait(earlier(until, Some(deadline)))
+        .map_err(|cause| out_of(server, cause))?
+        .for_each(drop);
+    if waiter.word() == Word::GoOn {
+        Ok(true)
+    } else {
+        Err(Failure::Cancelled)
+    }
+}
+
+/// Something that this process lacks.
+pub(super) fn out_of(server: &dyn fmt::Display, cause: io::Error) -> Error {
+    let kind = ErrorKind::of_io(&cause).unwrap_or(ErrorKind::ResourcesExhausted);
+    let context = format!("cannot connect to {server}: {EXHAUSTED} ({cause})");
+    Error::with_source(kind, context, cause)
+}
+
+fn dial(
+    waiter: &mut Waiter,
+    destination: &Destination,
+    deadline: Instant,
+) -> Result<TcpStream, Failure> {
+    let mut race = Race::new(destination.addresses.clone(), Instant::now());
+    let mut running: Vec<(SocketAddr, TcpStream)> = Vec::new();
+    loop {
+        let now = Instant::now();
+        let until = match race.next(now) {
+            Next::Start(address) => {
+                match connect(waiter, address, running.len()) {
+                    Ok(stream) => running.push((address, stream)),
+                    Err(cause) => race.failed(address, cause, now),
+                }
+                continue;
+            }
+            Next::Wait(until) => until,
+            Next::Failed => return Err(race.error(&destination.dialled()).into()),
+        };
+        if !wait(waiter, &destination.server, until, deadline)? {
+            race.time_out(now);
+            return Err(race.error(&destination.dialled()).into());
+        }
+        let mut undecided = Vec::with_capacity(running.len());
+        for (address, stream) in running {
+            match state(&stream) {
+                Ok(true) => return Ok(stream),
+                Ok(false) => undecided.push((address, stream)),
+                Err(cause) => race.failed(address, cause, Instant::now()),
+            }
+        }
+        running = undecided;
+    }
+}
+
+fn connect(waiter: &Waiter, address: SocketAddr, token: usize) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    waiter.watch(&mut stream, token)?;
+    Ok(stream)
+}
+
+/// Whether it is connected.
+fn state(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(cause) = stream.take_error()? {
+        return Err(cause);
+    }
+    match stream.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(cause) if cause.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(cause) => Err(cause),
+    }
+}
+
+fn talk_to(
+    waiter: &mut Waiter,
+    line: &mut Line,
+    proxy: &Proxy,
+    mut talk: Talk,
+    first: Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let name = format!("the proxy {proxy}");
+    let mut answer = [0; 512];
+    let mut unsent = first;
+    loop {
+        while !unsent.is_empty() {
+            match line.write(&unsent) {
+                Ok(length) => drop(unsent.drain(..length)),
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait(waiter, &name, None, deadline)? {
+                        return Err(talk.on_silence().into());
+                    }
+                }
+                Err(cause) => return Err(line.explain(&name, cause).into()),
+            }
+        }
+        let wanted = talk.wants().min(answer.len());
+        match line.read(&mut answer[..wanted]) {
+            Ok(0) => return Err(talk.on_end().into()),
+            Ok(length) => match talk.on_bytes(&answer[..length])? {
+                Step::Read => {}
+                Step::Send(bytes) => unsent = bytes,
+                Step::Open => return Ok(()),
+            },
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
+                if !wait(waiter, &name, None, deadline)? {
+                    return Err(talk.on_silence().into());
+                }
+            }
+            Err(cause) => return Err(line.explain(&name, cause).into()),
+        }
+    }
+}
+
+fn shake_hands(
+    waiter: &mut Waiter,
+    line: &mut Line,
+    server: &str,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    loop {
+        match line.handshake() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(cause) => return Err(line.explain(&server, cause).into()),
+        }
+        line.acknowledge_at_once();
+        if !wait(waiter, &server, None, deadline)? {
+            let context = format!(
+                "{server} accepted the connection and then did not answer the TLS handshake"
+            );
+            return Err(Error::new(ErrorKind::TimedOut, context).into());
+        }
+    }
+}
+
+/// A connection for a thread that may block, within a time limit.
+pub(crate) struct Blocking {
+    server: String,
+    waiter: Waiter,
+    line: Line,
+}
+
+impl Blocking {
+    /// Opens it.
+    pub(crate) fn open(destination: &Destination, deadline: Instant) -> Result<Self> {
+        let mut waiter = Waiter::new().map_err(|cause| out_of(&destination.server, cause))?;
+        match open(&mut waiter, destination, Arc::default(), deadline) {
+            Ok(line) => Ok(Self {
+                server: destination.server.clone(),
+                waiter,
+                line,
+            }),
+            Err(Failure::Failed(error)) => Err(error),
+            Err(Failure::Cancelled) => Err(Error::new(ErrorKind::Closed, "cancelled")),
+        }
+    }
+
+    /// 0 at the end; `TimedOut` when nothing comes until then.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        self.block(deadline, |line| line.read(buffer))
+    }
+
+    /// Writes all of it; `TimedOut` when that takes longer.
+    pub(crate) fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let length = self.block(deadline, |line| line.write(bytes))?;
+            bytes = &bytes[length..];
+        }
+        self.block(deadline, Line::flush)
+    }
+
+    fn block<T>(
+        &mut self,
+        deadline: Instant,
+        mut operation: impl FnMut(&mut Line) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            match uninterrupted(|| operation(&mut self.line)) {
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.waiter.wait(Some(deadline))?.for_each(drop);
+        }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.line.is_tls()
+    }
+
+    /// Why it failed.
+    pub(crate) fn explain(&self, cause: io::Error) -> Error {
+        self.line.explain(&self.server, cause)
+    }
+}
+
+impl fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! Bytes on their way from one side to the other.
+
+use std::io;
+
+/// At rest: enough for one record of TLS.
+const SIZE: usize = 16 << 10;
+
+/// In a flood: the fewer pieces, the fewer times each side has to wake up.
+const FLOOD_SIZE: usize = 64 << 10;
+
+/// Bytes between two sockets. The first part of them may go on; the rest has to be looked at.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    /// What lies before this may go on.
+    passed: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: vec![0; SIZE],
+            start: 0,
+            passed: 0,
+            end: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether there is no room for more.
+    pub(super) fn is_full(&self) -> bool {
+        self.end - self.start == self.bytes.len()
+    }
+
+    /// Makes room for so many unseen bytes, once what may go on has gone.
+    pub(super) fn provide(&mut self, unseen: usize) {
+        if unseen > self.bytes.len() {
+            self.bytes.resize(unseen.next_power_of_two(), 0);
+        }
+    }
+
+    fn move_to_front(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.passed -= self.start;
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
+    /// Gives the memory for a flood back.
+    pub(super) fn rest(&mut self) {
+        self.shrink_to(SIZE);
+    }
+
+    fn shrink_to(&mut self, size: usize) {
+        if self.is_empty() && self.bytes.len() > size {
+            self.clear();
+            self.bytes = vec![0; size];
+        }
+    }
+
+    /// Reads once. 0 at the end; must not be full.
+    pub(super) fn fill(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self.is_empty() || self.end == self.bytes.len() {
+            self.move_to_front();
+        }
+        let length = read(&mut self.bytes[self.end..])?;
+        self.end += length;
+        if self.end == self.bytes.len() && self.end < FLOOD_SIZE {
+            self.bytes.resize(FLOOD_SIZE, 0);
+        }
+        Ok(length)
+    }
+
+    /// What has to be looked at.
+    pub(super) fn unseen(&self) -> &[u8] {
+        &self.bytes[self.passed..self.end]
+    }
+
+    /// So many of the unseen may go on.
+    pub(super) fn pass(&mut self, length: usize) {
+        self.passed += length;
+    }
+
+    /// What may go on.
+    pub(super) fn outgoing(&self) -> &[u8] {
+        &self.bytes[self.start..self.passed]
+    }
+
+    /// So many of them have gone on.
+    pub(super) fn gone(&mut self, length: usize) {
+        self.start += length;
+        self.shrink_to(FLOOD_SIZE);
+    }
+
+    /// Takes so many of the unseen out. Nothing may be outgoing.
+    pub(super) fn take_out(&mut self, length: usize) {
+        debug_assert_eq!(self.start, self.passed, "in the middle of what goes on");
+        self.start += length;
+        self.passed += length;
+        self.shrink_to(FLOOD_SIZE);
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        (self.start, self.passed, self.end) = (0, 0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::for_seeds;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        for_seeds(500, |random| {
+            let mut buffer = Buffer::new();
+            let (mut next_in, mut next_out) = (0_u8, 0_u8);
+            for _ in 0..200 {
+                if !buffer.is_full() {
+                    let length = random.usize(1..=5000);
+                    buffer
+                        .fill(|room| {
+                            let length = length.min(room.len());
+                            for byte in &mut room[..length] {
+                                *byte = next_in;
+                                next_in = next_in.wrapping_add(1);
+                            }
+                            Ok(length)
+                        })
+                        .unwrap();
+                }
+                if random.u8(..10) == 0 {
+                    buffer.provide(random.usize(1..100_000));
+                }
+                buffer.pass(random.usize(..=buffer.unseen().len()));
+                let length = random.usize(..=buffer.outgoing().len());
+                for byte in &buffer.outgoing()[..length] {
+                    assert_eq!(*byte, next_out);
+                    next_out = next_out.wrapping_add(1);
+                }
+                buffer.gone(length);
+            }
+        });
+    }
+
+    #[test]
+    fn a_large_buffer_is_given_back_when_it_is_empty() {
+        let mut buffer = Buffer::new();
+        buffer.provide(1 << 20);
+        buffer.fill(|room| Ok(room.len())).unwrap();
+        buffer.pass(1 << 20);
+        buffer.gone(1 << 20);
+        assert_eq!(buffer.bytes.len(), FLOOD_SIZE);
+        buffer.rest();
+        assert_eq!(buffer.bytes.len(), SIZE);
+    }
+}

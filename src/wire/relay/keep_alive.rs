@@ -1,0 +1,187 @@
+//! When to ask the server whether it is there, and when it is taken for dead. Time in, decisions out.
+
+use std::time::{Duration, Instant};
+
+/// An answer may take this long, however short the keep-alive is: it may stand behind downlinks.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A server that reads nothing at all may take this long: one that limits downlinks reads slowly, and
+/// its system tells of the room in large steps.
+const STUCK_PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct KeepAlive {
+    interval: Duration,
+    heard: Instant,
+    sent: Instant,
+    question: Question,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    None,
+    /// It waits behind other bytes, none of which has left since then.
+    Queued(Instant),
+    /// It has left, and nothing has moved since then.
+    Asked(Instant),
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pulse {
+    Wait(Instant),
+    Ask,
+    /// Nothing was heard although it was asked.
+    Dead,
+}
+
+impl KeepAlive {
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+        Self {
+            interval,
+            heard: now,
+            sent: now,
+            question: Question::None,
+        }
+    }
+
+    /// Bytes of the server have come: whatever they are, it is there.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+        self.question = Question::None;
+    }
+
+    /// Bytes have left for the server. While they move, the question may still be among them.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.sent = now;
+        self.hold(now);
+    }
+
+    /// The client does not read, so the server is not read either and cannot be heard.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.question = match self.question {
+            Question::None => Question::None,
+            Question::Queued(_) => Question::Queued(now),
+            Question::Asked(_) => Question::Asked(now),
+        };
+    }
+
+    /// A question is to be sent.
+    pub(super) fn queued(&mut self, now: Instant) {
+        self.question = Question::Queued(now);
+    }
+
+    /// The question has left.
+    pub(super) fn asked(&mut self, now: Instant) {
+        if let Question::Queued(_) = self.question {
+            self.question = Question::Asked(now);
+        }
+    }
+
+    /// How long nothing was heard.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
+    }
+
+    pub(super) fn pulse(&self, now: Instant) -> Pulse {
+        let (until, then) = match self.question {
+            Question::None => (self.heard.min(self.sent) + self.interval, Pulse::Ask),
+            Question::Queued(since) => (since + self.interval.max(STUCK_PATIENCE), Pulse::Dead),
+            Question::Asked(since) => (since + self.interval.max(LEAST_PATIENCE), Pulse::Dead),
+        };
+        if now < until {
+            Pulse::Wait(until)
+        } else {
+            then
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_asks_after_the_interval_of_silence_in_either_direction() {
+        let start = Instant::now();
+        let mut idle = KeepAlive::new(10 * SECOND, start);
+        assert_eq!(idle.pulse(start), Pulse::Wait(start + 10 * SECOND));
+        assert_eq!(idle.pulse(start + 10 * SECOND), Pulse::Ask);
+        idle.heard(start + 9 * SECOND);
+        assert_eq!(idle.pulse(start + 10 * SECOND), Pulse::Ask);
+        idle.sent(start + 9 * SECOND);
+        assert_eq!(
+            idle.pulse(start + 10 * SECOND),
+            Pulse::Wait(start + 19 * SECOND)
+        );
+    }
+
+    #[test]
+    fn any_byte_is_an_answer() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(10 * SECOND, start);
+        let at = |seconds| start + seconds * SECOND;
+        pulse.queued(at(10));
+        pulse.sent(at(10));
+        pulse.asked(at(10));
+        assert_eq!(pulse.pulse(at(19)), Pulse::Wait(at(20)));
+        assert_eq!(pulse.pulse(at(20)), Pulse::Dead);
+        pulse.heard(at(19));
+        assert_eq!(pulse.pulse(at(20)), Pulse::Ask);
+        assert_eq!(pulse.silence(at(20)), SECOND);
+    }
+
+    #[test]
+    fn an_answer_has_five_seconds_at_least() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(SECOND, start);
+        pulse.queued(start + SECOND);
+        pulse.asked(start + SECOND);
+        assert_eq!(
+            pulse.pulse(start + 5 * SECOND),
+            Pulse::Wait(start + 6 * SECOND)
+        );
+        assert_eq!(pulse.pulse(start + 6 * SECOND), Pulse::Dead);
+    }
+
+    #[test]
+    fn nobody_is_dead_while_our_own_bytes_move_or_the_client_does_not_read() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(SECOND, start);
+        pulse.queued(start + SECOND);
+        pulse.asked(start + SECOND);
+        for second in 2..60 {
+            let now = start + second * SECOND;
+            match second % 8 {
+                0..4 => pulse.sent(now),
+                _ => pulse.hold(now),
+            }
+            assert_ne!(pulse.pulse(now), Pulse::Dead);
+        }
+        assert_eq!(pulse.pulse(start + 64 * SECOND), Pulse::Dead);
+    }
+
+    #[test]
+    fn a_question_that_cannot_leave_is_waited_for_longer() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(SECOND, start);
+        pulse.queued(start + SECOND);
+        assert_eq!(
+            pulse.pulse(start + 60 * SECOND),
+            Pulse::Wait(start + 61 * SECOND)
+        );
+        assert_eq!(pulse.pulse(start + 61 * SECOND), Pulse::Dead);
+    }
+
+    #[test]
+    fn a_word_of_the_server_withdraws_the_question() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(SECOND, start);
+        pulse.queued(start + SECOND);
+        pulse.heard(start + SECOND);
+        pulse.asked(start + 2 * SECOND);
+        assert_eq!(pulse.pulse(start + 9 * SECOND), Pulse::Ask);
+    }
+}

@@ -1,0 +1,520 @@
+//! The little of MQTT 3.1.1 that the relay reads and writes: where packets begin and end, what asks
+//! and answers whether somebody is there, and how a client introduces itself. Bytes in, decisions
+//! out.
+
+use std::{fmt, time::Duration};
+
+pub(in crate::wire) const PING_REQUEST: [u8; 2] = [0xc0, 0];
+pub(super) const PING_ANSWER: [u8; 2] = [0xd0, 0];
+pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
+
+/// The longest fixed header: type and flags, and a length of four bytes.
+const HEADER: usize = 5;
+
+/// Who the client is to the server.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) client_id: String,
+    pub(crate) user_name: String,
+    pub(crate) password: Vec<u8>,
+    pub(crate) keep_alive: Duration,
+}
+
+/// Without the password.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").finish_non_exhaustive()
+    }
+}
+
+impl Login {
+    /// Its CONNECT packet (MQTT 3.1.1, section 3.1), with a clean session.
+    pub(in crate::wire) fn packet(&self) -> Vec<u8> {
+        const CLEAN_SESSION: u8 = 0x02;
+        const PASSWORD: u8 = 0x40;
+        const USER_NAME: u8 = 0x80;
+        connect_packet(
+            CLEAN_SESSION | PASSWORD | USER_NAME,
+            u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            &[
+                self.client_id.as_bytes(),
+                self.user_name.as_bytes(),
+                &self.password,
+            ],
+        )
+    }
+}
+
+/// The CONNECT packet of a client with a clean session, without user name and password.
+pub(super) fn anonymous(client_id: &str, keep_alive: u16) -> Vec<u8> {
+    connect_packet(0x02, keep_alive, &[client_id.as_bytes()])
+}
+
+fn connect_packet(flags: u8, keep_alive: u16, fields: &[&[u8]]) -> Vec<u8> {
+    let mut body = b"\x00\x04MQTT\x04".to_vec();
+    body.push(flags);
+    body.extend(keep_alive.to_be_bytes());
+    for field in fields {
+        // The options are checked to be short enough.
+        let field = &field[..field.len().min(u16::MAX.into())];
+        body.extend((field.len() as u16).to_be_bytes());
+        body.extend(field);
+    }
+    let mut packet = vec![0x10];
+    let mut length = body.len();
+    loop {
+        let byte = (length % 0x80) as u8;
+        length /= 0x80;
+        packet.push(if length > 0 { byte | 0x80 } else { byte });
+        if length == 0 {
+            break;
+        }
+    }
+    packet.extend(body);
+    packet
+}
+
+/// How a packet breaks the stream that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is larger than the limit.
+    TooLarge { bytes: usize, limit: usize },
+    /// Its length, or that of its topic, cannot be.
+    BadLength,
+    /// No server sends packets of this type, or not after the login.
+    BadType(u8),
+}
+
+/// What becomes of the next bytes of the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FromServer {
+    /// So many go on to the client.
+    Pass(usize),
+    /// So many are the answer to a question of our own.
+    PingAnswer(usize),
+    /// So many are a PUBLISH whose topic is not text, as soon as they are all there.
+    Unreadable(usize),
+    /// There have to be so many in all.
+    More(usize),
+}
+
+/// What becomes of the next bytes of the client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FromClient {
+    /// So many go on to the server.
+    Pass(usize),
+    /// So many are a question that is answered here.
+    PingRequest(usize),
+    /// So many say that the client ends the connection.
+    Disconnect(usize),
+    More(usize),
+}
+
+/// A fixed header.
+struct Header {
+    kind: u8,
+    flags: u8,
+    /// Of the header itself.
+    length: usize,
+    /// Of the whole packet.
+    packet: usize,
+}
+
+/// `None` when there are too few bytes.
+fn header(bytes: &[u8]) -> Result<Option<Header>, Fault> {
+    let Some((&first, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let mut remaining = 0;
+    for (index, &byte) in rest.iter().enumerate().take(HEADER - 1) {
+        remaining |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            let length = index + 2;
+            return Ok(Some(Header {
+                kind: first >> 4,
+                flags: first & 0x0f,
+                length,
+                packet: length + remaining,
+            }));
+        }
+    }
+    if rest.len() >= HEADER - 1 {
+        return Err(Fault::BadLength);
+    }
+    Ok(None)
+}
+
+/// Follows one direction of a stream of packets.
+#[derive(Debug)]
+pub(super) struct Framing {
+    limit: usize,
+    /// Of the current packet, not passed yet.
+    rest: usize,
+}
+
+impl Framing {
+    /// Packets larger than `limit` are a fault.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, rest: 0 }
+    }
+
+    /// Whether the stream is between two packets.
+    pub(super) fn is_between_packets(&self) -> bool {
+        self.rest == 0
+    }
+
+    fn pass(&mut self, packet: usize, there: usize) -> usize {
+        let now = packet.min(there);
+        self.rest = packet - now;
+        now
+    }
+
+    /// Checks the size of a packet.
+    fn checked(&self, bytes: &[u8]) -> Result<Option<Header>, Fault> {
+        let header = header(bytes)?;
+        match header {
+            Some(Header { packet, .. }) if packet > self.limit => Err(Fault::TooLarge {
+                bytes: packet,
+                limit: self.limit,
+            }),
+            header => Ok(header),
+        }
+    }
+
+    /// Looks at bytes of the server that are not passed yet.
+    pub(super) fn next_of_server(&mut self, bytes: &[u8]) -> Result<FromServer, Fault> {
+        if self.rest > 0 && !bytes.is_empty() {
+            return Ok(FromServer::Pass(self.pass(self.rest, bytes.len())));
+        }
+        let Some(header) = self.checked(bytes)? else {
+            return Ok(FromServer::More(bytes.len() + 1));
+        };
+        match header.kind {
+            kind::PUBLISH => {
+                let after = &bytes[header.length..];
+                let Some(length) = after.first_chunk().map(|two| u16::from_be_bytes(*two)) else {
+                    return match header.packet - header.length {
+                        0 | 1 => Err(Fault::BadLength),
+                        _ => Ok(FromServer::More(header.length + 2)),
+                    };
+                };
+                let end = header.length + 2 + usize::from(length);
+                if end > header.packet {
+                    return Err(Fault::BadLength);
+                }
+                let Some(topic) = bytes.get(header.length + 2..end) else {
+                    return Ok(FromServer::More(end));
+                };
+                if is_text(topic) {
+                    Ok(FromServer::Pass(self.pass(header.packet, bytes.len())))
+                } else if bytes.len() < header.packet {
+                    Ok(FromServer::More(header.packet))
+                } else {
+                    Ok(FromServer::Unreadable(header.packet))
+                }
+            }
+            // A stream that has lost its way must not be waited for to its end.
+            kind => match (kind, header.packet - header.length) {
+                (kind::PING_ANSWER, 0) => Ok(FromServer::PingAnswer(header.packet)),
+                (kind::SUBSCRIPTION_ANSWER, 3..)
+                | (
+                    kind::FIRST_PUBLISH_ANSWER..=kind::LAST_PUBLISH_ANSWER
+                    | kind::UNSUBSCRIPTION_ANSWER,
+                    2,
+                ) => Ok(FromServer::Pass(self.pass(header.packet, bytes.len()))),
+                (
+                    kind::PING_ANSWER
+                    | kind::SUBSCRIPTION_ANSWER
+                    | kind::FIRST_PUBLISH_ANSWER..=kind::LAST_PUBLISH_ANSWER
+                    | kind::UNSUBSCRIPTION_ANSWER,
+                    _,
+                ) => Err(Fault::BadLength),
+                _ => Err(Fault::BadType(kind)),
+            },
+        }
+    }
+
+    /// Looks at bytes of the client that are not passed yet.
+    pub(super) fn next_of_client(&mut self, bytes: &[u8]) -> Result<FromClient, Fault> {
+        if self.rest > 0 && !bytes.is_empty() {
+            return Ok(FromClient::Pass(self.pass(self.rest, bytes.len())));
+        }
+        let Some(header) = self.checked(bytes)? else {
+            return Ok(FromClient::More(bytes.len() + 1));
+        };
+        let is_whole = header.packet <= bytes.len();
+        match header.kind {
+            kind::PING_REQUEST if is_whole => Ok(FromClient::PingRequest(header.packet)),
+            kind::DISCONNECT if is_whole => Ok(FromClient::Disconnect(header.packet)),
+            kind::PING_REQUEST | kind::DISCONNECT => Ok(FromClient::More(header.packet)),
+            _ => Ok(FromClient::Pass(self.pass(header.packet, bytes.len()))),
+        }
+    }
+}
+
+/// Packet types (MQTT 3.1.1, section 2.2.1).
+mod kind {
+    pub(super) const PUBLISH: u8 = 3;
+    /// PUBACK, PUBREC, PUBREL and PUBCOMP.
+    pub(super) const FIRST_PUBLISH_ANSWER: u8 = 4;
+    pub(super) const LAST_PUBLISH_ANSWER: u8 = 7;
+    pub(super) const SUBSCRIPTION_ANSWER: u8 = 9;
+    pub(super) const UNSUBSCRIPTION_ANSWER: u8 = 11;
+    pub(in crate::wire) const PING_REQUEST: u8 = 12;
+    pub(super) const PING_ANSWER: u8 = 13;
+    pub(super) const DISCONNECT: u8 = 14;
+}
+
+/// A PUBLISH whose topic is not text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Publish<'a> {
+    pub(super) topic: &'a [u8],
+    pub(super) payload: &'a [u8],
+    /// What the server has to be answered.
+    pub(super) answer: Option<[u8; 4]>,
+}
+
+/// Takes a whole PUBLISH packet apart.
+pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
+    const PUBACK: u8 = 0x40;
+    const PUBREC: u8 = 0x50;
+    let header = header(packet).ok()??;
+    let body = packet.get(header.length..header.packet)?;
+    let (length, rest) = body.split_first_chunk()?;
+    let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let (answer, payload) = match header.flags >> 1 & 3 {
+        0 => (None, rest),
+        quality => {
+            let (&[high, low], payload) = rest.split_first_chunk()?;
+            let kind = if quality == 1 { PUBACK } else { PUBREC };
+            (Some([kind, 2, high, low]), payload)
+        }
+    };
+    Some(Publish {
+        topic,
+        payload,
+        answer,
+    })
+}
+
+/// What MQTT calls a UTF-8 string: valid, and without NUL (MQTT 3.1.1, section 1.5.3).
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::for_seeds;
+
+    fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+        let mut packet = vec![first];
+        let mut length = body.len();
+        while length >= 0x80 {
+            packet.push((length % 0x80) as u8 | 0x80);
+            length /= 0x80;
+        }
+        packet.push(length as u8);
+        packet.extend(body);
+        packet
+    }
+
+    fn published(topic: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut body = (topic.len() as u16).to_be_bytes().to_vec();
+        body.extend(topic);
+        body.extend(payload);
+        packet(0x30, &body)
+    }
+
+    /// What passes of a stream that arrives in pieces, and the number of answers to pings.
+    fn relayed(stream: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<u8>, usize) {
+        let mut framing = Framing::new(1 << 20);
+        let (mut passed, mut answers) = (Vec::new(), 0);
+        let (mut start, mut end) = (0, 0);
+        while end < stream.len() {
+            end = (end + piece()).min(stream.len());
+            loop {
+                let bytes = &stream[start..end];
+                match framing.next_of_server(bytes).unwrap() {
+                    FromServer::Pass(length) => {
+                        assert!(length > 0);
+                        passed.extend(&bytes[..length]);
+                        start += length;
+                    }
+                    FromServer::PingAnswer(length) => {
+                        answers += 1;
+                        start += length;
+                    }
+                    FromServer::Unreadable(length) => start += length,
+                    FromServer::More(wanted) => {
+                        assert!(wanted > bytes.len());
+                        break;
+                    }
+                }
+            }
+        }
+        assert!(framing.is_between_packets());
+        (passed, answers)
+    }
+
+    #[test]
+    fn a_stream_passes_whole_without_the_answers_to_pings_however_it_is_cut() {
+        let packets = [
+            published(b"a/b", b"hello"),
+            PING_ANSWER.to_vec(),
+            published(b"long", &[7; 20_000]),
+            packet(0x90, &[0, 1, 0]),
+            PING_ANSWER.to_vec(),
+            PING_ANSWER.to_vec(),
+            published(b"", b""),
+            published(&[b'x'; 65_535], b"end"),
+            published(b"not \xff text", b"away"),
+        ];
+        let without: Vec<u8> = [0, 2, 3, 6, 7].map(|index| packets[index].clone()).concat();
+        let stream = packets.concat();
+        for_seeds(200, |random| {
+            let longest = [1, 3, 100, 16_384][random.usize(..4)];
+            let relayed = relayed(&stream, || random.usize(1..=longest));
+            assert_eq!(relayed, (without.clone(), 3));
+        });
+    }
+
+    #[test]
+    fn a_packet_over_the_limit_is_known_by_its_header() {
+        let mut framing = Framing::new(1000);
+        let fault = Fault::TooLarge {
+            bytes: 268_435_460,
+            limit: 1000,
+        };
+        assert_eq!(
+            framing.next_of_server(&[0x30, 0xff, 0xff, 0xff, 0x7f]),
+            Err(fault)
+        );
+        let largest = published(b"t", &[0; 1000 - 6]);
+        assert_eq!(largest.len(), 1000);
+        assert_eq!(framing.next_of_server(&largest), Ok(FromServer::Pass(1000)));
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_a_fault() {
+        for bytes in [
+            &[0x30, 0x80, 0x80, 0x80, 0x80][..],
+            &[0x30, 0],
+            &[0x30, 1, 0],
+            &[0x30, 3, 0, 9, b'a'],
+            &[0xd0, 1],
+            &[0x40, 3],
+            &[0x90, 2],
+            &[0xb0, 0],
+        ] {
+            let mut framing = Framing::new(1 << 20);
+            assert_eq!(
+                framing.next_of_server(bytes),
+                Err(Fault::BadLength),
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn packets_that_no_server_sends_after_the_login_are_a_fault() {
+        for kind in [0, 1, 2, 8, 10, 12, 14, 15] {
+            let mut framing = Framing::new(1 << 20);
+            let fault = Err(Fault::BadType(kind));
+            assert_eq!(framing.next_of_server(&[kind << 4, 0]), fault);
+        }
+    }
+
+    #[test]
+    fn a_topic_that_is_not_text_is_taken_out_whole_and_answered() {
+        for topic in [&b"\xff"[..], b"a\0b", b"\xc3"] {
+            let mut body = (topic.len() as u16).to_be_bytes().to_vec();
+            body.extend(topic);
+            body.extend([0x12, 0x34]);
+            body.extend(b"payload");
+            for (first, answer) in [
+                (0x32, Some([0x40, 2, 0x12, 0x34])),
+                (0x34, Some([0x50, 2, 0x12, 0x34])),
+            ] {
+                let whole = packet(first, &body);
+                let mut framing = Framing::new(1000);
+                assert_eq!(
+                    framing.next_of_server(&whole[..whole.len() - 1]),
+                    Ok(FromServer::More(whole.len()))
+                );
+                assert_eq!(
+                    framing.next_of_server(&whole),
+                    Ok(FromServer::Unreadable(whole.len()))
+                );
+                let taken = publish(&whole).unwrap();
+                assert_eq!((taken.topic, taken.payload), (topic, &b"payload"[..]));
+                assert_eq!(taken.answer, answer);
+            }
+        }
+    }
+
+    #[test]
+    fn the_client_s_pings_and_its_farewell_are_seen_at_the_boundary_only() {
+        let mut framing = Framing::new(1000);
+        let publish = published(b"t", &PING_REQUEST);
+        assert_eq!(
+            framing.next_of_client(&publish[..4]),
+            Ok(FromClient::Pass(4))
+        );
+        assert!(!framing.is_between_packets());
+        assert_eq!(
+            framing.next_of_client(&publish[4..]),
+            Ok(FromClient::Pass(3))
+        );
+        assert_eq!(framing.next_of_client(&[0xc0]), Ok(FromClient::More(2)));
+        assert_eq!(
+            framing.next_of_client(&PING_REQUEST),
+            Ok(FromClient::PingRequest(2))
+        );
+        assert_eq!(
+            framing.next_of_client(&DISCONNECT),
+            Ok(FromClient::Disconnect(2))
+        );
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic_and_with_progress() {
+        for_seeds(20_000, |random| {
+            let bytes: Vec<u8> = (0..random.usize(..40))
+                .map(|_| {
+                    random
+                        .choice([0x30, 0x32, 0, 1, 2, 0x7f, 0x80, 0xd0, 0xff])
+                        .unwrap_or(0)
+                })
+                .collect();
+            let mut framing = Framing::new(1000);
+            let mut start = 0;
+            while let Ok(
+                FromServer::Pass(length)
+                | FromServer::PingAnswer(length)
+                | FromServer::Unreadable(length),
+            ) = framing.next_of_server(&bytes[start..])
+            {
+                assert!(length > 0);
+                start += length;
+            }
+            assert!(start <= bytes.len());
+            let _ = publish(&bytes);
+        });
+    }
+
+    #[test]
+    fn a_login_of_the_longest_fields_is_a_whole_packet() {
+        let login = Login {
+            client_id: "c".repeat(65_535),
+            user_name: "u".repeat(65_535),
+            password: vec![b'k'; 65_535],
+            keep_alive: Duration::from_secs(30),
+        };
+        let packet = login.packet();
+        let header = header(&packet).unwrap().unwrap();
+        assert_eq!((header.kind, header.packet), (1, packet.len()));
+        assert_eq!(&packet[header.length..][..10], b"\0\x04MQTT\x04\xc2\0\x1e");
+        assert!(!format!("{login:?}").contains('k'));
+    }
+}

@@ -1,0 +1,203 @@
+//! The authorities whose signatures count.
+
+use std::{
+    env,
+    ffi::OsString,
+    sync::{Arc, Mutex, Once, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use rustls_native_certs::CertificateResult;
+
+use super::certificate::{Certificate, Name, now};
+use crate::{
+    certificates::Pem,
+    error::{Error, Result},
+};
+
+/// How long the system's authorities are taken from memory. Reading them takes milliseconds, on a
+/// small machine many, and clients often connect all at once.
+const FRESH: Duration = Duration::from_secs(10);
+
+const FILE: &str = "SSL_CERT_FILE";
+const FOLDER: &str = "SSL_CERT_DIR";
+
+/// The system's authorities, shared by all connections of the process: they are larger than a
+/// connection.
+static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
+
+struct System {
+    read: Instant,
+    variables: [Option<OsString>; 2],
+    roots: Arc<RootCertStore>,
+}
+
+pub(super) struct Authorities {
+    pub(super) roots: Arc<RootCertStore>,
+    /// Those of `ca_file` or `ca_pem`, the expired ones too; `None` if the system's count.
+    pub(super) given: Option<Given>,
+}
+
+pub(super) struct Given {
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Given {
+    /// Whether exactly this certificate was given.
+    pub(super) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.certificates.contains(certificate)
+    }
+
+    /// When the authority of this name expired, if one was given and it did.
+    pub(super) fn expiry(&self, name: Name<'_>) -> Option<u64> {
+        self.certificates
+            .iter()
+            .filter_map(|certificate| Certificate::parse(certificate))
+            .filter(|certificate| certificate.subject == name && certificate.not_after < now())
+            .map(|certificate| certificate.not_after)
+            .max()
+    }
+}
+
+impl Authorities {
+    /// Whether one of this name is trusted.
+    pub(super) fn know(&self, name: Name<'_>) -> bool {
+        let mut roots = self.roots.roots.iter();
+        roots.any(|root| *root.subject == *name.0)
+    }
+
+    pub(super) fn read(ca: Option<&Pem>) -> Result<Self> {
+        match ca {
+            Some(ca) => Self::of_pem(ca),
+            None => Ok(Self {
+                roots: system()?,
+                given: None,
+            }),
+        }
+    }
+
+    fn of_pem(ca: &Pem) -> Result<Self> {
+        let pem = ca.read("CA certificates")?;
+        let unusable = |why: String| {
+            Error::config(format!(
+                "the certificates cannot be used: the CA certificates {ca} {why}"
+            ))
+        };
+        let certificates = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|cause| unusable(format!("are damaged ({cause})")))?;
+        if certificates.is_empty() {
+            return Err(unusable("hold no certificate".to_owned()));
+        }
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates.iter().filter(|root| !has_expired(root)) {
+            roots
+                .add(certificate.clone())
+                .map_err(|cause| unusable(format!("hold a damaged certificate ({cause})")))?;
+        }
+        Ok(Self {
+            roots: Arc::new(roots),
+            given: Some(Given { certificates }),
+        })
+    }
+}
+
+/// An anchor has no dates for the verifier, so an expired one is left out here.
+fn has_expired(root: &CertificateDer<'_>) -> bool {
+    Certificate::parse(root).is_some_and(|root| root.not_after < now())
+}
+
+fn system() -> Result<Arc<RootCertStore>> {
+    let variables = [FILE, FOLDER].map(env::var_os);
+    // Held while reading: the others would only read the same.
+    let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(system) = &*system {
+        if system.variables == variables && system.read.elapsed() < FRESH {
+            return Ok(Arc::clone(&system.roots));
+        }
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = Arc::new(roots_of(found, &variables)?);
+    if let Some(system) = &*system {
+        if system.roots.roots == roots.roots {
+            roots = Arc::clone(&system.roots);
+        }
+    }
+    *system = Some(System {
+        read: Instant::now(),
+        variables,
+        roots: Arc::clone(&roots),
+    });
+    Ok(roots)
+}
+
+/// What was found, or the built-in list when the system has nothing.
+fn roots_of(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let usable = found.certs.into_iter().filter(|root| !has_expired(root));
+    roots.add_parsable_certificates(usable);
+    if !roots.is_empty() {
+        return Ok(roots);
+    }
+    let why = found.errors.first().map(ToString::to_string);
+    let why = why.unwrap_or_else(|| "there is none".to_owned());
+    let set: Vec<String> = [FILE, FOLDER]
+        .iter()
+        .zip(variables)
+        .filter_map(|(name, value)| {
+            let value = value.as_ref().filter(|value| !value.is_empty())?;
+            Some(format!("{name}={}", value.to_string_lossy()))
+        })
+        .collect();
+    if !set.is_empty() {
+        // Whoever set them wants no other authorities.
+        return Err(Error::config(format!(
+            "the certificates cannot be used: no CA certificate can be read by the environment variable {}: {why}",
+            set.join(" ")
+        )));
+    }
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        log::warn!(
+            "this system has no CA certificates ({why}); servers are checked against the list that is built into ttn, which is as old as this program"
+        );
+    });
+    Ok(RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_authorities_has_the_built_in_ones() {
+        let roots = roots_of(CertificateResult::default(), &[None, None]).unwrap();
+        assert!(roots.len() > 50, "{}", roots.len());
+    }
+
+    #[test]
+    fn a_variable_that_leads_to_no_authority_is_an_error() {
+        for (variables, words) in [
+            ([Some("/no/such".into()), None], "SSL_CERT_FILE=/no/such"),
+            ([None, Some("/no/such".into())], "SSL_CERT_DIR=/no/such"),
+        ] {
+            let error = roots_of(CertificateResult::default(), &variables).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_has_replaces_the_built_in_list() {
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut found = CertificateResult::default();
+        found.certs.push(key.cert.der().clone());
+        found.certs.push(CertificateDer::from_slice(b"rubbish"));
+        assert_eq!(roots_of(found, &[None, None]).unwrap().len(), 1);
+    }
+}

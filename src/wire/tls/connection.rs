@@ -1,0 +1,192 @@
+//! TLS over one non-blocking socket.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    sync::Arc,
+};
+
+use rustls::ClientConnection;
+
+use super::{failure::Failure, identity::Presenter, trust, verifier::Verifier};
+use crate::error::Error;
+
+pub(crate) struct Tls {
+    connection: ClientConnection,
+    host: String,
+    trust: Arc<trust::Inner>,
+    verifier: Arc<Verifier>,
+    presenter: Arc<Presenter>,
+    /// The handshake was over.
+    up: bool,
+}
+
+impl Tls {
+    pub(super) fn new(
+        connection: ClientConnection,
+        host: String,
+        trust: Arc<trust::Inner>,
+        verifier: Arc<Verifier>,
+        presenter: Arc<Presenter>,
+    ) -> Self {
+        Self {
+            connection,
+            host,
+            trust,
+            verifier,
+            presenter,
+            up: false,
+        }
+    }
+
+    /// Moves the handshake on as far as the socket allows; `true` when it is over.
+    pub(crate) fn handshake<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<bool> {
+        loop {
+            match self.flush(socket) {
+                Ok(()) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(cause) => return Err(cause),
+            }
+            if !self.connection.is_handshaking() {
+                self.up = true;
+                return Ok(true);
+            }
+            match self.receive(socket) {
+                Ok(true) => {}
+                // The last bytes may have been the ones that were missing.
+                Ok(false) if self.connection.is_handshaking() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(false) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(cause) => return Err(cause),
+            }
+        }
+    }
+
+    /// Reads what the server sent; 0 at the end of it, with a close_notify or without.
+    pub(crate) fn read<S: Read + Write>(
+        &mut self,
+        socket: &mut S,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(buffer) {
+                Ok(count) => return Ok(count),
+                // Many servers end without a close_notify.
+                Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                Err(cause) => return Err(cause),
+            }
+            self.receive(socket)?;
+        }
+    }
+
+    /// Takes some of the bytes and sends what it can; `WouldBlock` when it takes none,
+    /// because earlier ones are not sent yet.
+    pub(crate) fn write<S: Read + Write>(
+        &mut self,
+        socket: &mut S,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        // A buffer that is nearly full would take a few bytes each time, and make a record of them.
+        self.flush(socket)?;
+        let count = self.connection.writer().write(bytes)?;
+        match self.flush(socket) {
+            Err(cause) if cause.kind() != io::ErrorKind::WouldBlock => Err(cause),
+            _ => Ok(count),
+        }
+    }
+
+    /// Sends what was taken; `WouldBlock` when some of it is left.
+    pub(crate) fn flush<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
+        while self.connection.wants_write() {
+            match self.send(socket) {
+                Ok(()) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Err(cause),
+                Err(cause) => return Err(self.last_words(socket).unwrap_or(cause)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wants_write(&self) -> bool {
+        self.connection.wants_write()
+    }
+
+    /// Tells the server that nothing more comes; `flush` sends it.
+    pub(crate) fn close_notify(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    /// Whether the server asked for a client certificate and got none.
+    pub(crate) fn lacks_client_certificate(&self) -> bool {
+        self.presenter.was_asked() && self.trust.identity.is_none()
+    }
+
+    /// Why it failed, for a person and by kind. The error names `server`.
+    pub(crate) fn explain(&self, server: &dyn fmt::Display, cause: &io::Error) -> Error {
+        Failure {
+            server,
+            host: &self.host,
+            authorities: &self.trust.authorities,
+            identity: self.trust.identity.as_ref(),
+            asked: self.presenter.was_asked(),
+            up: self.up,
+            chain: &self.verifier.refused(),
+        }
+        .explain(cause)
+    }
+
+    /// Takes in what the socket has; `false` at its end.
+    fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<bool> {
+        let count = loop {
+            match self.connection.read_tls(socket) {
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        if let Err(cause) = self.connection.process_new_packets() {
+            // The alert that tells the server why; it does not matter whether it leaves.
+            while self.connection.wants_write() && self.send(socket).is_ok() {}
+            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+        }
+        Ok(count > 0)
+    }
+
+    fn send<S: Write>(&mut self, socket: &mut S) -> io::Result<()> {
+        match self.connection.write_tls(socket) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => Ok(()),
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// After a failed write: the server may have sent an alert before it closed, which says more.
+    fn last_words<S: Read + Write>(&mut self, socket: &mut S) -> Option<io::Error> {
+        loop {
+            match self.receive(socket) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(cause)
+                    if cause
+                        .get_ref()
+                        .is_some_and(|cause| cause.is::<rustls::Error>()) =>
+                {
+                    return Some(cause);
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("host", &self.host)
+            .field("up", &self.up)
+            .finish_non_exhaustive()
+    }
+}

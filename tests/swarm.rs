@@ -1,0 +1,211 @@
+//! Hundreds of clients in one process whose connections open or end at the same moment: none hangs.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::{
+    env,
+    io::{self, Write},
+    process::Command,
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+use support::{
+    child::run_after,
+    harness::SOON,
+    resources::{thread_names, wait_until},
+    watchdog::watchdog,
+};
+use ttn::{Event, Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
+
+const ALONE: &str = "TTN_TEST_ALONE";
+
+/// A client takes six descriptors at most, the simulated network one or two for each.
+const DESCRIPTORS: &str = "ulimit -n 16384";
+
+/// The time that a swarm gets: a hang would last for ever.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs the test in a process of its own that may open many files, where the machine allows that.
+fn alone(name: &str, test: impl Fn(&Simulator)) {
+    if env::var_os(ALONE).is_some() {
+        let _watchdog = watchdog(LIMIT);
+        test(&Simulator::start(Network::V3).expect("the simulated network starts"));
+        return;
+    }
+    let _watchdog = watchdog(LIMIT + SOON);
+    let allowed = Command::new("sh").args(["-c", DESCRIPTORS]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        // Not `eprintln!`: the test harness would swallow it.
+        let _ = writeln!(
+            io::stderr(),
+            "SKIPPED {name}: this user may not open enough files ({DESCRIPTORS})."
+        );
+        return;
+    }
+    run_after(DESCRIPTORS, name, &[(ALONE, "1".as_ref())]);
+}
+
+fn builder(network: &Simulator) -> MqttClientBuilder {
+    MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .connect_timeout(LIMIT)
+        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+        // Short queues: there are many of them.
+        .event_capacity(16)
+}
+
+/// Connects so many clients with all their calls under way at once; returns them and the time
+/// until the last one was back.
+fn connect_at_once(network: &Simulator, count: usize) -> (Vec<MqttClient>, Duration) {
+    let barrier = Arc::new(Barrier::new(count + 1));
+    let threads: Vec<_> = (0..count)
+        .map(|_| {
+            let client = builder(network).build().expect("the options are valid");
+            let barrier = Arc::clone(&barrier);
+            thread::spawn(move || {
+                barrier.wait();
+                client.connect().map(|()| client)
+            })
+        })
+        .collect();
+    barrier.wait();
+    let start = Instant::now();
+    let clients = threads
+        .into_iter()
+        .map(|thread| {
+            let client = thread.join().expect("no panic");
+            client.unwrap_or_else(|error| panic!("{error:?}"))
+        })
+        .collect();
+    (clients, start.elapsed())
+}
+
+/// So many clients that are connected, from eight threads.
+fn connected(network: &Simulator, count: usize) -> Vec<(MqttClient, Events)> {
+    const THREADS: usize = 8;
+    assert_eq!(count % THREADS, 0);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let connect = |_| {
+                        let client = builder(network).build().expect("the options are valid");
+                        let events = client.events();
+                        client.connect().unwrap_or_else(|error| panic!("{error:?}"));
+                        let event = events.recv_timeout(SOON);
+                        assert!(matches!(event, Ok(Event::Connected(_))), "{event:?}");
+                        (client, events)
+                    };
+                    (0..count / THREADS).map(connect).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let clients = threads.into_iter().map(|thread| thread.join());
+        clients
+            .flat_map(|clients| clients.expect("no panic"))
+            .collect()
+    })
+}
+
+/// A client that comes after all that still works.
+fn another_one_works(network: &Simulator) {
+    let client = builder(network).build().expect("the options are valid");
+    let events = client.events();
+    client.connect().unwrap_or_else(|error| panic!("{error:?}"));
+    let event = events.recv_timeout(SOON);
+    assert!(matches!(event, Ok(Event::Connected(_))), "{event:?}");
+    network.device("pump-1").uplink(7, [1]);
+    let event = events.recv_timeout(SOON);
+    assert!(matches!(event, Ok(Event::Uplink(_))), "{event:?}");
+    client.close().expect("no callback runs");
+}
+
+/// Threads of clients.
+fn client_threads() -> usize {
+    let names = thread_names();
+    let clients = names
+        .iter()
+        .filter(|name| name.starts_with("ttn-") && !name.starts_with("ttn-sim"));
+    clients.count()
+}
+
+fn connects_at_once(name: &str, count: usize) {
+    alone(name, |network| {
+        let (clients, taken) = connect_at_once(network, count);
+        assert!(network.wait_for_clients(count, SOON));
+        assert!(clients.iter().all(MqttClient::is_connected));
+        assert!(taken < LIMIT / 2, "{taken:?}");
+        let _ = writeln!(io::stderr(), "{count} connects in {taken:?}");
+        let closing = clients
+            .into_iter()
+            .map(|client| thread::spawn(move || client.close()));
+        for thread in closing.collect::<Vec<_>>() {
+            let closed = thread.join().expect("no panic");
+            closed.expect("no callback runs");
+        }
+        assert!(network.wait_for_clients(0, SOON));
+        another_one_works(network);
+    });
+}
+
+#[test]
+fn two_hundred_connects_at_once() {
+    connects_at_once("two_hundred_connects_at_once", 200);
+}
+
+#[test]
+fn a_thousand_connects_at_once() {
+    connects_at_once("a_thousand_connects_at_once", 1_000);
+}
+
+#[test]
+fn six_hundred_clients_whose_server_closes_all_connections_at_once_come_back() {
+    const CLIENTS: usize = 600;
+    alone(
+        "six_hundred_clients_whose_server_closes_all_connections_at_once_come_back",
+        |network| {
+            let clients = connected(network, CLIENTS);
+            network.disconnect_clients();
+            for (_, events) in &clients {
+                let event = events.recv_timeout(SOON);
+                assert!(matches!(event, Ok(Event::Disconnected(_))), "{event:?}");
+            }
+            for (_, events) in &clients {
+                loop {
+                    match events.recv_timeout(SOON).expect("it comes back") {
+                        Event::Connected(_) => break,
+                        Event::ConnectFailed(_) => {}
+                        event => panic!("{event:?}"),
+                    }
+                }
+            }
+            assert!(network.wait_for_clients(CLIENTS, SOON));
+            network.device("pump-1").uplink(7, [1]);
+            for (client, events) in &clients {
+                let event = events.recv_timeout(SOON);
+                assert!(matches!(event, Ok(Event::Uplink(_))), "{event:?}");
+                assert!(client.is_connected());
+            }
+        },
+    );
+}
+
+#[test]
+fn six_hundred_clients_dropped_in_a_row() {
+    const CLIENTS: usize = 600;
+    alone("six_hundred_clients_dropped_in_a_row", |network| {
+        let clients = connected(network, CLIENTS);
+        assert!(network.wait_for_clients(CLIENTS, SOON));
+        drop(clients);
+        assert!(network.wait_for_clients(0, LIMIT / 2));
+        assert!(
+            wait_until(SOON, || client_threads() == 0),
+            "{:?}",
+            thread_names()
+        );
+        another_one_works(network);
+    });
+}
