@@ -137,7 +137,7 @@ fn decode(count: Option<u64>) {
 fn print(one_by_one: &[Difference], flood: &[Difference], decoded: Difference) {
     println!("## instructions: what one v3 uplink of 1.4 KiB takes, counted by callgrind\n");
     println!(
-        "The client's process, from Paho's socket to an uplink callback that says that it was called; without the \
+        "The client's process, from its socket to an uplink callback that says that it was called; without the \
          kernel. {ROUNDS} rounds: median, min – max.\n"
     );
     println!("| | all | Rust | Paho | C library and others |");

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, peer::find};
+use super::{PATIENCE, peer::find, support::certificates::Identity};
 
 /// A Mosquitto on this machine. Dropping it ends it.
 pub struct Broker {
@@ -21,8 +21,21 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts one, or says why there is none.
+    /// Starts one that sends small packets at once, or says why there is none.
     pub fn start() -> Result<Self, String> {
+        Self::start_with("set_tcp_nodelay true\n")
+    }
+
+    /// Starts one with TLS and else its defaults, or says why there is none.
+    pub fn start_tls(identity: &Identity) -> Result<Self, String> {
+        Self::start_with(&format!(
+            "certfile {}\nkeyfile {}\n",
+            identity.certificate_file().display(),
+            identity.key_file().display(),
+        ))
+    }
+
+    fn start_with(settings: &str) -> Result<Self, String> {
         let program = env::var_os("TTN_TEST_MOSQUITTO")
             .map_or_else(|| find("mosquitto"), |path| Some(path.into()));
         let program = program.ok_or("Mosquitto is not installed")?;
@@ -31,7 +44,7 @@ impl Broker {
         let address = free_address().map_err(failed)?;
         let settings = format!(
             "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_type information\nlog_type error\n\
-             set_tcp_nodelay true\nuser root\n",
+             user root\n{settings}",
             address.port(),
             address.ip(),
         );

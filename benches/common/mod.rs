@@ -1,5 +1,5 @@
 //! What the benchmarks share: a source of uplinks, Paho as one uses it by hand, tables.
-#![allow(dead_code, reason = "each program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each program uses a part of it")]
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
 #[path = "../../tests/support/mod.rs"]
@@ -12,12 +12,13 @@ pub mod messages;
 pub mod peer;
 pub mod report;
 pub mod source;
+pub mod tls;
 
 use std::{net::SocketAddr, time::Duration};
 
 use ttn::{MqttClient, MqttClientBuilder};
 
-pub use support::watchdog::watchdog;
+pub use support::{certificates::Certificates, watchdog::watchdog};
 
 pub const APP: &str = "bench-app";
 

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use super::{PATIENCE, messages};
+use rustls::ServerConfig;
+
+use super::{PATIENCE, messages, tls::TlsStream};
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
@@ -35,6 +37,7 @@ pub struct Source {
 
 struct Server {
     return_code: u8,
+    tls: Option<Arc<ServerConfig>>,
     subscriber: Mutex<Option<Link>>,
     subscribed: Condvar,
     published: AtomicU64,
@@ -52,10 +55,20 @@ pub struct Message {
 impl Source {
     /// One that accepts every client, or refuses every client with a return code other than 0.
     pub fn start(return_code: u8) -> Self {
+        Self::start_with(return_code, None)
+    }
+
+    /// One that accepts every client, with TLS.
+    pub fn start_tls(config: Arc<ServerConfig>) -> Self {
+        Self::start_with(0, Some(config))
+    }
+
+    fn start_with(return_code: u8, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("the listener has an address");
         let server = Arc::new(Server {
             return_code,
+            tls,
             subscriber: Mutex::new(None),
             subscribed: Condvar::new(),
             published: AtomicU64::new(0),
@@ -123,13 +136,21 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers until the client goes away.
     fn serve(&self, stream: &TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
-        let link = Link {
-            stream: Arc::new(Mutex::new(stream.try_clone().ok()?)),
-        };
+        let socket = stream.try_clone().ok()?;
+        match &self.tls {
+            None => self.answer(stream, &Link::new(socket)),
+            Some(config) => {
+                let stream = TlsStream::accept(config, socket).ok()?;
+                self.answer(stream.clone(), &Link::new(stream))
+            }
+        }
+    }
+
+    /// Answers until the client goes away.
+    fn answer(&self, stream: impl Read, link: &Link) -> Option<()> {
         let mut reader = BufReader::with_capacity(1 << 16, stream);
         let mut body = Vec::new();
         loop {
@@ -208,10 +229,16 @@ fn suback(subscribe: &[u8]) -> Option<Vec<u8>> {
 /// The writing end of a connection: the server's, or that of a client who publishes.
 #[derive(Clone)]
 pub struct Link {
-    stream: Arc<Mutex<TcpStream>>,
+    stream: Arc<Mutex<Box<dyn Write + Send>>>,
 }
 
 impl Link {
+    fn new(stream: impl Write + Send + 'static) -> Self {
+        Self {
+            stream: Arc::new(Mutex::new(Box::new(stream))),
+        }
+    }
+
     /// Connects to a server, to publish there. Nothing when it refuses.
     pub fn to_server(address: SocketAddr) -> Option<Self> {
         let mut stream = TcpStream::connect(address).ok()?;
@@ -223,9 +250,7 @@ impl Link {
         stream.write_all(connect).ok()?;
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).ok()?;
-        (answer == [0x20, 2, 0, 0]).then(|| Self {
-            stream: Arc::new(Mutex::new(stream)),
-        })
+        (answer == [0x20, 2, 0, 0]).then(|| Self::new(stream))
     }
 
     /// Writes so many of the uplinks, over and over, as fast as the socket takes them.
@@ -252,7 +277,7 @@ impl Link {
         self.lock().write_all(packets).ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, TcpStream> {
+    fn lock(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -274,15 +299,16 @@ const FIRST_COUNTER: u64 = 1_000_000;
 impl Uplinks {
     /// Of a V2 network, from as many devices as there are packets in one write.
     pub fn new() -> Self {
-        Self::encode(messages::uplink)
+        Self::of(messages::uplink)
     }
 
     /// The same of a v3 network, each heard by one gateway.
     pub fn v3() -> Self {
-        Self::encode(|number| messages::v3_uplink(number, 1))
+        Self::of(|number| messages::v3_uplink(number, 1))
     }
 
-    fn encode(uplink: impl Fn(usize) -> (String, String)) -> Self {
+    /// Those with such topics and payloads.
+    pub fn of(uplink: impl Fn(usize) -> (String, String)) -> Self {
         let mut packets = Vec::new();
         let mut ends = vec![0];
         let mut counters = Vec::new();
