@@ -388,7 +388,8 @@ impl MqttClientBuilder {
 
     /// How long the connection may be idle in either direction before the client pings the server.
     /// The answer may take as long again, and at least 5 s, so a dead connection is noticed within
-    /// twice this, or this and 5 s. While bytes still leave for the server, it is not taken for dead.
+    /// twice this, or this and 5 s. A server that still reads what was written before is not taken for
+    /// dead; one that reads nothing at all, so that the ping cannot leave, is after a minute.
     /// Defaults to 30 s; whole seconds, at least 1 s.
     ///
     /// ```

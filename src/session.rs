@@ -264,7 +264,8 @@ impl Session {
         let publishes = match &self.state {
             State::Up(transport, _)
                 if self.outbox.keeps_any()
-                    || transport.open_publishes() >= self.options.send_capacity =>
+                    || transport.open_publishes() >= self.options.send_capacity
+                    || transport.end().is_some() =>
             {
                 &none
             }
@@ -315,8 +316,8 @@ impl Session {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Connect(reply) => match self.state {
-                State::Up(..) => answer(&reply, Ok(())),
+            Command::Connect(reply) => match &self.state {
+                State::Up(transport, _) if transport.end().is_none() => answer(&reply, Ok(())),
                 State::Idle => {
                     self.connecting.push(reply);
                     self.set_out();
@@ -576,14 +577,17 @@ impl Session {
 
     /// The server has accepted the client.
     fn come_in(&mut self, doorway: Doorway) {
-        if let State::Dialing(wire, address) = self.take_state() {
-            match Transport::open(wire, doorway, self.generation, self.inlet.clone()) {
-                Ok(transport) => self.state = State::Connecting(transport, address),
-                Err(words) => self.failed(Error::new(
-                    ErrorKind::ResourcesExhausted,
-                    format!("no MQTT client can be made for {address}: {words}"),
-                )),
+        match self.take_state() {
+            State::Dialing(wire, address) => {
+                match Transport::open(wire, doorway, self.generation, self.inlet.clone()) {
+                    Ok(transport) => self.state = State::Connecting(transport, address),
+                    Err(words) => self.failed(Error::new(
+                        ErrorKind::ResourcesExhausted,
+                        format!("no MQTT client can be made for {address}: {words}"),
+                    )),
+                }
             }
+            state => self.state = state,
         }
     }
 
@@ -670,7 +674,10 @@ impl Session {
             return;
         }
         match transport.advance(operation) {
-            Some(Outcome::Connected) => self.subscribe(),
+            Some(Outcome::Connected) => {
+                self.subscribe();
+                self.on_over();
+            }
             Some(Outcome::ConnectFailed(words)) => {
                 if let State::Connecting(transport, address) = self.take_state() {
                     let error = closed_at_once(&address, &transport, &words);
@@ -762,7 +769,8 @@ impl Session {
             return self.give_up_leaving();
         }
         let transport = match &mut self.state {
-            State::Subscribing(transport, ..)
+            State::Connecting(transport, _)
+            | State::Subscribing(transport, ..)
             | State::Up(transport, ..)
             | State::Closing(transport, _)
             | State::Leaving(transport, _) => transport,
@@ -1025,7 +1033,9 @@ impl Session {
         self.turn = None;
         while let State::Up(transport, _) | State::Closing(transport, _) = &mut self.state {
             let is_full = transport.open_publishes() >= self.options.send_capacity;
-            if is_full || !self.outbox.keeps_any() {
+            // The client behind the wire takes them as long as it has not noticed the end.
+            let has_ended = transport.end().is_some();
+            if has_ended || is_full || !self.outbox.keeps_any() {
                 return;
             }
             let now = Instant::now();

@@ -102,6 +102,8 @@ pub(crate) struct Transport {
     unread: bool,
     /// Paho is connected to the wire.
     up: bool,
+    /// It was, and noticed the end, maybe before its connecting was looked at.
+    lost: bool,
     /// How the connection to the server ended, and when that became known.
     end: Option<(End, Instant)>,
 }
@@ -159,6 +161,7 @@ impl Transport {
             unsubscribing: None,
             unread: false,
             up: false,
+            lost: false,
             end: None,
         })
     }
@@ -223,7 +226,7 @@ impl Transport {
                 self.permit = None;
                 Some(match result {
                     Ok(_) => {
-                        self.up = true;
+                        self.up = !self.lost;
                         Outcome::Connected
                     }
                     Err(cause) => Outcome::ConnectFailed(cause.to_string()),
@@ -256,6 +259,7 @@ impl Transport {
     /// Paho has noticed that its connection has ended.
     pub(crate) fn lost(&mut self) {
         self.up = false;
+        self.lost = true;
     }
 
     /// The wire has said how the connection to the server ended.

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Instant,
 };
@@ -11,6 +12,28 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::EXHAUSTED;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Lookups that were left behind cannot be cancelled; there are no more of them in the process.
+const MAX_LOOKUPS: usize = 16;
+
+static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
+
+/// Leave to look something up, until it is dropped.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        let more = |lookups| (lookups < MAX_LOOKUPS).then_some(lookups + 1);
+        let taken = LOOKUPS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then_some(Self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        LOOKUPS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The addresses of a host in the order of preference of the resolver. Blocks, at times for long,
 /// and cannot be cancelled.
@@ -30,11 +53,20 @@ pub(super) fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
 
 /// The same within a time limit, on a thread that is left behind when the time is over.
 pub(super) fn look_up_until(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
+    let Some(place) = Place::take() else {
+        return Err(Error::new(
+            ErrorKind::TimedOut,
+            format!(
+                "cannot find the host {host:?}: {MAX_LOOKUPS} earlier lookups are still not over"
+            ),
+        ));
+    };
     let (done, found) = bounded(1);
     let name = host.to_owned();
     thread::Builder::new()
         .name("ttn-lookup".to_owned())
         .spawn(move || {
+            let _place = place;
             // Whoever asked may have stopped waiting.
             let _ = done.send(look_up(&name, port));
         })

@@ -80,7 +80,11 @@ pub(super) fn wait(
 /// Something that this process lacks.
 pub(super) fn out_of(server: &dyn fmt::Display, cause: io::Error) -> Error {
     let kind = ErrorKind::of_io(&cause).unwrap_or(ErrorKind::ResourcesExhausted);
-    let context = format!("cannot connect to {server}: {EXHAUSTED} ({cause})");
+    let what = match kind {
+        ErrorKind::ResourcesExhausted => EXHAUSTED,
+        _ => "this machine allows no socket for it, on the loopback perhaps",
+    };
+    let context = format!("cannot connect to {server}: {what} ({cause})");
     Error::with_source(kind, context, cause)
 }
 

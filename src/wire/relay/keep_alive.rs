@@ -15,6 +15,8 @@ pub(super) struct KeepAlive {
     heard: Instant,
     sent: Instant,
     question: Question,
+    /// The line has not taken what was written: when it does again, bytes have reached the server.
+    blocked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,7 @@ impl KeepAlive {
             heard: now,
             sent: now,
             question: Question::None,
+            blocked: false,
         }
     }
 
@@ -51,10 +54,18 @@ impl KeepAlive {
         self.question = Question::None;
     }
 
-    /// Bytes have left for the server. While they move, the question may still be among them.
+    /// The line takes no bytes.
+    pub(super) fn blocked(&mut self) {
+        self.blocked = true;
+    }
+
+    /// The line has taken bytes. If it did not before, there is room since the server has read, and the
+    /// question may still stand behind what it reads; otherwise that says nothing of the server.
     pub(super) fn sent(&mut self, now: Instant) {
         self.sent = now;
-        self.hold(now);
+        if std::mem::take(&mut self.blocked) {
+            self.hold(now);
+        }
     }
 
     /// The client does not read, so the server is not read either and cannot be heard.
@@ -155,12 +166,26 @@ mod tests {
         for second in 2..60 {
             let now = start + second * SECOND;
             match second % 8 {
-                0..4 => pulse.sent(now),
+                0..4 => {
+                    pulse.blocked();
+                    pulse.sent(now);
+                }
                 _ => pulse.hold(now),
             }
             assert_ne!(pulse.pulse(now), Pulse::Dead);
         }
         assert_eq!(pulse.pulse(start + 64 * SECOND), Pulse::Dead);
+    }
+
+    #[test]
+    fn downlinks_that_only_the_system_has_taken_are_no_sign_of_life() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(30 * SECOND, start);
+        pulse.queued(start + 30 * SECOND);
+        pulse.sent(start + 30 * SECOND);
+        pulse.asked(start + 30 * SECOND);
+        pulse.sent(start + 50 * SECOND);
+        assert_eq!(pulse.pulse(start + 60 * SECOND), Pulse::Dead);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub(super) const DOOR: usize = 1;
 pub(super) const CANDIDATE: usize = 2;
 const CLIENT: usize = 3;
 
+/// Of packets of our own, in bytes: a server that does not read its answers is not read either.
+const MAX_OWN: usize = 4 << 10;
+
 /// So many times one direction goes on before the other has its turn.
 const ROUNDS: usize = 16;
 
@@ -89,6 +92,8 @@ pub(super) struct Relay<'a> {
     /// What the server sends goes nowhere: the client has gone, or is going.
     discards: bool,
     server_ended: bool,
+    /// Why, if it has not just closed the connection.
+    reason: Option<Cause>,
     client_ended: bool,
     /// What the client writes was not read for a while.
     client_waited: bool,
@@ -146,6 +151,7 @@ impl<'a> Relay<'a> {
             broken: None,
             discards: false,
             server_ended: false,
+            reason: None,
             client_ended: false,
             client_waited: false,
         })
@@ -159,16 +165,13 @@ impl<'a> Relay<'a> {
             if word != Word::GoOn {
                 return Cause::Word(word);
             }
-            let is_busy = match self.pump() {
-                Ok(is_busy) => is_busy,
-                Err(cause) => return cause,
-            };
+            let is_busy = self.pump();
             let now = Instant::now();
             if self.server_ended {
                 // What came before is for the client.
                 let until = *until.get_or_insert(now + CLIENT_PATIENCE);
-                if self.down.outgoing().is_empty() || now >= until {
-                    return Cause::EndOfFile;
+                if !is_busy && self.down.outgoing().is_empty() || now >= until {
+                    return self.reason();
                 }
             } else if self.client_ended {
                 return Cause::Client;
@@ -206,9 +209,21 @@ impl<'a> Relay<'a> {
                     self.asking = true;
                     self.to_server.extend(packet::PING_REQUEST);
                 }
-                self.up().map(|_| now)
+                self.up();
+                Ok(now)
             }
         }
+    }
+
+    /// The server is not read any longer. What came before goes on to the client.
+    fn stop(&mut self, reason: Cause) {
+        self.server_ended = true;
+        self.reason.get_or_insert(reason);
+    }
+
+    /// Why the server is not read any longer.
+    fn reason(&mut self) -> Cause {
+        self.reason.take().unwrap_or(Cause::EndOfFile)
     }
 
     fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
@@ -224,90 +239,87 @@ impl<'a> Relay<'a> {
     }
 
     /// Moves what can be moved now. Whether there may be more to move.
-    fn pump(&mut self) -> Result<bool, Cause> {
-        let down = self.down()?;
-        let up = self.up()?;
+    fn pump(&mut self) -> bool {
+        let down = self.down();
+        let up = self.up();
         // What the client has asked is answered now.
-        Ok(down || up || self.write_client())
+        down || up || self.write_client()
     }
 
     /// From the server to the client.
-    fn down(&mut self) -> Result<bool, Cause> {
+    fn down(&mut self) -> bool {
         for _ in 0..ROUNDS {
             let mut has_read = false;
-            while self.read_server()? {
+            while self.read_server() {
                 has_read = true;
                 // It never fills up then.
                 if self.discards {
                     break;
                 }
             }
-            self.sort_down()?;
+            self.sort_down();
             let has_written = self.write_client();
             if !has_read && !has_written {
-                return Ok(false);
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
-    fn read_server(&mut self) -> Result<bool, Cause> {
-        if !self.ready.line_read || self.server_ended || self.down.is_full() {
-            return Ok(false);
+    fn read_server(&mut self) -> bool {
+        let is_behind = self.to_server.len() > MAX_OWN;
+        if !self.ready.line_read || self.server_ended || self.down.is_full() || is_behind {
+            return false;
         }
         match self.down.fill(|room| self.line.read(room)) {
-            Ok(0) => {
-                self.server_ended = true;
-                Ok(false)
-            }
+            Ok(0) => self.stop(Cause::EndOfFile),
             Ok(_) => {
                 self.pulse.heard(Instant::now());
                 if self.discards {
                     self.down.clear();
                 }
-                Ok(true)
+                return true;
             }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.line_read = false;
-                match self.broken.take() {
-                    Some(cause) => Err(Cause::Failed(cause)),
-                    None => Ok(false),
+                if let Some(cause) = self.broken.take() {
+                    self.stop(Cause::Failed(cause));
                 }
             }
-            Err(cause) => Err(Cause::Failed(cause)),
+            Err(cause) => self.stop(Cause::Failed(cause)),
         }
+        false
     }
 
     /// Decides what of the server's bytes may go on.
-    fn sort_down(&mut self) -> Result<(), Cause> {
-        loop {
+    fn sort_down(&mut self) {
+        // What follows a fault makes no sense.
+        while !matches!(self.reason, Some(Cause::Fault(_))) {
             let unseen = self.down.unseen();
-            let verdict = self
-                .from_server
-                .next_of_server(unseen)
-                .map_err(Cause::Fault)?;
             let is_first = self.down.outgoing().is_empty();
-            match verdict {
-                FromServer::Pass(length) => self.down.pass(length),
-                FromServer::PingAnswer(length) if is_first => self.down.take_out(length),
-                FromServer::Unreadable(length) if is_first => {
-                    if let Some(publish) = packet::publish(&unseen[..length]) {
+            match self.from_server.next_of_server(unseen) {
+                Err(fault) => self.stop(Cause::Fault(fault)),
+                Ok(FromServer::Pass(length)) => self.down.pass(length),
+                Ok(FromServer::PingAnswer(length)) if is_first => self.down.take_out(length),
+                Ok(FromServer::Unreadable(length)) if is_first => match packet::publish(unseen) {
+                    Some(publish) => {
                         self.to_server.extend(publish.answer.iter().flatten());
                         (self.unreadable)(Unreadable {
                             topic: publish.topic.to_vec(),
                             payload: publish.payload.to_vec(),
                         });
+                        self.down.take_out(length);
                     }
-                    self.down.take_out(length);
-                }
+                    None => self.stop(Cause::Fault(Fault::BadLength)),
+                },
                 // When what stands before it has gone.
-                FromServer::PingAnswer(_) | FromServer::Unreadable(_) => return Ok(()),
-                FromServer::More(wanted) => {
+                Ok(FromServer::PingAnswer(_) | FromServer::Unreadable(_)) => return,
+                Ok(FromServer::More(wanted)) => {
                     // Not while the client does not read: it would grow with each packet that is cut.
                     if is_first {
                         self.down.provide(wanted);
                     }
-                    return Ok(());
+                    return;
                 }
             }
         }
@@ -341,16 +353,16 @@ impl<'a> Relay<'a> {
     }
 
     /// From the client to the server.
-    fn up(&mut self) -> Result<bool, Cause> {
+    fn up(&mut self) -> bool {
         for _ in 0..ROUNDS {
             let has_read = self.read_client();
-            self.sort_up()?;
+            self.sort_up();
             let has_written = self.write_server();
             if !has_read && !has_written {
-                return Ok(false);
+                return false;
             }
         }
-        Ok(true)
+        true
     }
 
     fn read_client(&mut self) -> bool {
@@ -389,35 +401,35 @@ impl<'a> Relay<'a> {
         }
     }
 
-    fn sort_up(&mut self) -> Result<(), Cause> {
+    fn sort_up(&mut self) {
         loop {
-            let unseen = self.up.unseen();
-            let verdict = self
-                .from_client
-                .next_of_client(unseen)
-                .map_err(Cause::Fault)?;
             let is_first = self.up.outgoing().is_empty();
-            match verdict {
-                FromClient::Pass(length) => self.up.pass(length),
-                FromClient::PingRequest(length) if is_first => {
+            match self.from_client.next_of_client(self.up.unseen()) {
+                // The client is ours and sends none.
+                Err(_) => {
+                    self.client_ended = true;
+                    return;
+                }
+                Ok(FromClient::Pass(length)) => self.up.pass(length),
+                Ok(FromClient::PingRequest(length)) if is_first => {
                     self.up.take_out(length);
                     self.to_client.extend(packet::PING_ANSWER);
                 }
                 // The relay says it itself, at the very end.
-                FromClient::Disconnect(length) if is_first => self.up.take_out(length),
-                FromClient::PingRequest(_) | FromClient::Disconnect(_) => return Ok(()),
-                FromClient::More(wanted) => {
+                Ok(FromClient::Disconnect(length)) if is_first => self.up.take_out(length),
+                Ok(FromClient::PingRequest(_) | FromClient::Disconnect(_)) => return,
+                Ok(FromClient::More(wanted)) => {
                     if is_first {
                         self.up.provide(wanted);
                     }
-                    return Ok(());
+                    return;
                 }
             }
         }
     }
 
     fn write_server(&mut self) -> bool {
-        if !self.ready.line_write || self.broken.is_some() {
+        if !self.ready.line_write || self.broken.is_some() || self.server_ended {
             return false;
         }
         let outgoing = self.up.outgoing();
@@ -441,6 +453,7 @@ impl<'a> Relay<'a> {
             }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.line_write = false;
+                self.pulse.blocked();
                 return false;
             }
             Err(cause) => {
@@ -499,9 +512,9 @@ impl<'a> Relay<'a> {
             if self.waiter.word() == Word::Cancel {
                 return Err(Cause::Word(Word::Cancel));
             }
-            let is_busy = self.pump()?;
+            let is_busy = self.pump();
             if self.server_ended {
-                return Err(Cause::EndOfFile);
+                return Err(self.reason());
             }
             let now = Instant::now();
             let next = match done(self, now) {
@@ -561,15 +574,13 @@ impl<'a> Relay<'a> {
         if self.client_ended {
             return;
         }
-        let until = Instant::now() + CLIENT_PATIENCE;
+        // However many wait: the gate lets each in, in the end.
         let mut permit = Self::permit();
         let _permit = loop {
-            let now = Instant::now();
-            match permit(self, now) {
+            match permit(self, Instant::now()) {
                 Ok(permit) => break Some(permit),
-                Err(_) if now >= until => break None,
                 Err(next) => {
-                    if self.wait(earlier(next, Some(until))).is_err() {
+                    if self.wait(next).is_err() {
                         break None;
                     }
                 }

@@ -19,6 +19,8 @@ pub(crate) struct Tls {
     presenter: Arc<Presenter>,
     /// The handshake was over.
     up: bool,
+    /// A failure that comes after bytes which are not read yet.
+    failed: Option<io::Error>,
 }
 
 impl Tls {
@@ -36,6 +38,7 @@ impl Tls {
             verifier,
             presenter,
             up: false,
+            failed: None,
         }
     }
 
@@ -78,7 +81,15 @@ impl Tls {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
                 Err(cause) => return Err(cause),
             }
-            self.receive(socket)?;
+            if let Some(cause) = self.failed.take() {
+                return Err(cause);
+            }
+            if let Err(cause) = self.receive(socket) {
+                if cause.kind() == io::ErrorKind::WouldBlock {
+                    return Err(cause);
+                }
+                self.failed = Some(cause);
+            }
         }
     }
 
