@@ -220,6 +220,37 @@ fn a_link_that_falls_silent_is_noticed_in_the_documented_time() {
 }
 
 #[test]
+fn a_link_that_falls_silent_is_noticed_while_downlinks_are_sent() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_of(Network::V3, |harness| {
+        let link = attentive(harness);
+        link.relay.set(Way::ToServer, Fault::Stall);
+        link.relay.set(Way::ToClients, Fault::Stall);
+        let start = Instant::now();
+        let noticed = |event: &Event| match event {
+            Event::Disconnected(lost) => {
+                assert_eq!(lost.cause, DisconnectCause::Silent);
+                true
+            }
+            Event::Published(_) | Event::PublishFailed(_) => false,
+            event => panic!("{event:?}"),
+        };
+        'sending: loop {
+            assert!(start.elapsed() < bound(KEEP_ALIVE), "it is not noticed");
+            // It may have been noticed in this moment.
+            let _ = link.client.send("dev-1", "01");
+            let next = Instant::now() + Duration::from_millis(200);
+            while let Some(left) = next.checked_duration_since(Instant::now()) {
+                match link.events.recv_timeout(left) {
+                    Ok(event) if noticed(&event) => break 'sending,
+                    _ => {}
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_link_that_carries_uplinks_and_takes_nothing_is_noticed() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_of(Network::V3, |harness| {

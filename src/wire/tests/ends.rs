@@ -66,6 +66,32 @@ fn what_the_server_sent_before_it_closed_reaches_a_client_that_was_writing() {
 }
 
 #[test]
+fn what_came_before_a_packet_that_is_a_fault_reaches_the_client() {
+    for tls in [false, true] {
+        let (attempt, mut peer, client) = Setting::tls(tls).connect();
+        let mut bytes: Vec<u8> = (0..20).flat_map(|index| publish(index, 300)).collect();
+        // No server sends this type.
+        bytes.extend([0, 0]);
+        peer.write_all(&bytes).unwrap();
+        assert_eq!(attempt.loss().0, Loss::Protocol);
+        are_all(&packets(&client.0), 20);
+    }
+}
+
+#[test]
+fn what_came_before_a_reset_reaches_the_client() {
+    for _ in 0..20 {
+        let (attempt, mut peer, client) = Setting::tls(false).connect();
+        let bytes: Vec<u8> = (0..20).flat_map(|index| publish(index, 300)).collect();
+        peer.write_all(&bytes).unwrap();
+        reset(peer.stream());
+        drop(peer);
+        assert_eq!(attempt.loss().0, Loss::Closed);
+        are_all(&packets(&client.0), 20);
+    }
+}
+
+#[test]
 fn what_the_server_sent_before_it_closed_reaches_a_client_that_reads_late() {
     for tls in [false, true] {
         let (attempt, mut peer, client) = Setting::tls(tls).connect();
