@@ -593,11 +593,7 @@ impl Session {
 
     /// A connection has ended, or there is none.
     fn on_ended(&mut self, generation: u64, end: End) {
-        if let Some(transport) = self
-            .leaving
-            .iter_mut()
-            .find(|transport| transport.generation() == generation)
-        {
+        if let Some(transport) = self.leaving(generation) {
             transport.ended(end);
             return self.give_up_leaving();
         }
@@ -654,11 +650,7 @@ impl Session {
     }
 
     fn on_done(&mut self, generation: u64, operation: Operation) {
-        if let Some(transport) = self
-            .leaving
-            .iter_mut()
-            .find(|transport| transport.generation() == generation)
-        {
+        if let Some(transport) = self.leaving(generation) {
             transport.advance(operation);
             return self.give_up_leaving();
         }
@@ -760,11 +752,7 @@ impl Session {
     }
 
     fn on_lost(&mut self, generation: u64) {
-        if let Some(transport) = self
-            .leaving
-            .iter_mut()
-            .find(|transport| transport.generation() == generation)
-        {
+        if let Some(transport) = self.leaving(generation) {
             transport.lost();
             return self.give_up_leaving();
         }
@@ -1151,6 +1139,13 @@ impl Session {
         transport.cancel();
         self.leaving.push(transport);
         self.give_up_leaving();
+    }
+
+    /// The connection that was given up under this number, if it has not ended yet.
+    fn leaving(&mut self, generation: u64) -> Option<&mut Transport> {
+        self.leaving
+            .iter_mut()
+            .find(|transport| transport.generation() == generation)
     }
 
     fn give_up_leaving(&mut self) {

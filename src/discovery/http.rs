@@ -111,15 +111,16 @@ impl DiscoveryAddress {
             }
             (None, ErrorKind::Tls) => "its TLS certificate is not accepted, or it speaks no TLS",
             (None, ErrorKind::ConnectionLost) => "it closed the connection",
+            // The wire has advice of its own.
             _ if words.is_some() => "",
             _ => "check the address and the network",
         };
-        let cause_in_words = words.unwrap_or_else(|| cause.to_string());
-        let separator = if advice.is_empty() { "" } else { " (" };
-        let end = if advice.is_empty() { "" } else { ")" };
-        let context = format!(
-            "cannot ask the discovery server {self}: {advice}{separator}{cause_in_words}{end}"
-        );
+        let seen = words.unwrap_or_else(|| cause.to_string());
+        let why = match advice {
+            "" => seen,
+            advice => format!("{advice} ({seen})"),
+        };
+        let context = format!("cannot ask the discovery server {self}: {why}");
         Error::with_source(kind, context, cause)
     }
 }
