@@ -1,8 +1,7 @@
 //! What the fuzz targets reach of the inside; there only when they are built.
 
 use crate::{
-    address::Address,
-    discovery::DiscoveryAddress,
+    config::{Address, DiscoveryAddress},
     error::Result,
     message::{Payload, ReadPayload},
     network::Network,

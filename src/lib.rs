@@ -366,42 +366,27 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-mod address;
-mod backoff;
-mod book;
-mod builder;
-mod callbacks;
-mod certificates;
 mod client;
 mod closure;
-mod delivery;
-mod devices;
-mod discovery;
-mod draft;
+mod config;
+mod downlink;
 mod error;
 mod events;
-mod fair_use;
-mod frame_counters;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod http;
 mod message;
 mod mqtt;
 mod network;
-mod options;
-mod outages;
-mod outbox;
-mod pacer;
-mod proxy;
-mod retry;
-mod route;
+mod recovery;
 #[cfg(test)]
 mod seeds;
+mod server;
 mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod stats;
-mod status;
 mod wire;
 
 #[doc = include_str!("porting_from_python.md")]
@@ -411,29 +396,25 @@ pub mod porting_from_python {}
 pub mod migrating_to_v3 {}
 
 pub use anyhow;
-pub use builder::MqttClientBuilder;
-pub use callbacks::CallbackId;
-pub use client::MqttClient;
+pub use client::{CallbackId, MqttClient};
 pub use closure::CallbackResult;
+pub use config::{ConnectRetry, MqttClientBuilder, Overflow};
 pub use crossbeam_channel;
-pub use delivery::{Delivery, DeliveryState, MessageId};
-pub use devices::DeviceUse;
+pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};
-pub use events::{Events, Overflow};
-pub use fair_use::FairUse;
+pub use events::Events;
 pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
     Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,
     Disconnected, Downlink, DownlinkEvent, DownlinkStep, ErrorDetails, Event, FrameLoss, Gap,
-    Gateway, KeyEnvelope, Location, LocationSolved, Malformed, Metadata, NetworkIds, PacketBroker,
-    Priority, PublishFailed, QueueInvalidated, RawMessage, Relay, Schedule, ServiceData,
-    Transmission, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
+    Gateway, KeyEnvelope, Location, LocationSolved, Malformed, MessageId, Metadata, NetworkIds,
+    PacketBroker, Priority, PublishFailed, QueueInvalidated, RawMessage, Relay, Schedule,
+    ServiceData, Transmission, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
 pub use network::Network;
-pub use options::ConnectRetry;
-pub use retry::Retry;
+pub use recovery::Retry;
 pub use serde_json;
-pub use stats::{FrameStats, Stats};
+pub use stats::{DeviceUse, FairUse, FrameStats, Stats};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

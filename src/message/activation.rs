@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use crate::message::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
+use super::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
 
 /// A device has joined the network (V2 topic `events/activations`, v3 topic `join`). Its frame
 /// counters start again, on v3 with its first uplink.

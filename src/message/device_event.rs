@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::message::{Location, RawMessage};
+use super::{Location, RawMessage};
 
 /// A device was created, changed or deleted (V2 topics `events/create`, `events/update`,
 /// `events/delete`).

@@ -5,10 +5,8 @@ use std::{fmt, str::FromStr, time::SystemTime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{
-    error::{Error, ErrorKind},
-    message::Payload,
-};
+use super::Payload;
+use crate::error::{Error, ErrorKind};
 
 /// A downlink: a payload and how to deliver it.
 ///

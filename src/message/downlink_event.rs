@@ -7,10 +7,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{
-    delivery::Delivery,
-    message::{Antenna, ErrorDetails, Priority, RawMessage},
-};
+use crate::message::{Antenna, ErrorDetails, Priority, RawMessage};
 
 /// The network reports a step of a downlink: of one that this program sent, of one that another
 /// program sent, or of a frame that the network made by itself.
@@ -178,27 +175,6 @@ impl DownlinkEvent {
             extra: Map::new(),
             raw,
         }
-    }
-
-    /// Whether it is about the downlink of that `send`. Never on V2, which gives no id to know it by.
-    ///
-    /// ```no_run
-    /// # use ttn::{DownlinkStep, Event};
-    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
-    /// # let events = client.events();
-    /// let delivery = client.send("dev-1", "AQ==")?;
-    /// for event in &events {
-    ///     match event {
-    ///         Event::Downlink(report) if report.is_about(&delivery) => println!("{:?}", report.step),
-    ///         _ => {}
-    ///     }
-    /// }
-    /// # Ok::<(), ttn::Error>(())
-    /// ```
-    pub fn is_about(&self, delivery: &Delivery) -> bool {
-        delivery
-            .correlation_id()
-            .is_some_and(|id| self.correlation_ids.iter().any(|own| own == id))
     }
 
     /// The message as it came: topic and original bytes.

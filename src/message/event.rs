@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{
-    delivery::MessageId,
-    error::{Error, ErrorKind},
-    message::{
-        Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
-        Disconnected, DownlinkEvent, LocationSolved, QueueInvalidated, RawMessage, ServiceData,
-        UplinkFailed, UplinkField, UplinkMessage,
-    },
+use super::{
+    Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
+    Disconnected, DownlinkEvent, LocationSolved, MessageId, QueueInvalidated, RawMessage,
+    ServiceData, UplinkFailed, UplinkField, UplinkMessage,
 };
+use crate::error::{Error, ErrorKind};
 
 /// One piece of news from a client. What is large is shared, so that a clone is cheap.
 ///

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde_json::{Map, Value};
 
-use crate::message::{Location, RawMessage};
+use super::{Location, RawMessage};
 
 /// The network knows where a device is (v3 topic `location/solved`).
 ///

@@ -11,6 +11,7 @@ mod downlink_event;
 mod error_details;
 mod event;
 mod location_solved;
+mod message_id;
 mod metadata;
 mod payload;
 mod raw;
@@ -26,6 +27,8 @@ pub use downlink_event::{ClassBC, DownlinkEvent, DownlinkStep, QueueInvalidated,
 pub use error_details::ErrorDetails;
 pub use event::{CallbackFailed, Event, Malformed, PublishFailed};
 pub use location_solved::LocationSolved;
+pub use message_id::MessageId;
+pub(crate) use message_id::MessageIds;
 pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
 pub(crate) use payload::{Payload, ReadPayload, from_base64, to_base64};
 pub use raw::RawMessage;

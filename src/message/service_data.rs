@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use crate::message::RawMessage;
+use super::RawMessage;
 
 /// Data from an application package of the network (v3 topic `service/data`).
 ///

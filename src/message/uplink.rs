@@ -5,10 +5,8 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{
-    error::{Error, ErrorKind, Result},
-    message::{Downlink, Gateway, Metadata, RawMessage},
-};
+use super::{Downlink, Gateway, Metadata, RawMessage};
+use crate::error::{Error, ErrorKind, Result};
 
 /// An uplink: what a device sent and how it arrived.
 ///

@@ -8,7 +8,10 @@ use std::sync::{
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::{delivery::MessageIds, message::RawMessage, wire};
+use crate::{
+    message::{MessageIds, RawMessage},
+    wire,
+};
 
 /// What a connection reports.
 #[derive(Debug)]
@@ -39,8 +42,13 @@ pub(crate) enum Operation {
     Unsubscribe,
 }
 
+/// The number of an attempt to connect, and of the connection that comes of it. Counted from 1 and
+/// never used twice, it tells the signals of one connection from those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Attempt(pub(crate) u64);
+
 /// A signal, and which connection it is from.
-pub(crate) type Tagged = (u64, Signal);
+pub(crate) type Tagged = (Attempt, Signal);
 
 /// The end that connections write to.
 #[derive(Clone)]
@@ -85,7 +93,7 @@ impl Inlet {
     /// Never waits: this runs on the threads of connections.
     pub(super) fn message(
         &self,
-        generation: u64,
+        attempt: Attempt,
         topic: &str,
         payload: &[u8],
         signal: fn(RawMessage) -> Signal,
@@ -97,35 +105,35 @@ impl Inlet {
         {
             // A session with nothing else to read would not look.
             if room.missed.fetch_add(1, Ordering::Relaxed) == 0 {
-                self.signal(generation, Signal::Full);
+                self.signal(attempt, Signal::Full);
             }
             return;
         }
         let missed = room.take_missed();
         if missed > 0 {
-            self.signal(generation, Signal::Missed(missed));
+            self.signal(attempt, Signal::Missed(missed));
         }
         room.messages.fetch_add(1, Ordering::Relaxed);
         room.bytes.fetch_add(size, Ordering::Relaxed);
         let message = RawMessage::new(topic, payload);
-        self.signal(generation, signal(message));
+        self.signal(attempt, signal(message));
     }
 
     /// What a connection says of itself.
-    pub(crate) fn report(&self, generation: u64, report: wire::Report) {
+    pub(crate) fn report(&self, attempt: Attempt, report: wire::Report) {
         match report {
-            wire::Report::Ready(doorway) => self.signal(generation, Signal::Ready(doorway)),
-            wire::Report::Ended(end) => self.signal(generation, Signal::Ended(end)),
+            wire::Report::Ready(doorway) => self.signal(attempt, Signal::Ready(doorway)),
+            wire::Report::Ended(end) => self.signal(attempt, Signal::Ended(end)),
             wire::Report::Unreadable(wire::Unreadable { topic, payload }) => {
                 let topic = String::from_utf8_lossy(&topic);
-                self.message(generation, &topic, &payload, Signal::Unreadable);
+                self.message(attempt, &topic, &payload, Signal::Unreadable);
             }
         }
     }
 
-    pub(super) fn signal(&self, generation: u64, signal: Signal) {
+    pub(super) fn signal(&self, attempt: Attempt, signal: Signal) {
         // Without a session there is nobody left to tell.
-        let _ = self.sender.send((generation, signal));
+        let _ = self.sender.send((attempt, signal));
     }
 }
 

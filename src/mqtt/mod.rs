@@ -23,5 +23,5 @@
 mod inlet;
 mod paho;
 
-pub(crate) use inlet::{Inlet, Operation, Outlet, Signal, Tagged, inlet};
+pub(crate) use inlet::{Attempt, Inlet, Operation, Outlet, Signal, Tagged, inlet};
 pub(crate) use paho::{Outcome, Transport};

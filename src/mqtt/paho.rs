@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, Wake, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use paho_mqtt::{
@@ -19,11 +19,10 @@ use paho_mqtt::{
     MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, SubscribeToken, Token,
 };
 
-use super::inlet::{Inlet, Operation, Signal};
+use super::inlet::{Attempt, Inlet, Operation, Signal};
 use crate::{
-    delivery::MessageIds,
     error::{Error, ErrorKind, Result},
-    outbox::Publish,
+    message::MessageIds,
     wire::{Doorway, End, Permit, Wire},
 };
 
@@ -35,9 +34,6 @@ const PAHO_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// On the loopback, where the wire answers at once or closes.
 const PAHO_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How long Paho may take to notice that its connection has ended.
-const NOTICE: Duration = Duration::from_secs(10);
 
 /// A client that never connects and is never dropped. While it lives, Paho keeps its two threads;
 /// without it, dropping the last client of the process takes up to a second and leaks two file
@@ -64,15 +60,15 @@ pub(crate) enum Outcome {
 /// Tells the session that an operation is done. Called on Paho's threads.
 struct Bell {
     inlet: Inlet,
-    generation: u64,
+    attempt: Attempt,
     operation: Operation,
 }
 
 impl Bell {
-    fn new(inlet: &Inlet, generation: u64, operation: Operation) -> Arc<Self> {
+    fn new(inlet: &Inlet, attempt: Attempt, operation: Operation) -> Arc<Self> {
         Arc::new(Self {
             inlet: inlet.clone(),
-            generation,
+            attempt,
             operation,
         })
     }
@@ -81,7 +77,7 @@ impl Bell {
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.inlet
-            .signal(self.generation, Signal::Done(self.operation));
+            .signal(self.attempt, Signal::Done(self.operation));
     }
 }
 
@@ -90,7 +86,7 @@ impl Wake for Bell {
 pub(crate) struct Transport {
     wire: Wire,
     client: AsyncClient,
-    generation: u64,
+    attempt: Attempt,
     inlet: Inlet,
     /// Pending until Paho is connected to the wire, or is not. The client must not be given up before.
     connecting: Option<Pending<ConnectToken>>,
@@ -104,12 +100,12 @@ pub(crate) struct Transport {
     up: bool,
     /// It was, and noticed the end, maybe before its connecting was looked at.
     lost: bool,
-    /// How the connection to the server ended, and when that became known.
-    end: Option<(End, Instant)>,
+    /// How the connection to the server ended.
+    end: Option<End>,
 }
 
 impl Transport {
-    /// Lets Paho in. Its signals carry `generation`.
+    /// Lets Paho in. Its signals carry `attempt`.
     ///
     /// # Errors
     ///
@@ -117,7 +113,7 @@ impl Transport {
     pub(crate) fn open(
         wire: Wire,
         doorway: Doorway,
-        generation: u64,
+        attempt: Attempt,
         inlet: Inlet,
     ) -> Result<Self, String> {
         let words = |cause: paho_mqtt::Error| cause.to_string();
@@ -136,23 +132,23 @@ impl Transport {
         client.set_message_callback(move |_, message| {
             if let Some(message) = message {
                 let (topic, payload) = (message.topic(), message.payload());
-                messages.message(generation, topic, payload, Signal::Message);
+                messages.message(attempt, topic, payload, Signal::Message);
             }
         });
         let lost = inlet.clone();
-        client.set_connection_lost_callback(move |_| lost.signal(generation, Signal::Lost));
+        client.set_connection_lost_callback(move |_| lost.signal(attempt, Signal::Lost));
 
         let connect = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1)
             .clean_session(true)
             .keep_alive_interval(PAHO_KEEP_ALIVE)
             .connect_timeout(PAHO_TIMEOUT)
             .finalize();
-        let bell = Bell::new(&inlet, generation, Operation::Connect);
+        let bell = Bell::new(&inlet, attempt, Operation::Connect);
         let connecting = Pending::new(client.connect(connect), bell);
         Ok(Self {
             wire,
             client,
-            generation,
+            attempt,
             inlet,
             connecting: Some(connecting),
             permit: Some(permit),
@@ -166,8 +162,8 @@ impl Transport {
         })
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+    pub(crate) fn attempt(&self) -> Attempt {
+        self.attempt
     }
 
     /// Asks for messages on `filter`. The outcome comes as [`Operation::Subscribe`] with `number`.
@@ -181,14 +177,10 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// The message as it was, nothing of which was written.
-    pub(crate) fn publish(&mut self, publish: Publish) -> Result<(), Box<(Publish, Error)>> {
-        let ids = publish.ids;
-        let message = Message::new(&*publish.topic, &*publish.payload, QOS_0);
-        let token = match self.client.try_publish(message) {
-            Ok(token) => token,
-            Err(cause) => return Err(Box::new((publish, not_written(cause)))),
-        };
+    /// When the connection has ended; nothing was written.
+    pub(crate) fn publish(&mut self, ids: MessageIds, topic: &str, payload: &[u8]) -> Result<()> {
+        let message = Message::new(topic, payload, QOS_0);
+        let token = self.client.try_publish(message).map_err(not_written)?;
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));
         self.unread = true;
@@ -198,7 +190,12 @@ impl Transport {
     /// Whether something was published that the server may not have read. If messages come in when a
     /// connection ends, what the server has not read by then is lost to it, written or not.
     pub(crate) fn is_unread(&self) -> bool {
-        self.unread || self.unsubscribing.is_some()
+        self.unread
+    }
+
+    /// Whether the server has been asked for a sign that it has read everything, and has not answered.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.unsubscribing.is_some()
     }
 
     /// Asks for no more messages. The server answers when it has read what was published before;
@@ -264,16 +261,11 @@ impl Transport {
 
     /// The wire has said how the connection to the server ended.
     pub(crate) fn ended(&mut self, end: End) {
-        self.end = Some((end, Instant::now()));
+        self.end = Some(end);
     }
 
     pub(crate) fn end(&self) -> Option<&End> {
-        self.end.as_ref().map(|(end, _)| end)
-    }
-
-    /// When Paho should have noticed the end.
-    pub(crate) fn notice_due(&self) -> Option<Instant> {
-        self.end.as_ref().map(|(_, since)| *since + NOTICE)
+        self.end.as_ref()
     }
 
     /// Whether both sides of the wire have ended, so that this may be [given up](Self::give_up).
@@ -313,7 +305,7 @@ impl Transport {
     }
 
     fn bell(&self, operation: Operation) -> Arc<Bell> {
-        Bell::new(&self.inlet, self.generation, operation)
+        Bell::new(&self.inlet, self.attempt, operation)
     }
 }
 

@@ -116,6 +116,21 @@ impl Network {
         }
     }
 
+    /// What to do without any address. Part of errors.
+    pub(crate) fn address_advice(self) -> &'static str {
+        match self {
+            Self::V2 => {
+                "the discovery server of the public V2 network was closed in December 2021; \
+             give the MQTT address of your own V2 network with mqtt_address, or its discovery server with discovery_address"
+            }
+            Self::V3 => {
+                "give the hosted cluster that it is on with cluster(\"eu1\"), cluster(\"nam1\") or cluster(\"au1\") \
+             (on The Things Stack Cloud also \"eu2\" and \"as1\"); for an installation of your own give its MQTT server \
+             with mqtt_address(\"mqtts://…\"), or have it asked with discovery_address(\"https://…\")"
+            }
+        }
+    }
+
     /// The host of a hosted cluster.
     pub(crate) fn cluster_host(self, app_id: &str, cluster: &str) -> Result<String> {
         match self {

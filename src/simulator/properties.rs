@@ -7,7 +7,11 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
 use super::{v2_messages, v3_messages, v3_request};
-use crate::{Antenna, Downlink, Network, Priority, Schedule, network::Request, seeds::for_seeds};
+use crate::{
+    network::Request,
+    seeds::for_seeds,
+    {Antenna, Downlink, Network, Priority, Schedule},
+};
 
 /// A downlink, and what a network should read of it.
 struct Case {

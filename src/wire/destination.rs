@@ -4,9 +4,8 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{lookup, tls::Trust};
 use crate::{
-    certificates::Certificates,
+    config::{Certificates, Proxy, WayOut},
     error::Result,
-    proxy::{Proxy, WayOut},
 };
 
 #[derive(Clone, Debug)]

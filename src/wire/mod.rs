@@ -65,7 +65,7 @@ pub(crate) struct Doorway {
 }
 
 /// How a connection ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum End {
     /// There was none.
     Failed(Error),

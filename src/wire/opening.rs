@@ -13,8 +13,8 @@ use super::{
     waiter::{Waiter, Word, earlier},
 };
 use crate::{
+    config::Proxy,
     error::{Error, ErrorKind, Result},
-    proxy::Proxy,
 };
 
 /// Why there is no connection.

@@ -5,9 +5,8 @@ use std::{fmt, mem, net::IpAddr};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::{
-    address::in_brackets,
+    config::{Credentials, Protocol, Proxy, in_brackets},
     error::{Error, ErrorKind, Result},
-    proxy::{Credentials, Protocol, Proxy},
 };
 
 /// The longest answer to CONNECT.

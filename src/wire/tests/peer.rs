@@ -17,7 +17,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{KEY, LONG, Way};
 use crate::{
-    certificates::{Certificates, Pem},
+    config::{Certificates, Pem},
     wire::tls::Trust,
 };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    certificates::Certificates,
+    config::Certificates,
     error::{Error, Result},
 };
 

@@ -15,7 +15,7 @@ use rustls_native_certs::CertificateResult;
 
 use super::certificate::{Certificate, Name, now};
 use crate::{
-    certificates::Pem,
+    config::Pem,
     error::{Error, Result},
 };
 

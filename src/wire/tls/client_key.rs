@@ -9,7 +9,7 @@ use rustls::{
 };
 
 use crate::{
-    certificates::{Passphrase, Pem},
+    config::{Passphrase, Pem},
     error::{Error, Result},
 };
 

@@ -18,7 +18,7 @@ use rustls::{
 
 use super::{certificate::Certificate, client_key};
 use crate::{
-    certificates::{Certificates, Pem},
+    config::{Certificates, Pem},
     error::{Error, Result},
 };
 

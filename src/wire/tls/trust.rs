@@ -19,7 +19,7 @@ use super::{
     verifier::Verifier,
 };
 use crate::{
-    certificates::Certificates,
+    config::Certificates,
     error::{Error, ErrorKind, Result},
 };
 

@@ -6,7 +6,7 @@ use super::peer::{
     Authority, Server, connects, fixture, fixture_chain, fixture_key, trust, trust_fixture,
 };
 use crate::{
-    certificates::{Certificates, Pem},
+    config::{Certificates, Pem},
     wire::tls::Trust,
 };
 

@@ -7,7 +7,7 @@ use super::peer::{
 };
 use crate::{
     ErrorKind,
-    certificates::{Certificates, Pem},
+    config::{Certificates, Pem},
     error::Result,
     wire::tls::Trust,
 };
@@ -207,7 +207,7 @@ fn an_encrypted_key_without_a_pass_phrase_is_told_what_to_do() {
 #[cfg(feature = "encrypted-keys")]
 mod encrypted {
     use super::*;
-    use crate::certificates::Passphrase;
+    use crate::config::Passphrase;
 
     fn trust(setup: &Setup, name: &str, passphrase: &str) -> Result<Trust> {
         let ca = certificates(&[setup.authority.certificate.pem()]).ca;

@@ -18,7 +18,7 @@ use rustls::{
 };
 
 use crate::{
-    certificates::{Certificates, Pem},
+    config::{Certificates, Pem},
     error::Error,
     wire::tls::{Tls, Trust},
 };

@@ -8,7 +8,7 @@ use super::peer::{
 };
 use crate::{
     ErrorKind,
-    certificates::{Certificates, Pem},
+    config::{Certificates, Pem},
     wire::tls::Trust,
 };
 

@@ -1,0 +1,192 @@
+//! The address of a server that knows the MQTT server.
+
+use std::fmt;
+
+use super::split_host_and_port;
+use crate::{
+    error::{Error, Result},
+    network::Network,
+};
+
+/// The host that every script of the V2 days asks.
+const CLOSED_SERVERS: [&str; 2] = [
+    "discovery.thethingsnetwork.org",
+    "discovery.thethings.network",
+];
+
+/// The address of a server to ask: `http://` or `https://`, a host, perhaps a port and a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DiscoveryAddress {
+    pub(crate) network: Network,
+    url: String,
+}
+
+impl DiscoveryAddress {
+    /// Without a scheme it is HTTP on V2, and HTTPS on v3, where a key travels with the question.
+    pub(crate) fn parse(network: Network, text: &str) -> Result<Self> {
+        let unreadable = |why: &str| {
+            Error::config(format!(
+                "cannot read the discovery address {text:?}: {why}; give http://host:port or https://host:port"
+            ))
+        };
+        if text.contains('@') {
+            return Err(Error::config(
+                "a discovery address holds no user name or key; what the server has to know is sent to it",
+            ));
+        }
+        let default = match network {
+            Network::V2 => "http",
+            Network::V3 => "https",
+        };
+        let (scheme, rest) = text.split_once("://").unwrap_or((default, text));
+        if !["http", "https"].contains(&scheme) {
+            return Err(unreadable("the scheme is neither http nor https"));
+        }
+        let rest = rest.trim_end_matches('/');
+        let host = rest.split('/').next().unwrap_or_default();
+        split_host_and_port(host).map_err(unreadable)?;
+        let url = format!("{scheme}://{rest}");
+        let bad = |c: char| c.is_whitespace() || c.is_control() || "?#\\".contains(c);
+        if rest.contains(bad) || !crate::http::is_url(&url) {
+            return Err(unreadable("it holds a character that no address has"));
+        }
+        if network == Network::V2 && host.ends_with(":1900") {
+            return Err(unreadable(
+                "1900 is the port of the gRPC service; this client asks over HTTP, by default port 8080 of a V2 installation",
+            ));
+        }
+        if network == Network::V3 && rest.split('/').skip(1).any(|part| part == "console") {
+            return Err(unreadable(
+                "that is a page of the console; leave out what follows the host",
+            ));
+        }
+        Ok(Self { network, url })
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.url.starts_with("http://")
+    }
+
+    /// A name or an IP address; IPv6 without brackets.
+    pub(crate) fn host(&self) -> &str {
+        let (_, rest) = self.url.split_once("://").unwrap_or_default();
+        match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, _)) => host,
+            None => rest.split(['/', ':']).next().unwrap_or_default(),
+        }
+    }
+
+    /// What to do if it is the one of the public V2 network. Part of errors.
+    pub(crate) fn closed(&self) -> Option<&'static str> {
+        let host = self.host();
+        if !CLOSED_SERVERS
+            .iter()
+            .any(|closed| host.eq_ignore_ascii_case(closed))
+        {
+            return None;
+        }
+        Some(match self.network {
+            Network::V2 => self.network.address_advice(),
+            Network::V3 => {
+                "it was the discovery server of the public V2 network, closed in December 2021; \
+                 in its place give the cluster of The Things Network, as cluster(\"eu1\")"
+            }
+        })
+    }
+}
+
+impl fmt::Display for DiscoveryAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(network: Network, text: &str) -> String {
+        let address = DiscoveryAddress::parse(network, text);
+        address.unwrap_or_else(|error| panic!("{error}")).url
+    }
+
+    #[test]
+    fn an_address_of_a_discovery_server_may_leave_out_the_scheme() {
+        for (text, expected) in [
+            ("http://host:8080", "http://host:8080"),
+            ("https://host/base/", "https://host/base"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            for network in [Network::V2, Network::V3] {
+                assert_eq!(url(network, text), expected);
+            }
+        }
+        assert_eq!(url(Network::V2, "host:8080"), "http://host:8080");
+        assert_eq!(url(Network::V3, "host:8080"), "https://host:8080");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_quoted_in_the_error() {
+        for text in [
+            "",
+            "ftp://host",
+            "http://",
+            "http://a b",
+            "host?x",
+            "http://:80",
+            "http://[]",
+            "http://[::1",
+            "http://[host]:80",
+            "http://host:",
+            "http://host:65536",
+            "http://host/a b",
+            "http://host/a?b",
+        ] {
+            for network in [Network::V2, Network::V3] {
+                let error = DiscoveryAddress::parse(network, text).unwrap_err();
+                assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_of_the_console_is_not_the_stack() {
+        for text in [
+            "https://eu1.cloud.thethings.network/console",
+            "eu1.cloud.thethings.network/console/applications/greenhouse",
+        ] {
+            let error = DiscoveryAddress::parse(Network::V3, text).unwrap_err();
+            assert!(error.to_string().contains("console"), "{error}");
+        }
+        let path = "https://lorawan.example.org/stack";
+        assert!(DiscoveryAddress::parse(Network::V3, path).is_ok());
+    }
+
+    #[test]
+    fn port_1900_is_wrong_on_v2_only() {
+        let text = "discovery.thethings.network:1900";
+        let error = DiscoveryAddress::parse(Network::V2, text).unwrap_err();
+        assert!(error.to_string().contains("gRPC"), "{error}");
+        assert_eq!(url(Network::V3, text), format!("https://{text}"));
+    }
+
+    #[test]
+    fn an_address_with_a_key_in_it_is_refused_without_repeating_the_key() {
+        for text in ["http://app:secret@host", "secret@host:8080"] {
+            let error = DiscoveryAddress::parse(Network::V2, text).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_address_has_neither_port_nor_path() {
+        for (text, host) in [
+            ("https://host:8885/base", "host"),
+            ("host/base:1", "host"),
+            ("http://[2001:db8::7]:80/", "2001:db8::7"),
+        ] {
+            let address = DiscoveryAddress::parse(Network::V3, text).unwrap();
+            assert_eq!(address.host(), host);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Downlinks that are checked and encoded, to be handed over together.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    book::{Content, Followed},
+    delivery::{Delivery, Progress},
+    outbox::{Batch, Publish, Room},
+};
+use crate::{
+    config::Options,
+    error::Result,
+    message::{Downlink, MessageId, MessageIds, Schedule},
+    network::Request,
+};
+
+/// The ids by which a network tells the downlinks of this client from all others.
+pub(crate) struct Correlation {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl Correlation {
+    pub(crate) fn new() -> Self {
+        Self {
+            prefix: format!("ttn:{:016x}:", fastrand::u64(..)),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    fn take(&self, ids: usize) -> Vec<String> {
+        let first = self.next.fetch_add(ids as u64, Ordering::Relaxed);
+        (first..)
+            .take(ids)
+            .map(|number| format!("{}{number}", self.prefix))
+            .collect()
+    }
+}
+
+/// Messages, and the downlinks in them.
+#[derive(Default)]
+pub(crate) struct Draft {
+    /// With ranges of all downlinks.
+    requests: Vec<Request>,
+    followed: Vec<Followed>,
+}
+
+impl Draft {
+    /// Adds downlinks to one device, if the network would take each of them.
+    pub(crate) fn add(
+        &mut self,
+        options: &Options,
+        correlation: &Correlation,
+        dev_id: &str,
+        downlinks: &[Downlink],
+    ) -> Result<()> {
+        let correlates = options.network.correlates();
+        let ids = correlation.take(if correlates { downlinks.len() } else { 0 });
+        let requests =
+            options
+                .network
+                .encode_downlinks(&options.app_id, dev_id, downlinks, &ids)?;
+        let before = self.followed.len();
+        self.requests.extend(requests.into_iter().map(|request| {
+            let Range { start, end } = request.downlinks;
+            Request {
+                downlinks: before + start..before + end,
+                ..request
+            }
+        }));
+        let dev_id: Arc<str> = dev_id.into();
+        let mut ids = ids.into_iter();
+        self.followed
+            .extend(downlinks.iter().map(|downlink| Followed {
+                dev_id: Arc::clone(&dev_id),
+                correlation_id: ids.next().map(Arc::from),
+                content: (!correlates).then(|| Content::of(downlink)),
+                has_fields: downlink.payload.is_fields(),
+                replaces: downlink.schedule == Schedule::Replace,
+                progress: Progress::new(downlink.confirmed),
+            }));
+        Ok(())
+    }
+
+    /// A request that is no downlink.
+    pub(crate) fn of_request(request: Request) -> Self {
+        Self {
+            requests: vec![request],
+            followed: Vec::new(),
+        }
+    }
+
+    /// How many downlinks; a request to empty a queue counts as one.
+    pub(crate) fn len(&self) -> usize {
+        self.requests
+            .iter()
+            .map(|request| request.downlinks.len())
+            .sum()
+    }
+
+    /// What the user follows them by, when their numbers begin with `first`.
+    pub(crate) fn deliveries(&self, first: u64) -> Vec<Delivery> {
+        (first..)
+            .zip(&self.followed)
+            .map(|(id, followed)| {
+                let progress = Arc::clone(&followed.progress);
+                Delivery::new(MessageId(id), followed.correlation_id.clone(), progress)
+            })
+            .collect()
+    }
+
+    /// The messages to write, when their numbers begin with `first`.
+    pub(crate) fn into_batch(self, first: u64, mut room: Room) -> Batch {
+        let mut followed: Vec<_> = self.followed.into_iter().map(Some).collect();
+        let publish = |request: Request| {
+            let Range { start, end } = request.downlinks;
+            let of_this = followed.get_mut(start..end).unwrap_or_default();
+            Publish {
+                ids: MessageIds::new(first + start as u64, (end - start) as u64),
+                topic: request.topic,
+                payload: request.payload,
+                followed: of_this.iter_mut().filter_map(Option::take).collect(),
+                _room: room.split(end - start),
+            }
+        };
+        self.requests.into_iter().map(publish).collect()
+    }
+}

@@ -1,0 +1,13 @@
+//! Downlinks between `send` and the network's last word about them.
+
+mod book;
+mod delivery;
+mod draft;
+mod outbox;
+mod pacer;
+
+pub(crate) use book::Book;
+pub use delivery::{Delivery, DeliveryState};
+pub(crate) use draft::{Correlation, Draft};
+pub(crate) use outbox::{Batch, Outbox, Publish, Room, WaitingRoom};
+pub(crate) use pacer::Pacer;

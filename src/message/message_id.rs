@@ -1,0 +1,50 @@
+//! The numbers of downlinks.
+
+use std::fmt;
+
+/// The number of a downlink, counted by the client from 1 and never used twice, also over
+/// reconnects. It is not the packet identifier of MQTT, which downlinks do not have (QoS 0).
+///
+/// ```
+/// fn callback(mid: ttn::MessageId) -> String {
+///     format!("message {mid} is on its way")
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub(crate) u64);
+
+impl MessageId {
+    /// The number itself.
+    ///
+    /// ```
+    /// fn even(mid: ttn::MessageId) -> bool {
+    ///     mid.get() % 2 == 0
+    /// }
+    /// ```
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The downlinks of one message: so many, numbered one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MessageIds {
+    first: u64,
+    count: u64,
+}
+
+impl MessageIds {
+    pub(crate) fn new(first: u64, count: u64) -> Self {
+        Self { first, count }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = MessageId> {
+        (self.first..self.first + self.count).map(MessageId)
+    }
+}

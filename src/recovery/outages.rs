@@ -1,0 +1,349 @@
+//! What is known of the connections of a client: how long they lasted, and what came before their
+//! end. Numbers; the clock is read by others.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::message::{DisconnectCause, Gap};
+
+/// A connection that was up this long counts as stable: the next outage starts with short delays
+/// again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// One that lasted no longer was ended by the server on purpose.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// So long after a downlink a server that refuses it has ended the connection.
+const AFTER_DOWNLINK: Duration = Duration::from_millis(500);
+
+/// Downlinks within this time count for a limit of the server.
+const LIMIT_PERIOD: Duration = Duration::from_secs(60);
+
+/// The end of a connection.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) cause: DisconnectCause,
+    pub(crate) connected_for: Duration,
+    /// Whether the connection was stable, so that what went wrong before it is history.
+    pub(crate) was_stable: bool,
+}
+
+/// The connections of a client, one after the other.
+#[derive(Debug)]
+pub(crate) struct Outages {
+    keep_alive: Duration,
+    connected: Option<Instant>,
+    heard: Option<Instant>,
+    /// When the last two downlinks were written.
+    written: VecDeque<Instant>,
+    /// When the server last ended a connection over its limit.
+    limited: Option<Instant>,
+    /// Connections in a row that ended at once, and before they were stable.
+    at_once: u32,
+    unstable: u32,
+    lost: Option<Lost>,
+    attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    at: Instant,
+    time: SystemTime,
+    silence: Duration,
+}
+
+impl Outages {
+    pub(crate) fn new(keep_alive: Duration) -> Self {
+        Self {
+            keep_alive,
+            connected: None,
+            heard: None,
+            written: VecDeque::new(),
+            limited: None,
+            at_once: 0,
+            unstable: 0,
+            lost: None,
+            attempts: 0,
+        }
+    }
+
+    /// An attempt begins.
+    pub(crate) fn attempt(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// How many attempts there were since the last connection, or since the client set out.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The gap that ends now, if there is one.
+    pub(crate) fn connected(&mut self, now: Instant) -> Option<Gap> {
+        self.connected = Some(now);
+        self.heard = Some(now);
+        self.written.clear();
+        let attempts = std::mem::take(&mut self.attempts);
+        self.lost.take().map(|lost| Gap {
+            since: lost.time,
+            length: now.saturating_duration_since(lost.at),
+            silence: lost.silence,
+            attempts,
+        })
+    }
+
+    /// A message has arrived.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = Some(now);
+    }
+
+    /// A message with downlinks was written.
+    pub(crate) fn written(&mut self, now: Instant) {
+        if self.written.len() == 2 {
+            self.written.pop_front();
+        }
+        self.written.push_back(now);
+    }
+
+    /// The connection has ended by itself. `limits`: whether the server ends connections that send
+    /// too much.
+    pub(crate) fn lost(&mut self, now: Instant, time: SystemTime, limits: bool) -> Loss {
+        let since = |moment: Option<Instant>| {
+            moment.map_or(Duration::ZERO, |moment| {
+                now.saturating_duration_since(moment)
+            })
+        };
+        let connected_for = since(self.connected.take());
+        self.lost = Some(Lost {
+            at: now,
+            time,
+            silence: since(self.heard.take()).min(longest_silence(self.keep_alive)),
+        });
+        let next = |count: u32, goes_on: bool| if goes_on { count.saturating_add(1) } else { 0 };
+        self.at_once = next(self.at_once, connected_for < AT_ONCE);
+        self.unstable = next(self.unstable, connected_for < STABLE);
+        let cause = if limits && self.has_written_too_much(now) {
+            self.limited = Some(now);
+            DisconnectCause::RateLimit
+        } else if self.at_once >= 2 {
+            DisconnectCause::ClosedAtOnce {
+                in_a_row: self.at_once,
+            }
+        } else if self.unstable >= 3 {
+            DisconnectCause::Contested {
+                in_a_row: self.unstable,
+            }
+        } else {
+            DisconnectCause::Unknown
+        };
+        Loss {
+            cause,
+            connected_for,
+            was_stable: connected_for >= STABLE,
+        }
+    }
+
+    /// Whether it has just written, and not for the first time; or so soon after another such end
+    /// that one message can be too much.
+    fn has_written_too_much(&self, now: Instant) -> bool {
+        let is_within =
+            |time: Duration, moment: &Instant| now.saturating_duration_since(*moment) < time;
+        let counts = |moment: &Instant| is_within(LIMIT_PERIOD, moment);
+        let is_again = self.written.len() == 2 && self.written.front().is_some_and(counts);
+        let has_just_written = self
+            .written
+            .back()
+            .is_some_and(|last| is_within(AFTER_DOWNLINK, last));
+        has_just_written && (is_again || self.limited.as_ref().is_some_and(counts))
+    }
+
+    /// The client was closed, or gives up: what comes later is no outage.
+    pub(crate) fn closed(&mut self) {
+        *self = Self::new(self.keep_alive);
+    }
+}
+
+/// How long a connection can be dead and not be noticed.
+fn longest_silence(keep_alive: Duration) -> Duration {
+    keep_alive + keep_alive.max(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Clock {
+        outages: Outages,
+        now: Instant,
+        start: SystemTime,
+        begin: Instant,
+    }
+
+    impl Clock {
+        fn start() -> Self {
+            let now = Instant::now();
+            Self {
+                outages: Outages::new(4 * SECOND),
+                now,
+                start: SystemTime::now(),
+                begin: now,
+            }
+        }
+
+        fn after(&mut self, time: Duration) -> &mut Self {
+            self.now += time;
+            self
+        }
+
+        fn connect(&mut self) -> Option<Gap> {
+            self.outages.attempt();
+            self.outages.connected(self.now)
+        }
+
+        fn write(&mut self) -> &mut Self {
+            self.outages.written(self.now);
+            self
+        }
+
+        fn lose(&mut self) -> Loss {
+            let time = self.start + (self.now - self.begin);
+            self.outages.lost(self.now, time, true)
+        }
+
+        /// The causes of the ends of connections that last so long each.
+        fn causes(&mut self, lifetimes: &[Duration]) -> Vec<DisconnectCause> {
+            let connection = |lifetime: &Duration| {
+                self.connect();
+                self.after(*lifetime).lose().cause
+            };
+            lifetimes.iter().map(connection).collect()
+        }
+    }
+
+    #[test]
+    fn a_gap_is_as_long_as_nobody_was_there() {
+        let mut clock = Clock::start();
+        assert_eq!(clock.connect(), None);
+        let now = clock.after(100 * SECOND).now;
+        clock.outages.heard(now);
+        let loss = clock.after(7 * SECOND).lose();
+        assert_eq!(loss.connected_for, 107 * SECOND);
+        assert!(loss.was_stable);
+        clock.after(20 * SECOND).outages.attempt();
+        assert_eq!(
+            clock.after(10 * SECOND).connect(),
+            Some(Gap {
+                since: clock.start + 107 * SECOND,
+                length: 30 * SECOND,
+                silence: 7 * SECOND,
+                attempts: 2,
+            })
+        );
+        assert_eq!(clock.outages.attempts(), 0);
+    }
+
+    #[test]
+    fn a_silence_is_no_longer_than_a_dead_connection_can_be() {
+        let mut clock = Clock::start();
+        clock.connect();
+        clock.after(3600 * SECOND).lose();
+        assert_eq!(clock.connect().unwrap().silence, 9 * SECOND);
+    }
+
+    #[test]
+    fn closing_ends_the_outage() {
+        let mut clock = Clock::start();
+        clock.causes(&[SECOND, SECOND]);
+        clock.outages.closed();
+        assert_eq!(clock.connect(), None);
+        assert_eq!(clock.after(SECOND).lose().cause, DisconnectCause::Unknown);
+        assert_eq!(clock.connect().unwrap().silence, SECOND);
+    }
+
+    #[test]
+    fn a_server_that_accepts_and_hangs_up_is_recognised_the_second_time() {
+        let mut clock = Clock::start();
+        assert_eq!(
+            clock.causes(&[SECOND, SECOND / 10, SECOND, 70 * SECOND, SECOND]),
+            [
+                DisconnectCause::Unknown,
+                DisconnectCause::ClosedAtOnce { in_a_row: 2 },
+                DisconnectCause::ClosedAtOnce { in_a_row: 3 },
+                DisconnectCause::Unknown,
+                DisconnectCause::Unknown,
+            ]
+        );
+    }
+
+    #[test]
+    fn two_clients_that_throw_each_other_out_are_recognised_the_third_time() {
+        let mut clock = Clock::start();
+        assert_eq!(
+            clock.causes(&[
+                20 * SECOND,
+                40 * SECOND,
+                10 * SECOND,
+                59 * SECOND,
+                60 * SECOND
+            ]),
+            [
+                DisconnectCause::Unknown,
+                DisconnectCause::Unknown,
+                DisconnectCause::Contested { in_a_row: 3 },
+                DisconnectCause::Contested { in_a_row: 4 },
+                DisconnectCause::Unknown,
+            ]
+        );
+    }
+
+    #[test]
+    fn an_end_just_after_several_downlinks_is_the_servers_limit() {
+        let cause = |pauses: [Duration; 2]| {
+            let mut clock = Clock::start();
+            clock.connect();
+            clock.after(100 * SECOND).write();
+            clock.after(pauses[0]).write();
+            clock.after(pauses[1]).lose().cause
+        };
+        let soon = SECOND / 25;
+        assert_eq!(cause([soon, soon]), DisconnectCause::RateLimit);
+        assert_eq!(cause([50 * SECOND, soon]), DisconnectCause::RateLimit);
+        assert_eq!(cause([61 * SECOND, soon]), DisconnectCause::Unknown);
+        assert_eq!(cause([soon, SECOND]), DisconnectCause::Unknown);
+
+        let mut clock = Clock::start();
+        clock.connect();
+        clock.after(soon).write();
+        assert_eq!(clock.after(soon).lose().cause, DisconnectCause::Unknown);
+        clock.connect();
+        clock.write();
+        let cause = clock.after(soon).lose().cause;
+        assert_eq!(cause, DisconnectCause::ClosedAtOnce { in_a_row: 2 });
+    }
+
+    #[test]
+    fn soon_after_such_an_end_one_downlink_is_enough() {
+        let soon = SECOND / 25;
+        let cause = |pause, downlinks, clock: &mut Clock| {
+            clock.after(pause).connect();
+            (0..downlinks).for_each(|_| {
+                clock.write();
+            });
+            clock.after(soon).lose().cause
+        };
+        let mut clock = Clock::start();
+        assert_eq!(cause(SECOND, 2, &mut clock), DisconnectCause::RateLimit);
+        assert_eq!(
+            cause(30 * SECOND, 1, &mut clock),
+            DisconnectCause::RateLimit
+        );
+        assert_ne!(cause(SECOND, 0, &mut clock), DisconnectCause::RateLimit);
+        assert_ne!(
+            cause(61 * SECOND, 1, &mut clock),
+            DisconnectCause::RateLimit
+        );
+    }
+}

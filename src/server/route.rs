@@ -1,0 +1,74 @@
+//! The way to a server: its address, asked for if need be, the network addresses behind its name, and
+//! whom to trust there. Blocking; called on threads that may wait.
+
+use std::net::IpAddr;
+
+use super::discovery;
+use crate::{
+    config::{AccessKey, Address, Options, Server},
+    error::{Error, Result},
+    wire::Destination,
+};
+
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) address: Address,
+    pub(crate) destination: Destination,
+}
+
+impl Route {
+    /// Whether it can be found without anything to read, to ask or to look up.
+    pub(crate) fn is_instant(options: &Options) -> bool {
+        match &options.server {
+            Server::At(address) => {
+                !address.tls()
+                    && address.host().parse::<IpAddr>().is_ok()
+                    && options.way_out.is_direct()
+            }
+            Server::AskedOf(_) => false,
+            Server::Unknown => true,
+        }
+    }
+
+    /// Asks the discovery server, reads certificates, looks the name up. When the discovery server is
+    /// out of order, an address that has worked before, `known`, will do.
+    pub(crate) fn find(
+        options: &Options,
+        access_key: &AccessKey,
+        known: Option<Address>,
+    ) -> Result<Self> {
+        let address = match &options.server {
+            Server::At(address) => address.clone(),
+            Server::AskedOf(server) => {
+                let mut time = options.connect_timeout;
+                if known.is_some() {
+                    time /= 2;
+                }
+                let found = discovery::find(server, options, access_key, time);
+                match (found, known) {
+                    (Err(error), Some(known)) if error.is_transient() => known,
+                    (found, _) => found?,
+                }
+            }
+            Server::Unknown => {
+                return Err(Error::config(format!(
+                    "no server is known for the application {:?}: {}",
+                    options.app_id,
+                    options.network.address_advice()
+                )));
+            }
+        };
+        let destination = Destination::find(
+            address.to_string(),
+            address.host(),
+            address.port(),
+            address.tls().then_some(&options.certificates),
+            &options.way_out,
+            None,
+        )?;
+        Ok(Self {
+            address,
+            destination,
+        })
+    }
+}

@@ -1,0 +1,920 @@
+//! The life of a client's connection as pure state: an input and the time go in, actions come out.
+//!
+//! It reads no clock and holds no channel, socket or thread. The session's thread feeds it through
+//! [`handle`](Lifecycle::handle) and [`handle_deadline`](Lifecycle::handle_deadline), and executes
+//! what [`poll`](Lifecycle::poll) returns.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::reasons;
+use crate::{
+    config::{ConnectRetry, Options},
+    error::Error,
+    message::{CallbackFailed, DisconnectCause, Gap},
+    mqtt::Attempt,
+    recovery::{Loss, Mandate, Outages, Plan},
+    wire::End,
+};
+
+/// How late a thread may be that keeps to a deadline of its own.
+const SPARE: Duration = Duration::from_secs(2);
+
+/// How long the MQTT client may take to notice that its connection has ended.
+const NOTICE: Duration = Duration::from_secs(10);
+
+/// The part of the close timeout for which the server is waited for; the rest is for the callbacks.
+const CLOSE_SHARE: f64 = 0.9;
+
+/// Lookups that nobody waits for any longer cannot be cancelled, so their number is limited.
+const MAX_LOOKUPS: usize = 4;
+
+/// The time, read once per input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) time: SystemTime,
+}
+
+/// Somebody who waits for the answer to a `connect` or a `close`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Waiter(pub(super) u64);
+
+/// A question to the retry callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Question(pub(super) u64);
+
+/// What happens to a connection. An input about an attempt that is history changes nothing.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Somebody wants the client to be connected.
+    Connect(Waiter),
+    /// Somebody wants the client to be closed.
+    Close(Waiter),
+    /// The last handle is gone.
+    Shutdown,
+    /// A lookup has ended, with the name of the server.
+    LookedUp(Attempt, Result<Arc<str>, Error>),
+    /// The server has accepted the login.
+    Accepted(Attempt),
+    /// The MQTT client is connected to the wire.
+    Entered(Attempt),
+    /// The server has granted one subscription.
+    Granted(Attempt),
+    /// The attempt has failed, at whichever stage it is.
+    Failed(Attempt, Error),
+    /// The wire says how the connection has ended; the MQTT client may not have noticed yet.
+    Ended(Attempt, End),
+    /// Both sides of the wire have ended.
+    Over(Attempt),
+    /// While the client closes: everything that was accepted is written. `unread`: the server may
+    /// not have read all of it.
+    Drained { attempt: Attempt, unread: bool },
+    /// The retry callback has answered with a delay, with `None` to give up, or has failed.
+    Answered(Question, Result<Option<Duration>, CallbackFailed>),
+    /// There is no retry callback, or it is busy.
+    NotAsked(Question),
+}
+
+/// What the thread has to do.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// An attempt begins.
+    Begin,
+    /// Find the server; the result is [`Input::LookedUp`].
+    LookUp(Attempt),
+    /// Connect to the server that was found and log in, until `deadline`.
+    Dial { attempt: Attempt, deadline: Instant },
+    /// Connect the MQTT client to the wire.
+    Enter(Attempt),
+    /// Ask for every subscription.
+    Subscribe(Attempt),
+    /// The client is connected.
+    Open(Attempt, Option<Gap>),
+    /// The connection was lost: what waits to be written waits for the next one, if that is asked
+    /// for.
+    Interrupt {
+        attempt: Attempt,
+        rate_limited: bool,
+    },
+    /// Write everything that was accepted; [`Input::Drained`] says when that is done.
+    Drain,
+    /// Ask the server for a sign that it has read everything.
+    Flush(Attempt),
+    /// End the connection so that the server can work off what it got.
+    Finish(Attempt),
+    /// Cut the connection.
+    Abandon(Attempt),
+    /// The connection is of no more use; it ends by itself.
+    Release(Attempt),
+    /// Ask the retry callback what to do.
+    Ask {
+        question: Question,
+        error: Error,
+        attempts: u32,
+        delay: Option<Duration>,
+    },
+    /// Report a failed attempt.
+    ReportFailed {
+        error: Error,
+        attempts: u32,
+        retry_in: Option<Duration>,
+    },
+    /// Report a lost connection.
+    ReportLost {
+        error: Error,
+        cause: DisconnectCause,
+        connected_for: Duration,
+        retry_in: Option<Duration>,
+    },
+    /// Report that the retry callback failed.
+    ReportCallback(CallbackFailed),
+    /// Fail everything that waits to be written.
+    Discard(Error),
+    /// Report that the client is closed. Messages of attempts up to `last` came before that.
+    ReportClosed { error: Option<Error>, last: Attempt },
+    /// The client was never connected, and stops trying.
+    ReportIdle,
+    /// Answer a `connect`.
+    AnswerConnect(Waiter, Result<(), Error>),
+    /// Answer a `close`.
+    AnswerClose(Waiter),
+}
+
+/// What happens to a downlink that is accepted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    /// It is written to this connection, once its turn has come.
+    Written(Attempt),
+    /// It waits for news about the connection that has just ended.
+    Held,
+    /// It waits for the next connection, if that is asked for.
+    Kept,
+    /// It is refused: there is no connection, and none to come.
+    Refused,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// An earlier lookup has to end first.
+    WaitingToLookUp {
+        attempt: Attempt,
+        deadline: Instant,
+    },
+    LookingUp {
+        attempt: Attempt,
+        deadline: Instant,
+    },
+    /// The wire connects and logs in.
+    Dialing {
+        attempt: Attempt,
+        server: Arc<str>,
+        deadline: Instant,
+    },
+    /// The MQTT client connects to the wire.
+    Entering {
+        attempt: Attempt,
+        server: Arc<str>,
+        deadline: Instant,
+        ended: Option<End>,
+    },
+    Subscribing {
+        attempt: Attempt,
+        server: Arc<str>,
+        deadline: Instant,
+        ended: Option<End>,
+        /// Subscriptions that the server has not answered.
+        open: usize,
+    },
+    Up {
+        attempt: Attempt,
+        server: Arc<str>,
+        ended: Option<Ended>,
+    },
+    /// Waits for the retry callback's opinion of the plan.
+    Asking {
+        question: Question,
+        setback: Setback,
+        planned: Option<Duration>,
+        deadline: Instant,
+    },
+    BackingOff {
+        until: Instant,
+    },
+    /// Writes what was accepted, and waits until the server has read it.
+    Closing {
+        attempt: Attempt,
+        deadline: Instant,
+        leave_by: Instant,
+    },
+    /// Has said goodbye, and waits until the server closes its side.
+    Leaving {
+        attempt: Attempt,
+        deadline: Instant,
+    },
+}
+
+/// The wire's end of a connection, before the MQTT client has noticed it.
+#[derive(Debug)]
+struct Ended {
+    end: End,
+    notice_by: Instant,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+enum Setback {
+    Failed(Error),
+    Lost(Error, Loss),
+}
+
+impl Setback {
+    fn error(&self) -> &Error {
+        match self {
+            Self::Failed(error) | Self::Lost(error, _) => error,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(..))
+    }
+}
+
+/// What the machine needs of the options.
+#[derive(Debug)]
+struct Settings {
+    connect_timeout: Duration,
+    close_timeout: Duration,
+    connect_retry: ConnectRetry,
+    reconnect: bool,
+    /// Whether the servers of this network close connections that send too much.
+    limits_by_closing: bool,
+    subscriptions: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Lifecycle {
+    settings: Settings,
+    state: State,
+    plan: Plan,
+    outages: Outages,
+    mandate: Mandate,
+    connecting: Vec<Waiter>,
+    closing: Vec<Waiter>,
+    last_attempt: Attempt,
+    last_question: Question,
+    lookups: usize,
+    is_shut_down: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Lifecycle {
+    /// A machine that asks for this number of subscriptions on each connection.
+    pub(super) fn new(options: &Options, subscriptions: usize) -> Self {
+        Self {
+            settings: Settings {
+                connect_timeout: options.connect_timeout,
+                close_timeout: options.close_timeout,
+                connect_retry: options.connect_retry,
+                reconnect: options.reconnect,
+                limits_by_closing: options.network.limits_by_closing(),
+                subscriptions,
+            },
+            state: State::Idle,
+            plan: Plan::new(options),
+            outages: Outages::new(options.keep_alive),
+            mandate: Mandate::Once,
+            connecting: Vec::new(),
+            closing: Vec::new(),
+            last_attempt: Attempt(0),
+            last_question: Question(0),
+            lookups: 0,
+            is_shut_down: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do. To be called until there is nothing, after every input.
+    pub(super) fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle => None,
+            State::Up { ended, .. } => ended.as_ref().map(|ended| ended.notice_by),
+            State::WaitingToLookUp { deadline, .. }
+            | State::LookingUp { deadline, .. }
+            | State::Subscribing { deadline, .. }
+            | State::Asking { deadline, .. }
+            | State::Closing { deadline, .. }
+            | State::Leaving { deadline, .. } => Some(*deadline),
+            // The wire keeps to the deadline and knows what it has waited for.
+            State::Dialing { deadline, .. } | State::Entering { deadline, .. } => {
+                Some(*deadline + SPARE)
+            }
+            State::BackingOff { until } => Some(*until),
+        }
+    }
+
+    /// What happens to a downlink that is accepted now.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        match &self.state {
+            State::Up {
+                attempt,
+                ended: None,
+                ..
+            }
+            | State::Closing { attempt, .. } => Outgoing::Written(*attempt),
+            State::Up { .. } => Outgoing::Held,
+            State::Idle => Outgoing::Refused,
+            _ => Outgoing::Kept,
+        }
+    }
+
+    /// The connection whose accepted downlinks are being written before it closes.
+    pub(super) fn draining(&self) -> Option<Attempt> {
+        match self.state {
+            State::Closing { attempt, .. } => Some(attempt),
+            _ => None,
+        }
+    }
+
+    /// Whether the last handle is gone and everything has ended.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_shut_down && matches!(self.state, State::Idle)
+    }
+
+    /// A message has arrived.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.outages.heard(now);
+    }
+
+    /// A message was written.
+    pub(super) fn written(&mut self, now: Instant) {
+        self.outages.written(now);
+    }
+
+    pub(super) fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Connect(waiter) => self.on_connect(waiter, now),
+            Input::Close(waiter) => {
+                self.closing.push(waiter);
+                self.on_close(now);
+            }
+            Input::Shutdown => {
+                self.is_shut_down = true;
+                self.on_close(now);
+            }
+            Input::LookedUp(attempt, result) => self.on_looked_up(attempt, result, now),
+            Input::Accepted(attempt) => self.on_accepted(attempt),
+            Input::Entered(attempt) => self.on_entered(attempt),
+            Input::Granted(attempt) => self.on_granted(attempt, now),
+            Input::Failed(attempt, error) => self.on_failed(attempt, error, now),
+            Input::Ended(attempt, end) => self.on_ended(attempt, end, now),
+            Input::Over(attempt) => self.on_over(attempt, now),
+            Input::Drained { attempt, unread } => self.on_drained(attempt, unread),
+            Input::Answered(question, answer) => self.on_answered(question, answer, now),
+            Input::NotAsked(question) => self.on_not_asked(question, now),
+        }
+    }
+
+    /// The time has come that [`next_deadline`](Self::next_deadline) announced. Earlier it changes
+    /// nothing.
+    pub(super) fn handle_deadline(&mut self, now: Now) {
+        if self
+            .next_deadline()
+            .is_none_or(|deadline| now.instant < deadline)
+        {
+            return;
+        }
+        let timeout = self.settings.connect_timeout;
+        match self.take_state() {
+            State::WaitingToLookUp { .. } | State::LookingUp { .. } => {
+                self.attempt_failed(reasons::lookup_timed_out(timeout), now);
+            }
+            State::Dialing {
+                attempt, server, ..
+            } => {
+                self.act(Action::Abandon(attempt));
+                self.attempt_failed(reasons::dial_timed_out(&server, timeout), now);
+            }
+            State::Entering {
+                attempt, server, ..
+            } => {
+                self.act(Action::Abandon(attempt));
+                self.attempt_failed(reasons::enter_timed_out(&server), now);
+            }
+            State::Subscribing {
+                attempt, server, ..
+            } => {
+                self.act(Action::Abandon(attempt));
+                self.attempt_failed(reasons::subscribe_timed_out(&server, timeout), now);
+            }
+            // Nothing is gained by waiting for the MQTT client any longer.
+            State::Up {
+                attempt,
+                server,
+                ended,
+            } => {
+                self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);
+            }
+            State::Asking {
+                setback, planned, ..
+            } => {
+                log::warn!(
+                    "the retry callback took longer than {timeout:?}; continuing without it"
+                );
+                self.retry_or_stop(setback, planned, now);
+            }
+            State::BackingOff { .. } => self.start_attempt(now),
+            State::Closing {
+                attempt, leave_by, ..
+            } => self.start_leaving(attempt, leave_by),
+            State::Leaving { attempt, .. } => {
+                self.act(Action::Release(attempt));
+                self.enter_idle(None, now);
+            }
+            State::Idle => {}
+        }
+    }
+
+    fn on_connect(&mut self, waiter: Waiter, now: Now) {
+        match self.state {
+            State::Up { ended: None, .. } => self.act(Action::AnswerConnect(waiter, Ok(()))),
+            State::Idle => {
+                self.connecting.push(waiter);
+                self.start_connecting(now);
+            }
+            State::BackingOff { .. } => {
+                self.connecting.push(waiter);
+                self.start_attempt(now);
+            }
+            _ => self.connecting.push(waiter),
+        }
+    }
+
+    fn on_close(&mut self, now: Now) {
+        self.answer_connects(&Err(reasons::closed_while_connecting()));
+        match self.take_state() {
+            State::Idle => {
+                self.act(Action::Discard(reasons::closed_before_written()));
+                self.answer_closes();
+            }
+            State::Asking { setback, .. } => {
+                self.report(setback, None);
+                self.enter_idle(None, now);
+            }
+            State::Dialing { attempt, .. }
+            | State::Entering { attempt, .. }
+            | State::Subscribing { attempt, .. } => {
+                self.act(Action::Abandon(attempt));
+                self.enter_idle(None, now);
+            }
+            State::WaitingToLookUp { .. } | State::LookingUp { .. } | State::BackingOff { .. } => {
+                self.enter_idle(None, now);
+            }
+            State::Up { attempt, ended, .. } => {
+                let timeout = self.settings.close_timeout;
+                let leave_by = now.instant + timeout.mul_f64(CLOSE_SHARE);
+                self.act(Action::Drain);
+                match ended {
+                    None => {
+                        self.state = State::Closing {
+                            attempt,
+                            deadline: now.instant + timeout / 2,
+                            leave_by,
+                        };
+                    }
+                    Some(_) => self.start_leaving(attempt, leave_by),
+                }
+            }
+            closing @ (State::Closing { .. } | State::Leaving { .. }) => self.state = closing,
+        }
+    }
+
+    fn on_looked_up(&mut self, attempt: Attempt, result: Result<Arc<str>, Error>, now: Now) {
+        self.lookups -= 1;
+        match self.take_state() {
+            State::LookingUp {
+                attempt: current,
+                deadline,
+            } if current == attempt => match result {
+                Ok(server) => {
+                    self.state = State::Dialing {
+                        attempt,
+                        server,
+                        deadline,
+                    };
+                    self.act(Action::Dial { attempt, deadline });
+                }
+                Err(error) => self.attempt_failed(error, now),
+            },
+            State::WaitingToLookUp { attempt, deadline } => self.start_lookup(attempt, deadline),
+            state => self.state = state,
+        }
+    }
+
+    fn on_accepted(&mut self, attempt: Attempt) {
+        match self.take_state() {
+            State::Dialing {
+                attempt: current,
+                server,
+                deadline,
+            } if current == attempt => {
+                self.state = State::Entering {
+                    attempt,
+                    server,
+                    deadline,
+                    ended: None,
+                };
+                self.act(Action::Enter(attempt));
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn on_entered(&mut self, attempt: Attempt) {
+        match self.take_state() {
+            State::Entering {
+                attempt: current,
+                server,
+                deadline,
+                ended,
+            } if current == attempt => {
+                self.state = State::Subscribing {
+                    attempt,
+                    server,
+                    deadline,
+                    ended,
+                    open: self.settings.subscriptions,
+                };
+                self.act(Action::Subscribe(attempt));
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn on_granted(&mut self, attempt: Attempt, now: Now) {
+        match self.take_state() {
+            State::Subscribing {
+                attempt: current,
+                server,
+                ended,
+                open: 1,
+                ..
+            } if current == attempt => {
+                let notice_by = now.instant + NOTICE;
+                self.state = State::Up {
+                    attempt,
+                    server,
+                    ended: ended.map(|end| Ended { end, notice_by }),
+                };
+                self.mandate = match self.settings.reconnect {
+                    true => Mandate::Kept,
+                    false => Mandate::Once,
+                };
+                let gap = self.outages.connected(now.instant);
+                self.act(Action::Open(attempt, gap));
+                self.answer_connects(&Ok(()));
+            }
+            State::Subscribing {
+                attempt: current,
+                server,
+                deadline,
+                ended,
+                open,
+            } if current == attempt => {
+                self.state = State::Subscribing {
+                    attempt,
+                    server,
+                    deadline,
+                    ended,
+                    open: open - 1,
+                };
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn on_failed(&mut self, attempt: Attempt, error: Error, now: Now) {
+        match self.take_state() {
+            State::Dialing {
+                attempt: current, ..
+            }
+            | State::Entering {
+                attempt: current, ..
+            }
+            // After the end of the connection a subscription fails as well; the end is the reason.
+            | State::Subscribing {
+                attempt: current,
+                ended: None,
+                ..
+            } if current == attempt => {
+                self.act(Action::Abandon(attempt));
+                self.attempt_failed(error, now);
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn on_ended(&mut self, attempt: Attempt, end: End, now: Now) {
+        match &mut self.state {
+            State::Entering {
+                attempt: current,
+                ended,
+                ..
+            }
+            | State::Subscribing {
+                attempt: current,
+                ended,
+                ..
+            } if *current == attempt => *ended = Some(end),
+            State::Up {
+                attempt: current,
+                ended,
+                ..
+            } if *current == attempt => {
+                let notice_by = now.instant + NOTICE;
+                *ended = Some(Ended { end, notice_by });
+            }
+            State::Closing {
+                attempt: current,
+                leave_by,
+                ..
+            } if *current == attempt => {
+                let leave_by = *leave_by;
+                self.start_leaving(attempt, leave_by);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_over(&mut self, attempt: Attempt, now: Now) {
+        match self.take_state() {
+            State::Subscribing {
+                attempt: current,
+                server,
+                ended,
+                ..
+            } if current == attempt => {
+                self.act(Action::Release(attempt));
+                self.attempt_failed(reasons::closed_at_once(&server, ended.as_ref()), now);
+            }
+            State::Up {
+                attempt: current,
+                server,
+                ended,
+            } if current == attempt => {
+                self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);
+            }
+            State::Closing {
+                attempt: current, ..
+            } if current == attempt => {
+                self.act(Action::Finish(attempt));
+                self.act(Action::Release(attempt));
+                self.enter_idle(None, now);
+            }
+            State::Leaving {
+                attempt: current, ..
+            } if current == attempt => {
+                self.act(Action::Release(attempt));
+                self.enter_idle(None, now);
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn on_drained(&mut self, attempt: Attempt, unread: bool) {
+        match self.state {
+            State::Closing {
+                attempt: current,
+                leave_by,
+                ..
+            } if current == attempt => {
+                if unread {
+                    self.act(Action::Flush(attempt));
+                } else {
+                    self.start_leaving(attempt, leave_by);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_answered(
+        &mut self,
+        question: Question,
+        answer: Result<Option<Duration>, CallbackFailed>,
+        now: Now,
+    ) {
+        match self.take_state() {
+            State::Asking {
+                question: current,
+                setback,
+                planned,
+                ..
+            } if current == question => {
+                let delay = match answer {
+                    Ok(delay) => delay.filter(|delay| self.mandate.allows(*delay, now.instant)),
+                    Err(failed) => {
+                        self.act(Action::ReportCallback(failed));
+                        planned
+                    }
+                };
+                self.retry_or_stop(setback, delay, now);
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn on_not_asked(&mut self, question: Question, now: Now) {
+        match self.take_state() {
+            State::Asking {
+                question: current,
+                setback,
+                planned,
+                ..
+            } if current == question => self.retry_or_stop(setback, planned, now),
+            state => self.state = state,
+        }
+    }
+
+    fn start_connecting(&mut self, now: Now) {
+        self.mandate = Mandate::of(self.settings.connect_retry, now.instant);
+        self.start_attempt(now);
+    }
+
+    fn start_attempt(&mut self, now: Now) {
+        self.outages.attempt();
+        let attempt = Attempt(self.last_attempt.0 + 1);
+        self.last_attempt = attempt;
+        self.act(Action::Begin);
+        self.start_lookup(attempt, now.instant + self.settings.connect_timeout);
+    }
+
+    fn start_lookup(&mut self, attempt: Attempt, deadline: Instant) {
+        if self.lookups >= MAX_LOOKUPS {
+            self.state = State::WaitingToLookUp { attempt, deadline };
+            return;
+        }
+        self.lookups += 1;
+        self.state = State::LookingUp { attempt, deadline };
+        self.act(Action::LookUp(attempt));
+    }
+
+    fn start_leaving(&mut self, attempt: Attempt, leave_by: Instant) {
+        self.state = State::Leaving {
+            attempt,
+            deadline: leave_by,
+        };
+        self.act(Action::Finish(attempt));
+    }
+
+    fn attempt_failed(&mut self, error: Error, now: Now) {
+        log::debug!("attempt {} failed: {error}", self.outages.attempts());
+        self.consider(Setback::Failed(error), now);
+    }
+
+    fn connection_lost(&mut self, attempt: Attempt, server: &str, end: Option<End>, now: Now) {
+        let limits = self.settings.limits_by_closing;
+        let mut loss = self.outages.lost(now.instant, now.time, limits);
+        if let Some(cause) = end.as_ref().and_then(reasons::seen_cause) {
+            loss.cause = cause;
+        }
+        let error = reasons::lost(server, end.as_ref(), &loss);
+        log::debug!("{error}");
+        self.act(Action::Interrupt {
+            attempt,
+            rate_limited: loss.cause == DisconnectCause::RateLimit,
+        });
+        self.act(Action::Abandon(attempt));
+        if loss.was_stable {
+            self.plan.reset();
+        }
+        self.consider(Setback::Lost(error, loss), now);
+    }
+
+    /// Plans what comes next, and asks the retry callback about it.
+    fn consider(&mut self, setback: Setback, now: Now) {
+        let attempts = match setback {
+            Setback::Failed(_) => self.outages.attempts(),
+            Setback::Lost(..) => 0,
+        };
+        let error = setback.error().clone();
+        let planned = self.plan.delay(&error, self.mandate, now.instant);
+        if !setback.is_lost() && self.mandate == Mandate::Kept {
+            // Whoever called `connect` meanwhile asked for one attempt.
+            self.answer_connects(&Err(error.clone()));
+        }
+        if self.mandate == Mandate::Once {
+            return self.retry_or_stop(setback, planned, now);
+        }
+        let question = Question(self.last_question.0 + 1);
+        self.last_question = question;
+        self.state = State::Asking {
+            question,
+            setback,
+            planned,
+            deadline: now.instant + self.settings.connect_timeout,
+        };
+        self.act(Action::Ask {
+            question,
+            error,
+            attempts,
+            delay: planned,
+        });
+    }
+
+    fn retry_or_stop(&mut self, setback: Setback, delay: Option<Duration>, now: Now) {
+        let was_connected = setback.is_lost() || self.mandate == Mandate::Kept;
+        let error = self.report(setback, delay);
+        match delay {
+            // Whoever called `connect` meanwhile gets an attempt at once.
+            Some(_) if was_connected && !self.connecting.is_empty() => self.start_attempt(now),
+            Some(delay) => {
+                let until = now.instant + delay;
+                self.state = State::BackingOff { until };
+            }
+            None if was_connected => {
+                self.answer_connects(&Err(error.clone()));
+                self.enter_idle(Some(error), now);
+            }
+            None => {
+                self.state = State::Idle;
+                self.forget(&error);
+                self.act(Action::ReportIdle);
+                self.answer_connects(&Err(error));
+            }
+        }
+    }
+
+    fn report(&mut self, setback: Setback, retry_in: Option<Duration>) -> Error {
+        match setback {
+            Setback::Failed(error) => {
+                self.act(Action::ReportFailed {
+                    error: error.clone(),
+                    attempts: self.outages.attempts(),
+                    retry_in,
+                });
+                error
+            }
+            Setback::Lost(error, loss) => {
+                self.act(Action::ReportLost {
+                    error: error.clone(),
+                    cause: loss.cause,
+                    connected_for: loss.connected_for,
+                    retry_in,
+                });
+                error
+            }
+        }
+    }
+
+    /// Closed, until somebody asks for a connection again.
+    fn enter_idle(&mut self, error: Option<Error>, now: Now) {
+        self.state = State::Idle;
+        self.forget(&error.clone().unwrap_or_else(reasons::closed_before_written));
+        self.act(Action::ReportClosed {
+            error,
+            last: self.last_attempt,
+        });
+        self.answer_closes();
+        if !self.connecting.is_empty() {
+            self.start_connecting(now);
+        }
+    }
+
+    /// What went before is no part of what comes next.
+    fn forget(&mut self, reason: &Error) {
+        self.mandate = Mandate::Once;
+        self.plan.reset();
+        self.outages.closed();
+        self.act(Action::Discard(reason.clone()));
+    }
+
+    fn answer_connects(&mut self, answer: &Result<(), Error>) {
+        for waiter in std::mem::take(&mut self.connecting) {
+            self.act(Action::AnswerConnect(waiter, answer.clone()));
+        }
+    }
+
+    fn answer_closes(&mut self) {
+        for waiter in std::mem::take(&mut self.closing) {
+            self.act(Action::AnswerClose(waiter));
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Idle)
+    }
+}

@@ -1,0 +1,687 @@
+//! The thread that owns a client's connection. It waits for commands, signals of the connection,
+//! results of blocking work and deadlines, feeds them to the [lifecycle], and does what that says.
+//! Everything that is to be decided is decided there.
+
+mod connections;
+mod lifecycle;
+mod reasons;
+mod receiving;
+mod sending;
+mod status;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
+
+use crate::{
+    config::{AccessKey, Address, Options},
+    downlink::{Batch, WaitingRoom},
+    error::{Error, ErrorKind, Result},
+    events::{Subscriber, Subscribers},
+    message::{CallbackFailed, Closed, ConnectFailed, Connected, Disconnected, Event, RawMessage},
+    mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
+    recovery::{Hook, Retry},
+    server::Route,
+    wire::{self, End, Login},
+};
+use connections::{Connection, Connections, Stage};
+use lifecycle::{Action, Input, Lifecycle, Now, Outgoing, Question, Waiter};
+pub(crate) use reasons::not_connected;
+use receiving::Receiving;
+use sending::Sending;
+pub(crate) use status::Status;
+
+/// How long a subscriber that lost events may have to wait for the news when nothing else happens.
+const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
+
+/// How many signals are read before the session looks for anything else: a look at everything takes
+/// longer than to read one.
+const BURST: usize = 64;
+
+/// What other threads ask of the session.
+pub(crate) enum Command {
+    /// Connect, and answer when connected or with the reason.
+    Connect(Sender<Result<()>>),
+    /// Close, and answer with the number of the end that the close callbacks will hear of.
+    Close(Sender<u64>),
+    Subscribe(Subscriber),
+    /// Ask there before trying again.
+    SetHook(Hook),
+    /// Tell the subscribers.
+    Report(Event),
+    /// Close, and end the thread.
+    Shutdown,
+}
+
+/// The ends by which a client reaches its session.
+pub(crate) struct SessionLink {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) publishes: Sender<Batch>,
+    pub(crate) room: WaitingRoom,
+    /// Ends a wait for a slow subscriber.
+    pub(crate) interrupt: Sender<()>,
+    pub(crate) status: Arc<Status>,
+    /// Takes events back, to free them.
+    pub(crate) spent: Sender<Vec<Event>>,
+}
+
+pub(crate) struct Session {
+    options: Arc<Options>,
+    status: Arc<Status>,
+    commands: Receiver<Command>,
+    lifecycle: Lifecycle,
+    connections: Connections,
+    receiving: Receiving,
+    sending: Sending,
+    jobs: Receiver<Job>,
+    job_done: Sender<Job>,
+    hook: Option<Hook>,
+    /// The one of the options, until the retry callback supplied another one.
+    access_key: AccessKey,
+    filters: Vec<String>,
+    /// The way to the server of an attempt.
+    route: Option<(Attempt, Route)>,
+    /// The server of the last connection that worked.
+    known: Option<Address>,
+    waiters: Waiters,
+}
+
+/// Whoever waits for an answer.
+#[derive(Default)]
+struct Waiters {
+    last: u64,
+    connecting: HashMap<Waiter, Sender<Result<()>>>,
+    closing: HashMap<Waiter, Sender<u64>>,
+}
+
+/// The result of blocking work.
+enum Job {
+    LookedUp(Attempt, Result<Route>),
+    Answered(Question, Result<Retry, CallbackFailed>),
+}
+
+enum Wakeup {
+    Command(Command),
+    Signal(Tagged),
+    Job(Job),
+    Accepted(Batch),
+    Time,
+}
+
+impl Waiters {
+    fn next(&mut self) -> Waiter {
+        self.last += 1;
+        Waiter(self.last)
+    }
+
+    fn add_connect(&mut self, reply: Sender<Result<()>>) -> Waiter {
+        let waiter = self.next();
+        self.connecting.insert(waiter, reply);
+        waiter
+    }
+
+    fn add_close(&mut self, reply: Sender<u64>) -> Waiter {
+        let waiter = self.next();
+        self.closing.insert(waiter, reply);
+        waiter
+    }
+
+    // Whoever asked may have stopped waiting.
+
+    fn answer_connect(&mut self, waiter: Waiter, answer: Result<()>) {
+        let reply = self.connecting.remove(&waiter);
+        let _ = reply.map(|reply| reply.send(answer));
+    }
+
+    fn answer_close(&mut self, waiter: Waiter, end: u64) {
+        let reply = self.closing.remove(&waiter);
+        let _ = reply.map(|reply| reply.send(end));
+    }
+}
+
+impl Session {
+    /// Starts the thread.
+    pub(crate) fn start(options: Arc<Options>) -> io::Result<SessionLink> {
+        // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be
+        // many, have a channel of their own, bounded by its waiting room.
+        let (command_sender, commands) = unbounded();
+        let (sending, publishes) = Sending::new(&options);
+        let (interrupt, interrupted) = bounded(1);
+        let (job_done, jobs) = unbounded();
+        let (max_messages, max_bytes) = options.receive_capacity;
+        let (inlet, outlet) = mqtt::inlet(max_messages, max_bytes);
+        let status = Arc::new(Status::new(&options));
+        // What finds no room is freed by the other thread.
+        let (spent_sender, spent) = bounded(2);
+        let link = SessionLink {
+            spent: spent_sender,
+            commands: command_sender,
+            publishes,
+            room: WaitingRoom::default(),
+            interrupt,
+            status: Arc::clone(&status),
+        };
+        let filters = options
+            .network
+            .subscriptions(&options.app_id, options.field_topics);
+        let session = Self {
+            lifecycle: Lifecycle::new(&options, filters.len()),
+            connections: Connections::new(inlet),
+            receiving: Receiving::new(
+                options.network,
+                outlet,
+                Arc::clone(&status),
+                Subscribers::new(interrupted),
+                spent,
+            ),
+            sending,
+            hook: None,
+            access_key: options.access_key.clone(),
+            filters,
+            options,
+            status,
+            commands,
+            jobs,
+            job_done,
+            route: None,
+            known: None,
+            waiters: Waiters::default(),
+        };
+        thread::Builder::new()
+            .name("ttn-session".to_owned())
+            .spawn(move || session.run())?;
+        Ok(link)
+    }
+
+    fn run(mut self) {
+        while !(self.lifecycle.is_ended() && self.connections.is_empty()) {
+            match self.wait() {
+                Wakeup::Command(command) => self.on_command(command),
+                Wakeup::Signal(signal) => self.on_burst(signal),
+                Wakeup::Job(job) => self.on_job(job),
+                Wakeup::Accepted(batch) => self.on_accepted(batch),
+                Wakeup::Time => self.on_time(),
+            }
+        }
+        let now = Instant::now();
+        self.sending.discard(&reasons::closed_before_written(), now);
+        self.report_sending();
+    }
+
+    fn wait(&mut self) -> Wakeup {
+        self.receiving.report_missed_when_idle();
+        let none = never();
+        let accepted = if self.takes_accepted() {
+            self.sending.accepted()
+        } else {
+            &none
+        };
+        let timer = self.next_deadline().map_or_else(never, at);
+        select! {
+            recv(self.commands) -> command => Wakeup::Command(command.unwrap_or(Command::Shutdown)),
+            recv(self.receiving.signals()) -> signal => signal.map_or(Wakeup::Time, Wakeup::Signal),
+            recv(self.jobs) -> job => job.map_or(Wakeup::Time, Wakeup::Job),
+            recv(accepted) -> batch => batch.map_or(Wakeup::Time, Wakeup::Accepted),
+            recv(timer) -> _ => Wakeup::Time,
+        }
+    }
+
+    /// While the connection is busy, what was accepted waits where it is.
+    fn takes_accepted(&mut self) -> bool {
+        match self.lifecycle.outgoing() {
+            Outgoing::Written(attempt) if self.lifecycle.draining().is_none() => self
+                .connections
+                .transport(attempt)
+                .is_none_or(|transport| self.sending.has_room(transport)),
+            Outgoing::Held => false,
+            _ => true,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let news = self
+            .receiving
+            .any_lagged()
+            .then(|| Instant::now() + NEWS_OF_LOSS);
+        [
+            self.lifecycle.next_deadline(),
+            self.sending.next_deadline(),
+            news,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect(reply) => {
+                let waiter = self.waiters.add_connect(reply);
+                self.feed(Input::Connect(waiter));
+            }
+            Command::Close(reply) => {
+                let waiter = self.waiters.add_close(reply);
+                self.feed(Input::Close(waiter));
+            }
+            Command::Subscribe(subscriber) => self.receiving.subscribe(subscriber),
+            Command::SetHook(hook) => self.hook = Some(hook),
+            Command::Report(event) => self.receiving.report(event),
+            Command::Shutdown => self.feed(Input::Shutdown),
+        }
+    }
+
+    fn on_burst(&mut self, first: Tagged) {
+        self.receiving.free_spent();
+        self.on_tagged(first);
+        for _ in 1..BURST {
+            let Ok(signal) = self.receiving.signals().try_recv() else {
+                return;
+            };
+            self.on_tagged(signal);
+        }
+    }
+
+    fn on_tagged(&mut self, (attempt, signal): Tagged) {
+        // Whoever subscribed before this signal was caused gets it.
+        while let Ok(command) = self.commands.try_recv() {
+            self.on_command(command);
+        }
+        self.on_signal(attempt, signal);
+    }
+
+    fn on_signal(&mut self, attempt: Attempt, signal: Signal) {
+        match signal {
+            Signal::Message(raw) => self.on_message(attempt, raw),
+            Signal::Unreadable(raw) => self.receiving.unreadable(attempt, raw),
+            Signal::Missed(missed) => self.receiving.missed(missed),
+            // There may be more; they are counted when all that came before is read.
+            Signal::Full => {}
+            Signal::Ready(doorway) => {
+                self.connections.accepted(attempt, doorway);
+                self.feed(Input::Accepted(attempt));
+            }
+            Signal::Ended(end) => self.on_ended(attempt, end),
+            Signal::Lost => {
+                self.connections.noticed(attempt);
+                self.feed_if_over(attempt);
+            }
+            Signal::Done(operation) => self.on_done(attempt, operation),
+        }
+    }
+
+    fn on_message(&mut self, attempt: Attempt, raw: RawMessage) {
+        if let Some(event) = self.receiving.decode(attempt, raw) {
+            self.lifecycle.heard(Instant::now());
+            self.sending.observe(&event);
+            self.receiving.report(event);
+        }
+    }
+
+    fn on_ended(&mut self, attempt: Attempt, end: End) {
+        if !self.connections.ended(attempt, end.clone()) {
+            return;
+        }
+        let Some(Connection { address, stage, .. }) = self.connections.current(attempt) else {
+            return;
+        };
+        if let Stage::Open(_) = stage {
+            self.feed(Input::Ended(attempt, end));
+            self.feed_if_over(attempt);
+        } else {
+            let error = reasons::not_accepted(&address.to_string(), &self.options, end);
+            self.feed(Input::Failed(attempt, error));
+        }
+    }
+
+    fn on_done(&mut self, attempt: Attempt, operation: Operation) {
+        match self.connections.advance(attempt, operation) {
+            Some(Outcome::Connected) => {
+                self.feed(Input::Entered(attempt));
+                self.feed_if_over(attempt);
+            }
+            Some(Outcome::ConnectFailed(said)) => {
+                if let Some(server) = self.server_of(attempt) {
+                    let end = self.connections.transport(attempt).and_then(|it| it.end());
+                    let error = reasons::not_entered(&server, end, &said);
+                    self.feed(Input::Failed(attempt, error));
+                }
+            }
+            Some(Outcome::Subscribed) => self.feed(Input::Granted(attempt)),
+            Some(Outcome::SubscribeRefused(number)) => {
+                if let Some(server) = self.server_of(attempt) {
+                    let filter = &self.filters[number];
+                    let error = reasons::subscription_refused(&server, &self.options, filter);
+                    self.feed(Input::Failed(attempt, error));
+                }
+            }
+            // The news of the end is on its way.
+            Some(Outcome::SubscribeUnanswered) => {}
+            Some(outcome) => {
+                let now = Instant::now();
+                if let Outcome::Published(_) = outcome {
+                    self.lifecycle.written(now);
+                }
+                self.sending.observe_outcome(outcome, now);
+                self.report_sending();
+                self.execute();
+            }
+            None => {}
+        }
+    }
+
+    fn server_of(&mut self, attempt: Attempt) -> Option<String> {
+        let connection = self.connections.current(attempt)?;
+        Some(connection.address.to_string())
+    }
+
+    fn on_job(&mut self, job: Job) {
+        match job {
+            Job::LookedUp(attempt, found) => {
+                let server = self.keep_route(attempt, found);
+                self.feed(Input::LookedUp(attempt, server));
+            }
+            Job::Answered(question, answer) => {
+                let answer = answer.map(|retry| {
+                    // A key is used whenever it comes.
+                    if let Some(key) = retry.access_key {
+                        self.access_key = key;
+                    }
+                    retry.delay
+                });
+                self.feed(Input::Answered(question, answer));
+            }
+        }
+    }
+
+    fn on_accepted(&mut self, batch: Batch) {
+        let outgoing = self.lifecycle.outgoing();
+        self.sending.accept(batch, outgoing, Instant::now());
+        self.report_sending();
+        self.execute();
+    }
+
+    fn on_time(&mut self) {
+        self.receiving.report_lagged();
+        self.sending.handle_deadline(Instant::now());
+        self.report_sending();
+        self.lifecycle.handle_deadline(now());
+        self.execute();
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.lifecycle.handle(input, now());
+        self.execute();
+    }
+
+    /// Tells the lifecycle when both the wire and the MQTT client have said that a connection has
+    /// ended.
+    fn feed_if_over(&mut self, attempt: Attempt) {
+        if self.connections.is_over(attempt) {
+            self.feed(Input::Over(attempt));
+        }
+    }
+
+    /// Does what the lifecycle says, and writes what may be written then.
+    fn execute(&mut self) {
+        loop {
+            while let Some(action) = self.lifecycle.poll() {
+                if let Some(input) = self.perform(action) {
+                    self.lifecycle.handle(input, now());
+                }
+            }
+            self.write();
+            let Some(input) = self.drained() else { return };
+            self.lifecycle.handle(input, now());
+        }
+    }
+
+    /// What the lifecycle has to hear of it at once.
+    fn perform(&mut self, action: Action) -> Option<Input> {
+        match action {
+            Action::Begin => {
+                self.receiving.was_away();
+                self.status.open();
+            }
+            Action::LookUp(attempt) => return self.look_up(attempt),
+            Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
+            Action::Enter(attempt) => {
+                if let Err((address, said)) = self.connections.enter(attempt) {
+                    let error = reasons::no_mqtt_client(&address.to_string(), &said);
+                    return Some(Input::Failed(attempt, error));
+                }
+            }
+            Action::Subscribe(attempt) => {
+                if let Some(transport) = self.connections.transport(attempt) {
+                    for (number, filter) in self.filters.iter().enumerate() {
+                        transport.subscribe(number, filter);
+                    }
+                }
+            }
+            Action::Open(attempt, gap) => {
+                if let Some(connection) = self.connections.current(attempt) {
+                    let address = connection.address.clone();
+                    log::debug!("connected to {address}");
+                    self.status.set_connected(true);
+                    let connected = Connected {
+                        address: address.to_string(),
+                        gap,
+                    };
+                    self.known = Some(address);
+                    self.receiving.report(Event::Connected(connected));
+                    self.sending.connected(Instant::now());
+                    self.report_sending();
+                }
+            }
+            Action::Interrupt {
+                attempt,
+                rate_limited,
+            } => {
+                self.status.set_connected(false);
+                self.status.tally().disconnected();
+                self.settle_publishes(attempt);
+                self.sending.disconnected(rate_limited, Instant::now());
+                self.report_sending();
+            }
+            Action::Drain => {
+                self.status.set_connected(false);
+                self.sending.take_accepted(Instant::now());
+            }
+            Action::Flush(attempt) => {
+                if let Some(transport) = self.connections.transport(attempt) {
+                    transport.unsubscribe(&self.filters);
+                }
+            }
+            Action::Finish(attempt) => {
+                if let Some(transport) = self.connections.transport(attempt) {
+                    transport.finish();
+                }
+            }
+            Action::Abandon(attempt) => {
+                self.settle_publishes(attempt);
+                self.connections.abandon(attempt);
+            }
+            Action::Release(attempt) => {
+                self.settle_publishes(attempt);
+                self.connections.release(attempt);
+            }
+            Action::Ask {
+                question,
+                error,
+                attempts,
+                delay,
+            } => {
+                let retry = Retry::new(Arc::clone(&self.options), error, attempts, delay);
+                if !self.ask(question, retry) {
+                    return Some(Input::NotAsked(question));
+                }
+            }
+            Action::ReportFailed {
+                error,
+                attempts,
+                retry_in,
+            } => self.receiving.report(Event::ConnectFailed(ConnectFailed {
+                error,
+                attempt: attempts,
+                retry_in,
+            })),
+            Action::ReportLost {
+                error,
+                cause,
+                connected_for,
+                retry_in,
+            } => self.receiving.report(Event::Disconnected(Disconnected {
+                error,
+                cause,
+                connected_for,
+                retry_in,
+            })),
+            Action::ReportCallback(failed) => {
+                self.receiving.report(Event::CallbackFailed(failed));
+            }
+            Action::Discard(error) => {
+                self.status.tally().disconnected();
+                self.sending.discard(&error, Instant::now());
+                self.report_sending();
+            }
+            Action::ReportClosed { error, last } => {
+                self.receiving.closed(last);
+                self.receiving.resume();
+                let number = self.status.next_end();
+                self.receiving
+                    .report(Event::Closed(Closed { error, number }));
+                self.status.ended(number);
+            }
+            Action::ReportIdle => self.status.not_opened(),
+            Action::AnswerConnect(waiter, answer) => self.waiters.answer_connect(waiter, answer),
+            Action::AnswerClose(waiter) => {
+                self.receiving.resume();
+                self.waiters.answer_close(waiter, self.status.last_end());
+            }
+        }
+        None
+    }
+
+    fn look_up(&mut self, attempt: Attempt) -> Option<Input> {
+        if Route::is_instant(&self.options) {
+            let found = Route::find(&self.options, &self.access_key, None);
+            return Some(Input::LookedUp(attempt, self.keep_route(attempt, found)));
+        }
+        let options = Arc::clone(&self.options);
+        let access_key = self.access_key.clone();
+        let known = self.known.clone();
+        let done = self.job_done.clone();
+        let started = thread::Builder::new()
+            .name("ttn-prepare".to_owned())
+            .spawn(move || {
+                let found = Route::find(&options, &access_key, known);
+                // A session that has ended needs no result.
+                let _ = done.send(Job::LookedUp(attempt, found));
+            });
+        let cause = started.err()?;
+        Some(Input::LookedUp(attempt, Err(no_thread(cause))))
+    }
+
+    fn keep_route(&mut self, attempt: Attempt, found: Result<Route>) -> Result<Arc<str>> {
+        let route = found?;
+        let server = route.address.to_string().into();
+        self.route = Some((attempt, route));
+        Ok(server)
+    }
+
+    fn dial(&mut self, attempt: Attempt, deadline: Instant) -> Option<Input> {
+        let (_, route) = self.route.take_if(|(found, _)| *found == attempt)?;
+        let options = &self.options;
+        let Route {
+            address,
+            destination,
+        } = route;
+        let plan = wire::Plan {
+            destination,
+            login: Login {
+                // Another for each attempt: the server may not have noticed the end of the last one,
+                // and most brokers would throw its successor out.
+                client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
+                user_name: options.app_id.clone(),
+                password: self.access_key.reveal().as_bytes().to_vec(),
+                keep_alive: options.keep_alive,
+            },
+            deadline,
+            max_packet: options.max_packet_size,
+            traffic: self.status.traffic(),
+        };
+        let error = self.connections.dial(attempt, address, plan).err()?;
+        Some(Input::Failed(attempt, error))
+    }
+
+    /// Asks the retry callback. Whether there is one that is not busy.
+    fn ask(&self, question: Question, retry: Retry) -> bool {
+        let Some(hook) = &self.hook else { return false };
+        let done = self.job_done.clone();
+        hook.ask(retry, move |answered| {
+            // A session that has ended needs no answer.
+            let _ = done.send(Job::Answered(question, answered));
+        })
+    }
+
+    /// Decides what became of the downlinks on their way out when nobody waits for them any longer.
+    fn settle_publishes(&mut self, attempt: Attempt) {
+        let Some(transport) = self.connections.transport(attempt) else {
+            return;
+        };
+        let now = Instant::now();
+        for outcome in transport.take_publishes() {
+            if let Outcome::Published(_) = outcome {
+                self.lifecycle.written(now);
+            }
+            self.sending.observe_outcome(outcome, now);
+        }
+        self.report_sending();
+    }
+
+    /// Writes what waits, if there is a connection for it.
+    fn write(&mut self) {
+        let transport = match self.lifecycle.outgoing() {
+            Outgoing::Written(attempt) => self.connections.transport(attempt),
+            _ => None,
+        };
+        self.sending.write(transport, Instant::now());
+    }
+
+    /// Whether everything is written before the client closes, unless the server is being asked.
+    fn drained(&mut self) -> Option<Input> {
+        let attempt = self.lifecycle.draining()?;
+        let transport = self.connections.transport(attempt)?;
+        if transport.is_flushing() || !self.sending.is_drained(transport) {
+            return None;
+        }
+        let unread = transport.is_unread();
+        Some(Input::Drained { attempt, unread })
+    }
+
+    fn report_sending(&mut self) {
+        for event in self.sending.take_reports() {
+            self.receiving.report(event);
+        }
+    }
+}
+
+fn now() -> Now {
+    Now {
+        instant: Instant::now(),
+        time: SystemTime::now(),
+    }
+}
+
+fn no_thread(cause: io::Error) -> Error {
+    Error::with_source(
+        ErrorKind::ResourcesExhausted,
+        format!("cannot start a thread: {cause}"),
+        cause,
+    )
+}

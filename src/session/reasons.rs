@@ -1,0 +1,195 @@
+//! Why there is no connection, or no downlink: the errors of a session.
+
+use std::time::Duration;
+
+use crate::{
+    config::Options,
+    error::{Error, ErrorKind},
+    message::DisconnectCause,
+    recovery::Loss,
+    wire::{self, End},
+};
+
+pub(crate) fn not_connected() -> Error {
+    Error::new(
+        ErrorKind::NotConnected,
+        "the client is not connected; call connect() first, or wait for the connection to come back",
+    )
+}
+
+pub(super) fn connection_ended() -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        "the downlink was not written, the connection ended",
+    )
+}
+
+pub(super) fn closed_before_written() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the client was closed before the downlink was written",
+    )
+}
+
+pub(super) fn expired() -> Error {
+    Error::new(
+        ErrorKind::Expired,
+        "the downlink waited longer for a connection than offline_queue allows",
+    )
+}
+
+pub(super) fn closed_while_connecting() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the client was closed while it was connecting",
+    )
+}
+
+pub(super) fn lookup_timed_out(timeout: Duration) -> Error {
+    timed_out(format!(
+        "looking up the server took longer than {timeout:?}; is the name server or discovery server reachable?"
+    ))
+}
+
+pub(super) fn dial_timed_out(server: &str, timeout: Duration) -> Error {
+    timed_out(format!(
+        "there is no connection to {server} within {timeout:?}"
+    ))
+}
+
+pub(super) fn enter_timed_out(server: &str) -> Error {
+    timed_out(format!(
+        "the MQTT client did not take over the connection to {server} in time"
+    ))
+}
+
+pub(super) fn subscribe_timed_out(server: &str, timeout: Duration) -> Error {
+    timed_out(format!(
+        "{server} did not answer the subscription within {timeout:?}"
+    ))
+}
+
+fn timed_out(sentence: String) -> Error {
+    Error::new(ErrorKind::TimedOut, sentence)
+}
+
+/// How a connection that worked was lost.
+pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
+    let mut sentence = format!(
+        "the connection to {server} ended unexpectedly after {:.1} s",
+        loss.connected_for.as_secs_f64()
+    );
+    if let Some(End::Lost(_, error)) = end {
+        sentence = format!("{sentence}: {error}");
+    }
+    if loss.cause != DisconnectCause::Unknown {
+        sentence = format!("{sentence}; {}", loss.cause);
+    }
+    Error::new(ErrorKind::ConnectionLost, sentence)
+}
+
+/// The cause that the wire has seen, unless the server just closed the connection.
+pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
+    match end {
+        End::Lost(wire::Loss::Silent, _) => Some(DisconnectCause::Silent),
+        End::Lost(wire::Loss::TooLarge(bytes), _) => {
+            Some(DisconnectCause::PacketTooLarge { bytes: *bytes })
+        }
+        End::Lost(wire::Loss::Protocol, _) => Some(DisconnectCause::Protocol),
+        _ => None,
+    }
+}
+
+/// Why a connection was of no use, if the wire has seen its end.
+pub(super) fn closed_at_once(server: &str, end: Option<&End>) -> Error {
+    match end {
+        Some(End::Lost(wire::Loss::Closed, error)) => Error::with_source(
+            ErrorKind::ConnectionLost,
+            format!(
+                "{server} accepted the connection and closed it again at once ({error}); it may be restarting, \
+                 or limit the connections of this application"
+            ),
+            error.clone(),
+        ),
+        Some(End::Lost(_, error) | End::Failed(error)) => error.clone(),
+        _ => not_taken_over(server, ""),
+    }
+}
+
+/// Why the MQTT client is not connected to the wire. `said`: its own explanation.
+pub(super) fn not_entered(server: &str, end: Option<&End>, said: &str) -> Error {
+    match (end, wire::want_of_descriptors()) {
+        (Some(End::Lost(..) | End::Failed(_)), _) => closed_at_once(server, end),
+        (_, Some(cause)) => Error::with_source(
+            ErrorKind::ResourcesExhausted,
+            format!("cannot connect to {server}: {} ({cause})", wire::EXHAUSTED),
+            cause,
+        ),
+        (_, None) => not_taken_over(server, said),
+    }
+}
+
+fn not_taken_over(server: &str, said: &str) -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        format!("the MQTT client did not take over the connection to {server}: {said}"),
+    )
+}
+
+pub(super) fn no_mqtt_client(server: &str, said: &str) -> Error {
+    Error::new(
+        ErrorKind::ResourcesExhausted,
+        format!("no MQTT client can be made for {server}: {said}"),
+    )
+}
+
+/// Why the wire has no connection.
+pub(super) fn not_accepted(server: &str, options: &Options, end: End) -> Error {
+    match end {
+        End::Failed(error) | End::Lost(_, error) => error,
+        End::Refused(code) => refused(server, options, code),
+        End::Closed => Error::new(ErrorKind::Closed, "the attempt to connect was cancelled"),
+    }
+}
+
+/// What a refusing CONNACK means.
+fn refused(server: &str, options: &Options, code: u8) -> Error {
+    let Options {
+        network, app_id, ..
+    } = options;
+    let (kind, why) = match code {
+        4 | 5 => (
+            ErrorKind::NotAuthorized,
+            format!(
+                "the application id {app_id:?} or its access key is not accepted; {}",
+                network.credentials_to_check(app_id)
+            ),
+        ),
+        3 => (
+            ErrorKind::ServerUnavailable,
+            format!("{}, or try again later", network.unavailable()),
+        ),
+        2 => (
+            ErrorKind::Protocol,
+            "the client id is not accepted; choose another client_id_prefix".to_owned(),
+        ),
+        _ => (
+            ErrorKind::Protocol,
+            "the server does not accept MQTT 3.1.1".to_owned(),
+        ),
+    };
+    Error::new(
+        kind,
+        format!("{server} refused the connection (CONNACK {code}): {why}"),
+    )
+}
+
+pub(super) fn subscription_refused(server: &str, options: &Options, filter: &str) -> Error {
+    Error::new(
+        ErrorKind::SubscriptionRefused,
+        format!(
+            "{server} refused the subscription to {filter}: {}",
+            options.network.subscription_to_check()
+        ),
+    )
+}

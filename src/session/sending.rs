@@ -1,0 +1,207 @@
+//! Downlinks on their way out: what waits, when it may be written, and what became of it.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{lifecycle::Outgoing, reasons};
+use crate::{
+    config::Options,
+    downlink::{Batch, Book, Outbox, Pacer, Publish},
+    error::Error,
+    message::{Event, MessageIds, PublishFailed},
+    mqtt::{Outcome, Transport},
+};
+
+pub(super) struct Sending {
+    outbox: Outbox,
+    pacer: Pacer,
+    book: Book,
+    /// When the pace allows the next write.
+    next_write: Option<Instant>,
+    /// How many downlinks may be on their way to the server at a time.
+    capacity: usize,
+    /// How long downlinks wait for a connection; `None`: not at all.
+    expire_after: Option<Duration>,
+    reports: Vec<Event>,
+}
+
+impl Sending {
+    /// And where to put what is to be written.
+    pub(super) fn new(options: &Options) -> (Self, Sender<Batch>) {
+        let (outbox, accepted) = Outbox::new();
+        let sending = Self {
+            outbox,
+            pacer: Pacer::new(options.pace),
+            book: Book::new(options),
+            next_write: None,
+            capacity: options.send_capacity,
+            expire_after: options.offline_queue.map(|(_, expire_after)| expire_after),
+            reports: Vec::new(),
+        };
+        (sending, accepted)
+    }
+
+    /// What was accepted and is not taken yet.
+    pub(super) fn accepted(&self) -> &Receiver<Batch> {
+        &self.outbox.new
+    }
+
+    /// Whether more can be written at once, so that it is time to take what was accepted.
+    pub(super) fn has_room(&self, transport: &Transport) -> bool {
+        !self.outbox.keeps_any()
+            && transport.open_publishes() < self.capacity
+            && transport.end().is_none()
+    }
+
+    /// Whether everything that was accepted has left.
+    pub(super) fn is_drained(&self, transport: &Transport) -> bool {
+        transport.open_publishes() == 0 && !self.outbox.keeps_any()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.outbox.next_expiry(),
+            self.next_write,
+            self.book.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn handle_deadline(&mut self, now: Instant) {
+        self.expire(now);
+        self.book.on_time(now);
+    }
+
+    /// Takes messages, to be written, to be kept for a connection, or to fail.
+    pub(super) fn accept(&mut self, batch: Batch, outgoing: Outgoing, now: Instant) {
+        for mut publish in batch {
+            self.follow(&mut publish, now);
+            match (outgoing, self.expire_after) {
+                (Outgoing::Written(_) | Outgoing::Held, _) => self.outbox.keep(publish, None),
+                (Outgoing::Kept, Some(expire_after)) => {
+                    self.outbox.keep(publish, now.checked_add(expire_after));
+                }
+                (Outgoing::Kept, None) | (Outgoing::Refused, _) => {
+                    self.fail(publish.ids, &reasons::not_connected());
+                }
+            }
+        }
+    }
+
+    /// Writes what waits, as far as there is room and the pace allows.
+    pub(super) fn write(&mut self, transport: Option<&mut Transport>, now: Instant) {
+        self.next_write = None;
+        let Some(transport) = transport else { return };
+        // The client behind the wire takes them as long as it has not noticed the end.
+        while transport.end().is_none() && transport.open_publishes() < self.capacity {
+            if !self.outbox.keeps_any() {
+                return;
+            }
+            let delay = self.pacer.delay(now);
+            if !delay.is_zero() {
+                self.next_write = Some(now + delay);
+                return;
+            }
+            let Some(publish) = self.outbox.take_kept() else {
+                return;
+            };
+            match transport.publish(publish.ids, &publish.topic, &publish.payload) {
+                Ok(()) => self.pacer.written(now),
+                // The connection has just ended; the news is on its way.
+                Err(_) => return self.outbox.put_back(publish),
+            }
+        }
+    }
+
+    /// There is a connection: what was kept for it waits for its turn.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.expire(now);
+        self.outbox.keep_until(None);
+    }
+
+    /// The connection was lost: what waits is kept for the next one, if that is asked for.
+    pub(super) fn disconnected(&mut self, rate_limited: bool, now: Instant) {
+        self.book.disconnected(now);
+        if rate_limited {
+            self.pacer.limited(now);
+        }
+        match self.expire_after {
+            Some(expire_after) => self.outbox.keep_until(now.checked_add(expire_after)),
+            None => {
+                while let Some(publish) = self.outbox.take_kept() {
+                    self.fail(publish.ids, &reasons::connection_ended());
+                }
+            }
+        }
+    }
+
+    /// Takes everything that was accepted, to be written before the client closes.
+    pub(super) fn take_accepted(&mut self, now: Instant) {
+        for mut publish in self.outbox.take_all() {
+            self.follow(&mut publish, now);
+            self.outbox.keep(publish, None);
+        }
+    }
+
+    /// Fails everything that was accepted. When the last handle is gone, nobody else would.
+    pub(super) fn discard(&mut self, error: &Error, now: Instant) {
+        for mut publish in self.outbox.take_all() {
+            self.follow(&mut publish, now);
+            self.fail(publish.ids, error);
+        }
+    }
+
+    /// What became of a message that was handed to the connection.
+    pub(super) fn observe_outcome(&mut self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Published(ids) => {
+                self.book.written(ids, now);
+                self.reports.extend(ids.iter().map(Event::Published));
+            }
+            Outcome::PublishFailed(ids, error) => self.fail(ids, &error),
+            _ => {}
+        }
+    }
+
+    /// What the network says of downlinks.
+    pub(super) fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Downlink(report) => self.book.observe(report),
+            Event::QueueInvalidated(invalidated) => {
+                let reports = &invalidated.downlinks;
+                reports.iter().for_each(|report| self.book.observe(report));
+            }
+            _ => {}
+        }
+    }
+
+    /// What the subscribers should hear of.
+    pub(super) fn take_reports(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.reports)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(publish) = self.outbox.take_expired(now) {
+            self.fail(publish.ids, &reasons::expired());
+        }
+    }
+
+    /// Enters the downlinks of a message into the book.
+    fn follow(&mut self, publish: &mut Publish, now: Instant) {
+        let followed = std::mem::take(&mut publish.followed);
+        self.book.open(publish.ids, followed, now);
+    }
+
+    fn fail(&mut self, ids: MessageIds, error: &Error) {
+        self.book.not_written(ids, error);
+        self.reports.extend(ids.iter().map(|message_id| {
+            Event::PublishFailed(PublishFailed {
+                message_id,
+                error: error.clone(),
+            })
+        }));
+    }
+}

@@ -1,0 +1,505 @@
+//! What is remembered of each device, in one table: numbers; the clock is read by others.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::frame_counters::{FrameCounters, Marks};
+use crate::message::{CounterReport, UplinkMessage};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What a device has used of the network in a day.
+///
+/// ```
+/// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+/// let used = client.stats().fair_use.device("pump-1");
+/// println!("{} uplinks, {:?} in the air, {} downlinks", used.uplinks, used.airtime, used.downlinks);
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceUse {
+    /// Uplinks that arrived.
+    pub uplinks: u64,
+    /// Their airtime.
+    pub airtime: Duration,
+    /// Downlinks that were sent.
+    pub downlinks: u64,
+}
+
+impl DeviceUse {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.uplinks += more.uplinks;
+        self.airtime = self.airtime.saturating_add(more.airtime);
+        self.downlinks += more.downlinks;
+    }
+}
+
+/// The devices that were heard of last.
+#[derive(Debug)]
+pub(crate) struct Devices {
+    table: HashMap<DeviceId, Device>,
+    capacity: usize,
+    /// Counts frames, which tells what is longer ago.
+    frames: u64,
+    marks: Marks,
+    /// Since 1970.
+    day: u64,
+    /// Today, of devices that are not in the table.
+    others: DeviceUse,
+}
+
+/// As long as networks let a device id be.
+const ID_LENGTH: usize = 36;
+
+/// A device id, in place if it is one: a piece of memory for each of many devices, between those of
+/// messages, would slow down the whole heap.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum DeviceId {
+    Short { length: u8, bytes: [u8; ID_LENGTH] },
+    Long(Box<[u8]>),
+}
+
+impl DeviceId {
+    fn new(dev_id: &str) -> Self {
+        let mut bytes = [0; ID_LENGTH];
+        match bytes.get_mut(..dev_id.len()) {
+            Some(start) => {
+                start.copy_from_slice(dev_id.as_bytes());
+                Self::Short {
+                    length: dev_id.len() as u8,
+                    bytes,
+                }
+            }
+            None => Self::Long(dev_id.as_bytes().into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Device {
+    /// None before its first uplink, and after a join.
+    counters: Option<FrameCounters>,
+    used: DeviceUse,
+    /// When that was.
+    day: u64,
+    /// Its last one, of all.
+    frame: u64,
+}
+
+impl Devices {
+    /// Remembers so many at most.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            table: HashMap::new(),
+            capacity,
+            frames: 0,
+            marks: Marks::default(),
+            day: 0,
+            others: DeviceUse::default(),
+        }
+    }
+
+    /// What arrives from now on comes after an outage.
+    pub(crate) fn was_away(&mut self) {
+        self.marks.outages = self.marks.outages.wrapping_add(1);
+    }
+
+    /// Messages were dropped here.
+    pub(crate) fn dropped(&mut self) {
+        self.marks.drops = self.marks.drops.wrapping_add(1);
+    }
+
+    /// A device has joined: it counts anew, which is no gap.
+    pub(crate) fn joined(&mut self, dev_id: &str) {
+        if let Some(device) = self.table.get_mut(&DeviceId::new(dev_id)) {
+            device.counters = None;
+        }
+    }
+
+    /// A device has sent an uplink; what its counter says.
+    pub(crate) fn uplink(
+        &mut self,
+        uplink: &UplinkMessage,
+        now: SystemTime,
+    ) -> Option<CounterReport> {
+        if uplink.is_simulated() {
+            return None;
+        }
+        let heard = FrameCounters::new(uplink, self.marks);
+        let airtime = uplink.metadata.airtime.unwrap_or_default();
+        self.frame(&uplink.dev_id, now, |used, counters| {
+            used.uplinks += 1;
+            used.airtime = used.airtime.saturating_add(airtime);
+            let Some(counters) = counters else {
+                *counters = Some(heard);
+                return None;
+            };
+            let previous = counters.highest();
+            let finding = counters.observe(heard)?;
+            Some(CounterReport {
+                app_id: uplink.app_id.clone(),
+                dev_id: uplink.dev_id.clone(),
+                counter: uplink.counter,
+                previous,
+                finding,
+            })
+        })
+    }
+
+    /// A downlink was sent to a device.
+    pub(crate) fn downlink(&mut self, dev_id: &str, now: SystemTime) {
+        self.frame(dev_id, now, |used, _| used.downlinks += 1);
+    }
+
+    /// Something was sent by a device or to it, which adds to what it has used today.
+    fn frame<T>(
+        &mut self,
+        dev_id: &str,
+        now: SystemTime,
+        add: impl FnOnce(&mut DeviceUse, &mut Option<FrameCounters>) -> T,
+    ) -> T {
+        self.turn_page(now);
+        self.frames += 1;
+        let dev_id = DeviceId::new(dev_id);
+        if let Some(device) = self.table.get_mut(&dev_id) {
+            device.frame = self.frames;
+            if device.day != self.day {
+                device.used = DeviceUse::default();
+                device.day = self.day;
+            }
+            return add(&mut device.used, &mut device.counters);
+        }
+        if self.capacity == 0 {
+            return add(&mut self.others, &mut None);
+        }
+        self.make_room();
+        let mut device = Device {
+            counters: None,
+            used: DeviceUse::default(),
+            day: self.day,
+            frame: self.frames,
+        };
+        let added = add(&mut device.used, &mut device.counters);
+        self.table.insert(dev_id, device);
+        added
+    }
+
+    /// Forgets, when there are as many as allowed, the half that was silent longest: so many at once
+    /// that looking for them is seldom.
+    fn make_room(&mut self) {
+        if self.table.len() < self.capacity {
+            return;
+        }
+        let mut frames: Vec<_> = self.table.values().map(|device| device.frame).collect();
+        let middle = (frames.len() - 1) / 2;
+        let (_, last_forgotten, _) = frames.select_nth_unstable(middle);
+        let (day, others) = (self.day, &mut self.others);
+        self.table.retain(|_, device| {
+            let is_kept = device.frame > *last_forgotten;
+            if !is_kept {
+                others.add(device.used_on(day));
+            }
+            is_kept
+        });
+    }
+
+    /// Begins a new day, if it is one. A clock that is set back begins none.
+    pub(crate) fn turn_page(&mut self, now: SystemTime) {
+        let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let day = since_1970.as_secs() / DAY.as_secs();
+        if day > self.day {
+            self.day = day;
+            self.others = DeviceUse::default();
+        }
+    }
+
+    /// When the day began.
+    pub(crate) fn midnight(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.day * DAY.as_secs())
+    }
+
+    /// What a device has used today.
+    pub(crate) fn used_by(&self, dev_id: &str) -> DeviceUse {
+        let device = self.table.get(&DeviceId::new(dev_id));
+        device.map_or_else(DeviceUse::default, |device| device.used_on(self.day))
+    }
+
+    /// What each device has used that has used something today.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (Cow<'_, str>, DeviceUse)> {
+        self.table
+            .iter()
+            .map(|(dev_id, device)| {
+                (
+                    String::from_utf8_lossy(dev_id.bytes()),
+                    device.used_on(self.day),
+                )
+            })
+            .filter(|(_, used)| *used != DeviceUse::default())
+    }
+
+    /// What the others have used together.
+    pub(crate) fn used_by_others(&self) -> DeviceUse {
+        self.others
+    }
+}
+
+impl Device {
+    fn used_on(&self, day: u64) -> DeviceUse {
+        if self.day == day {
+            self.used
+        } else {
+            DeviceUse::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        message::{CounterFinding, FrameLoss},
+        network::Network,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A moment of a day.
+    fn on(day: u32, second: u64) -> SystemTime {
+        UNIX_EPOCH + day * DAY + Duration::from_secs(second)
+    }
+
+    fn noon() -> SystemTime {
+        on(20_000, 43_200)
+    }
+
+    /// An uplink that was a second in the air.
+    fn uplink(dev_id: &str, counter: u32) -> UplinkMessage {
+        let body = json!({
+            "app_id": "greenhouse", "dev_id": dev_id, "counter": counter,
+            "metadata": {"airtime": 1_000_000_000, "gateways": [{"gtw_id": "roof"}]},
+        });
+        UplinkMessage::from_json(Network::V2, body.to_string()).unwrap()
+    }
+
+    fn simulated(counter: u32) -> UplinkMessage {
+        let body = json!({
+            "end_device_ids": {"device_id": "bed-07", "application_ids": {"application_id": "greenhouse"}},
+            "uplink_message": {"f_cnt": counter, "f_port": 1, "consumed_airtime": "1s"},
+            "simulated": true,
+        });
+        UplinkMessage::from_json(Network::V3, body.to_string()).unwrap()
+    }
+
+    fn used(uplinks: u64, downlinks: u64) -> DeviceUse {
+        DeviceUse {
+            uplinks,
+            airtime: SECOND * uplinks as u32,
+            downlinks,
+        }
+    }
+
+    fn missing(frames: u32, loss: FrameLoss) -> CounterFinding {
+        CounterFinding::Missing { frames, loss }
+    }
+
+    /// What the counters of `bed-07` say.
+    fn findings(devices: &mut Devices, counters: &[u32]) -> Vec<CounterFinding> {
+        let counters = counters.iter();
+        counters
+            .filter_map(|counter| devices.uplink(&uplink("bed-07", *counter), noon()))
+            .map(|report| report.finding)
+            .collect()
+    }
+
+    #[test]
+    fn a_report_names_the_device_and_both_counters() {
+        let mut devices = Devices::new(10);
+        assert_eq!(devices.uplink(&uplink("bed-07", 7), noon()), None);
+        devices.uplink(&uplink("bed-08", 70), noon());
+        let expected = CounterReport {
+            app_id: "greenhouse".to_owned(),
+            dev_id: "bed-07".to_owned(),
+            counter: 9,
+            previous: 7,
+            finding: missing(1, FrameLoss::Upstream),
+        };
+        assert_eq!(devices.uplink(&uplink("bed-07", 9), noon()), Some(expected));
+    }
+
+    #[test]
+    fn what_was_lost_here_is_told_from_what_was_lost_elsewhere() {
+        let mut devices = Devices::new(10);
+        assert_eq!(
+            findings(&mut devices, &[1, 3]),
+            [missing(1, FrameLoss::Upstream)]
+        );
+        devices.dropped();
+        assert_eq!(
+            findings(&mut devices, &[5]),
+            [missing(1, FrameLoss::DroppedHere)]
+        );
+        devices.was_away();
+        assert_eq!(findings(&mut devices, &[7]), [missing(1, FrameLoss::Away)]);
+    }
+
+    #[test]
+    fn a_join_is_no_gap_and_takes_nothing_of_the_day_away() {
+        let mut devices = Devices::new(10);
+        assert_eq!(findings(&mut devices, &[500]), []);
+        devices.joined("bed-07");
+        devices.joined("bed-08");
+        assert_eq!(findings(&mut devices, &[0, 1, 2]), []);
+        assert_eq!(devices.used_by("bed-07"), used(4, 0));
+        assert_eq!(devices.users().count(), 1);
+    }
+
+    #[test]
+    fn a_downlink_before_the_first_uplink_says_nothing_about_counters() {
+        let mut devices = Devices::new(10);
+        devices.downlink("bed-07", noon());
+        assert_eq!(findings(&mut devices, &[500]), []);
+        assert_eq!(devices.used_by("bed-07"), used(1, 1));
+    }
+
+    #[test]
+    fn each_id_is_a_device_of_its_own_however_long_it_is() {
+        let mut devices = Devices::new(1_000);
+        let longest = "é".repeat(50);
+        let ids: Vec<_> = (0..longest.len())
+            .filter_map(|length| longest.get(..length))
+            .chain(["\0", "\0\0"])
+            .collect();
+        for (downlinks, dev_id) in (1..).zip(&ids) {
+            (0..downlinks).for_each(|_| devices.downlink(dev_id, noon()));
+        }
+        for (downlinks, dev_id) in (1..).zip(&ids) {
+            assert_eq!(devices.used_by(dev_id), used(0, downlinks), "{dev_id}");
+        }
+        let mut known: Vec<_> = devices.users().map(|(dev_id, _)| dev_id).collect();
+        known.sort_unstable();
+        let mut expected = ids.clone();
+        expected.sort_unstable();
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn the_devices_that_are_heard_are_remembered_and_never_more_than_allowed() {
+        let mut devices = Devices::new(100);
+        for round in 0..50 {
+            for device in 0..20 {
+                // Heard every time, among many that are heard once.
+                let report = devices.uplink(&uplink(&format!("often-{device}"), round), noon());
+                assert_eq!(report, None);
+                devices.uplink(&uplink(&format!("once-{round}-{device}"), 7), noon());
+            }
+            assert!(devices.table.len() <= 100);
+        }
+        for device in 0..20 {
+            let report = devices.uplink(&uplink(&format!("often-{device}"), 60), noon());
+            assert_eq!(report.unwrap().finding, missing(10, FrameLoss::Upstream));
+        }
+        let of_all = devices
+            .users()
+            .fold(devices.used_by_others().uplinks, |sum, (_, used)| {
+                sum + used.uplinks
+            });
+        assert_eq!(of_all, 50 * 20 * 2 + 20);
+    }
+
+    #[test]
+    fn the_half_that_was_silent_longest_gives_way_and_its_day_is_counted_together() {
+        for capacity in 1..=9 {
+            let mut devices = Devices::new(capacity);
+            let ids: Vec<_> = (0..=capacity)
+                .map(|number| format!("bed-{number}"))
+                .collect();
+            let (next, first) = ids.split_last().unwrap();
+            for dev_id in first.iter().rev().chain(first) {
+                devices.uplink(&uplink(dev_id, 7), noon());
+            }
+            assert_eq!(devices.users().count(), capacity);
+            devices.downlink(next, noon());
+            let mut known: Vec<_> = devices.users().map(|(dev_id, _)| dev_id).collect();
+            known.sort_unstable();
+            let forgotten = capacity.div_ceil(2);
+            assert_eq!(known, ids[forgotten..]);
+            assert_eq!(devices.used_by_others(), used(2 * forgotten as u64, 0));
+            assert_eq!(devices.used_by(next), used(0, 1));
+        }
+    }
+
+    #[test]
+    fn without_room_for_any_device_the_day_is_counted_together_and_nothing_watched() {
+        let mut devices = Devices::new(0);
+        assert_eq!(findings(&mut devices, &[1, 9]), []);
+        devices.downlink("bed-07", noon());
+        assert_eq!(devices.used_by_others(), used(2, 1));
+        assert_eq!(devices.used_by("bed-07"), used(0, 0));
+        assert_eq!(devices.users().count(), 0);
+    }
+
+    #[test]
+    fn each_day_begins_with_nothing_used() {
+        let mut devices = Devices::new(2);
+        for second in [5, 86_399] {
+            devices.uplink(&uplink("bed-07", 7), on(20_000, second));
+        }
+        devices.downlink("bed-08", on(20_000, 86_399));
+        devices.downlink("bed-09", on(20_000, 86_399));
+        assert_eq!(devices.midnight(), on(20_000, 0));
+        assert_eq!(devices.used_by_others(), used(2, 0));
+        assert_eq!(devices.users().count(), 2);
+
+        devices.turn_page(on(20_001, 0));
+        assert_eq!(devices.midnight(), on(20_001, 0));
+        assert_eq!(devices.users().count(), 0);
+        assert_eq!(devices.used_by_others(), used(0, 0));
+        devices.downlink("bed-08", on(20_001, 1));
+        assert_eq!(devices.used_by("bed-08"), used(0, 1));
+        // Yesterday's is nobody's today.
+        devices.downlink("bed-07", on(20_001, 2));
+        assert_eq!(devices.used_by_others(), used(0, 0));
+    }
+
+    #[test]
+    fn counting_goes_on_over_midnight() {
+        let mut devices = Devices::new(10);
+        devices.uplink(&uplink("bed-07", 7), on(20_000, 86_399));
+        let report = devices.uplink(&uplink("bed-07", 9), on(20_001, 0));
+        assert_eq!(report.unwrap().finding, missing(1, FrameLoss::Upstream));
+        assert_eq!(devices.used_by("bed-07"), used(1, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_nothing_away() {
+        let mut devices = Devices::new(10);
+        devices.downlink("bed-07", on(20_000, 5));
+        devices.downlink("bed-07", on(19_999, 5));
+        assert_eq!(devices.used_by("bed-07"), used(0, 2));
+        assert_eq!(devices.midnight(), on(20_000, 0));
+    }
+
+    #[test]
+    fn simulated_uplinks_use_nothing_and_their_counters_mean_nothing() {
+        let mut devices = Devices::new(10);
+        for counter in [7, 0, 99] {
+            assert!(simulated(counter).is_simulated());
+            assert_eq!(devices.uplink(&simulated(counter), noon()), None);
+        }
+        assert_eq!(devices.users().count(), 0);
+        assert_eq!(findings(&mut devices, &[500]), []);
+    }
+}
