@@ -4,13 +4,14 @@
 
 mod connections;
 mod lifecycle;
+mod link;
 mod reasons;
 mod receiving;
 mod sending;
 mod status;
+mod waiters;
 
 use std::{
-    collections::HashMap,
     io,
     sync::Arc,
     thread,
@@ -23,7 +24,7 @@ use crate::{
     config::{AccessKey, Address, Options},
     downlink::{Batch, WaitingRoom},
     error::{Error, ErrorKind, Result},
-    events::{Subscriber, Subscribers},
+    events::Subscribers,
     message::{CallbackFailed, Closed, ConnectFailed, Connected, Disconnected, Event, RawMessage},
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
     recovery::{Hook, Retry},
@@ -31,11 +32,13 @@ use crate::{
     wire::{self, End, Login},
 };
 use connections::{Connection, Connections, Stage};
-use lifecycle::{Action, Input, Lifecycle, Now, Outgoing, Question, Waiter};
+use lifecycle::{Action, Input, Lifecycle, Now, Outgoing, Question};
+pub(crate) use link::{Command, SessionLink};
 pub(crate) use reasons::not_connected;
 use receiving::Receiving;
 use sending::Sending;
 pub(crate) use status::Status;
+use waiters::Waiters;
 
 /// How long a subscriber that lost events may have to wait for the news when nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
@@ -43,33 +46,6 @@ const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 /// How many signals are read before the session looks for anything else: a look at everything takes
 /// longer than to read one.
 const BURST: usize = 64;
-
-/// What other threads ask of the session.
-pub(crate) enum Command {
-    /// Connect, and answer when connected or with the reason.
-    Connect(Sender<Result<()>>),
-    /// Close, and answer with the number of the end that the close callbacks will hear of.
-    Close(Sender<u64>),
-    Subscribe(Subscriber),
-    /// Ask there before trying again.
-    SetHook(Hook),
-    /// Tell the subscribers.
-    Report(Event),
-    /// Close, and end the thread.
-    Shutdown,
-}
-
-/// The ends by which a client reaches its session.
-pub(crate) struct SessionLink {
-    pub(crate) commands: Sender<Command>,
-    pub(crate) publishes: Sender<Batch>,
-    pub(crate) room: WaitingRoom,
-    /// Ends a wait for a slow subscriber.
-    pub(crate) interrupt: Sender<()>,
-    pub(crate) status: Arc<Status>,
-    /// Takes events back, to free them.
-    pub(crate) spent: Sender<Vec<Event>>,
-}
 
 pub(crate) struct Session {
     options: Arc<Options>,
@@ -92,14 +68,6 @@ pub(crate) struct Session {
     waiters: Waiters,
 }
 
-/// Whoever waits for an answer.
-#[derive(Default)]
-struct Waiters {
-    last: u64,
-    connecting: HashMap<Waiter, Sender<Result<()>>>,
-    closing: HashMap<Waiter, Sender<u64>>,
-}
-
 /// The result of blocking work.
 enum Job {
     LookedUp(Attempt, Result<Route>),
@@ -112,37 +80,6 @@ enum Wakeup {
     Job(Job),
     Accepted(Batch),
     Time,
-}
-
-impl Waiters {
-    fn next(&mut self) -> Waiter {
-        self.last += 1;
-        Waiter(self.last)
-    }
-
-    fn add_connect(&mut self, reply: Sender<Result<()>>) -> Waiter {
-        let waiter = self.next();
-        self.connecting.insert(waiter, reply);
-        waiter
-    }
-
-    fn add_close(&mut self, reply: Sender<u64>) -> Waiter {
-        let waiter = self.next();
-        self.closing.insert(waiter, reply);
-        waiter
-    }
-
-    // Whoever asked may have stopped waiting.
-
-    fn answer_connect(&mut self, waiter: Waiter, answer: Result<()>) {
-        let reply = self.connecting.remove(&waiter);
-        let _ = reply.map(|reply| reply.send(answer));
-    }
-
-    fn answer_close(&mut self, waiter: Waiter, end: u64) {
-        let reply = self.closing.remove(&waiter);
-        let _ = reply.map(|reply| reply.send(end));
-    }
 }
 
 impl Session {

@@ -4,24 +4,32 @@
 //! [`handle`](Lifecycle::handle) and [`handle_deadline`](Lifecycle::handle_deadline), and executes
 //! what [`poll`](Lifecycle::poll) returns.
 
+mod action;
+mod input;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::reasons;
 use crate::{
-    config::{ConnectRetry, Options},
+    config::Options,
     error::Error,
-    message::{CallbackFailed, DisconnectCause, Gap},
+    message::{CallbackFailed, DisconnectCause},
     mqtt::Attempt,
-    recovery::{Loss, Mandate, Outages, Plan},
+    recovery::{Mandate, Outages, Plan},
     wire::End,
 };
-
-/// How late a thread may be that keeps to a deadline of its own.
-const SPARE: Duration = Duration::from_secs(2);
+pub(super) use action::{Action, Outgoing};
+pub(super) use input::{Input, Now, Question, Waiter};
+use settings::Settings;
+use state::{Ended, Setback, State};
 
 /// How long the MQTT client may take to notice that its connection has ended.
 const NOTICE: Duration = Duration::from_secs(10);
@@ -31,230 +39,6 @@ const CLOSE_SHARE: f64 = 0.9;
 
 /// Lookups that nobody waits for any longer cannot be cancelled, so their number is limited.
 const MAX_LOOKUPS: usize = 4;
-
-/// The time, read once per input.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) time: SystemTime,
-}
-
-/// Somebody who waits for the answer to a `connect` or a `close`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Waiter(pub(super) u64);
-
-/// A question to the retry callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Question(pub(super) u64);
-
-/// What happens to a connection. An input about an attempt that is history changes nothing.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Somebody wants the client to be connected.
-    Connect(Waiter),
-    /// Somebody wants the client to be closed.
-    Close(Waiter),
-    /// The last handle is gone.
-    Shutdown,
-    /// A lookup has ended, with the name of the server.
-    LookedUp(Attempt, Result<Arc<str>, Error>),
-    /// The server has accepted the login.
-    Accepted(Attempt),
-    /// The MQTT client is connected to the wire.
-    Entered(Attempt),
-    /// The server has granted one subscription.
-    Granted(Attempt),
-    /// The attempt has failed, at whichever stage it is.
-    Failed(Attempt, Error),
-    /// The wire says how the connection has ended; the MQTT client may not have noticed yet.
-    Ended(Attempt, End),
-    /// Both sides of the wire have ended.
-    Over(Attempt),
-    /// While the client closes: everything that was accepted is written. `unread`: the server may
-    /// not have read all of it.
-    Drained { attempt: Attempt, unread: bool },
-    /// The retry callback has answered with a delay, with `None` to give up, or has failed.
-    Answered(Question, Result<Option<Duration>, CallbackFailed>),
-    /// There is no retry callback, or it is busy.
-    NotAsked(Question),
-}
-
-/// What the thread has to do.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// An attempt begins.
-    Begin,
-    /// Find the server; the result is [`Input::LookedUp`].
-    LookUp(Attempt),
-    /// Connect to the server that was found and log in, until `deadline`.
-    Dial { attempt: Attempt, deadline: Instant },
-    /// Connect the MQTT client to the wire.
-    Enter(Attempt),
-    /// Ask for every subscription.
-    Subscribe(Attempt),
-    /// The client is connected.
-    Open(Attempt, Option<Gap>),
-    /// The connection was lost: what waits to be written waits for the next one, if that is asked
-    /// for.
-    Interrupt {
-        attempt: Attempt,
-        rate_limited: bool,
-    },
-    /// Write everything that was accepted; [`Input::Drained`] says when that is done.
-    Drain,
-    /// Ask the server for a sign that it has read everything.
-    Flush(Attempt),
-    /// End the connection so that the server can work off what it got.
-    Finish(Attempt),
-    /// Cut the connection.
-    Abandon(Attempt),
-    /// The connection is of no more use; it ends by itself.
-    Release(Attempt),
-    /// Ask the retry callback what to do.
-    Ask {
-        question: Question,
-        error: Error,
-        attempts: u32,
-        delay: Option<Duration>,
-    },
-    /// Report a failed attempt.
-    ReportFailed {
-        error: Error,
-        attempts: u32,
-        retry_in: Option<Duration>,
-    },
-    /// Report a lost connection.
-    ReportLost {
-        error: Error,
-        cause: DisconnectCause,
-        connected_for: Duration,
-        retry_in: Option<Duration>,
-    },
-    /// Report that the retry callback failed.
-    ReportCallback(CallbackFailed),
-    /// Fail everything that waits to be written.
-    Discard(Error),
-    /// Report that the client is closed. Messages of attempts up to `last` came before that.
-    ReportClosed { error: Option<Error>, last: Attempt },
-    /// The client was never connected, and stops trying.
-    ReportIdle,
-    /// Answer a `connect`.
-    AnswerConnect(Waiter, Result<(), Error>),
-    /// Answer a `close`.
-    AnswerClose(Waiter),
-}
-
-/// What happens to a downlink that is accepted now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outgoing {
-    /// It is written to this connection, once its turn has come.
-    Written(Attempt),
-    /// It waits for news about the connection that has just ended.
-    Held,
-    /// It waits for the next connection, if that is asked for.
-    Kept,
-    /// It is refused: there is no connection, and none to come.
-    Refused,
-}
-
-#[derive(Debug)]
-enum State {
-    Idle,
-    /// An earlier lookup has to end first.
-    WaitingToLookUp {
-        attempt: Attempt,
-        deadline: Instant,
-    },
-    LookingUp {
-        attempt: Attempt,
-        deadline: Instant,
-    },
-    /// The wire connects and logs in.
-    Dialing {
-        attempt: Attempt,
-        server: Arc<str>,
-        deadline: Instant,
-    },
-    /// The MQTT client connects to the wire.
-    Entering {
-        attempt: Attempt,
-        server: Arc<str>,
-        deadline: Instant,
-        ended: Option<End>,
-    },
-    Subscribing {
-        attempt: Attempt,
-        server: Arc<str>,
-        deadline: Instant,
-        ended: Option<End>,
-        /// Subscriptions that the server has not answered.
-        open: usize,
-    },
-    Up {
-        attempt: Attempt,
-        server: Arc<str>,
-        ended: Option<Ended>,
-    },
-    /// Waits for the retry callback's opinion of the plan.
-    Asking {
-        question: Question,
-        setback: Setback,
-        planned: Option<Duration>,
-        deadline: Instant,
-    },
-    BackingOff {
-        until: Instant,
-    },
-    /// Writes what was accepted, and waits until the server has read it.
-    Closing {
-        attempt: Attempt,
-        deadline: Instant,
-        leave_by: Instant,
-    },
-    /// Has said goodbye, and waits until the server closes its side.
-    Leaving {
-        attempt: Attempt,
-        deadline: Instant,
-    },
-}
-
-/// The wire's end of a connection, before the MQTT client has noticed it.
-#[derive(Debug)]
-struct Ended {
-    end: End,
-    notice_by: Instant,
-}
-
-/// Why there is no connection.
-#[derive(Debug)]
-enum Setback {
-    Failed(Error),
-    Lost(Error, Loss),
-}
-
-impl Setback {
-    fn error(&self) -> &Error {
-        match self {
-            Self::Failed(error) | Self::Lost(error, _) => error,
-        }
-    }
-
-    fn is_lost(&self) -> bool {
-        matches!(self, Self::Lost(..))
-    }
-}
-
-/// What the machine needs of the options.
-#[derive(Debug)]
-struct Settings {
-    connect_timeout: Duration,
-    close_timeout: Duration,
-    connect_retry: ConnectRetry,
-    reconnect: bool,
-    /// Whether the servers of this network close connections that send too much.
-    limits_by_closing: bool,
-    subscriptions: usize,
-}
 
 #[derive(Debug)]
 pub(super) struct Lifecycle {
@@ -276,14 +60,7 @@ impl Lifecycle {
     /// A machine that asks for this number of subscriptions on each connection.
     pub(super) fn new(options: &Options, subscriptions: usize) -> Self {
         Self {
-            settings: Settings {
-                connect_timeout: options.connect_timeout,
-                close_timeout: options.close_timeout,
-                connect_retry: options.connect_retry,
-                reconnect: options.reconnect,
-                limits_by_closing: options.network.limits_by_closing(),
-                subscriptions,
-            },
+            settings: Settings::new(options, subscriptions),
             state: State::Idle,
             plan: Plan::new(options),
             outages: Outages::new(options.keep_alive),
@@ -305,21 +82,7 @@ impl Lifecycle {
 
     /// When [`handle_deadline`](Self::handle_deadline) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Idle => None,
-            State::Up { ended, .. } => ended.as_ref().map(|ended| ended.notice_by),
-            State::WaitingToLookUp { deadline, .. }
-            | State::LookingUp { deadline, .. }
-            | State::Subscribing { deadline, .. }
-            | State::Asking { deadline, .. }
-            | State::Closing { deadline, .. }
-            | State::Leaving { deadline, .. } => Some(*deadline),
-            // The wire keeps to the deadline and knows what it has waited for.
-            State::Dialing { deadline, .. } | State::Entering { deadline, .. } => {
-                Some(*deadline + SPARE)
-            }
-            State::BackingOff { until } => Some(*until),
-        }
+        self.state.deadline()
     }
 
     /// What happens to a downlink that is accepted now.
@@ -361,6 +124,12 @@ impl Lifecycle {
     }
 
     pub(super) fn handle(&mut self, input: Input, now: Now) {
+        if input
+            .attempt()
+            .is_some_and(|attempt| self.state.attempt() != Some(attempt))
+        {
+            return;
+        }
         match input {
             Input::Connect(waiter) => self.on_connect(waiter, now),
             Input::Close(waiter) => {
@@ -372,9 +141,9 @@ impl Lifecycle {
                 self.on_close(now);
             }
             Input::LookedUp(attempt, result) => self.on_looked_up(attempt, result, now),
-            Input::Accepted(attempt) => self.on_accepted(attempt),
-            Input::Entered(attempt) => self.on_entered(attempt),
-            Input::Granted(attempt) => self.on_granted(attempt, now),
+            Input::Accepted(_) => self.on_accepted(),
+            Input::Entered(_) => self.on_entered(),
+            Input::Granted(_) => self.on_granted(now),
             Input::Failed(attempt, error) => self.on_failed(attempt, error, now),
             Input::Ended(attempt, end) => self.on_ended(attempt, end, now),
             Input::Over(attempt) => self.on_over(attempt, now),
@@ -520,13 +289,13 @@ impl Lifecycle {
         }
     }
 
-    fn on_accepted(&mut self, attempt: Attempt) {
+    fn on_accepted(&mut self) {
         match self.take_state() {
             State::Dialing {
-                attempt: current,
+                attempt,
                 server,
                 deadline,
-            } if current == attempt => {
+            } => {
                 self.state = State::Entering {
                     attempt,
                     server,
@@ -539,14 +308,14 @@ impl Lifecycle {
         }
     }
 
-    fn on_entered(&mut self, attempt: Attempt) {
+    fn on_entered(&mut self) {
         match self.take_state() {
             State::Entering {
-                attempt: current,
+                attempt,
                 server,
                 deadline,
                 ended,
-            } if current == attempt => {
+            } => {
                 self.state = State::Subscribing {
                     attempt,
                     server,
@@ -560,15 +329,15 @@ impl Lifecycle {
         }
     }
 
-    fn on_granted(&mut self, attempt: Attempt, now: Now) {
+    fn on_granted(&mut self, now: Now) {
         match self.take_state() {
             State::Subscribing {
-                attempt: current,
+                attempt,
                 server,
                 ended,
                 open: 1,
                 ..
-            } if current == attempt => {
+            } => {
                 let notice_by = now.instant + NOTICE;
                 self.state = State::Up {
                     attempt,
@@ -583,71 +352,36 @@ impl Lifecycle {
                 self.act(Action::Open(attempt, gap));
                 self.answer_connects(&Ok(()));
             }
-            State::Subscribing {
-                attempt: current,
-                server,
-                deadline,
-                ended,
-                open,
-            } if current == attempt => {
-                self.state = State::Subscribing {
-                    attempt,
-                    server,
-                    deadline,
-                    ended,
-                    open: open - 1,
-                };
+            mut state => {
+                if let State::Subscribing { open, .. } = &mut state {
+                    *open -= 1;
+                }
+                self.state = state;
             }
-            state => self.state = state,
         }
     }
 
     fn on_failed(&mut self, attempt: Attempt, error: Error, now: Now) {
-        match self.take_state() {
-            State::Dialing {
-                attempt: current, ..
-            }
-            | State::Entering {
-                attempt: current, ..
-            }
+        match self.state {
+            State::Dialing { .. }
+            | State::Entering { .. }
             // After the end of the connection a subscription fails as well; the end is the reason.
-            | State::Subscribing {
-                attempt: current,
-                ended: None,
-                ..
-            } if current == attempt => {
+            | State::Subscribing { ended: None, .. } => {
                 self.act(Action::Abandon(attempt));
                 self.attempt_failed(error, now);
             }
-            state => self.state = state,
+            _ => {}
         }
     }
 
     fn on_ended(&mut self, attempt: Attempt, end: End, now: Now) {
         match &mut self.state {
-            State::Entering {
-                attempt: current,
-                ended,
-                ..
-            }
-            | State::Subscribing {
-                attempt: current,
-                ended,
-                ..
-            } if *current == attempt => *ended = Some(end),
-            State::Up {
-                attempt: current,
-                ended,
-                ..
-            } if *current == attempt => {
+            State::Entering { ended, .. } | State::Subscribing { ended, .. } => *ended = Some(end),
+            State::Up { ended, .. } => {
                 let notice_by = now.instant + NOTICE;
                 *ended = Some(Ended { end, notice_by });
             }
-            State::Closing {
-                attempt: current,
-                leave_by,
-                ..
-            } if *current == attempt => {
+            State::Closing { leave_by, .. } => {
                 let leave_by = *leave_by;
                 self.start_leaving(attempt, leave_by);
             }
@@ -657,32 +391,14 @@ impl Lifecycle {
 
     fn on_over(&mut self, attempt: Attempt, now: Now) {
         match self.take_state() {
-            State::Subscribing {
-                attempt: current,
-                server,
-                ended,
-                ..
-            } if current == attempt => {
+            State::Subscribing { server, ended, .. } => {
                 self.act(Action::Release(attempt));
                 self.attempt_failed(reasons::closed_at_once(&server, ended.as_ref()), now);
             }
-            State::Up {
-                attempt: current,
-                server,
-                ended,
-            } if current == attempt => {
+            State::Up { server, ended, .. } => {
                 self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);
             }
-            State::Closing {
-                attempt: current, ..
-            } if current == attempt => {
-                self.act(Action::Finish(attempt));
-                self.act(Action::Release(attempt));
-                self.enter_idle(None, now);
-            }
-            State::Leaving {
-                attempt: current, ..
-            } if current == attempt => {
+            State::Closing { .. } | State::Leaving { .. } => {
                 self.act(Action::Release(attempt));
                 self.enter_idle(None, now);
             }
@@ -692,17 +408,8 @@ impl Lifecycle {
 
     fn on_drained(&mut self, attempt: Attempt, unread: bool) {
         match self.state {
-            State::Closing {
-                attempt: current,
-                leave_by,
-                ..
-            } if current == attempt => {
-                if unread {
-                    self.act(Action::Flush(attempt));
-                } else {
-                    self.start_leaving(attempt, leave_by);
-                }
-            }
+            State::Closing { .. } if unread => self.act(Action::Flush(attempt)),
+            State::Closing { leave_by, .. } => self.start_leaving(attempt, leave_by),
             _ => {}
         }
     }

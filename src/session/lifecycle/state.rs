@@ -1,0 +1,135 @@
+//! Where a connection is in its life.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::Question;
+use crate::{error::Error, mqtt::Attempt, recovery::Loss, wire::End};
+
+/// How late a thread may be that keeps to a deadline of its own.
+const SPARE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) enum State {
+    Idle,
+    /// An earlier lookup has to end first.
+    WaitingToLookUp {
+        attempt: Attempt,
+        deadline: Instant,
+    },
+    LookingUp {
+        attempt: Attempt,
+        deadline: Instant,
+    },
+    /// The wire connects and logs in.
+    Dialing {
+        attempt: Attempt,
+        server: Arc<str>,
+        deadline: Instant,
+    },
+    /// The MQTT client connects to the wire.
+    Entering {
+        attempt: Attempt,
+        server: Arc<str>,
+        deadline: Instant,
+        ended: Option<End>,
+    },
+    Subscribing {
+        attempt: Attempt,
+        server: Arc<str>,
+        deadline: Instant,
+        ended: Option<End>,
+        /// Subscriptions that the server has not answered.
+        open: usize,
+    },
+    Up {
+        attempt: Attempt,
+        server: Arc<str>,
+        ended: Option<Ended>,
+    },
+    /// Waits for the retry callback's opinion of the plan.
+    Asking {
+        question: Question,
+        setback: Setback,
+        planned: Option<Duration>,
+        deadline: Instant,
+    },
+    BackingOff {
+        until: Instant,
+    },
+    /// Writes what was accepted, and waits until the server has read it.
+    Closing {
+        attempt: Attempt,
+        deadline: Instant,
+        leave_by: Instant,
+    },
+    /// Has said goodbye, and waits until the server closes its side.
+    Leaving {
+        attempt: Attempt,
+        deadline: Instant,
+    },
+}
+
+impl State {
+    /// The attempt that is under way, or whose connection is in use.
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        match self {
+            Self::Idle | Self::Asking { .. } | Self::BackingOff { .. } => None,
+            Self::WaitingToLookUp { attempt, .. }
+            | Self::LookingUp { attempt, .. }
+            | Self::Dialing { attempt, .. }
+            | Self::Entering { attempt, .. }
+            | Self::Subscribing { attempt, .. }
+            | Self::Up { attempt, .. }
+            | Self::Closing { attempt, .. }
+            | Self::Leaving { attempt, .. } => Some(*attempt),
+        }
+    }
+
+    /// When the state has lasted long enough.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Idle => None,
+            Self::Up { ended, .. } => ended.as_ref().map(|ended| ended.notice_by),
+            Self::WaitingToLookUp { deadline, .. }
+            | Self::LookingUp { deadline, .. }
+            | Self::Subscribing { deadline, .. }
+            | Self::Asking { deadline, .. }
+            | Self::Closing { deadline, .. }
+            | Self::Leaving { deadline, .. } => Some(*deadline),
+            // The wire keeps to the deadline and knows what it has waited for.
+            Self::Dialing { deadline, .. } | Self::Entering { deadline, .. } => {
+                Some(*deadline + SPARE)
+            }
+            Self::BackingOff { until } => Some(*until),
+        }
+    }
+}
+
+/// The wire's end of a connection, before the MQTT client has noticed it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) notice_by: Instant,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum Setback {
+    Failed(Error),
+    Lost(Error, Loss),
+}
+
+impl Setback {
+    pub(super) fn error(&self) -> &Error {
+        match self {
+            Self::Failed(error) | Self::Lost(error, _) => error,
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(..))
+    }
+}

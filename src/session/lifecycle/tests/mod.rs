@@ -1,0 +1,119 @@
+//! The machine by numbers: no thread, no socket, no waiting.
+
+mod sequences;
+mod states;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Action, Input, Lifecycle, Now, Question, Waiter};
+use crate::{
+    config::MqttClientBuilder,
+    error::{Error, ErrorKind},
+    mqtt::Attempt,
+    wire::{self, End},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Subscriptions of a connection.
+const FILTERS: usize = 2;
+
+fn builder() -> MqttClientBuilder {
+    MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned())
+        .cluster("eu1")
+        .connect_timeout(10 * SECOND)
+        .close_timeout(5 * SECOND)
+        .reconnect_delay(SECOND, 60 * SECOND)
+}
+
+fn machine(builder: MqttClientBuilder) -> Lifecycle {
+    Lifecycle::new(&builder.check().unwrap(), FILTERS)
+}
+
+fn now() -> Now {
+    Now {
+        instant: Instant::now(),
+        time: SystemTime::UNIX_EPOCH,
+    }
+}
+
+impl Now {
+    fn after(self, time: Duration) -> Self {
+        Self {
+            instant: self.instant + time,
+            time: self.time + time,
+        }
+    }
+}
+
+fn error(kind: ErrorKind) -> Error {
+    Error::new(kind, "no")
+}
+
+fn closed_by_server() -> End {
+    End::Lost(wire::Loss::Closed, error(ErrorKind::ConnectionLost))
+}
+
+/// Everything that there is to do.
+fn actions(lifecycle: &mut Lifecycle) -> Vec<Action> {
+    std::iter::from_fn(|| lifecycle.poll()).collect()
+}
+
+/// An action in a few letters, with times counted from `start`.
+fn brief(action: &Action, start: Instant) -> String {
+    match action {
+        Action::Begin => "begin".to_owned(),
+        Action::LookUp(attempt) => format!("look up {}", attempt.0),
+        Action::Dial { attempt, deadline } => {
+            format!("dial {} until {:?}", attempt.0, *deadline - start)
+        }
+        Action::Enter(attempt) => format!("enter {}", attempt.0),
+        Action::Subscribe(attempt) => format!("subscribe {}", attempt.0),
+        Action::Open(attempt, gap) => {
+            let gap = gap.as_ref().map(|gap| gap.length);
+            format!("open {} gap {gap:?}", attempt.0)
+        }
+        Action::Interrupt {
+            attempt,
+            rate_limited,
+        } => format!("interrupt {} limited {rate_limited}", attempt.0),
+        Action::Drain => "drain".to_owned(),
+        Action::Flush(attempt) => format!("flush {}", attempt.0),
+        Action::Finish(attempt) => format!("finish {}", attempt.0),
+        Action::Abandon(attempt) => format!("abandon {}", attempt.0),
+        Action::Release(attempt) => format!("release {}", attempt.0),
+        Action::Ask {
+            question,
+            error,
+            attempts,
+            delay,
+        } => format!(
+            "ask {} {:?} #{attempts} in {delay:?}",
+            question.0,
+            error.kind()
+        ),
+        Action::ReportFailed {
+            error,
+            attempts,
+            retry_in,
+        } => format!("failed {:?} #{attempts} in {retry_in:?}", error.kind()),
+        Action::ReportLost {
+            connected_for,
+            retry_in,
+            ..
+        } => format!("lost after {connected_for:?} in {retry_in:?}"),
+        Action::ReportCallback(_) => "callback failed".to_owned(),
+        Action::Discard(error) => format!("discard {:?}", error.kind()),
+        Action::ReportClosed { error, last } => format!(
+            "closed {:?} up to {}",
+            error.as_ref().map(Error::kind),
+            last.0
+        ),
+        Action::ReportIdle => "idle".to_owned(),
+        Action::AnswerConnect(waiter, Ok(())) => format!("connect {} ok", waiter.0),
+        Action::AnswerConnect(waiter, Err(error)) => {
+            format!("connect {} {:?}", waiter.0, error.kind())
+        }
+        Action::AnswerClose(waiter) => format!("close {} ok", waiter.0),
+    }
+}
