@@ -1,7 +1,6 @@
-//! The thread that owns the user's closures, the first reader of the event stream.
+//! The thread that owns the user's closures and reads the event stream for them.
 //!
-//! A closure is sent here and only called here, so it needs no lock, and may do what it likes with
-//! the client.
+//! Closures are sent here and run only here. They need no lock and may call any method of the client.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,10 +20,10 @@ use crate::{
     session::{Command, Status},
 };
 
-/// How many events are read before the thread looks for anything else.
+/// How many events the thread reads before it checks for setters.
 const BURST: usize = 64;
 
-/// Names a callback, to [remove](crate::MqttClient::remove_callback) it.
+/// Identifies a callback, to [remove](crate::MqttClient::remove_callback) it.
 ///
 /// ```
 /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -35,7 +34,7 @@ const BURST: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId(pub(crate) u64);
 
-/// A user's closure, by the event that it is for.
+/// A user's closure, by the event that it handles.
 pub(crate) enum Callback<C> {
     Connect(Closure<bool, C>),
     Close(Closure<bool, C>),
@@ -44,13 +43,13 @@ pub(crate) enum Callback<C> {
     Downlink(Closure<MessageId, C>),
 }
 
-/// Whether there are callbacks, so that messages do not wake their thread for nothing. Of whichever
-/// kind: one that hears of the connection may set one for the uplinks that follow.
+/// Whether any callback is set. Without one, messages do not wake the thread. Any kind counts: a
+/// connect callback may set an uplink callback for the uplinks that follow.
 #[derive(Default)]
 pub(crate) struct Interest(AtomicBool);
 
 impl Interest {
-    /// Has to be told before a callback is set, so that it misses nothing.
+    /// Must be called before a callback is set, so that the callback misses nothing.
     pub(crate) fn raise(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -69,24 +68,24 @@ impl Interest {
     }
 }
 
-/// What the setters ask of the callbacks' thread.
+/// What the setters ask the callbacks' thread to do.
 pub(crate) enum Setter<C> {
     Add(CallbackId, Callback<C>),
     Remove(CallbackId),
 }
 
-/// The callbacks of one client, with `C` as the client that they are given.
+/// The callbacks of one client. `C` is the client type that they get.
 pub(crate) struct Callbacks<C> {
     pub(crate) setters: Receiver<Setter<C>>,
     pub(crate) events: Events,
     pub(crate) commands: Sender<Command>,
     pub(crate) status: Arc<Status>,
-    /// Gives events back to the session. To free memory of another thread takes longer, and holds
-    /// that one up.
+    /// Returns events to the session, which allocated them: freeing the memory of another thread is
+    /// slower, and delays that thread.
     pub(crate) spent: Sender<Vec<Event>>,
     pub(crate) client: Box<dyn Fn() -> C + Send>,
     pub(crate) list: Vec<(CallbackId, Callback<C>)>,
-    /// Events were lost, maybe the end of a connection among them.
+    /// Events were dropped, perhaps including the end of a connection.
     pub(crate) has_lost: bool,
 }
 
@@ -95,7 +94,7 @@ impl<C> Callbacks<C> {
     pub(crate) fn run(mut self) {
         loop {
             if self.has_lost {
-                // What has ended before is not in the queue any more.
+                // An earlier end cannot be in the queue any more.
                 let end = self.status.last_end();
                 if self.events.receiver().is_empty() {
                     self.status.told(end);
@@ -121,22 +120,22 @@ impl<C> Callbacks<C> {
             spent.push(event);
         }
         if spent.len() > 1 {
-            // What the session has no room for is freed here.
+            // If the session has no room for them, they are freed here.
             let _ = self.spent.try_send(spent);
         }
     }
 
-    /// The next event, if there is one or the session has it almost ready.
+    /// The next event, if there is one or the session is about to send it.
     fn next_soon(&self) -> Option<Event> {
         self.events.try_recv().ok().or_else(|| {
-            // To fall asleep and be woken takes longer than to hand out an event.
+            // Falling asleep and waking up takes longer than handling an event.
             thread::yield_now();
             self.events.try_recv().ok()
         })
     }
 
     fn on_event(&mut self, event: &Event) {
-        // What was set before this event was caused hears of it.
+        // Callbacks that were set before the event happened hear of it.
         while let Ok(setter) = self.setters.try_recv() {
             self.set(setter);
         }
@@ -151,7 +150,7 @@ impl<C> Callbacks<C> {
                     .into_iter()
                     .partition(|(known, _)| *known == id);
                 self.list = kept;
-                // What the closure captured is the user's code as well.
+                // Dropping what the closure captured runs user code as well.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(removed)));
             }
         }
@@ -176,7 +175,7 @@ impl<C> Callbacks<C> {
                 self.uplink_raw(&uplink.raw);
             }
             Event::Malformed(malformed) if malformed.is_uplink => self.uplink_raw(&malformed.raw),
-            // Nothing in it that is known, where an uplink should be.
+            // An unknown message in the place of an uplink.
             Event::Other(raw) if raw.topic().ends_with("/up") => self.uplink_raw(raw),
             Event::Published(id) => self.call("downlink", id, |callback| match callback {
                 Callback::Downlink(closure) => Some(closure),
@@ -184,7 +183,7 @@ impl<C> Callbacks<C> {
             }),
             Event::Lagged(missed) => {
                 self.has_lost = true;
-                log::warn!("{missed} events were lost because callbacks do not keep up");
+                log::warn!("{missed} events were dropped because the callbacks do not keep up");
             }
             _ => {}
         }
@@ -211,7 +210,7 @@ impl<C> Callbacks<C> {
         });
     }
 
-    /// Calls those callbacks that `choose` knows, in the order in which they were set.
+    /// Runs the callbacks that `choose` selects, in the order in which they were set.
     fn call<A>(
         &mut self,
         name: &'static str,
@@ -228,7 +227,7 @@ impl<C> Callbacks<C> {
             let Err(failed) = call_safely(name, || closure(argument, client)) else {
                 continue;
             };
-            // Without a session nobody listens any more.
+            // If the session has ended, nobody is left to tell.
             let _ = self
                 .commands
                 .send(Command::Report(Event::CallbackFailed(failed)));

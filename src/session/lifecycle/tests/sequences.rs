@@ -40,6 +40,8 @@ struct World {
     not_before: Option<Instant>,
     /// Calls of `connect` that may begin an attempt at once.
     free_attempts: usize,
+    /// What the connection in use says next if all goes well, or as it often goes.
+    expected: Option<fn(Attempt) -> Input>,
     question: Option<Question>,
     /// The retry callback has chosen the delay.
     is_answered: bool,
@@ -52,7 +54,7 @@ impl World {
             builder()
                 .connect_timeout(CONNECT)
                 .close_timeout(CLOSE)
-                .reconnect_delay(SHORTEST, 20 * SECOND)
+                .reconnect_delay(SHORTEST, 200 * SECOND)
                 .refused_retry(Some(SECOND), Some(SECOND))
                 .connect_retry(retry)
                 .reconnect(reconnect),
@@ -72,6 +74,7 @@ impl World {
             is_closed: false,
             not_before: None,
             free_attempts: 0,
+            expected: None,
             question: None,
             is_answered: false,
             seen: HashSet::new(),
@@ -149,12 +152,15 @@ impl World {
             return self.feed(Input::LookedUp(attempt, found));
         }
         let Some(attempt) = self.in_use else { return };
-        let input = self.signal(attempt);
+        let input = match self.expected {
+            Some(expected) if self.random.u32(0..4) > 0 => expected(attempt),
+            _ => self.signal(attempt),
+        };
         self.feed(input);
     }
 
     fn answer(&mut self, question: Question) {
-        let delay = Duration::from_millis(self.random.u64(0..30_000));
+        let delay = Duration::from_millis(self.random.u64(0..300_000));
         self.is_answered = true;
         let input = match self.random.u32(0..6) {
             0 => Input::NotAsked(question),
@@ -221,6 +227,7 @@ impl World {
         while let Some(action) = self.lifecycle.poll() {
             self.seen.insert(std::mem::discriminant(&action));
             self.check(&action);
+            self.expect(&action);
         }
         match self.lifecycle.outgoing() {
             Outgoing::Written(attempt) => {
@@ -305,6 +312,25 @@ impl World {
                 );
             }
         }
+    }
+
+    fn expect(&mut self, action: &Action) {
+        self.expected = match action {
+            Action::Dial { .. } => Some(Input::Accepted),
+            Action::Enter(_) => Some(Input::Entered),
+            Action::Subscribe(_) => Some(Input::Granted),
+            Action::Open(..) => Some(Input::Over),
+            Action::Drain => Some(|attempt| Input::Drained {
+                attempt,
+                unread: true,
+            }),
+            Action::Flush(_) => Some(|attempt| Input::Drained {
+                attempt,
+                unread: false,
+            }),
+            Action::Finish(_) => Some(Input::Over),
+            _ => return,
+        };
     }
 
     fn is_in_use(&self, attempt: Attempt) {

@@ -1,0 +1,98 @@
+//! What only the inside of a client can bring about.
+
+use super::*;
+use crate::{
+    downlink::Publish,
+    message::{Event, MessageIds},
+    network::Network,
+    simulator::Simulator,
+};
+
+/// What `send` hands over; nobody asks here whether the client is connected.
+fn hand_over(client: &MqttClient, id: u64) {
+    let link = &client.core().link;
+    let publish = Publish {
+        ids: MessageIds::new(id, 1),
+        topic: "greenhouse/devices/bed-07/down".to_owned(),
+        payload: Vec::new(),
+        followed: Vec::new(),
+        _room: link.room.take(1, 1_000).unwrap(),
+    };
+    link.publishes.send(vec![publish]).unwrap();
+}
+
+#[test]
+fn a_downlink_that_the_last_handle_leaves_behind_is_reported() {
+    // The session takes the end before the downlink, or after it, by how often it chose before.
+    for choices in 0..20 {
+        let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
+        let events = client.events();
+        let report = || {
+            client.command(Command::Report(Event::Lagged(1))).unwrap();
+            assert!(matches!(events.recv(), Ok(Event::Lagged(1))));
+        };
+        (0..choices).for_each(|_| report());
+        // Holds the session up, so that it finds both together.
+        let _unread = client.events_with(1, Overflow::Block);
+        (0..2).for_each(|_| report());
+        hand_over(&client, 7);
+        drop(client);
+        let failed: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::PublishFailed(failed) => Some(failed.message_id.get()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(failed, [7], "after {choices} choices");
+    }
+}
+
+#[test]
+fn connecting_as_the_last_handle_goes_is_told_that_it_is_gone() {
+    let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
+    // Holds the session up, so that it ends with the command unread.
+    let unread = client.events_with(1, Overflow::Block);
+    (0..2).for_each(|_| client.command(Command::Report(Event::Lagged(1))).unwrap());
+    client.command(Command::Shutdown).unwrap();
+    let commands = client.core().link.commands.clone();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while commands.len() > 1 && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    let connecting = thread::spawn({
+        let client = client.clone();
+        move || client.connect()
+    });
+    while commands.len() < 2 && Instant::now() < deadline {
+        thread::yield_now();
+    }
+    drop(unread);
+    let error = connecting.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_downlink_that_overtakes_the_end_is_read_before_close_returns() {
+    const PER_SECOND: u32 = 10;
+    let network = Simulator::builder(Network::V2)
+        .quirks(|quirks| quirks.rate_limit = Some(PER_SECOND))
+        .start()
+        .unwrap();
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .field_topics(false)
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    hand_over(&client, 1);
+    let closing = thread::spawn({
+        let client = client.clone();
+        move || client.close()
+    });
+    assert!(network.wait_for_published(1, Duration::from_secs(10)));
+    // The server has yet to read that nothing more comes.
+    hand_over(&client, 2);
+    closing.join().unwrap().unwrap();
+    assert_eq!(network.published().len(), 2);
+}

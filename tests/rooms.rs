@@ -1,0 +1,565 @@
+//! The rooms of `src/` and the arrows between them: every room uses what the table allows, and
+//! nothing else. ARCHITECTURE.md draws the same table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A room, and the rooms that it may use besides those of [`EVERYWHERE`].
+const TABLE: [(&str, &[&str]); 19] = [
+    (
+        "client",
+        &[
+            "session", "server", "api", "http", "stats", "downlink", "events", "recovery", "mqtt",
+            "wire", "config", "network", "closure",
+        ],
+    ),
+    (
+        "session",
+        &[
+            "server", "api", "stats", "downlink", "events", "recovery", "mqtt", "wire", "config",
+            "network",
+        ],
+    ),
+    ("server", &["api", "http", "wire", "config", "network"]),
+    ("api", &["http", "config", "network"]),
+    ("http", &["wire", "config"]),
+    ("stats", &["events", "network"]),
+    ("downlink", &["network", "config"]),
+    ("events", &["config"]),
+    ("recovery", &["closure", "config"]),
+    ("mqtt", &["wire", "config"]),
+    ("wire", &["config"]),
+    ("config", &["network"]),
+    ("network", &[]),
+    ("closure", &[]),
+    ("simulator", &["network"]),
+    ("fuzzing", &["config", "network"]),
+    // What everybody may use uses less still.
+    ("message", &[]),
+    ("sync", &[]),
+    ("error", &[]),
+];
+
+/// Rooms that every room may use, save those below them.
+const EVERYWHERE: [&str; 3] = ["message", "error", "sync"];
+
+/// Crates that one place names: what begins with the name, and where.
+const CRATES: [(&str, &str); 4] = [
+    ("paho_mqtt", "mqtt/paho.rs"),
+    ("ureq", "http.rs"),
+    ("rustls", "wire/"),
+    ("webpki", "wire/"),
+];
+
+#[test]
+fn every_room_uses_only_what_the_table_allows() {
+    let house = House::read(&src());
+    let mut wrong = Vec::new();
+    for (file, paths) in &house.files {
+        let Some(room) = room_of(file) else { continue };
+        for path in paths {
+            let Some(target) = house.room_behind(path) else {
+                wrong.push(format!("{}: {path:?} leads nowhere", file.display()));
+                continue;
+            };
+            if target != room && !is_allowed(&room, &target) {
+                wrong.push(format!("{}: {room} -> {target}", file.display()));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "arrows that are not in the table:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn the_table_has_a_row_for_every_room_and_a_room_for_every_row() {
+    let house = House::read(&src());
+    let rooms: BTreeSet<String> = house
+        .files
+        .keys()
+        .filter_map(|file| room_of(file))
+        .collect();
+    let rows: BTreeSet<String> = TABLE.iter().map(|(room, _)| (*room).to_owned()).collect();
+    assert_eq!(rooms, rows);
+}
+
+#[test]
+fn the_table_has_no_circle() {
+    assert_eq!(circle(&table()), None);
+}
+
+#[test]
+fn each_foreign_engine_is_named_in_one_place() {
+    let house = House::read(&src());
+    for (name, place) in CRATES {
+        let mut places = BTreeSet::new();
+        for (file, names) in &house.names {
+            let file = file.to_string_lossy().replace('\\', "/");
+            if names.iter().any(|other| other.starts_with(name)) {
+                assert!(file.starts_with(place), "{file} names {name}");
+                places.insert(file);
+            }
+        }
+        assert!(!places.is_empty(), "nobody names {name} any longer");
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let rows = |rows: &[(&'static str, &[&'static str])]| {
+        rows.iter()
+            .map(|(room, uses)| (*room, uses.to_vec()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(
+        circle(&rows(&[("a", &["b"]), ("b", &["c"]), ("c", &[])])),
+        None
+    );
+    let found = circle(&rows(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"])])).unwrap();
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn every_way_to_name_another_room_is_seen() {
+    let found = |text: &str| Source::read(text, &["client".to_owned()]).paths;
+    let path = |text: &str| text.split("::").map(str::to_owned).collect::<Vec<_>>();
+    for (text, expected) in [
+        ("use crate::wire::Wire;", vec!["wire::Wire"]),
+        (
+            "use crate::{wire::{self, Wire}, config};",
+            vec!["wire::self", "wire::Wire", "config"],
+        ),
+        (
+            "pub(crate) use crate::wire::Wire as Line;",
+            vec!["wire::Wire"],
+        ),
+        ("use super::wire::Wire;", vec!["wire::Wire"]),
+        (
+            "use super::{wire, config::Pace};",
+            vec!["wire", "config::Pace"],
+        ),
+        ("fn f() -> crate::wire::Wire { g() }", vec!["wire::Wire"]),
+        ("fn f() { crate::Error::new(); }", vec!["Error::new"]),
+        ("pub(in crate::wire) fn f() {}", vec!["wire"]),
+        (
+            "use self::setters::Setter;",
+            vec!["client::setters::Setter"],
+        ),
+        (
+            "mod inner { use super::super::wire::Wire; }",
+            vec!["wire::Wire"],
+        ),
+        ("mod inner { use super::setters; }", vec!["client::setters"]),
+        (
+            "// use crate::wire::Wire;\n/* crate::wire */ /// [`x`](crate::wire)",
+            vec![],
+        ),
+        (
+            r#"const S: &str = "crate::wire"; const C: char = '"';"#,
+            vec![],
+        ),
+        (r##"const S: &str = r#"crate::"wire"#;"##, vec![]),
+        (
+            "#[cfg(test)]\nmod tests { use crate::wire::Wire; }\nuse crate::config;",
+            vec!["config"],
+        ),
+        (
+            "#[cfg(test)]\nuse crate::wire::Wire;\nuse crate::config;",
+            vec!["config"],
+        ),
+        (
+            "#[cfg(all(test, feature = \"x\"))]\nmod tests { crate::wire::f() }",
+            vec![],
+        ),
+        (
+            "#[cfg(feature = \"tls\")]\nuse crate::wire::Wire;",
+            vec!["wire::Wire"],
+        ),
+        (
+            "fn f<'a>(text: &'a str) -> crate::wire::Wire { g(text) }",
+            vec!["wire::Wire"],
+        ),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(path).collect();
+        assert_eq!(found(text), expected, "{text}");
+    }
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
+    TABLE
+        .iter()
+        .map(|(room, uses)| (*room, uses.to_vec()))
+        .collect()
+}
+
+fn is_allowed(room: &str, target: &str) -> bool {
+    if EVERYWHERE.contains(&target) {
+        return match room {
+            "message" => target == "error",
+            "error" | "sync" => false,
+            _ => true,
+        };
+    }
+    table().get(room).is_some_and(|uses| uses.contains(&target))
+}
+
+/// Rooms, the first of which uses the next, and the last is the first again.
+fn circle<'a>(table: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
+    fn walk<'a>(
+        room: &'a str,
+        table: &BTreeMap<&'a str, Vec<&'a str>>,
+        way: &mut Vec<&'a str>,
+    ) -> Option<Vec<&'a str>> {
+        way.push(room);
+        if way[..way.len() - 1].contains(&room) {
+            return Some(way.clone());
+        }
+        for next in table.get(room).into_iter().flatten() {
+            if let Some(found) = walk(next, table, way) {
+                return Some(found);
+            }
+        }
+        way.pop();
+        None
+    }
+    table
+        .keys()
+        .find_map(|room| walk(room, table, &mut Vec::new()))
+}
+
+/// The folder or file right below `src/`; none for `lib.rs`.
+fn room_of(file: &Path) -> Option<String> {
+    let first = file.components().next()?;
+    let name = Path::new(first.as_os_str()).file_stem()?.to_str()?;
+    (name != "lib").then(|| name.to_owned())
+}
+
+/// The sources that are compiled into the library, by their place below `src/`.
+struct House {
+    /// The paths in each, from the root of the crate.
+    files: BTreeMap<PathBuf, Vec<Vec<String>>>,
+    /// Every identifier in each.
+    names: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// What `lib.rs` re-exports, and from which room.
+    exports: BTreeMap<String, String>,
+}
+
+impl House {
+    fn read(src: &Path) -> Self {
+        let mut house = Self {
+            files: BTreeMap::new(),
+            names: BTreeMap::new(),
+            exports: BTreeMap::new(),
+        };
+        house.add(src, Path::new("lib.rs"), &[], src);
+        assert!(house.files.len() > 100, "only {} files", house.files.len());
+        house
+    }
+
+    /// Adds a file, whose children are in `folder`, and the modules that it declares.
+    fn add(&mut self, src: &Path, file: &Path, module: &[String], folder: &Path) {
+        let text = fs::read_to_string(src.join(file)).unwrap();
+        let source = Source::read(&text, module);
+        if module.is_empty() {
+            for path in &source.relative {
+                if let [room, .., name] = &path[..] {
+                    self.exports.insert(name.clone(), room.clone());
+                }
+            }
+        }
+        for name in &source.modules {
+            let (leaf, branch) = (
+                folder.join(format!("{name}.rs")),
+                folder.join(name).join("mod.rs"),
+            );
+            let child = if branch.exists() { branch } else { leaf };
+            let mut module = module.to_vec();
+            module.push(name.clone());
+            let child = child.strip_prefix(src).unwrap().to_owned();
+            self.add(src, &child, &module, &folder.join(name));
+        }
+        self.files.insert(file.to_owned(), source.paths);
+        self.names.insert(file.to_owned(), source.names);
+    }
+
+    /// The room that a path leads to, through `lib.rs` if need be.
+    fn room_behind(&self, path: &[String]) -> Option<String> {
+        let first = path.first()?;
+        let is_room = self
+            .files
+            .keys()
+            .any(|file| room_of(file).as_deref() == Some(first.as_str()));
+        if is_room {
+            return Some(first.clone());
+        }
+        self.exports.get(first).cloned()
+    }
+}
+
+/// What is compiled of one file.
+#[derive(Default)]
+struct Source {
+    /// Paths that begin with `crate`, `super` or `self`, from the root of the crate.
+    paths: Vec<Vec<String>>,
+    /// Paths of `use` that begin otherwise.
+    relative: Vec<Vec<String>>,
+    /// Modules in files of their own.
+    modules: Vec<String>,
+    names: BTreeSet<String>,
+}
+
+impl Source {
+    fn read(text: &str, module: &[String]) -> Self {
+        let tokens = without_tests(&tokens(text));
+        let mut source = Self::default();
+        let mut place = module.to_vec();
+        // How deep the braces were where each inline module began.
+        let mut inline = Vec::new();
+        let mut depth = 0;
+        let mut at = 0;
+        while at < tokens.len() {
+            let token = tokens[at].as_str();
+            let next = |ahead: usize| tokens.get(at + ahead).map(String::as_str);
+            match token {
+                "{" => depth += 1,
+                "}" => {
+                    depth -= 1;
+                    if inline.last() == Some(&depth) {
+                        inline.pop();
+                        place.pop();
+                    }
+                }
+                "mod" => {
+                    let name = next(1).unwrap_or_default().to_owned();
+                    match next(2) {
+                        Some(";") => source.modules.push(name),
+                        Some("{") => {
+                            inline.push(depth);
+                            place.push(name);
+                        }
+                        _ => {}
+                    }
+                }
+                "use" => {
+                    let mut found = Vec::new();
+                    at = read_tree(&tokens, at + 1, &[], &mut found);
+                    for path in found {
+                        match resolve(&path, &place) {
+                            Some(path) => source.paths.push(path),
+                            None => source.relative.push(path),
+                        }
+                    }
+                    continue;
+                }
+                "crate" | "super" | "self" if next(1) == Some("::") => {
+                    let mut path = vec![token.to_owned()];
+                    while tokens.get(at + 1).is_some_and(|token| token == "::")
+                        && tokens.get(at + 2).is_some_and(|token| is_name(token))
+                    {
+                        path.push(tokens[at + 2].clone());
+                        at += 2;
+                    }
+                    source.paths.extend(resolve(&path, &place));
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        source.names = tokens.into_iter().filter(|token| is_name(token)).collect();
+        source
+    }
+}
+
+/// Reads a tree of `use` from `at` on; where it ends.
+fn read_tree(
+    tokens: &[String],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
+    let mut path = prefix.to_vec();
+    while let Some(token) = tokens.get(at) {
+        match token.as_str() {
+            "::" => {}
+            "as" => at += 1,
+            "{" => {
+                at += 1;
+                while tokens.get(at).is_some_and(|token| token != "}") {
+                    at = read_tree(tokens, at, &path, found);
+                    if tokens.get(at).is_some_and(|token| token == ",") {
+                        at += 1;
+                    }
+                }
+                return at + 1;
+            }
+            "," | "}" | ";" => break,
+            name => path.push(name.to_owned()),
+        }
+        at += 1;
+    }
+    found.push(path);
+    at
+}
+
+/// The path from the root of the crate; `None` for one that leads out of it.
+fn resolve(path: &[String], place: &[String]) -> Option<Vec<String>> {
+    let mut base = place.to_vec();
+    let mut rest = path;
+    match path.first()?.as_str() {
+        "crate" => {
+            base.clear();
+            rest = &path[1..];
+        }
+        "self" => rest = &path[1..],
+        "super" => {
+            while rest.first().is_some_and(|segment| segment == "super") {
+                base.pop();
+                rest = &rest[1..];
+            }
+        }
+        _ => return None,
+    }
+    base.extend_from_slice(rest);
+    Some(base)
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// Names and punctuation, without comments and without what stands between quotes.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(length) = raw_string(rest) {
+            length
+        } else if first == '"' {
+            quoted(rest, '"')
+        } else if first == '\'' {
+            character(rest)
+        } else if first.is_alphabetic() || first == '_' {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            let end = end.unwrap_or(rest.len());
+            tokens.push(rest[..end].to_owned());
+            end
+        } else if rest.starts_with("::") {
+            tokens.push("::".to_owned());
+            2
+        } else {
+            if !first.is_whitespace() {
+                tokens.push(first.to_string());
+            }
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    tokens
+}
+
+/// The length of a raw string that begins here.
+fn raw_string(text: &str) -> Option<usize> {
+    let start = text.strip_prefix('b').unwrap_or(text).strip_prefix('r')?;
+    let hashes = start.len() - start.trim_start_matches('#').len();
+    let body = start[hashes..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    let length = body.find(&end)? + end.len();
+    Some(text.len() - body.len() + length)
+}
+
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (index, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return index + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The length of a character, or of the quote before a lifetime.
+fn character(text: &str) -> usize {
+    let mut chars = text.chars().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some('\\'), _) | (_, Some('\'')) => quoted(text, '\''),
+        _ => 1,
+    }
+}
+
+/// Leaves out the items that are there for tests only.
+fn without_tests(tokens: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let is_attribute = tokens[at] == "#" && tokens.get(at + 1).is_some_and(|t| t == "[");
+        if !is_attribute {
+            kept.push(tokens[at].clone());
+            at += 1;
+            continue;
+        }
+        let end = matching(tokens, at + 1, "[", "]");
+        let attribute = &tokens[at..end];
+        let is_test = attribute.get(2).is_some_and(|token| token == "cfg")
+            && attribute.iter().any(|token| token == "test")
+            && !attribute
+                .iter()
+                .any(|token| token == "not" || token == "any");
+        at = if is_test {
+            end_of_item(tokens, end)
+        } else {
+            end
+        };
+        if !is_test {
+            kept.extend_from_slice(attribute);
+        }
+    }
+    kept
+}
+
+/// Where the bracket that opens at `at` or after it is closed again.
+fn matching(tokens: &[String], at: usize, open: &str, close: &str) -> usize {
+    let mut depth = 0;
+    for (index, token) in tokens.iter().enumerate().skip(at) {
+        if token == open {
+            depth += 1;
+        } else if token == close {
+            depth -= 1;
+            if depth == 0 {
+                return index + 1;
+            }
+        }
+    }
+    tokens.len()
+}
+
+/// The end of the item that begins at `at`: its semicolon, or the end of its braces.
+fn end_of_item(tokens: &[String], mut at: usize) -> usize {
+    let mut first = tokens[at..].iter().skip_while(|token| *token == "pub");
+    let is_use = first.next().is_some_and(|token| token == "use");
+    while at < tokens.len() {
+        match tokens[at].as_str() {
+            ";" => return at + 1,
+            "{" if is_use => at = matching(tokens, at, "{", "}"),
+            "{" => return matching(tokens, at, "{", "}"),
+            _ => at += 1,
+        }
+    }
+    at
+}
