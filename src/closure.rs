@@ -1,4 +1,4 @@
-//! A closure of the user: what it may return, and how it is called.
+//! The user's closures: what they may return, and how they are called.
 
 use std::{
     any::Any,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::message::CallbackFailed;
 
-/// What a callback may return: nothing, or any `Result`, whose error is logged and reported as
+/// What a callback may return: nothing, or any `Result`. An error is logged and reported as
 /// [`Event::CallbackFailed`](crate::Event::CallbackFailed).
 ///
 /// ```no_run
@@ -42,8 +42,9 @@ mod sealed {
         type Value = T;
     }
 
-    // The type of a callback that never returns, such as one that ends the process. It has no
-    // stable name of its own.
+    // A closure that ends with `std::process::exit` returns `!`, which stable Rust cannot name as a
+    // type. The projection of `fn() -> !` is the same type. Without this impl such closures do not
+    // compile.
     impl Sealed for <fn() -> ! as Returns>::Value {
         fn into_result(self) -> anyhow::Result<()> {
             self
@@ -60,12 +61,12 @@ mod sealed {
 /// A closure that is called with `&A` and a client of type `C`.
 pub(crate) type Closure<A, C> = Box<dyn FnMut(&A, &C) -> anyhow::Result<()> + Send>;
 
-/// What a closure has returned, whatever it was.
+/// Turns what a closure returned into a result.
 pub(crate) fn result_of(returned: impl CallbackResult) -> anyhow::Result<()> {
     returned.into_result()
 }
 
-/// Calls a closure of the user; how it failed, if it did.
+/// Calls a closure of the user, and catches a panic. An `Err` says how it failed.
 pub(crate) fn call_safely(
     name: &'static str,
     call: impl FnOnce() -> anyhow::Result<()>,
@@ -79,7 +80,7 @@ pub(crate) fn call_safely(
         },
         Err(panic) => CallbackFailed {
             callback: name,
-            message: words_of(&*panic),
+            message: panic_message(&*panic),
             panicked: true,
         },
     };
@@ -87,7 +88,7 @@ pub(crate) fn call_safely(
     Err(failed)
 }
 
-/// Boxes a closure, whatever it returns.
+/// Boxes a closure, whatever it may return.
 pub(crate) fn closure<A, C, F, R>(mut callback: F) -> Closure<A, C>
 where
     F: FnMut(&A, &C) -> R + Send + 'static,
@@ -96,10 +97,10 @@ where
     Box::new(move |argument, client| callback(argument, client).into_result())
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let words = panic
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    words.unwrap_or("panic").to_owned()
+    message.unwrap_or("panic").to_owned()
 }

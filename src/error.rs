@@ -1,6 +1,4 @@
-//! What can go wrong, in a form a program can decide by and a person can read.
-//!
-//! Who finds the reason (the wire, the decoder) is the business of the file that makes the error.
+//! What can go wrong: a kind for programs, a sentence for people.
 
 use std::{error, fmt, io, sync::Arc};
 
@@ -14,10 +12,10 @@ use std::{error, fmt, io, sync::Arc};
 /// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something failed: a kind to decide by, a sentence to read, a source to dig in.
+/// Why something failed: a kind for the program, a sentence for people, and a source.
 ///
-/// [`Display`](fmt::Display) is one sentence that stands alone: it names the thing, the cause and
-/// what to do, and never the access key. The error below it, if there is one, is its
+/// [`Display`](fmt::Display) prints one complete sentence: it names the thing, the cause and what to
+/// do, and never the access key. The underlying error, if there is one, is the
 /// [`source`](error::Error::source). An error is cheap to clone.
 ///
 /// ```
@@ -38,9 +36,9 @@ struct Inner {
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
-/// What kind of failure an [`Error`] is.
+/// The kind of an [`Error`].
 ///
-/// New kinds may come; match with a `_` arm.
+/// New kinds may be added; match with a `_` arm.
 ///
 /// ```
 /// use ttn::ErrorKind;
@@ -57,33 +55,34 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An option of the client is wrong: application id, access key, address, certificate file, a
-    /// number out of range. Found when the client is built, before anything is sent; only that a
-    /// discovery server knows the application by another id is found by asking it.
+    /// An option of the client is wrong: application id, access key, address, certificate file, or a
+    /// number out of range. [`build`](crate::MqttClientBuilder::build) checks the options before
+    /// anything is sent. Files and environment variables are read when the client connects, and only
+    /// a discovery server can say that it knows the application by another id.
     Config,
-    /// A downlink that the network would refuse, mostly without a word: bad device id, FPort, size
-    /// or payload. Nothing has left the machine.
+    /// The network would refuse the downlink, mostly without telling: bad device id, FPort, size or
+    /// payload. Nothing has left the machine.
     Downlink,
-    /// The server refused the application id and access key (CONNACK 4 or 5, or HTTP 401 and 403 of
+    /// The server refused the application id and access key (CONNACK 4 or 5, or HTTP 401 or 403 from
     /// a v3 discovery server).
     NotAuthorized,
-    /// The server says that it cannot serve now (CONNACK 3, or HTTP 429 and 5xx of a discovery
-    /// server). Trying later may help.
+    /// The server cannot serve now (CONNACK 3, or HTTP 429 or 5xx from a discovery server). Trying
+    /// later may help.
     ServerUnavailable,
-    /// The server does not speak MQTT 3.1.1 as we need it: it refused the protocol or the client id
-    /// (CONNACK 1 or 2), sent something else, or closed the connection instead of answering.
+    /// The server does not speak MQTT 3.1.1 as this client does: it refused the protocol or the
+    /// client id (CONNACK 1 or 2), sent something else, or closed the connection instead of
+    /// answering.
     Protocol,
     /// The server accepted the connection and then refused a subscription.
     SubscriptionRefused,
     /// The host name cannot be resolved: a wrong address, or no network.
     UnknownHost,
-    /// The machine answers but nothing listens on that port: the server is down, or the port is
-    /// wrong.
+    /// The machine answers but nothing listens on that port: the server is down or the port is wrong.
     ConnectionRefused,
-    /// No route to the server: no network, or a router in between refuses.
+    /// There is no route to the server: the network is down, or a router in between refuses.
     Unreachable,
-    /// No answer in time: a firewall that drops packets, a server that hangs, or a full disconnect
-    /// deadline.
+    /// There was no answer in time: a firewall drops packets, the server hangs, or a disconnect
+    /// deadline expired.
     TimedOut,
     /// The operating system forbids opening the connection, or the
     /// [proxy](crate::MqttClientBuilder::proxy) forbids one to that host or port.
@@ -97,47 +96,46 @@ pub enum ErrorKind {
     ResourcesExhausted,
     /// No authority that this client trusts signed the server's certificate. Either the CA is not
     /// among those set with [`ca_file`](crate::MqttClientBuilder::ca_file) or
-    /// [`ca_pem`](crate::MqttClientBuilder::ca_pem) (without them, the system's), or it was made
-    /// anew with another key, or the server does not send an intermediate certificate.
+    /// [`ca_pem`](crate::MqttClientBuilder::ca_pem) (without them, the system's), or it was renewed
+    /// with another key, or the server does not send an intermediate certificate.
     CertificateAuthority,
     /// The server's certificate, one in its chain, or the CA certificate that was set for it has
-    /// expired or is not valid yet. Not valid yet is [transient](Error::is_transient), because the
-    /// clock of this machine may not have been set.
+    /// expired or is not valid yet. "Not valid yet" is [transient](Error::is_transient), because the
+    /// clock of this machine may not be set yet.
     CertificateExpired,
-    /// The server's certificate is for another host name, or for none: names count only as
-    /// alternative names (`subjectAltName`), not as the common name, and a version 1 certificate has
-    /// none.
+    /// The server's certificate is for another host name, or for none: only alternative names
+    /// (`subjectAltName`) count, not the common name, and a version 1 certificate has none.
     CertificateHostName,
-    /// TLS failed for another reason: the port does not speak TLS, or only TLS 1.0 or 1.1; the server
+    /// TLS failed for another reason: the port does not use TLS, or only TLS 1.0 or 1.1; the server
     /// has only ciphers or keys that are not supported, such as a P-521 key; its certificate is for
-    /// another purpose or signed with SHA-1; or the server wants a client certificate, or refuses the
-    /// one that was set. With TLS 1.3 the last two show only after the handshake.
+    /// another purpose or signed with SHA-1; or the server requires a client certificate, or refuses
+    /// the one that was set. With TLS 1.3 the last two appear only after the handshake.
     Tls,
-    /// A connection that worked has ended without being asked to.
+    /// A working connection ended unexpectedly.
     ConnectionLost,
     /// The client is not connected, so nothing can be sent.
     NotConnected,
     /// The client was closed while the call was waiting.
     Closed,
-    /// More downlinks are waiting to be written than the client keeps.
+    /// The client's queue of downlinks to write is full.
     QueueFull,
     /// A downlink waited longer for a connection than
     /// [`offline_queue`](crate::MqttClientBuilder::offline_queue) allows. It was not sent.
     Expired,
-    /// The network refused a downlink, or gave it up; or a later one took its place in the queue.
+    /// The network refused a downlink or gave up on it, or a later one replaced it in the queue.
     DownlinkFailed,
-    /// The network has said nothing of a downlink; the likely causes are in the words.
+    /// The network sent no report about a downlink; the message names the likely causes.
     Unconfirmed,
     /// A message could not be read.
     Decode,
-    /// The discovery server answered, but not with what was asked for: it is something else, or it
-    /// redirects a question that holds the key.
+    /// The discovery server answered, but not with what was asked for: it is another kind of server,
+    /// or it redirects a request that contains the key.
     DiscoveryAnswer,
-    /// The discovery server does not know the application: V2, no handler serves it; v3, HTTP 404,
-    /// as on another cluster.
+    /// The discovery server does not know the application. On V2 no handler serves it; v3 answers
+    /// with HTTP 404, for example on another cluster.
     ApplicationNotFound,
-    /// The discovery server announces no MQTT address for the application, or none that can be
-    /// used: v3, also only a plain one where TLS is due, or that of the server's own loopback.
+    /// The discovery server announces no MQTT address for the application, or none that can be used.
+    /// On v3 this includes a plain address where TLS is required, and a loopback address.
     NoMqttAddress,
 }
 
@@ -164,7 +162,7 @@ impl Error {
         }))
     }
 
-    /// One that may pass by itself, though others of its kind do not.
+    /// Makes an error that may go away without any change, though others of its kind do not.
     #[cfg(feature = "tls")]
     pub(crate) fn transient(
         kind: ErrorKind,
@@ -183,7 +181,15 @@ impl Error {
         Self::new(ErrorKind::Config, context)
     }
 
-    /// What kind of failure this is.
+    pub(crate) fn no_thread(cause: io::Error) -> Self {
+        Self::with_source(
+            ErrorKind::ResourcesExhausted,
+            format!("cannot start a thread: {cause}"),
+            cause,
+        )
+    }
+
+    /// Returns the kind of failure.
     ///
     /// ```
     /// # let error = ttn::UplinkMessage::from_json(ttn::Network::V2, "no JSON").unwrap_err();
@@ -193,9 +199,9 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later without anybody changing anything. This is
+    /// Returns whether the same call may succeed later without any change. This is
     /// [`ErrorKind::is_transient`], except that a certificate that is not valid yet is transient:
-    /// the clock of this machine may not have been set.
+    /// the clock of this machine may not be set yet.
     ///
     /// ```
     /// # let error = ttn::UplinkMessage::from_json(ttn::Network::V2, "no JSON").unwrap_err();
@@ -207,7 +213,7 @@ impl Error {
 }
 
 impl ErrorKind {
-    /// Whether a failure of this kind may pass by itself.
+    /// Returns whether a failure of this kind may go away without any change.
     ///
     /// ```
     /// assert!(ttn::ErrorKind::TimedOut.is_transient());
@@ -229,7 +235,7 @@ impl ErrorKind {
         )
     }
 
-    /// The kind of a failed socket or file operation.
+    /// Returns the kind of a failed socket or file operation.
     pub(crate) fn of_io(error: &io::Error) -> Option<Self> {
         const OUT_OF_DESCRIPTORS: [i32; 3] = [24, 23, 10024];
         if error

@@ -1,7 +1,8 @@
-//! Asking a server over HTTP. The only file that names `ureq`.
+//! HTTP GET over connections of the wire. The only file that names `ureq`. It knows no network and
+//! none of the servers that it asks.
 
 use std::{
-    io,
+    error, io,
     net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,57 +18,70 @@ use ureq::{
 };
 
 use crate::{
-    config::{AccessKey, Certificates, DiscoveryAddress, Options, WayOut, in_brackets},
-    error::{Error, ErrorKind, Result},
-    network::Network,
+    config::{AccessKey, Certificates, WayOut, in_brackets},
+    error::{Error, ErrorKind},
     wire::{Blocking, Destination},
 };
 
-/// The part of its time that a search leaves unused: whoever waits for it waits no longer than that
-/// time.
-const SPARE: u32 = 8;
-
 const MAX_REDIRECTS: u32 = 10;
 
-/// What a server says to a question.
+/// A GET request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) url: &'a str,
+    /// Sent as bearer token. With a key no redirect is followed: a key is only for the server that
+    /// was named.
+    pub(crate) key: Option<&'a AccessKey>,
+    /// The media type to ask for.
+    pub(crate) accept: &'static str,
+    pub(crate) certificates: &'a Arc<Certificates>,
+    pub(crate) way_out: &'a WayOut,
+    /// For everything, from the name lookup to the end of the body.
+    pub(crate) timeout: Duration,
+}
+
+/// What a server answers.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// Where a redirect that was not followed leads.
+    /// The target of a redirect that was not followed.
     pub(crate) location: Option<String>,
-    pub(crate) body: BodyReader<'static>,
+    pub(crate) body: Body,
 }
 
-pub(crate) fn is_url(text: &str) -> bool {
-    text.parse::<Uri>().is_ok()
+pub(crate) type Body = BodyReader<'static>;
+
+/// Why there is no answer, or only the beginning of one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// `None`: something answers, but not with valid HTTP.
+    pub(crate) kind: Option<ErrorKind>,
+    /// What was seen, as part of a sentence.
+    pub(crate) seen: String,
+    /// Whether [`seen`](Self::seen) also says what to do.
+    pub(crate) has_advice: bool,
+    pub(crate) source: Box<dyn error::Error + Send + Sync>,
 }
 
-impl DiscoveryAddress {
-    /// Redirects are followed only without a key: a key is for the server that was named.
-    pub(crate) fn get(
-        &self,
-        url: &str,
-        key: Option<&AccessKey>,
-        options: &Options,
-        timeout: Duration,
-    ) -> Result<Answer> {
-        let timeout = timeout - timeout / SPARE;
+impl Request<'_> {
+    /// Sends the request and waits for the head of the answer.
+    pub(crate) fn send(&self) -> Result<Answer, Failure> {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
+            .timeout_global(Some(self.timeout))
             .http_status_as_error(false)
-            .max_redirects(key.map_or(MAX_REDIRECTS, |_| 0))
-            // The wire goes through one, if that is asked for.
+            .max_redirects(if self.key.is_some() { 0 } else { MAX_REDIRECTS })
+            // The wire connects through a proxy if one is set.
             .proxy(None)
             .build();
         let connector = WireConnector {
-            certificates: Arc::clone(&options.certificates),
-            way_out: options.way_out.clone(),
+            certificates: Arc::clone(self.certificates),
+            way_out: self.way_out.clone(),
         };
         let agent = ureq::Agent::with_parts(config, connector, NoResolver);
-        let mut request = agent.get(url).header(header::ACCEPT, "application/json");
-        if let Some(key) = key {
+        let mut request = agent.get(self.url).header(header::ACCEPT, self.accept);
+        if let Some(key) = self.key {
             request = request.header(header::AUTHORIZATION, bearer(key)?);
         }
-        let response = request.call().map_err(|cause| self.failed(cause))?;
+        let response = request.call().map_err(Failure::of)?;
         let location = response.headers().get(header::LOCATION);
         Ok(Answer {
             status: response.status().as_u16(),
@@ -75,62 +89,52 @@ impl DiscoveryAddress {
             body: response.into_body().into_reader(),
         })
     }
+}
 
-    /// Why there is no answer, or only the beginning of one.
-    pub(crate) fn failed(&self, cause: impl Into<ureq::Error>) -> Error {
-        let cause = cause.into();
-        let (kind, words) = match &cause {
-            ureq::Error::Timeout(_) => (ErrorKind::TimedOut, None),
-            ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => {
-                (ErrorKind::DiscoveryAnswer, None)
+impl Failure {
+    /// A body that could not be read to its end.
+    pub(crate) fn of_body(cause: io::Error) -> Self {
+        Self::of(cause.into())
+    }
+
+    fn of(cause: ureq::Error) -> Self {
+        let (kind, seen) = match &cause {
+            ureq::Error::Timeout(_) => (Some(ErrorKind::TimedOut), None),
+            ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => (None, None),
+            ureq::Error::Io(cause) => {
+                let kind = ErrorKind::of_io(cause).unwrap_or(ErrorKind::Unreachable);
+                (Some(kind), None)
             }
-            ureq::Error::Io(cause) => (
-                ErrorKind::of_io(cause).unwrap_or(ErrorKind::Unreachable),
-                None,
-            ),
             // What the wire has seen.
             ureq::Error::Other(other) => match other.downcast_ref::<Error>() {
-                Some(error) => (error.kind(), Some(error.to_string())),
-                None => (ErrorKind::DiscoveryAnswer, None),
+                Some(error) => (Some(error.kind()), Some(error.to_string())),
+                None => (None, None),
             },
-            _ => (ErrorKind::DiscoveryAnswer, None),
+            _ => (None, None),
         };
-        let is_v3 = self.network == Network::V3;
-        let advice = match (self.closed(), kind) {
-            (Some(closed), _) => closed,
-            (None, ErrorKind::TimedOut) if is_v3 && !self.is_plain() => {
-                "no answer in time; if it speaks no TLS, it has to be given with http://"
-            }
-            (None, ErrorKind::TimedOut) => "no answer in time",
-            (None, ErrorKind::Tls) if is_v3 => {
-                "its TLS certificate is not accepted, or it speaks no TLS and has to be given with http://"
-            }
-            (None, ErrorKind::Tls) => "its TLS certificate is not accepted, or it speaks no TLS",
-            (None, ErrorKind::ConnectionLost) => "it closed the connection",
-            // The wire has advice of its own.
-            _ if words.is_some() => "",
-            _ => "check the address and the network",
-        };
-        let seen = words.unwrap_or_else(|| cause.to_string());
-        let why = match advice {
-            "" => seen,
-            advice => format!("{advice} ({seen})"),
-        };
-        let context = format!("cannot ask the discovery server {self}: {why}");
-        Error::with_source(kind, context, cause)
+        Self {
+            kind,
+            has_advice: seen.is_some(),
+            seen: seen.unwrap_or_else(|| cause.to_string()),
+            source: cause.into(),
+        }
     }
 }
 
-/// Marked as sensitive, so that it prints as nothing.
-fn bearer(key: &AccessKey) -> Result<HeaderValue> {
+/// Makes the header value, marked as sensitive so that it is never printed.
+fn bearer(key: &AccessKey) -> Result<HeaderValue, Failure> {
     let value = HeaderValue::try_from(format!("Bearer {}", key.reveal()));
-    let mut value = value
-        .map_err(|_| Error::config("the access key holds a character that no HTTP header may"))?;
+    let mut value = value.map_err(|cause| Failure {
+        kind: Some(ErrorKind::Config),
+        seen: "the access key contains a character that HTTP headers do not allow".to_owned(),
+        has_advice: true,
+        source: cause.into(),
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Connections of `ureq` over the wire: the same dial, proxy and TLS as those of MQTT.
+/// Opens the connections of `ureq` over the wire, with the same dialing, proxy and TLS as MQTT.
 #[derive(Debug)]
 struct WireConnector {
     certificates: Arc<Certificates>,
@@ -177,7 +181,7 @@ struct WireTransport {
 }
 
 impl WireTransport {
-    /// A failure of TLS is told as the wire sees it, a late answer as `ureq` does.
+    /// Reports a late answer as `ureq` does, and anything else in the wire's own words.
     fn failed(&self, cause: io::Error, timeout: NextTimeout) -> ureq::Error {
         match cause.kind() {
             io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
@@ -211,7 +215,7 @@ impl Transport for WireTransport {
         }
     }
 
-    /// No connection serves twice.
+    /// A connection is never reused.
     fn is_open(&mut self) -> bool {
         false
     }
@@ -221,7 +225,7 @@ impl Transport for WireTransport {
     }
 }
 
-/// The wire looks names up, or leaves that to a proxy.
+/// Resolves nothing: the wire looks up names, or leaves that to a proxy.
 #[derive(Debug)]
 struct NoResolver;
 
@@ -241,35 +245,30 @@ impl Resolver for NoResolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn not_found(network: Network, server: &str) -> String {
-        let server = DiscoveryAddress::parse(network, server).unwrap();
-        server.failed(ureq::Error::HostNotFound).to_string()
-    }
+    use crate::{config::DiscoveryAddress, network::Network, seeds::for_seeds};
 
     #[test]
-    fn the_closed_server_is_named_however_it_fails() {
-        for server in [
-            "http://discovery.thethingsnetwork.org",
-            "https://discovery.thethings.network/base",
-            "Discovery.TheThingsNetwork.org:8080",
-        ] {
-            for (network, instead) in [
-                (Network::V2, "mqtt_address"),
-                (Network::V3, "cluster(\"eu1\")"),
-            ] {
-                let text = not_found(network, server);
-                assert!(text.contains("closed in December 2021"), "{text}");
-                assert!(text.contains(instead), "{text}");
-            }
-        }
-        for server in [
-            "http://discovery.example/discovery.thethingsnetwork.org",
-            "http://discovery.thethingsnetwork.org.example",
-        ] {
-            let text = not_found(Network::V2, server);
-            assert!(!text.contains("2021"), "{text}");
-        }
+    fn an_address_that_can_be_read_is_a_url_with_the_same_host() {
+        let parts = [
+            "http://", "https://", "host", "/", ":", "[::1]", "[", "]", "80", "+", "%", "%41", ".",
+            "-", "_", "~", "*", "é", "\"", "{", "|", "^", "`", "'", ";", "=", "&", "<", "..",
+        ];
+        let mut readable = 0;
+        for_seeds(20_000, |random| {
+            let count = random.usize(1..7);
+            let text: String = (0..count)
+                .map(|_| parts[random.usize(..parts.len())])
+                .collect();
+            let Ok(address) = DiscoveryAddress::parse(Network::V3, &text) else {
+                return;
+            };
+            let url = format!("{address}/api");
+            let uri: Uri = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+            let host = uri.host().map(|host| host.trim_matches(['[', ']']));
+            assert_eq!(host, Some(address.host()), "{url}");
+            readable += 1;
+        });
+        assert!(readable > 1_000, "{readable}");
     }
 
     #[test]

@@ -366,6 +366,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod api;
 mod client;
 mod closure;
 mod config;

@@ -748,7 +748,7 @@ fn a_plain_server_that_is_asked_over_https_is_a_tls_failure() {
         says(
             &failure(&side.client_of(&url)),
             ErrorKind::Tls,
-            &[&url, "speaks no TLS"],
+            &[&url, "does not use TLS"],
         );
     }
 }

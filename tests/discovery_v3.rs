@@ -411,7 +411,7 @@ fn a_plain_server_without_a_scheme_does_not_get_the_key() {
         let _ = stream.read_to_end(&mut question);
         question
     });
-    let words = [&*format!("https://{address}"), "given with http://"];
+    let words = [&*format!("https://{address}"), "specify it with http://"];
     fails(&client_of(&address), ErrorKind::TimedOut, &words);
     let question = patient.join().expect("the client asked");
     assert!(!String::from_utf8_lossy(&question).contains("OF-THE-TESTS"));
@@ -425,7 +425,7 @@ fn a_plain_server_without_a_scheme_does_not_get_the_key() {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         question[..length].to_vec()
     });
-    let words = [&*format!("https://{address}"), "given with http://"];
+    let words = [&*format!("https://{address}"), "specify it with http://"];
     fails(&client_of(&address), ErrorKind::Tls, &words);
     let question = strict.join().expect("the client asked");
     assert!(!String::from_utf8_lossy(&question).contains("OF-THE-TESTS"));

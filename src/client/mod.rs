@@ -129,7 +129,7 @@ impl MqttClient {
             let interest = Arc::clone(&interest);
             move |event| interest.includes(event)
         });
-        let link = Session::start(Arc::clone(&options)).map_err(no_thread)?;
+        let link = Session::start(Arc::clone(&options)).map_err(Error::no_thread)?;
         let (setters, receiver) = unbounded();
         let core = Arc::new(Core {
             options,
@@ -171,7 +171,7 @@ impl MqttClient {
         let thread = thread::Builder::new()
             .name("ttn-callbacks".to_owned())
             .spawn(move || callbacks.run())
-            .map_err(no_thread)?;
+            .map_err(Error::no_thread)?;
         let _ = core.callbacks_thread.set(thread.thread().id());
         Ok(client)
     }
@@ -407,11 +407,6 @@ impl MqttClient {
     fn is_callbacks_thread(&self) -> bool {
         self.core().callbacks_thread.get() == Some(&thread::current().id())
     }
-}
-
-fn no_thread(cause: std::io::Error) -> Error {
-    let context = format!("cannot start a thread: {cause}");
-    Error::with_source(ErrorKind::ResourcesExhausted, context, cause)
 }
 
 fn gone() -> Error {

@@ -203,7 +203,7 @@ impl MqttClient {
         let core = self.core();
         let (capacity, option) = match core.options.offline_queue {
             _ if self.is_connected() => (core.options.send_capacity, "send_capacity"),
-            Some((capacity, _)) if core.link.status.is_open() => (capacity, "offline_queue"),
+            Some(queue) if core.link.status.is_open() => (queue.capacity, "offline_queue"),
             _ => return Err(not_connected()),
         };
         if downlinks > capacity {

@@ -5,13 +5,12 @@ use std::sync::atomic::Ordering;
 use super::{
     CallbackId, MqttClient,
     callbacks::{Callback, Setter},
-    no_thread,
 };
 use crate::{
     closure::{CallbackResult, closure},
-    error::Result,
+    error::{Error, Result},
     message::{MessageId, RawMessage, UplinkMessage},
-    recovery::{Hook, Retry},
+    recovery::{Retry, RetryCallback},
     session::Command,
 };
 
@@ -162,8 +161,8 @@ impl MqttClient {
         F: FnMut(&mut Retry) -> R + Send + 'static,
         R: CallbackResult,
     {
-        let hook = Hook::start(callback).map_err(no_thread)?;
-        self.command(Command::SetHook(hook))
+        let hook = RetryCallback::start(callback).map_err(Error::no_thread)?;
+        self.command(Command::SetRetryCallback(hook))
     }
 
     /// Removes a callback. It does not run for later events. Removing it twice does nothing.

@@ -1,4 +1,4 @@
-//! The secret.
+//! The access key of an application.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::{
     network::Network,
 };
 
-/// The secret. It prints as nothing.
+/// The access key. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct AccessKey(String);
 
@@ -20,7 +20,7 @@ impl AccessKey {
         &self.0
     }
 
-    /// Whether it can be a key of the application.
+    /// Checks that it can be a key of the application.
     pub(crate) fn check(&self, network: Network, app_id: &str) -> Result<()> {
         if self.0.is_empty() {
             return Err(Error::config(format!(
@@ -29,7 +29,7 @@ impl AccessKey {
         }
         if self.0.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(Error::config(format!(
-                "the access key of the application {app_id:?} holds a space, a line end or another character that no key has"
+                "the access key of the application {app_id:?} contains a space, a line end or another character that no key has"
             )));
         }
         network.check_access_key(&self.0)

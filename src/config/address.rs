@@ -1,5 +1,4 @@
-//! Where a server is: host, port, TLS or not. Reading addresses, and nothing about connecting to
-//! them.
+//! Where a server is: host, port, TLS or not.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -31,8 +30,8 @@ impl Address {
     }
 }
 
-/// Reads `host`, `host:port`, `mqtt://host[:port]` and `mqtts://host[:port]`; IPv6 addresses stand
-/// in brackets.
+/// Reads `host`, `host:port`, `mqtt://host[:port]` and `mqtts://host[:port]`, with IPv6 addresses in
+/// brackets.
 ///
 /// Without a scheme, port 8883 or no port means TLS, any other port means plain TCP.
 impl FromStr for Address {
@@ -41,12 +40,12 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self> {
         let unreadable = |why: &str| {
             Error::config(format!(
-                "cannot read the MQTT address {text:?}: {why}; give host, host:port, mqtt://host:port or mqtts://host:port"
+                "cannot read the MQTT address {text:?}: {why}; write host, host:port, mqtt://host:port or mqtts://host:port"
             ))
         };
         if text.contains('@') {
             return Err(Error::config(
-                "an MQTT address holds no user name or key; give them as application id and access key",
+                "an MQTT address contains no user name or key; set them as application id and access key",
             ));
         }
         let (scheme, rest) = match text.split_once("://") {
@@ -75,7 +74,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A host as it stands in a URI: IPv6 addresses in brackets.
+/// Writes a host as in a URI: IPv6 addresses in brackets.
 pub(crate) fn in_brackets(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
@@ -84,7 +83,7 @@ pub(crate) fn in_brackets(host: &str) -> String {
     }
 }
 
-/// The parts of `host` and `host:port`; an `Err` says why it is neither.
+/// Splits `host` and `host:port`. An `Err` says why the text is neither.
 pub(crate) fn split_host_and_port(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or("a bracket is not closed")?;
@@ -111,13 +110,14 @@ pub(crate) fn split_host_and_port(text: &str) -> Result<(String, Option<u16>), &
         .chars()
         .any(|c| c.is_whitespace() || c.is_control() || "/?#\\".contains(c))
     {
-        return Err("the host holds a character that no host name has");
+        return Err("the host contains a character that no host name has");
     }
     let port = match port {
         None => None,
         Some(port) => match port.parse::<u16>() {
-            Ok(0) | Err(_) => return Err("the port is not a number from 1 to 65535"),
-            Ok(port) => Some(port),
+            // `parse` also takes a plus sign.
+            Ok(number) if number > 0 && !port.starts_with('+') => Some(number),
+            _ => return Err("the port is not a number from 1 to 65535"),
         },
     };
     Ok((host.to_owned(), port))
@@ -216,6 +216,7 @@ mod tests {
             "host:0",
             "host:65536",
             "host:port",
+            "host:+1883",
             "::1",
             "[::1",
             "[::1]1883",

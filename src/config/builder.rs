@@ -1,17 +1,14 @@
-//! Every option of a client, its default, and what is valid.
+//! Every option of a client, with its default.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    AccessKey, Certificates, ConnectRetry, DiscoveryAddress, Options, Overflow, Pace, Passphrase,
-    Pem, Server, WayOut,
+    AccessKey, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue, Overflow, Pace,
+    Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
 };
-use crate::{
-    error::{Error, Result},
-    network::Network,
-};
+use crate::network::Network;
 
-/// Builds an [`MqttClient`](crate::MqttClient); made by
+/// Builds an [`MqttClient`](crate::MqttClient); returned by
 /// [`MqttClient::builder`](crate::MqttClient::builder).
 ///
 /// ```
@@ -28,39 +25,39 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "a builder does nothing until build() is called"]
 pub struct MqttClientBuilder {
-    app_id: String,
-    access_key: AccessKey,
-    network: Option<Network>,
-    cluster: Option<String>,
-    mqtt_address: Option<String>,
-    discovery_address: Option<String>,
-    ca: Option<Pem>,
-    certificate_and_key: Option<(Pem, Pem)>,
-    passphrase: Option<Passphrase>,
-    proxy: Option<String>,
-    proxy_from_environment: bool,
-    client_id_prefix: String,
-    field_topics: bool,
-    keep_alive: Duration,
-    connect_timeout: Duration,
-    close_timeout: Duration,
-    connect_retry: ConnectRetry,
-    reconnect: bool,
-    reconnect_delay: (Duration, Duration),
-    refused_retry: Option<(Option<Duration>, Option<Duration>)>,
-    offline_queue: Option<(usize, Duration)>,
-    pace: Option<Pace>,
-    counter_watch: usize,
-    follow_downlinks: (usize, Duration),
-    unconfirmed_after: Duration,
-    event_capacity: usize,
-    overflow: Overflow,
-    receive_capacity: (usize, usize),
-    max_packet_size: usize,
-    send_capacity: usize,
+    pub(super) app_id: String,
+    pub(super) access_key: AccessKey,
+    pub(super) network: Option<Network>,
+    pub(super) cluster: Option<String>,
+    pub(super) mqtt_address: Option<String>,
+    pub(super) discovery_address: Option<String>,
+    pub(super) ca: Option<Pem>,
+    pub(super) client_certificate: Option<ClientCertificate>,
+    pub(super) passphrase: Option<Passphrase>,
+    pub(super) proxy: Option<String>,
+    pub(super) proxy_from_environment: bool,
+    pub(super) client_id_prefix: String,
+    pub(super) field_topics: bool,
+    pub(super) keep_alive: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) connect_retry: ConnectRetry,
+    pub(super) reconnect: bool,
+    pub(super) reconnect_delay: ReconnectDelay,
+    pub(super) refused_retry: Option<RefusedRetry>,
+    pub(super) offline_queue: Option<OfflineQueue>,
+    pub(super) pace: Option<Pace>,
+    pub(super) counter_watch: usize,
+    pub(super) follow_downlinks: FollowDownlinks,
+    pub(super) unconfirmed_after: Duration,
+    pub(super) event_capacity: usize,
+    pub(super) overflow: Overflow,
+    pub(super) receive_capacity: ReceiveCapacity,
+    pub(super) max_packet_size: usize,
+    pub(super) send_capacity: usize,
 }
 
-/// Prints no options: nobody has checked yet that none of them is the access key by mistake.
+/// Prints no options: any of them may be the access key by mistake, as long as they are not checked.
 impl fmt::Debug for MqttClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MqttClientBuilder").finish_non_exhaustive()
@@ -77,7 +74,7 @@ impl MqttClientBuilder {
             mqtt_address: None,
             discovery_address: None,
             ca: None,
-            certificate_and_key: None,
+            client_certificate: None,
             passphrase: None,
             proxy: None,
             proxy_from_environment: false,
@@ -88,22 +85,32 @@ impl MqttClientBuilder {
             close_timeout: Duration::from_secs(5),
             connect_retry: ConnectRetry::default(),
             reconnect: true,
-            reconnect_delay: (Duration::from_secs(1), Duration::from_secs(60)),
+            reconnect_delay: ReconnectDelay {
+                shortest: Duration::from_secs(1),
+                longest: Duration::from_secs(60),
+            },
             refused_retry: None,
             offline_queue: None,
             pace: None,
             counter_watch: 100_000,
-            follow_downlinks: (10_000, Duration::from_secs(48 * 3600)),
+            follow_downlinks: FollowDownlinks {
+                downlinks: 10_000,
+                time: Duration::from_secs(48 * 3600),
+            },
             unconfirmed_after: Duration::from_secs(10),
             event_capacity: 10_000,
             overflow: Overflow::default(),
-            receive_capacity: (10_000, 64 << 20),
+            receive_capacity: ReceiveCapacity {
+                messages: 10_000,
+                bytes: 64 << 20,
+            },
             max_packet_size: 16 << 20,
             send_capacity: 1_000,
         }
     }
 
-    /// The network's language. Defaults to what application id and key look like.
+    /// Sets the network that the application is on. Defaults to the one that the form of application
+    /// id and key suggests.
     ///
     /// ```
     /// # use ttn::{MqttClient, Network};
@@ -115,15 +122,15 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The hosted v3 cluster that the application is on, in place of an [MQTT
-    /// address](Self::mqtt_address). The tenant of the application id says whose it is:
+    /// Sets the hosted v3 cluster that the application is on, instead of an [MQTT
+    /// address](Self::mqtt_address). The tenant in the application id selects the network:
     ///
     /// | application id | clusters | MQTT address |
     /// |---|---|---|
     /// | `my-app@ttn`, The Things Network | `eu1`, `nam1`, `au1` | `<cluster>.cloud.thethings.network` |
     /// | `my-app@my-tenant`, The Things Stack Cloud | `eu1`, `eu2`, `nam1`, `au1`, `as1` | `<tenant>.<cluster>.cloud.thethings.industries` |
     ///
-    /// It is the cluster that the devices are on, by which the console is reached.
+    /// It is the cluster of the devices, which is part of the address of their console.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -137,13 +144,13 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The MQTT server: `host`, `host:port`, `mqtt://host[:port]` (plain, port 1883) or
-    /// `mqtts://host[:port]` (TLS, port 8883); IPv6 addresses stand in brackets. Without a scheme,
-    /// no port or port 8883 means TLS and any other port means plain TCP, over which the access key
-    /// travels in the clear.
+    /// Sets the address of the MQTT server: `host`, `host:port`, `mqtt://host[:port]` (plain, port
+    /// 1883) or `mqtts://host[:port]` (TLS, port 8883). IPv6 addresses need brackets. Without a scheme,
+    /// no port or port 8883 means TLS, and any other port means plain TCP, which exposes the access
+    /// key.
     ///
-    /// Defaults to that of the [cluster](Self::cluster), or what the [discovery
-    /// server](Self::discovery_address) says; without any, connecting fails.
+    /// Defaults to the address of the [cluster](Self::cluster), or to what the [discovery
+    /// server](Self::discovery_address) announces. Without any of them connecting fails.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -155,24 +162,24 @@ impl MqttClientBuilder {
         self
     }
 
-    /// A server to ask over HTTP, at each connecting, for the MQTT address of the application:
-    /// `https://host[:port]` or `http://host[:port]`, perhaps with a path. When it is out of order,
-    /// an address that has worked before is used again. Not asked when there is an [MQTT
-    /// address](Self::mqtt_address) or a [cluster](Self::cluster).
+    /// Sets a server to ask over HTTP for the MQTT address of the application, each time the client
+    /// connects: `https://host[:port]` or `http://host[:port]`, optionally with a path. If the server is
+    /// down, the client uses an address that has worked before. The server is not asked if there is an
+    /// [MQTT address](Self::mqtt_address) or a [cluster](Self::cluster).
     ///
     /// | | The Things Stack v3 | V2 |
     /// |---|---|---|
     /// | the server | The Things Stack: the host of the console, without `/console` | a discovery server, by default on port 8080 |
     /// | without a scheme | `https://` | `http://` |
-    /// | it gets | the access key, with the right to view application information | no key |
-    /// | a redirect | is an error that says where it leads: the key goes nowhere else | is followed |
-    /// | what is taken | the address with TLS; the plain one only if there is no other and the server was given with `http://` | what the handler of the application announces |
+    /// | what it receives | the access key, which needs the right to view application information | no key |
+    /// | a redirect | is an error that names the target, since the key goes nowhere else | is followed |
+    /// | the address used | the one with TLS; the plain one only if there is no other and the server was set with `http://` | the one that the handler of the application announces |
     ///
-    /// With `http://` the key of a v3 application travels in the clear. The v3 server also says by
-    /// which id it knows the application; another one than was given, such as one without its
-    /// tenant, is an error that names the right one.
+    /// `http://` exposes the key of a v3 application. The v3 server also says by which id it knows the
+    /// application. If the client's id differs, for example because the tenant is missing, the error
+    /// names the right one.
     ///
-    /// There is no default. The discovery server of the public V2 network,
+    /// Defaults to none. The discovery server of the public V2 network,
     /// `discovery.thethingsnetwork.org`, was closed in December 2021.
     ///
     /// ```
@@ -190,8 +197,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// A PEM file with the authorities to trust for TLS, read at each connecting. Defaults to the
-    /// system's authorities, which it replaces.
+    /// Sets a PEM file with the authorities to trust for TLS, instead of the system's. It is read each
+    /// time the client connects. Defaults to the system's authorities.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -206,7 +213,7 @@ impl MqttClientBuilder {
         self
     }
 
-    /// As [`ca_file`](Self::ca_file), from memory.
+    /// Sets the authorities to trust like [`ca_file`](Self::ca_file), from memory.
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
@@ -221,9 +228,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// PEM files with the certificate (and its chain) and the private key that the client shows to
-    /// the server. The key is RSA, P-256, P-384 or Ed25519, in PKCS #1, PKCS #8 or SEC 1. Defaults
-    /// to none.
+    /// Sets PEM files with the client's certificate (and its chain) and its private key, which the
+    /// client presents to the server. The key is RSA, P-256, P-384 or Ed25519, in PKCS #1, PKCS #8 or
+    /// SEC 1. Defaults to none.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -238,11 +245,15 @@ impl MqttClientBuilder {
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        self.certificate_and_key = Some((Pem::File(certificate.into()), Pem::File(key.into())));
+        self.client_certificate = Some(ClientCertificate {
+            chain: Pem::File(certificate.into()),
+            key: Pem::File(key.into()),
+        });
         self
     }
 
-    /// As [`client_certificate_files`](Self::client_certificate_files), from memory.
+    /// Sets certificate and key like [`client_certificate_files`](Self::client_certificate_files), from
+    /// memory.
     ///
     /// ```no_run
     /// # use ttn::MqttClient;
@@ -257,26 +268,29 @@ impl MqttClientBuilder {
         certificate: impl Into<Vec<u8>>,
         key: impl Into<Vec<u8>>,
     ) -> Self {
-        self.certificate_and_key = Some((Pem::Bytes(certificate.into()), Pem::Bytes(key.into())));
+        self.client_certificate = Some(ClientCertificate {
+            chain: Pem::Bytes(certificate.into()),
+            key: Pem::Bytes(key.into()),
+        });
         self
     }
 
-    /// Connects through a proxy: MQTT, with TLS and without, and everything over HTTP.
+    /// Connects through a proxy: MQTT with and without TLS, and everything over HTTP.
     ///
-    /// | address | proxy | without a port |
+    /// | address | proxy | default port |
     /// |---|---|---|
     /// | `http://[user[:secret]@]host[:port]`, also without `http://` | an HTTP proxy that allows CONNECT | 80 |
     /// | `socks5://[user[:secret]@]host[:port]`; `socks5h://` means the same | a SOCKS 5 proxy | 1080 |
     ///
-    /// In user and secret, `%` and two hex digits stand for a byte (`%40` for `@`, `%25` for `%`); an
-    /// HTTP proxy receives both as Basic authentication, in the clear. IPv6 addresses stand in
-    /// brackets. The proxy looks up the name of the server; this machine looks up only that of the
-    /// proxy. Every connection goes through it, those to this machine included. TLS stays end to end:
-    /// the proxy sees the name of the server, but neither messages nor key. Without TLS it sees all of
-    /// them.
+    /// In user and secret, `%` and two hex digits are one byte (`%40` for `@`, `%25` for `%`). An HTTP
+    /// proxy receives both as Basic authentication, unencrypted. IPv6 addresses need brackets. The proxy
+    /// looks up the name of the server; this machine looks up only the name of the proxy. Every
+    /// connection goes through the proxy, including those to this machine. TLS remains end to end: the
+    /// proxy sees the name of the server, but neither messages nor key. Without TLS it sees everything.
     ///
-    /// An HTTP proxy must allow CONNECT to the port of the server: Squid by default allows only 443.
-    /// User and secret are kept like the access key: no error, log line or debug output has them.
+    /// An HTTP proxy must allow CONNECT to the port of the server; by default Squid allows only 443.
+    /// User and secret are protected like the access key: they appear in no error, log line or debug
+    /// output.
     ///
     /// Defaults to none. Excludes [`proxy_from_environment`](Self::proxy_from_environment).
     ///
@@ -297,23 +311,24 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Whether to connect through the [proxy](Self::proxy) that environment variables name. They are
-    /// read at each connection, with the names and the order of curl; an empty one counts as unset.
+    /// Sets whether to connect through the [proxy](Self::proxy) that environment variables name. They
+    /// are read for each connection, with the names and the order of curl; an empty one counts as
+    /// unset.
     ///
-    /// | connection | variables, the first one set |
+    /// | connection | variables; the first that is set applies |
     /// |---|---|
     /// | with TLS: `mqtts://`, `https://` | `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY` |
     /// | without: `mqtt://`, `http://` | `http_proxy`, `all_proxy`, `ALL_PROXY` |
     ///
-    /// `HTTP_PROXY` in capitals is ignored: in a CGI program it holds a header that anyone can send.
+    /// `HTTP_PROXY` in capitals is ignored: in a CGI program it contains a header that anyone can send.
     ///
     /// `no_proxy`, or else `NO_PROXY`, lists what to connect to directly, separated by commas or
     /// spaces: a name (`example.com`, `.example.com` or `*.example.com`: that host and all below it),
-    /// an IP address, a network (`10.0.0.0/8`), each host and address also with a port
-    /// (`example.com:8883`); `*` is everything. Names are not looked up for this, and `localhost` is
-    /// not exempt unless listed.
+    /// an IP address, a network (`10.0.0.0/8`), or `*` for everything. Hosts and addresses may have a
+    /// port (`example.com:8883`). Names are not looked up for this, and `localhost` is not exempt unless
+    /// it is listed.
     ///
-    /// A variable that cannot be read fails the attempt to connect with
+    /// If a variable is not the address of a proxy, the attempt to connect fails with
     /// [`ErrorKind::Config`](crate::ErrorKind::Config). Defaults to `false`: the environment is not
     /// read.
     ///
@@ -330,14 +345,14 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The pass phrase that the client's private key is encrypted with (PKCS #8 with AES or triple
-    /// DES, `BEGIN ENCRYPTED PRIVATE KEY`). Defaults to none: the key is not encrypted. Never
-    /// printed; nothing ever asks for it on a terminal.
+    /// Sets the pass phrase that the client's private key is encrypted with (PKCS #8 with AES or triple
+    /// DES, `BEGIN ENCRYPTED PRIVATE KEY`). It is never printed, and the client never asks for it on a
+    /// terminal. Defaults to none: the key is not encrypted.
     ///
     /// # Errors
     ///
     /// [`build`](Self::build) returns [`ErrorKind::Config`](crate::ErrorKind::Config) if there is
-    /// no client certificate. [`connect`](MqttClient::connect) returns it if the pass phrase is
+    /// no client certificate. [`connect`](crate::MqttClient::connect) returns it if the pass phrase is
     /// wrong, or with the command that converts the key if it is encrypted in another form.
     ///
     /// ```
@@ -355,9 +370,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The start of the MQTT client id; 16 random hex digits follow, so that two programs never
-    /// throw each other out where a server allows each id once; the networks' servers do not care.
-    /// Defaults to `ttn-`.
+    /// Sets the start of the MQTT client id. 16 random hex digits follow, so that two programs never
+    /// disconnect each other where a server allows each id only once. The servers of the networks
+    /// accept any id. Defaults to `ttn-`.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -369,10 +384,10 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Whether to receive each decoded field on a topic of its own as
-    /// [`Event::UplinkField`](crate::Event::UplinkField), beside the uplinks; fields inside objects
-    /// down to a depth of 8. Defaults to `false`. V2 only, and not every installation publishes
-    /// them; on v3 [`build`](Self::build) refuses it.
+    /// Sets whether to also receive each decoded field as
+    /// [`Event::UplinkField`](crate::Event::UplinkField), from a topic of its own, including fields
+    /// inside objects down to a depth of 8. V2 only, where not every installation publishes them; on v3
+    /// [`build`](Self::build) rejects it. Defaults to `false`.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -384,11 +399,11 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long the connection may be idle in either direction before the client pings the server.
-    /// The answer may take as long again, and at least 5 s, so a dead connection is noticed within
-    /// twice this, or this and 5 s. A server that still reads what was written before is not taken for
-    /// dead; one that reads nothing at all, so that the ping cannot leave, is after a minute.
-    /// Defaults to 30 s; whole seconds, at least 1 s.
+    /// Sets how long the connection may be idle in either direction before the client pings the server.
+    /// The answer may take the same time again, but at least 5 s, so a dead connection is noticed within
+    /// twice the keep-alive, or the keep-alive and 5 s. A server that still reads earlier data does not
+    /// count as dead. A server that reads nothing, so that the ping cannot be sent, counts as dead after
+    /// a minute. Whole seconds, at least 1 s. Defaults to 30 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -401,8 +416,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long one attempt to connect may take, from asking the discovery server to the last
-    /// subscription; `connect` returns within it. Defaults to 10 s.
+    /// Sets how long one attempt to connect may take, from asking the discovery server to the last
+    /// subscription. `connect` returns within this time. Defaults to 10 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -415,8 +430,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long `close` may take; half of it is for writing what `send` accepted and for the server to
-    /// read it, the rest for the server to close its side and for the callbacks. Defaults to 5 s.
+    /// Sets how long `close` may take. The first half is for writing what `send` accepted and for the
+    /// server to read it, the rest for the server to close its side and for the callbacks. Defaults to
+    /// 5 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -429,16 +445,16 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How long [`connect`](MqttClient::connect) goes on trying when the first attempt fails, with
-    /// the delays of [`reconnect_delay`](Self::reconnect_delay). Defaults to
-    /// [`ConnectRetry::Never`]: one attempt, and its error is the answer.
+    /// Sets how long [`connect`](crate::MqttClient::connect) retries when the first attempt fails, with the
+    /// delays of [`reconnect_delay`](Self::reconnect_delay). Defaults to [`ConnectRetry::Never`]: one
+    /// attempt, whose error `connect` returns.
     ///
-    /// Wrong options ([`ErrorKind::Config`](crate::ErrorKind::Config)) and a refused key end it at
-    /// once; see [`refused_retry`](Self::refused_retry).
+    /// Wrong options ([`ErrorKind::Config`](crate::ErrorKind::Config)) and a refused key stop the
+    /// retries at once; see [`refused_retry`](Self::refused_retry).
     ///
     /// ```
     /// # use ttn::{ConnectRetry, MqttClient};
-    /// // A service that is started before the network is up.
+    /// // A service that starts before the network is up.
     /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
     ///     .connect_retry(ConnectRetry::Forever)
     ///     .build()?;
@@ -449,8 +465,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Whether to connect again, and subscribe again, when a connection is lost. Defaults to
-    /// `true`. With `false` the client closes then and says why.
+    /// Sets whether to connect and subscribe again when a connection is lost. With `false` the client
+    /// closes instead, and reports why. Defaults to `true`.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -462,8 +478,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// The shortest and the longest delay between attempts to connect again. In between they grow,
-    /// with a random part. Defaults to 1 s and 60 s.
+    /// Sets the shortest and the longest delay between attempts to connect again. The delays grow from
+    /// one to the other, with a random part. Defaults to 1 s and 60 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -474,21 +490,21 @@ impl MqttClientBuilder {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn reconnect_delay(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.reconnect_delay = (shortest, longest);
+        self.reconnect_delay = ReconnectDelay { shortest, longest };
         self
     }
 
-    /// After how long to try again when the server refuses the key or the application's own topics
+    /// Sets the delay before a retry when the server refuses the key or the application's own topics
     /// ([`NotAuthorized`](crate::ErrorKind::NotAuthorized),
-    /// [`SubscriptionRefused`](crate::ErrorKind::SubscriptionRefused)): before a connection has
-    /// worked, and after one has. `None` stops: `connect` returns the error, and a client that was connected
-    /// closes with it as the reason.
+    /// [`SubscriptionRefused`](crate::ErrorKind::SubscriptionRefused)): `before` a connection has worked,
+    /// and `after` one has. With `None` the client does not retry: `connect` returns the error, and a
+    /// client that was connected closes with it as the reason.
     ///
-    /// Defaults to `None` before, since a key that never worked is wrong; and to the longest
-    /// [`reconnect_delay`](Self::reconnect_delay) after, since The Things Stack refuses keys as well
-    /// while a part of it is out of order. The first is only of use with
-    /// [`connect_retry`](Self::connect_retry). To supply another key:
-    /// [`set_retry_callback`](MqttClient::set_retry_callback).
+    /// `before` defaults to `None`, since a key that never worked is wrong, and matters only with
+    /// [`connect_retry`](Self::connect_retry). `after` defaults to the longest
+    /// [`reconnect_delay`](Self::reconnect_delay), since The Things Stack also rejects valid keys during
+    /// partial outages. To supply another key, use
+    /// [`set_retry_callback`](crate::MqttClient::set_retry_callback).
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -499,21 +515,22 @@ impl MqttClientBuilder {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn refused_retry(mut self, before: Option<Duration>, after: Option<Duration>) -> Self {
-        self.refused_retry = Some((before, after));
+        self.refused_retry = Some(RefusedRetry { before, after });
         self
     }
 
-    /// Has [`send`](MqttClient::send) accept so many downlinks while the connection is lost or not
-    /// made yet, to be written when it is there, in the order of the calls. Each is written once, or
-    /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed): with
-    /// [`Expired`](crate::ErrorKind::Expired) when it has waited for a connection for `expire_after`,
-    /// with [`Closed`](crate::ErrorKind::Closed) when the client was closed before, and with the error
-    /// for which the client gave up when it did. One that was being written when the connection ended may
-    /// or may not have arrived; it is reported with
-    /// [`ConnectionLost`](crate::ErrorKind::ConnectionLost) and never written again.
+    /// Lets [`send`](crate::MqttClient::send) accept up to `capacity` downlinks without a connection.
+    /// The client writes them in the order of the calls once it is connected. Each is written once, or
+    /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed):
     ///
-    /// Defaults to none: `send` returns [`NotConnected`](crate::ErrorKind::NotConnected). A client
-    /// that is closed accepts nothing in any case.
+    /// - with [`Expired`](crate::ErrorKind::Expired) if it waited for a connection for `expire_after`,
+    /// - with [`Closed`](crate::ErrorKind::Closed) if the client was closed first,
+    /// - with the error that made the client give up, if it did,
+    /// - with [`ConnectionLost`](crate::ErrorKind::ConnectionLost) if the connection ended while it was
+    ///   being written. It may or may not have arrived, and is never written again.
+    ///
+    /// Defaults to none: `send` returns [`NotConnected`](crate::ErrorKind::NotConnected). A closed
+    /// client accepts nothing in any case.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -524,28 +541,32 @@ impl MqttClientBuilder {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn offline_queue(mut self, capacity: usize, expire_after: Duration) -> Self {
-        self.offline_queue = Some((capacity, expire_after));
+        self.offline_queue = Some(OfflineQueue {
+            capacity,
+            expire_after,
+        });
         self
     }
 
-    /// Writes messages with downlinks at this pace: `per_minute` of them, and `burst` at once after
-    /// a time of rest. `send` accepts as before and does not wait; what is not due yet waits, in the
-    /// order of the calls, with the room of [`send_capacity`](Self::send_capacity).
+    /// Writes messages with downlinks at this pace: `per_minute` on average, and up to `burst` at once
+    /// after a pause. `send` does not wait. Messages that are not due yet wait in the order of the calls;
+    /// [`send_capacity`](Self::send_capacity) limits them.
     ///
-    /// A v3 server closes the connection of an application that publishes more than its limit allows,
-    /// which is given in the same two numbers (`as:down:mqtt`, The Things Stack's documentation under
-    /// Rate Limiting; the one that is over it is lost). It counts messages: a
-    /// [batch](MqttClient::send_batch) is one. Stay somewhat below it, since all connections with the
-    /// same key count together and messages bunch up on their way. When the server closes the
-    /// connection all the same ([`DisconnectCause::RateLimit`](crate::DisconnectCause::RateLimit)),
-    /// the client goes on at half the pace, and for each ten minutes without another one a sixteenth
-    /// of `pace` faster again. A V2 server does not close: it reads 10 packets a second, and more have
-    /// to wait.
+    /// A v3 server closes the connection of an application that exceeds its rate limit, and the message
+    /// that exceeds it is lost. The limit consists of the same two numbers (`as:down:mqtt`, under Rate
+    /// Limiting in The Things Stack's documentation). It counts messages: a
+    /// [batch](crate::MqttClient::send_batch) is one. Stay somewhat below the limit, since all connections with
+    /// the same key count together and messages can arrive closer together than they were sent. If the
+    /// server still closes the connection
+    /// ([`DisconnectCause::RateLimit`](crate::DisconnectCause::RateLimit)), the client continues at half
+    /// the pace, and speeds up by a sixteenth of `pace` for every ten minutes without another such
+    /// disconnection. A V2 server does not close the connection: it reads 10 packets a second, and
+    /// further ones wait.
     ///
-    /// What waits for its turn when the connection is lost goes on waiting with an
-    /// [`offline_queue`](Self::offline_queue), for which that is the first moment of waiting, and
-    /// fails without. [`close`](MqttClient::close) keeps to the pace, and what is not due before
-    /// [`close_timeout`](Self::close_timeout) ends fails: wait for the deliveries first.
+    /// When the connection is lost, messages that are not due yet keep waiting if there is an
+    /// [`offline_queue`](Self::offline_queue), whose `expire_after` then starts, and fail otherwise.
+    /// [`close`](crate::MqttClient::close) keeps the pace, and messages that are not due within
+    /// [`close_timeout`](Self::close_timeout) fail: wait for the deliveries first.
     ///
     /// Defaults to none: everything is written at once.
     ///
@@ -571,12 +592,12 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many devices to watch the frame counters of, for
+    /// Sets for how many devices to watch the frame counters, for
     /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames), and to
-    /// count the use of by themselves in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. When
-    /// there are more, the half that was silent longest is forgotten. Defaults to 100 000, which take
-    /// about 17 MB if there are as many. Simulated uplinks are not counted, and a join or a new session
-    /// is no gap.
+    /// count the use of each device in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. When
+    /// there are more devices, the client forgets the half that was silent longest. Simulated uplinks
+    /// are not counted, and a join or a new session is not a gap. Defaults to 100 000, which take about
+    /// 17 MB when all are in use.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -588,9 +609,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many downlinks that are not [final](crate::Delivery::is_final) to follow, and for how long
-    /// each. When there are more, those go first whose [`Delivery`](crate::Delivery) was dropped,
-    /// then the oldest. Defaults to 10 000 and 48 hours.
+    /// Sets how many downlinks that are not [final](crate::Delivery::is_final) to follow, and for how
+    /// long each. When there are more, the client first stops following those whose
+    /// [`Delivery`](crate::Delivery) was dropped, then the oldest. Defaults to 10 000 and 48 hours.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -602,12 +623,13 @@ impl MqttClientBuilder {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn follow_downlinks(mut self, downlinks: usize, time: Duration) -> Self {
-        self.follow_downlinks = (downlinks, time);
+        self.follow_downlinks = FollowDownlinks { downlinks, time };
         self
     }
 
-    /// How long after it was written a downlink of which the network has said nothing becomes
-    /// [`Unconfirmed`](crate::DeliveryState::Unconfirmed). Defaults to 10 s.
+    /// Sets how long after writing a downlink becomes
+    /// [`Unconfirmed`](crate::DeliveryState::Unconfirmed) if the network sends no report about it.
+    /// Defaults to 10 s.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -622,7 +644,7 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many events may wait for the callbacks, and for each [`events`](MqttClient::events)
+    /// Sets how many events may wait for the callbacks, and for each [`events`](crate::MqttClient::events)
     /// subscription. Defaults to 10 000.
     ///
     /// ```
@@ -635,7 +657,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// What happens when more events wait than that. Defaults to [`Overflow::DropOldest`].
+    /// Sets what happens when [`event_capacity`](Self::event_capacity) is exceeded. Defaults to
+    /// [`Overflow::DropOldest`].
     ///
     /// ```
     /// # use ttn::{MqttClient, Overflow};
@@ -647,9 +670,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many messages and how many bytes may wait between the network and the client's thread;
-    /// what comes beyond is dropped and reported as [`Event::Lagged`](crate::Event::Lagged).
-    /// Defaults to 10 000 messages and 64 MiB.
+    /// Sets how many messages and how many bytes may wait between the network and the client's thread.
+    /// Further messages are dropped and reported as [`Event::Lagged`](crate::Event::Lagged). Defaults to
+    /// 10 000 messages and 64 MiB.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -657,14 +680,15 @@ impl MqttClientBuilder {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn receive_capacity(mut self, messages: usize, bytes: usize) -> Self {
-        self.receive_capacity = (messages, bytes);
+        self.receive_capacity = ReceiveCapacity { messages, bytes };
         self
     }
 
-    /// The largest MQTT packet to accept, in bytes. A larger one ends the connection before memory is
-    /// spent on it; the error and [`DisconnectCause::PacketTooLarge`](crate::DisconnectCause::PacketTooLarge)
-    /// say so. While a packet is received it takes up to three times its size. Defaults to 16 MiB; an
-    /// uplink has some thousand bytes. 1 KiB to 256 MiB.
+    /// Sets the largest MQTT packet to accept, in bytes, from 1 KiB to 256 MiB. A larger packet ends the
+    /// connection before it takes memory, with
+    /// [`DisconnectCause::PacketTooLarge`](crate::DisconnectCause::PacketTooLarge). While a packet is
+    /// received it takes up to three times its size. An uplink has a few thousand bytes. Defaults to
+    /// 16 MiB.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -676,9 +700,9 @@ impl MqttClientBuilder {
         self
     }
 
-    /// How many downlinks may wait for the client's thread, and how many messages with downlinks may be
-    /// on their way out;
-    /// `send` refuses more with [`QueueFull`](crate::ErrorKind::QueueFull). Defaults to 1 000.
+    /// Sets how many downlinks may wait for the client's thread, and how many messages with downlinks may
+    /// be in transmission. Beyond that `send` returns [`QueueFull`](crate::ErrorKind::QueueFull). At most
+    /// 30 000. Defaults to 1 000.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -688,318 +712,5 @@ impl MqttClientBuilder {
     pub fn send_capacity(mut self, downlinks: usize) -> Self {
         self.send_capacity = downlinks;
         self
-    }
-
-    pub(crate) fn check(self) -> Result<Options> {
-        let Self {
-            app_id,
-            access_key,
-            network,
-            cluster,
-            mqtt_address,
-            discovery_address,
-            ca,
-            certificate_and_key,
-            passphrase,
-            proxy,
-            proxy_from_environment,
-            client_id_prefix,
-            field_topics,
-            keep_alive,
-            connect_timeout,
-            close_timeout,
-            connect_retry,
-            reconnect,
-            reconnect_delay,
-            refused_retry,
-            offline_queue,
-            pace,
-            counter_watch,
-            follow_downlinks,
-            unconfirmed_after,
-            event_capacity,
-            overflow,
-            receive_capacity,
-            max_packet_size,
-            send_capacity,
-        } = self;
-
-        if passphrase.is_some() && certificate_and_key.is_none() {
-            return Err(Error::config(
-                "there is a client_key_passphrase but no client certificate; set it with client_certificate_files or client_certificate_pem",
-            ));
-        }
-        let key = access_key.reveal();
-        if Network::is_key(&app_id) {
-            return Err(Error::config(
-                "what is given as application id looks like an access key; the id comes first, then the key",
-            ));
-        }
-        for (name, value) in [
-            ("cluster", cluster.as_deref()),
-            ("mqtt_address", mqtt_address.as_deref()),
-            ("discovery_address", discovery_address.as_deref()),
-            ("proxy", proxy.as_deref()),
-            ("client_id_prefix", Some(client_id_prefix.as_str())),
-        ] {
-            // A key of few letters may be part of a name by chance.
-            if key.len() >= 16 && value.is_some_and(|value| value.contains(key)) {
-                return Err(Error::config(format!(
-                    "the {name} holds the access key, which would be seen there; leave it out"
-                )));
-            }
-        }
-        let network = match network {
-            Some(network) => network,
-            None => Network::detect(&app_id, key),
-        };
-        network.check_app_id(&app_id)?;
-        access_key.check(network, &app_id)?;
-        if field_topics && network != Network::V2 {
-            return Err(Error::config(
-                "field_topics is for V2 networks; v3 publishes no field on a topic of its own, all of them are in payload_fields",
-            ));
-        }
-        let mqtt_address = match (cluster, mqtt_address) {
-            (Some(_), Some(_)) => {
-                return Err(Error::config(
-                    "there is a cluster and an mqtt_address; give one of them",
-                ));
-            }
-            (Some(cluster), None) => Some(network.cluster_host(&app_id, &cluster)?),
-            (None, address) => address,
-        };
-        let server = match (mqtt_address, discovery_address) {
-            (Some(address), discovery) => {
-                if let Some(discovery) = discovery {
-                    DiscoveryAddress::parse(network, &discovery)?;
-                }
-                Server::At(address.parse()?)
-            }
-            (None, Some(discovery)) => {
-                Server::AskedOf(DiscoveryAddress::parse(network, &discovery)?)
-            }
-            (None, None) => Server::Unknown,
-        };
-        let way_out = match (proxy, proxy_from_environment) {
-            (Some(_), true) => {
-                return Err(Error::config(
-                    "there is a proxy and proxy_from_environment; set only one of them",
-                ));
-            }
-            (Some(proxy), false) => WayOut::Through(proxy.parse()?),
-            (None, true) => WayOut::Environment,
-            (None, false) => WayOut::Direct,
-        };
-        if client_id_prefix.contains('\0') || client_id_prefix.len() > 200 {
-            return Err(Error::config(format!(
-                "the client_id_prefix {client_id_prefix:?} is longer than 200 bytes or holds NUL"
-            )));
-        }
-        const DAY: Duration = Duration::from_secs(86_400);
-        at_least("keep_alive", keep_alive, Duration::from_secs(1))?;
-        at_most("keep_alive", keep_alive, Duration::from_secs(65_535))?;
-        for (name, timeout) in [
-            ("connect_timeout", connect_timeout),
-            ("close_timeout", close_timeout),
-        ] {
-            at_least(name, timeout, Duration::from_millis(1))?;
-            at_most(name, timeout, DAY)?;
-        }
-        let (shortest, longest) = reconnect_delay;
-        at_least("reconnect_delay", shortest, Duration::from_millis(1))?;
-        at_least("the longest reconnect_delay", longest, shortest)?;
-        at_most("reconnect_delay", longest, DAY)?;
-        let (refused_first, refused_later) = refused_retry.unwrap_or((None, Some(longest)));
-        for delay in [refused_first, refused_later].into_iter().flatten() {
-            at_least("refused_retry", delay, Duration::from_millis(1))?;
-            at_most("refused_retry", delay, DAY)?;
-        }
-        if let ConnectRetry::For(time) = connect_retry {
-            at_most("connect_retry", time, 365 * DAY)?;
-        }
-        let (followed, follow_for) = follow_downlinks;
-        if followed == 0 {
-            return Err(Error::config(
-                "the number of follow_downlinks is 0, it has to be at least 1",
-            ));
-        }
-        for (name, time) in [
-            ("the time of follow_downlinks", follow_for),
-            ("unconfirmed_after", unconfirmed_after),
-        ] {
-            at_least(name, time, Duration::from_millis(1))?;
-            at_most(name, time, 365 * DAY)?;
-        }
-        if let Some((capacity, expire_after)) = offline_queue {
-            if !(1..=1_000_000).contains(&capacity) {
-                return Err(Error::config(format!(
-                    "the capacity of offline_queue is {capacity}, it has to be 1 to 1000000"
-                )));
-            }
-            at_least(
-                "offline_queue's expire_after",
-                expire_after,
-                Duration::from_millis(1),
-            )?;
-            at_most("offline_queue's expire_after", expire_after, 365 * DAY)?;
-        }
-        if let Some(Pace { per_minute, burst }) = pace {
-            for (name, number) in [("per_minute", per_minute), ("burst", burst)] {
-                if !(1..=30_000).contains(&number) {
-                    return Err(Error::config(format!(
-                        "the {name} of pace is {number}, it has to be 1 to 30000"
-                    )));
-                }
-            }
-        }
-        for (name, number) in [
-            ("event_capacity", event_capacity),
-            (
-                "receive_capacity",
-                receive_capacity.0.min(receive_capacity.1),
-            ),
-            ("send_capacity", send_capacity),
-        ] {
-            if number == 0 {
-                return Err(Error::config(format!(
-                    "{name} is 0, it has to be at least 1"
-                )));
-            }
-        }
-        if !(1 << 10..=256 << 20).contains(&max_packet_size) {
-            return Err(Error::config(format!(
-                "max_packet_size is {max_packet_size}, it has to be 1024 to 268435456"
-            )));
-        }
-        // Paho's own buffer, which must not be the first to fill.
-        if send_capacity > 30_000 {
-            return Err(Error::config(format!(
-                "send_capacity is {send_capacity}, it can be at most 30000"
-            )));
-        }
-        Ok(Options {
-            network,
-            app_id,
-            access_key,
-            server,
-            certificates: Arc::new(Certificates::new(ca, certificate_and_key, passphrase)),
-            way_out,
-            client_id_prefix,
-            field_topics,
-            keep_alive: Duration::from_secs(keep_alive.as_secs()),
-            connect_timeout,
-            close_timeout,
-            connect_retry,
-            reconnect,
-            reconnect_delay,
-            refused_retry: (refused_first, refused_later),
-            offline_queue,
-            pace,
-            counter_watch,
-            follow_downlinks,
-            unconfirmed_after,
-            event_capacity,
-            overflow,
-            receive_capacity,
-            max_packet_size,
-            send_capacity,
-        })
-    }
-}
-
-fn at_least(name: &str, value: Duration, least: Duration) -> Result<()> {
-    if value < least {
-        return Err(Error::config(format!(
-            "{name} is {value:?}, it has to be at least {least:?}"
-        )));
-    }
-    Ok(())
-}
-
-fn at_most(name: &str, value: Duration, most: Duration) -> Result<()> {
-    if value > most {
-        return Err(Error::config(format!(
-            "{name} is {value:?}, it can be at most {most:?}"
-        )));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn builder() -> MqttClientBuilder {
-        MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned())
-    }
-
-    #[test]
-    fn a_hosted_cluster_is_reached_by_tls_at_its_usual_port() {
-        let options = builder().cluster("eu1").check().unwrap();
-        assert_eq!(options.network, Network::V3);
-        let Server::At(address) = options.server else {
-            panic!("{:?}", options.server);
-        };
-        assert_eq!(
-            address.to_string(),
-            "mqtts://eu1.cloud.thethings.network:8883"
-        );
-    }
-
-    #[test]
-    fn the_way_out_is_the_one_that_was_set() {
-        let way_out = |builder: MqttClientBuilder| builder.check().unwrap().way_out;
-        assert!(matches!(way_out(builder()), WayOut::Direct));
-        let through = way_out(builder().proxy("http://user:secret@proxy:3128"));
-        assert_eq!(format!("{through:?}"), "Through(Proxy(http://proxy:3128))");
-        let environment = way_out(builder().proxy_from_environment(true));
-        assert!(matches!(environment, WayOut::Environment));
-        let again = way_out(
-            builder()
-                .proxy_from_environment(true)
-                .proxy_from_environment(false),
-        );
-        assert!(matches!(again, WayOut::Direct));
-    }
-
-    #[test]
-    fn two_ways_out_are_refused() {
-        let both = builder().proxy("http://proxy").proxy_from_environment(true);
-        let error = both.check().unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Config);
-        assert!(error.to_string().contains("set only one"), "{error}");
-    }
-
-    #[test]
-    fn what_belongs_to_another_network_is_refused() {
-        let v2 =
-            || MqttClientBuilder::new("greenhouse".to_owned(), "ttn-account-v2.secret".to_owned());
-        for (builder, words) in [
-            (
-                builder().cluster("eu1").mqtt_address("localhost"),
-                "give one of them",
-            ),
-            (builder().field_topics(true), "payload_fields"),
-            (builder().network(Network::V2), "@"),
-            (v2().cluster("eu1"), "V2"),
-            (v2().network(Network::V3), "API key"),
-            (
-                MqttClientBuilder::new(
-                    "greenhouse@ttn".to_owned(),
-                    "ttn-account-v2.secret".to_owned(),
-                ),
-                "make an API key",
-            ),
-            (
-                MqttClientBuilder::new("greenhouse".to_owned(), "NNSXS.ID.SECRET".to_owned())
-                    .network(Network::V2),
-                "The Things Stack v3",
-            ),
-        ] {
-            let error = builder.check().unwrap_err();
-            assert!(error.to_string().contains(words), "{words}: {error}");
-            assert_eq!(error.kind(), crate::ErrorKind::Config);
-        }
     }
 }

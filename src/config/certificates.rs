@@ -1,10 +1,10 @@
-//! Certificates as they are given: files or bytes.
+//! Certificates and keys as files or bytes, not parsed.
 
 use std::{fmt, fs, path::PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// PEM text, somewhere.
+/// Where PEM text is.
 #[derive(Clone)]
 pub(crate) enum Pem {
     File(PathBuf),
@@ -20,7 +20,7 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// As part of a sentence, after what it is.
+/// As part of a sentence, after the kind of thing it is.
 impl fmt::Display for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -30,7 +30,7 @@ impl fmt::Display for Pem {
     }
 }
 
-/// What a client key is encrypted with. It prints as nothing.
+/// The pass phrase that a client key is encrypted with. Never printed.
 #[derive(Clone)]
 pub(crate) struct Passphrase(#[cfg(feature = "encrypted-keys")] String);
 
@@ -52,7 +52,7 @@ impl fmt::Debug for Passphrase {
 }
 
 impl Pem {
-    /// The bytes, if they look like PEM.
+    /// Reads the bytes and checks that they look like PEM.
     #[cfg_attr(
         not(feature = "tls"),
         expect(dead_code, reason = "nothing reads certificates")
@@ -71,36 +71,47 @@ impl Pem {
         };
         if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
             return Err(Error::config(format!(
-                "the {what} {self}: this is not PEM text"
+                "the {what} {self}: it is not PEM text"
             )));
         }
         Ok(bytes)
     }
 }
 
-/// Whom the client trusts and how it shows who it is.
+/// The certificate that a client shows to the server, with its chain, and its private key.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "nothing reads certificates")
+)]
+pub(crate) struct ClientCertificate {
+    pub(crate) chain: Pem,
+    pub(crate) key: Pem,
+}
+
+/// Whom the client trusts, and how it identifies itself.
 #[derive(Debug, Default)]
 #[cfg_attr(
     not(feature = "tls"),
     expect(dead_code, reason = "nothing reads certificates")
 )]
 pub(crate) struct Certificates {
-    /// Instead of the system's authorities.
+    /// The authorities to trust instead of the system's.
     pub(crate) ca: Option<Pem>,
-    pub(crate) certificate_and_key: Option<(Pem, Pem)>,
-    /// Of the key.
+    pub(crate) client_certificate: Option<ClientCertificate>,
+    /// Of the client's key.
     pub(crate) passphrase: Option<Passphrase>,
 }
 
 impl Certificates {
     pub(crate) fn new(
         ca: Option<Pem>,
-        certificate_and_key: Option<(Pem, Pem)>,
+        client_certificate: Option<ClientCertificate>,
         passphrase: Option<Passphrase>,
     ) -> Self {
         Self {
             ca,
-            certificate_and_key,
+            client_certificate,
             passphrase,
         }
     }

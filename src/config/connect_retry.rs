@@ -1,8 +1,8 @@
-//! How long the first connection is tried for.
+//! How long to retry the first connection.
 
 use std::time::Duration;
 
-/// How long `connect` goes on trying to make the first connection.
+/// How long `connect` retries the first connection.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,11 +17,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectRetry {
-    /// One attempt; its error is the answer. The default.
+    /// Makes one attempt, whose error `connect` returns. The default.
     #[default]
     Never,
-    /// For so long; then the error of the last attempt is the answer.
+    /// Retries for this time; then `connect` returns the error of the last attempt.
     For(Duration),
-    /// Until it succeeds or the client is closed.
+    /// Retries until an attempt succeeds or the client is closed.
     Forever,
 }

@@ -1,4 +1,4 @@
-//! The address of a server that knows the MQTT server.
+//! The address of a server to ask for the MQTT address.
 
 use std::fmt;
 
@@ -8,30 +8,36 @@ use crate::{
     network::Network,
 };
 
-/// The host that every script of the V2 days asks.
+/// The hosts that the scripts of the V2 days ask.
 const CLOSED_SERVERS: [&str; 2] = [
     "discovery.thethingsnetwork.org",
     "discovery.thethings.network",
 ];
 
-/// The address of a server to ask: `http://` or `https://`, a host, perhaps a port and a path.
+/// The port of the gRPC service of a V2 discovery server.
+const GRPC_PORT: u16 = 1900;
+
+const MAX_LENGTH: usize = 8_000;
+
+/// The address of a server to ask: `http://` or `https://`, a host, optionally a port and a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DiscoveryAddress {
-    pub(crate) network: Network,
+    network: Network,
     url: String,
 }
 
 impl DiscoveryAddress {
-    /// Without a scheme it is HTTP on V2, and HTTPS on v3, where a key travels with the question.
+    /// Reads an address. Without a scheme it means HTTP on V2, and HTTPS on v3, where the question
+    /// contains a key.
     pub(crate) fn parse(network: Network, text: &str) -> Result<Self> {
         let unreadable = |why: &str| {
             Error::config(format!(
-                "cannot read the discovery address {text:?}: {why}; give http://host:port or https://host:port"
+                "cannot read the discovery address {text:?}: {why}; write http://host:port or https://host:port"
             ))
         };
         if text.contains('@') {
             return Err(Error::config(
-                "a discovery address holds no user name or key; what the server has to know is sent to it",
+                "a discovery address contains no user name or key; the client sends the server what it needs to know",
             ));
         }
         let default = match network {
@@ -43,23 +49,26 @@ impl DiscoveryAddress {
             return Err(unreadable("the scheme is neither http nor https"));
         }
         let rest = rest.trim_end_matches('/');
-        let host = rest.split('/').next().unwrap_or_default();
-        split_host_and_port(host).map_err(unreadable)?;
-        let url = format!("{scheme}://{rest}");
-        let bad = |c: char| c.is_whitespace() || c.is_control() || "?#\\".contains(c);
-        if rest.contains(bad) || !crate::http::is_url(&url) {
-            return Err(unreadable("it holds a character that no address has"));
+        let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = split_host_and_port(place).map_err(unreadable)?;
+        let is_ipv6 = place.starts_with('[');
+        if !(is_ipv6 || host.chars().all(is_in_host)) || !path.chars().all(is_in_path) {
+            return Err(unreadable("it contains a character that no address has"));
         }
-        if network == Network::V2 && host.ends_with(":1900") {
+        if rest.len() > MAX_LENGTH {
+            return Err(unreadable("it is too long"));
+        }
+        if network == Network::V2 && port == Some(GRPC_PORT) {
             return Err(unreadable(
-                "1900 is the port of the gRPC service; this client asks over HTTP, by default port 8080 of a V2 installation",
+                "1900 is the port of the gRPC service; this client asks over HTTP, by default on port 8080 of a V2 installation",
             ));
         }
-        if network == Network::V3 && rest.split('/').skip(1).any(|part| part == "console") {
+        if network == Network::V3 && path.split('/').any(|part| part == "console") {
             return Err(unreadable(
                 "that is a page of the console; leave out what follows the host",
             ));
         }
+        let url = format!("{scheme}://{rest}");
         Ok(Self { network, url })
     }
 
@@ -76,7 +85,7 @@ impl DiscoveryAddress {
         }
     }
 
-    /// What to do if it is the one of the public V2 network. Part of errors.
+    /// What to do if it is the closed server of the public V2 network. Part of errors.
     pub(crate) fn closed(&self) -> Option<&'static str> {
         let host = self.host();
         if !CLOSED_SERVERS
@@ -89,7 +98,7 @@ impl DiscoveryAddress {
             Network::V2 => self.network.address_advice(),
             Network::V3 => {
                 "it was the discovery server of the public V2 network, closed in December 2021; \
-                 in its place give the cluster of The Things Network, as cluster(\"eu1\")"
+                 set the cluster of The Things Network instead, such as cluster(\"eu1\")"
             }
         })
     }
@@ -99,6 +108,16 @@ impl fmt::Display for DiscoveryAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
+}
+
+/// Whether RFC 3986 allows the character in a host name, where no percent encoding is needed.
+fn is_in_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=".contains(c)
+}
+
+/// Whether RFC 3986 allows the character in a path.
+fn is_in_path(c: char) -> bool {
+    is_in_host(c) || "/:%".contains(c)
 }
 
 #[cfg(test)]
@@ -141,6 +160,12 @@ mod tests {
             "http://host:65536",
             "http://host/a b",
             "http://host/a?b",
+            "http://h%6Fst",
+            "http://höst",
+            "http://host/ä",
+            "http://a[b]",
+            "http://host:+80",
+            "http://host\"",
         ] {
             for network in [Network::V2, Network::V3] {
                 let error = DiscoveryAddress::parse(network, text).unwrap_err();

@@ -1,10 +1,10 @@
-//! What a client is told: every option, checked. It knows networks by name and nothing of what
-//! runs.
+//! The options of a client, and the checks that each of them passes.
 
 mod access_key;
 mod address;
 mod builder;
 mod certificates;
+mod check;
 mod connect_retry;
 mod discovery_address;
 mod options;
@@ -15,10 +15,12 @@ mod proxy;
 pub(crate) use access_key::AccessKey;
 pub(crate) use address::{Address, in_brackets, split_host_and_port};
 pub use builder::MqttClientBuilder;
-pub(crate) use certificates::{Certificates, Passphrase, Pem};
+pub(crate) use certificates::{Certificates, ClientCertificate, Passphrase, Pem};
 pub use connect_retry::ConnectRetry;
 pub(crate) use discovery_address::DiscoveryAddress;
-pub(crate) use options::{Options, Server};
+pub(crate) use options::{
+    FollowDownlinks, OfflineQueue, Options, ReceiveCapacity, ReconnectDelay, RefusedRetry, Server,
+};
 pub use overflow::Overflow;
 pub(crate) use pace::Pace;
 pub(crate) use proxy::{Credentials, Protocol, Proxy, WayOut};

@@ -1,4 +1,4 @@
-//! What a client runs by: every option, checked.
+//! The checked options of a client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,29 +22,62 @@ pub(crate) struct Options {
     pub(crate) close_timeout: Duration,
     pub(crate) connect_retry: ConnectRetry,
     pub(crate) reconnect: bool,
-    pub(crate) reconnect_delay: (Duration, Duration),
-    /// After how long to try again when the key is refused: before a connection has worked, and
-    /// after.
-    pub(crate) refused_retry: (Option<Duration>, Option<Duration>),
-    /// How many downlinks wait for a connection, and for how long.
-    pub(crate) offline_queue: Option<(usize, Duration)>,
+    pub(crate) reconnect_delay: ReconnectDelay,
+    pub(crate) refused_retry: RefusedRetry,
+    pub(crate) offline_queue: Option<OfflineQueue>,
     pub(crate) pace: Option<Pace>,
     pub(crate) counter_watch: usize,
-    /// How many downlinks to follow, and for how long.
-    pub(crate) follow_downlinks: (usize, Duration),
+    pub(crate) follow_downlinks: FollowDownlinks,
     pub(crate) unconfirmed_after: Duration,
     pub(crate) event_capacity: usize,
     pub(crate) overflow: Overflow,
-    pub(crate) receive_capacity: (usize, usize),
+    pub(crate) receive_capacity: ReceiveCapacity,
     pub(crate) max_packet_size: usize,
     pub(crate) send_capacity: usize,
 }
 
-/// How the MQTT server is found.
+/// How to find the MQTT server.
 #[derive(Debug)]
 pub(crate) enum Server {
     At(Address),
     AskedOf(DiscoveryAddress),
-    /// Neither address was given.
+    /// Neither address was set.
     Unknown,
+}
+
+/// The delays between attempts to connect again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReconnectDelay {
+    pub(crate) shortest: Duration,
+    pub(crate) longest: Duration,
+}
+
+/// When to try again after the server has refused the key; `None`: never.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefusedRetry {
+    /// Before a connection has worked.
+    pub(crate) before: Option<Duration>,
+    /// After a connection has worked.
+    pub(crate) after: Option<Duration>,
+}
+
+/// The downlinks that wait for a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfflineQueue {
+    pub(crate) capacity: usize,
+    pub(crate) expire_after: Duration,
+}
+
+/// How many downlinks to follow, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FollowDownlinks {
+    pub(crate) downlinks: usize,
+    pub(crate) time: Duration,
+}
+
+/// What may wait between the network and the client's thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiveCapacity {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }

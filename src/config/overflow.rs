@@ -1,8 +1,9 @@
-//! What happens to a subscriber that does not keep up.
+//! What happens when a subscriber does not keep up.
 
-/// What happens to a subscriber that does not keep up, when its queue is full.
+/// What happens when the queue of a subscriber that does not keep up is full.
 ///
-/// What is dropped is counted and reported to that subscriber as [`Event::Lagged`](crate::Event::Lagged).
+/// Dropped events are counted and reported to that subscriber as
+/// [`Event::Lagged`](crate::Event::Lagged).
 ///
 /// ```no_run
 /// use ttn::Overflow;
@@ -14,13 +15,12 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The oldest event gives way. The default: a program that was away sees how things are now.
+    /// Drops the oldest event. The default: after a pause the program sees the current state.
     #[default]
     DropOldest,
-    /// The newest event is not taken.
+    /// Drops the newest event.
     DropNewest,
-    /// The client waits for room, and meanwhile delivers to nobody. When it waits so long that the
-    /// queue behind it is full as well, messages are dropped there and counted. Closing the client
-    /// ends the wait.
+    /// Waits for room, and meanwhile delivers to no subscriber. If the wait lasts until the receive
+    /// queue is full as well, messages are dropped there and counted. Closing the client ends the wait.
     Block,
 }

@@ -1,6 +1,6 @@
 //! How fast downlinks may be written.
 
-/// So many messages a minute, and so many of them at once.
+/// How many messages a minute, and how many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pace {
     pub(crate) per_minute: u32,

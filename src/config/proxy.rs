@@ -9,13 +9,13 @@ use std::{
 use super::{in_brackets, split_host_and_port};
 use crate::error::{Error, Result};
 
-/// The port that `http://` means everywhere.
+/// The port of `http://`.
 const HTTP_PORT: u16 = 80;
 const SOCKS5_PORT: u16 = 1080;
 
 const FORMS: &str = "write http://host:port or socks5://host:port, with user:secret@ before the host if the proxy wants authentication";
 
-/// A proxy. It prints without user and secret.
+/// A proxy. Printed without user and secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
     protocol: Protocol,
@@ -32,7 +32,7 @@ pub(crate) enum Protocol {
     Socks5,
 }
 
-/// What the proxy asks for; prints as nothing. Bytes, since a percent sign can stand for any.
+/// The user and secret for a proxy. Never printed. Bytes, since percent encoding can express any.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     user: Vec<u8>,
@@ -56,8 +56,8 @@ impl Proxy {
         self.credentials.as_ref()
     }
 
-    /// An `Err` says why the text is not a proxy. It quotes nothing: a mistyped address may hold
-    /// the secret anywhere.
+    /// Reads an address. An `Err` says why it is not that of a proxy, and quotes nothing: a mistyped
+    /// address may contain the secret anywhere.
     fn read(text: &str) -> Result<Self, String> {
         let unreadable = |why: &str| format!("{why}; {FORMS}");
         let (scheme, rest) = match text.split_once("://") {
@@ -83,7 +83,7 @@ impl Proxy {
             }
             _ => return Err(unreadable("the scheme is neither http nor socks5")),
         };
-        // The last one: no host has an @, and a secret may.
+        // The last one: a host contains no @, but a secret may.
         let (credentials, place) = match rest.rsplit_once('@') {
             Some((credentials, place)) => (Some(credentials), place),
             None => (None, rest),
@@ -106,7 +106,7 @@ impl Proxy {
     }
 }
 
-/// Reads `http://[user[:secret]@]host[:port]`, also without the scheme, and
+/// Reads `http://[user[:secret]@]host[:port]`, with or without the scheme, and
 /// `socks5://[user[:secret]@]host[:port]`; `socks5h` means the same as `socks5`.
 impl FromStr for Proxy {
     type Err = Error;
@@ -143,17 +143,17 @@ impl Credentials {
 
     fn read(text: &str, protocol: Protocol) -> Result<Self, &'static str> {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("user or secret holds a space or a line end, written %20 and %0A if meant");
+            return Err("user or secret contains a space or a line end; write them as %20 and %0A");
         }
         let (user, secret) = text.split_once(':').unwrap_or((text, ""));
         let (Some(user), Some(secret)) = (percent_decoded(user), percent_decoded(secret)) else {
             return Err(
-                "in user or secret, a % is not followed by two hex digits; % itself is written %25",
+                "in user or secret, a % is not followed by two hex digits; write % itself as %25",
             );
         };
         match protocol {
             Protocol::Http if user.contains(&b':') => {
-                Err("the user holds a colon, which HTTP does not allow")
+                Err("the user contains a colon, which HTTP does not allow")
             }
             Protocol::Socks5 if user.len() > 255 || secret.len() > 255 => {
                 Err("user or secret is longer than the 255 bytes that SOCKS 5 allows")
@@ -185,23 +185,23 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// How connections leave this machine.
+/// How connections leave the machine.
 #[derive(Clone, Default, Debug)]
 pub(crate) enum WayOut {
     #[default]
     Direct,
     Through(Proxy),
-    /// As the environment says at the time of each connection.
+    /// As environment variables say at the time of each connection.
     Environment,
 }
 
 impl WayOut {
-    /// Whether there is never a proxy.
+    /// Returns whether no connection goes through a proxy.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self, Self::Direct)
     }
 
-    /// The proxy for a connection to this host.
+    /// Returns the proxy for a connection to this host.
     pub(crate) fn proxy_for(&self, tls: bool, host: &str, port: u16) -> Result<Option<Proxy>> {
         match self {
             Self::Direct => Ok(None),
@@ -214,8 +214,8 @@ impl WayOut {
     }
 }
 
-/// Follows curl in the names of variables, their order, and what `NO_PROXY` means; beyond curl it
-/// knows `*.name` and `host:port`.
+/// Reads the environment as curl does: the names and order of the variables, and the meaning of
+/// `NO_PROXY`. Beyond curl it accepts `*.name` and `host:port`.
 fn proxy_in(
     variable: &dyn Fn(&str) -> Option<String>,
     tls: bool,
@@ -228,7 +228,7 @@ fn proxy_in(
             (!value.trim().is_empty()).then(|| (*name, value.trim().to_owned()))
         })
     };
-    // Not HTTP_PROXY: a CGI program finds the header `Proxy` of a stranger's request there.
+    // Not HTTP_PROXY: in a CGI program it contains the header `Proxy` of the request.
     let names: &[_] = if tls {
         &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
     } else {
@@ -248,7 +248,7 @@ fn proxy_in(
     }
 }
 
-/// Whether a value of `NO_PROXY` names the host. What cannot be read in it names nothing.
+/// Returns whether a value of `NO_PROXY` names the host. Unreadable entries name nothing.
 fn exempts(list: &str, host: &str, port: u16) -> bool {
     let host = host.strip_prefix('[').unwrap_or(host);
     let host = host.strip_suffix([']', '.']).unwrap_or(host);
@@ -295,7 +295,7 @@ fn is_in(address: IpAddr, network: &str, bits: &str) -> bool {
     }
 }
 
-/// Whether a host has this name, or one below this domain.
+/// Returns whether a host is this domain or below it.
 fn is_below(host: &str, domain: &str) -> bool {
     let domain = domain.strip_prefix('*').unwrap_or(domain);
     let domain = domain.strip_prefix('.').unwrap_or(domain);
@@ -303,7 +303,7 @@ fn is_below(host: &str, domain: &str) -> bool {
     if domain.is_empty() {
         return false;
     }
-    // As bytes: a cut may fall into a letter.
+    // As bytes: the cut may fall inside a character.
     let (host, domain) = (host.as_bytes(), domain.as_bytes());
     let Some(start) = host.len().checked_sub(domain.len()) else {
         return false;
@@ -403,11 +403,11 @@ mod tests {
             ("http://user:secret".to_owned(), "the port is not a number"),
             ("http://::1".to_owned(), "needs brackets"),
             ("http://proxy/path".to_owned(), "no host name has"),
-            ("http://u:100%@proxy".to_owned(), "written %25"),
-            ("http://u:%g0@proxy".to_owned(), "written %25"),
-            ("http://u:%+1@proxy".to_owned(), "written %25"),
+            ("http://u:100%@proxy".to_owned(), "write % itself as %25"),
+            ("http://u:%g0@proxy".to_owned(), "write % itself as %25"),
+            ("http://u:%+1@proxy".to_owned(), "write % itself as %25"),
             ("http://u:a b@proxy".to_owned(), "%20"),
-            ("http://a%3ab:c@proxy".to_owned(), "holds a colon"),
+            ("http://a%3ab:c@proxy".to_owned(), "contains a colon"),
             (format!("socks5://{long}:s@proxy"), "255 bytes"),
             (format!("socks5://u:{long}@proxy"), "255 bytes"),
         ] {

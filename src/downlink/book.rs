@@ -91,7 +91,10 @@ impl Book {
         Self::with(
             options.network,
             &options.app_id,
-            options.follow_downlinks,
+            (
+                options.follow_downlinks.downlinks,
+                options.follow_downlinks.time,
+            ),
             options.unconfirmed_after,
         )
     }

@@ -1,9 +1,9 @@
-//! The delays between connection attempts: numbers, no clock.
+//! The delays between attempts to connect. Reads no clock.
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter: a random time between `min` and a ceiling that doubles up
-/// to `max`.
+/// Exponential backoff with full jitter: a random delay between `min` and a ceiling that doubles with
+/// each attempt, up to `max`.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     min: Duration,

@@ -2,8 +2,11 @@
 
 mod backoff;
 mod outages;
+mod plan;
 mod retry;
+mod retry_callback;
 
 pub(crate) use outages::{Loss, Outages};
+pub(crate) use plan::{Mandate, Plan};
 pub use retry::Retry;
-pub(crate) use retry::{Hook, Mandate, Plan};
+pub(crate) use retry_callback::RetryCallback;

@@ -1,5 +1,5 @@
-//! The way to a server: its address, asked for if need be, the network addresses behind its name, and
-//! whom to trust there. Blocking; called on threads that may wait.
+//! The way to a server: its address, from a discovery server if necessary, the network addresses of
+//! its host, and whom to trust there. Blocking; called on threads that may wait.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Whether it can be found without anything to read, to ask or to look up.
+    /// Returns whether `find` reads no file, asks no server and looks up no name.
     pub(crate) fn is_instant(options: &Options) -> bool {
         match &options.server {
             Server::At(address) => {
@@ -30,8 +30,8 @@ impl Route {
         }
     }
 
-    /// Asks the discovery server, reads certificates, looks the name up. When the discovery server is
-    /// out of order, an address that has worked before, `known`, will do.
+    /// Asks the discovery server, reads certificates, and looks up the name. If the discovery server is
+    /// down, uses `known`, an address that has worked before.
     pub(crate) fn find(
         options: &Options,
         access_key: &AccessKey,

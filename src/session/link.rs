@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     events::Subscriber,
     message::Event,
-    recovery::Hook,
+    recovery::RetryCallback,
 };
 
 /// What other threads ask of the session.
@@ -20,8 +20,8 @@ pub(crate) enum Command {
     /// Close, and answer with the number of the end that the close callbacks will hear of.
     Close(Sender<u64>),
     Subscribe(Subscriber),
-    /// Ask there before trying again.
-    SetHook(Hook),
+    /// Ask this one from now on.
+    SetRetryCallback(RetryCallback),
     /// Tell the subscribers.
     Report(Event),
     /// Close, and end the thread.

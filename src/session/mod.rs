@@ -21,13 +21,13 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::{
-    config::{AccessKey, Address, Options},
+    config::{AccessKey, Address, Options, ReceiveCapacity},
     downlink::{Batch, WaitingRoom},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     events::Subscribers,
     message::{CallbackFailed, Closed, ConnectFailed, Connected, Disconnected, Event, RawMessage},
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
-    recovery::{Hook, Retry},
+    recovery::{Retry, RetryCallback},
     server::Route,
     wire::{self, End, Login},
 };
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     sending: Sending,
     jobs: Receiver<Job>,
     job_done: Sender<Job>,
-    hook: Option<Hook>,
+    retry_callback: Option<RetryCallback>,
     /// The one of the options, until the retry callback supplied another one.
     access_key: AccessKey,
     filters: Vec<String>,
@@ -91,8 +91,8 @@ impl Session {
         let (sending, publishes) = Sending::new(&options);
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
-        let (max_messages, max_bytes) = options.receive_capacity;
-        let (inlet, outlet) = mqtt::inlet(max_messages, max_bytes);
+        let ReceiveCapacity { messages, bytes } = options.receive_capacity;
+        let (inlet, outlet) = mqtt::inlet(messages, bytes);
         let status = Arc::new(Status::new(&options));
         // What finds no room is freed by the other thread.
         let (spent_sender, spent) = bounded(2);
@@ -118,7 +118,7 @@ impl Session {
                 spent,
             ),
             sending,
-            hook: None,
+            retry_callback: None,
             access_key: options.access_key.clone(),
             filters,
             options,
@@ -207,7 +207,7 @@ impl Session {
                 self.feed(Input::Close(waiter));
             }
             Command::Subscribe(subscriber) => self.receiving.subscribe(subscriber),
-            Command::SetHook(hook) => self.hook = Some(hook),
+            Command::SetRetryCallback(callback) => self.retry_callback = Some(callback),
             Command::Report(event) => self.receiving.report(event),
             Command::Shutdown => self.feed(Input::Shutdown),
         }
@@ -521,7 +521,7 @@ impl Session {
                 let _ = done.send(Job::LookedUp(attempt, found));
             });
         let cause = started.err()?;
-        Some(Input::LookedUp(attempt, Err(no_thread(cause))))
+        Some(Input::LookedUp(attempt, Err(Error::no_thread(cause))))
     }
 
     fn keep_route(&mut self, attempt: Attempt, found: Result<Route>) -> Result<Arc<str>> {
@@ -558,9 +558,11 @@ impl Session {
 
     /// Asks the retry callback. Whether there is one that is not busy.
     fn ask(&self, question: Question, retry: Retry) -> bool {
-        let Some(hook) = &self.hook else { return false };
+        let Some(callback) = &self.retry_callback else {
+            return false;
+        };
         let done = self.job_done.clone();
-        hook.ask(retry, move |answered| {
+        callback.ask(retry, move |answered| {
             // A session that has ended needs no answer.
             let _ = done.send(Job::Answered(question, answered));
         })
@@ -613,12 +615,4 @@ fn now() -> Now {
         instant: Instant::now(),
         time: SystemTime::now(),
     }
-}
-
-fn no_thread(cause: io::Error) -> Error {
-    Error::with_source(
-        ErrorKind::ResourcesExhausted,
-        format!("cannot start a thread: {cause}"),
-        cause,
-    )
 }

@@ -36,7 +36,7 @@ impl Sending {
             book: Book::new(options),
             next_write: None,
             capacity: options.send_capacity,
-            expire_after: options.offline_queue.map(|(_, expire_after)| expire_after),
+            expire_after: options.offline_queue.map(|queue| queue.expire_after),
             reports: Vec::new(),
         };
         (sending, accepted)

@@ -70,13 +70,7 @@ pub(super) fn look_up_until(host: &str, port: u16, deadline: Instant) -> Result<
             // Whoever asked may have stopped waiting.
             let _ = done.send(look_up(&name, port));
         })
-        .map_err(|cause| {
-            Error::with_source(
-                ErrorKind::ResourcesExhausted,
-                format!("cannot start a thread: {cause}"),
-                cause,
-            )
-        })?;
+        .map_err(Error::no_thread)?;
     found.recv_deadline(deadline).unwrap_or_else(|error| {
         let why = match error {
             RecvTimeoutError::Timeout => "the name server does not answer in time",

@@ -122,13 +122,7 @@ impl Wire {
             .name("ttn-wire".to_owned())
             .stack_size(STACK)
             .spawn(move || run(&mut waiter, &plan, &report))
-            .map_err(|cause| {
-                Error::with_source(
-                    ErrorKind::ResourcesExhausted,
-                    format!("cannot start a thread: {cause}"),
-                    cause,
-                )
-            })?;
+            .map_err(Error::no_thread)?;
         Ok(Self { handle })
     }
 

@@ -9,24 +9,64 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::{
     config::{AccessKey, Address, DiscoveryAddress, Options},
-    error::Result,
+    error::{Error, ErrorKind, Result},
+    http::Failure,
     network::Network,
 };
 
-/// The MQTT address of the application.
+/// The fraction of the time that a search leaves unused, so that its own error arrives before the
+/// caller stops waiting.
+const SPARE: u32 = 8;
+
+/// Returns the MQTT address of the application.
 pub(super) fn find(
     server: &DiscoveryAddress,
     options: &Options,
     access_key: &AccessKey,
     timeout: Duration,
 ) -> Result<Address> {
+    let timeout = timeout - timeout / SPARE;
     match options.network {
         Network::V2 => v2::find(server, options, timeout),
         Network::V3 => v3::find(server, options, access_key, timeout),
     }
 }
 
-/// Whether a host means the machine that says it.
+/// Why a server gave no answer, or only the beginning of one.
+fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> Error {
+    let Failure {
+        kind,
+        seen,
+        has_advice,
+        source,
+    } = failure;
+    let kind = kind.unwrap_or(ErrorKind::DiscoveryAnswer);
+    // On v3 an address without a scheme means TLS, perhaps by mistake.
+    let advice = match (server.closed(), kind, network) {
+        (Some(closed), ..) => closed,
+        (None, ErrorKind::TimedOut, Network::V3) if !server.is_plain() => {
+            "no answer in time; if it does not use TLS, specify it with http://"
+        }
+        (None, ErrorKind::TimedOut, _) => "no answer in time",
+        (None, ErrorKind::Tls, Network::V3) => {
+            "its TLS certificate is not accepted; if it does not use TLS, specify it with http://"
+        }
+        (None, ErrorKind::Tls, Network::V2) => {
+            "its TLS certificate is not accepted, or it does not use TLS"
+        }
+        (None, ErrorKind::ConnectionLost, _) => "it closed the connection",
+        _ if has_advice => "",
+        _ => "check the address and the network",
+    };
+    let why = match advice {
+        "" => seen,
+        advice => format!("{advice} ({seen})"),
+    };
+    let context = format!("cannot ask the discovery server {server}: {why}");
+    Error::with_source(kind, context, source)
+}
+
+/// Whether a host name or address means the machine itself.
 fn is_local(host: &str) -> bool {
     let ip = host.parse().map(|ip: IpAddr| ip.to_canonical());
     host.eq_ignore_ascii_case("localhost")
@@ -36,6 +76,42 @@ fn is_local(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn not_found(network: Network, server: &str) -> String {
+        let server = DiscoveryAddress::parse(network, server).unwrap();
+        let failure = Failure {
+            kind: None,
+            seen: "host not found".to_owned(),
+            has_advice: false,
+            source: "host not found".into(),
+        };
+        unanswered(&server, network, failure).to_string()
+    }
+
+    #[test]
+    fn the_closed_server_is_named_however_it_fails() {
+        for server in [
+            "http://discovery.thethingsnetwork.org",
+            "https://discovery.thethings.network/base",
+            "Discovery.TheThingsNetwork.org:8080",
+        ] {
+            for (network, instead) in [
+                (Network::V2, "mqtt_address"),
+                (Network::V3, "cluster(\"eu1\")"),
+            ] {
+                let text = not_found(network, server);
+                assert!(text.contains("closed in December 2021"), "{text}");
+                assert!(text.contains(instead), "{text}");
+            }
+        }
+        for server in [
+            "http://discovery.example/discovery.thethingsnetwork.org",
+            "http://discovery.thethingsnetwork.org.example",
+        ] {
+            let text = not_found(Network::V2, server);
+            assert!(!text.contains("2021"), "{text}");
+        }
+    }
 
     #[test]
     fn a_host_that_means_every_machine_itself_is_local() {

@@ -11,16 +11,18 @@ use serde::{
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use super::unanswered;
 use crate::{
     config::{Address, DiscoveryAddress, Options},
     error::{Error, ErrorKind, Result},
+    http::{Failure, Request},
 };
 
-/// The most that may stand between two quotes, as in a text; keys and certificates are the longest.
+/// The most bytes between two quotes; keys and certificates are the longest texts.
 const MAX_TEXT: usize = 256 << 10;
 
-/// The MQTT address of the handler that serves the application (`GET /announcements/handler`, the
-/// one whose metadata names it).
+/// Returns the MQTT address of the handler whose metadata names the application
+/// (`GET /announcements/handler`).
 pub(super) fn find(
     server: &DiscoveryAddress,
     options: &Options,
@@ -28,7 +30,16 @@ pub(super) fn find(
 ) -> Result<Address> {
     let app_id = &options.app_id;
     let url = format!("{server}/announcements/handler");
-    let answer = server.get(&url, None, options, timeout)?;
+    let request = Request {
+        url: &url,
+        key: None,
+        accept: "application/json",
+        certificates: &options.certificates,
+        way_out: &options.way_out,
+        timeout,
+    };
+    let failed = |failure| unanswered(server, options.network, failure);
+    let answer = request.send().map_err(failed)?;
     if !(200..300).contains(&answer.status) {
         return Err(no_list(server, &url, answer.status));
     }
@@ -44,7 +55,7 @@ pub(super) fn find(
                 "none of the {handlers} handlers that {server} knows serves the application {app_id:?}; check the id"
             ),
         )),
-        Err(cause) if cause.is_io() => Err(server.failed(io::Error::from(cause))),
+        Err(cause) if cause.is_io() => Err(failed(Failure::of_body(cause.into()))),
         Err(cause) => Err(Error::with_source(
             ErrorKind::DiscoveryAnswer,
             format!(
@@ -57,7 +68,7 @@ pub(super) fn find(
 
 /// Part of errors.
 const OTHER_NETWORK: &str = "is it a V2 discovery server? \
-     For The Things Stack v3 give one of its API keys (NNSXS.…), or network(Network::V3)";
+     For The Things Stack v3, use one of its API keys (NNSXS.…), or set network(Network::V3)";
 
 fn no_list(server: &DiscoveryAddress, url: &str, status: u16) -> Error {
     let (kind, why) = match (server.closed(), status) {
@@ -90,7 +101,7 @@ fn address_of(handler: Handler, app_id: &str) -> Result<Address> {
     })
 }
 
-/// A handler, as far as it matters here.
+/// The members of a handler that matter here.
 #[derive(Debug, Default, PartialEq)]
 struct Handler {
     id: String,
@@ -103,8 +114,8 @@ enum Search {
     Ended { handlers: usize },
 }
 
-/// Passes JSON on as long as quotes come often enough. What a reader of JSON has to keep has no
-/// quotes in it: texts, and how deep it is.
+/// Passes JSON on as long as quotes come often enough. This bounds what the JSON reader keeps, its
+/// current text and its depth, since neither contains a quote.
 struct ShortTexts<R> {
     json: R,
     length: usize,
@@ -137,15 +148,15 @@ impl<R: Read> Read for ShortTexts<R> {
         if self.length > MAX_TEXT {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "something other than a list of handlers: a text that is too long",
+                "something other than a list of handlers: its text is too long",
             ));
         }
         Ok(count)
     }
 }
 
-/// Reads a list of handlers until the one that serves the application. The list of a large network
-/// names hundreds of thousands of applications, so it is never held as a whole.
+/// Reads a list of handlers up to the one that serves the application. The list of a large network
+/// names hundreds of thousands of applications, so it is never held in memory as a whole.
 fn find_handler(list: impl Read, app_id: &str) -> serde_json::Result<Search> {
     let mut search = Search::Ended { handlers: 0 };
     let list = BufReader::new(ShortTexts::new(list));
@@ -156,7 +167,7 @@ fn find_handler(list: impl Read, app_id: &str) -> serde_json::Result<Search> {
     }
     .deserialize(&mut deserializer);
     match search {
-        // The reading was broken off there.
+        // The error only stopped the reading.
         Search::Found(_) => Ok(search),
         Search::Ended { .. } => result.map(|()| search),
     }
@@ -215,7 +226,7 @@ impl<'de> Visitor<'de> for Announcements<'_> {
     }
 }
 
-/// Reads one announcement; the handler if it serves the application.
+/// Reads one announcement, and returns the handler if it serves the application.
 struct Announcement<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Announcement<'_> {
@@ -252,8 +263,8 @@ impl<'de> Visitor<'de> for Announcement<'_> {
     }
 }
 
-/// Reads a handler's metadata, one small object at a time; whether one of them names the
-/// application.
+/// Reads a handler's metadata, one small object at a time, and returns whether one of them names
+/// the application.
 struct Names<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for Names<'_> {

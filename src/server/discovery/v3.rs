@@ -1,26 +1,15 @@
-//! What The Things Stack says of an application's MQTT server, to those who have its key.
+//! What The Things Stack announces about an application's MQTT server.
 
-use std::{io::Read, time::Duration};
+use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-use super::is_local;
+use super::{is_local, unanswered};
 use crate::{
+    api::{Api, ConnectionInfo, Failure, Refusal},
     config::{AccessKey, Address, DiscoveryAddress, Options, in_brackets},
     error::{Error, ErrorKind, Result},
-    http::Answer,
 };
 
-const MAX_ANSWER: u64 = 64 << 10;
-
-/// The most characters of the server's own words in an error.
-const MAX_QUOTE: usize = 200;
-
-/// Shorter keys may be part of a name by chance.
-const LEAST_KEY: usize = 16;
-
-/// The MQTT address of the application (`GET
-/// /api/v3/as/applications/{application_id}/mqtt-connection-info`).
+/// Returns the MQTT address of the application.
 pub(super) fn find(
     server: &DiscoveryAddress,
     options: &Options,
@@ -29,207 +18,131 @@ pub(super) fn find(
 ) -> Result<Address> {
     let app_id = options.app_id.as_str();
     let (application, _) = app_id.split_once('@').unwrap_or((app_id, ""));
-    let url = format!("{server}/api/v3/as/applications/{application}/mqtt-connection-info");
-    let answer = server.get(&url, Some(key), options, timeout)?;
-    if answer.status != 200 {
-        return Err(refused(server, &url, answer, &options.app_id, key));
+    let api = Api {
+        base: &server.to_string(),
+        key,
+        certificates: &options.certificates,
+        way_out: &options.way_out,
+        timeout,
+    };
+    match api.connection_info(application) {
+        Ok(info) => choose(info, server, app_id),
+        Err(failure) => Err(failed(server, options, failure)),
     }
-    let mut body = Vec::new();
-    answer
-        .body
-        .take(MAX_ANSWER + 1)
-        .read_to_end(&mut body)
-        .map_err(|cause| server.failed(cause))?;
-    ConnectionInfo::read(server, &body, key)?.address(server, app_id)
 }
 
 /// Why there is no connection information.
-fn refused(
-    server: &DiscoveryAddress,
-    url: &str,
-    answer: Answer,
-    app_id: &str,
-    key: &AccessKey,
-) -> Error {
-    let Answer {
+fn failed(server: &DiscoveryAddress, options: &Options, failure: Failure) -> Error {
+    match failure {
+        Failure::Unanswered(failure) => unanswered(server, options.network, failure),
+        Failure::Refused(refusal) => refused(server, &options.app_id, &refusal),
+        Failure::Unreadable { why, source } => {
+            let kind = ErrorKind::DiscoveryAnswer;
+            let context = format!(
+                "{server} answers with something other than connection information: {why}; is it The Things Stack v3?"
+            );
+            match source {
+                Some(source) => Error::with_source(kind, context, source),
+                None => Error::new(kind, context),
+            }
+        }
+    }
+}
+
+fn refused(server: &DiscoveryAddress, app_id: &str, refusal: &Refusal) -> Error {
+    let Refusal {
+        url,
         status,
         location,
-        body,
-    } = answer;
+        message,
+    } = refusal;
     let (kind, why) = match (server.closed(), status) {
         (Some(closed), _) => (ErrorKind::DiscoveryAnswer, closed.to_owned()),
-        (None, 401 | 403) => (
-            ErrorKind::NotAuthorized,
-            format!(
-                "the API key of {app_id:?} is not accepted, or it lacks the right to view application information \
-                 (RIGHT_APPLICATION_INFO), which mqtt_address does without"
-            ),
-        ),
-        (None, 404) => (
-            ErrorKind::ApplicationNotFound,
-            format!(
-                "the application {app_id:?} is not known there; check the id and the cluster, and whether it is \
-                 The Things Stack v3 at all (a V2 discovery server is asked with network(Network::V2))"
-            ),
-        ),
-        (None, 429 | 500..) => (ErrorKind::ServerUnavailable, "try again later".to_owned()),
         (None, 300..=399) => (
-            ErrorKind::DiscoveryAnswer,
+            refusal.kind(),
             format!(
-                "it points to {}, and the API key goes only to the server that was given; give that one if it is the right one",
-                quote(location.as_deref(), key).unwrap_or_else(|| "another place".to_owned())
+                "it redirects to {}, but the API key goes only to the server that was set; if that is the right one, set it instead",
+                location.as_deref().unwrap_or("another place")
             ),
         ),
-        _ => (
-            ErrorKind::DiscoveryAnswer,
-            "is it The Things Stack v3?".to_owned(),
-        ),
+        (None, _) => (refusal.kind(), advice(refusal.kind(), app_id)),
     };
-    let words = match message(body, key) {
+    let message = match message {
         Some(message) => format!("; it says {message}"),
         None => String::new(),
     };
     Error::new(
         kind,
-        format!("there is no connection information at {url} (HTTP {status}): {why}{words}"),
+        format!("there is no connection information at {url} (HTTP {status}): {why}{message}"),
     )
 }
 
-/// The server's own words, `{"message": "…"}`.
-fn message(body: impl Read, key: &AccessKey) -> Option<String> {
-    let mut text = Vec::new();
-    body.take(MAX_ANSWER).read_to_end(&mut text).ok()?;
-    let answer: Value = serde_json::from_slice(&text).ok()?;
-    quote(answer.get("message")?.as_str(), key)
-}
-
-/// Words to repeat in an error, unless they repeat the key.
-fn quote(words: Option<&str>, key: &AccessKey) -> Option<String> {
-    let words = words?.trim();
-    if words.is_empty() || secrets(key).any(|secret| words.contains(secret)) {
-        return None;
+fn advice(kind: ErrorKind, app_id: &str) -> String {
+    match kind {
+        ErrorKind::NotAuthorized => format!(
+            "the API key of {app_id:?} is not accepted, or it lacks the right to view application information \
+             (RIGHT_APPLICATION_INFO), which is not needed with mqtt_address"
+        ),
+        ErrorKind::ApplicationNotFound => format!(
+            "the application {app_id:?} is not known there; check the id, the cluster, and whether the server is \
+             The Things Stack v3 (to ask a V2 discovery server, set network(Network::V2))"
+        ),
+        ErrorKind::ServerUnavailable => "try again later".to_owned(),
+        _ => "is it The Things Stack v3?".to_owned(),
     }
-    let mut short: String = words.chars().take(MAX_QUOTE).collect();
-    if short.len() < words.len() {
-        short.push('…');
+}
+
+/// Chooses the address to connect to.
+fn choose(info: ConnectionInfo, server: &DiscoveryAddress, app_id: &str) -> Result<Address> {
+    let ConnectionInfo {
+        public_address,
+        public_tls_address,
+        username,
+    } = info;
+    if !username.is_empty() && username != app_id {
+        return Err(Error::config(format!(
+            "{server} knows this application as {username:?}: use that as the application id instead of {app_id:?}"
+        )));
     }
-    Some(format!("{short:?}"))
-}
-
-/// The key, and the part of it that is the secret.
-fn secrets(key: &AccessKey) -> impl Iterator<Item = &str> {
-    let key = key.reveal();
-    let secret = key.rsplit('.').next().unwrap_or_default();
-    [key, secret].into_iter().filter(|text| !text.is_empty())
-}
-
-/// What is announced; empty where nothing is.
-#[derive(Debug, Default, PartialEq)]
-struct ConnectionInfo {
-    public_address: String,
-    public_tls_address: String,
-    username: String,
-}
-
-impl ConnectionInfo {
-    fn read(server: &DiscoveryAddress, body: &[u8], key: &AccessKey) -> Result<Self> {
-        let other = |why: &str| {
-            format!(
-                "{server} answers with something other than connection information: {why}; is it The Things Stack v3?"
-            )
-        };
-        let wrong = |why: &str| Error::new(ErrorKind::DiscoveryAnswer, other(why));
-        if body.len() as u64 > MAX_ANSWER {
-            return Err(wrong("it is too long"));
-        }
-        let info: Value = serde_json::from_slice(body).map_err(|cause| {
-            Error::with_source(ErrorKind::DiscoveryAnswer, other(&cause.to_string()), cause)
-        })?;
-        let Value::Object(mut info) = info else {
-            return Err(wrong("it is no JSON object"));
-        };
-        let mut text = |name: &str| match take(&mut info, name) {
-            Some(text) => {
-                let mut secrets = secrets(key).filter(|secret| secret.len() >= LEAST_KEY);
-                match secrets.any(|secret| text.contains(secret)) {
-                    true => Err(wrong(&format!("its {name} holds the access key"))),
-                    false => Ok(text),
-                }
-            }
-            None => Err(wrong(&format!("its {name} is no text"))),
-        };
-        Ok(Self {
-            public_address: text("public_address")?,
-            public_tls_address: text("public_tls_address")?,
-            username: text("username")?,
-        })
-    }
-
-    /// The address to connect to.
-    fn address(self, server: &DiscoveryAddress, app_id: &str) -> Result<Address> {
-        let Self {
-            public_address,
-            public_tls_address,
-            username,
-        } = self;
-        if !username.is_empty() && username != app_id {
-            return Err(Error::config(format!(
-                "{server} knows this application as {username:?}: use that as the application id, in place of {app_id:?}"
-            )));
-        }
-        let useless = |why: String| {
-            Error::new(
+    let useless = |why: &str| {
+        Error::new(
+            ErrorKind::NoMqttAddress,
+            format!("for the application {app_id:?}, {server} announces {why}"),
+        )
+    };
+    let (scheme, announced) = match (&*public_tls_address, &*public_address) {
+        ("", "") => return Err(useless("no MQTT address; set it with mqtt_address")),
+        ("", plain) => ("mqtt", plain),
+        (tls, _) => ("mqtts", tls),
+    };
+    let (_, place) = announced.split_once("://").unwrap_or(("", announced));
+    let address: Address = format!("{scheme}://{place}")
+        .parse()
+        .map_err(|cause: Error| {
+            Error::with_source(
                 ErrorKind::NoMqttAddress,
-                format!("{server} announces for the application {app_id:?} {why}"),
+                format!(
+                    "for the application {app_id:?}, {server} announces the MQTT address {announced:?}, \
+                     which cannot be read; set the right one with mqtt_address"
+                ),
+                cause,
             )
-        };
-        let (scheme, announced) = match (&*public_tls_address, &*public_address) {
-            ("", "") => {
-                return Err(useless(
-                    "no MQTT address; give it with mqtt_address".to_owned(),
-                ));
-            }
-            ("", plain) => ("mqtt", plain),
-            (tls, _) => ("mqtts", tls),
-        };
-        let (_, place) = announced.split_once("://").unwrap_or(("", announced));
-        let address: Address = format!("{scheme}://{place}")
-            .parse()
-            .map_err(|cause: Error| {
-                Error::with_source(
-                    ErrorKind::NoMqttAddress,
-                    format!(
-                        "{server} announces for the application {app_id:?} the MQTT address {announced:?}, \
-                         which cannot be read; give the right one with mqtt_address"
-                    ),
-                    cause,
-                )
-            })?;
-        if is_local(address.host()) && !is_local(server.host()) {
-            return Err(useless(format!(
-                "the MQTT address {announced:?}, so its operator has not set the public one; \
-                 give it, perhaps as mqtt_address(\"{scheme}://{}:{}\")",
-                in_brackets(server.host()),
-                address.port()
-            )));
-        }
-        if !address.tls() && !server.is_plain() {
-            return Err(useless(format!(
-                "only the plain MQTT address {announced:?}, over which the access key is readable by everyone on the way; \
-                 if it shall be that one, give mqtt_address(\"{address}\")"
-            )));
-        }
-        Ok(address)
+        })?;
+    if is_local(address.host()) && !is_local(server.host()) {
+        return Err(useless(&format!(
+            "the MQTT address {announced:?}, so its operator has not set the public one; \
+             set it yourself, probably as mqtt_address(\"{scheme}://{}:{}\")",
+            in_brackets(server.host()),
+            address.port()
+        )));
     }
-}
-
-/// A member of an answer: empty when it is absent, nothing when it is no text.
-fn take(info: &mut Map<String, Value>, name: &str) -> Option<String> {
-    match info.remove(name) {
-        None | Some(Value::Null) => Some(String::new()),
-        Some(Value::String(text)) => Some(text.trim().to_owned()),
-        Some(_) => None,
+    if !address.tls() && !server.is_plain() {
+        return Err(useless(&format!(
+            "only the plain MQTT address {announced:?}, which exposes the access key to everyone on the way; \
+             to use it anyway, set mqtt_address(\"{address}\")"
+        )));
     }
+    Ok(address)
 }
 
 #[cfg(test)]
@@ -249,8 +162,7 @@ mod tests {
 
     fn told(server: &str, info: ConnectionInfo) -> Result<String> {
         let server = DiscoveryAddress::parse(Network::V3, server)?;
-        info.address(&server, APP)
-            .map(|address| address.to_string())
+        choose(info, &server, APP).map(|address| address.to_string())
     }
 
     #[track_caller]
@@ -356,45 +268,5 @@ mod tests {
             ..info("", "tts.example")
         };
         assert!(told("tts.example", info).is_ok());
-    }
-
-    fn read(body: &str) -> Result<ConnectionInfo> {
-        let server = DiscoveryAddress::parse(Network::V3, "tts.example")?;
-        let key = AccessKey::new("NNSXS.ID.A-LONG-ENOUGH-SECRET".to_owned());
-        ConnectionInfo::read(&server, body.as_bytes(), &key)
-    }
-
-    #[test]
-    fn an_absent_or_empty_member_is_the_same() {
-        for body in [
-            "{}",
-            r#"{"public_address":null,"username":""}"#,
-            r#"{"public_tls_address":" ","more":[7]}"#,
-        ] {
-            assert_eq!(read(body).unwrap(), ConnectionInfo::default(), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_repeats_the_key_is_not_repeated() {
-        for word in ["NNSXS.ID.A-LONG-ENOUGH-SECRET", "A-LONG-ENOUGH-SECRET"] {
-            for name in ["public_address", "public_tls_address", "username"] {
-                let error = read(&format!(r#"{{"{name}":"x{word}"}}"#)).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::DiscoveryAnswer);
-                assert!(error.to_string().contains(name), "{error}");
-                assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
-            }
-            let key = AccessKey::new("NNSXS.ID.A-LONG-ENOUGH-SECRET".to_owned());
-            assert_eq!(quote(Some(&format!("wrong key: {word}")), &key), None);
-        }
-    }
-
-    #[test]
-    fn the_words_of_a_server_are_cut_and_stay_on_one_line() {
-        let key = AccessKey::new("NNSXS.ID.SECRET".to_owned());
-        assert_eq!(quote(Some(" a\nb "), &key).as_deref(), Some(r#""a\nb""#));
-        assert_eq!(quote(Some(" "), &key), None);
-        let long = quote(Some(&"ä".repeat(10_000)), &key).unwrap();
-        assert_eq!(long, format!("\"{}…\"", "ä".repeat(MAX_QUOTE)));
     }
 }

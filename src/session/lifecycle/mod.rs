@@ -62,7 +62,7 @@ impl Lifecycle {
         Self {
             settings: Settings::new(options, subscriptions),
             state: State::Idle,
-            plan: Plan::new(options),
+            plan: Plan::new(options.reconnect_delay, options.refused_retry),
             outages: Outages::new(options.keep_alive),
             mandate: Mandate::Once,
             connecting: Vec::new(),

@@ -18,7 +18,7 @@ use rustls::{
 
 use super::{certificate::Certificate, client_key};
 use crate::{
-    config::{Certificates, Pem},
+    config::{Certificates, ClientCertificate, Pem},
     error::{Error, Result},
 };
 
@@ -34,7 +34,11 @@ impl Identity {
         certificates: &Certificates,
         provider: &CryptoProvider,
     ) -> Result<Option<Self>> {
-        let Some((certificate, key)) = &certificates.certificate_and_key else {
+        let Some(ClientCertificate {
+            chain: certificate,
+            key,
+        }) = &certificates.client_certificate
+        else {
             return Ok(None);
         };
         let chain = read_chain(certificate)?;

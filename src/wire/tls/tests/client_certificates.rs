@@ -7,7 +7,7 @@ use super::peer::{
 };
 use crate::{
     ErrorKind,
-    config::{Certificates, Pem},
+    config::{Certificates, ClientCertificate, Pem},
     error::Result,
     wire::tls::Trust,
 };
@@ -31,7 +31,10 @@ impl Setup {
         let certificates = certificates(&[self.authority.certificate.pem()]);
         Trust::read(&Certificates::new(
             certificates.ca,
-            Some((certificate, key)),
+            Some(ClientCertificate {
+                chain: certificate,
+                key,
+            }),
             None,
         ))
     }
@@ -211,7 +214,8 @@ mod encrypted {
 
     fn trust(setup: &Setup, name: &str, passphrase: &str) -> Result<Trust> {
         let ca = certificates(&[setup.authority.certificate.pem()]).ca;
-        let identity = identity(setup, "client-rsa.key", name);
+        let (chain, key) = identity(setup, "client-rsa.key", name);
+        let identity = ClientCertificate { chain, key };
         let passphrase = Passphrase::new(passphrase.to_owned());
         assert_eq!(format!("{passphrase:?}"), "Passphrase(…)");
         Trust::read(&Certificates::new(ca, Some(identity), Some(passphrase)))

@@ -1,0 +1,399 @@
+//! Checks every option of a builder, by groups. The first mistake found is the error.
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{
+    AccessKey, Certificates, ClientCertificate, ConnectRetry, DiscoveryAddress, FollowDownlinks,
+    MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem, ReceiveCapacity,
+    ReconnectDelay, RefusedRetry, Server, WayOut,
+};
+use crate::{
+    error::{Error, Result},
+    network::Network,
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Shorter keys may be part of a name by chance.
+const MIN_KEY: usize = 16;
+
+const MAX_CLIENT_ID_PREFIX: usize = 200;
+
+impl MqttClientBuilder {
+    pub(crate) fn check(self) -> Result<Options> {
+        let Self {
+            app_id,
+            access_key,
+            network,
+            cluster,
+            mqtt_address,
+            discovery_address,
+            ca,
+            client_certificate,
+            passphrase,
+            proxy,
+            proxy_from_environment,
+            client_id_prefix,
+            field_topics,
+            keep_alive,
+            connect_timeout,
+            close_timeout,
+            connect_retry,
+            reconnect,
+            reconnect_delay,
+            refused_retry,
+            offline_queue,
+            pace,
+            counter_watch,
+            follow_downlinks,
+            unconfirmed_after,
+            event_capacity,
+            overflow,
+            receive_capacity,
+            max_packet_size,
+            send_capacity,
+        } = self;
+
+        let certificates = certificates(ca, client_certificate, passphrase)?;
+        check_for_misplaced_key(
+            &app_id,
+            &access_key,
+            [
+                ("cluster", cluster.as_deref()),
+                ("mqtt_address", mqtt_address.as_deref()),
+                ("discovery_address", discovery_address.as_deref()),
+                ("proxy", proxy.as_deref()),
+                ("client_id_prefix", Some(&client_id_prefix)),
+            ],
+        )?;
+        let network = network.unwrap_or_else(|| Network::detect(&app_id, access_key.reveal()));
+        network.check_app_id(&app_id)?;
+        access_key.check(network, &app_id)?;
+        check_field_topics(field_topics, network)?;
+        let mqtt_address = choose_address(network, &app_id, cluster, mqtt_address)?;
+        let server = server(network, mqtt_address, discovery_address)?;
+        let way_out = way_out(proxy, proxy_from_environment)?;
+        check_client_id_prefix(&client_id_prefix)?;
+
+        check_times(keep_alive, connect_timeout, close_timeout)?;
+        let refused_retry = refused_retry.unwrap_or(RefusedRetry {
+            before: None,
+            after: Some(reconnect_delay.longest),
+        });
+        check_retries(reconnect_delay, refused_retry, connect_retry)?;
+        check_followed(follow_downlinks, unconfirmed_after)?;
+        check_offline_queue(offline_queue)?;
+        check_pace(pace)?;
+        check_capacities(event_capacity, receive_capacity, send_capacity)?;
+        check_range("max_packet_size", max_packet_size, 1 << 10..=256 << 20)?;
+
+        Ok(Options {
+            network,
+            app_id,
+            access_key,
+            server,
+            certificates: Arc::new(certificates),
+            way_out,
+            client_id_prefix,
+            field_topics,
+            keep_alive: Duration::from_secs(keep_alive.as_secs()),
+            connect_timeout,
+            close_timeout,
+            connect_retry,
+            reconnect,
+            reconnect_delay,
+            refused_retry,
+            offline_queue,
+            pace,
+            counter_watch,
+            follow_downlinks,
+            unconfirmed_after,
+            event_capacity,
+            overflow,
+            receive_capacity,
+            max_packet_size,
+            send_capacity,
+        })
+    }
+}
+
+fn certificates(
+    ca: Option<Pem>,
+    client_certificate: Option<ClientCertificate>,
+    passphrase: Option<Passphrase>,
+) -> Result<Certificates> {
+    if passphrase.is_some() && client_certificate.is_none() {
+        return Err(Error::config(
+            "there is a client_key_passphrase but no client certificate; set it with client_certificate_files or client_certificate_pem",
+        ));
+    }
+    Ok(Certificates::new(ca, client_certificate, passphrase))
+}
+
+/// Looks for the key in options that errors and logs print.
+fn check_for_misplaced_key<const N: usize>(
+    app_id: &str,
+    access_key: &AccessKey,
+    options: [(&str, Option<&str>); N],
+) -> Result<()> {
+    if Network::is_key(app_id) {
+        return Err(Error::config(
+            "the application id looks like an access key; the id comes first, then the key",
+        ));
+    }
+    let key = access_key.reveal();
+    if key.len() < MIN_KEY {
+        return Ok(());
+    }
+    for (name, value) in options {
+        if value.is_some_and(|value| value.contains(key)) {
+            return Err(Error::config(format!(
+                "the {name} contains the access key, which would be printed with it; leave it out"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_field_topics(field_topics: bool, network: Network) -> Result<()> {
+    if field_topics && network != Network::V2 {
+        return Err(Error::config(
+            "field_topics is for V2 networks; v3 has no topics for single fields, all of them are in payload_fields",
+        ));
+    }
+    Ok(())
+}
+
+fn choose_address(
+    network: Network,
+    app_id: &str,
+    cluster: Option<String>,
+    mqtt_address: Option<String>,
+) -> Result<Option<String>> {
+    match (cluster, mqtt_address) {
+        (Some(_), Some(_)) => Err(Error::config(
+            "there is a cluster and an mqtt_address; set only one of them",
+        )),
+        (Some(cluster), None) => network.cluster_host(app_id, &cluster).map(Some),
+        (None, address) => Ok(address),
+    }
+}
+
+fn server(
+    network: Network,
+    mqtt_address: Option<String>,
+    discovery_address: Option<String>,
+) -> Result<Server> {
+    let discovery = discovery_address
+        .map(|address| DiscoveryAddress::parse(network, &address))
+        .transpose()?;
+    match (mqtt_address, discovery) {
+        (Some(address), _) => Ok(Server::At(address.parse()?)),
+        (None, Some(discovery)) => Ok(Server::AskedOf(discovery)),
+        (None, None) => Ok(Server::Unknown),
+    }
+}
+
+fn way_out(proxy: Option<String>, from_environment: bool) -> Result<WayOut> {
+    match (proxy, from_environment) {
+        (Some(_), true) => Err(Error::config(
+            "there is a proxy and proxy_from_environment; set only one of them",
+        )),
+        (Some(proxy), false) => Ok(WayOut::Through(proxy.parse()?)),
+        (None, true) => Ok(WayOut::Environment),
+        (None, false) => Ok(WayOut::Direct),
+    }
+}
+
+fn check_client_id_prefix(prefix: &str) -> Result<()> {
+    if prefix.contains('\0') || prefix.len() > MAX_CLIENT_ID_PREFIX {
+        return Err(Error::config(format!(
+            "the client_id_prefix {prefix:?} is longer than {MAX_CLIENT_ID_PREFIX} bytes or contains NUL"
+        )));
+    }
+    Ok(())
+}
+
+fn check_times(
+    keep_alive: Duration,
+    connect_timeout: Duration,
+    close_timeout: Duration,
+) -> Result<()> {
+    let seconds = Duration::from_secs(1)..=Duration::from_secs(65_535);
+    check_range("keep_alive", keep_alive, seconds)?;
+    check_range("connect_timeout", connect_timeout, MILLISECOND..=DAY)?;
+    check_range("close_timeout", close_timeout, MILLISECOND..=DAY)
+}
+
+fn check_retries(
+    ReconnectDelay { shortest, longest }: ReconnectDelay,
+    RefusedRetry { before, after }: RefusedRetry,
+    connect_retry: ConnectRetry,
+) -> Result<()> {
+    check_range("the shortest reconnect_delay", shortest, MILLISECOND..=DAY)?;
+    check_range("the longest reconnect_delay", longest, shortest..=DAY)?;
+    for delay in [before, after].into_iter().flatten() {
+        check_range("refused_retry", delay, MILLISECOND..=DAY)?;
+    }
+    if let ConnectRetry::For(time) = connect_retry {
+        check_range("connect_retry", time, Duration::ZERO..=YEAR)?;
+    }
+    Ok(())
+}
+
+fn check_followed(followed: FollowDownlinks, unconfirmed_after: Duration) -> Result<()> {
+    let FollowDownlinks { downlinks, time } = followed;
+    check_not_zero("the number of follow_downlinks", downlinks)?;
+    check_range("the time of follow_downlinks", time, MILLISECOND..=YEAR)?;
+    check_range("unconfirmed_after", unconfirmed_after, MILLISECOND..=YEAR)
+}
+
+fn check_offline_queue(queue: Option<OfflineQueue>) -> Result<()> {
+    let Some(OfflineQueue {
+        capacity,
+        expire_after,
+    }) = queue
+    else {
+        return Ok(());
+    };
+    check_range("the capacity of offline_queue", capacity, 1..=1_000_000)?;
+    check_range(
+        "the expire_after of offline_queue",
+        expire_after,
+        MILLISECOND..=YEAR,
+    )
+}
+
+fn check_pace(pace: Option<Pace>) -> Result<()> {
+    let Some(Pace { per_minute, burst }) = pace else {
+        return Ok(());
+    };
+    check_range("the per_minute of pace", per_minute, 1..=30_000)?;
+    check_range("the burst of pace", burst, 1..=30_000)
+}
+
+fn check_capacities(
+    event_capacity: usize,
+    ReceiveCapacity { messages, bytes }: ReceiveCapacity,
+    send_capacity: usize,
+) -> Result<()> {
+    check_not_zero("event_capacity", event_capacity)?;
+    check_not_zero("the messages of receive_capacity", messages)?;
+    check_not_zero("the bytes of receive_capacity", bytes)?;
+    // More would fill a buffer of Paho's own first.
+    check_range("send_capacity", send_capacity, 1..=30_000)
+}
+
+fn check_not_zero(name: &str, value: usize) -> Result<()> {
+    check_range(name, value, 1..=usize::MAX)
+}
+
+fn check_range<T>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()>
+where
+    T: PartialOrd + fmt::Debug,
+{
+    let (least, most) = range.into_inner();
+    let (bound, limit) = if value < least {
+        ("at least", least)
+    } else if value > most {
+        ("at most", most)
+    } else {
+        return Ok(());
+    };
+    Err(Error::config(format!(
+        "{name} is {value:?}, it must be {bound} {limit:?}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> MqttClientBuilder {
+        MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned())
+    }
+
+    #[test]
+    fn a_hosted_cluster_is_reached_by_tls_at_its_usual_port() {
+        let options = builder().cluster("eu1").check().unwrap();
+        assert_eq!(options.network, Network::V3);
+        let Server::At(address) = options.server else {
+            panic!("{:?}", options.server);
+        };
+        assert_eq!(
+            address.to_string(),
+            "mqtts://eu1.cloud.thethings.network:8883"
+        );
+    }
+
+    #[test]
+    fn the_way_out_is_the_one_that_was_set() {
+        let way_out = |builder: MqttClientBuilder| builder.check().unwrap().way_out;
+        assert!(matches!(way_out(builder()), WayOut::Direct));
+        let through = way_out(builder().proxy("http://user:secret@proxy:3128"));
+        assert_eq!(format!("{through:?}"), "Through(Proxy(http://proxy:3128))");
+        let environment = way_out(builder().proxy_from_environment(true));
+        assert!(matches!(environment, WayOut::Environment));
+        let again = way_out(
+            builder()
+                .proxy_from_environment(true)
+                .proxy_from_environment(false),
+        );
+        assert!(matches!(again, WayOut::Direct));
+    }
+
+    #[test]
+    fn two_ways_out_are_refused() {
+        let both = builder().proxy("http://proxy").proxy_from_environment(true);
+        let error = both.check().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
+        assert!(error.to_string().contains("set only one"), "{error}");
+    }
+
+    #[test]
+    fn what_belongs_to_another_network_is_refused() {
+        let v2 =
+            || MqttClientBuilder::new("greenhouse".to_owned(), "ttn-account-v2.secret".to_owned());
+        for (builder, words) in [
+            (
+                builder().cluster("eu1").mqtt_address("localhost"),
+                "set only one of them",
+            ),
+            (builder().field_topics(true), "payload_fields"),
+            (builder().network(Network::V2), "@"),
+            (v2().cluster("eu1"), "V2"),
+            (v2().network(Network::V3), "API key"),
+            (
+                MqttClientBuilder::new(
+                    "greenhouse@ttn".to_owned(),
+                    "ttn-account-v2.secret".to_owned(),
+                ),
+                "make an API key",
+            ),
+            (
+                MqttClientBuilder::new("greenhouse".to_owned(), "NNSXS.ID.SECRET".to_owned())
+                    .network(Network::V2),
+                "The Things Stack v3",
+            ),
+        ] {
+            let error = builder.check().unwrap_err();
+            assert!(error.to_string().contains(words), "{words}: {error}");
+            assert_eq!(error.kind(), crate::ErrorKind::Config);
+        }
+    }
+
+    #[test]
+    fn a_range_includes_its_ends() {
+        for (value, words) in [
+            (1, Some("it is 1, it must be at least 2")),
+            (2, None),
+            (4, None),
+            (5, Some("it is 5, it must be at most 4")),
+        ] {
+            let error = check_range("it", value, 2..=4).err();
+            assert_eq!(error.map(|error| error.to_string()).as_deref(), words);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The thread that calls the user's retry callback.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::Retry;
+use crate::{
+    closure::{CallbackResult, call_safely, result_of},
+    message::CallbackFailed,
+};
+
+/// The user's closure, on a thread of its own, since it may take a long time. The thread ends when
+/// this is dropped.
+pub(crate) struct RetryCallback {
+    questions: Sender<Question>,
+    busy: Arc<AtomicBool>,
+}
+
+struct Question {
+    retry: Retry,
+    answer: Answer,
+}
+
+type Answer = Box<dyn FnOnce(Result<Retry, CallbackFailed>) + Send>;
+
+impl RetryCallback {
+    pub(crate) fn start<F, R>(mut callback: F) -> io::Result<Self>
+    where
+        F: FnMut(&mut Retry) -> R + Send + 'static,
+        R: CallbackResult,
+    {
+        let (sender, questions) = bounded::<Question>(1);
+        let busy = Arc::new(AtomicBool::new(false));
+        let started = Self {
+            questions: sender,
+            busy: Arc::clone(&busy),
+        };
+        thread::Builder::new()
+            .name("ttn-retry".to_owned())
+            .spawn(move || {
+                for Question { mut retry, answer } in questions {
+                    let called = call_safely("retry", || result_of(callback(&mut retry)));
+                    busy.store(false, Ordering::Release);
+                    answer(called.map(|()| retry));
+                }
+            })?;
+        Ok(started)
+    }
+
+    /// Asks the closure, and returns whether it does: not while the closure is busy with an earlier
+    /// question. `answer` gets the changed retry, or how the closure failed, in which case the plan
+    /// stands.
+    pub(crate) fn ask(
+        &self,
+        retry: Retry,
+        answer: impl FnOnce(Result<Retry, CallbackFailed>) + Send + 'static,
+    ) -> bool {
+        let question = Question {
+            retry,
+            answer: Box::new(answer),
+        };
+        !self.busy.swap(true, Ordering::AcqRel) && self.questions.send(question).is_ok()
+    }
+}
