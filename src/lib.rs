@@ -388,6 +388,7 @@ mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod stats;
+mod sync;
 mod wire;
 
 #[doc = include_str!("porting_from_python.md")]

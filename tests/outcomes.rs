@@ -712,7 +712,7 @@ fn news_that_fell_into_a_gap_of_the_connection_are_named_and_later_ones_count() 
         assert!(wait_until(SOON, || desk.valve.queue().len() == 1));
         desk.network.disconnect_clients();
         let words = unconfirmed(&delivery);
-        assert!(words.contains("fell into that gap"), "{words}");
+        assert!(words.contains("was lost in that gap"), "{words}");
         assert!(wait_until(SOON, || desk.client.is_connected()));
         desk.network.quirks(|quirks| quirks.lose_events = false);
         desk.valve.uplink(1, [0]);
@@ -736,7 +736,7 @@ fn a_delivery_is_not_disturbed_by_a_limit_that_another_one_exceeds() {
     let within = desk.queue(last([1]));
     let above = desk.send(last([2]));
     let words = unconfirmed(&above);
-    assert!(words.contains("to which too much was sent"), "{words}");
+    assert!(words.contains("when its rate limit is exceeded"), "{words}");
     assert!(wait_until(SOON, || desk.client.stats().reconnects == 1));
     assert!(is(&within, "queued"));
     desk.network.quirks(|quirks| quirks.publish_rate = None);

@@ -17,6 +17,7 @@ use crate::{
     closure::{Closure, call_safely},
     events::Events,
     message::{Event, MessageId, RawMessage, UplinkMessage},
+    network::Network,
     session::{Command, Status},
 };
 
@@ -76,6 +77,7 @@ pub(crate) enum Setter<C> {
 
 /// The callbacks of one client. `C` is the client type that they get.
 pub(crate) struct Callbacks<C> {
+    pub(crate) network: Network,
     pub(crate) setters: Receiver<Setter<C>>,
     pub(crate) events: Events,
     pub(crate) commands: Sender<Command>,
@@ -176,7 +178,7 @@ impl<C> Callbacks<C> {
             }
             Event::Malformed(malformed) if malformed.is_uplink => self.uplink_raw(&malformed.raw),
             // An unknown message in the place of an uplink.
-            Event::Other(raw) if raw.topic().ends_with("/up") => self.uplink_raw(raw),
+            Event::Other(raw) if self.network.is_uplink_topic(raw.topic()) => self.uplink_raw(raw),
             Event::Published(id) => self.call("downlink", id, |callback| match callback {
                 Callback::Downlink(closure) => Some(closure),
                 _ => None,

@@ -149,6 +149,7 @@ impl MqttClient {
         client.command(Command::Subscribe(subscriber))?;
         let handle = Arc::downgrade(&client.handle);
         let callbacks = Callbacks {
+            network: core.options.network,
             setters: receiver,
             spent: core.link.spent.clone(),
             events,

@@ -142,7 +142,7 @@ impl MqttClient {
     /// ```
     pub fn reply(&self, uplink: &UplinkMessage, downlink: impl Into<Downlink>) -> Result<Delivery> {
         let app_id = self.app_id();
-        if app_id.split('@').next() != Some(&uplink.app_id) {
+        if self.core().options.network.application_of(app_id) != uplink.app_id {
             return Err(Error::new(
                 ErrorKind::Downlink,
                 format!(
@@ -188,7 +188,14 @@ impl MqttClient {
 
     fn draft(&self, draft: &mut Draft, dev_id: &str, downlinks: &[Downlink]) -> Result<()> {
         let core = self.core();
-        draft.add(&core.options, &core.correlation, dev_id, downlinks)
+        let options = &core.options;
+        draft.add(
+            options.network,
+            &options.app_id,
+            &core.correlation,
+            dev_id,
+            downlinks,
+        )
     }
 
     fn send_draft(&self, draft: Draft) -> Result<Vec<Delivery>> {

@@ -158,7 +158,7 @@ fn check_for_misplaced_key<const N: usize>(
 }
 
 fn check_field_topics(field_topics: bool, network: Network) -> Result<()> {
-    if field_topics && network != Network::V2 {
+    if field_topics && !network.has_field_topics() {
         return Err(Error::config(
             "field_topics is for V2 networks; v3 has no topics for single fields, all of them are in payload_fields",
         ));

@@ -1,8 +1,8 @@
-//! A downlink on its way, as the program sees it.
+//! The progress of one downlink, as the program sees it.
 
 use std::{
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -11,13 +11,14 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{DownlinkEvent, ErrorDetails, MessageId},
+    sync,
 };
 
-/// A downlink that `send` accepted, to follow it by. Clones are the same downlink; dropping them
-/// changes nothing about it.
+/// A handle to follow a downlink that `send` accepted. Clones follow the same downlink; dropping them
+/// does not affect it.
 ///
-/// It goes on through outages of the connection, and can be asked from any thread, callbacks
-/// included.
+/// It stays valid through outages of the connection, and can be used from any thread, including
+/// callbacks.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,9 +63,8 @@ impl Delivery {
         }
     }
 
-    /// The id with which the downlink callback and [`Event::Published`](crate::Event::Published)
-    /// are called when the downlink has left this machine. The callback may run before `send`
-    /// returns.
+    /// Returns the id that the downlink callback and [`Event::Published`](crate::Event::Published)
+    /// carry once the downlink has left this machine. The callback may run before `send` returns.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -75,8 +75,9 @@ impl Delivery {
         self.message_id
     }
 
-    /// The id that comes back in [`correlation_ids`](crate::DownlinkEvent::correlation_ids) of
-    /// everything that a v3 network reports about this downlink, and of no other. `None` on V2.
+    /// Returns the id that a v3 network repeats in the
+    /// [`correlation_ids`](crate::DownlinkEvent::correlation_ids) of every report about this downlink,
+    /// and about no other. `None` on V2.
     ///
     /// ```no_run
     /// # use ttn::DownlinkEvent;
@@ -92,7 +93,7 @@ impl Delivery {
         self.correlation_id.as_deref()
     }
 
-    /// How far it has come.
+    /// Returns the current state.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -103,8 +104,8 @@ impl Delivery {
         self.progress.state()
     }
 
-    /// Whether nothing more is expected: it was acknowledged, or, if no acknowledgement was asked
-    /// for, sent; or it failed in one of the ways of [`DeliveryState`].
+    /// Returns whether the state is final: the downlink was acknowledged, or sent if it is not
+    /// confirmed, or it failed in one of the ways of [`DeliveryState`].
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -115,14 +116,15 @@ impl Delivery {
         self.progress.is_final(&self.progress.lock().state)
     }
 
-    /// Waits until it has come as far as `state`, or farther; says how far.
+    /// Waits until the downlink reaches `state` or a later one, and returns the state that it reached.
     ///
     /// # Errors
     ///
-    /// When it will not come so far: [`DownlinkFailed`](ErrorKind::DownlinkFailed) with the network's
-    /// words, [`ConnectionLost`](ErrorKind::ConnectionLost) or [`Closed`](ErrorKind::Closed) when it
-    /// was not written, [`Expired`](ErrorKind::Expired), [`Unconfirmed`](ErrorKind::Unconfirmed). When
-    /// it has not come so far in time: [`TimedOut`](ErrorKind::TimedOut); it goes on.
+    /// If the downlink will not reach `state`: [`DownlinkFailed`](ErrorKind::DownlinkFailed) with the
+    /// network's message, [`ConnectionLost`](ErrorKind::ConnectionLost) or
+    /// [`Closed`](ErrorKind::Closed) if it was not written, [`Expired`](ErrorKind::Expired),
+    /// [`Unconfirmed`](ErrorKind::Unconfirmed). If the time runs out first:
+    /// [`TimedOut`](ErrorKind::TimedOut); the delivery continues.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -132,35 +134,38 @@ impl Delivery {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn wait_for(&self, state: DeliveryState, timeout: Duration) -> Result<DeliveryState> {
-        let has_come = |reached: &DeliveryState| {
+        let is_decided = |reached: &DeliveryState| {
             reached.step() >= state.step() || self.progress.is_final(reached)
         };
         let reached = self
             .progress
-            .wait_until(has_come, Instant::now().checked_add(timeout));
+            .wait_until(is_decided, Instant::now().checked_add(timeout));
         if reached.step() >= state.step() {
             return Ok(reached);
         }
         if let Some(error) = reached.error() {
             return Err(error);
         }
-        let (kind, words) = if self.progress.is_final(&reached) {
-            (ErrorKind::DownlinkFailed, "and goes no farther")
+        let (kind, outlook) = if self.progress.is_final(&reached) {
+            (ErrorKind::DownlinkFailed, format!("will not reach {state}"))
         } else {
-            (ErrorKind::TimedOut, "and has not come farther in time")
+            (
+                ErrorKind::TimedOut,
+                format!("has not reached {state} within {timeout:?}"),
+            )
         };
         Err(Error::new(
             kind,
             format!(
-                "the downlink {} is {reached}, {words}: it should be {state}",
+                "the downlink {} {outlook}: it is {reached}",
                 self.message_id
             ),
         ))
     }
 
-    /// Waits until it is [final](Self::is_final), for as long as the client follows it
-    /// ([`follow_downlinks`](crate::MqttClientBuilder::follow_downlinks)), and at the longest until the
-    /// last handle of the client is gone.
+    /// Waits until the state is [final](Self::is_final), and returns it. Ends when the client stops
+    /// following the downlink ([`follow_downlinks`](crate::MqttClientBuilder::follow_downlinks)), at
+    /// the latest when the last handle of the client is dropped.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -172,8 +177,8 @@ impl Delivery {
             .wait_until(|state| self.progress.is_final(state), None)
     }
 
-    /// How far it has come, and from then on each step, until it is final. The receiver is for
-    /// `select!`; it is not bounded, since there are few steps.
+    /// Returns a receiver of the current state and of every later one up to the final state, for use
+    /// with `select!`. It is not bounded, because a downlink has few states.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -198,7 +203,8 @@ impl fmt::Debug for Delivery {
 }
 
 impl DownlinkEvent {
-    /// Whether it is about the downlink of that `send`. Never on V2, which gives no id to know it by.
+    /// Returns whether the report is about this downlink. Always `false` on V2, whose reports carry no
+    /// id.
     ///
     /// ```no_run
     /// # use ttn::{DownlinkStep, Event};
@@ -222,20 +228,20 @@ impl DownlinkEvent {
 
 /// How far a downlink has come.
 ///
-/// | state | who says so | it proves | it does not prove |
+/// | state | who reports it | what it proves | what it does not prove |
 /// |---|---|---|---|
-/// | `Accepted` | this crate | it is well-formed, and waits to be written | anything about the network |
-/// | `Written` | this machine; the downlink callback hears of it | the connection has it, and writes it at once | that the server has read it, or takes it |
-/// | `Queued` | the network | key, device and content are in order; it waits for the device | that it is ever transmitted |
-/// | `Sent` | V2: the network has handed it to a gateway; v3: a gateway has transmitted it. Not every gateway says so | it was on the air, or about to be | that the device has heard it |
+/// | `Accepted` | this crate | the downlink is valid, and waits to be written | anything about the network |
+/// | `Written` | this machine, also to the downlink callback | the connection has it, and writes it at once | that the server reads or accepts it |
+/// | `Queued` | the network | key, device and content are valid; it waits for the device | that it is ever transmitted |
+/// | `Sent` | V2: the network handed it to a gateway; v3: a gateway transmitted it. Not every gateway reports this | it was on the air, or about to be | that the device received it |
 /// | `NotSent` | the network: no gateway could transmit it this time | the network keeps it, and tries again | that it is ever transmitted |
-/// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was there and had not heard it, or its uplink was on the way already | that it failed: the network sends it again |
-/// | `Acknowledged` | the device | it has it | that it did what it was told |
-/// | `Failed` | the network, or this crate | nothing more is tried | if it was sent before: that the device has not heard it |
+/// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was in range and had not received it, or its uplink was already on its way | that it failed: the network sends it again |
+/// | `Acknowledged` | the device | the device received it | that the device acted on it |
+/// | `Failed` | the network, or this crate | there are no further attempts | if it was sent before: that the device did not receive it |
 /// | `Expired` | this crate | it was not sent | |
-/// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued | the network has thrown it away, unless it was on its way to a gateway | |
-/// | `Unconfirmed` | this crate: the network has not said a word | nothing | nothing; a word that comes later still counts |
-/// | `Forgotten` | this crate: it was followed for too long, there were too many, or the last handle of the client is gone | nothing | nothing |
+/// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued | the network discarded it, unless it was on its way to a gateway | |
+/// | `Unconfirmed` | this crate: the network sent no report | nothing | anything; a later report still counts |
+/// | `Forgotten` | this crate: it was followed for too long, there were too many, or the last handle of the client was dropped | nothing | anything |
 ///
 /// ```
 /// use ttn::DeliveryState;
@@ -251,40 +257,40 @@ impl DownlinkEvent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DeliveryState {
-    /// Checked, and waiting to be written.
+    /// It is checked and waits to be written.
     Accepted,
     /// The connection has it, and writes it at once.
     Written,
-    /// The network has it in the device's queue.
+    /// It is in the device's queue in the network.
     Queued,
     /// It was transmitted.
     Sent,
-    /// It could not be transmitted; the network tries again. With a v3 network's error the
-    /// [source](std::error::Error::source) is an [`ErrorDetails`].
+    /// It could not be transmitted; the network tries again. The
+    /// [source](std::error::Error::source) of a v3 network's error is an [`ErrorDetails`].
     NotSent(Error),
     /// The device did not acknowledge it; the network sends it again.
     NotAcknowledged {
-        /// The number of the attempt that follows, if the network said.
+        /// The number of the next attempt, if the network reports it.
         attempt: Option<u32>,
     },
-    /// The device has acknowledged it.
+    /// The device acknowledged it.
     Acknowledged,
-    /// It was not written, or the network refused it or gave up. With a v3 network's error the
-    /// [source](std::error::Error::source) is an [`ErrorDetails`].
+    /// It was not written, or the network refused it or gave up. The
+    /// [source](std::error::Error::source) of a v3 network's error is an [`ErrorDetails`].
     Failed(Error),
     /// It waited longer for a connection than
     /// [`offline_queue`](crate::MqttClientBuilder::offline_queue) allows.
     Expired,
     /// A later downlink took its place in the queue.
     Replaced,
-    /// The network has not said a word about it; the likely causes are in the error.
+    /// The network sent no report about it; the error lists the likely causes.
     Unconfirmed(Error),
-    /// It is not followed any more.
+    /// The client no longer follows it.
     Forgotten,
 }
 
 impl DeliveryState {
-    /// The server's error in its parts, with `Failed` and `NotSent` on v3.
+    /// Returns the parts of the server's error, for `Failed` and `NotSent` on v3.
     ///
     /// ```
     /// # use ttn::DeliveryState;
@@ -301,7 +307,7 @@ impl DeliveryState {
         }
     }
 
-    /// How far it has come; failures are no step.
+    /// Returns the state's place in the order of progress; failures have none.
     fn step(&self) -> u8 {
         match self {
             Self::Written | Self::Unconfirmed(_) => 1,
@@ -313,7 +319,7 @@ impl DeliveryState {
     }
 
     fn error(&self) -> Option<Error> {
-        let own = |kind, words: &str| Some(Error::new(kind, words));
+        let own = |kind, text: &str| Some(Error::new(kind, text));
         match self {
             Self::Failed(error) | Self::Unconfirmed(error) => Some(error.clone()),
             Self::Expired => own(
@@ -322,22 +328,22 @@ impl DeliveryState {
             ),
             Self::Replaced => own(
                 ErrorKind::DownlinkFailed,
-                "a later downlink of this client took the downlink's place in the queue",
+                "a later downlink of this client replaced the downlink in the queue",
             ),
             Self::Forgotten => own(
                 ErrorKind::Unconfirmed,
-                "the downlink is not followed any more; follow_downlinks says how many are, and for how long",
+                "the client no longer follows the downlink; follow_downlinks sets how many it follows, and for how long",
             ),
             _ => None,
         }
     }
 
-    /// Whether this state can follow on `present`, on which anything can.
+    /// Returns whether this state can follow `present`, which must not be the last one.
     fn follows(&self, present: &Self) -> bool {
         match (present, self) {
             (_, Self::Failed(_) | Self::Expired | Self::Replaced | Self::Forgotten) => true,
             (present, Self::Unconfirmed(_)) => matches!(present, Self::Written),
-            // Another attempt.
+            // The network tries again.
             (Self::Sent, Self::NotAcknowledged { .. })
             | (Self::NotAcknowledged { .. }, Self::Sent)
             | (Self::Queued | Self::NotSent(_) | Self::NotAcknowledged { .. }, Self::NotSent(_)) => {
@@ -375,9 +381,9 @@ impl fmt::Display for DeliveryState {
     }
 }
 
-/// The state of one downlink: moved on by the session, read and waited for by everyone.
+/// The state of one downlink. The session advances it; any thread can read it or wait for it.
 pub(crate) struct Progress {
-    /// Whether the device is asked to acknowledge it.
+    /// Whether the downlink asks the device for an acknowledgement.
     confirmed: bool,
     present: Mutex<Present>,
     changed: Condvar,
@@ -404,11 +410,20 @@ impl Progress {
         self.confirmed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Present> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns whether the program can still observe the downlink, through a [`Delivery`] or a
+    /// receiver of its states.
+    ///
+    /// Only the book asks, and it holds one reference itself, so every other reference is a
+    /// `Delivery`. A counter of their own would repeat what `Arc` counts anyway.
+    pub(crate) fn is_watched(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || !self.lock().watchers.is_empty()
     }
 
-    /// Whether nothing more is expected after this state.
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        sync::lock(&self.present)
+    }
+
+    /// Returns whether no further state is expected.
     fn is_final(&self, state: &DeliveryState) -> bool {
         match state {
             DeliveryState::Sent => !self.confirmed,
@@ -422,12 +437,13 @@ impl Progress {
         }
     }
 
-    /// Whether nothing can follow on this state. A late word still follows on silence.
+    /// Returns whether no further state is possible. A late report can still follow `Unconfirmed`.
     fn is_over(&self, state: &DeliveryState) -> bool {
         self.is_final(state) && !matches!(state, DeliveryState::Unconfirmed(_))
     }
 
-    /// Moves on to `state`, if it can follow; whether nothing can follow any more.
+    /// Advances to `state` if it can follow the present one. Returns whether no further state is
+    /// possible.
     pub(crate) fn advance(&self, state: DeliveryState) -> bool {
         let mut present = self.lock();
         if !self.is_over(&present.state) && state.follows(&present.state) {
@@ -448,7 +464,7 @@ impl Progress {
     }
 
     fn watch(&self) -> Receiver<DeliveryState> {
-        // A handful of states at most.
+        // Not bounded, because a downlink has few states.
         let (sender, receiver) = unbounded();
         let mut present = self.lock();
         let _ = sender.send(present.state.clone());
@@ -463,25 +479,8 @@ impl Progress {
         condition: impl Fn(&DeliveryState) -> bool,
         deadline: Option<Instant>,
     ) -> DeliveryState {
-        let mut present = self.lock();
-        while !condition(&present.state) {
-            present = match deadline {
-                None => self
-                    .changed
-                    .wait(present)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    self.changed
-                        .wait_timeout(present, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
+        let reached = |present: &Present| condition(&present.state);
+        let present = sync::wait_until(&self.present, &self.changed, deadline, reached);
         present.state.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Downlinks that are checked and encoded, to be handed over together.
+//! Downlinks that are checked and encoded, and then handed over together.
 
 use std::{
     ops::Range,
@@ -14,13 +14,12 @@ use super::{
     outbox::{Batch, Publish, Room},
 };
 use crate::{
-    config::Options,
     error::Result,
     message::{Downlink, MessageId, MessageIds, Schedule},
-    network::Request,
+    network::{Network, Request},
 };
 
-/// The ids by which a network tells the downlinks of this client from all others.
+/// Creates the ids that tell the downlinks of this client from all others.
 pub(crate) struct Correlation {
     prefix: String,
     next: AtomicU64,
@@ -43,29 +42,27 @@ impl Correlation {
     }
 }
 
-/// Messages, and the downlinks in them.
+/// Messages and the downlinks that they carry.
 #[derive(Default)]
 pub(crate) struct Draft {
-    /// With ranges of all downlinks.
+    /// Their ranges refer to `followed`.
     requests: Vec<Request>,
     followed: Vec<Followed>,
 }
 
 impl Draft {
-    /// Adds downlinks to one device, if the network would take each of them.
+    /// Adds downlinks to one device, unless the network would refuse one of them.
     pub(crate) fn add(
         &mut self,
-        options: &Options,
+        network: Network,
+        app_id: &str,
         correlation: &Correlation,
         dev_id: &str,
         downlinks: &[Downlink],
     ) -> Result<()> {
-        let correlates = options.network.correlates();
+        let correlates = network.correlates();
         let ids = correlation.take(if correlates { downlinks.len() } else { 0 });
-        let requests =
-            options
-                .network
-                .encode_downlinks(&options.app_id, dev_id, downlinks, &ids)?;
+        let requests = network.encode_downlinks(app_id, dev_id, downlinks, &ids)?;
         let before = self.followed.len();
         self.requests.extend(requests.into_iter().map(|request| {
             let Range { start, end } = request.downlinks;
@@ -88,7 +85,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A request that is no downlink.
+    /// Returns a draft of a request that carries no downlinks.
     pub(crate) fn of_request(request: Request) -> Self {
         Self {
             requests: vec![request],
@@ -96,7 +93,7 @@ impl Draft {
         }
     }
 
-    /// How many downlinks; a request to empty a queue counts as one.
+    /// Returns the number of downlinks; a request to empty a queue counts as one.
     pub(crate) fn len(&self) -> usize {
         self.requests
             .iter()
@@ -104,7 +101,7 @@ impl Draft {
             .sum()
     }
 
-    /// What the user follows them by, when their numbers begin with `first`.
+    /// Returns the handles to follow the downlinks, which are numbered from `first`.
     pub(crate) fn deliveries(&self, first: u64) -> Vec<Delivery> {
         (first..)
             .zip(&self.followed)
@@ -115,7 +112,7 @@ impl Draft {
             .collect()
     }
 
-    /// The messages to write, when their numbers begin with `first`.
+    /// Returns the messages to write; their downlinks are numbered from `first`.
     pub(crate) fn into_batch(self, first: u64, mut room: Room) -> Batch {
         let mut followed: Vec<_> = self.followed.into_iter().map(Some).collect();
         let publish = |request: Request| {

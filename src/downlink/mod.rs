@@ -1,4 +1,4 @@
-//! Downlinks between `send` and the network's last word about them.
+//! Downlinks from `send` to the network's last report about them.
 
 mod book;
 mod delivery;
@@ -6,7 +6,7 @@ mod draft;
 mod outbox;
 mod pacer;
 
-pub(crate) use book::Book;
+pub(crate) use book::{Book, Following};
 pub use delivery::{Delivery, DeliveryState};
 pub(crate) use draft::{Correlation, Draft};
 pub(crate) use outbox::{Batch, Outbox, Publish, Room, WaitingRoom};

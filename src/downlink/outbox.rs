@@ -1,4 +1,4 @@
-//! Downlinks that were accepted and are not written yet.
+//! Downlinks that are accepted but not written yet.
 
 use std::{
     collections::VecDeque,
@@ -14,33 +14,33 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::book::Followed;
 use crate::message::MessageIds;
 
-/// A message with downlinks, checked and encoded.
+/// A message with downlinks, ready to be written.
 pub(crate) struct Publish {
     pub(crate) ids: MessageIds,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
-    /// Its downlinks, until they are in the book.
+    /// Its downlinks, until the book takes them.
     pub(crate) followed: Vec<Followed>,
-    /// What it takes while it waits.
+    /// Its share of the waiting room, returned when the message is dropped.
     pub(crate) _room: Room,
 }
 
-/// Messages to write one after the other.
+/// Messages to write in this order.
 pub(crate) type Batch = Vec<Publish>;
 
-/// How many downlinks wait.
+/// Counts the downlinks that wait.
 #[derive(Clone, Default)]
 pub(crate) struct WaitingRoom {
     taken: Arc<AtomicUsize>,
 }
 
 impl WaitingRoom {
-    /// How many wait.
+    /// Returns how many downlinks wait.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Room for so many, if no more than `limit` wait then.
+    /// Takes room for some downlinks, unless more than `limit` would wait then.
     pub(crate) fn take(&self, downlinks: usize, limit: usize) -> Option<Room> {
         let more = |taken: usize| {
             let taken = taken.checked_add(downlinks)?;
@@ -56,14 +56,14 @@ impl WaitingRoom {
     }
 }
 
-/// Room for some downlinks, given back when they wait no longer.
+/// Room for some downlinks, returned on drop.
 pub(crate) struct Room {
     taken: Arc<AtomicUsize>,
     downlinks: usize,
 }
 
 impl Room {
-    /// Gives a part of it to others.
+    /// Splits off room for some of the downlinks.
     pub(crate) fn split(&mut self, downlinks: usize) -> Self {
         self.downlinks -= downlinks;
         Self {
@@ -79,23 +79,23 @@ impl Drop for Room {
     }
 }
 
-/// What the session has to write: new messages, and before them those that have to wait.
+/// What the session has to write: first the messages that it keeps, then new ones.
 pub(crate) struct Outbox {
     pub(crate) new: Receiver<Batch>,
     kept: VecDeque<Kept>,
 }
 
-/// A message that waits, for its turn or for a connection.
+/// A message that waits for its turn or for a connection.
 struct Kept {
     publish: Publish,
-    /// When it has waited too long for a connection.
+    /// When it expires; `None` while it waits for its turn.
     until: Option<Instant>,
 }
 
 impl Outbox {
-    /// The outbox, and where to put messages.
+    /// Returns the outbox, and the sender that puts messages into it.
     pub(crate) fn new() -> (Self, Sender<Batch>) {
-        // Bounded by the waiting room.
+        // The waiting room is the bound.
         let (sender, new) = unbounded();
         let outbox = Self {
             new,
@@ -108,12 +108,12 @@ impl Outbox {
         !self.kept.is_empty()
     }
 
-    /// Keeps a message, behind the others.
+    /// Keeps a message, last in line.
     pub(crate) fn keep(&mut self, publish: Publish, until: Option<Instant>) {
         self.kept.push_back(Kept { publish, until });
     }
 
-    /// Puts one back that could not be written.
+    /// Returns a message that could not be written to the front of the line.
     pub(crate) fn put_back(&mut self, publish: Publish) {
         self.kept.push_front(Kept {
             publish,
@@ -121,28 +121,29 @@ impl Outbox {
         });
     }
 
-    /// All that are kept wait for a connection until then; or, with `None`, for their turn.
+    /// Sets until when all messages that are kept wait for a connection; with `None` they wait for
+    /// their turn.
     pub(crate) fn keep_until(&mut self, until: Option<Instant>) {
         self.kept.iter_mut().for_each(|kept| kept.until = until);
     }
 
-    /// The oldest that was kept.
+    /// Takes the first message in line.
     pub(crate) fn take_kept(&mut self) -> Option<Publish> {
         self.kept.pop_front().map(|kept| kept.publish)
     }
 
-    /// When the next one has waited too long.
+    /// Returns when the next message expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.kept.front()?.until
     }
 
-    /// One that was kept and has waited too long now.
+    /// Takes a message that has expired.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Publish> {
         let expired = self.next_expiry().is_some_and(|until| until <= now);
         if expired { self.take_kept() } else { None }
     }
 
-    /// All that waits, the oldest first.
+    /// Takes everything that waits, the oldest first.
     pub(crate) fn take_all(&mut self) -> Batch {
         let kept = self.kept.drain(..).map(|kept| kept.publish);
         kept.chain(self.new.try_iter().flatten()).collect()

@@ -1,27 +1,34 @@
-//! How fast messages may be written: the pace that was asked for, and what connections that were
-//! closed for it have taught. Numbers; the clock is read by others.
+//! How fast messages may be written: at the pace that was set, and more slowly after a server has
+//! closed the connection because of it. The pacer reads no clock; its caller passes the time.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Pace;
 
-/// So long without another closing, and the pace rises by a step.
+/// The time after which the pace rises by a step, unless the server closes another connection.
 const STEP_TIME: Duration = Duration::from_secs(600);
 
-/// Steps from nothing to the pace that was asked for.
+/// The number of steps up to the pace that was set.
 const STEPS: u32 = 16;
 
-/// The generic cell rate algorithm: each message is due when the one before it has had its time,
-/// and a burst of them may come earlier.
+/// The generic cell rate algorithm: each message takes up an interval and is due when the interval of
+/// the one before it is over, except that a burst may come earlier.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pace: Option<Pace>,
-    /// How much of the pace is used.
+    /// The share of the pace in use, in steps.
     steps: u32,
-    /// When the time of all messages until now is over.
+    /// When the intervals of all messages so far are over.
     spent: Option<Instant>,
-    /// When the steps changed last.
+    /// When the steps last changed.
     learned: Option<Instant>,
+}
+
+struct Rate {
+    /// The time of one message.
+    interval: Duration,
+    /// The most messages at once.
+    burst: u32,
 }
 
 impl Pacer {
@@ -34,17 +41,17 @@ impl Pacer {
         }
     }
 
-    /// How long the next message has to wait.
+    /// Returns how long the next message has to wait.
     pub(crate) fn delay(&self, now: Instant) -> Duration {
-        let (Some((time, burst)), Some(spent)) = (self.present(), self.spent) else {
+        let (Some(rate), Some(spent)) = (self.rate(), self.spent) else {
             return Duration::ZERO;
         };
         spent
             .saturating_duration_since(now)
-            .saturating_sub(time * (burst - 1))
+            .saturating_sub(rate.interval * (rate.burst - 1))
     }
 
-    /// A message is written.
+    /// Notes that a message was written.
     pub(crate) fn written(&mut self, now: Instant) {
         if let Some(learned) = self.learned {
             if now.saturating_duration_since(learned) >= STEP_TIME {
@@ -52,26 +59,28 @@ impl Pacer {
                 self.learned = (self.steps < STEPS).then_some(now);
             }
         }
-        if let Some((time, _)) = self.present() {
+        if let Some(Rate { interval, .. }) = self.rate() {
             let spent = self.spent.map_or(now, |spent| spent.max(now));
-            self.spent = Some(spent + time);
+            self.spent = Some(spent + interval);
         }
     }
 
-    /// The server has closed the connection, since there were too many.
+    /// Notes that the server closed the connection because of too many messages.
     pub(crate) fn limited(&mut self, now: Instant) {
         self.steps = (self.steps / 2).max(1);
         self.learned = Some(now);
-        if let Some((time, burst)) = self.present() {
-            self.spent = Some(now + time * burst);
+        if let Some(Rate { interval, burst }) = self.rate() {
+            self.spent = Some(now + interval * burst);
         }
     }
 
-    /// The time of one message, and how many may come at once.
-    fn present(&self) -> Option<(Duration, u32)> {
+    /// Returns the rate at the present share of the pace.
+    fn rate(&self) -> Option<Rate> {
         let Pace { per_minute, burst } = self.pace?;
-        let time = Duration::from_secs(60) * STEPS / (per_minute * self.steps);
-        Some((time, (burst * self.steps / STEPS).max(1)))
+        Some(Rate {
+            interval: Duration::from_secs(60) * STEPS / (per_minute * self.steps),
+            burst: (burst * self.steps / STEPS).max(1),
+        })
     }
 }
 
@@ -85,7 +94,7 @@ mod tests {
         Pacer::new(Some(Pace { per_minute, burst }))
     }
 
-    /// Writes as many as may be written at once.
+    /// Writes as many messages as the pacer allows at once, and counts them.
     fn burst(pacer: &mut Pacer, now: Instant) -> u32 {
         let mut messages = 0;
         while pacer.delay(now).is_zero() {
@@ -119,7 +128,7 @@ mod tests {
         assert_eq!(burst(&mut pacer, start + 3_600 * SECOND), 3);
     }
 
-    /// Against a bucket that fills by and by, the same rule in other words.
+    /// Compares the pacer with a token bucket, another form of the same rule.
     #[test]
     fn no_message_is_too_early_and_none_waits_in_vain() {
         let mut random = fastrand::Rng::with_seed(5);

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
 
-/// A device has joined the network (V2 topic `events/activations`, v3 topic `join`). Its frame
-/// counters start again, on v3 with its first uplink.
+/// A device joined the network (V2 topic `events/activations`, v3 topic `join`). Its frame counters
+/// restart, on v3 with its first uplink.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -22,38 +22,57 @@ use super::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Activation {
-    /// The application's id, without a tenant.
+    /// The application id, without a tenant.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
     /// The AppEUI (JoinEUI), 16 upper-case hex digits.
     pub app_eui: String,
     /// The DevEUI, 16 upper-case hex digits.
     pub dev_eui: String,
-    /// The new device address, 8 upper-case hex digits; empty when the join was refused.
+    /// The new device address, 8 upper-case hex digits; empty if the join was refused.
     pub dev_addr: String,
-    /// How the join request was received. V2 servers compute its `airtime` for an empty payload; v3
-    /// servers send no more than the time.
+    /// How the join request was received. V2 servers calculate its `airtime` for an empty payload; v3
+    /// servers send only the time.
     pub metadata: Metadata,
-    /// When the application server got it. v3 only.
+    /// When the application server received it. v3 only.
     pub received_at: Option<SystemTime>,
-    /// The ids by which the network follows this message. v3 only.
+    /// The ids that the network uses to trace this message. v3 only.
     pub correlation_ids: Vec<String>,
     /// The id of the new session keys. v3 only.
     pub session_key_id: Vec<u8>,
-    /// Whether the session starts only with the first uplink in it. v3 only.
+    /// Whether the session starts only with its first uplink. v3 only.
     pub pending_session: bool,
-    /// The key to payloads, if the application does its own payload encryption. v3 only.
+    /// The key that encrypts payloads, if the application handles payload encryption itself. v3 only.
     pub app_s_key: Option<KeyEnvelope>,
-    /// Downlinks that are void now, if the application does its own payload encryption. v3 only.
+    /// Downlinks that are invalid now, if the application handles payload encryption itself. v3 only.
     pub invalidated_downlinks: Vec<DownlinkEvent>,
-    /// Members that this crate does not name, as a v3 network sent them.
+    /// Members that have no field in this crate, as a v3 network sent them.
     pub extra: Map<String, Value>,
     pub(crate) raw: RawMessage,
 }
 
 impl Activation {
-    /// The message as it came: topic and original bytes.
+    pub(crate) fn new(app_id: &str, dev_id: &str, raw: RawMessage) -> Self {
+        Self {
+            app_id: app_id.to_owned(),
+            dev_id: dev_id.to_owned(),
+            app_eui: String::new(),
+            dev_eui: String::new(),
+            dev_addr: String::new(),
+            metadata: Metadata::default(),
+            received_at: None,
+            correlation_ids: Vec::new(),
+            session_key_id: Vec::new(),
+            pending_session: false,
+            app_s_key: None,
+            invalidated_downlinks: Vec::new(),
+            extra: Map::new(),
+            raw,
+        }
+    }
+
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};
@@ -82,8 +101,8 @@ impl Activation {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ActivationFailed {
-    /// The server's words.
+    /// The server's message.
     pub error: String,
-    /// The join as far as it went.
+    /// The data of the join, as far as it went.
     pub activation: Activation,
 }

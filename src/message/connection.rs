@@ -1,4 +1,4 @@
-//! News about the connection itself.
+//! Events of the connection itself.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::error::Error;
 
-/// With [`Event::Connected`](crate::Event::Connected).
+/// The content of [`Event::Connected`](crate::Event::Connected).
 ///
 /// ```
 /// fn report(connected: &ttn::Connected) -> String {
@@ -26,7 +26,7 @@ pub struct Connected {
     pub gap: Option<Gap>,
 }
 
-/// A time without a connection. What the network published meanwhile is lost to this client.
+/// A time without a connection. The client misses whatever the network published during it.
 ///
 /// ```
 /// fn report(gap: &ttn::Gap) -> String {
@@ -38,18 +38,18 @@ pub struct Connected {
 pub struct Gap {
     /// When the loss of the connection was noticed.
     pub since: SystemTime,
-    /// From then until the client was connected and subscribed again, by a clock that nobody sets.
-    /// A server may send uplinks a moment before that.
+    /// The time from then until the client was connected and subscribed again, on a monotonic clock.
+    /// A server may send uplinks slightly before that.
     pub length: Duration,
-    /// How long nothing had arrived before the loss was noticed. A connection that was cut is
-    /// noticed at once; one that fell silent may have been dead for this long, but for no more than
-    /// twice [`keep_alive`](crate::MqttClientBuilder::keep_alive), or `keep_alive` and 5 s.
+    /// How long nothing had arrived before the loss was noticed. A closed connection is noticed
+    /// immediately; a silent one may have been dead for this long, but at most for twice
+    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), or `keep_alive` plus 5 s.
     pub silence: Duration,
-    /// How many attempts it took, the one that succeeded included.
+    /// How many attempts it took, including the successful one.
     pub attempts: u32,
 }
 
-/// With [`Event::ConnectFailed`](crate::Event::ConnectFailed).
+/// The content of [`Event::ConnectFailed`](crate::Event::ConnectFailed).
 ///
 /// ```
 /// fn report(failed: &ttn::ConnectFailed) -> String {
@@ -64,14 +64,13 @@ pub struct Gap {
 pub struct ConnectFailed {
     /// Why.
     pub error: Error,
-    /// The how many-th attempt it was, from 1, since the client set out to connect or was connected
-    /// last.
+    /// The attempt number, starting at 1 when the client starts to connect or loses its connection.
     pub attempt: u32,
-    /// When the next attempt follows; `None` when the client gives up.
+    /// The delay before the next attempt; `None` if the client gives up.
     pub retry_in: Option<Duration>,
 }
 
-/// With [`Event::Disconnected`](crate::Event::Disconnected).
+/// The content of [`Event::Disconnected`](crate::Event::Disconnected).
 ///
 /// ```
 /// fn report(lost: &ttn::Disconnected) -> String {
@@ -81,19 +80,19 @@ pub struct ConnectFailed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnected {
-    /// What is known of the reason, in words.
+    /// What is known about the reason.
     pub error: Error,
-    /// What it looks like.
+    /// The likely cause.
     pub cause: DisconnectCause,
-    /// How long the connection had lasted.
+    /// How long the connection lasted.
     pub connected_for: Duration,
-    /// When the first attempt to connect again follows; `None` when the client gives up, as with
+    /// The delay before the first attempt to reconnect; `None` if the client gives up, as it does with
     /// `reconnect(false)`.
     pub retry_in: Option<Duration>,
 }
 
-/// What the end of a connection looks like. A server never says why it ends one, so when it was the
-/// server that did, this is a conclusion from what went before.
+/// The likely cause of the end of a connection. A server never says why it closes a connection, so
+/// the client infers its reason from what happened before.
 ///
 /// ```
 /// fn slow_down(lost: &ttn::Disconnected) -> bool {
@@ -103,27 +102,27 @@ pub struct Disconnected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectCause {
-    /// Nothing in particular: a network that failed, a server that restarted.
+    /// Unknown, for example a network failure or a server restart.
     Unknown,
-    /// It ended within half a second after a downlink was written, one of several within a minute: a
-    /// v3 server does so when it gets more than its operator allows (The Things Stack, rate
-    /// limiting). That downlink is lost.
+    /// The connection ended within half a second after a downlink was written, which was one of
+    /// several within a minute: a v3 server does this when its rate limit is exceeded (The Things
+    /// Stack, rate limiting). That downlink is lost.
     RateLimit,
-    /// The server accepted so many connections in a row and ended each within 2 s: it limits
-    /// connections, or is about to stop.
+    /// The server accepted several connections in a row and closed each within 2 s: it limits
+    /// connections, or is shutting down.
     ClosedAtOnce {
         /// How many, 2 or more.
         in_a_row: u32,
     },
-    /// So many connections in a row ended within a minute: maybe the server lets in one client of
-    /// this application at a time, and another one takes the place again and again.
+    /// Several connections in a row ended within a minute: the server may allow one client of this
+    /// application at a time, and another client may keep taking over.
     Contested {
         /// How many, 3 or more.
         in_a_row: u32,
     },
-    /// Nothing was heard of the server within the
-    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), nor did it answer when it was asked: a
-    /// cable was pulled, a router has forgotten the connection, or the server hangs.
+    /// Nothing arrived from the server within
+    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), and it did not answer a ping: a cable
+    /// was pulled, a router dropped the connection, or the server hangs.
     Silent,
     /// The server sent a packet larger than
     /// [`max_packet_size`](crate::MqttClientBuilder::max_packet_size).
@@ -131,7 +130,7 @@ pub enum DisconnectCause {
         /// Its size.
         bytes: usize,
     },
-    /// The server sent what is not MQTT.
+    /// The server sent data that is not valid MQTT.
     Protocol,
 }
 
@@ -139,10 +138,10 @@ impl fmt::Display for DisconnectCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("cause unknown"),
-            Self::RateLimit => f.write_str("it looks like the server's limit of downlinks"),
+            Self::RateLimit => f.write_str("probably the server's rate limit for downlinks"),
             Self::ClosedAtOnce { in_a_row } => write!(
                 f,
-                "the server accepted {in_a_row} connections in a row and ended each at once; it may limit connections"
+                "the server accepted {in_a_row} connections in a row and closed each immediately; it may limit connections"
             ),
             Self::Silent => f.write_str("the server is silent"),
             Self::PacketTooLarge { bytes } => {
@@ -151,16 +150,16 @@ impl fmt::Display for DisconnectCause {
                     "the server sent a packet of {bytes} bytes, which is too large"
                 )
             }
-            Self::Protocol => f.write_str("the server sent what is not MQTT"),
+            Self::Protocol => f.write_str("the server sent data that is not valid MQTT"),
             Self::Contested { in_a_row } => write!(
                 f,
-                "{in_a_row} connections in a row ended within a minute; another client of this application may take the place of this one"
+                "{in_a_row} connections in a row ended within a minute; another client of this application may be taking over"
             ),
         }
     }
 }
 
-/// With [`Event::Closed`](crate::Event::Closed).
+/// The content of [`Event::Closed`](crate::Event::Closed).
 ///
 /// ```
 /// fn report(closed: &ttn::Closed) -> String {
@@ -173,8 +172,8 @@ impl fmt::Display for DisconnectCause {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Why the client gave up; `None` when it was closed by the program.
+    /// Why the client gave up; `None` if the program closed it.
     pub error: Option<Error>,
-    /// The how many-th end of a connection of this client it is.
+    /// How many times the client has closed or given up, including this time.
     pub(crate) number: u64,
 }

@@ -1,6 +1,7 @@
-//! What frame counters say of uplinks that did not arrive.
+//! What frame counters reveal about uplinks that did not arrive.
 
-/// With [`Event::Counter`](crate::Event::Counter), and about the uplink that is the next event.
+/// The content of [`Event::Counter`](crate::Event::Counter). The uplink that it is about is the next
+/// event.
 ///
 /// ```
 /// use ttn::{CounterFinding, CounterReport};
@@ -17,19 +18,19 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CounterReport {
-    /// The application's id.
+    /// The application id.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
     /// The counter of the uplink.
     pub counter: u32,
     /// The highest counter before it.
     pub previous: u32,
-    /// What that means.
+    /// What the counters reveal.
     pub finding: CounterFinding,
 }
 
-/// What a frame counter says.
+/// What a frame counter reveals.
 ///
 /// ```
 /// assert_ne!(ttn::CounterFinding::Repeated, ttn::CounterFinding::Reset);
@@ -37,19 +38,19 @@ pub struct CounterReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CounterFinding {
-    /// The uplinks between the two did not arrive.
+    /// Uplinks between the two did not arrive.
     Missing {
         /// How many.
         frames: u32,
         /// Where they were lost.
         loss: FrameLoss,
     },
-    /// It was reported missing, and arrives after its successors.
+    /// The uplink was reported missing, and arrives after its successors.
     Late,
-    /// It was here before: the device sent it again, or the network delivered it again.
+    /// The uplink arrived before: the device sent it again, or the network delivered it again.
     Repeated,
-    /// The counter went back without a join: the device was restarted. When it went back by less than
-    /// 64, its first uplink is taken for a repetition, and the second tells.
+    /// The counter went back without a join: the device restarted. If it went back by less than 64,
+    /// the first uplink counts as a repetition, and the second one reveals the restart.
     Reset,
 }
 
@@ -63,16 +64,16 @@ pub enum CounterFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FrameLoss {
-    /// This client was not connected for a part of the time between the two uplinks; see
+    /// This client was disconnected for part of the time between the two uplinks; see
     /// [`Connected::gap`](crate::Connected::gap).
     Away,
-    /// This client was connected, and dropped messages for want of room
+    /// This client was connected, but dropped messages because its queue was full
     /// ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)) between the two uplinks.
     DroppedHere,
-    /// They did not reach this client, which was there: lost on the radio, or by the server; or one
-    /// was [malformed](crate::Event::Malformed), so that nobody knows its counter. A loss
-    /// on the radio is one device's; a server that drops messages for a client, as v3 does in bursts
-    /// (The Things Stack, 64 messages are kept for each connection), makes holes for many devices at
-    /// the same moment.
+    /// They did not reach this client, although it was connected: they were lost on the radio or by
+    /// the server, or one was [malformed](crate::Event::Malformed), so its counter is unknown. A loss
+    /// on the radio affects one device; a server that drops messages for a client, as v3 does in
+    /// bursts (The Things Stack keeps 64 messages for each connection), causes gaps for many devices
+    /// at the same time.
     Upstream,
 }

@@ -1,4 +1,4 @@
-//! Changes of the device registry.
+//! Changes in the device registry.
 
 use std::time::SystemTime;
 
@@ -18,21 +18,21 @@ use super::{Location, RawMessage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DeviceEvent {
-    /// The application's id.
+    /// The application id.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
     /// What happened to the device.
     pub change: DeviceChange,
-    /// Its new location, if that changed.
+    /// The new location, if it changed.
     pub location: Option<Location>,
-    /// When it was changed; `None` when the server says that nothing changed, or says nothing.
+    /// When the device changed; `None` if the server reports no change or no time.
     pub updated_at: Option<SystemTime>,
     pub(crate) raw: RawMessage,
 }
 
 impl DeviceEvent {
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};

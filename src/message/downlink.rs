@@ -1,4 +1,4 @@
-//! What an application sends to a device.
+//! Downlinks: what an application sends to a device.
 
 use std::{fmt, str::FromStr, time::SystemTime};
 
@@ -10,12 +10,12 @@ use crate::error::{Error, ErrorKind};
 
 /// A downlink: a payload and how to deliver it.
 ///
-/// Text, bytes and JSON objects turn into one by themselves, with FPort 1, unconfirmed, replacing
-/// the device's queue, which are the Python SDK's defaults. Whether the network would take it is
-/// checked when it is sent; what only v3 has is then an error on V2.
+/// Text, bytes and JSON objects convert into a downlink with the Python SDK's defaults: FPort 1,
+/// unconfirmed, replacing the device's queue. Sending it checks whether the network would accept it;
+/// options that only v3 has are errors on V2.
 ///
-/// Text of hex digits in even number is hex, any other text is base64; [`hex`](Self::hex) and
-/// [`base64`](Self::base64) say it outright.
+/// Text with an even number of hex digits is hex, any other text is base64; [`hex`](Self::hex) and
+/// [`base64`](Self::base64) are explicit.
 ///
 /// ```
 /// use serde_json::json;
@@ -56,7 +56,7 @@ impl Downlink {
         }
     }
 
-    /// A downlink of bytes.
+    /// Creates a downlink from bytes.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([0x01, 0x02]);
@@ -66,7 +66,7 @@ impl Downlink {
         Self::new(Payload::Bytes(bytes.into()))
     }
 
-    /// A downlink of bytes, given as hex digits.
+    /// Creates a downlink from hex digits.
     ///
     /// ```
     /// let downlink = ttn::Downlink::hex("0102");
@@ -76,7 +76,7 @@ impl Downlink {
         Self::new(Payload::Hex(digits.into()))
     }
 
-    /// A downlink of bytes, given as base64 text.
+    /// Creates a downlink from base64 text.
     ///
     /// ```
     /// let downlink = ttn::Downlink::base64("AQI=");
@@ -86,11 +86,11 @@ impl Downlink {
         Self::new(Payload::Base64(text.into()))
     }
 
-    /// A downlink of fields, which the application's encoder (v3: the downlink formatter) turns into
-    /// bytes: a JSON object, or a type of your own that serializes to one.
+    /// Creates a downlink from fields, which the application's encoder (v3: the downlink formatter)
+    /// turns into bytes. They are a JSON object, or a type of your own that serializes to one.
     ///
-    /// A v3 network without a formatter reports `no FPort`, or sends an empty payload if there is a
-    /// [`port`](Self::port); one whose formatter fails drops the downlink and says nothing.
+    /// Without a formatter, a v3 network reports `no FPort`, or sends an empty payload if a
+    /// [`port`](Self::port) is set; if the formatter fails, the network silently drops the downlink.
     ///
     /// ```
     /// #[derive(serde::Serialize)]
@@ -102,12 +102,14 @@ impl Downlink {
     pub fn fields(fields: impl Serialize) -> Self {
         Self::new(match serde_json::to_value(fields) {
             Ok(value) => Payload::Fields(value),
-            Err(cause) => Payload::Unreadable(format!("the fields have no JSON form: {cause}")),
+            Err(cause) => {
+                Payload::Unreadable(format!("the fields cannot be converted to JSON: {cause}"))
+            }
         })
     }
 
-    /// The LoRaWAN FPort, 1 to 223. Defaults to 1; for [`fields`](Self::fields) on v3 to the FPort
-    /// that the formatter chooses, or else 1, and without a formatter it is needed.
+    /// Sets the LoRaWAN FPort, 1 to 223. Defaults to 1. For [`fields`](Self::fields) on v3 it defaults
+    /// to the FPort that the formatter chooses, or else 1, and is required without a formatter.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).port(20);
@@ -119,8 +121,8 @@ impl Downlink {
         self
     }
 
-    /// Whether the device is asked for an acknowledgement, which comes with an uplink of its own.
-    /// Multicast groups of v3 cannot be asked. Defaults to `false`.
+    /// Sets whether to ask the device for an acknowledgement, which comes with one of its uplinks. Not
+    /// possible for multicast groups of v3. Defaults to `false`.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).confirmed(true);
@@ -132,8 +134,8 @@ impl Downlink {
         self
     }
 
-    /// Where in the device's queue it goes. Defaults to [`Schedule::Replace`]: of two downlinks in a
-    /// row the second throws the first away.
+    /// Sets its place in the device's queue. Defaults to [`Schedule::Replace`]: the second of two
+    /// downlinks in a row discards the first.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).schedule(ttn::Schedule::First);
@@ -145,7 +147,7 @@ impl Downlink {
         self
     }
 
-    /// How urgent it is among all that gateways have to send. v3 only. Defaults to
+    /// Sets its priority among all downlinks that gateways have to send. v3 only. Defaults to
     /// [`Priority::Lowest`].
     ///
     /// ```
@@ -158,10 +160,10 @@ impl Downlink {
         self
     }
 
-    /// Whether to send it only in class B and C, not after an uplink. v3 only. Defaults to `false`,
-    /// or `true` with a [`gateway`](Self::gateway) or an [`absolute_time`](Self::absolute_time). Of a
-    /// confirmed one nothing is known until the device sends an uplink; from release 3.35 the network
-    /// sends it again after a while.
+    /// Sets whether to send it only in class B and C, not after an uplink. v3 only. Defaults to
+    /// `false`, or `true` with a [`gateway`](Self::gateway) or an
+    /// [`absolute_time`](Self::absolute_time). The fate of a confirmed downlink is unknown until the
+    /// device sends an uplink; from release 3.35, the network sends it again after some time.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).class_b_c(true);
@@ -173,8 +175,8 @@ impl Downlink {
         self
     }
 
-    /// Adds a gateway, or one [`Antenna`] of it; one of those that were added transmits. v3 only,
-    /// for classes B and C. Defaults to none: the network chooses.
+    /// Adds a gateway, or one [`Antenna`] of it, to those that may transmit it; one of them does. v3
+    /// only, for classes B and C. By default the network chooses.
     ///
     /// ```
     /// use ttn::{Antenna, Downlink};
@@ -188,8 +190,8 @@ impl Downlink {
         self
     }
 
-    /// Transmits at exactly this time, which has to lie ahead; needs a gateway with GPS. v3 only,
-    /// for classes B and C. Defaults to as soon as possible.
+    /// Sets the exact time of transmission, which must be in the future; requires a gateway with GPS.
+    /// v3 only, for classes B and C. Defaults to as soon as possible.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -203,8 +205,8 @@ impl Downlink {
         self
     }
 
-    /// How often a [confirmed](Self::confirmed) downlink is sent when the device does not
-    /// acknowledge it, 1 to 32. v3 only. Defaults to what the network has set, usually 8.
+    /// Sets how often a [confirmed](Self::confirmed) downlink is sent if the device does not
+    /// acknowledge it, 1 to 32. v3 only. Defaults to the setting of the network, usually 8.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).confirmed(true).max_attempts(3);
@@ -216,10 +218,10 @@ impl Downlink {
         self
     }
 
-    /// Adds an id of the program's own, at most 100 characters, which comes back in
-    /// [`correlation_ids`](crate::DownlinkEvent::correlation_ids) of everything that the network
-    /// reports about this downlink. v3 only. Another is added by itself, which is what
-    /// [`Delivery::correlation_id`](crate::Delivery::correlation_id) gives.
+    /// Adds an id of your own, at most 100 characters, which the network repeats in the
+    /// [`correlation_ids`](crate::DownlinkEvent::correlation_ids) of every report about this downlink.
+    /// v3 only. The crate always adds another id, which
+    /// [`Delivery::correlation_id`](crate::Delivery::correlation_id) returns.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).correlation_id("order-4711");
@@ -286,7 +288,7 @@ impl From<Map<String, Value>> for Downlink {
     }
 }
 
-/// Where in the device's queue a downlink goes.
+/// The place of a downlink in the device's queue.
 ///
 /// ```
 /// use ttn::Schedule;
@@ -302,9 +304,9 @@ pub enum Schedule {
     /// Empties the queue first. The default, as in the Python SDK; on v3 the topic `down/replace`.
     #[default]
     Replace,
-    /// Before all that waits. V2 only.
+    /// At the front of the queue. V2 only.
     First,
-    /// Behind all that waits. On v3 the topic `down/push`.
+    /// At the end of the queue. On v3 the topic `down/push`.
     Last,
 }
 
@@ -329,13 +331,13 @@ impl FromStr for Schedule {
             "last" => Ok(Self::Last),
             _ => Err(Error::new(
                 ErrorKind::Downlink,
-                format!("{text:?} is no schedule; there are replace, first and last"),
+                format!("{text:?} is not a schedule; use replace, first or last"),
             )),
         }
     }
 }
 
-/// How urgent a downlink is among all that gateways have to send. v3 only.
+/// The priority of a downlink among all downlinks that gateways have to send. v3 only.
 ///
 /// ```
 /// use ttn::Priority;
@@ -357,14 +359,14 @@ pub enum Priority {
     Normal,
     /// `ABOVE_NORMAL`
     AboveNormal,
-    /// `HIGH`, the most that networks usually allow
+    /// `HIGH`, the highest that networks usually allow
     High,
     /// `HIGHEST`
     Highest,
 }
 
 impl Priority {
-    /// By the number that it has on the wire.
+    /// All priorities, in the order of their numbers on the wire.
     pub(crate) const ALL: [Self; 7] = [
         Self::Lowest,
         Self::Low,
@@ -388,14 +390,14 @@ impl Priority {
     }
 }
 
-/// The name that The Things Stack has for it.
+/// Writes the name that The Things Stack uses.
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// An antenna of a gateway, to transmit a class B or C downlink by. v3 only.
+/// An antenna of a gateway that may transmit a class B or C downlink. v3 only.
 ///
 /// ```
 /// use ttn::Antenna;
@@ -412,7 +414,7 @@ pub struct Antenna {
 }
 
 impl Antenna {
-    /// The first antenna of a gateway.
+    /// Returns the first antenna of a gateway.
     ///
     /// ```
     /// assert_eq!(ttn::Antenna::new("roof-east").gateway_id(), "roof-east");
@@ -425,7 +427,7 @@ impl Antenna {
         }
     }
 
-    /// Which antenna of the gateway, counted from 0. Defaults to 0.
+    /// Sets which antenna of the gateway, counted from 0. Defaults to 0.
     ///
     /// ```
     /// assert_eq!(ttn::Antenna::new("roof-east").index(1).antenna_index(), 1);
@@ -436,7 +438,7 @@ impl Antenna {
         self
     }
 
-    /// The group that it belongs to: one antenna of each group transmits. Defaults to 0.
+    /// Sets its group; one antenna of each group transmits. Defaults to 0.
     ///
     /// ```
     /// assert_eq!(ttn::Antenna::new("roof-east").group(1).group_index(), 1);
@@ -447,7 +449,7 @@ impl Antenna {
         self
     }
 
-    /// The gateway's id.
+    /// Returns the gateway id.
     ///
     /// ```
     /// assert_eq!(ttn::Antenna::new("roof-east").gateway_id(), "roof-east");
@@ -456,7 +458,7 @@ impl Antenna {
         &self.gateway_id
     }
 
-    /// Which antenna of the gateway.
+    /// Returns which antenna of the gateway it is, counted from 0.
     ///
     /// ```
     /// assert_eq!(ttn::Antenna::new("roof-east").antenna_index(), 0);
@@ -465,7 +467,7 @@ impl Antenna {
         self.index
     }
 
-    /// The group that it belongs to.
+    /// Returns its group.
     ///
     /// ```
     /// assert_eq!(ttn::Antenna::new("roof-east").group_index(), 0);

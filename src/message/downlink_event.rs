@@ -1,4 +1,4 @@
-//! What the network reports about downlinks.
+//! Reports of the network about downlinks.
 
 use std::{
     borrow::Cow,
@@ -7,13 +7,13 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::message::{Antenna, ErrorDetails, Priority, RawMessage};
+use super::{Antenna, ErrorDetails, Priority, RawMessage};
 
-/// The network reports a step of a downlink: of one that this program sent, of one that another
-/// program sent, or of a frame that the network made by itself.
+/// A report of the network about a step of a downlink. This program or another one sent the downlink,
+/// or the network itself created it.
 ///
-/// On v3 the [`correlation_ids`](Self::correlation_ids) say which one. A V2 network gives no id that
-/// ties the report to a `send`; compare device and content.
+/// On v3 the [`correlation_ids`](Self::correlation_ids) identify the downlink. A V2 network sends no id
+/// that links the report to a `send`; compare device and content.
 ///
 /// ```
 /// use ttn::{DownlinkStep, Event, Network};
@@ -28,57 +28,56 @@ use crate::message::{Antenna, ErrorDetails, Priority, RawMessage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DownlinkEvent {
-    /// The application's id, without a tenant.
+    /// The application id, without a tenant.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// Which step this is.
+    /// The step.
     pub step: DownlinkStep,
-    /// The FPort; 0 when the network did not say, or made the frame by itself.
+    /// The FPort; 0 if the network does not report it, or created the frame itself.
     pub port: u8,
-    /// Whether the device is asked for an acknowledgement.
+    /// Whether the downlink asks for an acknowledgement.
     pub confirmed: bool,
-    /// The payload as the network holds it; empty when it was given as fields and is not encoded
-    /// yet.
+    /// The payload as the network has it; empty if it was sent as fields and is not encoded yet.
     pub payload_raw: Vec<u8>,
-    /// The payload as fields, if it was sent so, or if a v3 network has a decoder for it; otherwise
+    /// The payload as fields, if it was sent as fields or a v3 network has a decoder for it; otherwise
     /// `Value::Null`.
     pub payload_fields: Value,
-    /// What the payload formatter warned of. v3 only.
+    /// The warnings of the payload formatter. v3 only.
     pub payload_warnings: Vec<String>,
-    /// The server's words, with [`DownlinkStep::Failed`], if it has any; otherwise empty.
+    /// The server's error message for [`DownlinkStep::Failed`]; empty if there is none.
     pub error: String,
-    /// The server's error in its parts. v3 only.
+    /// The parts of the server's error. v3 only.
     pub error_details: Option<Box<ErrorDetails>>,
-    /// How it was transmitted, with [`DownlinkStep::Sent`]. V2 only.
+    /// How it was transmitted, for [`DownlinkStep::Sent`]. V2 only.
     pub transmission: Option<Transmission>,
     /// The downlink frame counter, once there is one. v3 only; on V2 see
     /// [`transmission`](Self::transmission).
     pub counter: Option<u32>,
-    /// The downlink's own ids: those that it was sent with and the network's. v3 only.
+    /// The ids of the downlink: those that it was sent with, and those of the network. v3 only.
     pub correlation_ids: Vec<String>,
-    /// The ids of this report, which on an acknowledgement also name the uplink that brought it. v3
-    /// only.
+    /// The ids of this report. For an acknowledgement they include the ids of the uplink that carried
+    /// it. v3 only.
     pub event_correlation_ids: Vec<String>,
-    /// Its priority, which with [`DownlinkStep::Sent`] may be another than asked for. v3 only.
+    /// Its priority, which for [`DownlinkStep::Sent`] may differ from the requested one. v3 only.
     pub priority: Option<Priority>,
-    /// Whether it is for class B and C only, and by which gateways and when. v3 only.
+    /// The gateways and the time, if it is only for class B and C. v3 only.
     pub class_b_c: Option<ClassBC>,
-    /// For confirmed downlinks the number of the attempt: with `Queued` the first, with `Acknowledged`
-    /// the one that was heard, with `NotAcknowledged` the one that follows. v3 only.
+    /// The attempt number of a confirmed downlink: for `Queued` the first attempt, for `Acknowledged`
+    /// the successful one, for `NotAcknowledged` the next one. v3 only.
     pub attempt: Option<u32>,
-    /// How many attempts were asked for. v3 only.
+    /// The requested maximum of attempts. v3 only.
     pub max_attempts: Option<u32>,
     /// The id of the session keys. v3 only.
     pub session_key_id: Vec<u8>,
     /// When the application server reported it. v3 only.
     pub received_at: Option<SystemTime>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
     pub(crate) raw: RawMessage,
 }
 
-/// How a downlink is to be sent to a device of class B or C. v3 only.
+/// How to send a downlink to a device of class B or C. v3 only.
 ///
 /// ```
 /// # use ttn::{Event, Network};
@@ -91,15 +90,15 @@ pub struct DownlinkEvent {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ClassBC {
-    /// By one of these; empty if the network chooses.
+    /// One of these transmits; empty if the network chooses.
     pub gateways: Vec<Antenna>,
-    /// At exactly this time.
+    /// The exact time of transmission.
     pub absolute_time: Option<SystemTime>,
 }
 
-/// The network has thrown away a device's queue (v3 topic `down/invalidated`). Seen only by
-/// applications that do their own payload encryption. They would have to send the downlinks again
-/// under the new session, which this crate cannot: it sends payloads in the clear.
+/// The network discarded a device's queue (v3 topic `down/invalidated`). Only applications that handle
+/// payload encryption themselves see this. They would have to send the downlinks again in the new
+/// session, which this crate cannot do, because it sends unencrypted payloads.
 ///
 /// ```
 /// use ttn::{DownlinkStep, Event, Network};
@@ -114,27 +113,27 @@ pub struct ClassBC {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QueueInvalidated {
-    /// The application's id, without a tenant.
+    /// The application id, without a tenant.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// What was in the queue, each with [`DownlinkStep::Invalidated`].
+    /// The downlinks that were in the queue, each with [`DownlinkStep::Invalidated`].
     pub downlinks: Vec<DownlinkEvent>,
-    /// The last downlink frame counter that was used.
+    /// The downlink frame counter that was used last.
     pub last_downlink_counter: u32,
     /// The id of the session keys.
     pub session_key_id: Vec<u8>,
     /// When the application server reported it.
     pub received_at: Option<SystemTime>,
-    /// The ids by which the network follows this message.
+    /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
     pub(crate) raw: RawMessage,
 }
 
 impl QueueInvalidated {
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};
@@ -177,7 +176,7 @@ impl DownlinkEvent {
         }
     }
 
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};
@@ -191,7 +190,7 @@ impl DownlinkEvent {
     }
 }
 
-/// A step on a downlink's way.
+/// A step in the delivery of a downlink.
 ///
 /// ```
 /// use ttn::DownlinkStep;
@@ -202,21 +201,21 @@ impl DownlinkEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DownlinkStep {
-    /// The network took it into the device's queue (V2 topic `events/down/scheduled`, v3 topic
+    /// The network added it to the device's queue (V2 topic `events/down/scheduled`, v3 topic
     /// `down/queued`).
     Queued,
-    /// V2: the network handed it to a gateway (topic `events/down/sent`). v3: a gateway reports that
-    /// it was transmitted (topic `down/sent`); not every gateway does.
+    /// V2: the network handed it to a gateway (topic `events/down/sent`). v3: a gateway reported the
+    /// transmission (topic `down/sent`), which not every gateway does.
     Sent,
     /// The device acknowledged it with an uplink (V2 topic `events/down/acks`, v3 topic `down/ack`).
     Acknowledged,
-    /// The device's next uplink did not acknowledge it (v3 topic `down/nack`). The network has
-    /// queued it again, unless a [`Failed`](Self::Failed) came just before.
+    /// The device's next uplink did not acknowledge it (v3 topic `down/nack`). The network queued it
+    /// again, unless [`Failed`](Self::Failed) came just before.
     NotAcknowledged,
-    /// The network refused it or could not send it (V2 topic `events/down/errors`, v3 topic
+    /// The network rejected it or could not send it (V2 topic `events/down/errors`, v3 topic
     /// `down/failed`).
     Failed,
-    /// The network threw it away with the rest of the queue: see [`QueueInvalidated`]. v3 only.
+    /// The network discarded it with the rest of the queue; see [`QueueInvalidated`]. v3 only.
     Invalidated,
 }
 
@@ -235,7 +234,7 @@ pub enum DownlinkStep {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Transmission {
-    /// The gateway's id.
+    /// The gateway id.
     pub gateway_id: String,
     /// The whole encrypted LoRaWAN frame.
     pub frame: Vec<u8>,

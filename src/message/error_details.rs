@@ -1,14 +1,14 @@
-//! An error of The Things Stack in its parts.
+//! The parts of an error of The Things Stack.
 
 use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
 
-/// The most bytes of a message; a short one may ask for its attributes without end.
+/// The most bytes of a message, because even a short format can repeat its attributes many times.
 const LONGEST: usize = 10_000;
 
-/// An error as The Things Stack reports it. [`Display`](fmt::Display) is the message with its
-/// attributes filled in, at most 10 kB of it.
+/// An error as The Things Stack reports it. [`Display`](fmt::Display) writes the message with its
+/// attributes filled in, up to 10 kB.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -26,27 +26,27 @@ const LONGEST: usize = 10_000;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ErrorDetails {
-    /// The part of the server that it comes from, such as `pkg/networkserver`.
+    /// The part of the server that reports it, such as `pkg/networkserver`.
     pub namespace: String,
     /// Its name within that, such as `downlink_queue_capacity`.
     pub name: String,
-    /// The message, with `{attribute}` in places.
+    /// The message, with placeholders such as `{attribute}`.
     pub message_format: String,
-    /// What stands in those places.
+    /// The values of the placeholders.
     pub attributes: Map<String, Value>,
-    /// By which the server's logs name this occurrence.
+    /// The id of this occurrence in the server's logs.
     pub correlation_id: String,
     /// The gRPC status code: 2 unknown, 3 invalid argument, 5 not found, 8 resource exhausted, 9
     /// failed precondition, 10 aborted, 13 internal, 14 unavailable, 15 data loss.
     pub code: u32,
-    /// The error below it.
+    /// The underlying error.
     pub cause: Option<Box<ErrorDetails>>,
-    /// More about it, as the network sent it.
+    /// Further details, as the network sent them.
     pub details: Vec<Value>,
 }
 
 impl ErrorDetails {
-    /// Namespace and name, which together say what error it is.
+    /// Returns namespace and name, which together identify the error.
     ///
     /// ```
     /// # let event = ttn::Event::decode(ttn::Network::V3, "v3/greenhouse/devices/bed-07/down/failed",
@@ -108,7 +108,7 @@ impl fmt::Display for ErrorDetails {
     }
 }
 
-/// Text that takes no more than [`LONGEST`].
+/// Text of at most [`LONGEST`] bytes.
 struct Text(String);
 
 impl fmt::Write for Text {

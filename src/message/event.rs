@@ -1,4 +1,4 @@
-//! Everything a client can report: messages from the network and news about the connection.
+//! Everything a client can report: messages from the network and events of the connection.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// One piece of news from a client. What is large is shared, so that a clone is cheap.
+/// An event that a client reports. Large payloads are reference-counted, so clones are cheap.
 ///
-/// New kinds may come; match with a `_` arm.
+/// Later versions may add kinds; match with a `_` arm.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -28,11 +28,12 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// Connected and subscribed: uplinks arrive from now on. A server may send some a moment before.
+    /// The client is connected and subscribed: uplinks arrive from now on. A server may send some
+    /// slightly earlier.
     Connected(Connected),
     /// An attempt to connect failed.
     ConnectFailed(ConnectFailed),
-    /// The connection was lost without being asked to end.
+    /// The connection was lost.
     Disconnected(Disconnected),
     /// The client was closed and does nothing until [`connect`](crate::MqttClient::connect) is
     /// called again.
@@ -41,18 +42,19 @@ pub enum Event {
     /// A device sent something. V2 topic `{app}/devices/{dev}/up`, v3 topic
     /// `v3/{app}/devices/{dev}/up`.
     Uplink(Arc<UplinkMessage>),
-    /// One measurement of an uplink in the network's own words and units, beside the uplink itself:
-    /// the one entry of [`normalized_payload`](UplinkMessage::normalized_payload). v3 topic
+    /// One measurement of an uplink with the network's standard names and units, in addition to the
+    /// uplink itself: the only entry of
+    /// [`normalized_payload`](UplinkMessage::normalized_payload). v3 topic
     /// `v3/{app}/devices/{dev}/up/normalized`.
     UplinkNormalized(Arc<UplinkMessage>),
     /// One field of an uplink on a topic of its own. V2 topic `{app}/devices/{dev}/up/{field}`.
     UplinkField(Arc<UplinkField>),
-    /// The server could not handle an uplink. V2 topic `{app}/devices/{dev}/events/up/errors`.
+    /// The server could not process an uplink. V2 topic `{app}/devices/{dev}/events/up/errors`.
     UplinkFailed(Arc<UplinkFailed>),
     /// A device joined. V2 topic `{app}/devices/{dev}/events/activations`, v3 topic
     /// `v3/{app}/devices/{dev}/join`.
     Activation(Arc<Activation>),
-    /// A device was refused. V2 topic `{app}/devices/{dev}/events/activations/errors`.
+    /// The network refused a join. V2 topic `{app}/devices/{dev}/events/activations/errors`.
     ActivationFailed(Arc<ActivationFailed>),
     /// A device was created, changed or deleted. V2 topics `{app}/devices/{dev}/events/create`,
     /// `update`, `delete`.
@@ -60,11 +62,11 @@ pub enum Event {
     /// The network reports a step of a downlink. V2 topics `{app}/devices/{dev}/events/down/…`, v3
     /// topics `v3/{app}/devices/{dev}/down/queued`, `sent`, `ack`, `nack` and `failed`.
     Downlink(Arc<DownlinkEvent>),
-    /// The network threw away a device's queue. v3 topic `v3/{app}/devices/{dev}/down/invalidated`.
+    /// The network discarded a device's queue. v3 topic `v3/{app}/devices/{dev}/down/invalidated`.
     QueueInvalidated(Arc<QueueInvalidated>),
-    /// The network knows where a device is. v3 topic `v3/{app}/devices/{dev}/location/solved`.
+    /// The network determined the location of a device. v3 topic `v3/{app}/devices/{dev}/location/solved`.
     LocationSolved(Arc<LocationSolved>),
-    /// An application package says something. v3 topic `v3/{app}/devices/{dev}/service/data`.
+    /// An application package sent data. v3 topic `v3/{app}/devices/{dev}/service/data`.
     ServiceData(Arc<ServiceData>),
     /// A message on a topic, or of a kind, that this crate does not know.
     Other(RawMessage),
@@ -72,24 +74,25 @@ pub enum Event {
     Malformed(Arc<Malformed>),
 
     /// A downlink was handed to the connection, which writes it at once. If the connection breaks at
-    /// that moment, it may not have left this machine. This is what the downlink callback hears.
+    /// that moment, the downlink may not have left this machine. The downlink callback receives this
+    /// id.
     Published(MessageId),
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
 
-    /// The frame counter of an uplink, the next event, is not the one that was due: uplinks are
-    /// missing, or the device starts anew. What is watched:
+    /// The frame counter of an uplink, which is the next event, is not the expected one: uplinks are
+    /// missing, or the device restarted. See
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
 
-    /// So many events were lost here because this subscriber, or the whole program, did not keep
-    /// up. The count is exact.
+    /// This subscriber lost this number of events, because it or the whole program did not keep up.
+    /// The count is exact.
     Lagged(u64),
     /// A callback returned an error or panicked. Delivery goes on.
     CallbackFailed(CallbackFailed),
 }
 
-/// With [`Event::Malformed`].
+/// The content of [`Event::Malformed`].
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -103,14 +106,14 @@ pub enum Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Malformed {
-    /// The message as it came.
+    /// The message as it arrived.
     pub raw: RawMessage,
-    /// What is wrong with it.
+    /// Why it cannot be read.
     pub error: Error,
     pub(crate) is_uplink: bool,
 }
 
-/// With [`Event::PublishFailed`].
+/// The content of [`Event::PublishFailed`].
 ///
 /// ```
 /// fn report(failed: &ttn::PublishFailed) -> String {
@@ -120,13 +123,13 @@ pub struct Malformed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PublishFailed {
-    /// Which one.
+    /// The id of the downlink.
     pub message_id: MessageId,
     /// Why.
     pub error: Error,
 }
 
-/// With [`Event::CallbackFailed`].
+/// The content of [`Event::CallbackFailed`].
 ///
 /// ```
 /// fn report(failed: &ttn::CallbackFailed) -> String {
@@ -136,17 +139,17 @@ pub struct PublishFailed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallbackFailed {
-    /// Which event the callback was set for: `uplink`, `connect`, `downlink`, `close`, `raw uplink`
+    /// The event that the callback was set for: `uplink`, `connect`, `downlink`, `close`, `raw uplink`
     /// or `retry`.
     pub callback: &'static str,
-    /// The error with its causes, or the words of the panic.
+    /// The error with its causes, or the message of the panic.
     pub message: String,
     /// Whether it panicked.
     pub panicked: bool,
 }
 
 impl Event {
-    /// Whether it is news about the client itself, which no queue may lose.
+    /// Returns whether the event is about the client itself; no queue may lose such events.
     pub(crate) fn is_lifecycle(&self) -> bool {
         matches!(
             self,
@@ -156,13 +159,13 @@ impl Event {
 }
 
 impl Malformed {
-    /// A message whose topic is not text; here it is as far as it can be read.
+    /// Returns the event for a message whose topic is not valid text; `raw` has the readable part.
     pub(crate) fn of_topic(raw: RawMessage) -> Self {
         Self {
             error: Error::new(
                 ErrorKind::Decode,
                 format!(
-                    "cannot read the topic of a message, {:?}: it is not UTF-8, or it holds NUL",
+                    "cannot read the topic of a message, {:?}: it is not UTF-8, or it contains NUL",
                     raw.topic()
                 ),
             ),

@@ -1,4 +1,4 @@
-//! Places that the network found out.
+//! Locations that the network determined.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Location, RawMessage};
 
-/// The network knows where a device is (v3 topic `location/solved`).
+/// The network determined the location of a device (v3 topic `location/solved`).
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -22,28 +22,27 @@ use super::{Location, RawMessage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LocationSolved {
-    /// The application's id, without a tenant.
+    /// The application id, without a tenant.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// Who found it: `frm-payload` when it came out of the decoded payload, otherwise the name of an
-    /// application package.
+    /// The source: `frm-payload` for the decoded payload, otherwise the name of an application package.
     pub service: String,
-    /// Where it is; `None` if the service does not say.
+    /// The location; `None` if the service does not report it.
     pub location: Option<Location>,
-    /// What the service says besides.
+    /// Further data of the service.
     pub attributes: BTreeMap<String, String>,
-    /// When the application server got it.
+    /// When the application server received it.
     pub received_at: Option<SystemTime>,
-    /// The ids by which the network follows this message.
+    /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
     pub(crate) raw: RawMessage,
 }
 
 impl LocationSolved {
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The number of a downlink, counted by the client from 1 and never used twice, also over
-/// reconnects. It is not the packet identifier of MQTT, which downlinks do not have (QoS 0).
+/// The number of a downlink. The client counts from 1 and never reuses a number, even after a
+/// reconnect. It is not the MQTT packet identifier, which downlinks do not have (QoS 0).
 ///
 /// ```
 /// fn callback(mid: ttn::MessageId) -> String {
@@ -14,7 +14,7 @@ use std::fmt;
 pub struct MessageId(pub(crate) u64);
 
 impl MessageId {
-    /// The number itself.
+    /// Returns the number.
     ///
     /// ```
     /// fn even(mid: ttn::MessageId) -> bool {
@@ -32,7 +32,7 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// The downlinks of one message: so many, numbered one after the other.
+/// The downlinks of one message, numbered consecutively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MessageIds {
     first: u64,

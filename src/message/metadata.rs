@@ -1,4 +1,4 @@
-//! How an uplink travelled: radio settings, gateways, places.
+//! How an uplink was received: radio settings, gateways, locations.
 
 use std::{
     borrow::Cow,
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// How and when an uplink was received.
 ///
-/// Text that the network did not send is empty, numbers that it did not send are `None`.
+/// Text that the network did not send is empty; numbers that it did not send are `None`.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -46,18 +46,18 @@ pub struct Metadata {
     pub airtime: Option<Duration>,
     /// The earliest of the gateways' clocks, in microseconds. v3 only.
     pub timestamp: Option<u32>,
-    /// The time by the clock of that gateway; it can be minutes off. v3 only.
+    /// The time according to that gateway, which can be minutes off. v3 only.
     pub gateway_time: Option<SystemTime>,
-    /// The gateways that received the uplink, in no promised order; one with several antennas may
-    /// occur several times.
+    /// The gateways that received the uplink, in no guaranteed order. A gateway with several antennas
+    /// may occur several times.
     pub gateways: Vec<Gateway>,
-    /// Where the device is, as registered (v3: the entry `user` of
+    /// The registered location of the device (v3: the entry `user` of
     /// [`locations`](Self::locations)).
     pub location: Option<Location>,
-    /// Where the device is, by each of those who know: `user`, `frm-payload` for a position out of
-    /// the payload, names of services. v3 only.
+    /// The locations of the device by source: `user`, `frm-payload` for a position from the payload,
+    /// or the name of a service. v3 only.
     pub locations: BTreeMap<String, Location>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
 }
 
@@ -74,10 +74,10 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Gateway {
-    /// The gateway's id, often `eui-` and 16 hex digits. On v3 `packetbroker` stands for every
-    /// gateway of another network; [`packet_broker`](Self::packet_broker) says which one it is.
+    /// The gateway id, often `eui-` and 16 hex digits. On v3 `packetbroker` stands for every
+    /// gateway of another network; [`packet_broker`](Self::packet_broker) identifies it.
     pub gtw_id: String,
-    /// The gateway's EUI, 16 upper-case hex digits; empty on V2 and for gateways without.
+    /// The gateway's EUI, 16 upper-case hex digits; empty on V2 and for gateways without an EUI.
     pub eui: String,
     /// Whether the gateway authenticated itself to the network. V2 only.
     pub gtw_trusted: bool,
@@ -85,58 +85,58 @@ pub struct Gateway {
     pub timestamp: Option<u32>,
     /// Nanoseconds of a fine timestamp.
     pub fine_timestamp: Option<u64>,
-    /// A fine timestamp that only its owner can read. v3 only.
+    /// A fine timestamp that only its owner can decrypt. v3 only.
     pub encrypted_fine_timestamp: Vec<u8>,
-    /// The name of the key to it. v3 only.
+    /// The name of the key for it. v3 only.
     pub encrypted_fine_timestamp_key_id: String,
-    /// The gateway's own idea of the time; it can be minutes off.
+    /// The time according to the gateway, which can be minutes off.
     pub time: Option<SystemTime>,
     /// The time by GPS. v3 only, and rare.
     pub gps_time: Option<SystemTime>,
-    /// When the gateway server got it. v3 only.
+    /// When the gateway server received it. v3 only.
     pub received_at: Option<SystemTime>,
-    /// Which antenna received.
+    /// The antenna that received it.
     pub antenna: u32,
-    /// Which channel of the gateway.
+    /// The channel of the gateway.
     pub channel: u32,
-    /// Received signal strength in dBm. Left out by servers for 0, and by partner networks that do
-    /// not share it.
+    /// Received signal strength in dBm. Servers leave out 0, and some partner networks do not share
+    /// the value.
     pub rssi: Option<f64>,
-    /// Strength of all that was received on the channel, in dBm; on v3 the same as
+    /// Total signal strength on the channel, in dBm; on v3 the same as
     /// [`rssi`](Self::rssi).
     pub channel_rssi: Option<f64>,
     /// Strength of the signal alone, in dBm. v3 only.
     pub signal_rssi: Option<f64>,
     /// Standard deviation of the strength, in dB. v3 only.
     pub rssi_standard_deviation: Option<f64>,
-    /// Signal-to-noise ratio in dB. Left out by servers for 0, for FSK, and by partner networks that
-    /// do not share it.
+    /// Signal-to-noise ratio in dB. Servers leave out 0 and the value for FSK, and some partner
+    /// networks do not share it.
     pub snr: Option<f64>,
-    /// How far the signal was off its frequency, in Hz. v3 only.
+    /// The deviation of the signal from its frequency, in Hz. v3 only.
     pub frequency_offset: Option<i64>,
-    /// How much that changed during the frame, in Hz; LR-FHSS only. v3 only.
+    /// The change of that deviation during the frame, in Hz; LR-FHSS only. v3 only.
     pub frequency_drift: Option<i32>,
-    /// Over how many steps the frequency hopped; LR-FHSS only. v3 only.
+    /// The number of steps over which the frequency hopped; LR-FHSS only. v3 only.
     pub hopping_width: Option<u32>,
-    /// Which RF chain of the gateway. V2 only.
+    /// The RF chain of the gateway. V2 only.
     pub rf_chain: u32,
-    /// Whether the network may send downlinks by this gateway: empty if it may, otherwise `NEVER` or
-    /// `PREFER_OTHER`. v3 only.
+    /// Whether the network may send downlinks through this gateway: empty if it may, otherwise `NEVER`
+    /// or `PREFER_OTHER`. v3 only.
     pub downlink_path_constraint: String,
-    /// By which the network names this reception. v3 only.
+    /// The network's token for this reception. v3 only.
     pub uplink_token: String,
-    /// Whose gateway it is, if it is of another network. v3 only.
+    /// The owner of the gateway, if it belongs to another network. v3 only.
     pub packet_broker: Option<Box<PacketBroker>>,
-    /// The relay that the uplink came through. v3 only.
+    /// The relay that forwarded the uplink. v3 only.
     pub relay: Option<Relay>,
-    /// Where the gateway is.
+    /// The location of the gateway.
     pub location: Option<Location>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
 }
 
-/// A gateway of another network, and how its message came here: the Packet Broker exchange between
-/// LoRaWAN networks. Each member may be missing.
+/// A gateway of another network whose message came through Packet Broker, the exchange between
+/// LoRaWAN networks. Any member may be missing.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -151,13 +151,13 @@ pub struct Gateway {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PacketBroker {
-    /// The exchange's id of the message.
+    /// The message id of the exchange.
     pub message_id: String,
-    /// NetID of the network of the gateway, 6 upper-case hex digits.
+    /// NetID of the gateway's network, 6 upper-case hex digits.
     pub forwarder_net_id: String,
-    /// Its tenant.
+    /// Tenant of the gateway's network.
     pub forwarder_tenant_id: String,
-    /// Its cluster.
+    /// Cluster of the gateway's network.
     pub forwarder_cluster_id: String,
     /// EUI of the gateway, 16 upper-case hex digits.
     pub forwarder_gateway_eui: String,
@@ -165,15 +165,15 @@ pub struct PacketBroker {
     pub forwarder_gateway_id: String,
     /// NetID of the device's network, 6 upper-case hex digits.
     pub home_network_net_id: String,
-    /// Its tenant.
+    /// Tenant of the device's network.
     pub home_network_tenant_id: String,
-    /// Its cluster.
+    /// Cluster of the device's network.
     pub home_network_cluster_id: String,
-    /// The stations on the way, as the network sent them.
+    /// The hops of the message, as the network sent them.
     pub hops: Vec<Value>,
 }
 
-/// The relay that an uplink came through.
+/// The relay that forwarded an uplink.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -186,13 +186,13 @@ pub struct PacketBroker {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Relay {
-    /// The relay's device id.
+    /// The device id of the relay.
     pub device_id: String,
-    /// The wake-on-radio channel: empty for the default one, or `SECONDARY`.
+    /// The wake-on-radio channel: empty for the default channel, or `SECONDARY`.
     pub wor_channel: String,
 }
 
-/// A place. A coordinate of exactly 0 is not sent by the network and reads as 0 here.
+/// A location. Networks leave out a coordinate of exactly 0, which reads as 0 here.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -208,11 +208,11 @@ pub struct Location {
     pub latitude: f64,
     /// Degrees, east is positive.
     pub longitude: f64,
-    /// Metres above sea level, may be negative.
+    /// Metres above sea level; may be negative.
     pub altitude: i32,
-    /// Metres.
+    /// Accuracy in metres.
     pub accuracy: Option<u32>,
-    /// Where the place is known from: `registry`, `gps`, `ip_geolocation`, `wifi_rssi_geolocation`,
+    /// The source of the location: `registry`, `gps`, `ip_geolocation`, `wifi_rssi_geolocation`,
     /// `lora_tdoa_geolocation` and others.
     pub source: Cow<'static, str>,
 }

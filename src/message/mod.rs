@@ -1,6 +1,5 @@
-//! The public model: what devices and networks say, in one set of types for every network.
-//!
-//! How it looks on the wire is the business of [`network`](crate::network).
+//! The public model: what devices and networks report, in one set of types for every network. It
+//! knows nothing about the form of messages on the wire.
 
 mod activation;
 mod connection;

@@ -1,4 +1,4 @@
-//! What a downlink carries, in the forms a user may give it: hex text, base64 text, bytes, fields.
+//! The payload of a downlink in the forms that a program may use: hex, base64, bytes, fields.
 
 use base64::{
     Engine, alphabet,
@@ -6,27 +6,27 @@ use base64::{
 };
 use serde_json::{Map, Value};
 
-/// Takes text with and without padding.
+/// Accepts text with and without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A payload as it was given; read only when it is sent, so that giving it cannot fail.
+/// A payload as the program wrote it. It is read only when it is sent, so creating it cannot fail.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Payload {
-    /// Hex or base64, whichever it turns out to be.
+    /// Hex or base64.
     Text(String),
     Hex(String),
     Base64(String),
     Bytes(Vec<u8>),
-    /// A JSON value that has to be an object.
+    /// A JSON value, which must be an object.
     Fields(Value),
-    /// A value that has no JSON form, and why.
+    /// Why a value cannot be converted to JSON.
     Unreadable(String),
 }
 
-/// A payload that was read.
+/// A payload after reading.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ReadPayload<'a> {
     Bytes(Vec<u8>),
@@ -34,7 +34,7 @@ pub(crate) enum ReadPayload<'a> {
 }
 
 impl Payload {
-    /// Reads the payload, or says in a few words why it cannot be read.
+    /// Reads the payload, or returns why it cannot be read.
     pub(crate) fn read(&self) -> Result<ReadPayload<'_>, String> {
         let bytes = match self {
             Self::Bytes(bytes) => bytes.clone(),
@@ -43,17 +43,17 @@ impl Payload {
             Self::Text(text) if looks_like_hex(text) => from_hex(text)?,
             Self::Text(text) if text.strip_prefix("0x").is_some_and(is_digits) => {
                 return Err(format!(
-                    "{text:?} is not hex digits alone; leave out the 0x"
+                    "{text:?} does not consist only of hex digits; remove the 0x"
                 ));
             }
-            // Only padded, so that hex with a digit too few is not taken for base64.
-            Self::Text(text) => STANDARD
-                .decode(text)
-                .map_err(|_| format!("{text:?} is neither hex digits of even number nor base64"))?,
+            // Requires padding, so that hex with a missing digit does not pass for base64.
+            Self::Text(text) => STANDARD.decode(text).map_err(|_| {
+                format!("{text:?} is neither an even number of hex digits nor base64")
+            })?,
             Self::Fields(Value::Object(fields)) => return Ok(ReadPayload::Fields(fields)),
             Self::Fields(value) => {
                 return Err(format!(
-                    "fields have to be a JSON object, not {}",
+                    "fields must be a JSON object, not {}",
                     kind_of(value)
                 ));
             }
@@ -82,7 +82,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Standard base64, padded or not.
+/// Decodes standard base64 with or without padding.
 pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     LENIENT
         .decode(text)

@@ -1,9 +1,8 @@
-//! One MQTT message as it came.
+//! An MQTT message as it arrived.
 
 use std::{fmt, sync::Arc};
 
-/// A message as it came from the server: topic and bytes, nothing interpreted. A clone shares the
-/// bytes.
+/// A message as it arrived from the server: topic and bytes, not interpreted. Clones share the bytes.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -27,7 +26,8 @@ impl RawMessage {
         }
     }
 
-    /// The MQTT topic; empty for a message that was decoded without one, such as a webhook body.
+    /// Returns the MQTT topic; empty for a message that was decoded without one, such as a webhook
+    /// body.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -38,7 +38,7 @@ impl RawMessage {
         &self.topic
     }
 
-    /// The bytes of the message.
+    /// Returns the bytes of the message.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -50,7 +50,7 @@ impl RawMessage {
     }
 }
 
-/// The first 4 kB of the payload: a queue of downlinks shows its message once for each of them.
+/// Writes the first 4 kB of the payload, because a list of downlinks repeats its message for each.
 impl fmt::Debug for RawMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 4_000;

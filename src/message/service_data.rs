@@ -1,4 +1,4 @@
-//! What application packages say.
+//! Data from application packages.
 
 use std::time::SystemTime;
 
@@ -21,25 +21,25 @@ use super::RawMessage;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServiceData {
-    /// The application's id, without a tenant.
+    /// The application id, without a tenant.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// The package.
+    /// The name of the package.
     pub service: String,
-    /// What it says, an object; `Value::Null` if nothing.
+    /// The data, an object; `Value::Null` if there is none.
     pub data: Value,
-    /// When the application server got it.
+    /// When the application server received it.
     pub received_at: Option<SystemTime>,
-    /// The ids by which the network follows this message.
+    /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
     pub(crate) raw: RawMessage,
 }
 
 impl ServiceData {
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};

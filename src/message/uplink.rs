@@ -1,4 +1,4 @@
-//! What devices send.
+//! Uplinks: what devices send.
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 
@@ -10,9 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// An uplink: what a device sent and how it arrived.
 ///
-/// One type for both networks, with the field names of the V2 API and of the Python SDK. What only
-/// one of them sends says so, and is empty or `None` on the other. Everything but the two ids may
-/// be missing on the wire: text is then empty, lists are empty, numbers are 0 or `None`.
+/// Both networks share this type, which has the field names of the V2 API and of the Python SDK. Fields
+/// that only one network sends are marked, and are empty or `None` on the other. Everything except the
+/// two ids may be missing on the wire: text and lists are then empty, numbers are 0 or `None`.
 ///
 /// ```
 /// use ttn::{Network, UplinkMessage};
@@ -33,14 +33,14 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UplinkMessage {
-    /// The application's id, without a tenant.
+    /// The application id, without a tenant.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// The DevEUI, 16 upper-case hex digits; empty when the network did not send it, as for v3
-    /// devices activated by personalisation without one.
+    /// The DevEUI, 16 upper-case hex digits; empty if the network did not send it, as for v3 devices
+    /// that are activated by personalisation and have none.
     pub hardware_serial: String,
-    /// The AppEUI (JoinEUI), 16 upper-case hex digits; empty on V2 and for devices without.
+    /// The AppEUI (JoinEUI), 16 upper-case hex digits; empty on V2 and for devices without one.
     pub app_eui: String,
     /// The device address, 8 upper-case hex digits; empty on V2.
     pub dev_addr: String,
@@ -48,58 +48,56 @@ pub struct UplinkMessage {
     pub port: u8,
     /// The uplink frame counter; 0 for the first frame of a session and for most simulated uplinks.
     pub counter: u32,
-    /// Whether the device asked for an acknowledgement.
+    /// Whether the device requested an acknowledgement.
     pub confirmed: bool,
     /// Whether this is a repetition of the previous frame. Always `false` on v3, which does not
     /// publish repetitions.
     pub is_retry: bool,
-    /// The payload, decrypted; empty when there is none. Still encrypted if there is an
+    /// The decrypted payload; empty if there is none. It is still encrypted if there is an
     /// [`app_s_key`](Self::app_s_key).
     pub payload_raw: Vec<u8>,
-    /// What the application's payload function (v3: payload formatter) made of the payload;
-    /// `Value::Null` without one. Indexing by a name that is not there gives `Null` and never
-    /// panics.
+    /// The payload as decoded by the application's payload function (v3: payload formatter);
+    /// `Value::Null` without one. Indexing by an unknown name returns `Null` and never panics.
     pub payload_fields: Value,
-    /// What the payload formatter warned of. v3 only.
+    /// The warnings of the payload formatter. v3 only.
     pub payload_warnings: Vec<String>,
-    /// The measurements in the network's own words and units, one object each; not every formatter
-    /// gives them. v3 only.
+    /// The measurements with the network's standard names and units, one object each. Not every
+    /// formatter provides them. v3 only.
     pub normalized_payload: Vec<Value>,
-    /// What was wrong with measurements that are not among
-    /// [`normalized_payload`](Self::normalized_payload). v3 only.
+    /// Why measurements are missing from [`normalized_payload`](Self::normalized_payload). v3 only.
     pub normalized_payload_warnings: Vec<String>,
     /// How the uplink was received.
     pub metadata: Metadata,
     /// When the application server got it; the network server's time is
     /// [`metadata.time`](Metadata::time). v3 only.
     pub received_at: Option<SystemTime>,
-    /// The ids by which the network follows this message. v3 only.
+    /// The ids that the network uses to trace this message. v3 only.
     pub correlation_ids: Vec<String>,
     /// The id of the session keys; it changes when the device joins. v3 only.
     pub session_key_id: Vec<u8>,
-    /// The key to the payload, if the application does its own payload encryption. v3 only; this
-    /// crate neither decrypts with it nor encrypts downlinks.
+    /// The key that encrypts the payload, if the application handles payload encryption itself. v3
+    /// only. This crate neither decrypts payloads nor encrypts downlinks.
     pub app_s_key: Option<KeyEnvelope>,
-    /// The counter of the last application downlink, if the application does its own payload
-    /// encryption. v3 only.
+    /// The counter of the last application downlink, if the application handles payload encryption
+    /// itself. v3 only.
     pub last_downlink_counter: Option<u32>,
-    /// The part of frames that were lost lately, 0 to 1. v3 only.
+    /// The share of recent frames that were lost, 0 to 1. v3 only.
     pub packet_error_rate: Option<f64>,
-    /// The battery, as the device last reported it to the network. v3 only, from release 3.33.1.
+    /// The battery state that the device last reported to the network. v3 only, from release 3.33.1.
     pub battery: Option<Battery>,
-    /// Which product the device is, if it is from the device repository. v3 only.
+    /// The product, if the device comes from the device repository. v3 only.
     pub version_ids: Option<VersionIds>,
-    /// Which network received it. v3 only.
+    /// The network that received it. v3 only.
     pub network_ids: Option<NetworkIds>,
-    /// The device's attributes, where the server sends them (v3: from release 3.34).
+    /// The device's attributes, if the server sends them (v3: from release 3.34).
     pub attributes: BTreeMap<String, String>,
-    /// Members that this crate does not name, as the network sent them.
+    /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
     pub(crate) simulated: bool,
     pub(crate) raw: RawMessage,
 }
 
-/// With equal SNR above this, in dB, the stronger signal is the better one.
+/// The SNR in dB above which signal strength decides.
 const GOOD_SNR: f64 = 5.0;
 
 impl UplinkMessage {
@@ -136,9 +134,9 @@ impl UplinkMessage {
         }
     }
 
-    /// The gateway that received the uplink best: by signal-to-noise ratio, and by signal strength
-    /// where that is above 5 dB for both. A gateway without values comes last, a missing
-    /// signal-to-noise ratio counts as 0. `None` without gateways.
+    /// Returns the gateway that received the uplink best: the one with the higher signal-to-noise
+    /// ratio or, if both ratios are above 5 dB, the stronger signal. A gateway without values comes
+    /// last; a missing signal-to-noise ratio counts as 0. `None` without gateways.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -164,7 +162,7 @@ impl UplinkMessage {
                 .then(one.1.total_cmp(&other.1))
                 .then(one.2.total_cmp(&other.2))
         };
-        // The first of equals.
+        // Prefers the first of equal gateways.
         self.metadata
             .gateways
             .iter()
@@ -172,8 +170,8 @@ impl UplinkMessage {
             .max_by(|one, other| compare(one, other))
     }
 
-    /// Whether no device sent it: it was made in the console or by a tool. v3 says so; a V2 network
-    /// is taken to say so by leaving out everything about gateways and radio.
+    /// Returns whether the uplink was simulated in the console or by a tool, not sent by a device. v3
+    /// marks such uplinks; on V2 they are the uplinks without any data about gateways and radio.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -187,7 +185,7 @@ impl UplinkMessage {
         self.simulated
     }
 
-    /// The payload as upper-case hex digits.
+    /// Returns the payload as upper-case hex digits.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -199,7 +197,7 @@ impl UplinkMessage {
         hex::encode_upper(&self.payload_raw)
     }
 
-    /// The payload as base64 text, which is what the Python SDK's `payload_raw` is.
+    /// Returns the payload as base64 text, like `payload_raw` of the Python SDK.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -211,11 +209,11 @@ impl UplinkMessage {
         super::payload::to_base64(&self.payload_raw)
     }
 
-    /// The decoded fields as a type of your own.
+    /// Returns the decoded fields as a type of your own.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`] when [`payload_fields`](Self::payload_fields) does not fit `T`, which
+    /// [`ErrorKind::Decode`] if [`payload_fields`](Self::payload_fields) does not match `T`, which
     /// includes uplinks that the network could not decode.
     ///
     /// ```
@@ -233,17 +231,17 @@ impl UplinkMessage {
         T::deserialize(&self.payload_fields).map_err(|cause| {
             let context = if self.payload_fields.is_null() && self.port == 0 {
                 format!(
-                    "the uplink of {} is on FPort 0 and has no payload_fields: it holds nothing but MAC commands",
+                    "the uplink of {} is on FPort 0 and has no payload_fields: it contains only MAC commands",
                     self.dev_id
                 )
             } else if self.payload_fields.is_null() {
                 format!(
-                    "the uplink of {} has no payload_fields; has the application a payload function or formatter?",
+                    "the uplink of {} has no payload_fields; does the application have a payload function or formatter?",
                     self.dev_id
                 )
             } else {
                 format!(
-                    "the payload_fields of {} are of another shape: {cause}",
+                    "the payload_fields of {} do not match the type: {cause}",
                     self.dev_id
                 )
             };
@@ -251,9 +249,9 @@ impl UplinkMessage {
         })
     }
 
-    /// A downlink that answers this uplink: on its FPort, unless the downlink has one of its own. To
-    /// send with [`MqttClient::reply`](crate::MqttClient::reply) or
-    /// [`send`](crate::MqttClient::send), which can do without.
+    /// Returns a downlink that answers this uplink, on the same FPort unless the downlink sets one.
+    /// Pass it to [`MqttClient::send`](crate::MqttClient::send);
+    /// [`MqttClient::reply`](crate::MqttClient::reply) does both.
     ///
     /// ```
     /// # use ttn::{Downlink, Network, UplinkMessage};
@@ -269,7 +267,7 @@ impl UplinkMessage {
         downlink
     }
 
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -282,7 +280,7 @@ impl UplinkMessage {
     }
 }
 
-/// A key as the network hands it out: in the clear, or encrypted by a key that only the application
+/// A key as the network provides it: in plain text, or encrypted with a key that only the application
 /// has.
 ///
 /// ```
@@ -297,15 +295,15 @@ impl UplinkMessage {
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyEnvelope {
-    /// The key, 32 upper-case hex digits; empty when it is encrypted.
+    /// The key, 32 upper-case hex digits; empty if it is encrypted.
     pub key: String,
-    /// The name of the key by which it is encrypted.
+    /// The name of the key that encrypts it.
     pub kek_label: String,
-    /// The encrypted key; empty when it is in the clear.
+    /// The encrypted key; empty if it is in plain text.
     pub encrypted_key: Vec<u8>,
 }
 
-/// Prints no key.
+/// Does not write the key.
 impl fmt::Debug for KeyEnvelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyEnvelope")
@@ -314,7 +312,7 @@ impl fmt::Debug for KeyEnvelope {
     }
 }
 
-/// What a device last said of its battery.
+/// The battery state that a device last reported.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -327,15 +325,15 @@ impl fmt::Debug for KeyEnvelope {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Battery {
-    /// 0 to 100; `None` if the device could not measure it.
+    /// The charge, 0 to 100; `None` if the device could not measure it.
     pub percentage: Option<f64>,
-    /// The counter of the uplink that brought it.
+    /// The counter of the uplink that carried the report.
     pub counter: u32,
-    /// When that was.
+    /// When that uplink was received.
     pub received_at: Option<SystemTime>,
 }
 
-/// Which product a device is, in the words of the device repository.
+/// The product of a device, as the device repository names it.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -349,11 +347,11 @@ pub struct Battery {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VersionIds {
-    /// The maker.
+    /// The manufacturer.
     pub brand_id: String,
     /// The model.
     pub model_id: String,
-    /// The hardware version; `_unknown_hw_version_` if nobody said.
+    /// The hardware version; `_unknown_hw_version_` if it is not set.
     pub hardware_version: String,
     /// The firmware version.
     pub firmware_version: String,
@@ -361,7 +359,7 @@ pub struct VersionIds {
     pub band_id: String,
 }
 
-/// Which network received a message.
+/// The network that received a message.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -379,7 +377,7 @@ pub struct NetworkIds {
     pub net_id: String,
     /// The EUI of the network server, 16 upper-case hex digits.
     pub ns_id: String,
-    /// The tenant; empty without.
+    /// The tenant; empty if there is none.
     pub tenant_id: String,
     /// The cluster, such as `eu1`.
     pub cluster_id: String,
@@ -390,7 +388,7 @@ pub struct NetworkIds {
 }
 
 /// One decoded field of an uplink, which V2 servers also publish on a topic of its own
-/// (`{app}/devices/{dev}/up/{field}`). Asked for with
+/// (`{app}/devices/{dev}/up/{field}`). Enabled with
 /// [`field_topics`](crate::MqttClientBuilder::field_topics).
 ///
 /// ```
@@ -404,11 +402,11 @@ pub struct NetworkIds {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UplinkField {
-    /// The application's id.
+    /// The application id.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// The name of the field; a field inside an object has its path, with `/` in between.
+    /// The name of the field; for a field inside an object its path, separated by `/`.
     pub field: String,
     /// Its value.
     pub value: Value,
@@ -416,7 +414,7 @@ pub struct UplinkField {
 }
 
 impl UplinkField {
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};
@@ -430,9 +428,9 @@ impl UplinkField {
     }
 }
 
-/// An uplink that the server could not handle or decode (V2 topic `events/up/errors`). When a
-/// payload decoder failed, the uplink itself arrives as well, without fields; when a validator said
-/// no, it does not.
+/// An uplink that the server could not process or decode (V2 topic `events/up/errors`). If a payload
+/// decoder failed, the uplink itself also arrives, without fields; if a validator rejected it, it does
+/// not.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -445,17 +443,17 @@ impl UplinkField {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UplinkFailed {
-    /// The application's id.
+    /// The application id.
     pub app_id: String,
-    /// The device's id.
+    /// The device id.
     pub dev_id: String,
-    /// The server's words.
+    /// The server's message.
     pub error: String,
     pub(crate) raw: RawMessage,
 }
 
 impl UplinkFailed {
-    /// The message as it came: topic and original bytes.
+    /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
     /// # use ttn::{Event, Network};

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{lifecycle::Outgoing, reasons};
 use crate::{
     config::Options,
-    downlink::{Batch, Book, Outbox, Pacer, Publish},
+    downlink::{Batch, Book, Following, Outbox, Pacer, Publish},
     error::Error,
     message::{Event, MessageIds, PublishFailed},
     mqtt::{Outcome, Transport},
@@ -30,10 +30,15 @@ impl Sending {
     /// And where to put what is to be written.
     pub(super) fn new(options: &Options) -> (Self, Sender<Batch>) {
         let (outbox, accepted) = Outbox::new();
+        let following = Following {
+            capacity: options.follow_downlinks.downlinks,
+            max_age: options.follow_downlinks.time,
+            unconfirmed_after: options.unconfirmed_after,
+        };
         let sending = Self {
             outbox,
             pacer: Pacer::new(options.pace),
-            book: Book::new(options),
+            book: Book::new(options.network, &options.app_id, following),
             next_write: None,
             capacity: options.send_capacity,
             expire_after: options.offline_queue.map(|queue| queue.expire_after),

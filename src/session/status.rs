@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -12,6 +12,7 @@ use std::{
 use crate::{
     config::Options,
     stats::{Bytes, Stats, Tally},
+    sync,
     wire::Traffic,
 };
 
@@ -80,7 +81,7 @@ impl Status {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ends> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.ends)
     }
 
     pub(crate) fn open(&self) {
@@ -116,7 +117,7 @@ impl Status {
 
     /// Waits until the callbacks have heard of an end; `false` when they have not by then.
     pub(crate) fn wait_until_told(&self, number: u64, deadline: Instant) -> bool {
-        self.wait_while(Some(deadline), |ends| ends.told < number)
+        self.wait_until(Some(deadline), |ends| ends.told >= number)
     }
 
     /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false`
@@ -126,31 +127,13 @@ impl Status {
         and_told: impl Fn() -> bool,
         deadline: Option<Instant>,
     ) -> bool {
-        self.wait_while(deadline, |ends| {
-            ends.open || (ends.told < ends.count && and_told())
+        self.wait_until(deadline, |ends| {
+            !ends.open && (ends.told >= ends.count || !and_told())
         })
     }
 
-    fn wait_while(&self, deadline: Option<Instant>, condition: impl Fn(&Ends) -> bool) -> bool {
-        let mut ends = self.lock();
-        while condition(&ends) {
-            ends = match deadline {
-                None => self
-                    .changed
-                    .wait(ends)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    self.changed
-                        .wait_timeout(ends, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        true
+    fn wait_until(&self, deadline: Option<Instant>, condition: impl Fn(&Ends) -> bool) -> bool {
+        let ends = sync::wait_until(&self.ends, &self.changed, deadline, &condition);
+        condition(&ends)
     }
 }

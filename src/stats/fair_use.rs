@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
 use super::devices::{DeviceUse, Devices};
+use crate::sync;
 
 /// What each device has used of the network today, as far as the client has heard of it; by
 /// [`stats`](crate::MqttClient::stats). Unlike the other numbers there it is no copy: it tells what
@@ -52,7 +53,7 @@ impl FairUse {
 
     /// All devices, at the page of today.
     fn today(&self) -> MutexGuard<'_, Devices> {
-        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = sync::lock(&self.devices);
         devices.turn_page(SystemTime::now());
         devices
     }

@@ -6,7 +6,7 @@ mod frame_counters;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     events::Losses,
     message::{CounterFinding, DownlinkStep, Event, FrameLoss},
+    sync,
 };
 pub use devices::DeviceUse;
 pub(crate) use devices::Devices;
@@ -166,11 +167,11 @@ impl Tally {
 
     /// What is remembered of each device.
     pub(crate) fn devices(&self) -> MutexGuard<'_, Devices> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.devices)
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
-        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.rare)
     }
 
     /// Counts an event before it is published.

@@ -3,11 +3,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use super::waiter::Handle;
+use crate::sync;
 
 /// Whoever takes longer than this is not waited for: one client that hangs must not hold up all.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +29,7 @@ struct Gate {
 }
 
 fn gate() -> MutexGuard<'static, Gate> {
-    GATE.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&GATE)
 }
 
 impl Gate {

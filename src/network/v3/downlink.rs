@@ -1,4 +1,4 @@
-//! Reading what becomes of downlinks.
+//! Reading reports about downlinks.
 
 use serde::de::MapAccess;
 use serde_json::{Map, Value};
@@ -15,6 +15,16 @@ use crate::message::{
     Antenna, ClassBC, DownlinkEvent, DownlinkStep, ErrorDetails, Priority, QueueInvalidated,
     RawMessage,
 };
+
+/// The error of a confirmed downlink that the network sends again, as if the device had not
+/// acknowledged it.
+const TRANSMISSION: &str = "pkg/networkserver:transmission";
+
+/// Returns whether the network sends the downlink of a report again, if it is confirmed.
+pub(in crate::network) fn tries_again(report: &DownlinkEvent) -> bool {
+    let details = report.error_details.as_ref();
+    details.is_some_and(|details| details.id() == TRANSMISSION)
+}
 
 pub(super) fn queue_invalidated(raw: &RawMessage) -> QueueInvalidated {
     QueueInvalidated {
@@ -44,7 +54,7 @@ impl<'de> Members<'de, V3> for QueueInvalidated {
     }
 }
 
-/// One of a list: only those whose queue is void come so.
+/// Returns an empty downlink for a list; only invalidated queues come as lists.
 pub(super) fn invalidated() -> DownlinkEvent {
     let raw = RawMessage::new("", &[]);
     let mut downlink = DownlinkEvent::new("", "", DownlinkStep::Invalidated, raw);
@@ -119,7 +129,7 @@ impl<'de> Members<'de, V3> for ConfirmedRetry {
     }
 }
 
-/// With the members that have no field of their own.
+/// Reads class B and C settings, and keeps members that have no field.
 struct ClassBCMembers<'a>(ClassBC, &'a mut Map<String, Value>);
 
 impl<'de> Members<'de, V3> for ClassBCMembers<'_> {
@@ -161,7 +171,7 @@ impl<'de> Members<'de, V3> for FixedPath {
     }
 }
 
-/// A downlink that failed, and why.
+/// Reads a downlink that failed, with the reason.
 pub(super) struct Failed<'a>(pub(super) &'a mut DownlinkEvent);
 
 impl<'de> Members<'de, V3> for Failed<'_> {

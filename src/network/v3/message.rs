@@ -1,4 +1,4 @@
-//! Reading what The Things Stack publishes: the envelope that all messages have, and the short ones.
+//! Reading what The Things Stack publishes: the envelope of all messages, and the short messages.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -15,16 +15,17 @@ use super::{
     },
     V3,
     downlink::{Failed, invalidated, queue_invalidated},
+    split_uid,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{
-        Activation, DownlinkEvent, DownlinkStep, Event, LocationSolved, Malformed, Metadata,
-        Priority, QueueInvalidated, RawMessage, ServiceData, UplinkMessage,
+        Activation, DownlinkEvent, DownlinkStep, Event, LocationSolved, Malformed, Priority,
+        QueueInvalidated, RawMessage, ServiceData, UplinkMessage,
     },
 };
 
-/// What a message is about.
+/// The kinds of messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Uplink,
@@ -37,9 +38,12 @@ enum Kind {
     ServiceData,
 }
 
-/// Every kind: the end of its topic, and the member of the JSON object that holds it.
+/// The end of the topic of uplinks.
+const UPLINK: &str = "up";
+
+/// Every kind, with the end of its topic and the member of the JSON object that holds it.
 const KINDS: [(Kind, &str, &str); 11] = [
-    (Kind::Uplink, "up", "uplink_message"),
+    (Kind::Uplink, UPLINK, "uplink_message"),
     (Kind::UplinkNormalized, "up/normalized", "uplink_normalized"),
     (Kind::Join, "join", "join_accept"),
     (
@@ -72,8 +76,8 @@ const KINDS: [(Kind, &str, &str); 11] = [
     (Kind::ServiceData, "service/data", "service_data"),
 ];
 
-/// The most bytes that the ids of one message take when each of its downlinks has them. Queues of
-/// 20 000 downlinks, the most there are, need a tenth.
+/// The most bytes that the ids of one message may take once each of its downlinks has a copy. The
+/// largest queues, 20 000 downlinks, need a tenth of it.
 const MAX_REPEATED: usize = 64 << 20;
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
@@ -91,7 +95,7 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
             if !envelope.ids.dev_id.is_empty() {
                 return Ok(Event::Other(raw.clone()));
             }
-            return Err(de::Error::custom(format_args!("it has no {member}")));
+            return Err(de::Error::custom(format_args!("{member} is missing")));
         }
         envelope.ids.complete(app_id, dev_id);
         envelope.into_event()
@@ -112,10 +116,14 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
     })
 }
 
-/// Application id without tenant, device id, and what follows.
+pub(in crate::network) fn is_uplink_topic(topic: &str) -> bool {
+    split(topic).is_some_and(|(_, _, end)| end == UPLINK)
+}
+
+/// Splits a topic into application id without tenant, device id, and the rest.
 fn split(topic: &str) -> Option<(&str, &str, &str)> {
     let (uid, dev_id, end) = split_topic(topic.strip_prefix("v3/")?)?;
-    let app_id = super::split_uid(uid).0;
+    let app_id = split_uid(uid).0;
     (!app_id.is_empty()).then_some((app_id, dev_id, end))
 }
 
@@ -137,35 +145,25 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
         if id.is_empty() {
             return Err(Error::new(
                 ErrorKind::Decode,
-                format!("cannot read the message: it has no {member}"),
+                format!("cannot read the message: {member} is missing"),
             ));
         }
     }
     envelope.into_event().map_err(unreadable)
 }
 
-/// What all messages have in common, and in it the message itself.
+/// What all messages have in common, and the message inside.
 struct Envelope<'a> {
     raw: &'a RawMessage,
-    /// What it is to be about; the first known kind if nobody said.
+    /// The kind to read; `None` for the first known kind.
     kind: Option<Kind>,
     ids: Ids,
     correlation_ids: Vec<String>,
     received_at: Option<SystemTime>,
     simulated: bool,
-    body: Option<Body>,
+    /// The message itself, without what the envelope says.
+    body: Option<Event>,
     extra: Map<String, Value>,
-}
-
-/// The message in an envelope; what the envelope says is not in it yet.
-enum Body {
-    Uplink(Arc<UplinkMessage>),
-    UplinkNormalized(Arc<UplinkMessage>),
-    Join(Arc<Activation>),
-    Downlink(Arc<DownlinkEvent>),
-    QueueInvalidated(Arc<QueueInvalidated>),
-    LocationSolved(Arc<LocationSolved>),
-    ServiceData(Arc<ServiceData>),
 }
 
 impl<'a> Envelope<'a> {
@@ -182,7 +180,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The kind that the member `name` holds, if it is the one to read.
+    /// Returns the kind that the member `name` holds, if it is the one to read.
     fn kind_of(&self, name: &str) -> Option<Kind> {
         let (kind, ..) = KINDS.iter().find(|(.., member)| *member == name)?;
         match self.kind {
@@ -196,11 +194,11 @@ impl<'a> Envelope<'a> {
         &self,
         kind: Kind,
         map: &mut A,
-    ) -> Result<Option<Body>, A::Error> {
+    ) -> Result<Option<Event>, A::Error> {
         let raw = self.raw;
         let downlink = |step| {
             let mut downlink = DownlinkEvent::new("", "", step, raw.clone());
-            // 0 is left out.
+            // Servers leave out 0.
             downlink.priority = Some(Priority::default());
             downlink.counter = matches!(
                 step,
@@ -212,98 +210,84 @@ impl<'a> Envelope<'a> {
         Ok(match kind {
             Kind::Uplink => {
                 let mut uplink = UplinkMessage::new("", "", raw.clone());
-                // 0 is left out.
+                // Servers leave out 0.
                 uplink.packet_error_rate = Some(0.0);
-                shared(uplink, |uplink| object_into::<V3, _, _>(map, uplink))?.map(Body::Uplink)
+                shared(uplink, |uplink| object_into::<V3, _, _>(map, uplink))?.map(Event::Uplink)
             }
             Kind::UplinkNormalized => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
                 object_into::<V3, _, _>(map, uplink)
             })?
-            .map(Body::UplinkNormalized),
-            Kind::Join => shared(activation(raw), |join| object_into(map, join))?.map(Body::Join),
+            .map(Event::UplinkNormalized),
+            Kind::Join => shared(Activation::new("", "", raw.clone()), |join| {
+                object_into(map, join)
+            })?
+            .map(Event::Activation),
             Kind::Downlink(step) => {
-                shared(downlink(step), |downlink| object_into(map, downlink))?.map(Body::Downlink)
+                shared(downlink(step), |downlink| object_into(map, downlink))?.map(Event::Downlink)
             }
             Kind::DownlinkFailed => shared(downlink(DownlinkStep::Failed), |failed| {
                 object_into(map, &mut Failed(failed))
             })?
-            .map(Body::Downlink),
+            .map(Event::Downlink),
             Kind::QueueInvalidated => shared(queue_invalidated(raw), |invalidated| {
                 object_into(map, invalidated)
             })?
-            .map(Body::QueueInvalidated),
+            .map(Event::QueueInvalidated),
             Kind::LocationSolved => {
                 shared(location_solved(raw), |solved| object_into(map, solved))?
-                    .map(Body::LocationSolved)
+                    .map(Event::LocationSolved)
             }
             Kind::ServiceData => {
-                shared(service_data(raw), |data| object_into(map, data))?.map(Body::ServiceData)
+                shared(service_data(raw), |data| object_into(map, data))?.map(Event::ServiceData)
             }
         })
     }
 
+    /// Completes the message with what its envelope says.
     fn into_event(mut self) -> serde_json::Result<Event> {
-        Ok(match self.body.take() {
-            Some(Body::Uplink(uplink)) => Event::Uplink(self.complete_uplink(uplink)),
-            Some(Body::UplinkNormalized(uplink)) => {
-                Event::UplinkNormalized(self.complete_uplink(uplink))
+        let Some(mut event) = self.body.take() else {
+            return Ok(Event::Other(self.raw.clone()));
+        };
+        match &mut event {
+            Event::Uplink(uplink) | Event::UplinkNormalized(uplink) => {
+                let uplink = Arc::make_mut(uplink);
+                uplink.hardware_serial = std::mem::take(&mut self.ids.dev_eui);
+                uplink.app_eui = std::mem::take(&mut self.ids.join_eui);
+                uplink.dev_addr = std::mem::take(&mut self.ids.dev_addr);
+                uplink.simulated = self.simulated;
+                self.complete(uplink);
             }
-            Some(Body::Join(mut join)) => {
-                let activation = Arc::make_mut(&mut join);
+            Event::Activation(activation) => {
+                let activation = Arc::make_mut(activation);
                 self.complete_invalidated(&mut activation.invalidated_downlinks)?;
-                activation.app_id = self.ids.app_id;
-                activation.dev_id = self.ids.dev_id;
-                activation.app_eui = self.ids.join_eui;
-                activation.dev_eui = self.ids.dev_eui;
-                activation.dev_addr = self.ids.dev_addr;
-                activation.received_at = self.received_at;
-                activation.correlation_ids = self.correlation_ids;
-                activation.extra.append(&mut self.extra);
-                Event::Activation(join)
+                activation.app_eui = std::mem::take(&mut self.ids.join_eui);
+                activation.dev_eui = std::mem::take(&mut self.ids.dev_eui);
+                activation.dev_addr = std::mem::take(&mut self.ids.dev_addr);
+                self.complete(activation);
             }
-            Some(Body::Downlink(mut event)) => {
-                let downlink = Arc::make_mut(&mut event);
-                downlink.app_id = self.ids.app_id;
-                downlink.dev_id = self.ids.dev_id;
-                downlink.received_at = self.received_at;
-                downlink.event_correlation_ids = self.correlation_ids;
-                downlink.extra.append(&mut self.extra);
-                Event::Downlink(event)
-            }
-            Some(Body::QueueInvalidated(mut event)) => {
-                let invalidated = Arc::make_mut(&mut event);
+            Event::QueueInvalidated(invalidated) => {
+                let invalidated = Arc::make_mut(invalidated);
                 self.complete_invalidated(&mut invalidated.downlinks)?;
-                invalidated.app_id = self.ids.app_id;
-                invalidated.dev_id = self.ids.dev_id;
-                invalidated.received_at = self.received_at;
-                invalidated.correlation_ids = self.correlation_ids;
-                invalidated.extra.append(&mut self.extra);
-                Event::QueueInvalidated(event)
+                self.complete(invalidated);
             }
-            Some(Body::LocationSolved(mut event)) => {
-                let solved = Arc::make_mut(&mut event);
-                solved.app_id = self.ids.app_id;
-                solved.dev_id = self.ids.dev_id;
-                solved.received_at = self.received_at;
-                solved.correlation_ids = self.correlation_ids;
-                solved.extra.append(&mut self.extra);
-                Event::LocationSolved(event)
-            }
-            Some(Body::ServiceData(mut event)) => {
-                let data = Arc::make_mut(&mut event);
-                data.app_id = self.ids.app_id;
-                data.dev_id = self.ids.dev_id;
-                data.received_at = self.received_at;
-                data.correlation_ids = self.correlation_ids;
-                data.extra.append(&mut self.extra);
-                Event::ServiceData(event)
-            }
-            None => Event::Other(self.raw.clone()),
-        })
+            Event::Downlink(downlink) => self.complete(Arc::make_mut(downlink)),
+            Event::LocationSolved(solved) => self.complete(Arc::make_mut(solved)),
+            Event::ServiceData(data) => self.complete(Arc::make_mut(data)),
+            _ => {}
+        }
+        Ok(event)
     }
 
-    /// Gives each downlink what the envelope says; an error if that were too much for a small
-    /// message to become.
+    fn complete<M: Enclosed>(mut self, message: &mut M) {
+        let header = message.header();
+        *header.app_id = self.ids.app_id;
+        *header.dev_id = self.ids.dev_id;
+        *header.received_at = self.received_at;
+        *header.correlation_ids = self.correlation_ids;
+        header.extra.append(&mut self.extra);
+    }
+
+    /// Completes the downlinks of a list, unless the copies would make a small message too large.
     fn complete_invalidated(&self, downlinks: &mut [DownlinkEvent]) -> serde_json::Result<()> {
         let texts = self
             .correlation_ids
@@ -312,38 +296,63 @@ impl<'a> Envelope<'a> {
         let size: usize = texts.map(|text| size_of::<String>() + text.len()).sum();
         if downlinks.len().saturating_mul(size) > MAX_REPEATED {
             return Err(de::Error::custom(format_args!(
-                "its ids have {size} bytes, too many for {} downlinks",
+                "its ids have {size} bytes, which is too much for {} downlinks",
                 downlinks.len()
             )));
         }
         for downlink in downlinks {
-            downlink.app_id.clone_from(&self.ids.app_id);
-            downlink.dev_id.clone_from(&self.ids.dev_id);
-            downlink.received_at = self.received_at;
-            downlink
-                .event_correlation_ids
-                .clone_from(&self.correlation_ids);
+            let header = downlink.header();
+            header.app_id.clone_from(&self.ids.app_id);
+            header.dev_id.clone_from(&self.ids.dev_id);
+            *header.received_at = self.received_at;
+            header.correlation_ids.clone_from(&self.correlation_ids);
             downlink.raw = self.raw.clone();
         }
         Ok(())
     }
-
-    fn complete_uplink(mut self, mut message: Arc<UplinkMessage>) -> Arc<UplinkMessage> {
-        let uplink = Arc::make_mut(&mut message);
-        uplink.app_id = self.ids.app_id;
-        uplink.dev_id = self.ids.dev_id;
-        uplink.hardware_serial = self.ids.dev_eui;
-        uplink.app_eui = self.ids.join_eui;
-        uplink.dev_addr = self.ids.dev_addr;
-        uplink.received_at = self.received_at;
-        uplink.correlation_ids = self.correlation_ids;
-        uplink.simulated = self.simulated;
-        uplink.extra.append(&mut self.extra);
-        message
-    }
 }
 
-/// A message that is read where it stays; nothing if `read` finds none.
+/// What every message takes from its envelope.
+struct Header<'a> {
+    app_id: &'a mut String,
+    dev_id: &'a mut String,
+    received_at: &'a mut Option<SystemTime>,
+    correlation_ids: &'a mut Vec<String>,
+    extra: &'a mut Map<String, Value>,
+}
+
+/// A message that comes in an envelope.
+trait Enclosed {
+    fn header(&mut self) -> Header<'_>;
+}
+
+/// The messages are public types with the same fields, so the fields cannot move to a shared type.
+macro_rules! enclosed {
+    ($($message:ident: $correlation_ids:ident,)*) => {$(
+        impl Enclosed for $message {
+            fn header(&mut self) -> Header<'_> {
+                Header {
+                    app_id: &mut self.app_id,
+                    dev_id: &mut self.dev_id,
+                    received_at: &mut self.received_at,
+                    correlation_ids: &mut self.$correlation_ids,
+                    extra: &mut self.extra,
+                }
+            }
+        }
+    )*};
+}
+
+enclosed! {
+    UplinkMessage: correlation_ids,
+    Activation: correlation_ids,
+    DownlinkEvent: event_correlation_ids,
+    QueueInvalidated: correlation_ids,
+    LocationSolved: correlation_ids,
+    ServiceData: correlation_ids,
+}
+
+/// Reads a message in the place where it will stay. Returns `None` if `read` finds nothing.
 fn shared<T: Clone, E>(
     message: T,
     read: impl FnOnce(&mut T) -> Result<bool, E>,
@@ -351,25 +360,6 @@ fn shared<T: Clone, E>(
     let mut message = Arc::new(message);
     let found = read(Arc::make_mut(&mut message))?;
     Ok(found.then_some(message))
-}
-
-fn activation(raw: &RawMessage) -> Activation {
-    Activation {
-        app_id: String::new(),
-        dev_id: String::new(),
-        app_eui: String::new(),
-        dev_eui: String::new(),
-        dev_addr: String::new(),
-        metadata: Metadata::default(),
-        received_at: None,
-        correlation_ids: Vec::new(),
-        session_key_id: Vec::new(),
-        pending_session: false,
-        app_s_key: None,
-        invalidated_downlinks: Vec::new(),
-        extra: Map::new(),
-        raw: raw.clone(),
-    }
 }
 
 fn location_solved(raw: &RawMessage) -> LocationSolved {
@@ -406,7 +396,7 @@ impl<'de> Members<'de, V3> for Envelope<'_> {
             "correlation_ids" => self.correlation_ids = strings(map)?,
             "received_at" => self.received_at = time(&mut self.extra, name, map)?,
             "simulated" => self.simulated = flag(map)?,
-            // A line of the Storage Integration.
+            // The Storage Integration wraps each message in an object.
             "result" if self.kind.is_none() => {
                 let mut inner = Self::new(self.raw, None);
                 if object_into(map, &mut inner)? {
@@ -422,7 +412,7 @@ impl<'de> Members<'de, V3> for Envelope<'_> {
     }
 }
 
-/// Who sent it.
+/// The sender.
 #[derive(Default)]
 struct Ids {
     app_id: String,
@@ -433,7 +423,7 @@ struct Ids {
 }
 
 impl Ids {
-    /// Takes ids that are missing from the topic.
+    /// Takes missing ids from the topic.
     fn complete(&mut self, app_id: &str, dev_id: &str) {
         for (own, id) in [(&mut self.app_id, app_id), (&mut self.dev_id, dev_id)] {
             if own.is_empty() {

@@ -6,26 +6,49 @@ mod parts;
 mod request;
 mod uplink;
 
-pub(super) use message::{decode, event_from_json};
+pub(super) use downlink::tries_again;
+pub(super) use message::{decode, event_from_json, is_uplink_topic};
 pub(super) use request::{encode_clear, encode_downlinks};
 
-use crate::error::{Error, ErrorKind, Result};
+use super::ids::IdRule;
+use crate::error::{Error, Result};
 
-/// The words of its JSON.
+/// Marks how this network names the members of its JSON.
 enum V3 {}
 
-const ID_RULE: &str = "ids have 3 to 36 lower-case letters and digits, with single - between them";
+pub(super) const NAME: &str = "The Things Stack v3";
 
-/// How API keys and OAuth access tokens begin.
+/// How API keys and OAuth access tokens start.
 pub(super) const KEY_STARTS: [&str; 2] = ["NNSXS.", "MFRWG."];
 
-/// The tenant that is The Things Network.
+pub(super) const KEY_ADVICE: &str = "make an API key in the console of The Things Stack";
+
+pub(super) const UNAVAILABLE: &str = "the application or its tenant has reached its connection limit; close one of the other connections";
+
+pub(super) const MISSING_WRITE_RIGHT: &str = "the API key lacks the right to write downlink application traffic (RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE)";
+
+pub(super) const SUBSCRIPTION_TO_CHECK: &str = "the server knows this client by another application id; check the tenant in it, and that the server runs The Things Stack v3";
+
+pub(super) const ADDRESS_ADVICE: &str = "choose the hosted cluster of the application with cluster(\"eu1\"), cluster(\"nam1\") or cluster(\"au1\") \
+     (on The Things Stack Cloud also \"eu2\" and \"as1\"); for your own installation set its MQTT server \
+     with mqtt_address(\"mqtts://…\"), or the server to ask for it with discovery_address(\"https://…\")";
+
+/// `^[a-z0-9](?:[-]?[a-z0-9]){2,}$`, at most 36 characters
+pub(super) const ID_RULE: IdRule = IdRule {
+    separators: b"-",
+    min_letters: 3,
+    max_letters: 36,
+    max_length: 36,
+    description: "ids of The Things Stack have 3 to 36 lower-case letters and digits, with single - between them",
+};
+
+/// The tenant of The Things Network.
 const COMMUNITY: &str = "ttn";
 
 pub(super) fn cluster_host(app_id: &str, cluster: &str) -> Result<String> {
     let Some(tenant) = split_uid(app_id).1 else {
         return Err(Error::config(format!(
-            "on hosted clusters the application id names its tenant: {app_id}@{COMMUNITY} on The Things Network, \
+            "hosted clusters need the tenant in the application id: {app_id}@{COMMUNITY} on The Things Network, \
              {app_id}@my-tenant on The Things Stack Cloud"
         )));
     };
@@ -39,7 +62,7 @@ pub(super) fn cluster_host(app_id: &str, cluster: &str) -> Result<String> {
     };
     if !clusters.contains(&cluster) {
         return Err(Error::config(format!(
-            "{cluster:?} is no cluster of {name}, there are {}; give the host of another with mqtt_address",
+            "{cluster:?} is not a cluster of {name}, which has {}; set the host of any other cluster with mqtt_address",
             clusters.join(", ")
         )));
     }
@@ -54,59 +77,39 @@ pub(super) fn credentials_to_check(app_id: &str) -> String {
     let (application, tenant) = split_uid(app_id);
     let form = match tenant {
         None => format!(
-            "a hosted network needs the tenant in the application id, {application}@{COMMUNITY} on The Things Network"
+            "hosted networks need the tenant in the application id, {application}@{COMMUNITY} on The Things Network"
         ),
         Some(tenant) => format!(
-            "the tenant, here {tenant:?}, is {COMMUNITY:?} on The Things Network; an installation of your own without tenants needs {application} alone"
+            "the tenant, here {tenant:?}, is {COMMUNITY:?} on The Things Network; your own installation without tenants needs {application} alone"
         ),
     };
     format!(
-        "check the form of the application id ({form}), that the API key is of this application, whole and not expired or \
-         deleted, that it has any right on it, and that the application is on this cluster; if it has worked before, the \
-         network may also be out of order"
+        "check the form of the application id ({form}), that the API key belongs to this application, is complete, and has not \
+         expired or been deleted, that it has any right on the application, and that the application is on this cluster; \
+         if it worked before, the network may also be down"
     )
 }
 
-/// An application id, on hosted networks with `@` and a tenant id behind it.
+/// Checks an application id, which on hosted networks ends with `@` and a tenant id.
 pub(super) fn check_app_id(app_id: &str) -> Result<()> {
     let (application, tenant) = split_uid(app_id);
-    if is_id(application) && tenant.is_none_or(is_id) {
+    if ID_RULE.allows(application) && tenant.is_none_or(|tenant| ID_RULE.allows(tenant)) {
         return Ok(());
     }
     Err(Error::config(format!(
-        "{app_id:?} is no application id of The Things Stack, as my-app or my-app@tenant: {ID_RULE}"
+        "{app_id:?} is not a valid application id of The Things Stack, such as my-app or my-app@tenant: {}",
+        ID_RULE.description
     )))
 }
 
-pub(super) fn check_device_id(dev_id: &str) -> Result<()> {
-    if is_id(dev_id) {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::Downlink,
-        format!("{dev_id:?} is no device id of The Things Stack: {ID_RULE}"),
-    ))
+pub(super) fn unknown_device(app_id: &str, dev_id: &str) -> String {
+    format!(
+        "there is no device {dev_id:?} in the application {app_id:?} on this server (is it the right tenant and cluster?)"
+    )
 }
 
-/// `^[a-z0-9](?:[-]?[a-z0-9]){2,}$`, at most 36 characters
-fn is_id(text: &str) -> bool {
-    let mut letters = 0;
-    let mut after_letter = false;
-    for byte in text.bytes() {
-        match byte {
-            b'0'..=b'9' | b'a'..=b'z' => {
-                letters += 1;
-                after_letter = true;
-            }
-            b'-' if after_letter => after_letter = false,
-            _ => return false,
-        }
-    }
-    after_letter && letters >= 3 && text.len() <= 36
-}
-
-/// Application id and tenant id.
-fn split_uid(app_id: &str) -> (&str, Option<&str>) {
+/// Splits an application id into application and tenant.
+pub(super) fn split_uid(app_id: &str) -> (&str, Option<&str>) {
     match app_id.split_once('@') {
         Some((application, tenant)) => (application, Some(tenant)),
         None => (app_id, None),
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn ids_follow_the_networks_rule() {
         for id in ["abc", "a-b-c", "bed-07", "0a1", &"a".repeat(36)] {
-            assert!(is_id(id), "{id}");
+            assert!(ID_RULE.allows(id), "{id}");
         }
         for id in [
             "",
@@ -142,7 +145,7 @@ mod tests {
             &"a".repeat(37),
             &format!("{}a", "a-".repeat(18)),
         ] {
-            assert!(!is_id(id), "{id}");
+            assert!(!ID_RULE.allows(id), "{id}");
         }
     }
 

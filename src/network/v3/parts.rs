@@ -11,8 +11,7 @@ use super::{
 };
 use crate::message::{KeyEnvelope, Location, NetworkIds, VersionIds};
 
-/// A duration such as `0.056576s`; text that is none is kept among the members without a name of
-/// their own.
+/// Reads a duration such as `0.056576s`. Any other text goes to `extra`.
 pub(super) fn duration<'de, A: MapAccess<'de>>(
     extra: &mut Map<String, Value>,
     name: &str,
@@ -43,8 +42,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::new(seconds.parse().ok()?, nanoseconds))
 }
 
-/// The name of an enum's value without its prefix, by name or by number; empty for the first, which
-/// servers leave out. Names that are not known stay as they are.
+/// Reads the value of an enum, a name or a number, and returns its name without the prefix. Returns
+/// an empty name for the first value, which servers leave out, and keeps an unknown name.
 pub(super) fn enum_name<'de, A: MapAccess<'de>>(
     prefix: &str,
     names: &[(i64, &'static str)],

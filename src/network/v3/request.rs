@@ -1,28 +1,28 @@
 //! Writing what The Things Stack takes: downlinks to push and queues to replace.
 //!
-//! The server drops a request that it cannot read without a word, so all that can be known here is
-//! checked here.
+//! The server silently drops a request that it cannot read, so everything that can be checked here
+//! is checked here.
 
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ID_RULE, is_id};
+use super::ID_RULE;
 use crate::{
     message::{Antenna, Downlink, ReadPayload, Schedule, to_base64},
-    network::{Request, check_port, in_batch},
+    network::request::{Request, check_port, in_batch},
 };
 
-/// The most that a request may carry; most regions allow less, and the network says so.
+/// The most bytes that a request may carry. Most regions allow fewer; the network reports that.
 const MAX_PAYLOAD: usize = 255;
 
-/// Characters of a correlation id.
+/// The most characters of a correlation id.
 const MAX_CORRELATION_ID: usize = 100;
 
 const MAX_ATTEMPTS: u32 = 32;
 
-/// What the queue of a device holds.
+/// The most downlinks in the queue of a device.
 const MAX_DOWNLINKS: usize = 10_000;
 
 #[derive(Serialize)]
@@ -66,7 +66,7 @@ struct FixedPath<'a> {
     group_index: u32,
 }
 
-/// Without the EUI, which servers read as base64 here and as hex nowhere.
+/// Does not have the EUI, because servers read it as base64 here, and never as hex.
 #[derive(Serialize)]
 struct GatewayIds<'a> {
     gateway_id: &'a str,
@@ -75,7 +75,7 @@ struct GatewayIds<'a> {
 #[derive(Serialize)]
 struct ConfirmedRetry {
     max_attempts: u32,
-    /// Counting starts here; from 0 there would be one attempt more.
+    /// Starts at 1; 0 would allow one more attempt.
     attempt: u32,
 }
 
@@ -83,7 +83,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// One message for all; an `Err` says why the network would not take it.
+/// Returns one message for all downlinks, or says why the network would not take it.
 pub(in crate::network) fn encode_downlinks(
     app_id: &str,
     dev_id: &str,
@@ -96,15 +96,15 @@ pub(in crate::network) fn encode_downlinks(
         Schedule::Last => "push",
         Schedule::First => {
             return Err(
-                "The Things Stack has no way to put a downlink before those that wait; \
-                 choose Schedule::Last, or Schedule::Replace with all that is to be sent"
+                "The Things Stack cannot put a downlink at the front of the queue; use Schedule::Last, \
+                 or Schedule::Replace with everything to send"
                     .to_owned(),
             );
         }
     };
     if downlinks.len() > MAX_DOWNLINKS {
         return Err(format!(
-            "{} downlinks are too many, the queue of a device holds {MAX_DOWNLINKS}",
+            "{} downlinks are too many; the queue of a device holds {MAX_DOWNLINKS}",
             downlinks.len()
         ));
     }
@@ -140,7 +140,7 @@ fn item<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Item<'a>, String> {
     let (f_port, frm_payload, decoded_payload) = match downlink.payload.read()? {
         ReadPayload::Bytes(bytes) if bytes.len() > MAX_PAYLOAD => {
             return Err(format!(
-                "{} bytes are too many, a downlink has at most {MAX_PAYLOAD}, in most regions fewer",
+                "{} bytes are too many; a downlink has at most {MAX_PAYLOAD}, and fewer in most regions",
                 bytes.len()
             ));
         }
@@ -149,7 +149,7 @@ fn item<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Item<'a>, String> {
             Some(to_base64(&bytes)),
             None,
         ),
-        // Without one the formatter chooses the FPort.
+        // If there is no FPort, the formatter chooses it.
         ReadPayload::Fields(fields) => (downlink.port, None, Some(fields)),
     };
     Ok(Item {
@@ -181,8 +181,11 @@ fn class_b_c(downlink: &Downlink) -> Result<Option<ClassBC<'_>>, String> {
 
 fn fixed_path(antenna: &Antenna) -> Result<FixedPath<'_>, String> {
     let gateway_id = antenna.gateway_id();
-    if !is_id(gateway_id) {
-        return Err(format!("{gateway_id:?} is no gateway id: {ID_RULE}"));
+    if !ID_RULE.allows(gateway_id) {
+        return Err(format!(
+            "{gateway_id:?} is not a valid gateway id: {}",
+            ID_RULE.description
+        ));
     }
     Ok(FixedPath {
         gateway_ids: GatewayIds { gateway_id },
@@ -199,7 +202,7 @@ fn ahead(time: SystemTime) -> Result<String, String> {
     }
     if let Ok(ago) = SystemTime::now().duration_since(time) {
         return Err(format!(
-            "the absolute time is in the past, {} ago by the clock of this machine",
+            "the absolute time is in the past, {} ago according to the clock of this machine",
             humantime::format_duration(Duration::from_secs(ago.as_secs()))
         ));
     }
@@ -213,7 +216,7 @@ fn correlation_ids<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Vec<&'a st
         .find(|own| own.is_empty() || own.chars().count() > MAX_CORRELATION_ID)
     {
         return Err(format!(
-            "the correlation id {bad:?} has {} characters, it has to have 1 to {MAX_CORRELATION_ID}",
+            "the correlation id {bad:?} has {} characters; 1 to {MAX_CORRELATION_ID} are allowed",
             bad.chars().count()
         ));
     }
@@ -224,7 +227,7 @@ fn confirmed_retry(downlink: &Downlink) -> Result<Option<ConfirmedRetry>, String
     match downlink.max_attempts {
         None => Ok(None),
         Some(_) if !downlink.confirmed => {
-            Err("a number of attempts is only for confirmed downlinks".to_owned())
+            Err("max_attempts is only for confirmed downlinks".to_owned())
         }
         Some(max_attempts) if (1..=MAX_ATTEMPTS).contains(&max_attempts) => {
             Ok(Some(ConfirmedRetry {
@@ -233,7 +236,7 @@ fn confirmed_retry(downlink: &Downlink) -> Result<Option<ConfirmedRetry>, String
             }))
         }
         Some(attempts) => Err(format!(
-            "{attempts} attempts are not possible, there can be 1 to {MAX_ATTEMPTS}"
+            "max_attempts is {attempts}; it must be 1 to {MAX_ATTEMPTS}"
         )),
     }
 }

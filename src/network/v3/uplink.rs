@@ -68,19 +68,19 @@ impl<'de> Members<'de, V3> for UplinkMessage {
     }
 }
 
-/// A list, or its only entry by itself.
+/// Reads a list, or a single entry that stands for one.
 fn one_or_more<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<Value>, A::Error> {
     match map.next_value()? {
         Value::Null => Ok(Vec::new()),
         Value::Array(list) => Ok(list),
         object @ Value::Object(_) => Ok(vec![object]),
         other => Err(de::Error::custom(format_args!(
-            "{other} in place of an object or a list"
+            "expected an object or a list, found {other}"
         ))),
     }
 }
 
-/// Places by who knows them.
+/// Locations by their source.
 #[derive(Default)]
 struct Locations(BTreeMap<String, Location>);
 
@@ -110,7 +110,7 @@ impl<'de> Members<'de, V3> for Settings<'_> {
             }
             "timestamp" => metadata.timestamp = integer(map)?,
             "time" => metadata.gateway_time = time(&mut metadata.extra, name, map)?,
-            // Where it stood before release 3.22.
+            // Its place before release 3.22.
             "coding_rate" => {
                 let coding_rate = text(map)?;
                 if metadata.coding_rate.is_empty() {
@@ -159,7 +159,7 @@ impl<'de> Members<'de, V3> for DataRate<'_> {
     }
 }
 
-/// Bandwidths that are no whole kilohertz keep their fraction, such as `SF8BW62.5`.
+/// Formats a LoRa data rate. A bandwidth in fractions of a kilohertz keeps them, as in `SF8BW62.5`.
 fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
     let mut data_rate = String::with_capacity("SF12BW125".len());
     let written = match hertz % 1000 {
@@ -170,11 +170,11 @@ fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
             f64::from(hertz) / 1e3
         ),
     };
-    debug_assert!(written.is_ok(), "text takes all that is written to it");
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
     data_rate
 }
 
-/// The members of all three modulations.
+/// The members of all three modulations together.
 #[derive(Default)]
 struct ModulationParameters {
     bandwidth: u32,
@@ -294,7 +294,7 @@ impl<'de> Members<'de, V3> for Relay {
     }
 }
 
-/// With the members that have no field of their own.
+/// Reads the battery, and keeps members that have no field.
 struct BatteryMembers<'a>(Battery, &'a mut Map<String, Value>);
 
 impl<'de> Members<'de, V3> for BatteryMembers<'_> {

@@ -17,7 +17,7 @@ pub(super) fn find(
     timeout: Duration,
 ) -> Result<Address> {
     let app_id = options.app_id.as_str();
-    let (application, _) = app_id.split_once('@').unwrap_or((app_id, ""));
+    let application = options.network.application_of(app_id);
     let api = Api {
         base: &server.to_string(),
         key,

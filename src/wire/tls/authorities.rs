@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsString,
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{Arc, Mutex, Once},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use super::certificate::{Certificate, Name, now};
 use crate::{
     config::Pem,
     error::{Error, Result},
+    sync,
 };
 
 /// How long the system's authorities are taken from memory. Reading them takes milliseconds, on a
@@ -114,7 +115,7 @@ fn has_expired(root: &CertificateDer<'_>) -> bool {
 fn system() -> Result<Arc<RootCertStore>> {
     let variables = [FILE, FOLDER].map(env::var_os);
     // Held while reading: the others would only read the same.
-    let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut system = sync::lock(&SYSTEM);
     if let Some(system) = &*system {
         if system.variables == variables && system.read.elapsed() < FRESH {
             return Ok(Arc::clone(&system.roots));

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use rustls::{
@@ -17,6 +17,7 @@ use rustls::{
 };
 
 use super::authorities::Authorities;
+use crate::sync;
 
 /// Checks as rustls does, but takes a self-signed certificate if it was given as its own authority.
 pub(super) struct Verifier {
@@ -40,8 +41,7 @@ impl Verifier {
 
     /// The chain that was refused, the server's own certificate first.
     pub(super) fn refused(&self) -> Vec<CertificateDer<'static>> {
-        let refused = self.refused.lock();
-        refused.unwrap_or_else(PoisonError::into_inner).clone()
+        sync::lock(&self.refused).clone()
     }
 
     fn verify(
@@ -105,7 +105,7 @@ impl ServerCertVerifier for Verifier {
             Err(error) => {
                 let chain = [certificate].into_iter().chain(intermediates);
                 let chain = chain.map(|certificate| certificate.clone().into_owned());
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = chain.collect();
+                *sync::lock(&self.refused) = chain.collect();
                 Err(error)
             }
         }
