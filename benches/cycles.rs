@@ -1,4 +1,4 @@
-//! Connecting and closing, over and over: what stays behind, and what a cycle takes.
+//! Connects and closes repeatedly: measures what stays behind, and how long a cycle takes.
 
 mod common;
 

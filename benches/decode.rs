@@ -1,5 +1,5 @@
-//! Reading one uplink, against reading the same bytes as any JSON. What it takes of the heap is
-//! counted in `memory`: counting would slow down the side that allocates more.
+//! Decodes one uplink, against parsing the same bytes as plain JSON. `memory` counts the heap
+//! allocations: counting them here would slow down the side that allocates more.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn measure(network: Network, topic: &str, payload: &[u8]) -> [Row; 2] {
         Side::repeated("`Event::decode`", event),
     ];
     let [rows] = interleave(ROUNDS, sides);
-    print("Time, making and dropping", "µs", &rows);
+    print("Time to create and drop it", "µs", &rows);
     rows.try_into()
         .unwrap_or_else(|_| panic!("each side has a row"))
 }

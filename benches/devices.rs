@@ -1,4 +1,4 @@
-//! What one uplink costs a client that knows few devices, many devices, or has heard of many
+//! Measures what one uplink costs a client that knows few devices or many, or that has received many
 //! uplinks.
 
 mod common;
@@ -19,16 +19,16 @@ use feed::{
     process::{Memory, processor_seconds},
 };
 
-/// The first is what the others are compared with.
+/// The others are compared with the first.
 const DEVICES: [u32; 3] = [10, 1_000, MOST];
 
-/// As many as the client watches by default.
+/// The number of devices that a client watches by default.
 const MOST: u32 = 100_000;
 
-/// Sets how many uplinks the long run has.
+/// The variable that sets the number of uplinks of the long run.
 const LONG_RUN: &str = "TTN_BENCH_UPLINKS";
 
-/// A short queue: what a long one takes is counted in `memory`.
+/// A short queue: `memory` measures a long one.
 const PACE: Pace = Pace {
     step: 256,
     window: 1_024,
@@ -37,13 +37,13 @@ const PACE: Pace = Pace {
 const ROUNDS: usize = 5;
 const UPLINKS: u64 = 600 * PACE.step;
 
-/// All devices are heard of once, at least.
+/// Enough for each device to send at least once.
 const WARM_UP: u64 = 400 * PACE.step;
 
-/// Of the long run.
+/// How many parts the long run has.
 const PARTS: u64 = 10;
 
-/// The argument by which this program is the client.
+/// The argument that makes this program the client.
 const CLIENT: &str = "client";
 
 fn main() {
@@ -57,13 +57,13 @@ fn main() {
             .expect("TTN_BENCH_UPLINKS is a number")
     });
     let part = (uplinks / PARTS).next_multiple_of(PACE.step);
-    // A tenth of the speed that is usual.
+    // Allows for a tenth of the usual speed.
     let _watchdog = common::watchdog(Duration::from_secs(600 + uplinks / 10_000));
 
     println!("## devices: what one uplink costs the client's process\n");
     println!(
-        "v3 uplinks of 1.4 KiB, as fast as the callback returns, of devices that take turns; each is the next of its \
-         device. Rounds of {UPLINKS}.\n"
+        "v3 uplinks of 1.4 KiB, as fast as the callback returns. The devices take turns, and each uplink has the next frame\n\
+         counter of its device. Rounds of {UPLINKS}.\n"
     );
     let mut old = start(MOST);
     let parts = long_run(&mut old, part);
@@ -79,7 +79,7 @@ fn start(devices: u32) -> Feed {
     feed
 }
 
-/// Microseconds of processors, and of time, for each of so many uplinks.
+/// Returns the microseconds of CPU time, and of time, for each of `uplinks` uplinks.
 fn cost(feed: &mut Feed, uplinks: u64) -> [f64; 2] {
     let processors = |feed: &Feed| processor_seconds(feed.id()).unwrap_or(f64::NAN);
     let worked = processors(feed);
@@ -104,7 +104,7 @@ fn long_run(feed: &mut Feed, uplinks: u64) -> Vec<Part> {
     (0..PARTS).map(part).collect()
 }
 
-/// Clients that know few or many devices, and the one that has had the long run.
+/// Compares clients that know few or many devices, and the client of the long run.
 fn compare(old: Feed, uplinks: u64) {
     let mut names = DEVICES.map(|devices| format!("{devices} devices")).to_vec();
     names.push(format!("{MOST} devices, after {uplinks} uplinks"));
@@ -114,7 +114,7 @@ fn compare(old: Feed, uplinks: u64) {
     let pairs = names.iter().zip(&mut feeds);
     let sides = pairs.map(|(name, feed)| Side::new(name, || cost(feed, UPLINKS)));
     let tables = interleave(ROUNDS, sides.collect());
-    let kinds = ["work of the processors", "time"];
+    let kinds = ["CPU time", "time"];
     for (kind, rows) in kinds.into_iter().zip(&tables) {
         print(&format!("For one uplink: {kind}"), "µs", rows);
         for row in &rows[1..] {
@@ -134,13 +134,13 @@ fn compare(old: Feed, uplinks: u64) {
     feeds.into_iter().for_each(Feed::end);
 }
 
-/// What the parts of the long run took.
+/// Prints what the parts of the long run took.
 fn report(parts: &[Part], uplinks: u64) {
     println!(
         "### {} uplinks in one go, {MOST} devices\n",
         uplinks * PARTS
     );
-    println!("| after | µs of processors for one | µs for one | resident KiB | private KiB |");
+    println!("| after | CPU µs for one | µs for one | resident KiB | private KiB |");
     println!("| ---: | ---: | ---: | ---: | ---: |");
     for (number, part) in (1..).zip(parts) {
         let [work, time] = part.cost.map(|figure| format!("{figure:.2}"));
@@ -153,7 +153,7 @@ fn report(parts: &[Part], uplinks: u64) {
     };
     let [work, time] = [0, 1].map(|kind| last.cost[kind] / first.cost[kind]);
     println!(
-        "The last tenth against the first: work {work:.2}, time {time:.2}, at the speed that the machine had then.\n"
+        "The last tenth against the first: CPU time {work:.2}, time {time:.2}, not corrected for changes of the machine's speed.\n"
     );
     if let (Some(first), Some(last)) = (first.memory, last.memory) {
         note(

@@ -1,7 +1,7 @@
-//! How many instructions one delivered uplink takes, counted by callgrind: a figure that does not
+//! Counts with callgrind how many instructions one delivered uplink takes: a figure that does not
 //! depend on how busy the machine is.
 //!
-//! With `--check` it fails when they have become more than `benches/instructions.toml` says; with
+//! With `--check` it fails if the count exceeds `benches/instructions.toml` by too much; with
 //! `--renew` it writes that file.
 
 mod common;
@@ -24,12 +24,12 @@ use common::{
 use feed::{Feed, Pace};
 use ttn::{Event, Network};
 
-/// The arguments by which this program is what callgrind counts.
+/// The arguments that make this program the process that callgrind counts.
 const CLIENT: &str = "client";
 const DECODE: &str = "decode";
 
-/// Each uplink waits for the one before: threads have nothing to do in between, and wake up for
-/// each.
+/// Each uplink waits for the previous one: in between the threads are idle, and each uplink wakes
+/// them up.
 const ONE_BY_ONE: Pace = Pace { step: 1, window: 1 };
 
 /// Uplinks pile up.
@@ -40,7 +40,7 @@ const FLOOD: Pace = Pace {
 
 const UPLINKS: u64 = 2_048;
 
-/// Enough for the check; threads do not always meet in the same way.
+/// Enough for the check, although threads interleave differently each time.
 const ROUNDS: usize = 3;
 
 const REQUIRED: &str = "TTN_TEST_REQUIRE_VALGRIND";
@@ -58,14 +58,14 @@ fn main() -> ExitCode {
 fn measure(mode: Option<&str>) -> ExitCode {
     let _watchdog = common::watchdog(Duration::from_secs(600));
     let Some(callgrind) = Callgrind::find() else {
-        println!("SKIPPED instructions: valgrind is not here, or does not work\n");
+        println!("SKIPPED instructions: valgrind is not installed, or does not work\n");
         let row = "instructions for one delivered uplink";
         figures::left_out(
             12,
             row,
             "–",
             Reach::Stated,
-            "valgrind is not here, or does not work",
+            "valgrind is not installed, or does not work",
         );
         let is_required = env::var(REQUIRED).is_ok_and(|value| value == "1");
         return ExitCode::from(u8::from(is_required));
@@ -89,7 +89,7 @@ fn measure(mode: Option<&str>) -> ExitCode {
     }
 }
 
-/// Instructions for one uplink, in three rounds.
+/// Returns the instructions for one uplink, in three rounds.
 fn delivered(callgrind: &Callgrind, pace: Pace) -> [Difference; ROUNDS] {
     [(); ROUNDS].map(|()| {
         Difference::of(|uplinks| {
@@ -101,8 +101,8 @@ fn delivered(callgrind: &Callgrind, pace: Pace) -> [Difference; ROUNDS] {
     })
 }
 
-/// What one uplink takes: twice as many uplinks take so much more, and starting and ending take as
-/// much as before.
+/// What one uplink takes: the difference between a run and a run with twice the uplinks, in which
+/// starting and ending cost the same.
 #[derive(Clone, Copy)]
 struct Difference(Instructions);
 
@@ -113,14 +113,14 @@ impl Difference {
     }
 }
 
-/// The round in the middle.
+/// Returns the median round.
 fn median(rounds: &[Difference; ROUNDS]) -> Instructions {
     let mut sorted = rounds.map(|Difference(instructions)| instructions);
     sorted.sort_by(|one, other| one.all().total_cmp(&other.all()));
     sorted[ROUNDS / 2]
 }
 
-/// Reads so many uplinks.
+/// Decodes `count` uplinks.
 fn decode(count: Option<u64>) {
     let (topic, payload) = messages::v3_uplink(7, 1);
     for _ in 0..count.expect("the number of uplinks follows") {
@@ -137,8 +137,8 @@ fn decode(count: Option<u64>) {
 fn print(one_by_one: &[Difference], flood: &[Difference], decoded: Difference) {
     println!("## instructions: what one v3 uplink of 1.4 KiB takes, counted by callgrind\n");
     println!(
-        "The client's process, from its socket to an uplink callback that says that it was called; without the \
-         kernel. {ROUNDS} rounds: median, min – max.\n"
+        "Counted in the client's process, from its socket to an uplink callback that reports each call; without the kernel.\n\
+         {ROUNDS} rounds: median, min – max.\n"
     );
     println!("| | all | Rust | Paho | C library and others |");
     println!("| --- | ---: | ---: | ---: | ---: |");

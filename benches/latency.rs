@@ -1,4 +1,4 @@
-//! How long one uplink at a time is on its way to the callback, on a link that is idle otherwise.
+//! Measures how long a single uplink takes to reach the callback, on an otherwise idle link.
 
 mod common;
 
@@ -62,11 +62,11 @@ fn brokers() -> Result<[Broker; 3], String> {
     Ok([Broker::start()?, Broker::start()?, Broker::start()?])
 }
 
-/// Where a side gets its uplinks from. Each side has one of its own.
+/// Where a side gets its uplinks from. Each side has its own.
 trait Server {
     fn address(&self) -> SocketAddr;
 
-    /// Where to write uplinks for the client that has subscribed.
+    /// Returns where to write uplinks for the client that has subscribed.
     fn link(&self) -> Link;
 }
 
@@ -86,12 +86,12 @@ impl Server for Broker {
     }
 
     fn link(&self) -> Link {
-        Link::to_server(self.address()).expect("the broker lets everybody in")
+        Link::to_server(self.address()).expect("the broker accepts everyone")
     }
 }
 
 fn measure(way: &str, servers: [impl Server; 3]) {
-    // Of each side: counters rise by one.
+    // Each side has its own, since frame counters rise by one.
     let uplinks = [(); 3].map(|()| Uplinks::v3());
     let clock = Clock::new();
     let [bare_server, hand_server, server] = &servers;
@@ -110,8 +110,8 @@ fn measure(way: &str, servers: [impl Server; 3]) {
     for number in 0..=ROUNDS {
         let mut round = [const { Vec::new() }; 3];
         for _ in 0..UPLINKS {
-            // In a fixed order the scheduler would favour one side: each leaves its threads where
-            // they suit or hinder the next.
+            // In a fixed order the scheduler would favour one side: where it leaves the threads of
+            // one side affects the next.
             let mut order = [0, 1, 2];
             fastrand::shuffle(&mut order);
             for side in order {
@@ -180,7 +180,7 @@ fn uplink_callback(address: SocketAddr, clock: &Clock) -> (MqttClient, Receiver<
     let (arrived, arrivals) = mpsc::channel();
     let client = common::client_v3(address)
         .build()
-        .expect("the options are good");
+        .expect("the options are valid");
     let clock = clock.clone();
     client.set_uplink_callback(move |_, _| {
         let _ = arrived.send(clock.since_write());
@@ -189,7 +189,7 @@ fn uplink_callback(address: SocketAddr, clock: &Clock) -> (MqttClient, Receiver<
     (client, arrivals)
 }
 
-/// Microseconds from the write of an uplink to its arrival.
+/// Returns the microseconds from the write of an uplink to its arrival.
 fn one(clock: &Clock, link: &Link, uplinks: &Uplinks, arrivals: &Receiver<f64>) -> f64 {
     let uplink = uplinks.one();
     clock.write_now();

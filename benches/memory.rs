@@ -1,5 +1,5 @@
-//! What one uplink takes of the heap; what clients at rest take; and a flood with a callback that
-//! hangs: memory stays within what the capacities allow, and no loss goes uncounted.
+//! Measures the heap that one uplink needs, the memory of idle clients, and a flood with a callback
+//! that hangs: memory stays within what the capacities allow, and every dropped event is counted.
 
 mod common;
 mod feed;
@@ -29,7 +29,7 @@ use ttn::{Event, Events, Network};
 
 const UPLINKS: u64 = 1_000_000;
 
-/// The defaults of the client: events in a subscriber's queue, and messages that wait to be read.
+/// The client's defaults: events in a subscriber's queue, and messages that wait to be decoded.
 const EVENTS: u64 = 10_000;
 const MESSAGES: u64 = 10_000;
 
@@ -46,13 +46,13 @@ fn main() {
     idle::measure();
     println!("### {UPLINKS} uplinks of 1.4 KiB, and a callback that hangs\n");
     if Usage::now().is_none() {
-        println!("This system does not tell.\n");
+        println!("This system does not report memory use.\n");
         return;
     }
     let source = Source::start(0);
     let uplinks = Uplinks::new();
-    // Those after the first show that memory is used again. Other threads have other arenas of the
-    // allocator: the second takes a part anew.
+    // The later clients show that memory is reused. Their threads may use other arenas of the
+    // allocator, so the second client takes some memory again.
     let floods = [(); 3].map(|()| flood(&source, &uplinks));
 
     println!("| resident KiB | first client | second | third |");
@@ -66,17 +66,21 @@ fn main() {
     let growth = floods[0].peak - floods[0].before;
     let bound = bound_kib();
     println!(
-        "Growth: {growth}. {EVENTS} events and {MESSAGES} messages without the allocator's own part: {bound}.\n"
+        "Growth: {growth}. {EVENTS} events and {MESSAGES} messages, without the allocator's overhead: {bound}.\n"
     );
     println!("| uplinks | first client | second | third |");
     println!("| --- | ---: | ---: | ---: |");
     row("sent", &floods, |_| UPLINKS);
-    row("the callback was called for", &floods, |flood| flood.called);
-    row("a subscriber was given", &floods, |flood| {
+    row("the callback received", &floods, |flood| flood.called);
+    row("a subscriber received", &floods, |flood| {
         flood.account.given
     });
-    row("`Lagged` told it of", &floods, |flood| flood.account.lost);
-    row("given + `Lagged`", &floods, |flood| flood.account.total());
+    row("`Lagged` reported as dropped", &floods, |flood| {
+        flood.account.lost
+    });
+    row("received + `Lagged`", &floods, |flood| {
+        flood.account.total()
+    });
     row("number of `Lagged` events", &floods, |flood| {
         flood.account.reports
     });
@@ -106,7 +110,7 @@ struct Flood {
 }
 
 fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
-    // The source repeats itself, counters and all; reports of that would be events, too.
+    // The source repeats its frame counters, and reports about that would be events too.
     let client = common::client(source)
         .counter_watch(0)
         .build()
@@ -116,10 +120,10 @@ fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
     let calls = Arc::clone(&called);
     client.set_uplink_callback(move |_, _| {
         calls.fetch_add(1, Ordering::Relaxed);
-        // Waits until the other end is dropped.
+        // Blocks until the other end is dropped.
         let _ = held.recv();
     });
-    // Is not read during the flood either, and then tells what was lost.
+    // This subscriber does not read during the flood either, and afterwards learns what was dropped.
     let events = client.events();
     client.connect().expect("the server accepts");
     assert!(matches!(
@@ -131,7 +135,7 @@ fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
     let before = resident();
     let peak = Peak::watch();
     link.flood(uplinks, UPLINKS as usize);
-    // For what is still in the sockets.
+    // Waits for what is still in the sockets.
     thread::sleep(Duration::from_secs(1));
     let peak = peak.end();
 
@@ -163,7 +167,7 @@ fn heap_of_one_uplink(gateways: usize) {
     let event = allocation_counter::measure(|| drop(black_box(decode(&topic, &payload))));
     let size = format!("v3 uplink of {} bytes, gateways: {gateways}", payload.len());
     println!("### The heap for a {size}\n");
-    println!("| making and dropping it | allocations | ratio | bytes at the peak | ratio |");
+    println!("| to create and drop it | allocations | ratio | bytes at the peak | ratio |");
     println!("| --- | ---: | ---: | ---: | ---: |");
     for (name, info) in [("`serde_json::Value`", value), ("`Event::decode`", event)] {
         println!(
@@ -190,7 +194,7 @@ fn decode(topic: &str, payload: &str) -> Event {
     Event::decode(Network::V3, topic, payload).expect("it is an uplink")
 }
 
-/// What a full queue of events and a full queue of messages that wait to be read have on the heap.
+/// Returns the heap size of a full queue of events and a full queue of messages to decode.
 fn bound_kib() -> usize {
     let (topic, payload) = v3_uplink(7, 1);
     let mut kept = None;
@@ -201,7 +205,7 @@ fn bound_kib() -> usize {
     (bytes >> 10) as usize
 }
 
-/// What a subscriber has heard of.
+/// Counts what a subscriber has received.
 #[derive(Default)]
 struct Account {
     given: u64,
@@ -210,7 +214,7 @@ struct Account {
 }
 
 impl Account {
-    /// Reads until all is accounted for, or nothing comes any more.
+    /// Reads until every uplink is accounted for, or nothing more arrives.
     fn read(events: &Events) -> Self {
         let mut account = Self::default();
         let deadline = Instant::now() + PATIENCE;
@@ -233,7 +237,7 @@ impl Account {
     }
 }
 
-/// Looks at the resident memory, over and over.
+/// Samples the resident memory repeatedly.
 struct Peak {
     end: Arc<AtomicBool>,
     thread: JoinHandle<usize>,

@@ -1,4 +1,4 @@
-//! Sending a JSON object, as fast as the calls return and until the server has read all.
+//! Sends a JSON object as fast as the calls return, and measures until the server has read all.
 
 mod common;
 
@@ -16,7 +16,7 @@ use ttn::MqttClient;
 
 const ROUNDS: usize = 15;
 
-/// Fits into all queues, so that no call is refused.
+/// Few enough for all queues, so that no call is refused.
 const DOWNLINKS: usize = 20_000;
 
 const BARE: &str = "Paho's `try_publish` of ready bytes";
@@ -37,7 +37,7 @@ fn main() {
     send(&client, 0);
     wait_until_published(&source, 1);
     let first = source.first_published().expect("one has been sent");
-    // The number in the correlation id soon has as many digits.
+    // The number in a correlation id soon has this many digits.
     let ready = first.payload.replace(":1\"", ":100000\"");
     let publish = |payload: &str| {
         let message = Message::new(first.topic.as_str(), payload, QOS_0);
@@ -80,7 +80,7 @@ fn send(client: &MqttClient, number: usize) {
     let _ = delivery.expect("there is room");
 }
 
-/// What `send` makes of it.
+/// What `send` turns it into.
 fn body(number: usize) -> String {
     let downlink = json!({
         "decoded_payload": fields(number),
@@ -89,13 +89,13 @@ fn body(number: usize) -> String {
     json!({"downlinks": [downlink]}).to_string()
 }
 
-/// As many bytes for each of the downlinks.
+/// Has the same size for every downlink.
 fn fields(number: usize) -> Value {
     json!({"led_state": "on", "counter": 10_000 + number, "threshold": 21.5, "night": false})
 }
 
-/// Thousands of calls per second, until they have returned and until all was read, and the bytes
-/// of each message, topic and all.
+/// Returns thousands of calls per second, until they have returned and until the server has read
+/// all, and the bytes of each message, including its topic.
 fn burst(source: &Source, call: &dyn Fn(usize)) -> [f64; 3] {
     let target = source.published() + DOWNLINKS as u64;
     let bytes = source.published_bytes();

@@ -1,4 +1,4 @@
-//! What all programs have noted, on one table and one plot. `benches/run` runs it last.
+//! Puts what all programs have noted into one table and one plot. `benches/run` runs it last.
 
 use std::{env, fmt::Write as _, fs};
 
@@ -96,7 +96,7 @@ struct Bar<'a> {
     max: f64,
 }
 
-/// In the order of their first bars.
+/// Returns the panels, in the order of their first bars.
 fn panels<'a>(lines: &[Vec<&'a str>]) -> Vec<Panel<'a>> {
     let mut panels: Vec<Panel<'_>> = Vec::new();
     for fields in lines {
@@ -144,9 +144,9 @@ fn svg(panels: &[Panel<'_>], stamp: &str) -> String {
     )
 }
 
-/// Returns where it ends.
+/// Draws a panel and returns where it ends.
 fn draw(body: &mut String, panel: &Panel<'_>, top: u32) -> u32 {
-    // The axis has the unit, which stands last.
+    // The unit, at the end of the title, belongs to the axis.
     let (title, unit) = panel.title.rsplit_once(", ").unwrap_or((panel.title, ""));
     text(body, MARGIN, top + 12, "start", 14, TEXT, title);
     let bars_top = top + 24;
@@ -184,7 +184,7 @@ fn draw(body: &mut String, panel: &Panel<'_>, top: u32) -> u32 {
     bars_end + 20
 }
 
-/// 1, 2 or 5 times a power of ten, so that there are at most six.
+/// Returns a step of 1, 2 or 5 times a power of ten, so that there are at most six ticks.
 fn tick(longest: f64) -> f64 {
     let power = 10_f64.powf((longest / 6.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);

@@ -1,4 +1,4 @@
-//! Uplinks per second out of a flood.
+//! Measures uplinks per second in a flood.
 
 mod common;
 
@@ -49,8 +49,7 @@ fn v3() {
         flood.uplinks.size()
     );
     println!(
-        "`Overflow::Block`, room for all of them before they are read (`receive_capacity`), 10 000 in the queue of \
-         each subscriber. Lost: 0.\n"
+        "`Overflow::Block`; `receive_capacity` has room for all uplinks, the queue of each subscriber for 10 000. Lost: 0.\n"
     );
     let flood = &flood;
     let peers = [RUMQTTC, MOSQUITTO_SUB].map(Guest::new);
@@ -72,11 +71,7 @@ fn v3() {
     let peer_speed = speed.split_off(speed.len() - peers.len());
     work.truncate(speed.len());
     print("Until the last has arrived", "1000/s", &speed);
-    print(
-        "Work of the processors for one uplink, source and all",
-        "µs",
-        &work,
-    );
+    print("CPU time for one uplink, including the source", "µs", &work);
     let [bare, by_hand, callback, one, _, sixteen] = &speed[..] else {
         unreachable!("there are six sides");
     };
@@ -85,7 +80,7 @@ fn v3() {
     note(3, what, BARE, reach, &callback.ratios(bare));
     let reach = Reach::AtLeast(1.3);
     note(4, what, BY_HAND, reach, &callback.ratios(by_hand));
-    // Speeds are the inverse of times.
+    // A speed is the inverse of a time.
     let further: Vec<_> = one
         .ratios(sixteen)
         .iter()
@@ -93,7 +88,7 @@ fn v3() {
         .collect();
     note(
         5,
-        "cost of a further subscriber to `events()`: time with 16 less time with 1, divided by 15",
+        "cost of a further subscriber to `events()`: time with 16 minus time with 1, divided by 15",
         "time with 1 subscriber",
         Reach::AtMost(0.1),
         &further,
@@ -102,14 +97,14 @@ fn v3() {
         plot(PLOT, &row.name, &row.figures);
     }
     print_peers(
-        "Other clients, each in a process of its own, same bytes from the same source",
+        "Other clients, each in its own process, with the same bytes from the same source",
         callback,
         &peers,
         &peer_speed,
     );
 }
 
-/// The Python SDK speaks to V2 networks only.
+/// The Python SDK supports V2 networks only.
 fn v2() {
     let flood = Flood {
         source: Source::start(0),
@@ -134,7 +129,7 @@ fn v2() {
     );
 }
 
-/// Prints and notes the speed of those peers that can be measured, and why others cannot.
+/// Prints and notes the speed of the peers that can be measured, and why the others cannot.
 fn print_peers(title: &str, ours: &Row, peers: &[Guest], speed: &[Row]) {
     let measured = peers.iter().zip(speed);
     let measured = measured.filter(|(peer, _)| peer.failure.borrow().is_none());
@@ -157,7 +152,7 @@ fn print_peers(title: &str, ours: &Row, peers: &[Guest], speed: &[Row]) {
     }
 }
 
-/// A peer, and why it cannot be measured.
+/// A peer, and the reason if it cannot be measured.
 struct Guest {
     peer: Peer,
     failure: RefCell<Option<String>>,
@@ -171,7 +166,7 @@ impl Guest {
         }
     }
 
-    /// Thousands per second. After a failure it is not tried again.
+    /// Returns thousands per second. After a failure the peer is not tried again.
     fn side<'a>(&'a self, flood: &'a Flood) -> Side<'a, 2> {
         Side::new(self.peer.name, || {
             let mut failure = self.failure.borrow_mut();
@@ -183,7 +178,7 @@ impl Guest {
                 *failure = Some(why);
                 f64::NAN
             });
-            // What its process works is not known.
+            // The CPU time of its process is not known.
             [flood.speed(seconds), f64::NAN]
         })
     }
@@ -196,8 +191,8 @@ struct Flood {
 }
 
 impl Flood {
-    /// Thousands per second until as many reports as there are receivers have come, and
-    /// microseconds of processors for each uplink.
+    /// Returns thousands of uplinks per second until every receiver has reported, and microseconds
+    /// of CPU time for each uplink.
     fn measure(&self, receivers: usize, done: &Receiver<()>) -> [f64; 2] {
         let link = self.source.link();
         let processors = || processor_seconds().unwrap_or(f64::NAN);
@@ -205,15 +200,14 @@ impl Flood {
         let start = Instant::now();
         link.flood(&self.uplinks, self.count);
         for _ in 0..receivers {
-            done.recv_timeout(PATIENCE)
-                .expect("nothing is lost on the way");
+            done.recv_timeout(PATIENCE).expect("every uplink arrives");
         }
         let seconds = start.elapsed().as_secs_f64();
         let worked = processors() - worked;
         [self.speed(seconds), worked * 1e6 / self.count as f64]
     }
 
-    /// Thousands per second.
+    /// Returns thousands of uplinks per second.
     fn speed(&self, seconds: f64) -> f64 {
         self.count as f64 / seconds / 1e3
     }
@@ -243,7 +237,7 @@ impl Flood {
         let mut open = self.count;
         let reader = thread::spawn(move || {
             while open > 0 {
-                if let Some(message) = messages.recv().expect("the client lives") {
+                if let Some(message) = messages.recv().expect("the client is alive") {
                     let json: serde_json::Value =
                         serde_json::from_slice(message.payload()).expect("the payload is JSON");
                     black_box((message.topic(), &json));
@@ -253,7 +247,7 @@ impl Flood {
             }
         });
         let figure = self.measure(1, &done);
-        reader.join().expect("the reader ends well");
+        reader.join().expect("the reader does not panic");
         bare::disconnect(&client);
         figure
     }
@@ -263,7 +257,7 @@ impl Flood {
             .overflow(Overflow::Block)
             .receive_capacity(self.count, 4096 * self.count)
             .build()
-            .expect("the options are good")
+            .expect("the options are valid")
     }
 
     fn uplink_callback(&self, client: MqttClientBuilder) -> [f64; 2] {
@@ -290,7 +284,7 @@ impl Flood {
                 let mut open = self.count;
                 thread::spawn(move || {
                     while open > 0 {
-                        match events.recv().expect("the client lives") {
+                        match events.recv().expect("the client is alive") {
                             Event::Uplink(uplink) => {
                                 black_box(&uplink);
                                 count_down(&mut open, &report);
@@ -305,7 +299,7 @@ impl Flood {
         client.connect().expect("the server accepts");
         let figure = self.measure(subscribers, &done);
         for reader in readers {
-            reader.join().expect("the reader ends well");
+            reader.join().expect("the reader does not panic");
         }
         client.close().expect("the callbacks are done");
         figure

@@ -1,5 +1,5 @@
-//! What it costs that sockets and TLS are our own, against Paho's sockets and OpenSSL: the same
-//! clients, built with this checkout and with the commit before that change, in turn in one run.
+//! Measures what our own sockets and TLS cost, against Paho's sockets and OpenSSL: the same clients,
+//! built with this checkout and with the commit before that change, take turns in one run.
 
 mod common;
 
@@ -29,7 +29,7 @@ use side::{BEFORE, Build, Builds, Clients, Way};
 const FLOOD_ROUNDS: usize = 9;
 const FLOOD_STEP: usize = 1_024;
 const FLOOD_STEPS: usize = 49;
-/// So many steps at most are on their way, so that no queue overflows.
+/// At most this many steps are in flight, so that no queue overflows.
 const FLOOD_WINDOW: usize = 4;
 
 const PACE_ROUNDS: usize = 5;
@@ -42,7 +42,7 @@ const CONNECT_ROUNDS: usize = 9;
 const CONNECT_CLIENTS: usize = 50;
 
 const MEMORY_ROUNDS: usize = 3;
-/// Beside the first.
+/// How many clients, besides the first.
 const FURTHER: usize = 40;
 
 const ONE: usize = 1;
@@ -52,7 +52,7 @@ const PLAIN: &str = "without TLS";
 const MOSQUITTO: &str = "over TLS, Mosquitto with its defaults";
 
 const FLOOD_WORK: Figure = Figure {
-    what: "work of the client's process for one uplink of a flood",
+    what: "CPU time of the client's process for one uplink of a flood",
     unit: "µs",
     reach: Reach::AtMost(1.05),
 };
@@ -62,7 +62,7 @@ const FLOOD_SPEED: Figure = Figure {
     reach: Reach::AtLeast(0.95),
 };
 const PACE_WORK: Figure = Figure {
-    what: "work of the client's process for one uplink, 100 a second",
+    what: "CPU time of the client's process for one uplink, 100 a second",
     unit: "µs",
     reach: Reach::AtMost(1.05),
 };
@@ -99,26 +99,20 @@ const EACH_FURTHER: Figure = Figure {
 
 fn main() {
     let _watchdog = common::watchdog(Duration::from_secs(400));
-    println!("## wire: sockets and TLS of our own, against Paho's and OpenSSL\n");
+    println!("## wire: our own sockets and TLS, against Paho's sockets and OpenSSL\n");
     let builds = match Builds::find() {
         Ok(builds) => builds,
         Err(why) => {
             println!("Left out: {why}\n");
-            return left_out(
-                14,
-                "sockets and TLS of our own",
-                BEFORE,
-                Reach::Stated,
-                &why,
-            );
+            return left_out(14, "our own sockets and TLS", BEFORE, Reach::Stated, &why);
         }
     };
     println!(
-        "Each client is in a process of its own; the same program was built with this checkout and with the last commit \
-         before that change. The server is this process, over TLS by `rustls`.\n"
+        "Each client runs in its own process. The same program is built with this checkout and with the last commit before the\n\
+         change. The server runs in the benchmark's process, with `rustls` for TLS.\n"
     );
     if let Some(why) = &builds.lacking {
-        println!("The rows of before were left out: {why}\n");
+        println!("The rows of the earlier commit are left out: {why}\n");
     }
     let certificates = Certificates::new();
     let authority = certificates.authority.certificate_file();
@@ -138,11 +132,11 @@ fn main() {
     bench.memory();
 }
 
-/// What is measured of each side.
+/// What is measured for each side.
 struct Figure {
     what: &'static str,
     unit: &'static str,
-    /// Over TLS, against before; else the ratio is stated.
+    /// The mark over TLS, against the earlier commit; otherwise the ratio is only stated.
     reach: Reach,
 }
 
@@ -162,7 +156,7 @@ impl Bench {
         })
     }
 
-    /// A table for each way, and a row for it in the table on top of the results.
+    /// Prints a table for each way, and notes a row in the table on top of the results.
     fn print<'a>(&self, figure: &Figure, ways: impl IntoIterator<Item = &'a Way>, rows: &[Row]) {
         for (way, rows) in ways.into_iter().zip(rows.chunks(self.builds.all.len())) {
             let what = format!("{}, {}", figure.what, way.name);
@@ -174,7 +168,7 @@ impl Bench {
             match (rows, &self.builds.lacking) {
                 ([before, after], _) => note(14, &what, BEFORE, reach, &after.ratios(before)),
                 (_, Some(why)) => left_out(14, &what, BEFORE, reach, why),
-                _ => unreachable!("before is there, or why it is not"),
+                _ => unreachable!("the earlier build is there, or why it is not"),
             }
         }
     }
@@ -186,7 +180,7 @@ impl Bench {
         });
         let [work, speed] = interleave(FLOOD_ROUNDS, sides.collect());
         println!(
-            "Flood: {} v3 uplinks of {} bytes into an uplink callback, {} at most on their way.\n",
+            "Flood: {} v3 uplinks of {} bytes into an uplink callback, at most {} in flight.\n",
             FLOOD_STEP * FLOOD_STEPS,
             Uplinks::v3().size(),
             FLOOD_STEP * FLOOD_WINDOW,
@@ -209,8 +203,8 @@ impl Bench {
             }
         }
         println!(
-            "100 a second: {} such uplinks in each of {PACE_ROUNDS} rounds, {PACE_STEP} in one go, the sides in random \
-             order; from just before the server's write to the callback.\n",
+            "100 a second: {} such uplinks in each of {PACE_ROUNDS} rounds, in runs of {PACE_STEP}, the sides in random order. Latency\n\
+             is measured from just before the server's write to the callback.\n",
             PACE_SLICES * PACE_STEP,
         );
         self.print(&PACE_WORK, &self.ways, &work);
@@ -218,15 +212,15 @@ impl Bench {
         self.print(&PACE_WORST, &self.ways, &worst);
     }
 
-    /// Of each side, in a new process.
+    /// Measures each side, in a new process.
     fn pace_round(&self) -> Vec<Paced> {
         let mut sides: Vec<_> = self
             .sides()
             .map(|(build, way, source)| Paced::start(build, way, source))
             .collect();
         for slice in 0..PACE_WARM_UP + PACE_SLICES {
-            // In a fixed order the scheduler would favour one side: each leaves its threads where
-            // they suit or hinder the next.
+            // In a fixed order the scheduler would favour one side: where it leaves the threads of
+            // one side affects the next.
             let mut order: Vec<_> = sides.iter_mut().collect();
             fastrand::shuffle(&mut order);
             for side in order {
@@ -237,7 +231,7 @@ impl Bench {
     }
 
     fn connect(&self, certificates: &Certificates) {
-        println!("`connect`: {CONNECT_CLIENTS} clients in turn, which then stay.\n");
+        println!("`connect`: {CONNECT_CLIENTS} clients one after another, which stay connected.\n");
         let mut ways: Vec<_> = self.ways.iter().collect();
         let broker = Broker::start_tls(&certificates.server);
         let authority = certificates.authority.certificate_file();
@@ -268,19 +262,17 @@ impl Bench {
     }
 
     fn memory(&self) {
-        println!(
-            "Clients that are connected and subscribed, and hear nothing: one, and {FURTHER} further ones.\n"
-        );
+        println!("Idle clients, connected and subscribed: one, and {FURTHER} further ones.\n");
         let (build, way, _) = self.sides().next().expect("there is one");
         if Clients::start(build, way, 1, ONE).memory().is_none() {
-            println!("This system does not tell.\n");
+            println!("This system does not report memory use.\n");
             return;
         }
         let sides = self.sides().map(|(build, way, _)| {
             Side::new(build.name, move || {
                 let [one, all] = [1, 1 + FURTHER].map(|count| {
                     let memory = Clients::start(build, way, count, ONE).memory();
-                    memory.expect("it has told before").resident
+                    memory.expect("the system reports memory use").resident
                 });
                 [one, (all - one) / FURTHER as f64]
             })
@@ -291,7 +283,7 @@ impl Bench {
     }
 }
 
-/// Microseconds of processors for one uplink, and thousands of uplinks per second.
+/// Returns the microseconds of CPU time for one uplink, and thousands of uplinks per second.
 fn flood(build: &Build, way: &Way, source: &Source, uplinks: &Uplinks) -> [f64; 2] {
     let (mut client, link) = Clients::start_one(build, way, source, FLOOD_STEP);
     let worked = client.work();
@@ -310,12 +302,12 @@ fn flood(build: &Build, way: &Way, source: &Source, uplinks: &Uplinks) -> [f64; 
     [worked / count, count / seconds / 1e3]
 }
 
-/// A client that gets uplinks at a pace, and what it has told.
+/// A client that receives uplinks at a pace, and what it has reported.
 struct Paced {
     client: Clients,
     link: Link,
     uplinks: StampedUplinks,
-    /// Microseconds of processors for one uplink.
+    /// Microseconds of CPU time for one uplink.
     work: f64,
     /// Microseconds from the write to the callback.
     ages: Vec<f64>,
@@ -343,7 +335,11 @@ impl Paced {
         }
         let ages = self.client.report();
         let worked = self.client.work() - worked;
-        assert_eq!(ages.len(), PACE_STEP, "each tells when it was written");
+        assert_eq!(
+            ages.len(),
+            PACE_STEP,
+            "each uplink carries its time of writing"
+        );
         if counts {
             self.work += worked / (PACE_SLICES * PACE_STEP) as f64;
             self.ages.extend(ages);
@@ -351,14 +347,14 @@ impl Paced {
     }
 }
 
-/// Uplinks of one device that say when they were written.
+/// Uplinks of one device that carry the time of writing.
 struct StampedUplinks {
     uplinks: Uplinks,
-    /// Where the digits of the time are.
+    /// The place of the digits of the time.
     place: usize,
 }
 
-/// As many digits as nanoseconds have since 1970.
+/// Has as many digits as the nanoseconds since 1970.
 const STAMP: &str = "1111111111111111111";
 
 impl StampedUplinks {
@@ -378,7 +374,7 @@ impl StampedUplinks {
         }
     }
 
-    /// With the time of now.
+    /// Returns an uplink with the current time.
     fn next(&self) -> Vec<u8> {
         let mut packet = self.uplinks.one();
         let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is past 1970");

@@ -1,5 +1,5 @@
-//! From an application id to its MQTT server, by asking The Things Stack, or with `--v2` a V2
-//! discovery server.
+//! Finds the MQTT server of an application by asking The Things Stack, or with `--v2` a V2 discovery
+//! server.
 //!
 //! ```text
 //! cargo run --example discovery
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let v2 = env::args().any(|argument| argument == "--v2");
     let network = Simulator::start(if v2 { Network::V2 } else { Network::V3 })?;
 
-    // Plays the part of the server that is asked.
+    // Stands in for the discovery server.
     let answer = if v2 {
         json!({"services": [{
             "id": "my-handler",
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     };
     let server = DiscoveryServer::start(move |_| Answer::Json(200, answer.to_string()))?;
 
-    // A Things Stack elsewhere is given as https://host: the access key is sent to it.
+    // For a real Things Stack use https://host, since the client sends it the access key.
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .discovery_address(server.url())
         .build()?;
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     }
     client.close()?;
 
-    // An id that no handler serves, or one that lacks its tenant.
+    // An id that no handler serves, or an id without its tenant.
     let wrong_id = if v2 { "another-app" } else { "simulated-app" };
     let stranger = MqttClient::builder(wrong_id, network.access_key())
         .discovery_address(server.url())

@@ -1,4 +1,4 @@
-//! Events from a channel instead of callbacks: `select!` beside other work.
+//! Receives events from a channel instead of callbacks, with `select!` beside other work.
 //!
 //! ```text
 //! cargo run --example events
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
                     uplinks += 1;
                     println!("uplink {} from {}", uplink.counter, uplink.dev_id);
                 }
-                Event::Lagged(missed) => println!("too slow: {missed} events lost"),
+                Event::Lagged(dropped) => println!("too slow: {dropped} events dropped"),
                 other => println!("{other:?}"),
             },
             recv(ticker) -> _ => {

@@ -1,11 +1,11 @@
-//! Sets a new interval on a fleet of 200 devices: a confirmed downlink to each, at a pace that the
-//! network allows, with a progress bar while they acknowledge, and a table of what became of them.
+//! Sets a new interval on a fleet of 200 devices: sends each a confirmed downlink at a pace that the
+//! network allows, shows a progress bar while they acknowledge, and prints a table of the outcomes.
 //!
 //! ```text
 //! cargo run --example fleet
 //! ```
 //!
-//! The network is a simulated one, and not all of its devices are well.
+//! The network is simulated, and some of its devices are faulty.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
         .unconfirmed_after(Duration::from_secs(3))
         .build()?;
     client.connect()?;
-    // A slip of the pen: there is no such lamp.
+    // A typo: this lamp does not exist.
     fleet[77] = "lamp-77".to_owned();
 
     let interval = Downlink::bytes([0x01, 0x2c])
@@ -57,12 +57,12 @@ fn main() -> Result<()> {
     print_table(&fleet, &deliveries);
 
     drop(stop);
-    ensure!(life.join().is_ok(), "the fleet broke down");
+    ensure!(life.join().is_ok(), "the thread of the fleet panicked");
     client.close()?;
     Ok(())
 }
 
-/// Shows how many are settled, until all are or it is time.
+/// Shows how many deliveries are final, until all are or the deadline passes.
 fn follow(deliveries: &[Delivery], deadline: Instant) {
     let bar = ProgressBar::new(deliveries.len() as u64).with_style(
         ProgressStyle::with_template("{elapsed:>4} {bar:40} {pos} of {len}")
@@ -77,7 +77,7 @@ fn follow(deliveries: &[Delivery], deadline: Instant) {
         let Ok(index) = select.ready_deadline(deadline) else {
             break;
         };
-        // The states of a downlink end with the one that is final.
+        // The channel closes after the final state.
         if let Err(TryRecvError::Disconnected) = open[index].try_recv() {
             open.swap_remove(index);
             bar.inc(1);
@@ -105,13 +105,13 @@ fn outcome(state: &DeliveryState) -> String {
         DeliveryState::Failed(error) => state
             .error_details()
             .map_or_else(|| error.to_string(), ErrorDetails::to_string),
-        DeliveryState::Unconfirmed(_) => "the network has not taken it".to_owned(),
-        DeliveryState::Queued => "not heard of yet; it waits for them".to_owned(),
-        state => format!("{state}, and nothing more yet"),
+        DeliveryState::Unconfirmed(_) => "the network has not accepted it".to_owned(),
+        DeliveryState::Queued => "not heard from yet; it is queued for them".to_owned(),
+        state => format!("{state}, and no further yet"),
     }
 }
 
-/// All lamps join; some have troubles later.
+/// Joins all lamps, and makes some of them faulty.
 fn install(lamps: &[Device]) {
     for (lamp, number) in lamps.iter().zip(0..) {
         lamp.join();
@@ -123,7 +123,7 @@ fn install(lamps: &[Device]) {
     }
 }
 
-/// The lamps tell once a second that they are there, one after the other; some have lost power.
+/// Sends one uplink a second for each lamp, in turn; some lamps have lost power.
 fn live(lamps: &[Device], stopped: &Receiver<()>) {
     let has_power = |number: &usize| !matches!(number, 42 | 142 | 192);
     let pause = Duration::from_secs(1) / LAMPS as u32;

@@ -1,5 +1,5 @@
-//! One handler for all that a v3 network says, whichever way it comes: by MQTT, in the body of a
-//! webhook, in a line of what the Storage Integration answers.
+//! One handler for all messages of a v3 network, however they arrive: by MQTT, in the body of a
+//! webhook, or in a line of a response of the Storage Integration.
 //!
 //! ```text
 //! cargo run --example one_handler
@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use ttn::{Event, MqttClient, Network, simulator::Simulator};
 
-/// What the program does with an event.
+/// Handles an event, whichever way it arrived.
 fn handle(way: &str, event: &Event) {
     match event {
         Event::Uplink(uplink) => println!(
@@ -33,7 +33,7 @@ fn handle(way: &str, event: &Event) {
 fn main() -> Result<()> {
     let network = Simulator::start(Network::V3)?;
 
-    // MQTT: the client decodes.
+    // MQTT: the client decodes the messages.
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .build()?;
@@ -54,13 +54,13 @@ fn main() -> Result<()> {
     }
     client.close()?;
 
-    // A webhook: an HTTP server of the program, to which The Things Stack sends a POST for each
+    // A webhook: the program runs an HTTP server, and The Things Stack sends it a POST for each
     // message.
     let server = tiny_http::Server::http("127.0.0.1:0").map_err(|error| anyhow!(error))?;
     let address = server
         .server_addr()
         .to_ip()
-        .ok_or_else(|| anyhow!("no address"))?;
+        .ok_or_else(|| anyhow!("the server has no address"))?;
     let stack = {
         let bodies = bodies.clone();
         thread::spawn(move || bodies.iter().try_for_each(|body| post(address, body)))
@@ -77,9 +77,9 @@ fn main() -> Result<()> {
     }
     stack
         .join()
-        .map_err(|_| anyhow!("the stack broke down"))??;
+        .map_err(|_| anyhow!("the thread of the stack panicked"))??;
 
-    // The Storage Integration: what devices sent while the program was away, a line each.
+    // The Storage Integration: what devices sent while the program was away, one message per line.
     let lines: Vec<String> = bodies
         .iter()
         .map(|body| format!(r#"{{"result":{}}}"#, String::from_utf8_lossy(body)))

@@ -1,5 +1,5 @@
-//! An outage, from the program's side: what the client says, what it does by itself, and what it
-//! lets the program decide.
+//! An outage from the program's point of view: what the client reports, what it does automatically,
+//! and what it lets the program decide.
 
 use std::{thread, time::Duration};
 
@@ -17,12 +17,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .mqtt_address(network.mqtt_address())
         // The program may be started before the network is up.
         .connect_retry(ConnectRetry::For(Duration::from_secs(60)))
-        // So that this example does not take a minute; the default is kinder to the server.
+        // Keeps this example short; the default spares the server more.
         .reconnect_delay(Duration::from_millis(100), Duration::from_secs(2))
         .offline_queue(100, Duration::from_secs(600))
         .build()?;
     client.set_retry_callback(|retry| {
-        // A key that was rotated would be read anew here, with `retry.set_access_key(…)`.
+        // If the key was rotated, set the new one here with `retry.set_access_key(…)`.
         if retry.error().kind() == ErrorKind::NotAuthorized {
             retry.give_up();
         }
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Event::Counter(report) => {
                 if let CounterFinding::Missing { frames, loss } = report.finding {
                     println!(
-                        "{} uplinks of {} are missing: {loss:?}",
+                        "{} uplinks from {} are missing: {loss:?}",
                         frames, report.dev_id
                     );
                 }

@@ -1,4 +1,4 @@
-//! A script for the V2 Python SDK, line by line; the Python is in the comments.
+//! Ports a script for the V2 Python SDK line by line; the Python is in the comments.
 //!
 //! ```text
 //! cargo run --example python_port
@@ -88,7 +88,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a script has elsewhere: a network, here a simulated one.
+/// Starts a simulated network, where a script would use a real one.
 fn network() -> anyhow::Result<ttn::simulator::Simulator> {
     let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
     network.set_decoder(|_, bytes| Ok(Some(json!({"temperature": bytes[0]}))));

@@ -1,15 +1,16 @@
-//! Uplinks arrive, and a downlink is followed until the device has acknowledged it.
+//! Receives uplinks, and follows a downlink until the device has acknowledged it.
 //!
-//! Without an account it runs on a simulated network, The Things Stack v3 or with `--v2` a V2
-//! network, and ends by itself:
+//! Without an account it runs on a simulated network (The Things Stack v3, or a V2 network with
+//! `--v2`) and ends after a few seconds:
 //!
 //! ```text
 //! cargo run --example quickstart
 //! cargo run --example quickstart -- --v2
 //! ```
 //!
-//! With an account it prints the uplinks of your devices until it is interrupted. It sends nothing,
-//! unless you name a device whose uplinks it may answer with one confirmed downlink:
+//! With an account it prints the uplinks of your devices until you interrupt it. It sends nothing
+//! unless you set `TTN_DEV_ID`; then it answers the first uplink of that device with one confirmed
+//! downlink:
 //!
 //! ```text
 //! TTN_APP_ID=my-app@ttn TTN_ACCESS_KEY=NNSXS.… TTN_CLUSTER=eu1 TTN_DEV_ID=my-device \
@@ -54,7 +55,7 @@ fn run_on_a_simulated_network(network: Network) -> Result<()> {
         .map(|answer| follow(&answer, limit));
     drop(stop);
     client.close()?;
-    ensure!(devices.join().is_ok(), "the devices broke down");
+    ensure!(devices.join().is_ok(), "the thread of the devices panicked");
     ensure!(
         matches!(end, Ok(DeliveryState::Acknowledged)),
         "the device did not acknowledge in time"
@@ -64,7 +65,7 @@ fn run_on_a_simulated_network(network: Network) -> Result<()> {
 
 fn run_on_a_real_network(app_id: String) -> Result<()> {
     let Ok(access_key) = env::var("TTN_ACCESS_KEY") else {
-        bail!("TTN_APP_ID is set, TTN_ACCESS_KEY is not");
+        bail!("TTN_APP_ID is set, but TTN_ACCESS_KEY is not");
     };
     let mut builder = MqttClient::builder(app_id, access_key);
     if let Ok(cluster) = env::var("TTN_CLUSTER") {
@@ -88,7 +89,7 @@ fn run_on_a_real_network(app_id: String) -> Result<()> {
     Ok(())
 }
 
-/// Prints what happens, and answers the first uplink of one device; gives the answer to follow.
+/// Prints what happens, and answers the first uplink of one device; the receiver gets the answer.
 fn set_callbacks(client: &MqttClient, mut dev_id: Option<String>) -> Receiver<Delivery> {
     let (sender, answers) = bounded(1);
     let mut answering = dev_id.is_some().then_some(sender);
@@ -129,7 +130,7 @@ fn set_callbacks(client: &MqttClient, mut dev_id: Option<String>) -> Receiver<De
     answers
 }
 
-/// Prints how far a downlink comes, until no step follows within the limit.
+/// Prints each state of a downlink, until the final one or until the next one exceeds the limit.
 fn follow(delivery: &Delivery, limit: Duration) -> DeliveryState {
     let states = delivery.states();
     while let Ok(state) = states.recv_timeout(limit) {
@@ -138,7 +139,7 @@ fn follow(delivery: &Delivery, limit: Duration) -> DeliveryState {
     delivery.state()
 }
 
-/// Two devices join and send an uplink each half second.
+/// Joins two devices; each then sends an uplink about twice a second.
 fn run_devices(network: &Simulator, stopped: &Receiver<()>) {
     network.set_decoder(|port, bytes| {
         Ok(match (port, bytes) {
@@ -157,7 +158,7 @@ fn run_devices(network: &Simulator, stopped: &Receiver<()>) {
     for round in 0_u8.. {
         probe.uplink(2, [0, 200 + round % 50]);
         pump.uplink(1, [u8::from(running)]);
-        // The class A device listens after its uplink.
+        // A class A device listens after its uplink.
         if let Some(command) = pump.next_downlink(Duration::from_millis(500)) {
             running = command.payload.first() == Some(&1);
         }

@@ -1,5 +1,5 @@
-//! Answers an uplink from inside its callback, so that the device hears it in the receive window of
-//! that uplink.
+//! Answers an uplink from inside its callback, so that the device receives the answer in the receive
+//! window of that uplink.
 //!
 //! ```text
 //! cargo run --example reply
@@ -16,7 +16,7 @@ fn main() -> Result<()> {
         .mqtt_address(network.mqtt_address())
         .build()?;
     client.set_uplink_callback(|uplink, client| -> ttn::Result<()> {
-        // Frames that hold nothing but MAC commands.
+        // FPort 0 carries only MAC commands.
         if uplink.port == 0 {
             return Ok(());
         }
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         device.uplink(5, payload);
         let answer = device
             .next_downlink(Duration::from_secs(5))
-            .context("no answer")?;
+            .context("the device received no answer")?;
         println!(
             "sent {payload:?}, got {:?} on FPort {}",
             answer.payload, answer.port

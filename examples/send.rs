@@ -1,5 +1,5 @@
-//! Every form of a downlink: hex, base64, bytes, fields; port, confirmation, schedule, priority;
-//! several at once; and what is refused.
+//! Shows every form of a downlink: hex, base64, bytes, fields; FPort, confirmation, schedule,
+//! priority; several at once; and what `send` refuses.
 //!
 //! ```text
 //! cargo run --example send
@@ -38,17 +38,20 @@ fn main() -> Result<()> {
     ];
     for downlink in downlinks {
         let delivery = client.send("pump-1", downlink)?;
-        // A class A device gets it after its next uplink.
+        // A class A device receives it after its next uplink.
         delivery.wait_for(DeliveryState::Queued, SOON)?;
         pump.uplink(1, [0]);
         match pump.next_downlink(SOON) {
             Some(got) => println!(
-                "message {}: the device got {:?} on FPort {}",
+                "message {}: the device received {:?} on FPort {}",
                 delivery.message_id(),
                 got.payload,
                 got.port
             ),
-            None => println!("message {}: the device got nothing", delivery.message_id()),
+            None => println!(
+                "message {}: the device received nothing",
+                delivery.message_id()
+            ),
         }
     }
 
@@ -57,18 +60,18 @@ fn main() -> Result<()> {
     for delivery in &deliveries {
         delivery.wait_for(DeliveryState::Queued, SOON)?;
     }
-    println!("{} more wait for the device", pump.queue().len());
-    // A device of class C always listens.
+    println!("{} more are queued for the device", pump.queue().len());
+    // A class C device always listens.
     pump.class_c(true);
     for _ in &deliveries {
         if let Some(got) = pump.next_downlink(SOON) {
-            println!("class C: the device got {:?}", got.payload);
+            println!("class C: the device received {:?}", got.payload);
         }
     }
     let events = client.events();
     let cleared = client.clear_queue("pump-1")?;
     while !matches!(events.recv_timeout(SOON)?, Event::Published(mid) if mid == cleared) {}
-    println!("the queue is emptied by message {cleared}");
+    println!("message {cleared} has emptied the queue");
 
     for (dev_id, bad) in [
         ("Pump 1", Downlink::from("01")),

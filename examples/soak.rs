@@ -1,14 +1,14 @@
-//! Breaks the link to a server at random, for minutes or so many times, and accounts for every
-//! uplink; then floods. Ends with an error, the seed and the events around it when a sum does not
-//! match.
+//! Cuts the link to a server at random, for a number of minutes or cuts, and accounts for every
+//! uplink; then floods the client. If a sum does not match, the program ends with an error, the seed
+//! and the events around it.
 //!
 //! ```text
 //! cargo run --release --example soak -- 10000
 //! cargo run --release --example soak -- 30m 42 v2 mosquitto
 //! ```
 //!
-//! Arguments: cuts, or minutes with an `m`; the seed; the network; the server, `simulator` or
-//! `mosquitto`.
+//! Arguments: the number of cuts, or of minutes with an `m`; the seed; the network, `v2` or `v3`; the
+//! server, `simulator` or `mosquitto`.
 
 #[cfg(unix)]
 #[path = "../tests/support/mod.rs"]
@@ -36,12 +36,12 @@ fn main() -> anyhow::Result<()> {
     let network = match arguments.next().as_deref() {
         Some("v2") => Network::V2,
         Some("v3") | None => Network::V3,
-        Some(other) => anyhow::bail!("no network {other:?}"),
+        Some(other) => anyhow::bail!("unknown network {other:?}: use v2 or v3"),
     };
     let is_simulated = match arguments.next().as_deref() {
         Some("simulator") | None => true,
         Some("mosquitto") => false,
-        Some(other) => anyhow::bail!("no server {other:?}"),
+        Some(other) => anyhow::bail!("unknown server {other:?}: use simulator or mosquitto"),
     };
     let harness = || {
         let harness = if is_simulated {
@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
         } else {
             Harness::mosquitto(network)
         };
-        harness.context("there is no Mosquitto")
+        harness.context("Mosquitto is not installed")
     };
 
     let mut reports = vec![("cuts", soak::cuts(harness()?, until, seed))];
@@ -69,5 +69,5 @@ fn main() -> anyhow::Result<()> {
 
 #[cfg(not(unix))]
 fn main() {
-    eprintln!("The servers of this program need Unix.");
+    eprintln!("The servers of this example run only on Unix.");
 }

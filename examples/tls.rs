@@ -1,4 +1,4 @@
-//! TLS with a certificate authority of one's own: what is accepted, and how a refusal reads.
+//! Connects over TLS with your own certificate authority, and shows the error without it.
 //!
 //! ```text
 //! cargo run --example tls
@@ -12,7 +12,7 @@ mod support;
 use support::{certificates::Certificates, tls_front::TlsFront};
 
 fn main() -> Result<()> {
-    // A TLS server with certificates made on the spot, in front of the simulated network.
+    // A TLS server with freshly made certificates, in front of the simulated network.
     let network = Simulator::start(Network::V3)?;
     let certificates = Certificates::new();
     let server = TlsFront::start(&certificates.server, network.address())?;
@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     println!("connected to {address}");
     client.close()?;
 
-    // Without the authority the same server is refused.
+    // Without the authority, the client refuses the same server.
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(&address)
         .build()?;

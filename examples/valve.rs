@@ -1,15 +1,16 @@
-//! Opens a valve and says plainly whether it did: sends a confirmed downlink, and waits for the
+//! Opens a valve and says plainly whether it opened: sends a confirmed downlink, and waits for the
 //! device's acknowledgement with a deadline.
 //!
-//! Without an account it runs on a simulated network, where the valve opens, never acknowledges
-//! (`deaf`), has no session (`reset`), or is none of the application's (`stranger`):
+//! Without an account it runs on a simulated network. There the valve opens, or with an argument
+//! never acknowledges (`deaf`), has no session (`reset`), or is unknown to the application
+//! (`stranger`):
 //!
 //! ```text
 //! cargo run --example valve
 //! cargo run --example valve -- deaf
 //! ```
 //!
-//! With an account it sends `01` to the FPort 20 of your device, and waits for an hour:
+//! With an account it sends `01` to FPort 20 of your device, and waits up to an hour:
 //!
 //! ```text
 //! TTN_APP_ID=my-app@ttn TTN_ACCESS_KEY=NNSXS.… TTN_CLUSTER=eu1 TTN_DEV_ID=my-valve \
@@ -41,21 +42,21 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Whether the valve has acknowledged.
+/// Returns whether the valve has acknowledged.
 fn open_valve(client: &MqttClient, dev_id: &str, limit: Duration) -> Result<bool> {
     let open = Downlink::bytes([0x01])
         .port(20)
         .confirmed(true)
         .max_attempts(3);
     let delivery = client.send(dev_id, open)?;
-    println!("{dev_id} is told to open.");
+    println!("Asking {dev_id} to open.");
     let (last, was_sent) = follow(&delivery, Instant::now().checked_add(limit));
     println!("{}", conclusion(dev_id, &last, was_sent, limit));
     Ok(matches!(last, DeliveryState::Acknowledged))
 }
 
-/// Prints how far the downlink has come until it is final or it is time. The last state, and
-/// whether it was in the air.
+/// Prints each state of the downlink, until the final one or the deadline. Returns the last state,
+/// and whether a gateway has sent it.
 fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, bool) {
     let states = delivery.states();
     let mut was_sent = false;
@@ -66,40 +67,40 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, boo
         };
         match state {
             Some(DeliveryState::Queued) => {
-                println!("  The network keeps it until the device is there to hear it.");
+                println!("  The network keeps it until the device listens.");
             }
             Some(DeliveryState::Sent) => {
                 println!("  A gateway has sent it.");
                 was_sent = true;
             }
             Some(DeliveryState::NotSent(_)) => {
-                println!("  No gateway could send it; the network tries again.");
+                println!("  No gateway could send it; the network will try again.");
             }
             Some(DeliveryState::NotAcknowledged { attempt }) => {
                 let attempt = attempt.map_or("another".to_owned(), |number| number.to_string());
-                println!("  The device has not heard it; attempt {attempt} follows.");
+                println!("  The device has not acknowledged it; attempt {attempt} follows.");
             }
             Some(_) => {}
-            // It is final, or it is time.
+            // The state is final, or the deadline has passed.
             None => return (delivery.state(), was_sent),
         }
     }
 }
 
-/// What the person in front of it has to know.
+/// Returns what the person at the valve needs to know.
 fn conclusion(dev_id: &str, state: &DeliveryState, was_sent: bool, limit: Duration) -> String {
     match state {
-        DeliveryState::Acknowledged => format!("Yes: {dev_id} has the order and says so."),
+        DeliveryState::Acknowledged => format!("Yes: {dev_id} has acknowledged the order."),
         DeliveryState::Queued | DeliveryState::NotSent(_) if !was_sent => format!(
-            "Not yet: {dev_id} was not heard of in {limit:?}. The order waits for it, so the valve may still open."
+            "Not yet: {dev_id} was not heard from within {limit:?}. The order is still queued, so the valve may yet open."
         ),
         DeliveryState::Failed(error) if was_sent => {
-            format!("Not known: it was sent, and the valve may be open; {error}.")
+            format!("Unknown: the order was sent, so the valve may be open; {error}.")
         }
         DeliveryState::Failed(error) => format!("No: {error}."),
         DeliveryState::Unconfirmed(error) => format!("Probably not: {error}."),
         state => format!(
-            "Not known: after {limit:?} the order is {state}. The valve may be open, or may still open."
+            "Unknown: after {limit:?} the order is {state}. The valve may be open, or may yet open."
         ),
     }
 }
@@ -135,7 +136,7 @@ fn open_a_simulated_valve(trouble: Option<&str>) -> Result<bool> {
             "valve-3"
         }
         Some("stranger") => "valve-4",
-        Some(other) => anyhow::bail!("{other:?} is none of deaf, reset, stranger"),
+        Some(other) => anyhow::bail!("unknown argument {other:?}: use deaf, reset or stranger"),
     };
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
@@ -146,12 +147,12 @@ fn open_a_simulated_valve(trouble: Option<&str>) -> Result<bool> {
     let life = thread::spawn(move || live(&valve, &stopped));
     let is_open = open_valve(&client, dev_id, Duration::from_secs(10))?;
     drop(stop);
-    ensure!(life.join().is_ok(), "the valve broke down");
+    ensure!(life.join().is_ok(), "the thread of the valve panicked");
     client.close()?;
     Ok(is_open)
 }
 
-/// The valve tells its position twice a second, and listens after that.
+/// Sends the valve's position twice a second, and listens after each uplink.
 fn live(valve: &Device, stopped: &Receiver<()>) {
     let mut position = 0;
     while stopped

@@ -1,12 +1,11 @@
 //! A blocking, thread-based client for [The Things Network](https://www.thethingsnetwork.org):
-//! uplinks by callback or channel, downlinks, joins and device events, in synchronous programs and
+//! uplinks by callback or channel, downlinks, joins and device events, for synchronous programs and
 //! short scripts, without an async runtime.
 //!
-//! It speaks to The Things Stack v3, which is what The Things Network, The Things Stack Cloud and
-//! most installations run today, and to V2 networks, behind one API and with one message model. It
-//! ports the V2 Python SDK's `MQTTClient` method by method ([how to port a
-//! script](porting_from_python), [how to move from V2 to v3](migrating_to_v3)), and stands on
-//! Eclipse Paho's C library.
+//! One API and one message model cover The Things Stack v3, which The Things Network, The Things
+//! Stack Cloud and most installations run today, and V2 networks. The crate ports `MQTTClient` of
+//! the V2 Python SDK method by method ([how to port a script](porting_from_python), [how to move
+//! from V2 to v3](migrating_to_v3)), and builds on Eclipse Paho's C library.
 //!
 //! # Uplinks
 //!
@@ -22,27 +21,27 @@
 //!     }
 //!     client.close()
 //! });
-//! client.connect()?; // returns when uplinks arrive, or with the reason why not
+//! client.connect()?; // returns once subscribed, or with the reason why not
 //! client.wait();     // until something closes the client
 //! # Ok::<(), ttn::Error>(())
 //! ```
 //!
-//! An [`UplinkMessage`] has the names of the V2 API and of the Python SDK, from whichever network it
-//! comes. Several callbacks for one event are called in the order in which they were added; a
-//! callback may return a `Result`, and its error, like a panic, is logged and reported, and stops
-//! nothing.
+//! The fields of an [`UplinkMessage`] have the names of the V2 API and of the Python SDK, on both
+//! networks. If you add several callbacks for one event, they are called in that order. A callback
+//! may return a `Result`: its error, like a panic, is logged and reported, and delivery goes on.
 //!
 //! # The two networks
 //!
-//! A client speaks v3 when its application id has an `@` or its key is one of v3, otherwise V2;
-//! [`network`](MqttClientBuilder::network) says it outright. What they call things:
+//! A client speaks v3 if its application id contains an `@` or its key is a v3 API key, and V2
+//! otherwise; [`network`](MqttClientBuilder::network) sets it explicitly. The networks use different
+//! terms:
 //!
 //! | here | on V2 | on v3 |
 //! |---|---|---|
-//! | application id | application id, the user name | application id `@` tenant id, the user name; without tenants the id alone |
+//! | application id | application id, the user name | application id `@` tenant id, the user name; the id alone if there are no tenants |
 //! | access key | access key, `ttn-account-v2.…` | API key, `NNSXS.…` |
 //! | server | [`mqtt_address`](MqttClientBuilder::mqtt_address) of a private installation | [`cluster`](MqttClientBuilder::cluster) of The Things Network or The Things Stack Cloud, or `mqtt_address` |
-//! | [`discovery_address`](MqttClientBuilder::discovery_address) | discovery server | the stack, which knows its `mqtt-connection-info` |
+//! | [`discovery_address`](MqttClientBuilder::discovery_address) | discovery server | the stack and its `mqtt-connection-info` |
 //! | `hardware_serial` | hardware serial | DevEUI |
 //! | `app_eui` | AppEUI | JoinEUI |
 //! | `payload_raw`, `payload_fields` | payload, payload function | `frm_payload`, `decoded_payload` of the payload formatter |
@@ -50,29 +49,29 @@
 //! | gateways | `metadata.gateways` | `rx_metadata` |
 //! | [`Activation`] | activation | join |
 //! | [`Schedule::Replace`], [`Schedule::Last`] | schedule `replace`, `last` | `down/replace`, `down/push` |
-//! | [`Schedule::First`] | schedule `first` | not there |
+//! | [`Schedule::First`] | schedule `first` | not available |
 //! | [`DownlinkStep::Queued`], `Sent`, `Acknowledged`, `Failed` | `scheduled`, `sent`, `acks`, `errors` | `down/queued`, `sent`, `ack`, `failed` |
-//! | [`DownlinkStep::NotAcknowledged`] | not said | `down/nack` |
+//! | [`DownlinkStep::NotAcknowledged`] | not reported | `down/nack` |
 //!
 //! # An API key
 //!
-//! In the console of The Things Stack: *Applications*, yours, *API keys*, *Add API key*. It needs
-//! these rights:
+//! Create it in the console of The Things Stack, under *Applications*, your application, *API
+//! keys*, *Add API key*. It needs these rights:
 //!
 //! | for | right | without it |
 //! |---|---|---|
-//! | uplinks, joins and all else that arrives | *Read application traffic*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, and nothing ever arrives |
-//! | [`send`](MqttClient::send) | *Write downlink application traffic*, `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE` | what is sent vanishes, and nothing says so |
+//! | uplinks, joins and all other messages | *Read application traffic*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, but nothing ever arrives |
+//! | [`send`](MqttClient::send) | *Write downlink application traffic*, `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE` | downlinks vanish silently |
 //! | [`discovery_address`](MqttClientBuilder::discovery_address) | *View application information*, `RIGHT_APPLICATION_INFO` | [`NotAuthorized`](ErrorKind::NotAuthorized) |
 //!
-//! The server tells a client nothing of rights that are missing, so look here first when all is
-//! quiet. Keep the key out of the program, in the environment or a file. A key that was deleted
-//! works on until the connection ends.
+//! The server does not report missing rights, so check them first if nothing arrives. Keep the key
+//! out of the source code, for example in the environment or a file. A deleted key keeps working
+//! until the connection ends.
 //!
 //! # Events
 //!
-//! What callbacks hear, and more, also comes as [`Event`] from any number of independent [`Events`]
-//! streams, each a bounded crossbeam channel:
+//! Everything that callbacks receive, and more, is also available as [`Event`] from any number of
+//! independent [`Events`] streams, each a bounded crossbeam channel:
 //!
 //! ```
 //! use std::time::Duration;
@@ -90,7 +89,7 @@
 //!         recv(events.receiver()) -> event => match event? {
 //!             Event::Uplink(uplink) => break println!("{} sent something", uplink.dev_id),
 //!             Event::Disconnected(lost) => println!("{}", lost.error),
-//!             Event::Lagged(missed) => println!("too slow: {missed} events lost"),
+//!             Event::Lagged(dropped) => println!("too slow: {dropped} events dropped"),
 //!             _ => {}
 //!         },
 //!         recv(ticker) -> _ => println!("other work"),
@@ -101,12 +100,13 @@
 //!
 //! # Downlinks
 //!
-//! A downlink is hex text, base64 text, bytes or a JSON object, sent on FPort 1, unconfirmed, in
-//! place of what waits for the device (as in the Python SDK), unless a [`Downlink`] says otherwise.
-//! All that can be seen to be wrong is an error before anything leaves the machine. Not all can: a
-//! network also says nothing of a device that it does not know, of fields that a formatter of v3
-//! cannot encode, and to a key without the right to write. So `send` returns a [`Delivery`], which
-//! knows how far the downlink has come, and [`DeliveryState`] says what each state proves.
+//! The payload of a downlink is hex text, base64 text, bytes or a JSON object. It is sent on FPort 1,
+//! unconfirmed, and replaces what is queued for the device (as in the Python SDK), unless a
+//! [`Downlink`] says otherwise. [`send`](MqttClient::send) rejects everything it can check locally;
+//! some mistakes only the network can see. The network does not report a device that it does not
+//! know, fields that a v3 formatter cannot encode, or a key that lacks the right to write. So `send`
+//! returns a [`Delivery`] that shows how far the downlink has come; [`DeliveryState`] says what each
+//! state proves.
 //!
 //! ```
 //! use std::time::Duration;
@@ -119,17 +119,17 @@
 //! # let pump = network.device("pump-1");
 //!
 //! client.send("pump-1", "0102")?;
-//! client.send("pump-1", json!({"led_state": "on", "counter": 1}))?; // in place of the one before
+//! client.send("pump-1", json!({"led_state": "on", "counter": 1}))?; // replaces the previous one
 //! let delivery = client.send("pump-1", Downlink::bytes([1, 2]).port(20).confirmed(true).schedule(Schedule::Last))?;
 //!
-//! // Within seconds, or something is wrong; the error says what it may be.
+//! // This takes seconds at most. If it fails, the error lists the likely causes.
 //! delivery.wait_for(DeliveryState::Queued, Duration::from_secs(15))?;
 //! # std::thread::spawn(move || (0..50).for_each(|_| drop(pump.uplink(1, [0]))));
 //! for state in delivery.states() {
 //!     match state {
-//!         DeliveryState::Sent => println!("it was on the air"),
-//!         DeliveryState::NotAcknowledged { .. } => println!("the network sends it again"),
-//!         DeliveryState::Acknowledged => println!("the pump has it"),
+//!         DeliveryState::Sent => println!("a gateway has sent it"),
+//!         DeliveryState::NotAcknowledged { .. } => println!("the network will send it again"),
+//!         DeliveryState::Acknowledged => println!("the pump has received it"),
 //!         state => println!("{state}"),
 //!     }
 //! }
@@ -137,27 +137,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A v3 network names the downlink in all that it reports, so there is no doubt which one it means.
-//! A V2 network does not: there a report belongs to the oldest downlink of this client that waits for
-//! it, with the same device, FPort, confirmation and payload. When two programs send the same bytes
-//! to the same device at the same time, one may be taken for the other. All reports, those about
-//! other programs' downlinks included, come as [`Event::Downlink`].
+//! A v3 network identifies the downlink in every report, so the match is exact. A V2 network does
+//! not: there a report is matched to the oldest waiting downlink of this client with the same device,
+//! FPort, confirmation and payload. If two programs send the same bytes to the same device at the same
+//! time, their reports may be confused. All reports, including those about other programs' downlinks,
+//! are available as [`Event::Downlink`].
 //!
-//! A class A device listens only after an uplink of its own, so `Sent` may take a while. To be in
-//! time for the window of an uplink, [`reply`](MqttClient::reply) from inside its callback. Several to
-//! one device: [`send_batch`](MqttClient::send_batch); to many devices:
-//! [`send_many`](MqttClient::send_many), at a [`pace`](MqttClientBuilder::pace) for which the server
-//! does not close the connection; away with all that waits for a device:
-//! [`clear_queue`](MqttClient::clear_queue). How much of the network each device uses in a day,
-//! [`stats().fair_use`](Stats::fair_use) has in numbers. On v3 a downlink can have a
-//! [`priority`](Downlink::priority), go out by [certain gateways](Downlink::gateway) or at [a
-//! certain time](Downlink::absolute_time), and the network says [which one](DownlinkEvent::is_about)
-//! it reports about.
+//! A class A device listens only after its own uplinks, so `Sent` may take a while. Use
 //!
-//! # Messages that come another way
+//! * [`reply`](MqttClient::reply) inside a callback, to be in time for the receive window of that
+//!   uplink;
+//! * [`send_batch`](MqttClient::send_batch) to send several downlinks to one device;
+//! * [`send_many`](MqttClient::send_many) to send to many devices, at a
+//!   [`pace`](MqttClientBuilder::pace) below the server's rate limit;
+//! * [`clear_queue`](MqttClient::clear_queue) to discard everything queued for a device;
+//! * [`stats().fair_use`](Stats::fair_use) to see how much airtime and how many downlinks each device
+//!   uses in a day.
 //!
-//! A webhook and the Storage Integration of v3 send the same JSON as MQTT, and the HTTP integration
-//! of V2 sends its uplinks. One handler serves them all:
+//! On v3 a downlink can have a [`priority`](Downlink::priority), and go out through [certain
+//! gateways](Downlink::gateway) or at [a certain time](Downlink::absolute_time). Each report says
+//! [which downlink it is about](DownlinkEvent::is_about).
+//!
+//! # Messages that arrive another way
+//!
+//! Webhooks and the Storage Integration of v3 deliver the same JSON as MQTT, and so does the HTTP
+//! integration of V2 for uplinks. One handler serves them all:
 //!
 //! ```
 //! use ttn::{Event, MqttClient, Network, UplinkMessage};
@@ -183,7 +187,7 @@
 //! // The body of a webhook
 //! # let body = r#"{"end_device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}},"uplink_message":{}}"#;
 //! handle(&Event::from_json(Network::V3, body)?);
-//! // A line of what the Storage Integration answers
+//! // A line of a response of the Storage Integration
 //! # let line = format!(r#"{{"result":{body}}}"#);
 //! handle(&Event::from_json(Network::V3, line)?);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -193,40 +197,41 @@
 //!
 //! | thread | runs | ends |
 //! |---|---|---|
-//! | yours | the methods of [`MqttClient`]; all that wait have a deadline, but [`wait`](MqttClient::wait) | |
-//! | `ttn-callbacks` | callbacks, one after the other | with the last handle |
+//! | yours | the methods of [`MqttClient`]; every method that waits has a deadline, except [`wait`](MqttClient::wait) | |
+//! | `ttn-callbacks` | callbacks, one at a time | with the last handle |
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
-//! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if there is one | with the last handle, when the callback has returned |
+//! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if one is set | with the last handle, once the callback has returned |
 //! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
 //! | `ttn-prepare`, `ttn-lookup` | what may block before a connection: discovery, files, name lookups; none of your code | when that is done |
 //! | Paho's two | MQTT for all clients of the process; none of your code | never |
 //!
-//! Every method may be called from any thread and from inside any callback, `close` and dropping
-//! the client included. A slow callback delays other callbacks of the same client, and nothing
-//! else. A handle that a callback captures keeps the client alive; use the one that it is given.
+//! You may call every method from any thread and from inside any callback, including `close`; you
+//! may also drop the client there. A slow callback delays only the other callbacks of the same
+//! client. A handle captured by a callback keeps the client alive; use the handle that the callback
+//! receives instead.
 //!
 //! # When things go wrong
 //!
-//! [`connect`](MqttClient::connect) says why it failed, by [`ErrorKind`] for the program and in a
-//! sentence for the person. Later outages are healed: the client connects and subscribes again, and
-//! is connected when every subscription has been granted. A program that starts before its network
-//! does has [`connect_retry`](MqttClientBuilder::connect_retry), which does the same for the first
-//! connection.
+//! If [`connect`](MqttClient::connect) fails, its error explains why: an [`ErrorKind`] for the
+//! program and a sentence for the reader. After a later outage the client reconnects and subscribes
+//! again; it counts as connected once every subscription is granted. A program that may start before
+//! its network sets [`connect_retry`](MqttClientBuilder::connect_retry), which does the same for the
+//! first connection.
 //!
-//! The delays between attempts grow from 1 s to 60 s with a random part
-//! ([`reconnect_delay`](MqttClientBuilder::reconnect_delay)), and begin anew after a connection that
-//! lasted a minute. So a server that accepts connections and ends them at once, or lets in one client
-//! at a time, is not hammered; [`DisconnectCause`] says what it looks like. A refused key is tried
-//! again slowly, or [not at all](MqttClientBuilder::refused_retry); another key, another delay or an
-//! end is for [`set_retry_callback`](MqttClient::set_retry_callback) to decide.
+//! The delay between attempts grows from 1 s to 60 s with a random part
+//! ([`reconnect_delay`](MqttClientBuilder::reconnect_delay)), and starts over after a connection that
+//! lasted a minute. This backoff also spares a server that accepts connections and ends them at once,
+//! or allows one client at a time; [`DisconnectCause`] says what an end looks like. A refused key is
+//! retried slowly, or [not at all](MqttClientBuilder::refused_retry). To supply another key, choose
+//! another delay or give up, set a [retry callback](MqttClient::set_retry_callback).
 //!
 //! | what happened | event | also |
 //! |---|---|---|
 //! | the connection was lost | [`Disconnected`](Event::Disconnected): why, what it looks like, next attempt | close callbacks, `false` |
-//! | an attempt failed | [`ConnectFailed`](Event::ConnectFailed): why, the how many-th, next attempt | connect callbacks, `false` |
-//! | it is back | [`Connected`](Event::Connected): [how long](Gap) it was away | connect callbacks, `true` |
-//! | uplinks did not arrive, by the frame counter of a device | [`Counter`](Event::Counter): how many, and [where they were lost](FrameLoss) | |
-//! | a subscriber was too slow | [`Lagged`](Event::Lagged): how many it lost | see [`Overflow`] |
+//! | an attempt failed | [`ConnectFailed`](Event::ConnectFailed): why, attempt number, next attempt | connect callbacks, `false` |
+//! | the client reconnected | [`Connected`](Event::Connected): [how long](Gap) it was away | connect callbacks, `true` |
+//! | the frame counter of a device shows missing uplinks | [`Counter`](Event::Counter): how many, and [where they went missing](FrameLoss) | |
+//! | a subscriber was too slow | [`Lagged`](Event::Lagged): how many events were dropped | see [`Overflow`] |
 //! | a message cannot be read | [`Malformed`](Event::Malformed), with its bytes | raw uplink callbacks |
 //! | a downlink was not written | [`PublishFailed`](Event::PublishFailed): why | |
 //!
@@ -245,7 +250,7 @@
 //! device.uplink(1, [0]);
 //! # while !matches!(events.recv()?, Event::Uplink(_)) {}
 //! network.stop();
-//! device.uplink(1, [1]); // nobody is there to hear it
+//! device.uplink(1, [1]); // nobody receives it
 //! network.restart()?;
 //! loop {
 //!     match events.recv()? {
@@ -268,62 +273,65 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The networks keep nothing for a client that is away; what a v3 application has missed it can fetch
-//! over HTTP, if it has the Storage Integration. Downlinks that are sent meanwhile are an error,
-//! unless there is an [`offline_queue`](MqttClientBuilder::offline_queue); none is ever written
+//! The networks keep nothing for a client that is away. A v3 application can fetch what it missed
+//! over HTTP, if it has the Storage Integration. Sending a downlink while disconnected is an error,
+//! unless you set an [`offline_queue`](MqttClientBuilder::offline_queue); no downlink is ever written
 //! twice.
 //!
-//! A connection that was cut is noticed at once. One that is silently dead, for example because a
-//! cable was pulled or a router has forgotten it, is noticed by the
-//! [keep-alive](MqttClientBuilder::keep_alive): within twice its value, or its value and 5 s.
+//! The client notices a cut connection at once. If the connection is silently dead, for example
+//! because a cable was pulled or a router has forgotten it, the
+//! [keep-alive](MqttClientBuilder::keep_alive) notices within twice its interval, or its interval and
+//! 5 s.
 //!
-//! [`client.stats()`](MqttClient::stats) has it all in numbers, and
+//! [`client.stats()`](MqttClient::stats) exposes all of this as counters, and
 //! `received = decoded + malformed + dropped` holds exactly.
 //!
 //! # Server, TLS, discovery
 //!
-//! A hosted v3 network needs the name of its [cluster](MqttClientBuilder::cluster) and no more. An
-//! [MQTT address](MqttClientBuilder::mqtt_address) without a port is `mqtts://`, port 8883, with
-//! the system's certificate authorities or [your own](MqttClientBuilder::ca_file); the chain and
-//! the host name are checked. Plain TCP has to be asked for by `mqtt://` or another port: it shows
-//! the access key to everyone on the way. Without either, a [discovery
-//! server](MqttClientBuilder::discovery_address) can tell the address.
+//! A hosted v3 network needs only the name of its [cluster](MqttClientBuilder::cluster). An [MQTT
+//! address](MqttClientBuilder::mqtt_address) without a port means `mqtts://` on port 8883, with the
+//! system's certificate authorities or [your own](MqttClientBuilder::ca_file); the chain and the host
+//! name are checked. To use plain TCP, write `mqtt://` or another port: it exposes the access key to
+//! everyone on the path. Without a cluster or an address, a [discovery
+//! server](MqttClientBuilder::discovery_address) can supply the address.
 //!
-//! All addresses of a name are tried, IPv6 and IPv4 in turn, the next one when one fails or after
-//! 250 ms; the error names each of them. A [proxy](MqttClientBuilder::proxy) serves MQTT and HTTP.
+//! The client tries all addresses of a host, IPv6 and IPv4 in turn, and moves on when one fails or
+//! after 250 ms; the error lists each of them. A [proxy](MqttClientBuilder::proxy) serves MQTT and
+//! HTTP.
 //!
-//! TLS is 1.2 or 1.3, by rustls with ring. The authorities are those of the system (`SSL_CERT_FILE`
-//! and `SSL_CERT_DIR` name others), and a built-in list on a system that has none. A self-signed
-//! certificate is accepted if exactly it is given as authority. Certificates and keys are read anew
-//! for each connection. Without the feature `tls` there is no rustls in the tree, and an `mqtts://`
-//! or `https://` address is an error; the feature `encrypted-keys` reads client keys that a pass
-//! phrase protects.
+//! TLS is 1.2 or 1.3, provided by rustls with ring. The authorities are those of the system
+//! (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or a built-in list if the system has none. A
+//! self-signed certificate is accepted if that exact certificate is set as an authority.
+//! Certificates and keys are read again for each connection. Without the feature `tls` rustls is not
+//! built, and an `mqtts://` or `https://` address is an error. The feature `encrypted-keys` reads
+//! client keys that are protected by a passphrase.
 //!
-//! The client's own MQTT engine, Paho, never sees the server: it speaks to a port of the loopback
-//! that is open for some milliseconds, until it has shown a random token. The access key never
-//! passes there. Another user of this machine can see that the port exists and
-//! delay the connection; only root can read the messages that pass between the two.
-//! A connected client takes five file descriptors, and a sixth while it connects. The connection to
-//! the server is closed in programs that this one starts; Paho's end of the loopback is not.
+//! Paho, the MQTT engine, never talks to the server directly. It connects to a loopback port that is
+//! open for some milliseconds, until Paho has presented a random token. The access key never crosses
+//! the loopback. Another user of the machine can see that the port exists and can delay the
+//! connection; only root can read the messages on it.
+//!
+//! A connected client uses five file descriptors, and a sixth while it connects. Child processes do
+//! not inherit the connection to the server; they do inherit Paho's end of the loopback.
 //!
 //! # Defaults
 //!
 //! | option | default |
 //! |---|---|
 //! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within twice this |
-//! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, discovery, name lookup and subscriptions included |
+//! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, including discovery, name lookup and subscriptions |
 //! | [`proxy`](MqttClientBuilder::proxy), [`proxy_from_environment`](MqttClientBuilder::proxy_from_environment) | none |
 //! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s |
 //! | [`connect_retry`](MqttClientBuilder::connect_retry) | no: one attempt |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |
-//! | [`reconnect_delay`](MqttClientBuilder::reconnect_delay) | 1 s growing to 60 s, with jitter; short again after a connection of 60 s |
-//! | [`refused_retry`](MqttClientBuilder::refused_retry) | not before a connection has worked; every 60 s after |
+//! | [`reconnect_delay`](MqttClientBuilder::reconnect_delay) | 1 s growing to 60 s, with jitter; starts over after a connection of 60 s |
+//! | [`refused_retry`](MqttClientBuilder::refused_retry) | never before the first successful connection; every 60 s after it |
 //! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
-//! | [`pace`](MqttClientBuilder::pace) | none: downlinks are written at once |
+//! | [`pace`](MqttClientBuilder::pace) | none: downlinks are written immediately |
 //! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices |
-//! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after it was written |
+//! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after the downlink was written |
 //! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
-//! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber, the oldest give way |
+//! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber; the oldest are dropped |
 //! | [`max_packet_size`](MqttClientBuilder::max_packet_size) | 16 MiB |
 //! | [`receive_capacity`](MqttClientBuilder::receive_capacity) | 10 000 messages, 64 MiB |
 //! | [`send_capacity`](MqttClientBuilder::send_capacity) | 1 000 downlinks waiting, 1 000 on their way out |
@@ -331,38 +339,44 @@
 //!
 //! # Without a network
 //!
-//! The feature `simulator` brings a simulated network, the module `simulator`: users, devices,
-//! gateways and the server's quirks, in your process. The examples in this documentation run on it,
+//! The feature `simulator` adds the module `simulator`: a simulated network inside your process, with
+//! users, devices, gateways and the server's quirks. The examples in this documentation run on it,
 //! and so can your tests.
 //!
 //! # Logging
 //!
-//! The `log` crate, targets `ttn::…`: `error` for callbacks that failed, `warn` for events that
-//! were lost because callbacks do not keep up, for a retry callback that takes too long and for a
-//! system without certificate authorities, `debug` for connections made, lost and refused. The access
-//! key is in none of them, nor in what Paho logs.
+//! The crate logs through the `log` crate. The targets are its module paths, such as `ttn::session`
+//! or `ttn::client::callbacks`, so the filter `ttn=debug` selects everything.
+//!
+//! | level | for |
+//! |---|---|
+//! | `error` | a callback that failed |
+//! | `warn` | events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities |
+//! | `debug` | connections made, lost and refused |
+//!
+//! The access key appears in none of these messages, nor in what Paho logs.
 //!
 //! # Known problems
 //!
-//! * With `panic = "abort"` a panic in a callback ends the process.
-//! * When the last handle is dropped the connection ends in the background; a process that ends at
-//!   once may cut that short, and what was sent last may be lost. Call
-//!   [`close`](MqttClient::close).
-//! * rustls with ring accepts neither keys on the curve P-521, nor server certificates of version 1,
-//!   nor names that stand only in the common name; each is an error that says so.
-//! * A program of its own that uses Paho directly shares its lock and its two threads with this crate,
-//!   and can stop both.
-//! * [`Published`](Event::Published) says that Paho has handed a downlink to the connection. When the
-//!   connection breaks in that moment, the downlink may not have left this machine.
-//! * A v3 server drops messages for a client that reads too slowly, and now and then in a burst, and
-//!   tells nobody. A hole in the [`counter`](UplinkMessage::counter) of a device is the only sign.
-//! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second; a loop over
-//!   more devices has to pause when `send` says [`QueueFull`](ErrorKind::QueueFull). A v3 server that
-//!   gets more than its operator allows closes the connection and loses the last one.
+//! * With `panic = "abort"`, a panic in a callback ends the process.
+//! * When the last handle is dropped, the connection ends in the background. A process that exits
+//!   immediately may cut that short and lose the last downlinks; call [`close`](MqttClient::close)
+//!   first.
+//! * rustls with ring supports neither keys on the curve P-521, nor server certificates of version 1,
+//!   nor names that appear only in the common name; each is an error that says so.
+//! * If your program also uses Paho directly, it shares Paho's lock and its two threads with this
+//!   crate, and can stall both.
+//! * [`Published`](Event::Published) means that Paho has handed a downlink to the connection. If the
+//!   connection breaks at that moment, the downlink may not have left this machine.
+//! * A v3 server silently drops messages for a client that reads too slowly, and sometimes in a
+//!   burst. A gap in the frame [`counter`](UplinkMessage::counter) of a device is the only sign.
+//! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second. A loop over
+//!   more devices has to pause when `send` returns [`QueueFull`](ErrorKind::QueueFull). A v3 server
+//!   whose rate limit is exceeded closes the connection, and the last downlink is lost.
 //!
 //! # Building
 //!
-//! Needs a C compiler and cmake; Paho's C library and ring are compiled in. Rust 1.85 or later.
+//! You need Rust 1.85 or later, a C compiler and cmake; Paho's C library and ring are compiled in.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 

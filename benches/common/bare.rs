@@ -1,4 +1,4 @@
-//! Paho as one uses it by hand, with nothing around it.
+//! Paho used by hand, with nothing around it.
 
 use std::{net::SocketAddr, sync::OnceLock};
 
@@ -9,7 +9,7 @@ use paho_mqtt::{
 
 use super::{APP_V3, FILTER_V3, KEY_V3, PATIENCE, source::Source};
 
-/// Without a client that stays, dropping the last one takes up to a second.
+/// Keeps one client alive: without it, dropping the last client takes up to a second.
 static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
 
 pub fn create(source: &Source) -> AsyncClient {
@@ -38,12 +38,12 @@ pub fn connect(client: &AsyncClient) -> bool {
         .password(KEY_V3)
         .finalize();
     let connected = client.connect(options).wait_for(PATIENCE).is_ok();
-    // The handle must not be dropped before Paho has let go of the token; this call waits for that.
+    // The handle must not be dropped before Paho has released the token; this call waits for that.
     client.is_connected();
     connected
 }
 
-/// To all that the client under test subscribes to.
+/// Subscribes to everything that the client under test subscribes to.
 pub fn subscribe(client: &AsyncClient) {
     let token = client.subscribe(FILTER_V3, QOS_0);
     token.wait_for(PATIENCE).expect("the server says yes");

@@ -1,4 +1,4 @@
-//! Mosquitto as users run it, without the log by which the tests know what it does.
+//! Mosquitto as users run it, without the log that the tests rely on.
 
 use std::{
     env, fs,
@@ -21,12 +21,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts one that sends small packets at once, or says why there is none.
+    /// Starts a broker that sends small packets immediately, or returns why it cannot.
     pub fn start() -> Result<Self, String> {
         Self::start_with("set_tcp_nodelay true\n")
     }
 
-    /// Starts one with TLS and else its defaults, or says why there is none.
+    /// Starts a broker with TLS and otherwise its defaults, or returns why it cannot.
     pub fn start_tls(identity: &Identity) -> Result<Self, String> {
         Self::start_with(&format!(
             "certfile {}\nkeyfile {}\n",
@@ -50,7 +50,7 @@ impl Broker {
         );
         let file = folder.path().join("settings");
         fs::write(&file, settings).map_err(failed)?;
-        // The shell's standard input ends with this process, even when that is aborted.
+        // The shell's standard input ends with this process, even if the process is aborted.
         let mut shell = Command::new("sh")
             .args(["-c", r#""$0" -c "$1" & read -r _; kill $!; wait"#])
             .args([&program, &file])
@@ -66,7 +66,7 @@ impl Broker {
                 .into_iter()
                 .flat_map(|log| BufReader::new(log).lines());
             for text in log.map_while(Result::ok) {
-                // Nobody may listen any more; the log is read nevertheless.
+                // Reads the log even if nobody listens any more.
                 let _ = line.send(text);
             }
         });

@@ -1,19 +1,19 @@
-//! The figures that the tables of all programs come down to, in one file for the table and the plot
-//! on top of the results: lines of fields between tabs.
+//! The main figures of all programs, in one file for the table and the plot on top of the results.
+//! Each line has fields separated by tabs.
 
 use std::{env, fmt, fs::OpenOptions, io::Write};
 
 use super::report::quantile;
 
-/// Names the file; without it, nothing is noted.
+/// The variable that names the file; without it, nothing is noted.
 const FILE: &str = "TTN_BENCH_FIGURES";
 
-/// What a ratio has to be.
+/// The mark that a ratio has to reach.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
     AtMost(f64),
     AtLeast(f64),
-    /// Nothing in particular.
+    /// No mark.
     Stated,
 }
 

@@ -1,4 +1,4 @@
-//! The uplinks that all benchmarks read.
+//! The uplinks that all benchmarks use.
 
 use super::APP;
 
@@ -57,7 +57,7 @@ pub fn v3_uplink(number: usize, gateways: usize) -> (String, String) {
     (format!("v3/{APP}@ttn/devices/{dev_id}/up"), payload)
 }
 
-/// Ids, and strength and quality of the signal.
+/// The id, EUI, RSSI and SNR of each gateway.
 const GATEWAYS: [(&str, &str, &str, &str); 4] = [
     ("roof-east", "0016C001F10A1B2C", "-97", "9.2"),
     ("harbour-2", "58A0CBFFFE801F0E", "-113", "-4.75"),

@@ -1,4 +1,4 @@
-//! What the benchmarks share: a source of uplinks, Paho as one uses it by hand, tables.
+//! What the benchmarks share: a source of uplinks, Paho used by hand, tables.
 #![allow(dead_code, unused_imports, reason = "each program uses a part of it")]
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
@@ -28,14 +28,14 @@ pub const APP_V3: &str = "bench-app@ttn";
 const KEY: &str = "ttn-account-v2.bench";
 const KEY_V3: &str = "NNSXS.BENCH.SECRET";
 
-/// All that a v3 network has to say about an application's devices.
+/// Matches everything that a v3 network publishes about an application's devices.
 pub const FILTER_V3: &str = "v3/bench-app@ttn/devices/+/#";
 
-/// How long anything may take that should happen soon.
+/// The time limit for anything that should happen soon.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The client under test on a V2 network, with default options but for the address; it gives up
-/// instead of connecting again.
+/// Returns the client under test on a V2 network, with default options except for the address. It
+/// gives up instead of reconnecting.
 pub fn client(source: &source::Source) -> MqttClientBuilder {
     client_at(source.address(), APP, KEY)
 }
@@ -60,7 +60,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Nothing on a system that does not tell.
+    /// Returns `None` on a system that does not report it.
     pub fn now() -> Option<Self> {
         #[cfg(target_os = "linux")]
         return Some(Self {
@@ -72,7 +72,7 @@ impl Usage {
         None
     }
 
-    /// What is used once threads that are about to end have ended.
+    /// Returns the usage once threads that are about to end have ended.
     pub fn settled() -> Option<Self> {
         let mut last = Self::now()?;
         for _ in 0..50 {
@@ -87,8 +87,7 @@ impl Usage {
     }
 }
 
-/// Seconds for which processors have worked for this process; nothing on a system that does not
-/// tell.
+/// Returns the CPU time of this process in seconds, or `None` on a system that does not report it.
 pub fn processor_seconds() -> Option<f64> {
     // Linux counts in hundredths of a second.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;

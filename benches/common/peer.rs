@@ -1,4 +1,4 @@
-//! Other clients to measure against, each in a process of its own.
+//! Other clients to measure against, each in its own process.
 
 use std::{
     env,
@@ -16,17 +16,17 @@ use super::{
     source::{Source, Uplinks},
 };
 
-/// How often somebody who has not subscribed yet is checked for life.
+/// How often to check that a peer that has not subscribed yet is still alive.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// How long the slowest may take.
+/// The time limit for the slowest peer.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// A program that receives so many messages from a port of this machine.
+/// A program that receives a number of messages from a port of this machine.
 pub struct Peer {
     pub name: &'static str,
     command: fn(port: String, count: String) -> Result<Command, String>,
-    /// Whether it says "done" when it has them; else it ends.
+    /// Whether it prints "done" when it has them; otherwise it exits.
     says: bool,
 }
 
@@ -34,7 +34,7 @@ pub const RUMQTTC: Peer = Peer {
     name: "`rumqttc`, sync, `serde_json::Value`",
     command: |port, count| {
         let program = env::var_os("TTN_BENCH_RUMQTTC")
-            .ok_or("not built: `benches/run` does that, and names it in TTN_BENCH_RUMQTTC")?;
+            .ok_or("not built: `benches/run` builds it, and sets TTN_BENCH_RUMQTTC")?;
         let mut command = Command::new(program);
         command.args([&port, FILTER_V3, &count]);
         Ok(command)
@@ -48,7 +48,7 @@ pub const MOSQUITTO_SUB: Peer = Peer {
         let program = find("mosquitto_sub").ok_or("not installed")?;
         let mut command = Command::new(program);
         command.args(["-h", "127.0.0.1", "-p", &port, "-V", "mqttv311"]);
-        // It would connect again to a source that has gone, hence the time limit, in seconds.
+        // It would reconnect to a source that is gone, hence the time limit, in seconds.
         command.args(["-t", FILTER_V3, "-C", &count, "-W", "60"]);
         Ok(command)
     },
@@ -60,8 +60,7 @@ pub const PYTHON_SDK: Peer = Peer {
     command: |port, count| {
         let python = env::var_os("TTN_BENCH_PYTHON").ok_or_else(|| {
             env::var("TTN_BENCH_NO_PYTHON").unwrap_or_else(|_| {
-                "not installed: `benches/run` does that, and names it in TTN_BENCH_PYTHON"
-                    .to_owned()
+                "not installed: `benches/run` installs it, and sets TTN_BENCH_PYTHON".to_owned()
             })
         })?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/python_sdk.py");
@@ -73,7 +72,7 @@ pub const PYTHON_SDK: Peer = Peer {
 };
 
 impl Peer {
-    /// Seconds from the first write until it has as many of the uplinks, or what went wrong.
+    /// Returns the seconds from the first write until it has `count` uplinks, or what went wrong.
     pub fn receive(&self, source: &Source, uplinks: &Uplinks, count: usize) -> Result<f64, String> {
         let port = source.address().port().to_string();
         let mut command = (self.command)(port, count.to_string())?;
@@ -95,12 +94,12 @@ impl Peer {
         let written = link.try_flood(uplinks, count);
         let report = match reports.recv_timeout(SLOW) {
             Ok(report) => report,
-            Err(RecvTimeoutError::Timeout) => return Err("it is not done in time".to_owned()),
+            Err(RecvTimeoutError::Timeout) => return Err("it did not finish in time".to_owned()),
             Err(RecvTimeoutError::Disconnected) => Report::Ended(String::new()),
         };
         let took = start.elapsed().as_secs_f64();
         let report = match report {
-            // What it said last may be read after the end of its standard error.
+            // Its last report may be read after the end of its standard error.
             Report::Ended(text) if self.says => {
                 reports.recv_timeout(GLANCE).unwrap_or(Report::Ended(text))
             }
@@ -120,7 +119,7 @@ enum Report {
     Ended(String),
 }
 
-/// Is killed when dropped.
+/// Kills the process when dropped.
 struct Process {
     child: Child,
 }
@@ -160,18 +159,18 @@ impl Process {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
-    /// What went wrong, on one line.
+    /// Returns what went wrong, on one line.
     fn end(&mut self, report: Report) -> String {
         let Report::Ended(text) = report else {
-            return "it says that it is done before it can be".to_owned();
+            return "it reports that it is done before it can be".to_owned();
         };
         let status = self.child.wait().map_or_else(
-            |error| format!("it is lost: {error}"),
+            |error| format!("its state is unknown: {error}"),
             |status| status.to_string(),
         );
         let last = text.lines().rfind(|line| !line.trim().is_empty());
         match last {
-            // No character of a table.
+            // Avoids the characters that delimit tables.
             Some(line) => format!("{status}: {}", line.trim().replace(['|', '\t'], " ")),
             None => status,
         }
@@ -185,7 +184,7 @@ impl Drop for Process {
     }
 }
 
-/// A program in `PATH`, or where servers are installed.
+/// Finds a program in `PATH`, or where servers are installed.
 pub fn find(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];
     let path = env::var_os("PATH").unwrap_or_default();

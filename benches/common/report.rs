@@ -1,11 +1,11 @@
-//! Measuring one thing against another, and tables.
+//! Measures one thing against another, and prints tables.
 
 use std::{borrow::Borrow, hint::black_box, time::Instant};
 
 /// How often [`Side::repeated`] does its work in a round.
 const REPETITIONS: u32 = 20_000;
 
-/// One way to do the work. `run` does it once and returns figures.
+/// One way to do the work; `run` does it once and returns figures.
 pub struct Side<'a, const N: usize> {
     name: String,
     run: Box<dyn FnMut() -> [f64; N] + 'a>,
@@ -21,7 +21,7 @@ impl<'a, const N: usize> Side<'a, N> {
 }
 
 impl<'a> Side<'a, 1> {
-    /// Makes and drops what `make` returns, over and over; microseconds for each.
+    /// Creates and drops what `make` returns, repeatedly; the figure is microseconds for each.
     pub fn repeated<T>(name: &str, make: impl Fn() -> T + 'a) -> Self {
         Self::new(name, move || {
             let start = Instant::now();
@@ -33,7 +33,7 @@ impl<'a> Side<'a, 1> {
     }
 }
 
-/// The figures of one kind of one side, one per round.
+/// The figures of one kind for one side, one per round.
 pub struct Row {
     pub name: String,
     pub figures: Vec<f64>,
@@ -47,15 +47,15 @@ impl Row {
         }
     }
 
-    /// To another row, round by round.
+    /// Returns the ratios to another row, round by round.
     pub fn ratios(&self, other: &Self) -> Vec<f64> {
         let pairs = self.figures.iter().zip(&other.figures);
         pairs.map(|(figure, other)| figure / other).collect()
     }
 }
 
-/// Runs the sides in turn, forth and back, after a round that does not count, and returns the rows
-/// of each kind of figure. The machine may change its speed; it then does so for all sides.
+/// Runs the sides in turn, back and forth, after a round that does not count, and returns the rows
+/// of each kind of figure. If the machine changes its speed, it does so for all sides.
 pub fn interleave<const N: usize>(rounds: usize, mut sides: Vec<Side<'_, N>>) -> [Vec<Row>; N] {
     let empty = |_| sides.iter().map(|side| Row::new(&side.name)).collect();
     let mut tables: [Vec<Row>; N] = std::array::from_fn(empty);
@@ -92,7 +92,7 @@ pub fn print<R: Borrow<Row>>(title: &str, unit: &str, rows: &[R]) {
     println!();
 }
 
-/// The value below which so great a part of the figures lies.
+/// Returns the value below which this part of the figures lies.
 pub fn quantile(figures: &[f64], part: f64) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);

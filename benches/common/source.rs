@@ -1,5 +1,5 @@
-//! The other end of the line: just enough MQTT 3.1.1 to accept a client, flood it, and read what it
-//! sends.
+//! The other end of the connection: just enough MQTT 3.1.1 to accept a client, flood it, and read
+//! what it sends.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -26,7 +26,7 @@ const DISCONNECT: u8 = 0xe0;
 /// Packets in one write.
 const BATCH: usize = 64;
 
-/// The return code by which an access key is refused.
+/// The return code for a refused access key.
 pub const NOT_AUTHORIZED: u8 = 5;
 
 /// A server on this machine. It ends with the process.
@@ -53,12 +53,12 @@ pub struct Message {
 }
 
 impl Source {
-    /// One that accepts every client, or refuses every client with a return code other than 0.
+    /// Starts a server that accepts every client, or refuses every client with a nonzero return code.
     pub fn start(return_code: u8) -> Self {
         Self::start_with(return_code, None)
     }
 
-    /// One that accepts every client, with TLS.
+    /// Starts a server that accepts every client, with TLS.
     pub fn start_tls(config: Arc<ServerConfig>) -> Self {
         Self::start_with(0, Some(config))
     }
@@ -93,7 +93,7 @@ impl Source {
         self.address
     }
 
-    /// The connection that subscribed last.
+    /// Returns the connection that subscribed last.
     pub fn link(&self) -> Link {
         let link = self.server.subscriber().clone();
         link.expect("a client has subscribed")
@@ -104,7 +104,7 @@ impl Source {
         *self.server.subscriber() = None;
     }
 
-    /// The connection that subscribed last, or the next one, if it comes that soon.
+    /// Returns the connection that subscribed last, or the next one if it arrives in time.
     pub fn wait_for_link(&self, limit: Duration) -> Option<Link> {
         let none = |subscriber: &mut Option<Link>| subscriber.is_none();
         let waiting =
@@ -113,17 +113,17 @@ impl Source {
         subscriber.clone()
     }
 
-    /// How many messages clients have sent.
+    /// Returns how many messages clients have sent.
     pub fn published(&self) -> u64 {
         self.server.published.load(Ordering::Acquire)
     }
 
-    /// The first message that a client has sent.
+    /// Returns the first message that a client has sent.
     pub fn first_published(&self) -> Option<Message> {
         self.server.first_published.get().cloned()
     }
 
-    /// How many bytes these messages had, topic and all.
+    /// Returns how many bytes these messages had, including their topics.
     pub fn published_bytes(&self) -> u64 {
         self.server.published_bytes.load(Ordering::Acquire)
     }
@@ -149,7 +149,7 @@ impl Server {
         }
     }
 
-    /// Answers until the client goes away.
+    /// Answers until the client disconnects.
     fn answer(&self, stream: impl Read, link: &Link) -> Option<()> {
         let mut reader = BufReader::with_capacity(1 << 16, stream);
         let mut body = Vec::new();
@@ -163,7 +163,7 @@ impl Server {
                 }
                 SUBSCRIBE => {
                     let answer = suback(&body)?;
-                    // Nobody may write to the new subscriber before the answer.
+                    // Nobody may write to the new subscriber before it has its answer.
                     let mut stream = link.lock();
                     *self.subscriber() = Some(link.clone());
                     self.subscribed.notify_all();
@@ -203,7 +203,7 @@ fn read_packet(reader: &mut impl BufRead, body: &mut Vec<u8>) -> Option<u8> {
     Some(packet)
 }
 
-/// The message of a PUBLISH at QoS 0.
+/// Returns the message of a PUBLISH at QoS 0.
 fn message(publish: &[u8]) -> Option<Message> {
     let (length, rest) = publish.split_first_chunk::<2>()?;
     let (topic, payload) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
@@ -214,7 +214,7 @@ fn message(publish: &[u8]) -> Option<Message> {
     })
 }
 
-/// Says yes, at QoS 0, to each filter of a SUBSCRIBE.
+/// Grants each filter of a SUBSCRIBE, at QoS 0.
 fn suback(subscribe: &[u8]) -> Option<Vec<u8>> {
     let (id, mut filters) = subscribe.split_at_checked(2)?;
     let mut answer = vec![0x90, 2, id[0], id[1]];
@@ -226,7 +226,7 @@ fn suback(subscribe: &[u8]) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// The writing end of a connection: the server's, or that of a client who publishes.
+/// The writing end of a connection: the server's, or that of a client that publishes.
 #[derive(Clone)]
 pub struct Link {
     stream: Arc<Mutex<Box<dyn Write + Send>>>,
@@ -239,7 +239,7 @@ impl Link {
         }
     }
 
-    /// Connects to a server, to publish there. Nothing when it refuses.
+    /// Connects to a server to publish there. Returns `None` if it refuses.
     pub fn to_server(address: SocketAddr) -> Option<Self> {
         let mut stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).ok()?;
@@ -253,12 +253,12 @@ impl Link {
         (answer == [0x20, 2, 0, 0]).then(|| Self::new(stream))
     }
 
-    /// Writes so many of the uplinks, over and over, as fast as the socket takes them.
+    /// Writes `count` uplinks, cycling through them, as fast as the socket takes them.
     pub fn flood(&self, uplinks: &Uplinks, count: usize) {
         self.try_flood(uplinks, count).expect("the client reads");
     }
 
-    /// Nothing when the client does not read.
+    /// Returns `None` if the client does not read.
     pub fn try_flood(&self, uplinks: &Uplinks, count: usize) -> Option<()> {
         let mut packets = uplinks.packets.clone();
         let mut batches = std::iter::repeat_n(BATCH, count / BATCH).chain([count % BATCH]);
@@ -282,8 +282,8 @@ impl Link {
     }
 }
 
-/// Uplinks, encoded as PUBLISH packets. Frame counters rise by one each time, as those of devices do:
-/// the client under test would report others.
+/// Uplinks, encoded as PUBLISH packets. Frame counters rise by one each time, as those of devices do;
+/// the client under test would report anything else.
 pub struct Uplinks {
     packets: Vec<u8>,
     /// Where in `packets` the first 0, 1, 2, … packets end.
@@ -293,21 +293,21 @@ pub struct Uplinks {
     next: AtomicU64,
 }
 
-/// Has as many digits as those after it.
+/// Has as many digits as the counters after it.
 const FIRST_COUNTER: u64 = 1_000_000;
 
 impl Uplinks {
-    /// Of a V2 network, from as many devices as there are packets in one write.
+    /// Returns uplinks of a V2 network, from as many devices as there are packets in one write.
     pub fn new() -> Self {
         Self::of(messages::uplink)
     }
 
-    /// The same of a v3 network, each heard by one gateway.
+    /// Returns the same for a v3 network, each received by one gateway.
     pub fn v3() -> Self {
         Self::of(|number| messages::v3_uplink(number, 1))
     }
 
-    /// Those with such topics and payloads.
+    /// Encodes uplinks with the given topics and payloads.
     pub fn of(uplink: impl Fn(usize) -> (String, String)) -> Self {
         let mut packets = Vec::new();
         let mut ends = vec![0];
@@ -341,14 +341,14 @@ impl Uplinks {
         }
     }
 
-    /// The first of them, with its next counter.
+    /// Returns the first of them, with its next counter.
     pub fn one(&self) -> Vec<u8> {
         let mut packet = self.packets[..self.ends[1]].to_vec();
         self.count(&mut packet, 1);
         packet
     }
 
-    /// Writes the next counter into so many packets.
+    /// Writes the next counter into `count` packets.
     fn count(&self, packets: &mut [u8], count: usize) {
         let counter = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         for place in &self.counters[..count] {
@@ -356,7 +356,7 @@ impl Uplinks {
         }
     }
 
-    /// How many bytes one of them has, packet and all.
+    /// Returns the size of one packet in bytes.
     pub fn size(&self) -> usize {
         self.packets.len() / (self.ends.len() - 1)
     }

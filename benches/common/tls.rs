@@ -28,7 +28,7 @@ pub struct TlsStream {
 }
 
 impl TlsStream {
-    /// Returns when the client has shaken hands.
+    /// Returns once the TLS handshake is complete.
     pub fn accept(config: &Arc<ServerConfig>, socket: TcpStream) -> io::Result<Self> {
         let mut connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
         connection.complete_io(&mut &socket)?;
@@ -52,11 +52,11 @@ impl Read for TlsStream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            // Others may write meanwhile.
+            // Other threads may write meanwhile.
             let mut sealed = [0; 4096];
             let length = (&*self.socket).read(&mut sealed)?;
             let mut connection = self.connection();
-            // Nothing at all is the end, which it has to see, too.
+            // A read of 0 bytes is the end, which rustls has to see as well.
             let mut sealed = &sealed[..length];
             loop {
                 connection.read_tls(&mut sealed)?;

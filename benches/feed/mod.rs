@@ -1,5 +1,5 @@
-//! A client in a process of its own, fed with uplinks by this one: what is measured there is the
-//! client, and nothing but the client.
+//! A client in its own process, which this one feeds with uplinks, so that the figures are those of
+//! the client alone.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
@@ -29,13 +29,13 @@ const PINGREQ: u8 = 0xc0;
 /// How uplinks are fed.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Each time so many have reached the callback, the client's process says so.
+    /// The client's process reports each time this many have reached the callback.
     pub step: u64,
-    /// So many at most are on their way, so that no queue overflows.
+    /// At most this many are in flight, so that no queue overflows.
     pub window: u64,
 }
 
-/// A client in a process of its own, and its network.
+/// A client in its own process, and its network.
 pub struct Feed {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -48,8 +48,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts the client with a command that ends in [`run_client`]; two arguments are added for
-    /// it. Its uplinks are those of so many devices.
+    /// Starts the client with a command that ends in [`run_client`], and adds the two arguments that it
+    /// needs. Its uplinks come from `devices` devices.
     pub fn start(mut command: Command, devices: u32, pace: Pace) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let address = listener.local_addr().expect("the listener has an address");
@@ -75,16 +75,16 @@ impl Feed {
             written: 0,
             called: 0,
         };
-        assert_eq!(feed.report(), 0, "the client says that it is connected");
+        assert_eq!(feed.report(), 0, "the client reports that it is connected");
         feed
     }
 
-    /// The client's process.
+    /// Returns the id of the client's process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Feeds so many uplinks, a multiple of the step, and returns when the callback was called for
+    /// Feeds `uplinks` uplinks, a multiple of the step, and returns once the callback was called for
     /// the last.
     pub fn feed(&mut self, uplinks: u64) {
         assert_eq!(uplinks % self.pace.step, 0, "the last has to be reported");
@@ -109,7 +109,7 @@ impl Feed {
         count.unwrap_or_else(|_| panic!("the client's process ended: {:?}", self.child.wait()))
     }
 
-    /// Closes the client. Panics when it has lost an uplink, or got another one than it should.
+    /// Closes the client. Panics if it has lost an uplink, or received a wrong one.
     pub fn end(mut self) {
         drop(self.stdin.take());
         let _ = self.reports.read_to_end(&mut Vec::new());
@@ -118,7 +118,7 @@ impl Feed {
     }
 }
 
-/// The client: default options, and a callback that counts. Ends with the standard input.
+/// Runs a client with default options and a callback that counts, until the standard input ends.
 pub fn run_client(mut arguments: impl Iterator<Item = String>) {
     let mut next = || arguments.next().expect("Feed::start adds two arguments");
     let address = next();
@@ -147,27 +147,27 @@ pub fn run_client(mut arguments: impl Iterator<Item = String>) {
     client.close().expect("the callback returns");
 }
 
-/// A client of the application that the uplinks are for, with default options.
+/// Returns a client of the application that the uplinks belong to, with default options.
 pub fn client(address: &str) -> MqttClient {
     MqttClient::builder(TENANT_APP, "NNSXS.BENCH.SECRET")
         .mqtt_address(format!("mqtt://{address}"))
         .reconnect(false)
         .build()
-        .expect("the options are good")
+        .expect("the options are valid")
 }
 
-/// To the process that feeds.
+/// Reports to the feeding process.
 fn tell(called: u64) {
     let mut stdout = io::stdout().lock();
     let told = writeln!(stdout, "{called}").and_then(|()| stdout.flush());
-    told.expect("the one that feeds listens");
+    told.expect("the feeding process listens");
 }
 
 /// The server's end of the connection: just enough MQTT 3.1.1.
 #[derive(Clone)]
 struct Line {
     stream: Arc<TcpStream>,
-    /// One packet after the other.
+    /// Keeps packets whole.
     writing: Arc<Mutex<()>>,
 }
 
@@ -185,7 +185,7 @@ impl Line {
         (&*self.stream).write_all(packets)
     }
 
-    /// Answers until the client goes away.
+    /// Answers until the client disconnects.
     fn serve(&self) -> io::Result<()> {
         let mut reader = BufReader::new(&*self.stream);
         loop {
@@ -223,7 +223,7 @@ fn read_packet(reader: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     Ok((packet, body))
 }
 
-/// In the rest of a SUBSCRIBE: each has its length before it and its QoS behind it.
+/// Counts the filters in the rest of a SUBSCRIBE: each follows its length and precedes its QoS.
 fn count_filters(mut filters: &[u8]) -> u8 {
     let mut count = 0;
     while let Some((length, rest)) = filters.split_first_chunk::<2>() {

@@ -1,5 +1,5 @@
-//! Uplinks of many devices, in turn, as PUBLISH packets. Making one costs the same for any number
-//! of devices: digits are written over those of the one before.
+//! Uplinks of many devices, in turn, as PUBLISH packets. A packet costs the same for any number of
+//! devices, since only the digits of the previous packet are overwritten.
 
 use super::PUBLISH;
 use crate::common::{APP, messages::v3_uplink};
@@ -14,13 +14,13 @@ const DEVICE: &str = "DDDDDD";
 const COUNTER: &str = "CCCCCCC";
 const FIRST_COUNTER: u64 = 1_000_000;
 
-/// Devices take turns in an order that is not the one of their ids. No number of devices that is
-/// made of 2 and 5 shares a factor with it.
+/// The step between devices that follow each other, so that they do not take turns in the order of
+/// their ids. It shares no factor with a number of devices that is a product of 2 and 5.
 const STRIDE: u64 = 7_919;
 
 pub struct Packets {
     devices: u64,
-    /// As many as there are in one write.
+    /// The packets of one write.
     bytes: Vec<u8>,
     length: usize,
     device_places: Vec<usize>,
@@ -47,7 +47,7 @@ impl Packets {
         }
     }
 
-    /// So many packets, after so many others.
+    /// Returns `count` packets, after `before` others.
     pub fn batch(&mut self, before: u64, count: u64) -> &[u8] {
         let packets = self.bytes.chunks_exact_mut(self.length);
         for (packet, number) in packets.zip(before..before + count) {

@@ -1,4 +1,4 @@
-//! What another process uses. Nothing on a system that does not tell.
+//! What another process uses. The functions return `None` on a system that does not report it.
 
 use std::{fs, thread, time::Duration};
 
@@ -23,7 +23,7 @@ impl Memory {
         })
     }
 
-    /// Once it has not changed for half a second.
+    /// Returns the memory once it has not changed for half a second.
     pub fn settled(process: u32) -> Option<Self> {
         const LOOK: Duration = Duration::from_millis(50);
         let mut last = Self::of(process)?;
@@ -41,7 +41,7 @@ impl Memory {
     }
 }
 
-/// Seconds for which processors have worked for a process.
+/// Returns the CPU time of a process in seconds.
 pub fn processor_seconds(process: u32) -> Option<f64> {
     // Linux counts in hundredths of a second here.
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;

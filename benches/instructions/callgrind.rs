@@ -1,4 +1,4 @@
-//! Counting the instructions of another process of this program.
+//! Counts the instructions of another process of this program.
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
 use std::{
@@ -16,7 +16,7 @@ pub struct Callgrind {
 }
 
 impl Callgrind {
-    /// Nothing if it is not installed, or does not work on this machine.
+    /// Returns `None` if it is not installed, or does not work on this machine.
     pub fn find() -> Option<Self> {
         let nothing = Command::new("valgrind")
             .args(["--quiet", "--tool=none", "true"])
@@ -30,12 +30,12 @@ impl Callgrind {
         })
     }
 
-    /// This program again, with an argument.
+    /// Returns a command that runs this program again, with an argument.
     pub fn command(&self, argument: &str) -> Command {
         let mut command = Command::new("valgrind");
         command
             .args(["--quiet", "--tool=callgrind"])
-            // Threads run one at a time; this way in turn.
+            // Callgrind runs one thread at a time; with this option they take turns.
             .arg("--fair-sched=yes")
             .args(["--compress-strings=no", "--compress-pos=no"])
             .arg(format!("--callgrind-out-file={}", self.file().display()))
@@ -44,7 +44,7 @@ impl Callgrind {
         command
     }
 
-    /// Of the command that has ended last.
+    /// Returns the instructions of the command that ended last.
     pub fn count(&self) -> Instructions {
         let file = fs::read_to_string(self.file()).expect("callgrind has written its file");
         let program = self.program.to_str().expect("the path is text");
@@ -60,20 +60,20 @@ impl Callgrind {
     }
 }
 
-/// By whose code it is.
+/// Instructions, grouped by the code they belong to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Instructions {
-    /// This crate, those it depends on, and Rust's library.
+    /// This crate, its dependencies, and Rust's library.
     pub rust: f64,
-    /// C in the same program, which is Paho.
+    /// C code in the same program: Paho.
     pub paho: f64,
-    /// Mostly the C library: the heap, copies of memory.
+    /// Mostly the C library: heap and memory copies.
     pub others: f64,
 }
 
 impl Instructions {
-    /// From a file of callgrind: lines that name the object and the function, then lines with a
-    /// position and a number. The line that follows on `calls=` is about what was called.
+    /// Reads a file of callgrind: lines that name the object and the function, then lines with a
+    /// position and a number. The line after `calls=` is about the function that was called.
     fn read(file: &str, program: &str) -> Self {
         let mut sum = Self::default();
         let mut is_program = false;
@@ -103,7 +103,7 @@ impl Instructions {
         self.rust + self.paho + self.others
     }
 
-    /// What each of so many took that were counted here and not there.
+    /// Returns what each of `further` uplinks took that this run has more than `before`.
     pub fn per_further(&self, before: &Self, further: f64) -> Self {
         Self {
             rust: (self.rust - before.rust) / further,
@@ -113,7 +113,7 @@ impl Instructions {
     }
 }
 
-/// Names of C have neither paths nor brackets.
+/// Whether a name is one of Rust: names of C have neither paths nor brackets.
 fn is_rust_name(function: &str) -> bool {
     function.contains("::") || function.starts_with('<') || function.starts_with("_R")
 }

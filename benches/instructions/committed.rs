@@ -12,10 +12,10 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.to
 
 const RENEW: &str = "cargo bench --all-features --bench instructions -- --renew";
 
-/// How much more than in the file is too much, in percent.
+/// How far the count may exceed the file, in percent.
 const TOLERANCE: f64 = 5.0;
 
-/// The same, where another compiler or C library makes a difference of its own.
+/// The same with another compiler or C library, which changes the count as well.
 const TOLERANCE_ELSEWHERE: f64 = 15.0;
 
 /// Instructions for one uplink, and where they were counted.
@@ -54,7 +54,7 @@ impl Figures {
         ExitCode::SUCCESS
     }
 
-    /// Says how the figures compare with those of the file; fails when one is too much.
+    /// Prints how the figures compare with those of the file; fails if one exceeds it by too much.
     pub fn check(&self) -> ExitCode {
         let file = fs::read_to_string(FILE).expect("the file can be read");
         let committed = |name: &str| {
@@ -89,13 +89,15 @@ impl Figures {
             is_too_much |= more > tolerance;
         }
         if is_too_much {
-            println!("More than {tolerance} % more. If it is worth it, renew the figures: {RENEW}");
+            println!(
+                "More than {tolerance} % more. If the change is worth it, renew the figures: {RENEW}"
+            );
         }
         ExitCode::from(u8::from(is_too_much))
     }
 }
 
-/// What a program says of itself.
+/// Returns what a program prints about itself.
 fn words_of(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output();
     let words = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());

@@ -1,5 +1,5 @@
-//! What clients that are connected and subscribed, and hear nothing, take of the memory: each in a
-//! process of its own, ours beside bare Paho's.
+//! Measures the memory of clients that are connected, subscribed and idle: ours and bare Paho's, in
+//! separate processes.
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
 use std::{
@@ -23,8 +23,8 @@ use crate::{
     feed::{self, TENANT_APP, process::Memory},
 };
 
-/// The argument by which this program is a process with clients; which ones, how many, and the
-/// server's address follow.
+/// The argument that makes this program run clients; the side, their number and the server's address
+/// follow.
 pub const CLIENTS: &str = "clients";
 
 const OURS: &str = "ours";
@@ -32,17 +32,17 @@ const BARE: &str = "bare";
 
 const ROUNDS: usize = 5;
 
-/// Beside the first.
+/// How many clients, besides the first.
 const FURTHER: usize = 20;
 
 const FIRST_KIB: f64 = 1024.0;
 const FURTHER_KIB: f64 = 200.0;
 
 pub fn measure() {
-    println!("### Clients that are connected and subscribed, and hear nothing\n");
+    println!("### Idle clients, connected and subscribed\n");
     let source = Source::start(0);
     if Processes::start(&source, BARE, 1).memory().is_none() {
-        println!("This system does not tell.\n");
+        println!("This system does not report memory use.\n");
         return;
     }
     let mut table = Table::new();
@@ -78,7 +78,7 @@ impl Table {
     fn round(&mut self, source: &Source) {
         let memory = |side, clients| {
             let memory = Processes::start(source, side, clients).memory();
-            memory.expect("it has told before")
+            memory.expect("the system reports memory use")
         };
         let [bare, ours] = [BARE, OURS].map(|side| [1, 1 + FURTHER].map(|n| memory(side, n)));
         type Kind = fn(&Memory) -> f64;
@@ -128,7 +128,7 @@ impl Table {
     }
 }
 
-/// Of ours to bare Paho's, round by round.
+/// Returns the differences between ours and bare Paho's, round by round.
 fn differences(rows: &[Row]) -> Vec<f64> {
     let pairs = rows[0].figures.iter().zip(&rows[1].figures);
     pairs.map(|(bare, ours)| ours - bare).collect()
@@ -139,7 +139,7 @@ fn spread(figures: &[f64]) -> String {
     format!("{median:.0} | {min:.0} – {max:.0}")
 }
 
-/// Another process with clients. They end with it.
+/// Another process with clients, which end with it.
 struct Processes {
     child: Child,
 }
@@ -173,7 +173,7 @@ impl Drop for Processes {
     }
 }
 
-/// The other process: clients, until the standard input ends.
+/// Runs the other process: clients, until the standard input ends.
 pub fn run_clients(mut arguments: impl Iterator<Item = String>) {
     let mut next = || arguments.next().expect("side, number and address follow");
     let (side, count, address) = (next(), next(), next());
@@ -223,6 +223,6 @@ fn rest<T>(clients: Vec<T>) {
     let told = writeln!(stdout, "ready").and_then(|()| stdout.flush());
     told.expect("the other process listens");
     io::copy(&mut io::stdin(), &mut io::sink()).expect("the standard input is a pipe");
-    // They would say goodbye to a server that is gone.
+    // Dropping them would disconnect from a server that is gone.
     std::mem::forget(clients);
 }

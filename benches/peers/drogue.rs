@@ -1,4 +1,4 @@
-//! Reading one uplink, against the types of the crate `drogue-ttn`.
+//! Decodes one uplink, against the types of the crate `drogue-ttn`.
 
 #[allow(dead_code, reason = "the benchmarks that share it use more of it")]
 #[path = "../common/figures.rs"]
@@ -51,7 +51,7 @@ fn measure(topic: &str, payload: &[u8], gateways: usize) {
         Side::repeated("`Event::decode`", event),
     ];
     let [rows] = interleave(ROUNDS, sides);
-    print("Time, making and dropping", "µs", &rows);
+    print("Time to create and drop it", "µs", &rows);
     let what = format!("time of `Event::decode`, {message}");
     note(
         2,
@@ -62,7 +62,7 @@ fn measure(topic: &str, payload: &[u8], gateways: usize) {
     );
 }
 
-/// A side that read less than it seems to would be no measure.
+/// Checks that both sides read the same: otherwise the comparison would mean nothing.
 fn read_alike(theirs: &v3::Message, ours: &UplinkMessage) {
     let v3::Payload::Uplink(uplink) = &theirs.payload else {
         panic!("the bytes are an uplink");

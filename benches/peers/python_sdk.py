@@ -1,4 +1,4 @@
-"""python_sdk.py PORT APP_ID COUNT: receives so many uplinks by callback and says "done"."""
+"""python_sdk.py PORT APP_ID COUNT: receives COUNT uplinks by callback and prints "done"."""
 
 import os
 import sys
@@ -30,5 +30,5 @@ if in_time:
     print("done", flush=True)
 else:
     print("got", received, "of", count, file=sys.stderr, flush=True)
-# The SDK would connect again to a server that has gone.
+# The SDK would reconnect to a server that is gone.
 os._exit(0 if in_time else 1)

@@ -1,4 +1,4 @@
-//! `rumqttc-client PORT FILTER COUNT`: subscribes, reads so many messages as JSON and says "done".
+//! `rumqttc-client PORT FILTER COUNT`: subscribes, parses COUNT messages as JSON and prints "done".
 
 use std::{env, hint::black_box};
 

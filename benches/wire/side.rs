@@ -1,5 +1,5 @@
-//! The clients that are measured: the same program, built with this checkout and with the commit
-//! before, against the same servers.
+//! The clients to measure: the same program, built with this checkout and with an earlier commit,
+//! against the same servers.
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
 use std::{
@@ -15,14 +15,14 @@ use crate::{
 };
 
 pub const BEFORE: &str = "before: Paho's sockets, OpenSSL";
-const AFTER: &str = "after: sockets of our own, rustls";
+const AFTER: &str = "after: our own sockets, rustls";
 
-const NOT_BUILT: &str = "`benches/run` does that, and names it in";
+const NOT_BUILT: &str = "`benches/run` builds it, and sets";
 
-/// Programs with clients. The first is measured against.
+/// Programs with clients. The first is the reference.
 pub struct Builds {
     pub all: Vec<Build>,
-    /// Why there is none of before.
+    /// Why there is no program of the earlier commit.
     pub lacking: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct Build {
 }
 
 impl Builds {
-    /// Those that are there, or why there is none at all.
+    /// Returns the programs that are there, or why there is none at all.
     pub fn find() -> Result<Self, String> {
         let find = |name, variable| {
             let program = env::var_os(variable);
@@ -54,7 +54,7 @@ impl Builds {
     }
 }
 
-/// A server, and how one gets there.
+/// A server, and how to reach it.
 pub struct Way {
     pub name: &'static str,
     address: String,
@@ -83,18 +83,18 @@ impl Way {
     }
 }
 
-/// A process with clients. It ends when dropped, and they with it.
+/// A process with clients. Dropping it ends the process and the clients.
 pub struct Clients {
     child: Child,
     stdin: ChildStdin,
     reports: BufReader<ChildStdout>,
-    /// Microseconds that each took to connect.
+    /// The microseconds that each client took to connect.
     pub connecting: Vec<f64>,
 }
 
 impl Clients {
-    /// Returns when all clients are connected and subscribed. A client says so each time that it
-    /// has got as many uplinks as a step has.
+    /// Returns once all clients are connected and subscribed. From then on, each client reports every
+    /// time it has received the uplinks of a step.
     pub fn start(build: &Build, way: &Way, count: usize, step: usize) -> Self {
         let mut child = Command::new(&build.program)
             .arg(&way.address)
@@ -117,15 +117,15 @@ impl Clients {
         clients
     }
 
-    /// One client, and the server's end of its connection.
+    /// Starts one client; returns it with the server's end of its connection.
     pub fn start_one(build: &Build, way: &Way, source: &Source, step: usize) -> (Self, Link) {
         source.forget_link();
         let client = Self::start(build, way, 1, step);
         (client, source.link())
     }
 
-    /// Waits for the end of a step. Returns the ages, in microseconds, of those of its uplinks
-    /// that tell when they were written.
+    /// Waits for the end of a step. Returns the ages, in microseconds, of its uplinks that carry the
+    /// time of writing.
     pub fn report(&mut self) -> Vec<f64> {
         let mut line = String::new();
         let _ = self.reports.read_line(&mut line);
@@ -140,13 +140,12 @@ impl Clients {
             .collect()
     }
 
-    /// Microseconds for which processors have worked for the clients' process. Is asked between
-    /// two steps.
+    /// Returns the CPU time of the clients' process in microseconds. Call it between two steps.
     pub fn work(&mut self) -> f64 {
         self.stdin.write_all(b"\n").expect("the process reads");
         let report = self.report();
         let [work] = report[..] else {
-            panic!("it tells one time");
+            panic!("the process reports one time");
         };
         work
     }

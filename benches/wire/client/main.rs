@@ -1,7 +1,8 @@
-//! `wire-client ADDRESS AUTHORITY CLIENTS STEP`: connects so many clients in turn, and writes lines
-//! of numbers, all in nanoseconds: first how long each took to connect; then, each time a client's
-//! callback was called STEP times, how old the uplinks were that say when they were written; and for
-//! each line that it reads how long processors have worked for it. Ends with its standard input.
+//! `wire-client ADDRESS AUTHORITY CLIENTS STEP`: connects CLIENTS clients in turn, and writes lines of
+//! numbers, all in nanoseconds. The first line says how long each took to connect. A further line
+//! follows each time a client's callback was called STEP times, with the ages of the uplinks that
+//! carry the time of writing. For each line that it reads, it writes its CPU time. It ends with its
+//! standard input.
 
 #![forbid(unsafe_code)]
 
@@ -35,11 +36,11 @@ fn main() {
         line.expect("the standard input is a pipe");
         tell([ProcessTime::now().as_duration()]);
     }
-    // The clients would say goodbye to a server that is gone.
+    // Dropping the clients would disconnect from a server that is gone.
     process::exit(0);
 }
 
-/// One with default options; the file with the authority is named where the address has TLS.
+/// Returns a client with default options, which reads the authority's file if the address has TLS.
 fn client(address: &str, authority: &str, step: usize) -> MqttClient {
     let client = MqttClient::builder("bench-app@ttn", "NNSXS.BENCH.SECRET")
         .mqtt_address(address)
@@ -48,7 +49,7 @@ fn client(address: &str, authority: &str, step: usize) -> MqttClient {
         "" => client,
         file => client.ca_file(file),
     };
-    let client = client.build().expect("the options are good");
+    let client = client.build().expect("the options are valid");
     let mut called = 0;
     let mut ages = Vec::new();
     client.set_uplink_callback(move |uplink, _| {
@@ -62,11 +63,11 @@ fn client(address: &str, authority: &str, step: usize) -> MqttClient {
     client
 }
 
-/// Nothing of an uplink that does not say when it was written.
+/// Returns `None` for an uplink that does not carry the time of writing.
 fn age(uplink: &UplinkMessage) -> Option<Duration> {
     let written = uplink.payload_fields.get("written_ns")?.as_u64()?;
     let written = SystemTime::UNIX_EPOCH + Duration::from_nanos(written);
-    // Nothing either when somebody has set the clock back in between.
+    // `None` as well if the clock was set back in between.
     written.elapsed().ok()
 }
 
@@ -75,5 +76,5 @@ fn tell(times: impl IntoIterator<Item = Duration>) {
     let line = words.collect::<Vec<_>>().join(" ");
     let mut stdout = io::stdout().lock();
     let told = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    told.expect("the one that measures listens");
+    told.expect("the measuring process listens");
 }
