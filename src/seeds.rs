@@ -4,7 +4,7 @@ use std::thread;
 
 use fastrand::Rng;
 
-/// Checks with the random numbers of so many seeds; a failure says which seed it was.
+/// Runs a check with the random numbers of each seed. A failure prints the seed.
 pub(crate) fn for_seeds(count: u64, mut check: impl FnMut(&mut Rng)) {
     for seed in 0..count {
         let _named = Named(seed);

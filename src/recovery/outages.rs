@@ -1,5 +1,5 @@
-//! What is known of the connections of a client: how long they lasted, and what came before their
-//! end. Numbers; the clock is read by others.
+//! The history of a client's connections: how long they lasted, and what happened before they ended.
+//! Pure numbers; the caller reads the clock.
 
 use std::{
     collections::VecDeque,
@@ -8,17 +8,16 @@ use std::{
 
 use crate::message::{DisconnectCause, Gap};
 
-/// A connection that was up this long counts as stable: the next outage starts with short delays
-/// again.
+/// A connection that was up this long counts as stable. After it, the delays start short again.
 const STABLE: Duration = Duration::from_secs(60);
 
-/// One that lasted no longer was ended by the server on purpose.
+/// A connection that lasted no longer than this was ended by the server on purpose.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// So long after a downlink a server that refuses it has ended the connection.
+/// A server that rejects a downlink closes the connection within this time.
 const AFTER_DOWNLINK: Duration = Duration::from_millis(500);
 
-/// Downlinks within this time count for a limit of the server.
+/// Downlinks within this period count towards the server's rate limit.
 const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 
 /// The end of a connection.
@@ -26,11 +25,11 @@ const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) struct Loss {
     pub(crate) cause: DisconnectCause,
     pub(crate) connected_for: Duration,
-    /// Whether the connection was stable, so that what went wrong before it is history.
+    /// Whether the connection was stable. Earlier setbacks no longer count then.
     pub(crate) was_stable: bool,
 }
 
-/// The connections of a client, one after the other.
+/// The connections of a client over time.
 #[derive(Debug)]
 pub(crate) struct Outages {
     keep_alive: Duration,
@@ -38,9 +37,9 @@ pub(crate) struct Outages {
     heard: Option<Instant>,
     /// When the last two downlinks were written.
     written: VecDeque<Instant>,
-    /// When the server last ended a connection over its limit.
+    /// When the server last closed a connection because of its rate limit.
     limited: Option<Instant>,
-    /// Connections in a row that ended at once, and before they were stable.
+    /// How many connections in a row ended at once, and how many before they were stable.
     at_once: u32,
     unstable: u32,
     lost: Option<Lost>,
@@ -74,12 +73,13 @@ impl Outages {
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// How many attempts there were since the last connection, or since the client set out.
+    /// Returns the number of attempts since the last connection, or since the client started to
+    /// connect.
     pub(crate) fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The gap that ends now, if there is one.
+    /// A connection is up. Returns the gap that it ends, if there was one.
     pub(crate) fn connected(&mut self, now: Instant) -> Option<Gap> {
         self.connected = Some(now);
         self.heard = Some(now);
@@ -106,8 +106,8 @@ impl Outages {
         self.written.push_back(now);
     }
 
-    /// The connection has ended by itself. `limits`: whether the server ends connections that send
-    /// too much.
+    /// The connection was lost. `limits`: whether servers of this network close connections that
+    /// exceed a rate limit.
     pub(crate) fn lost(&mut self, now: Instant, time: SystemTime, limits: bool) -> Loss {
         let since = |moment: Option<Instant>| {
             moment.map_or(Duration::ZERO, |moment| {
@@ -144,8 +144,8 @@ impl Outages {
         }
     }
 
-    /// Whether it has just written, and not for the first time; or so soon after another such end
-    /// that one message can be too much.
+    /// Returns whether the client may have exceeded the rate limit: it has just written, and either
+    /// not for the first time, or soon after the limit last closed a connection.
     fn has_written_too_much(&self, now: Instant) -> bool {
         let is_within =
             |time: Duration, moment: &Instant| now.saturating_duration_since(*moment) < time;
@@ -158,13 +158,13 @@ impl Outages {
         has_just_written && (is_again || self.limited.as_ref().is_some_and(counts))
     }
 
-    /// The client was closed, or gives up: what comes later is no outage.
+    /// The client was closed or stopped trying. What follows is not an outage.
     pub(crate) fn closed(&mut self) {
         *self = Self::new(self.keep_alive);
     }
 }
 
-/// How long a connection can be dead and not be noticed.
+/// How long a dead connection can go unnoticed.
 fn longest_silence(keep_alive: Duration) -> Duration {
     keep_alive + keep_alive.max(Duration::from_secs(5))
 }

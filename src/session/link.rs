@@ -15,16 +15,16 @@ use crate::{
 
 /// What other threads ask of the session.
 pub(crate) enum Command {
-    /// Connect, and answer when connected or with the reason.
+    /// Connect. The answer is the result.
     Connect(Sender<Result<()>>),
-    /// Close, and answer with the number of the end that the close callbacks will hear of.
+    /// Close. The answer is the number of the end that the close callbacks will hear of.
     Close(Sender<u64>),
     Subscribe(Subscriber),
-    /// Ask this one from now on.
+    /// Use this retry callback from now on.
     SetRetryCallback(RetryCallback),
-    /// Tell the subscribers.
+    /// Report this event to the subscribers.
     Report(Event),
-    /// Close, and end the thread.
+    /// Close, and end the thread afterwards.
     Shutdown,
 }
 
@@ -36,6 +36,6 @@ pub(crate) struct SessionLink {
     /// Ends a wait for a slow subscriber.
     pub(crate) interrupt: Sender<()>,
     pub(crate) status: Arc<Status>,
-    /// Takes events back, to free them.
+    /// Returns events that have been handled, so that the session frees them.
     pub(crate) spent: Sender<Vec<Event>>,
 }

@@ -1,6 +1,6 @@
-//! The thread that owns a client's connection. It waits for commands, signals of the connection,
-//! results of blocking work and deadlines, feeds them to the [lifecycle], and does what that says.
-//! Everything that is to be decided is decided there.
+//! The thread that owns a client's connection. It waits for commands, signals from the connection,
+//! results of blocking work and deadlines, feeds them to the [lifecycle], and performs the actions
+//! that come out. The lifecycle makes all decisions.
 
 mod connections;
 mod lifecycle;
@@ -40,11 +40,11 @@ use sending::Sending;
 pub(crate) use status::Status;
 use waiters::Waiters;
 
-/// How long a subscriber that lost events may have to wait for the news when nothing else happens.
+/// How soon a lagging subscriber is told of its drops if nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 
-/// How many signals are read before the session looks for anything else: a look at everything takes
-/// longer than to read one.
+/// How many signals the session reads before it looks at its other channels. Selecting over all of
+/// them takes longer than reading one signal.
 const BURST: usize = 64;
 
 pub(crate) struct Session {
@@ -58,10 +58,10 @@ pub(crate) struct Session {
     jobs: Receiver<Job>,
     job_done: Sender<Job>,
     retry_callback: Option<RetryCallback>,
-    /// The one of the options, until the retry callback supplied another one.
+    /// The key of the options, until the retry callback supplies another.
     access_key: AccessKey,
     filters: Vec<String>,
-    /// The way to the server of an attempt.
+    /// The route that an attempt has looked up.
     route: Option<(Attempt, Route)>,
     /// The server of the last connection that worked.
     known: Option<Address>,
@@ -85,8 +85,8 @@ enum Wakeup {
 impl Session {
     /// Starts the thread.
     pub(crate) fn start(options: Arc<Options>) -> io::Result<SessionLink> {
-        // Unbounded: few, and a client must not wait to close. Downlinks, of which there may be
-        // many, have a channel of their own, bounded by its waiting room.
+        // Unbounded: commands are few, and `close` must not wait for room. Downlinks have their own
+        // channel, bounded by its waiting room.
         let (command_sender, commands) = unbounded();
         let (sending, publishes) = Sending::new(&options);
         let (interrupt, interrupted) = bounded(1);
@@ -94,7 +94,7 @@ impl Session {
         let ReceiveCapacity { messages, bytes } = options.receive_capacity;
         let (inlet, outlet) = mqtt::inlet(messages, bytes);
         let status = Arc::new(Status::new(&options));
-        // What finds no room is freed by the other thread.
+        // If it is full, the callbacks' thread frees the events itself.
         let (spent_sender, spent) = bounded(2);
         let link = SessionLink {
             spent: spent_sender,
@@ -169,7 +169,8 @@ impl Session {
         }
     }
 
-    /// While the connection is busy, what was accepted waits where it is.
+    /// Returns whether to read accepted downlinks now. While the connection is busy they stay in
+    /// their channel.
     fn takes_accepted(&mut self) -> bool {
         match self.lifecycle.outgoing() {
             Outgoing::Written(attempt) if self.lifecycle.draining().is_none() => self
@@ -225,7 +226,7 @@ impl Session {
     }
 
     fn on_tagged(&mut self, (attempt, signal): Tagged) {
-        // Whoever subscribed before this signal was caused gets it.
+        // Subscribers that were added before this signal get it.
         while let Ok(command) = self.commands.try_recv() {
             self.on_command(command);
         }
@@ -237,7 +238,7 @@ impl Session {
             Signal::Message(raw) => self.on_message(attempt, raw),
             Signal::Unreadable(raw) => self.receiving.unreadable(attempt, raw),
             Signal::Missed(missed) => self.receiving.missed(missed),
-            // There may be more; they are counted when all that came before is read.
+            // There may be more drops; they are counted once everything before them is read.
             Signal::Full => {}
             Signal::Ready(doorway) => {
                 self.connections.accepted(attempt, doorway);
@@ -297,7 +298,7 @@ impl Session {
                     self.feed(Input::Failed(attempt, error));
                 }
             }
-            // The news of the end is on its way.
+            // The end of the connection will be reported next.
             Some(Outcome::SubscribeUnanswered) => {}
             Some(outcome) => {
                 let now = Instant::now();
@@ -325,7 +326,7 @@ impl Session {
             }
             Job::Answered(question, answer) => {
                 let answer = answer.map(|retry| {
-                    // A key is used whenever it comes.
+                    // A key is used even if it arrives late.
                     if let Some(key) = retry.access_key {
                         self.access_key = key;
                     }
@@ -364,7 +365,7 @@ impl Session {
         }
     }
 
-    /// Does what the lifecycle says, and writes what may be written then.
+    /// Performs all actions of the lifecycle, then writes what can be written.
     fn execute(&mut self) {
         loop {
             while let Some(action) = self.lifecycle.poll() {
@@ -378,7 +379,7 @@ impl Session {
         }
     }
 
-    /// What the lifecycle has to hear of it at once.
+    /// Performs one action. Returns an input that the lifecycle must handle immediately.
     fn perform(&mut self, action: Action) -> Option<Input> {
         match action {
             Action::Begin => {
@@ -517,7 +518,7 @@ impl Session {
             .name("ttn-prepare".to_owned())
             .spawn(move || {
                 let found = Route::find(&options, &access_key, known);
-                // A session that has ended needs no result.
+                // The session may have ended.
                 let _ = done.send(Job::LookedUp(attempt, found));
             });
         let cause = started.err()?;
@@ -541,8 +542,8 @@ impl Session {
         let plan = wire::Plan {
             destination,
             login: Login {
-                // Another for each attempt: the server may not have noticed the end of the last one,
-                // and most brokers would throw its successor out.
+                // A new one for each attempt: if the server has not noticed the end of the last
+                // connection, most brokers would disconnect its successor.
                 client_id: format!("{}{:016x}", options.client_id_prefix, fastrand::u64(..)),
                 user_name: options.app_id.clone(),
                 password: self.access_key.reveal().as_bytes().to_vec(),
@@ -556,19 +557,19 @@ impl Session {
         Some(Input::Failed(attempt, error))
     }
 
-    /// Asks the retry callback. Whether there is one that is not busy.
+    /// Asks the retry callback. Returns `false` if there is none or it is busy.
     fn ask(&self, question: Question, retry: Retry) -> bool {
         let Some(callback) = &self.retry_callback else {
             return false;
         };
         let done = self.job_done.clone();
         callback.ask(retry, move |answered| {
-            // A session that has ended needs no answer.
+            // The session may have ended.
             let _ = done.send(Job::Answered(question, answered));
         })
     }
 
-    /// Decides what became of the downlinks on their way out when nobody waits for them any longer.
+    /// Settles the downlinks in flight when the connection is given up.
     fn settle_publishes(&mut self, attempt: Attempt) {
         let Some(transport) = self.connections.transport(attempt) else {
             return;
@@ -583,7 +584,7 @@ impl Session {
         self.report_sending();
     }
 
-    /// Writes what waits, if there is a connection for it.
+    /// Writes waiting downlinks if there is a connection.
     fn write(&mut self) {
         let transport = match self.lifecycle.outgoing() {
             Outgoing::Written(attempt) => self.connections.transport(attempt),
@@ -592,7 +593,7 @@ impl Session {
         self.sending.write(transport, Instant::now());
     }
 
-    /// Whether everything is written before the client closes, unless the server is being asked.
+    /// Returns [`Input::Drained`] if the client is closing and everything is written.
     fn drained(&mut self) -> Option<Input> {
         let attempt = self.lifecycle.draining()?;
         let transport = self.connections.transport(attempt)?;

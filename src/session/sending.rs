@@ -1,4 +1,4 @@
-//! Downlinks on their way out: what waits, when it may be written, and what became of it.
+//! Downlinks on their way out: which ones wait, when they are written, and what becomes of them.
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +17,17 @@ pub(super) struct Sending {
     outbox: Outbox,
     pacer: Pacer,
     book: Book,
-    /// When the pace allows the next write.
+    /// When the pace allows the next message.
     next_write: Option<Instant>,
-    /// How many downlinks may be on their way to the server at a time.
+    /// How many messages can be in flight.
     capacity: usize,
-    /// How long downlinks wait for a connection; `None`: not at all.
+    /// How long downlinks wait for a connection. `None`: they do not wait.
     expire_after: Option<Duration>,
     reports: Vec<Event>,
 }
 
 impl Sending {
-    /// And where to put what is to be written.
+    /// Returns the sending side, and the channel for accepted downlinks.
     pub(super) fn new(options: &Options) -> (Self, Sender<Batch>) {
         let (outbox, accepted) = Outbox::new();
         let following = Following {
@@ -47,19 +47,19 @@ impl Sending {
         (sending, accepted)
     }
 
-    /// What was accepted and is not taken yet.
+    /// The channel of downlinks that `send` has accepted.
     pub(super) fn accepted(&self) -> &Receiver<Batch> {
         &self.outbox.new
     }
 
-    /// Whether more can be written at once, so that it is time to take what was accepted.
+    /// Returns whether another message can be written immediately.
     pub(super) fn has_room(&self, transport: &Transport) -> bool {
         !self.outbox.keeps_any()
             && transport.open_publishes() < self.capacity
             && transport.end().is_none()
     }
 
-    /// Whether everything that was accepted has left.
+    /// Returns whether every accepted message has left.
     pub(super) fn is_drained(&self, transport: &Transport) -> bool {
         transport.open_publishes() == 0 && !self.outbox.keeps_any()
     }
@@ -80,7 +80,7 @@ impl Sending {
         self.book.on_time(now);
     }
 
-    /// Takes messages, to be written, to be kept for a connection, or to fail.
+    /// Takes accepted messages: to be written, to be kept for a connection, or to fail.
     pub(super) fn accept(&mut self, batch: Batch, outgoing: Outgoing, now: Instant) {
         for mut publish in batch {
             self.follow(&mut publish, now);
@@ -96,11 +96,11 @@ impl Sending {
         }
     }
 
-    /// Writes what waits, as far as there is room and the pace allows.
+    /// Writes waiting messages, as far as there is room and the pace allows.
     pub(super) fn write(&mut self, transport: Option<&mut Transport>, now: Instant) {
         self.next_write = None;
         let Some(transport) = transport else { return };
-        // The client behind the wire takes them as long as it has not noticed the end.
+        // Until it notices the end, the MQTT client accepts messages for a dead connection.
         while transport.end().is_none() && transport.open_publishes() < self.capacity {
             if !self.outbox.keeps_any() {
                 return;
@@ -115,19 +115,20 @@ impl Sending {
             };
             match transport.publish(publish.ids, &publish.topic, &publish.payload) {
                 Ok(()) => self.pacer.written(now),
-                // The connection has just ended; the news is on its way.
+                // The connection has just ended; that will be reported next.
                 Err(_) => return self.outbox.put_back(publish),
             }
         }
     }
 
-    /// There is a connection: what was kept for it waits for its turn.
+    /// The client is connected: kept messages no longer expire.
     pub(super) fn connected(&mut self, now: Instant) {
         self.expire(now);
         self.outbox.keep_until(None);
     }
 
-    /// The connection was lost: what waits is kept for the next one, if that is asked for.
+    /// The connection was lost. Waiting messages are kept for the next one if there is an offline
+    /// queue; otherwise they fail.
     pub(super) fn disconnected(&mut self, rate_limited: bool, now: Instant) {
         self.book.disconnected(now);
         if rate_limited {
@@ -143,7 +144,7 @@ impl Sending {
         }
     }
 
-    /// Takes everything that was accepted, to be written before the client closes.
+    /// Takes all accepted messages, to be written before the client closes.
     pub(super) fn take_accepted(&mut self, now: Instant) {
         for mut publish in self.outbox.take_all() {
             self.follow(&mut publish, now);
@@ -151,7 +152,7 @@ impl Sending {
         }
     }
 
-    /// Fails everything that was accepted. When the last handle is gone, nobody else would.
+    /// Fails all accepted messages.
     pub(super) fn discard(&mut self, error: &Error, now: Instant) {
         for mut publish in self.outbox.take_all() {
             self.follow(&mut publish, now);
@@ -159,7 +160,7 @@ impl Sending {
         }
     }
 
-    /// What became of a message that was handed to the connection.
+    /// Records the outcome of a message that was handed to the connection.
     pub(super) fn observe_outcome(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Published(ids) => {
@@ -171,7 +172,7 @@ impl Sending {
         }
     }
 
-    /// What the network says of downlinks.
+    /// Records what the network reports about downlinks.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
             Event::Downlink(report) => self.book.observe(report),
@@ -183,7 +184,7 @@ impl Sending {
         }
     }
 
-    /// What the subscribers should hear of.
+    /// Returns the events to report to the subscribers.
     pub(super) fn take_reports(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.reports)
     }

@@ -1,5 +1,5 @@
-//! What other threads may know of a session without asking it: whether it is connected, and when it
-//! has ended.
+//! What other threads can read without asking the session: whether it is connected, what it has
+//! counted, and when it has closed.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use crate::{
     wire::Traffic,
 };
 
-/// Written by the session and the callbacks' thread, read and waited for by all.
+/// Written by the session and the callbacks' thread. Every thread can read it and wait for it.
 pub(crate) struct Status {
     connected: AtomicBool,
     tally: Tally,
@@ -29,9 +29,9 @@ pub(crate) struct Status {
 struct Ends {
     /// Connecting, connected, or about to connect again.
     open: bool,
-    /// How many times that ended.
+    /// How many times the client has closed.
     count: u64,
-    /// The last end of which the close callbacks have heard.
+    /// The last end that the close callbacks have heard of.
     told: u64,
 }
 
@@ -64,7 +64,7 @@ impl Status {
         Arc::clone(&self.traffic)
     }
 
-    /// A copy of the numbers, while so many downlinks wait to be written.
+    /// Returns a copy of the counters; `waiting` is the number of downlinks that are not written yet.
     pub(crate) fn stats(&self, waiting: usize) -> Stats {
         self.tally.snapshot(
             waiting,
@@ -75,7 +75,7 @@ impl Status {
         )
     }
 
-    /// Whether it is connected, or tries to be.
+    /// Returns whether the client is connected, connecting, or about to reconnect.
     pub(crate) fn is_open(&self) -> bool {
         self.lock().open
     }
@@ -115,13 +115,13 @@ impl Status {
         self.changed.notify_all();
     }
 
-    /// Waits until the callbacks have heard of an end; `false` when they have not by then.
+    /// Waits until the callbacks have heard of an end. Returns `false` if the deadline passes first.
     pub(crate) fn wait_until_told(&self, number: u64, deadline: Instant) -> bool {
         self.wait_until(Some(deadline), |ends| ends.told >= number)
     }
 
-    /// Waits until the client is closed and, if asked for, the callbacks have heard of it; `false`
-    /// when it is not by then.
+    /// Waits until the client is closed and, if `and_told` says so, until the callbacks have heard of
+    /// it. Returns `false` if the deadline passes first.
     pub(crate) fn wait_until_closed(
         &self,
         and_told: impl Fn() -> bool,

@@ -1,10 +1,9 @@
-//! JSON text as the servers print it: key order kept, empty members left out, numbers in Go's form.
+//! JSON text as the servers print it: in a given key order, without empty members, with numbers in
+//! Go's format.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 /// Writes an object member by member.
@@ -15,7 +14,7 @@ impl Object {
         Self(String::from("{"))
     }
 
-    /// A member that is always there; `json` is its finished text.
+    /// Adds a member; `json` is its text.
     pub(super) fn member(mut self, key: &str, json: impl Display) -> Self {
         if self.0.len() > 1 {
             self.0.push(',');
@@ -26,7 +25,7 @@ impl Object {
         self
     }
 
-    /// Left out when empty.
+    /// Adds a member unless it is empty.
     pub(super) fn string(self, key: &str, text: &str) -> Self {
         if text.is_empty() {
             return self;
@@ -34,7 +33,7 @@ impl Object {
         self.member(key, string(text))
     }
 
-    /// Left out when 0.
+    /// Adds a member unless it is 0.
     pub(super) fn integer(self, key: &str, number: impl Into<i64>) -> Self {
         match number.into() {
             0 => self,
@@ -42,7 +41,7 @@ impl Object {
         }
     }
 
-    /// Left out when 0.
+    /// Adds a member unless it is 0.
     pub(super) fn float(self, key: &str, number: f32) -> Self {
         if number == 0.0 {
             return self;
@@ -50,7 +49,7 @@ impl Object {
         self.member(key, float32(number))
     }
 
-    /// Left out when false.
+    /// Adds a member unless it is false.
     pub(super) fn flag(self, key: &str, on: bool) -> Self {
         if !on {
             return self;
@@ -58,7 +57,7 @@ impl Object {
         self.member(key, true)
     }
 
-    /// Left out when empty.
+    /// Adds a member unless it is empty.
     pub(super) fn list(self, key: &str, items: impl IntoIterator<Item = String>) -> Self {
         match array(items).as_str() {
             "[]" => self,
@@ -66,12 +65,12 @@ impl Object {
         }
     }
 
-    /// Base64; left out when empty.
+    /// Adds a member in Base64 unless it is empty.
     pub(super) fn bytes(self, key: &str, bytes: &[u8]) -> Self {
         self.string(key, &STANDARD.encode(bytes))
     }
 
-    /// Left out when `None`.
+    /// Adds a member unless it is `None`; `json` is its text.
     pub(super) fn option(self, key: &str, json: Option<String>) -> Self {
         match json {
             Some(json) => self.member(key, json),
@@ -83,6 +82,18 @@ impl Object {
         self.0.push('}');
         self.0
     }
+}
+
+/// Returns an object of strings, or `None` if there are none.
+pub(super) fn attributes(attributes: &BTreeMap<String, String>) -> Option<String> {
+    (!attributes.is_empty()).then(|| {
+        let attributes = attributes.iter();
+        attributes
+            .fold(Object::new(), |object, (key, value)| {
+                object.member(key, string(value))
+            })
+            .finish()
+    })
 }
 
 pub(super) fn string(text: &str) -> String {
@@ -105,7 +116,7 @@ pub(super) fn string(text: &str) -> String {
     json
 }
 
-/// Finished text with the escapes that Go's encoder adds for HTML; outside of strings JSON has none
+/// Returns JSON text with the escapes that Go's encoder adds for HTML. Outside strings, JSON has none
 /// of these characters.
 pub(super) fn html_escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
@@ -120,12 +131,13 @@ pub(super) fn html_escaped(json: &str) -> String {
     escaped
 }
 
+/// Returns an array; the items are JSON text.
 pub(super) fn array(items: impl IntoIterator<Item = String>) -> String {
     let items: Vec<String> = items.into_iter().collect();
     format!("[{}]", items.join(","))
 }
 
-/// The fewest digits that identify the 32-bit number.
+/// Returns the shortest text that identifies the 32-bit number.
 pub(super) fn float32(number: f32) -> String {
     if plain(f64::from(number)) {
         number.to_string()
@@ -154,7 +166,7 @@ fn with_exponent(text: String) -> String {
     }
 }
 
-/// Any value, keys sorted by bytes at every depth.
+/// Returns any value, with keys sorted by bytes at every depth.
 pub(super) fn value(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
@@ -174,7 +186,7 @@ pub(super) fn value(value: &Value) -> String {
     }
 }
 
-/// The members in byte order, also when the program turned on serde_json's `preserve_order`.
+/// Returns the members in byte order, even if the program enables serde_json's `preserve_order`.
 pub(super) fn sorted(members: &serde_json::Map<String, Value>) -> BTreeMap<&str, &Value> {
     members
         .iter()
@@ -184,8 +196,9 @@ pub(super) fn sorted(members: &serde_json::Map<String, Value>) -> BTreeMap<&str,
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn numbers_look_as_go_prints_them() {

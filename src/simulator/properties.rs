@@ -1,4 +1,4 @@
-//! What a client writes is what the simulated networks read, for any downlink.
+//! The simulated networks read any downlink as a client writes it.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::{v2_messages, v3_messages, v3_request};
+use super::{v2, v3};
 use crate::{
     network::Request,
     seeds::for_seeds,
@@ -20,14 +20,14 @@ struct Case {
     confirmed: bool,
     bytes: Option<Vec<u8>>,
     fields: Option<Map<String, Value>>,
-    /// What only v3 has.
+    /// Options for v3 only.
     options: Option<Options>,
 }
 
 #[derive(Clone, Default)]
 struct Options {
     priority: usize,
-    class_b_c: Option<v3_messages::ClassBC>,
+    class_b_c: Option<v3::ClassBC>,
     max_attempts: Option<u32>,
     correlation_ids: Vec<String>,
     valid: bool,
@@ -53,7 +53,8 @@ fn v2_reads_what_a_client_writes_and_a_client_writes_what_v2_reads() {
         for (index, (request, case)) in requests.iter().zip(&cases).enumerate() {
             assert_eq!(request.topic, "garden/devices/pump-1/down");
             assert_eq!(request.downlinks, index..index + 1);
-            let (read, position) = v2_messages::parse_request(&request.payload).unwrap();
+            let request = v2::read(&request.payload).unwrap();
+            let (read, position) = (request.downlink, request.schedule);
             assert_eq!(read.port, case.port.unwrap_or(1));
             assert_eq!(read.confirmed, case.confirmed);
             assert_eq!(read.payload, case.bytes);
@@ -96,7 +97,7 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
             format!("v3/garden/devices/pump-1/down/{operation}")
         );
         assert_eq!(request.downlinks, 0..cases.len());
-        let read = v3_request::read(&request.payload).unwrap();
+        let read = v3::read(&request.payload).unwrap();
         assert_eq!(read.len(), cases.len());
         for ((read, case), id) in read.iter().zip(&cases).zip(&ids) {
             let options = case.options.clone().unwrap_or_default();
@@ -106,7 +107,7 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
             };
             let mut correlation_ids = options.correlation_ids;
             correlation_ids.push(id.clone());
-            let expected = v3_messages::Downlink {
+            let expected = v3::Downlink {
                 session_key_id: Vec::new(),
                 f_port: port,
                 f_cnt: 0,
@@ -116,7 +117,7 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
                 class_b_c: options.class_b_c,
                 priority: options.priority,
                 correlation_ids,
-                retry: options.max_attempts.map(|attempts| v3_messages::Retry {
+                retry: options.max_attempts.map(|attempts| v3::Retry {
                     attempt: 1,
                     max_attempts: Some(attempts),
                 }),
@@ -126,7 +127,7 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
     });
 }
 
-/// The requests, if there are to be any.
+/// Returns the requests for valid downlinks, and checks that others are rejected.
 fn encode(network: Network, cases: &[Case], ids: &[String], valid: bool) -> Option<Vec<Request>> {
     let downlinks: Vec<Downlink> = cases.iter().map(|case| case.downlink.clone()).collect();
     let requests = network.encode_downlinks("garden", "pump-1", &downlinks, ids);
@@ -215,7 +216,7 @@ fn options(random: &mut Rng, mut downlink: Downlink) -> (Downlink, Options) {
         valid: true,
         ..Options::default()
     };
-    // At least one, or it could go to V2.
+    // V2 must reject the downlink, so it has at least one option.
     downlink = downlink.priority(Priority::default());
     if random.bool() {
         let (index, priority) = random
@@ -225,7 +226,7 @@ fn options(random: &mut Rng, mut downlink: Downlink) -> (Downlink, Options) {
         downlink = downlink.priority(priority);
     }
     if random.bool() {
-        let mut class_b_c = v3_messages::ClassBC::default();
+        let mut class_b_c = v3::ClassBC::default();
         downlink = downlink.class_b_c(true);
         for _ in 0..random.usize(..3) {
             let gateway_id = match rarely(random) {
@@ -238,7 +239,7 @@ fn options(random: &mut Rng, mut downlink: Downlink) -> (Downlink, Options) {
                 .index(antenna_index)
                 .group(group_index);
             downlink = downlink.gateway(antenna);
-            class_b_c.gateways.push(v3_messages::FixedGateway {
+            class_b_c.gateways.push(v3::FixedGateway {
                 gateway_id: gateway_id.to_owned(),
                 eui: String::new(),
                 antenna_index,
@@ -286,7 +287,7 @@ fn rarely(random: &mut Rng) -> bool {
     random.u8(..16) == 0
 }
 
-/// An object whose numbers are the same as doubles.
+/// Returns an object whose numbers are exact as doubles.
 fn object(random: &mut Rng, depth: usize) -> Map<String, Value> {
     (0..random.usize(..4))
         .map(|_| {
@@ -313,7 +314,7 @@ fn value(random: &mut Rng, depth: usize) -> Value {
     }
 }
 
-/// Of all kinds of characters.
+/// Returns a text with all kinds of characters.
 fn text(random: &mut Rng, length: usize) -> String {
     let mut character = || match random.u8(..4) {
         0 => random.char(..),

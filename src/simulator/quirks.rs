@@ -1,6 +1,10 @@
-//! Switches that make the simulated network misbehave.
+//! Switches that make a simulated network misbehave.
 
 use std::time::Duration;
+
+use crate::Network;
+
+const DOWNLINK_QUEUE: usize = 10_000;
 
 /// What a session does with a message when its buffer is full.
 ///
@@ -12,14 +16,14 @@ use std::time::Duration;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenFull {
-    /// Whoever publishes waits for room, at most 10 s; then this and the following messages are
-    /// dropped until the client reads again. Tests that send many uplinks in a loop lose none.
+    /// The publisher waits for room, at most 10 s; then this and later messages are dropped until the
+    /// client reads again. Tests that send many uplinks in a loop lose none.
     Wait,
-    /// The newest message is dropped, silently for the client, as on the real networks.
+    /// The newest message is dropped without notice to the client, as on the real networks.
     Drop,
 }
 
-/// A limit of messages that comes back by itself: [`Quirks::publish_rate`].
+/// A rate limit with bursts: [`Quirks::publish_rate`].
 ///
 /// ```
 /// use ttn::simulator::PublishRate;
@@ -30,17 +34,17 @@ pub enum WhenFull {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublishRate {
-    /// How many messages a minute brings; with 0 none come back.
+    /// How many messages per minute are allowed; 0 allows none after the burst.
     pub per_minute: u32,
-    /// How many are there at first, and how many are saved up at the most.
+    /// How many messages are allowed at once, at first and after a pause.
     pub burst: u32,
 }
 
 /// Deviations from an ordinary, fast and friendly network; the default has none.
 ///
-/// Given to [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks) or changed under way with
-/// [`Simulator::quirks`](super::Simulator::quirks). A change is seen by the next packet or
-/// connection.
+/// Set with [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks), changed at run time with
+/// [`Simulator::quirks`](super::Simulator::quirks). A change applies from the next packet or connection
+/// on. All quirks apply to both networks unless they say otherwise.
 ///
 /// ```
 /// use ttn::Network;
@@ -54,74 +58,96 @@ pub struct PublishRate {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// Refuse every CONNECT with this CONNACK code, whatever the key. The real V2 network uses 1
-    /// and 5 only, The Things Stack also 3. Default `None`; `Some(0)` is the same.
+    /// Refuse every CONNECT with this CONNACK code, regardless of the key. The real V2 network uses
+    /// only 1 and 5, The Things Stack also 3. Default: `None`, which is the same as `Some(0)`.
     pub connack: Option<u8>,
-    /// Read CONNECT and never answer. Default off.
+    /// Read CONNECT and never answer. Default: off.
     pub ignore_connect: bool,
-    /// Close the connection on CONNECT, without CONNACK. Default off.
+    /// Close the connection on CONNECT, without CONNACK. Default: off.
     pub close_on_connect: bool,
-    /// Close the connection right after it was accepted. Default off.
+    /// Close each connection as soon as it is accepted. Default: off.
     pub close_on_accept: bool,
-    /// How long an accepted connection may take to send its CONNECT. Default 10 s, as on the real
+    /// How long an accepted connection may take to send its CONNECT. Default: 10 s, as on the real
     /// networks.
     pub connect_timeout: Duration,
-    /// How long a client with a keep-alive of 0 may send nothing. Default one hour, as on the real
-    /// networks; other clients have one and a half times their keep-alive.
+    /// How long a client with a keep-alive of 0 may be silent. Default: one hour, as on the real
+    /// networks. Other clients may be silent for one and a half times their keep-alive.
     pub longest_silence: Duration,
-    /// Answer every subscription with 0x80. Default off.
+    /// Answer every subscription with 0x80. Default: off.
     pub refuse_subscriptions: bool,
-    /// Neither answer nor apply subscriptions. Default off.
+    /// Neither answer nor apply subscriptions. Default: off.
     pub ignore_subscriptions: bool,
-    /// Hold back each SUBACK until a message was delivered on the connection. The real networks may
-    /// deliver before they acknowledge. Default off.
+    /// Hold back each SUBACK until a message is delivered on the connection. The real networks may
+    /// deliver before they acknowledge. Default: off.
     pub publish_before_suback: bool,
-    /// How long to wait before each SUBACK; the subscription is in force already. Default: not at
-    /// all.
+    /// How long to wait before each SUBACK; the subscription applies at once. Default: 0.
     pub suback_delay: Duration,
-    /// Leave PINGREQ unanswered. Default off.
+    /// Do not answer PINGREQ. Default: off.
     pub ignore_pings: bool,
-    /// Swallow what clients publish: no downlink, no acknowledgement. It still shows in
-    /// [`Simulator::published`](super::Simulator::published). Default off.
+    /// Ignore what clients publish: no downlink, no acknowledgement. It is still listed in
+    /// [`Simulator::published`](super::Simulator::published). Default: off.
     pub ignore_publishes: bool,
-    /// Publish every uplink twice. Default off.
+    /// Publish every uplink twice. Default: off.
     pub duplicate_uplinks: bool,
-    /// Packets per second read from each client, with a burst of one, by delaying the read. This is
-    /// V2's way, where 10 is usual. Default `None`, no limit, so that tests are fast; 0 is the
-    /// same.
+    /// How many packets per second to read from each client, without bursts, by delaying the read. The
+    /// real V2 network limits clients in this way, usually to 10. Default: `None`, no limit, so that
+    /// tests are fast; the same as 0.
     pub rate_limit: Option<u32>,
-    /// How many PUBLISH each connection may send; the next one is lost, not answered, and ends the
-    /// connection, as The Things Stack does above its rate limit, which it counts for each
-    /// application and key. Default `None`, no limit.
+    /// How many PUBLISH each connection may send. The next one is lost and not answered, and ends the
+    /// connection, as on The Things Stack above its rate limit, which applies to each application and
+    /// key. Default: `None`, no limit.
     pub publish_limit: Option<usize>,
-    /// How many PUBLISH each key of an application may send, counted over all its connections; the
-    /// one above is lost, not answered, not counted, and ends its connection, as on The Things
-    /// Stack. Default `None`, no limit.
+    /// How many PUBLISH each key of an application may send, over all its connections. One above the
+    /// limit is lost, not answered and not counted, and ends its connection, as on The Things Stack.
+    /// Default: `None`, no limit.
     pub publish_rate: Option<PublishRate>,
-    /// How many clients of one application may be connected at a time; others are refused with
-    /// CONNACK 3, as by The Things Stack Cloud. Default `None`, no limit.
+    /// How many clients of an application may be connected at a time. Others are refused with CONNACK
+    /// 3, as on The Things Stack Cloud. Default: `None`, no limit.
     pub connection_limit: Option<usize>,
-    /// How many downlinks the network holds for one device. v3 only. Default 10 000, as on The
-    /// Things Stack.
+    /// How many downlinks the network holds for a device. v3 only: V2 has no limit, and changing it
+    /// there panics. Default: 10,000, as on The Things Stack.
     pub downlink_queue: usize,
-    /// How long each message about a downlink is held back: on v3 those on `down/…`, on V2 those on
-    /// `events/down/…`. They keep their order, and other messages overtake them; so does the
-    /// acknowledgement of the PUBLISH that caused them, which otherwise comes behind them. Default:
-    /// not at all.
+    /// How long to hold back each downlink event: on v3 messages on `down/…`, on V2 those on
+    /// `events/down/…`. They keep their order, and other messages overtake them. So does the
+    /// acknowledgement of the PUBLISH that caused them, which otherwise follows them. Default: 0.
     pub event_delay: Duration,
-    /// Exchange each two messages about downlinks of an application: the first waits for the second
-    /// and goes right behind it, the third waits for the fourth. One that no other follows within
-    /// 100 ms, or within the `event_delay` if that is longer, goes alone. Default off.
+    /// Swap the downlink events of an application in pairs: the first is delivered right after the
+    /// second, the third after the fourth. An event that no other follows within 100 ms, or within
+    /// `event_delay` if that is longer, is delivered alone. Default: off.
     pub shuffle_events: bool,
-    /// Never say what becomes of downlinks, which are queued and sent nevertheless. Default off.
+    /// Publish no downlink events; downlinks are queued and sent nevertheless. Default: off.
     pub lose_events: bool,
-    /// Messages buffered for each client. Default 64, as on the real networks.
+    /// How many messages to buffer for each client. Default: 64, as on the real networks.
     pub session_buffer: usize,
-    /// What happens when that buffer is full. Default [`WhenFull::Wait`]; the real networks drop.
+    /// What happens when that buffer is full. Default: [`WhenFull::Wait`]; the real networks drop the
+    /// message.
     pub when_full: WhenFull,
-    /// Publish each field of an uplink on a topic of its own too. V2 only. Default on; not every
-    /// cluster did.
+    /// Also publish each field of an uplink on its own topic. V2 only: v3 has no such topics, whatever
+    /// this says. Default: on; some V2 clusters did not.
     pub field_topics: bool,
+}
+
+impl Quirks {
+    /// Changes the quirks of a network.
+    ///
+    /// # Panics
+    ///
+    /// If the network cannot do what the quirks demand.
+    #[track_caller]
+    pub(super) fn change(&mut self, network: Network, change: impl FnOnce(&mut Self)) {
+        let mut changed = self.clone();
+        change(&mut changed);
+        assert!(
+            network == Network::V3 || changed.downlink_queue == DOWNLINK_QUEUE,
+            "Quirks::downlink_queue is for v3 only, and this network is V2, which has no such limit"
+        );
+        *self = changed;
+    }
+
+    /// Returns how often to publish each uplink.
+    pub(super) fn uplink_copies(&self) -> usize {
+        1 + usize::from(self.duplicate_uplinks)
+    }
 }
 
 impl Default for Quirks {
@@ -144,7 +170,7 @@ impl Default for Quirks {
             publish_limit: None,
             publish_rate: None,
             connection_limit: None,
-            downlink_queue: 10_000,
+            downlink_queue: DOWNLINK_QUEUE,
             event_delay: Duration::ZERO,
             shuffle_events: false,
             lose_events: false,

@@ -38,7 +38,7 @@ pub(crate) enum Action {
     Finish(Attempt),
     /// Cut the connection.
     Abandon(Attempt),
-    /// The connection is of no more use; it ends by itself.
+    /// Leave the connection to its end.
     Release(Attempt),
     /// Ask the retry callback what to do.
     Ask {

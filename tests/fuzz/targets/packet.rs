@@ -6,8 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use packet::{Packet, Packets};
 
 // No part of the crate's API, and it needs nothing else of the crate.
-#[allow(dead_code)]
-#[path = "../../../src/simulator/packet.rs"]
+#[allow(dead_code, unused_imports)]
+#[path = "../../../src/simulator/mqtt/packet/mod.rs"]
 mod packet;
 
 fuzz_target!(|data: &[u8]| {

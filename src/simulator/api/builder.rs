@@ -1,0 +1,185 @@
+//! The settings of a simulator.
+
+use std::{
+    io,
+    net::ToSocketAddrs,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use fastrand::Rng;
+
+use super::{Instance, Simulator};
+use crate::{
+    Network,
+    simulator::{
+        lorawan::{Clock, Environment, Rights},
+        quirks::Quirks,
+    },
+};
+
+/// The settings of a network before it starts; created by [`Simulator::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use ttn::Network;
+/// use ttn::simulator::Simulator;
+///
+/// let network = Simulator::builder(Network::V3)
+///     .address("127.0.0.1:0")
+///     .application("greenhouse@ttn", "NNSXS.KEY.SECRET")
+///     .receive_window(Duration::from_millis(20))
+///     .seed(7)
+///     .quirks(|quirks| quirks.publish_limit = Some(100))
+///     .start()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until start is called"]
+pub struct SimulatorBuilder {
+    network: Network,
+    address: String,
+    app_id: String,
+    access_key: String,
+    receive_window: Duration,
+    seed: Option<u64>,
+    time: Option<SystemTime>,
+    quirks: Quirks,
+}
+
+impl SimulatorBuilder {
+    pub(super) fn new(network: Network) -> Self {
+        let (app_id, access_key) = match network {
+            Network::V2 => ("simulated-app", "ttn-account-v2.simulated-key"),
+            Network::V3 => ("simulated-app@ttn", "NNSXS.SIMULATED.KEY"),
+        };
+        Self {
+            network,
+            address: String::from("127.0.0.1:0"),
+            app_id: String::from(app_id),
+            access_key: String::from(access_key),
+            receive_window: Duration::from_millis(100),
+            seed: None,
+            time: None,
+            quirks: Quirks::default(),
+        }
+    }
+
+    /// Sets the host and port to listen on; port 0 stands for a free port. Default: `127.0.0.1:0`.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).address("127.0.0.1:1883");
+    /// ```
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = address.into();
+        self
+    }
+
+    /// Sets id and access key of the first application; [`Simulator::add_application`] describes their
+    /// form. Default: those of [`Simulator::start`].
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).application("greenhouse@ttn", "NNSXS.KEY.SECRET");
+    /// ```
+    pub fn application(mut self, app_id: impl Into<String>, access_key: impl Into<String>) -> Self {
+        self.app_id = app_id.into();
+        self.access_key = access_key.into();
+        self
+    }
+
+    /// Sets how long the network waits after an uplink before it selects the downlink. With zero, the
+    /// downlink is sent before the uplink call returns. Default: 100 ms.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).receive_window(Duration::ZERO);
+    /// ```
+    pub fn receive_window(mut self, receive_window: Duration) -> Self {
+        self.receive_window = receive_window;
+        self
+    }
+
+    /// Sets the seed of everything random: device addresses, signal strengths, made-up bytes. Default:
+    /// a different one in each run.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).seed(7);
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Stops the network's clock at that time, so that with a [`seed`](Self::seed) every run prints the
+    /// same messages. Timeouts and receive windows are not affected. A downlink for a later time is
+    /// never sent. Default: the time of day.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_747_210_897);
+    /// let builder = Simulator::builder(Network::V3).seed(7).fixed_time(time);
+    /// ```
+    pub fn fixed_time(mut self, time: SystemTime) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Changes how the network behaves from the start.
+    ///
+    /// # Panics
+    ///
+    /// If [`Quirks::downlink_queue`] is changed on V2.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).quirks(|quirks| quirks.connection_limit = Some(2));
+    /// ```
+    #[track_caller]
+    pub fn quirks(mut self, change: impl FnOnce(&mut Quirks)) -> Self {
+        self.quirks.change(self.network, change);
+        self
+    }
+
+    /// Starts the network.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be resolved or opened, or a thread cannot be started.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let network = Simulator::builder(Network::V3).start()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn start(self) -> io::Result<Simulator> {
+        let address = self
+            .address
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let env = Environment {
+            applications: Arc::default(),
+            windows: Arc::default(),
+            clock: Clock::new(self.time),
+            receive_window: self.receive_window,
+        };
+        let random = self.seed.map_or_else(Rng::new, Rng::with_seed);
+        let instance = Arc::new(Instance::new(self.network, self.quirks, env, random));
+        instance
+            .applications
+            .add_key(&self.app_id, &self.access_key, Rights::ALL);
+        let mut simulator = Simulator {
+            app_id: self.app_id,
+            access_key: self.access_key,
+            address,
+            instance,
+        };
+        simulator.address = simulator.instance.start(address)?;
+        Ok(simulator)
+    }
+}

@@ -1,0 +1,337 @@
+//! A device.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crossbeam_channel::Receiver;
+use serde_json::Value;
+
+use super::Instance;
+use crate::{
+    Network,
+    simulator::lorawan::{Description, DeviceId, Location, QueuedDownlink, Received, Uplink},
+};
+
+/// A handle of a simulated device; cheap to clone, and usable while the network is stopped.
+///
+/// ```
+/// use ttn::Network;
+/// use ttn::simulator::Simulator;
+///
+/// let network = Simulator::start(Network::V3)?;
+/// let device = network.device("soil-probe-07");
+/// device.join();
+/// assert_eq!(device.uplink(2, [0x01, 0x67]), 0);
+/// assert_eq!(device.uplink(2, [0x01, 0x68]), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Device {
+    app_id: String,
+    dev_id: String,
+    instance: Arc<Instance>,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Device")
+            .field("app_id", &self.app_id)
+            .field("dev_id", &self.dev_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    pub(super) fn new(app_id: &str, dev_id: &str, instance: &Arc<Instance>) -> Self {
+        Self {
+            app_id: app_id.to_owned(),
+            dev_id: dev_id.to_owned(),
+            instance: Arc::clone(instance),
+        }
+    }
+
+    pub(super) fn id(&self) -> DeviceId<'_> {
+        let (app_id, dev_id) = (&self.app_id, &self.dev_id);
+        DeviceId { app_id, dev_id }
+    }
+
+    fn describe(&self) -> Option<Description> {
+        self.instance.server().describe(self.id())
+    }
+
+    /// Returns the device id.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert_eq!(network.device("pump-1").dev_id(), "pump-1");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn dev_id(&self) -> &str {
+        &self.dev_id
+    }
+
+    /// Returns the application id, including the tenant if there is one.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert_eq!(network.device("pump-1").app_id(), network.app_id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
+    /// Returns the DevEUI: 16 upper-case hexadecimal digits, the same in every run; empty once the
+    /// device is deleted.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert_eq!(network.device("pump-1").dev_eui().len(), 16);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn dev_eui(&self) -> String {
+        self.describe()
+            .map_or_else(String::new, |device| device.dev_eui)
+    }
+
+    /// Returns the DevAddr of the newest session: 8 upper-case hexadecimal digits; empty without a
+    /// session and once the device is deleted.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// let before = device.dev_addr();
+    /// device.join();
+    /// assert_ne!(device.dev_addr(), before);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn dev_addr(&self) -> String {
+        self.describe()
+            .map_or_else(String::new, |device| device.dev_addr)
+    }
+
+    /// Joins: the network publishes `join`, or `activations` on V2; the device gets a new DevAddr, and
+    /// its frame counters restart. On v3, the session begins with the next uplink. The downlink queue
+    /// is kept.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").join();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn join(&self) {
+        self.instance.act(|server| server.join(self.id(), None));
+    }
+
+    /// Attempts to join and is refused with that error; nothing else changes. V2 publishes
+    /// `activations/errors`; v3 has no message about refused joins.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").join_fails("Activation DevNonce not valid: already used");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn join_fails(&self, error: &str) {
+        self.instance
+            .act(|server| server.join(self.id(), Some(error)));
+    }
+
+    /// Sends an ordinary uplink, opens a receive window, and returns the frame counter.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let counter = network.device("pump-1").uplink(2, [0x01, 0x67]);
+    /// assert_eq!(counter, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn uplink(&self, port: u8, payload: impl AsRef<[u8]>) -> u32 {
+        self.send(Uplink::new(port, payload))
+    }
+
+    /// Sends an uplink and returns the frame counter, or 0 if the device is deleted and not heard.
+    ///
+    /// Before it returns, all resulting messages are published and a receive window is open, for 100 ms
+    /// unless [set otherwise](super::SimulatorBuilder::receive_window). The next uplink of the device
+    /// closes the window early. A class C device needs no window, and on V2 a downlink in progress is
+    /// repeated at once.
+    ///
+    /// # Panics
+    ///
+    /// On V2, if the uplink uses a setter of [`Uplink`] that is for v3 only.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let counter = network.device("pump-1").send(Uplink::new(2, [1]).fsk());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn send(&self, uplink: Uplink) -> u32 {
+        if let Some(setter) = uplink.v3_setter() {
+            self.instance.require(Network::V3, setter);
+        }
+        self.instance.act(|server| server.uplink(self.id(), uplink))
+    }
+
+    /// Returns a receiver of all downlinks that reach the device by radio. Clones share one stream: each
+    /// downlink reaches one of them.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// assert!(device.received().try_recv().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn received(&self) -> Receiver<Received> {
+        self.describe()
+            .map_or_else(crossbeam_channel::never, |device| device.received)
+    }
+
+    /// Waits for the next downlink that reaches the device by radio. Returns `None` after the timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// assert_eq!(device.next_downlink(Duration::from_millis(1)), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn next_downlink(&self, timeout: Duration) -> Option<Received> {
+        self.received().recv_timeout(timeout).ok()
+    }
+
+    /// Returns the downlinks in the queue, next one first, without the one in progress.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert!(network.device("pump-1").queue().is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn queue(&self) -> Vec<QueuedDownlink> {
+        self.describe().map_or_else(Vec::new, |device| device.queue)
+    }
+
+    /// Returns the downlink that the network last took from the queue and has not finished. On v3, this
+    /// is a confirmed one until the next uplink, which acknowledges it or returns it to the queue. On V2,
+    /// it is a confirmed one until it is acknowledged or replaced, or an unconfirmed one until the next
+    /// uplink.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert_eq!(network.device("pump-1").in_progress(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn in_progress(&self) -> Option<QueuedDownlink> {
+        self.describe().and_then(|device| device.in_progress)
+    }
+
+    /// Makes the device hear confirmed downlinks but not acknowledge them, until this is turned off.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").stops_acknowledging(true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stops_acknowledging(&self, stop: bool) {
+        self.instance.server().set_acknowledging(self.id(), !stop);
+    }
+
+    /// Makes it a class C device, which listens all the time: the network sends queued downlinks at
+    /// once.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which supports only class A.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").class_c(true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn class_c(&self, on: bool) {
+        self.instance
+            .act_on_v3("Device::class_c", |v3| v3.set_class_c(self.id(), on));
+    }
+
+    /// Deletes the session and the queue of the device, as if it had never joined. It is not heard
+    /// until it [joins](Self::join), and downlinks fail with `no_device_session`.
+    ///
+    /// # Panics
+    ///
+    /// On V2, where every device has a session.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.forget_session();
+    /// assert_eq!(device.dev_addr(), "");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn forget_session(&self) {
+        self.instance
+            .act_on_v3("Device::forget_session", |v3| v3.forget_session(self.id()));
+    }
+
+    /// Publishes `down/invalidated` with all queued downlinks and empties the queue, as for an
+    /// application that encrypts payloads itself.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no such message.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-1").invalidate_queue();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn invalidate_queue(&self) {
+        self.instance.act_on_v3("Device::invalidate_queue", |v3| {
+            v3.invalidate_queue(self.id())
+        });
+    }
+
+    /// Publishes an object of an application package on `service/data`; null stands for no object.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no such message.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.service_data("lora-cloud-device-management-v1", &json!({"fports": [199]}));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn service_data(&self, service: &str, data: &Value) {
+        let id = self.id();
+        self.instance.act_on_v3("Device::service_data", |v3| {
+            v3.post_service_data(id, service, data)
+        });
+    }
+
+    /// Publishes a location that a service found on `location/solved`.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no such message.
+    ///
+    /// ```
+    /// use ttn::simulator::Location;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let location = Location { latitude: 51.92442, longitude: 4.477733, altitude: 14 };
+    /// network.device("pump-1").location_solved("lora-cloud-geolocation-v3", location);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn location_solved(&self, service: &str, location: Location) {
+        let id = self.id();
+        self.instance.act_on_v3("Device::location_solved", |v3| {
+            v3.post_location(id, service, location)
+        });
+    }
+}

@@ -1,0 +1,134 @@
+//! A network that a simulator and its devices share.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use fastrand::Rng;
+
+use crate::{
+    Network,
+    simulator::{
+        lorawan::{Applications, Environment, NetworkServer, Windows},
+        mqtt::{self, Broker, Policy},
+        quirks::Quirks,
+        sync::lock,
+        v2::V2,
+        v3::V3,
+    },
+};
+
+pub(super) struct Instance {
+    pub(super) network: Network,
+    pub(super) broker: Arc<Broker>,
+    pub(super) applications: Arc<Applications>,
+    windows: Arc<Windows>,
+    policy: Arc<dyn Policy>,
+    server: Arc<dyn NetworkServer>,
+    /// The server again if it is of v3, for what only v3 can do.
+    v3: Option<Arc<V3>>,
+    clock: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Instance {
+    pub(super) fn new(network: Network, quirks: Quirks, env: Environment, random: Rng) -> Self {
+        let broker = Arc::new(Broker::new(quirks));
+        let applications = Arc::clone(&env.applications);
+        let windows = Arc::clone(&env.windows);
+        let served = Arc::clone(&broker);
+        let (policy, server, v3): (Arc<dyn Policy>, Arc<dyn NetworkServer>, _) = match network {
+            Network::V2 => {
+                let v2 = Arc::new(V2::new(served, env, random));
+                (Arc::clone(&v2) as _, v2, None)
+            }
+            Network::V3 => {
+                let v3 = Arc::new(V3::new(served, env, random));
+                (Arc::clone(&v3) as _, Arc::clone(&v3) as _, Some(v3))
+            }
+        };
+        Self {
+            network,
+            broker,
+            applications,
+            windows,
+            policy,
+            server,
+            v3,
+            clock: Mutex::default(),
+        }
+    }
+
+    /// Starts to listen and returns the address with the actual port.
+    pub(super) fn start(self: &Arc<Self>, address: SocketAddr) -> io::Result<SocketAddr> {
+        let address = self.broker.start(address, Arc::clone(&self.policy))?;
+        let instance = Arc::clone(self);
+        let clock = thread::Builder::new()
+            .name("ttn-sim-clock".into())
+            .spawn(move || {
+                instance.windows.run(
+                    |id, key| instance.server.close_window(id, key),
+                    || instance.broker.flush(),
+                );
+            })?;
+        *lock(&self.clock) = Some(clock);
+        Ok(address)
+    }
+
+    /// Closes the port and all connections, and joins all threads.
+    pub(super) fn stop(&self) {
+        self.broker.stop();
+        let clock = lock(&self.clock).take();
+        if let Some(clock) = clock {
+            self.windows.halt();
+            mqtt::join(clock);
+        }
+    }
+
+    /// Returns the server, to ask for something that posts no messages.
+    pub(super) fn server(&self) -> &dyn NetworkServer {
+        self.server.as_ref()
+    }
+
+    /// Lets the server do something, and delivers the resulting messages.
+    pub(super) fn act<T>(&self, action: impl FnOnce(&dyn NetworkServer) -> T) -> T {
+        let result = action(self.server.as_ref());
+        self.broker.flush();
+        result
+    }
+
+    /// Lets the server do something that only v3 can do, and delivers the resulting messages.
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    #[track_caller]
+    pub(super) fn act_on_v3(&self, method: &str, action: impl FnOnce(&V3)) {
+        self.require(Network::V3, method);
+        if let Some(v3) = &self.v3 {
+            action(v3);
+            self.broker.flush();
+        }
+    }
+
+    /// Rejects a method that the network has no equivalent of.
+    ///
+    /// # Panics
+    ///
+    /// If it is for another network.
+    #[track_caller]
+    pub(super) fn require(&self, network: Network, method: &str) {
+        let name = |network| match network {
+            Network::V2 => "V2",
+            Network::V3 => "v3",
+        };
+        assert!(
+            self.network == network,
+            "{method} is for {} only, and this network is {}",
+            name(network),
+            name(self.network)
+        );
+    }
+}

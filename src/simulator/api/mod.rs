@@ -1,0 +1,14 @@
+//! What users hold: the simulator and its devices.
+
+mod builder;
+mod device;
+mod instance;
+mod simulator;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use builder::SimulatorBuilder;
+pub use device::Device;
+use instance::Instance;
+pub use simulator::Simulator;

@@ -1,0 +1,46 @@
+//! Applications: their keys and their payload functions.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use super::{Functions, Rights};
+use crate::simulator::sync::lock;
+
+/// The applications of a network by their ids.
+#[derive(Default)]
+pub(crate) struct Applications(Mutex<BTreeMap<String, Application>>);
+
+#[derive(Default)]
+struct Application {
+    keys: BTreeMap<String, Rights>,
+    functions: Functions,
+}
+
+impl Applications {
+    /// Adds a key to an application, which is new if its id is unknown.
+    pub(crate) fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
+        let mut applications = lock(&self.0);
+        let application = applications.entry(app_id.to_owned()).or_default();
+        application.keys.insert(access_key.to_owned(), rights);
+    }
+
+    /// Returns what the key allows, or `None` if it is unknown or allows nothing.
+    pub(crate) fn rights(&self, app_id: &str, access_key: &str) -> Option<Rights> {
+        let rights = *lock(&self.0).get(app_id)?.keys.get(access_key)?;
+        (rights.read || rights.write).then_some(rights)
+    }
+
+    pub(crate) fn change_functions(&self, app_id: &str, change: impl FnOnce(&mut Functions)) {
+        change(
+            &mut lock(&self.0)
+                .entry(app_id.to_owned())
+                .or_default()
+                .functions,
+        );
+    }
+
+    pub(crate) fn functions(&self, app_id: &str) -> Functions {
+        let applications = lock(&self.0);
+        let application = applications.get(app_id);
+        application.map_or_else(Functions::default, |found| found.functions.clone())
+    }
+}

@@ -1,0 +1,42 @@
+//! The device's own side of the radio.
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::Received;
+
+/// What a device heard, and whether it acknowledges it.
+pub(crate) struct EndDevice {
+    received: (Sender<Received>, Receiver<Received>),
+    /// Whether it heard a confirmed downlink since its last uplink.
+    owes_ack: bool,
+    pub(crate) acknowledges: bool,
+}
+
+impl EndDevice {
+    pub(crate) fn new() -> Self {
+        Self {
+            received: crossbeam_channel::unbounded(),
+            owes_ack: false,
+            acknowledges: true,
+        }
+    }
+
+    pub(crate) fn hear(&mut self, downlink: Received) {
+        self.owes_ack |= downlink.confirmed;
+        let _ = self.received.0.send(downlink);
+    }
+
+    pub(crate) fn received(&self) -> Receiver<Received> {
+        self.received.1.clone()
+    }
+
+    /// Returns whether its next uplink carries an acknowledgement.
+    pub(crate) fn take_ack(&mut self) -> bool {
+        std::mem::take(&mut self.owes_ack) && self.acknowledges
+    }
+
+    /// Forgets what it heard, as a device does when it joins.
+    pub(crate) fn restart(&mut self) {
+        self.owes_ack = false;
+    }
+}

@@ -1,0 +1,14 @@
+//! What a network server needs besides its broker.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Applications, Clock, Windows};
+
+/// Applications, clock and receive windows of a network.
+pub(crate) struct Environment {
+    pub(crate) applications: Arc<Applications>,
+    pub(crate) windows: Arc<Windows>,
+    pub(crate) clock: Clock,
+    /// How long each receive window stays open.
+    pub(crate) receive_window: Duration,
+}

@@ -1,0 +1,44 @@
+//! What the simulator asks of both networks.
+
+use crossbeam_channel::Receiver;
+
+use super::{DeviceId, Location, QueuedDownlink, Received, Uplink, WindowKey};
+
+/// The network's side of its devices. Resulting messages are posted but not flushed.
+pub(crate) trait NetworkServer: Send + Sync {
+    /// Registers the device unless it exists; with `announce`, publishes that where the network does.
+    fn register(&self, id: DeviceId<'_>, location: Option<Location>, announce: bool);
+
+    /// Changes the location of the device and returns whether it is registered.
+    fn update(&self, id: DeviceId<'_>, location: Option<Location>) -> bool;
+
+    /// Deletes the device and returns whether it was registered.
+    fn delete(&self, id: DeviceId<'_>) -> bool;
+
+    /// Returns what the network knows about the device, or `None` if it is not registered.
+    fn describe(&self, id: DeviceId<'_>) -> Option<Description>;
+
+    /// Lets the device join, or refuses it with that error.
+    fn join(&self, id: DeviceId<'_>, refusal: Option<&str>);
+
+    /// Handles an uplink and returns its frame counter, 0 if the device is not heard.
+    fn uplink(&self, id: DeviceId<'_>, uplink: Uplink) -> u32;
+
+    /// Closes a receive window of the device, unless it is closed already, and sends what is due.
+    fn close_window(&self, id: DeviceId<'_>, key: WindowKey);
+
+    /// Sets whether the device acknowledges confirmed downlinks.
+    fn set_acknowledging(&self, id: DeviceId<'_>, acknowledges: bool);
+
+    /// Sets whether the gateways cannot transmit.
+    fn set_gateways_down(&self, down: bool);
+}
+
+/// What the network knows about a device.
+pub(crate) struct Description {
+    pub(crate) dev_eui: String,
+    pub(crate) dev_addr: String,
+    pub(crate) in_progress: Option<QueuedDownlink>,
+    pub(crate) queue: Vec<QueuedDownlink>,
+    pub(crate) received: Receiver<Received>,
+}

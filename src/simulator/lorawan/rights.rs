@@ -1,0 +1,44 @@
+//! The rights of an access key.
+
+/// What an access key allows.
+///
+/// ```
+/// use ttn::Network;
+/// use ttn::simulator::{Rights, Simulator};
+///
+/// let network = Simulator::start(Network::V3)?;
+/// let rights = Rights { read: true, write: false };
+/// network.add_key("simulated-app@ttn", "NNSXS.DASHBOARD.KEY", rights);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Receive uplinks and events: `RIGHT_APPLICATION_TRAFFIC_READ`, on V2 `messages:up:r`.
+    /// Without it, subscriptions are granted but nothing arrives.
+    pub read: bool,
+    /// Send downlinks: `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE`, on V2 `messages:down:w`. Without it,
+    /// requests are acknowledged and dropped.
+    pub write: bool,
+}
+
+impl Rights {
+    /// Both rights, which the default key of a new application has.
+    ///
+    /// ```
+    /// use ttn::simulator::Rights;
+    ///
+    /// assert_eq!(Rights::ALL, Rights { read: true, write: true });
+    /// ```
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+    };
+
+    /// Returns what is readable and what is writable with these rights.
+    pub(crate) fn select<'a, T>(self, read: &'a [T], write: &'a [T]) -> (&'a [T], &'a [T]) {
+        (
+            if self.read { read } else { &[] },
+            if self.write { write } else { &[] },
+        )
+    }
+}
