@@ -1,18 +1,20 @@
 //! Measures what one uplink costs a client that knows few devices or many, or that has received many
-//! uplinks.
+//! uplinks, and how long uplinks wait while a program lists all devices.
 
 mod common;
 mod feed;
 
 use std::{
     env,
+    hint::black_box,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
 use common::{
     figures::{Reach, note},
-    report::{Side, interleave, print},
+    report::{Side, interleave, print, quantile},
 };
 use feed::{
     Feed, Pace,
@@ -43,13 +45,47 @@ const WARM_UP: u64 = 400 * PACE.step;
 /// How many parts the long run has.
 const PARTS: u64 = 10;
 
+/// Short steps, so that the time of each shows how long its uplinks waited.
+const FINE_PACE: Pace = Pace {
+    step: 16,
+    window: 1_024,
+};
+
+/// Steps of a round in which the longest counts.
+const STEPS: u64 = 4_000;
+
 /// The argument that makes this program the client.
 const CLIENT: &str = "client";
 
+/// The same, beside a thread that lists all devices in a loop.
+const LISTING_CLIENT: &str = "listing client";
+
+/// The same, beside a thread that copies a list of its own: as much work, and no lock.
+const COPYING_CLIENT: &str = "copying client";
+
+/// The argument by which only the waits are measured.
+const WAITS: &str = "waits";
+
 fn main() {
     let mut arguments = env::args().skip(1);
-    if arguments.next().as_deref() == Some(CLIENT) {
-        return feed::run_client(arguments);
+    match arguments.next().as_deref() {
+        Some(CLIENT) => return feed::run_client(arguments),
+        Some(LISTING_CLIENT) => {
+            return feed::run_client_beside(arguments, |client| {
+                let fair_use = client.stats().fair_use;
+                work_for_ever(move || fair_use.devices().len());
+            });
+        }
+        Some(COPYING_CLIENT) => {
+            return feed::run_client_beside(arguments, |client| {
+                let used = client.stats().fair_use.device("");
+                let names = (0..MOST).map(|number| (format!("soil-probe-{number:06}"), used));
+                let list: Vec<_> = names.collect();
+                work_for_ever(move || list.clone().len());
+            });
+        }
+        Some(WAITS) => return compare_waits(),
+        _ => {}
     }
     let uplinks = env::var(LONG_RUN).map_or(10_000_000, |number| {
         number
@@ -69,14 +105,74 @@ fn main() {
     let parts = long_run(&mut old, part);
     compare(old, part * PARTS);
     report(&parts, part);
+    compare_waits();
 }
 
 fn start(devices: u32) -> Feed {
+    start_as(CLIENT, devices, PACE)
+}
+
+fn start_as(client: &str, devices: u32, pace: Pace) -> Feed {
     let mut command = Command::new(env::current_exe().expect("a program knows its file"));
-    command.arg(CLIENT);
-    let mut feed = Feed::start(command, devices, PACE);
+    command.arg(client);
+    let mut feed = Feed::start(command, devices, pace);
     feed.feed(WARM_UP);
     feed
+}
+
+fn work_for_ever<T>(work: impl Fn() -> T + Send + 'static) {
+    thread::spawn(move || {
+        loop {
+            black_box(work());
+        }
+    });
+}
+
+/// The longest and the 99th percentile of the times of steps, in milliseconds.
+fn waits(feed: &mut Feed) -> [f64; 2] {
+    let step = |_| {
+        let start = Instant::now();
+        feed.feed(FINE_PACE.step);
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    let steps: Vec<_> = (0..STEPS).map(step).collect();
+    [1.0, 0.99].map(|part| quantile(&steps, part))
+}
+
+/// How long uplinks wait while another thread of the client lists all devices.
+fn compare_waits() {
+    let clients = [
+        ("nothing else", CLIENT),
+        (
+            "beside a thread that copies a list of its own",
+            COPYING_CLIENT,
+        ),
+        ("beside a thread that lists all devices", LISTING_CLIENT),
+    ];
+    let sides = clients.map(|(name, client)| {
+        // Anew in each round: the other thread of one client must not disturb the others.
+        Side::new(name, move || {
+            let mut feed = start_as(client, MOST, FINE_PACE);
+            let waits = waits(&mut feed);
+            feed.end();
+            waits
+        })
+    });
+    let tables = interleave(ROUNDS, sides.into());
+    let kinds = ["longest wait", "99th percentile of the waits"];
+    for (kind, rows) in kinds.into_iter().zip(&tables) {
+        let title = format!("{} uplinks with {MOST} devices: {kind}", FINE_PACE.step);
+        print(&title, "ms", rows);
+        let [alone, copying, listing] = &rows[..] else {
+            panic!("there are three sides");
+        };
+        for other in [alone, copying] {
+            let pairs = listing.figures.iter().zip(&other.figures);
+            let ratios: Vec<_> = pairs.map(|(figure, other)| figure / other).collect();
+            let what = format!("{kind} for uplinks while {MOST} devices are listed in a loop");
+            note(11, &what, &other.name, Reach::Stated, &ratios);
+        }
+    }
 }
 
 /// Returns the microseconds of CPU time, and of time, for each of `uplinks` uplinks.

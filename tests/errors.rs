@@ -452,7 +452,7 @@ fn a_server_that_hangs_up_instead_of_answering_is_a_protocol_failure() {
     let words = [
         &network.mqtt_address(),
         "closed the connection",
-        "check that the port",
+        "check that this is the port",
     ];
     network.quirks(|quirks| quirks.close_on_accept = true);
     says(&failure(&client), ErrorKind::Protocol, true, &words);

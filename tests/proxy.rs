@@ -304,10 +304,10 @@ fn a_proxy_that_answers_something_else_is_taken_for_none() {
         b"\x20\x02\0\x05",
     ] {
         let proxy = way_out(Speech::Http).answers(rubbish);
-        let words = ["answered something else", "is it an HTTP proxy"];
+        let words = ["sent an unexpected answer", "is it an HTTP proxy"];
         each_says(proxy, "", ErrorKind::Proxy, &words);
         let proxy = way_out(Speech::Socks5).answers(rubbish);
-        let words = ["answered something else", "is it a SOCKS 5 proxy"];
+        let words = ["sent an unexpected answer", "is it a SOCKS 5 proxy"];
         each_says(proxy, "", ErrorKind::Proxy, &words);
     }
     // Each of the two, taken for the other.

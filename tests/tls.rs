@@ -160,7 +160,7 @@ fn a_certificate_of_an_unknown_authority_is_refused() {
             fails(
                 builder(host, server.port()).ca_file(certificates.authority.certificate_file()),
                 ErrorKind::CertificateAuthority,
-                &[host, "not signed by the CA certificates that were given"],
+                &[host, "not signed by the CA certificates that were set"],
             );
         }
         assert!(!server.saw_a_key());
@@ -242,7 +242,7 @@ fn authorities_that_are_given_replace_the_system_s() {
         return fails(
             builder("localhost", port).ca_file(authority),
             ErrorKind::CertificateAuthority,
-            &["not signed by the CA certificates that were given"],
+            &["not signed by the CA certificates that were set"],
         );
     }
     let certificates = Certificates::new();

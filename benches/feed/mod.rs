@@ -119,7 +119,15 @@ impl Feed {
 }
 
 /// Runs a client with default options and a callback that counts, until the standard input ends.
-pub fn run_client(mut arguments: impl Iterator<Item = String>) {
+pub fn run_client(arguments: impl Iterator<Item = String>) {
+    run_client_beside(arguments, |_| ());
+}
+
+/// Runs the same client, and something else beside it once it is connected.
+pub fn run_client_beside(
+    mut arguments: impl Iterator<Item = String>,
+    start_other: impl FnOnce(&MqttClient),
+) {
     let mut next = || arguments.next().expect("Feed::start adds two arguments");
     let address = next();
     let step: u64 = next().parse().expect("the step is a number");
@@ -134,6 +142,7 @@ pub fn run_client(mut arguments: impl Iterator<Item = String>) {
         }
     });
     client.connect().expect("the server accepts");
+    start_other(&client);
     tell(0);
     io::copy(&mut io::stdin(), &mut io::sink()).expect("the standard input is a pipe");
 

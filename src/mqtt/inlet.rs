@@ -1,5 +1,5 @@
-//! Where connections put what they have to say: messages as long as there is room, other signals
-//! always.
+//! The queue from connections to the session: it drops messages when it is full, and takes every other
+//! signal.
 
 use std::sync::{
     Arc,
@@ -19,20 +19,25 @@ pub(crate) enum Signal {
     Message(RawMessage),
     /// A message whose topic is not text.
     Unreadable(RawMessage),
-    /// So many messages were dropped here, for want of room.
-    Missed(u64),
-    /// The first of them was dropped.
-    Full,
-    /// The server has accepted the client, which may come in there.
+    /// The queue is full and began to drop messages at this place; [`Outlet::end_run`] returns how
+    /// many, unless a message was accepted after them and [`Dropped`](Self::Dropped) says it.
+    Dropping(Run),
+    /// The queue dropped this many messages at this place, and accepted the message that follows.
+    Dropped(u64),
+    /// The server has accepted the client, which may connect to this doorway.
     Ready(wire::Doorway),
     /// The connection to the server has ended, or there is none.
     Ended(wire::End),
     /// The MQTT client has noticed that its connection has ended.
     Lost,
     /// An operation of the MQTT client is done; [`Transport::advance`](super::Transport::advance)
-    /// says how.
+    /// returns its outcome.
     Done(Operation),
 }
+
+/// The number of a run of drops with no accepted message between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run(u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
@@ -42,24 +47,24 @@ pub(crate) enum Operation {
     Unsubscribe,
 }
 
-/// The number of an attempt to connect, and of the connection that comes of it. Counted from 1 and
-/// never used twice, it tells the signals of one connection from those of another.
+/// The number of an attempt to connect and of the resulting connection. Starts at 1 and is never
+/// reused, so it tells the signals of one connection from those of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Attempt(pub(crate) u64);
 
-/// A signal, and which connection it is from.
+/// A signal and the connection that it comes from.
 pub(crate) type Tagged = (Attempt, Signal);
 
-/// The end that connections write to.
+/// The end to which connections write.
 #[derive(Clone)]
 pub(crate) struct Inlet {
-    /// Unbounded, since a lost lifecycle signal would stall the session; messages are bounded by
-    /// `Room`, the others by the number of operations under way.
+    /// Unbounded, because the session would stall without one of the other signals. `Room` limits
+    /// messages; the number of operations in progress limits the others.
     sender: Sender<Tagged>,
     room: Arc<Room>,
 }
 
-/// The end that the session reads.
+/// The end from which the session reads.
 pub(crate) struct Outlet {
     pub(crate) receiver: Receiver<Tagged>,
     room: Arc<Room>,
@@ -68,7 +73,9 @@ pub(crate) struct Outlet {
 struct Room {
     messages: AtomicUsize,
     bytes: AtomicUsize,
-    missed: AtomicU64,
+    /// The number of the current run of drops in the upper half, its drops in the lower half: together,
+    /// so that the drops of one run are never told in the place of another.
+    drops: AtomicU64,
     max_messages: usize,
     max_bytes: usize,
 }
@@ -78,7 +85,7 @@ pub(crate) fn inlet(max_messages: usize, max_bytes: usize) -> (Inlet, Outlet) {
     let room = Arc::new(Room {
         messages: AtomicUsize::new(0),
         bytes: AtomicUsize::new(0),
-        missed: AtomicU64::new(0),
+        drops: AtomicU64::new(0),
         max_messages,
         max_bytes,
     });
@@ -90,7 +97,8 @@ pub(crate) fn inlet(max_messages: usize, max_bytes: usize) -> (Inlet, Outlet) {
 }
 
 impl Inlet {
-    /// Never waits: this runs on the threads of connections.
+    /// Queues a message, or drops it when there is no room. Never waits: this runs on the threads of
+    /// connections.
     pub(super) fn message(
         &self,
         attempt: Attempt,
@@ -103,15 +111,14 @@ impl Inlet {
         if room.messages.load(Ordering::Relaxed) >= room.max_messages
             || room.bytes.load(Ordering::Relaxed) + size > room.max_bytes
         {
-            // A session with nothing else to read would not look.
-            if room.missed.fetch_add(1, Ordering::Relaxed) == 0 {
-                self.signal(attempt, Signal::Full);
+            if let (run, 0) = split(room.drops.fetch_add(1, Ordering::Relaxed)) {
+                self.signal(attempt, Signal::Dropping(run));
             }
             return;
         }
-        let missed = room.take_missed();
-        if missed > 0 {
-            self.signal(attempt, Signal::Missed(missed));
+        let dropped = room.end_run(None);
+        if dropped > 0 {
+            self.signal(attempt, Signal::Dropped(dropped));
         }
         room.messages.fetch_add(1, Ordering::Relaxed);
         room.bytes.fetch_add(size, Ordering::Relaxed);
@@ -119,7 +126,7 @@ impl Inlet {
         self.signal(attempt, signal(message));
     }
 
-    /// What a connection says of itself.
+    /// Queues what a connection reports.
     pub(crate) fn report(&self, attempt: Attempt, report: wire::Report) {
         match report {
             wire::Report::Ready(doorway) => self.signal(attempt, Signal::Ready(doorway)),
@@ -132,30 +139,129 @@ impl Inlet {
     }
 
     pub(super) fn signal(&self, attempt: Attempt, signal: Signal) {
-        // Without a session there is nobody left to tell.
+        // Fails only when the session has ended.
         let _ = self.sender.send((attempt, signal));
     }
 }
 
 impl Outlet {
-    /// Has to be called for each message that was taken out.
+    /// Makes room for others. Must be called for each message that was read.
     pub(crate) fn make_room(&self, message: &RawMessage) {
         let size = message.topic().len() + message.payload().len();
         self.room.messages.fetch_sub(1, Ordering::Relaxed);
         self.room.bytes.fetch_sub(size, Ordering::Relaxed);
     }
 
-    /// How many messages were dropped since they were last reported.
-    pub(crate) fn take_missed(&self) -> u64 {
-        self.room.take_missed()
+    /// Ends a run of drops and returns how many there were; 0 if it has ended before.
+    pub(crate) fn end_run(&self, run: Run) -> u64 {
+        self.room.end_run(Some(run))
     }
 }
 
 impl Room {
-    fn take_missed(&self) -> u64 {
-        if self.missed.load(Ordering::Relaxed) == 0 {
-            return 0;
+    /// Ends the current run of drops, if there is one and it is `expected`, and returns how many there
+    /// were.
+    fn end_run(&self, expected: Option<Run>) -> u64 {
+        let next = |drops| {
+            let (run, dropped) = split(drops);
+            let is_meant = expected.is_none_or(|expected| expected == run);
+            (dropped > 0 && is_meant).then(|| u64::from(run.0.wrapping_add(1)) << 32)
+        };
+        let ended = self
+            .drops
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        ended.map_or(0, |drops| split(drops).1.into())
+    }
+}
+
+fn split(drops: u64) -> (Run, u32) {
+    (Run((drops >> 32) as u32), drops as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const ATTEMPT: Attempt = Attempt(1);
+
+    fn send(inlet: &Inlet, number: usize) {
+        inlet.message(ATTEMPT, &number.to_string(), &[], Signal::Message);
+    }
+
+    /// Reads as the session does: message topics as they are, drops as `-n`, and an empty text for a
+    /// run that has ended before.
+    fn read(outlet: &Outlet) -> Option<String> {
+        let (_, signal) = outlet.receiver.try_recv().ok()?;
+        Some(match signal {
+            Signal::Message(raw) => {
+                outlet.make_room(&raw);
+                raw.topic().to_owned()
+            }
+            Signal::Dropping(run) => match outlet.end_run(run) {
+                0 => String::new(),
+                dropped => format!("-{dropped}"),
+            },
+            Signal::Dropped(dropped) => format!("-{dropped}"),
+            signal => panic!("{signal:?}"),
+        })
+    }
+
+    fn read_all(outlet: &Outlet) -> Vec<String> {
+        let read = std::iter::from_fn(|| read(outlet));
+        read.filter(|entry| !entry.is_empty()).collect()
+    }
+
+    #[test]
+    fn drops_are_told_when_nothing_else_arrives() {
+        let (inlet, outlet) = inlet(2, 1_000);
+        (1..=5).for_each(|number| send(&inlet, number));
+        assert_eq!(read_all(&outlet), ["1", "2", "-3"]);
+        assert_eq!(read_all(&outlet).len(), 0);
+        (6..=9).for_each(|number| send(&inlet, number));
+        assert_eq!(read_all(&outlet), ["6", "7", "-2"]);
+    }
+
+    #[test]
+    fn drops_are_told_where_they_happened() {
+        let (inlet, outlet) = inlet(2, 1_000);
+        (1..=4).for_each(|number| send(&inlet, number));
+        assert_eq!(read(&outlet).as_deref(), Some("1"));
+        (5..=8).for_each(|number| send(&inlet, number));
+        assert_eq!(read_all(&outlet), ["2", "-2", "5", "-3"]);
+        send(&inlet, 9);
+        assert_eq!(read_all(&outlet), ["9"]);
+    }
+
+    #[test]
+    fn messages_are_dropped_for_want_of_bytes_as_well() {
+        let (inlet, outlet) = inlet(100, 3);
+        (8..=11).for_each(|number| send(&inlet, number));
+        assert_eq!(read_all(&outlet), ["8", "9", "-2"]);
+    }
+
+    #[test]
+    fn each_message_is_read_or_told_as_dropped_in_its_place_under_load() {
+        const MESSAGES: usize = 100_000;
+        let (inlet, outlet) = inlet(3, 1_000);
+        let sender = thread::spawn(move || (1..=MESSAGES).for_each(|number| send(&inlet, number)));
+        let mut next = 1;
+        while next <= MESSAGES {
+            let Some(entry) = read(&outlet).filter(|entry| !entry.is_empty()) else {
+                thread::yield_now();
+                continue;
+            };
+            match entry.strip_prefix('-') {
+                Some(dropped) => next += dropped.parse::<usize>().unwrap(),
+                None => {
+                    assert_eq!(entry, next.to_string());
+                    next += 1;
+                }
+            }
         }
-        self.missed.swap(0, Ordering::Relaxed)
+        assert_eq!(next, MESSAGES + 1);
+        sender.join().unwrap();
+        assert_eq!(read_all(&outlet).len(), 0);
     }
 }

@@ -1,9 +1,9 @@
-//! MQTT in our words. The only file that names `paho_mqtt`.
+//! One MQTT connection. The only file that names `paho_mqtt`.
 //!
-//! Paho has one lock and two threads for all clients of a process, and calls back with the lock
-//! held. So its callbacks only push to a channel, a handle is used by one thread, and a handle is
-//! given up only when its socket is closed ([`Transport::is_over`]). It speaks plain MQTT to the
-//! [wire](crate::wire), which it finds on the loopback; it knows neither the server nor the key.
+//! Paho has one lock and two threads for all clients of a process, and holds the lock during callbacks.
+//! So callbacks only push to a channel, one thread uses a handle, and a handle is released only when
+//! its socket is closed ([`Transport::is_over`]). Paho speaks plain MQTT to the [wire](crate::wire) over
+//! the loopback; it knows neither the server nor the access key.
 
 use std::{
     collections::HashMap,
@@ -26,13 +26,13 @@ use crate::{
     wire::{Doorway, End, Permit, Wire},
 };
 
-/// Paho's own limit counts messages that wait to be written; ours is smaller, so that ours decides.
+/// Paho's limit for messages that wait to be written; our own limit is smaller and applies first.
 const PAHO_BUFFER: i32 = 65_536;
 
-/// The wire asks the server whether it is there; Paho cannot be told to ask nothing.
+/// As long as possible: the wire pings the server, and Paho cannot be told not to.
 const PAHO_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
 
-/// On the loopback, where the wire answers at once or closes.
+/// The wire answers at once on the loopback, or closes.
 const PAHO_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client that never connects and is never dropped. While it lives, Paho keeps its two threads;
@@ -44,20 +44,20 @@ static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Connected,
-    /// In Paho's words.
+    /// With Paho's error message.
     ConnectFailed(String),
     Subscribed,
-    /// The server said no to this one.
+    /// The server refused the subscription with this number.
     SubscribeRefused(usize),
     /// The connection ended before the answer.
     SubscribeUnanswered,
     Published(MessageIds),
     PublishFailed(MessageIds, Error),
-    /// The server has read all that was published, or never will.
+    /// The server has read everything that was published, or never will.
     Unsubscribed,
 }
 
-/// Tells the session that an operation is done. Called on Paho's threads.
+/// Tells the session that an operation is done. Runs on Paho's threads.
 struct Bell {
     inlet: Inlet,
     attempt: Attempt,
@@ -81,44 +81,44 @@ impl Wake for Bell {
     }
 }
 
-/// One connection to a server, from the moment at which the server has accepted the client; never
-/// used twice.
+/// One connection to a server that has accepted the client. Never reused.
 pub(crate) struct Transport {
     wire: Wire,
     client: AsyncClient,
     attempt: Attempt,
     inlet: Inlet,
-    /// Pending until Paho is connected to the wire, or is not. The client must not be given up before.
+    /// Pending until Paho has connected to the wire or has failed to; the client must not be released
+    /// before.
     connecting: Option<Pending<ConnectToken>>,
     permit: Option<Permit>,
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
-    /// Published since the server was last asked whether it reads.
+    /// Whether something was published since the server was last asked to confirm that it reads.
     unread: bool,
-    /// Paho is connected to the wire.
+    /// Whether Paho is connected to the wire.
     up: bool,
-    /// It was, and noticed the end, maybe before its connecting was looked at.
+    /// Whether Paho has noticed the end, possibly before the result of connecting was read.
     lost: bool,
     /// How the connection to the server ended.
     end: Option<End>,
 }
 
 impl Transport {
-    /// Lets Paho in. Its signals carry `attempt`.
+    /// Connects Paho to the wire. Its signals carry `attempt`.
     ///
     /// # Errors
     ///
-    /// Paho makes no client, in its words.
+    /// Paho's message, when it cannot create a client.
     pub(crate) fn open(
         wire: Wire,
         doorway: Doorway,
         attempt: Attempt,
         inlet: Inlet,
     ) -> Result<Self, String> {
-        let words = |cause: paho_mqtt::Error| cause.to_string();
+        let message = |cause: paho_mqtt::Error| cause.to_string();
         if KEEPER.get().is_none() {
-            let keeper = create("tcp://localhost:1", "").map_err(words)?;
+            let keeper = create("tcp://localhost:1", "").map_err(message)?;
             let _ = KEEPER.set(keeper);
         }
         let Doorway {
@@ -126,7 +126,7 @@ impl Transport {
             token,
             permit,
         } = doorway;
-        let client = create(&format!("tcp://127.0.0.1:{port}"), &token).map_err(words)?;
+        let client = create(&format!("tcp://127.0.0.1:{port}"), &token).map_err(message)?;
 
         let messages = inlet.clone();
         client.set_message_callback(move |_, message| {
@@ -166,18 +166,18 @@ impl Transport {
         self.attempt
     }
 
-    /// Asks for messages on `filter`. The outcome comes as [`Operation::Subscribe`] with `number`.
+    /// Subscribes to `filter`. The outcome is reported as [`Operation::Subscribe`] with `number`.
     pub(crate) fn subscribe(&mut self, number: usize, filter: &str) {
         let token = self.client.subscribe(filter, QOS_0);
         let bell = self.bell(Operation::Subscribe(number));
         self.subscribing.insert(number, Pending::new(token, bell));
     }
 
-    /// Publishes at QoS 0. The outcome comes as [`Operation::Publish`].
+    /// Publishes with QoS 0. The outcome is reported as [`Operation::Publish`].
     ///
     /// # Errors
     ///
-    /// When the connection has ended; nothing was written.
+    /// When the connection has ended; nothing was written then.
     pub(crate) fn publish(&mut self, ids: MessageIds, topic: &str, payload: &[u8]) -> Result<()> {
         let message = Message::new(topic, payload, QOS_0);
         let token = self.client.try_publish(message).map_err(not_written)?;
@@ -187,19 +187,21 @@ impl Transport {
         Ok(())
     }
 
-    /// Whether something was published that the server may not have read. If messages come in when a
-    /// connection ends, what the server has not read by then is lost to it, written or not.
+    /// Returns whether something was published that the server may not have read. If messages arrive
+    /// while a connection ends, the server never gets what it has not read by then, even if it was
+    /// written.
     pub(crate) fn is_unread(&self) -> bool {
         self.unread
     }
 
-    /// Whether the server has been asked for a sign that it has read everything, and has not answered.
+    /// Returns whether the server has been asked to confirm that it has read everything, and has not
+    /// answered.
     pub(crate) fn is_flushing(&self) -> bool {
         self.unsubscribing.is_some()
     }
 
-    /// Asks for no more messages. The server answers when it has read what was published before;
-    /// the outcome comes as [`Operation::Unsubscribe`]. Asking again before that does nothing.
+    /// Unsubscribes. The server answers when it has read everything that was published before; the
+    /// outcome is reported as [`Operation::Unsubscribe`]. Until then, further calls do nothing.
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
         if self.unsubscribing.is_none() {
             self.unread = false;
@@ -209,12 +211,12 @@ impl Transport {
         }
     }
 
-    /// How many downlinks are on their way out.
+    /// Returns how many downlinks are being sent.
     pub(crate) fn open_publishes(&self) -> usize {
         self.publishing.len()
     }
 
-    /// The outcome of an operation that was reported done; `None` when there is none yet.
+    /// Returns the outcome of an operation that was reported as done; `None` if there is none yet.
     pub(crate) fn advance(&mut self, operation: Operation) -> Option<Outcome> {
         match operation {
             Operation::Connect => {
@@ -246,20 +248,20 @@ impl Transport {
             Operation::Unsubscribe => {
                 let result = self.unsubscribing.as_mut()?.take()?;
                 self.unsubscribing = None;
-                // Without an answer there will be none to another one either.
+                // Without an answer, another request would not be answered either.
                 self.unread &= result.is_ok();
                 Some(Outcome::Unsubscribed)
             }
         }
     }
 
-    /// Paho has noticed that its connection has ended.
+    /// Notes that Paho has noticed the end of its connection.
     pub(crate) fn lost(&mut self) {
         self.up = false;
         self.lost = true;
     }
 
-    /// The wire has said how the connection to the server ended.
+    /// Notes how the connection to the server ended.
     pub(crate) fn ended(&mut self, end: End) {
         self.end = Some(end);
     }
@@ -268,12 +270,13 @@ impl Transport {
         self.end.as_ref()
     }
 
-    /// Whether both sides of the wire have ended, so that this may be [given up](Self::give_up).
+    /// Returns whether both sides of the wire have ended, so that this may be
+    /// [released](Self::release).
     pub(crate) fn is_over(&self) -> bool {
         self.connecting.is_none() && !self.up && self.end.is_some()
     }
 
-    /// Ends the connection so that the server works off what was published.
+    /// Ends the connection in a way that lets the server process everything that was published.
     pub(crate) fn finish(&self) {
         self.wire.finish();
     }
@@ -283,8 +286,7 @@ impl Transport {
         self.wire.cancel();
     }
 
-    /// What becomes of the downlinks that are on their way out when nobody waits for them any longer,
-    /// oldest first.
+    /// Stops waiting for the downlinks that are being sent, and returns their outcomes, oldest first.
     pub(crate) fn take_publishes(&mut self) -> Vec<Outcome> {
         let mut open: Vec<_> = std::mem::take(&mut self.publishing).into_iter().collect();
         open.sort_by_key(|(ids, _)| *ids);
@@ -296,10 +298,11 @@ impl Transport {
             .collect()
     }
 
-    /// Gives the handle up, once it is over. Any other order can stop all of Paho for good.
-    pub(crate) fn give_up(self) {
-        debug_assert!(self.is_over(), "given up while Paho has a socket");
-        // Paho lets go of a token a moment after it says that it is done; this call waits for that
+    /// Releases the handle, once it [is over](Self::is_over). Earlier, this can block all of Paho for
+    /// good.
+    pub(crate) fn release(self) {
+        debug_assert!(self.is_over(), "released while Paho has a socket");
+        // Paho releases a token a moment after it has reported it as done; this call waits for that
         // moment.
         self.client.is_connected();
     }
@@ -309,8 +312,8 @@ impl Transport {
     }
 }
 
-/// An operation under way. Paho hands its result out only once, and maybe already when it is asked
-/// to report.
+/// An operation in progress. Paho returns its result only once, possibly already when it is asked to
+/// report.
 struct Pending<T: Future + Unpin> {
     token: T,
     waker: Waker,
@@ -363,7 +366,7 @@ fn published(ids: MessageIds, result: paho_mqtt::Result<()>) -> Outcome {
 fn not_written(cause: paho_mqtt::Error) -> Error {
     Error::with_source(
         ErrorKind::ConnectionLost,
-        "the downlink was not written, the connection ended",
+        "the downlink was not written: the connection ended",
         cause,
     )
 }

@@ -189,7 +189,7 @@ impl Connections {
 
     fn drop_ended(&mut self) {
         while let Some(index) = self.leaving.iter().position(Transport::is_over) {
-            self.leaving.swap_remove(index).give_up();
+            self.leaving.swap_remove(index).release();
         }
     }
 }

@@ -152,7 +152,6 @@ impl Session {
     }
 
     fn wait(&mut self) -> Wakeup {
-        self.receiving.report_missed_when_idle();
         let none = never();
         let accepted = if self.takes_accepted() {
             self.sending.accepted()
@@ -185,7 +184,7 @@ impl Session {
     fn next_deadline(&self) -> Option<Instant> {
         let news = self
             .receiving
-            .any_lagged()
+            .any_untold()
             .then(|| Instant::now() + NEWS_OF_LOSS);
         [
             self.lifecycle.next_deadline(),
@@ -237,9 +236,8 @@ impl Session {
         match signal {
             Signal::Message(raw) => self.on_message(attempt, raw),
             Signal::Unreadable(raw) => self.receiving.unreadable(attempt, raw),
-            Signal::Missed(missed) => self.receiving.missed(missed),
-            // There may be more drops; they are counted once everything before them is read.
-            Signal::Full => {}
+            Signal::Dropping(run) => self.receiving.dropped_in(run),
+            Signal::Dropped(messages) => self.receiving.dropped(messages),
             Signal::Ready(doorway) => {
                 self.connections.accepted(attempt, doorway);
                 self.feed(Input::Accepted(attempt));
@@ -345,7 +343,7 @@ impl Session {
     }
 
     fn on_time(&mut self) {
-        self.receiving.report_lagged();
+        self.receiving.tell_drops();
         self.sending.handle_deadline(Instant::now());
         self.report_sending();
         self.lifecycle.handle_deadline(now());

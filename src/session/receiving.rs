@@ -11,7 +11,7 @@ use super::status::Status;
 use crate::{
     events::{Subscriber, Subscribers},
     message::{Event, Malformed, RawMessage},
-    mqtt::{Attempt, Outlet, Tagged},
+    mqtt::{Attempt, Outlet, Run, Tagged},
     network::Network,
     stats::Devices,
 };
@@ -91,20 +91,18 @@ impl Receiving {
         is_open
     }
 
-    /// Messages were dropped on their way here.
-    pub(super) fn missed(&mut self, messages: u64) {
+    /// Counts messages that were dropped on their way here, and tells subscribers.
+    pub(super) fn dropped(&mut self, messages: u64) {
         self.status.tally().dropped(messages);
         self.devices().dropped();
         self.report(Event::Lagged(messages));
     }
 
-    /// Reports messages that were dropped, when everything that came before them is read.
-    pub(super) fn report_missed_when_idle(&mut self) {
-        if self.outlet.receiver.is_empty() {
-            let missed = self.outlet.take_missed();
-            if missed > 0 {
-                self.missed(missed);
-            }
+    /// Does the same for a run of drops that no accepted message has ended.
+    pub(super) fn dropped_in(&mut self, run: Run) {
+        let messages = self.outlet.end_run(run);
+        if messages > 0 {
+            self.dropped(messages);
         }
     }
 
@@ -120,7 +118,7 @@ impl Receiving {
     }
 
     pub(super) fn subscribe(&mut self, subscriber: Subscriber) {
-        self.status.tally().add_subscriber(subscriber.losses());
+        self.status.tally().add_subscriber(subscriber.reader());
         self.subscribers.add(subscriber);
     }
 
@@ -129,20 +127,20 @@ impl Receiving {
         self.subscribers.resume();
     }
 
-    /// Whether a subscriber has lost events and was not told yet.
-    pub(super) fn any_lagged(&self) -> bool {
-        self.subscribers.any_missed()
+    /// Returns whether a subscriber has drops of which it has not been told.
+    pub(super) fn any_untold(&self) -> bool {
+        self.subscribers.any_untold()
     }
 
-    /// Tells subscribers that have room again what they lost.
-    pub(super) fn report_lagged(&mut self) {
-        self.subscribers.report_missed();
+    /// Tells subscribers that have room again about their drops.
+    pub(super) fn tell_drops(&mut self) {
+        self.subscribers.tell_drops();
     }
 
     /// Counts an event and hands it to every subscriber.
     pub(super) fn report(&mut self, event: Event) {
         self.status.tally().count(&event);
-        self.subscribers.publish(event);
+        self.subscribers.report(event);
     }
 
     fn devices(&self) -> MutexGuard<'_, Devices> {

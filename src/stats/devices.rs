@@ -1,8 +1,8 @@
-//! What is remembered of each device, in one table: numbers; the clock is read by others.
+//! What the client remembers of each device. Pure state: callers pass the time.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
+    fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,6 +10,10 @@ use super::frame_counters::{FrameCounters, Marks};
 use crate::message::{CounterReport, UplinkMessage};
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// A list of devices is copied one shelf at a time, so that a session never waits for a whole table.
+/// With 100,000 devices, a shelf has about 400.
+const SHELVES: usize = 256;
 
 /// What a device has used of the network in a day.
 ///
@@ -24,7 +28,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct DeviceUse {
     /// Uplinks that arrived.
     pub uplinks: u64,
-    /// Their airtime.
+    /// The airtime of these uplinks.
     pub airtime: Duration,
     /// Downlinks that were sent.
     pub downlinks: u64,
@@ -38,27 +42,30 @@ impl DeviceUse {
     }
 }
 
-/// The devices that were heard of last.
+/// The devices with the most recent frames.
 #[derive(Debug)]
 pub(crate) struct Devices {
-    table: HashMap<DeviceId, Device>,
+    /// Each device stays on the shelf that its id selects.
+    shelves: Vec<HashMap<DeviceId, Device>>,
+    /// The number of devices on all shelves.
+    known: usize,
     capacity: usize,
-    /// Counts frames, which tells what is longer ago.
+    /// Counts frames; a lower number is longer ago.
     frames: u64,
     marks: Marks,
-    /// Since 1970.
+    /// Days since 1970.
     day: u64,
-    /// Today, of devices that are not in the table.
+    /// What devices that are no longer known have used today.
     others: DeviceUse,
 }
 
-/// As long as networks let a device id be.
+/// The longest device id that networks allow.
 const ID_LENGTH: usize = 36;
 
-/// A device id, in place if it is one: a piece of memory for each of many devices, between those of
-/// messages, would slow down the whole heap.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum DeviceId {
+/// A device id, stored in place up to that length: an allocation for each of many devices, between
+/// those of messages, would slow down the whole heap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum DeviceId {
     Short { length: u8, bytes: [u8; ID_LENGTH] },
     Long(Box<[u8]>),
 }
@@ -84,24 +91,43 @@ impl DeviceId {
             Self::Long(bytes) => bytes,
         }
     }
+
+    /// Selects a shelf, by FNV-1a and a multiplication that spreads the last bytes to the top bits.
+    fn shelf(&self) -> usize {
+        let hash = self
+            .bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (spread >> 32) as usize % SHELVES
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.bytes()))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Device {
-    /// None before its first uplink, and after a join.
+    /// `None` before its first uplink, and after a join.
     counters: Option<FrameCounters>,
     used: DeviceUse,
-    /// When that was.
+    /// The day to which `used` belongs.
     day: u64,
-    /// Its last one, of all.
+    /// The number of its last frame.
     frame: u64,
 }
 
 impl Devices {
-    /// Remembers so many at most.
+    /// Creates a table of at most `capacity` devices.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            table: HashMap::new(),
+            shelves: (0..SHELVES).map(|_| HashMap::new()).collect(),
+            known: 0,
             capacity,
             frames: 0,
             marks: Marks::default(),
@@ -110,24 +136,29 @@ impl Devices {
         }
     }
 
-    /// What arrives from now on comes after an outage.
+    /// Notes that what arrives from now on comes after an outage.
     pub(crate) fn was_away(&mut self) {
         self.marks.outages = self.marks.outages.wrapping_add(1);
     }
 
-    /// Messages were dropped here.
+    /// Notes that this client dropped messages.
     pub(crate) fn dropped(&mut self) {
         self.marks.drops = self.marks.drops.wrapping_add(1);
     }
 
-    /// A device has joined: it counts anew, which is no gap.
+    fn find(&self, dev_id: &DeviceId) -> Option<&Device> {
+        self.shelves[dev_id.shelf()].get(dev_id)
+    }
+
+    /// Notes that a device has joined: its counter starts over, which leaves no gap.
     pub(crate) fn joined(&mut self, dev_id: &str) {
-        if let Some(device) = self.table.get_mut(&DeviceId::new(dev_id)) {
+        let dev_id = DeviceId::new(dev_id);
+        if let Some(device) = self.shelves[dev_id.shelf()].get_mut(&dev_id) {
             device.counters = None;
         }
     }
 
-    /// A device has sent an uplink; what its counter says.
+    /// Counts an uplink. Returns what its frame counter shows.
     pub(crate) fn uplink(
         &mut self,
         uplink: &UplinkMessage,
@@ -157,12 +188,12 @@ impl Devices {
         })
     }
 
-    /// A downlink was sent to a device.
+    /// Counts a downlink that was sent to a device.
     pub(crate) fn downlink(&mut self, dev_id: &str, now: SystemTime) {
         self.frame(dev_id, now, |used, _| used.downlinks += 1);
     }
 
-    /// Something was sent by a device or to it, which adds to what it has used today.
+    /// Counts a frame from a device or to it, which `add` adds to what the device has used today.
     fn frame<T>(
         &mut self,
         dev_id: &str,
@@ -172,7 +203,8 @@ impl Devices {
         self.turn_page(now);
         self.frames += 1;
         let dev_id = DeviceId::new(dev_id);
-        if let Some(device) = self.table.get_mut(&dev_id) {
+        let shelf = dev_id.shelf();
+        if let Some(device) = self.shelves[shelf].get_mut(&dev_id) {
             device.frame = self.frames;
             if device.day != self.day {
                 device.used = DeviceUse::default();
@@ -191,30 +223,35 @@ impl Devices {
             frame: self.frames,
         };
         let added = add(&mut device.used, &mut device.counters);
-        self.table.insert(dev_id, device);
+        self.shelves[shelf].insert(dev_id, device);
+        self.known += 1;
         added
     }
 
-    /// Forgets, when there are as many as allowed, the half that was silent longest: so many at once
-    /// that looking for them is seldom.
+    /// Forgets the half that has been silent longest, once the table is full: half of them at once,
+    /// because finding them takes long.
     fn make_room(&mut self) {
-        if self.table.len() < self.capacity {
+        if self.known < self.capacity {
             return;
         }
-        let mut frames: Vec<_> = self.table.values().map(|device| device.frame).collect();
+        let devices = self.shelves.iter().flat_map(HashMap::values);
+        let mut frames: Vec<_> = devices.map(|device| device.frame).collect();
         let middle = (frames.len() - 1) / 2;
         let (_, last_forgotten, _) = frames.select_nth_unstable(middle);
         let (day, others) = (self.day, &mut self.others);
-        self.table.retain(|_, device| {
-            let is_kept = device.frame > *last_forgotten;
-            if !is_kept {
-                others.add(device.used_on(day));
-            }
-            is_kept
-        });
+        for shelf in &mut self.shelves {
+            shelf.retain(|_, device| {
+                let is_kept = device.frame > *last_forgotten;
+                if !is_kept {
+                    others.add(device.used_on(day));
+                }
+                is_kept
+            });
+        }
+        self.known = self.shelves.iter().map(HashMap::len).sum();
     }
 
-    /// Begins a new day, if it is one. A clock that is set back begins none.
+    /// Begins a new day if `now` is on a later one. A clock that is set back begins none.
     pub(crate) fn turn_page(&mut self, now: SystemTime) {
         let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let day = since_1970.as_secs() / DAY.as_secs();
@@ -224,31 +261,31 @@ impl Devices {
         }
     }
 
-    /// When the day began.
+    /// Returns when the day began.
     pub(crate) fn midnight(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.day * DAY.as_secs())
     }
 
-    /// What a device has used today.
+    /// Returns what a device has used today.
     pub(crate) fn used_by(&self, dev_id: &str) -> DeviceUse {
-        let device = self.table.get(&DeviceId::new(dev_id));
+        let device = self.find(&DeviceId::new(dev_id));
         device.map_or_else(DeviceUse::default, |device| device.used_on(self.day))
     }
 
-    /// What each device has used that has used something today.
-    pub(crate) fn users(&self) -> impl Iterator<Item = (Cow<'_, str>, DeviceUse)> {
-        self.table
-            .iter()
-            .map(|(dev_id, device)| {
-                (
-                    String::from_utf8_lossy(dev_id.bytes()),
-                    device.used_on(self.day),
-                )
-            })
-            .filter(|(_, used)| *used != DeviceUse::default())
+    /// Adds the devices of one shelf that have used something today to `users`. Returns whether there
+    /// is such a shelf.
+    pub(super) fn copy_users(&self, shelf: usize, users: &mut Vec<(DeviceId, DeviceUse)>) -> bool {
+        let Some(devices) = self.shelves.get(shelf) else {
+            return false;
+        };
+        users.extend(devices.iter().filter_map(|(dev_id, device)| {
+            let used = device.used_on(self.day);
+            (used != DeviceUse::default()).then(|| (dev_id.clone(), used))
+        }));
+        true
     }
 
-    /// What the others have used together.
+    /// Returns what devices that are no longer known have used today.
     pub(crate) fn used_by_others(&self) -> DeviceUse {
         self.others
     }
@@ -275,6 +312,14 @@ mod tests {
     };
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    /// What each device has used that has used something today.
+    fn users(devices: &Devices) -> Vec<(String, DeviceUse)> {
+        let mut users = Vec::new();
+        let _ = (0..).find(|shelf| !devices.copy_users(*shelf, &mut users));
+        let named = |(dev_id, used): (DeviceId, _)| (dev_id.to_string(), used);
+        users.into_iter().map(named).collect()
+    }
 
     /// A moment of a day.
     fn on(day: u32, second: u64) -> SystemTime {
@@ -363,7 +408,7 @@ mod tests {
         devices.joined("bed-08");
         assert_eq!(findings(&mut devices, &[0, 1, 2]), []);
         assert_eq!(devices.used_by("bed-07"), used(4, 0));
-        assert_eq!(devices.users().count(), 1);
+        assert_eq!(users(&devices).len(), 1);
     }
 
     #[test]
@@ -388,7 +433,10 @@ mod tests {
         for (downlinks, dev_id) in (1..).zip(&ids) {
             assert_eq!(devices.used_by(dev_id), used(0, downlinks), "{dev_id}");
         }
-        let mut known: Vec<_> = devices.users().map(|(dev_id, _)| dev_id).collect();
+        let mut known: Vec<_> = users(&devices)
+            .into_iter()
+            .map(|(dev_id, _)| dev_id)
+            .collect();
         known.sort_unstable();
         let mut expected = ids.clone();
         expected.sort_unstable();
@@ -405,17 +453,16 @@ mod tests {
                 assert_eq!(report, None);
                 devices.uplink(&uplink(&format!("once-{round}-{device}"), 7), noon());
             }
-            assert!(devices.table.len() <= 100);
+            assert!(devices.known <= 100);
+            let on_shelves: usize = devices.shelves.iter().map(HashMap::len).sum();
+            assert_eq!(devices.known, on_shelves);
         }
         for device in 0..20 {
             let report = devices.uplink(&uplink(&format!("often-{device}"), 60), noon());
             assert_eq!(report.unwrap().finding, missing(10, FrameLoss::Upstream));
         }
-        let of_all = devices
-            .users()
-            .fold(devices.used_by_others().uplinks, |sum, (_, used)| {
-                sum + used.uplinks
-            });
+        let of_known: u64 = users(&devices).iter().map(|(_, used)| used.uplinks).sum();
+        let of_all = devices.used_by_others().uplinks + of_known;
         assert_eq!(of_all, 50 * 20 * 2 + 20);
     }
 
@@ -430,9 +477,12 @@ mod tests {
             for dev_id in first.iter().rev().chain(first) {
                 devices.uplink(&uplink(dev_id, 7), noon());
             }
-            assert_eq!(devices.users().count(), capacity);
+            assert_eq!(users(&devices).len(), capacity);
             devices.downlink(next, noon());
-            let mut known: Vec<_> = devices.users().map(|(dev_id, _)| dev_id).collect();
+            let mut known: Vec<_> = users(&devices)
+                .into_iter()
+                .map(|(dev_id, _)| dev_id)
+                .collect();
             known.sort_unstable();
             let forgotten = capacity.div_ceil(2);
             assert_eq!(known, ids[forgotten..]);
@@ -448,7 +498,7 @@ mod tests {
         devices.downlink("bed-07", noon());
         assert_eq!(devices.used_by_others(), used(2, 1));
         assert_eq!(devices.used_by("bed-07"), used(0, 0));
-        assert_eq!(devices.users().count(), 0);
+        assert_eq!(users(&devices).len(), 0);
     }
 
     #[test]
@@ -461,15 +511,15 @@ mod tests {
         devices.downlink("bed-09", on(20_000, 86_399));
         assert_eq!(devices.midnight(), on(20_000, 0));
         assert_eq!(devices.used_by_others(), used(2, 0));
-        assert_eq!(devices.users().count(), 2);
+        assert_eq!(users(&devices).len(), 2);
 
         devices.turn_page(on(20_001, 0));
         assert_eq!(devices.midnight(), on(20_001, 0));
-        assert_eq!(devices.users().count(), 0);
+        assert_eq!(users(&devices).len(), 0);
         assert_eq!(devices.used_by_others(), used(0, 0));
         devices.downlink("bed-08", on(20_001, 1));
         assert_eq!(devices.used_by("bed-08"), used(0, 1));
-        // Yesterday's is nobody's today.
+        // What was used yesterday does not count today.
         devices.downlink("bed-07", on(20_001, 2));
         assert_eq!(devices.used_by_others(), used(0, 0));
     }
@@ -499,7 +549,7 @@ mod tests {
             assert!(simulated(counter).is_simulated());
             assert_eq!(devices.uplink(&simulated(counter), noon()), None);
         }
-        assert_eq!(devices.users().count(), 0);
+        assert_eq!(users(&devices).len(), 0);
         assert_eq!(findings(&mut devices, &[500]), []);
     }
 }

@@ -1,4 +1,4 @@
-//! What devices use of the network in a day, where a policy of fair use asks for moderation.
+//! What devices use of the network in a day, for networks with a fair use policy.
 
 use std::{
     fmt,
@@ -6,20 +6,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::devices::{DeviceUse, Devices};
+use super::devices::{DeviceId, DeviceUse, Devices};
 use crate::sync;
 
-/// What each device has used of the network today, as far as the client has heard of it; by
-/// [`stats`](crate::MqttClient::stats). Unlike the other numbers there it is no copy: it tells what
-/// is so when it is asked, and outlives the client.
+/// What each device has used of the network today, as far as the client knows; returned by
+/// [`stats`](crate::MqttClient::stats). Unlike the other numbers there it is not a copy: it reports
+/// current values when queried, and outlives the client.
 ///
 /// The Things Network, which is free for everyone, asks for at most 30 s of uplink airtime and 10
 /// downlinks per device and day. The client counts and never stops anything.
 ///
-/// It counts the uplinks that arrive with their airtime as the network gives it (v3:
-/// `consumed_airtime`), and the downlinks of which the network says that they were sent, whoever asked
-/// for them: on V2 with those that only acknowledge an uplink, of which v3 does not speak. The numbers
-/// of a device are those of one day in UTC, and begin anew with it.
+/// It counts the uplinks that arrive, with the airtime that the network reports (v3:
+/// `consumed_airtime`), and the downlinks that the network reports as sent, whoever requested them. On
+/// V2 these include downlinks that only acknowledge an uplink, which v3 does not report. The numbers
+/// of a device cover one day in UTC and start over with the next.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -51,11 +51,47 @@ impl FairUse {
         Self { devices }
     }
 
-    /// All devices, at the page of today.
-    fn today(&self) -> MutexGuard<'_, Devices> {
+    /// Locks the devices, on the day of `now`.
+    fn on_day_of(&self, now: SystemTime) -> MutexGuard<'_, Devices> {
         let mut devices = sync::lock(&self.devices);
-        devices.turn_page(SystemTime::now());
+        devices.turn_page(now);
         devices
+    }
+
+    fn today(&self) -> MutexGuard<'_, Devices> {
+        self.on_day_of(SystemTime::now())
+    }
+
+    /// Lists what each device has used on the day of `clock`, each device at most once. The session
+    /// needs the lock for each uplink, so this takes it anew for each shelf and does nothing but copy
+    /// while it holds it. Starts over when the day ends meanwhile.
+    fn list<T>(
+        &self,
+        mut clock: impl FnMut() -> SystemTime,
+        entry: impl Fn(DeviceId, DeviceUse) -> T,
+    ) -> Vec<T> {
+        let mut entries = Vec::new();
+        // Has room for a whole shelf after the first ones, so that nothing is allocated under the lock.
+        let mut users = Vec::new();
+        let mut day = None;
+        let mut shelf = 0;
+        loop {
+            let now = clock();
+            let devices = self.on_day_of(now);
+            let today = devices.midnight();
+            if day.is_some_and(|day| day != today) {
+                entries.clear();
+                shelf = 0;
+            }
+            day = Some(today);
+            let is_shelf = devices.copy_users(shelf, &mut users);
+            drop(devices);
+            if !is_shelf {
+                return entries;
+            }
+            entries.extend(users.drain(..).map(|(dev_id, used)| entry(dev_id, used)));
+            shelf += 1;
+        }
     }
 
     /// The airtime of uplinks that the policy of The Things Network allows a device in a day.
@@ -65,14 +101,14 @@ impl FairUse {
     /// ```
     pub const AIRTIME: Duration = Duration::from_secs(30);
 
-    /// How many downlinks the policy of The Things Network allows a device in a day.
+    /// The number of downlinks that the policy of The Things Network allows a device in a day.
     ///
     /// ```
     /// assert_eq!(ttn::FairUse::DOWNLINKS, 10);
     /// ```
     pub const DOWNLINKS: u64 = 10;
 
-    /// When the day began: midnight, UTC.
+    /// Returns when the day began: midnight, UTC.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -83,7 +119,7 @@ impl FairUse {
         self.today().midnight()
     }
 
-    /// What a device has used; nothing if it was not heard of today.
+    /// Returns what a device has used today; nothing if the client has not heard of it today.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -94,7 +130,9 @@ impl FairUse {
         self.today().used_by(dev_id)
     }
 
-    /// What each device has used, in no order: a copy.
+    /// Returns what each device has used today, in no particular order: a copy, in which each device
+    /// occurs at most once. The client goes on decoding while the copy is made, so uplinks that
+    /// arrive meanwhile are in it or not.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -103,16 +141,12 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn devices(&self) -> Vec<(String, DeviceUse)> {
-        let today = self.today();
-        let users = today.users();
-        users
-            .map(|(dev_id, used)| (dev_id.into_owned(), used))
-            .collect()
+        self.list(SystemTime::now, |dev_id, used| (dev_id.to_string(), used))
     }
 
-    /// What devices have used together that have no numbers of their own any more: when there are more
-    /// than [`counter_watch`](crate::MqttClientBuilder::counter_watch) allows, those that were silent
-    /// longest are forgotten, and what they used today counts here.
+    /// Returns what forgotten devices have used together today: when there are more devices than
+    /// [`counter_watch`](crate::MqttClientBuilder::counter_watch) allows, the client forgets those
+    /// that have been silent longest.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -126,11 +160,117 @@ impl FairUse {
 
 impl fmt::Debug for FairUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let today = self.today();
         f.debug_struct("FairUse")
-            .field("day", &today.midnight())
-            .field("devices", &today.users().count())
-            .field("others", &today.used_by_others())
+            .field("day", &self.day())
+            .field("devices", &self.list(SystemTime::now, |_, _| ()).len())
+            .field("others", &self.others())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::TryLockError, time::UNIX_EPOCH};
+
+    use super::*;
+
+    fn on(day: u32) -> SystemTime {
+        UNIX_EPOCH + day * Duration::from_secs(86_400)
+    }
+
+    fn fair_use(capacity: usize) -> FairUse {
+        FairUse::new(Arc::new(Mutex::new(Devices::new(capacity))))
+    }
+
+    /// Downlinks to `bed-0`, `bed-1` and so on.
+    fn downlinks(fair_use: &FairUse, numbers: std::ops::Range<u32>, now: SystemTime) {
+        let mut devices = fair_use.devices.lock().unwrap();
+        for number in numbers {
+            devices.downlink(&format!("bed-{number}"), now);
+        }
+    }
+
+    /// What each device has used; panics for a device that is listed twice.
+    fn list(fair_use: &FairUse, clock: impl FnMut() -> SystemTime) -> HashMap<String, DeviceUse> {
+        let listed = fair_use.list(clock, |dev_id, used| (dev_id.to_string(), used));
+        let count = listed.len();
+        let devices: HashMap<_, _> = listed.into_iter().collect();
+        assert_eq!(devices.len(), count, "a device is listed twice");
+        devices
+    }
+
+    #[test]
+    fn listing_100_000_devices_holds_the_lock_for_few_at_a_time() {
+        let fair_use = fair_use(100_000);
+        downlinks(&fair_use, 0..100_000, on(20_000));
+        let mut locks = 0;
+        let listed = list(&fair_use, || {
+            locks += 1;
+            let locked = fair_use.devices.try_lock();
+            assert!(!matches!(locked, Err(TryLockError::WouldBlock)));
+            on(20_000)
+        });
+        assert_eq!(listed.len(), 100_000);
+        let devices = fair_use.devices.lock().unwrap();
+        let slices: Vec<_> = (0..)
+            .map_while(|shelf| {
+                let mut users = Vec::new();
+                let is_shelf = devices.copy_users(shelf, &mut users);
+                is_shelf.then_some(users.len())
+            })
+            .collect();
+        assert_eq!(locks, slices.len() + 1);
+        assert!(slices.iter().all(|entries| *entries < 600), "{slices:?}");
+        drop(devices);
+        assert_eq!(fair_use.devices().len(), 0, "that day is over");
+    }
+
+    #[test]
+    fn each_device_is_listed_at_most_once_whatever_happens_meanwhile() {
+        let fair_use = fair_use(1_000);
+        downlinks(&fair_use, 0..500, on(20_000));
+        let mut heard = 500;
+        let listed = list(&fair_use, || {
+            // Often enough to forget half of them again and again.
+            downlinks(&fair_use, heard % 3_000..heard % 3_000 + 20, on(20_000));
+            heard += 20;
+            on(20_000)
+        });
+        assert!(listed.len() > 100, "{}", listed.len());
+    }
+
+    #[test]
+    fn what_nothing_happens_to_is_listed_while_others_come() {
+        let fair_use = fair_use(10_000);
+        downlinks(&fair_use, 0..500, on(20_000));
+        let mut heard = 500;
+        let listed = list(&fair_use, || {
+            downlinks(&fair_use, heard..heard + 10, on(20_000));
+            heard += 10;
+            on(20_000)
+        });
+        for number in 0..500 {
+            assert_eq!(listed[&format!("bed-{number}")].downlinks, 1);
+        }
+    }
+
+    #[test]
+    fn a_list_is_of_one_day_even_if_the_day_ends_meanwhile() {
+        let fair_use = fair_use(1_000);
+        downlinks(&fair_use, 0..500, on(20_000));
+        let mut slices = 0;
+        let listed = list(&fair_use, || {
+            slices += 1;
+            if slices < 100 {
+                return on(20_000);
+            }
+            if slices == 100 {
+                downlinks(&fair_use, 490..510, on(20_001));
+            }
+            on(20_001)
+        });
+        assert_eq!(listed.len(), 20);
+        assert!(listed.values().all(|used| used.downlinks == 1));
+        assert!(list(&fair_use, || on(20_002)).is_empty());
     }
 }

@@ -1,37 +1,37 @@
-//! The frame counters of one device, and what they say of uplinks that did not arrive: numbers, no
-//! clock.
+//! The frame counters of one device, and what they show about uplinks that did not arrive. Pure state,
+//! no clock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 
-/// Remembers so many counters below the highest.
+/// How many counters below the highest are remembered.
 const WINDOW: u32 = u64::BITS;
 
-/// Tells by comparison where uplinks may have been lost in between.
+/// Compared with earlier marks, these show where missing uplinks may have gone.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// Counts outages.
+    /// The number of outages so far.
     pub(crate) outages: u32,
-    /// Counts the moments in which messages were dropped here.
+    /// How often this client has dropped messages so far.
     pub(crate) drops: u32,
 }
 
-/// What was heard of a device.
+/// What is known about the counter of a device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameCounters {
     highest: u32,
-    /// Bit n stands for `highest - n`; set if it has arrived, or was before the watch began.
+    /// Bit n stands for `highest - n`; set if it has arrived, or precedes the first known uplink.
     seen: u64,
-    /// The last one, if it was a repetition; a device that was restarted looks like one at first.
+    /// The last counter, if it was a repetition; a restarted device looks like one at first.
     repeated: Option<u32>,
-    /// Tells one session of the device from another; 0 when the network does not say.
+    /// Distinguishes the sessions of the device; 0 when the network does not identify them.
     session: u64,
     marks: Marks,
 }
 
 impl FrameCounters {
-    /// As they are when an uplink is the first of its device.
+    /// Starts with the first uplink of a device.
     pub(crate) fn new(uplink: &UplinkMessage, marks: Marks) -> Self {
         Self {
             highest: uplink.counter,
@@ -42,12 +42,12 @@ impl FrameCounters {
         }
     }
 
-    /// The highest that has arrived.
+    /// Returns the highest counter that has arrived.
     pub(crate) fn highest(&self) -> u32 {
         self.highest
     }
 
-    /// What the counter of the next uplink says, given as if it were the first.
+    /// Takes the next uplink, as if it were the first. Returns what its counter shows.
     pub(crate) fn observe(&mut self, now: Self) -> Option<CounterFinding> {
         if self.session != now.session && self.session != 0 && now.session != 0 {
             *self = now;
@@ -80,7 +80,7 @@ impl FrameCounters {
         (frames > 0).then_some(CounterFinding::Missing { frames, loss })
     }
 
-    /// The counter is lower than another one before.
+    /// Takes an uplink whose counter is lower than the highest.
     fn look_back(&mut self, now: Self) -> CounterFinding {
         let counter = now.highest;
         let behind = self.highest - counter;
@@ -135,7 +135,7 @@ mod tests {
         UplinkMessage::from_json(Network::V3, body.to_string()).unwrap()
     }
 
-    /// What a client keeps of one device.
+    /// What a client remembers of one device.
     #[derive(Default)]
     struct Watch {
         counters: Option<FrameCounters>,
@@ -228,7 +228,7 @@ mod tests {
                 ]
             );
         }
-        // Within reach of the memory it takes two.
+        // Within the window, it takes two.
         assert_eq!(
             observe(&mut watch, &[20, 21, 22, 24]),
             [
@@ -272,7 +272,7 @@ mod tests {
         for _ in 0..200 {
             let mut watch = Watch::default();
             let mut counters: Vec<u32> = (1..2_000).filter(|_| random.u8(..) > 20).collect();
-            // Up to some places from where it belongs, as a server's workers bring it about.
+            // A few places from where it belongs, as a server with several workers does it.
             for _ in 0..300 {
                 let at = random.usize(..counters.len() - 3);
                 counters.swap(at, at + random.usize(1..3));

@@ -1,5 +1,5 @@
-//! Lets the client in by the loopback, in its turn, and tells the server meanwhile that somebody is
-//! there.
+//! Admits the client on the loopback, in its turn, and keeps the connection to the server alive
+//! meanwhile.
 
 use std::{
     io,
@@ -9,16 +9,17 @@ use std::{
 use mio::net::TcpStream;
 
 use super::{
-    Doorway, Report,
     gate::Ticket,
     line::Line,
-    opening::{Failure, out_of, wait},
+    opening::{Failure, wait},
     relay::{CANDIDATE, DOOR, Door, Look, PING_REQUEST},
+    report::{Doorway, Report},
+    shortage::out_of,
     waiter::{Waiter, earlier},
 };
 use crate::error::{Error, ErrorKind};
 
-/// How long the client may take to come in. It waits for others at the gate.
+/// How long the client may take to connect, including the time that it waits at the gate.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Admission<'a> {
@@ -48,7 +49,7 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Opens a door, reports where it is, and waits for the client.
+    /// Opens a port, reports it, and waits for the client.
     pub(super) fn admit(
         mut self,
         report: &dyn Fn(Report),
@@ -96,7 +97,7 @@ impl<'a> Admission<'a> {
         )))
     }
 
-    /// The answer is left to the relay, like everything else that the server sends.
+    /// Sends a ping. The relay reads the answer, like everything else that the server sends.
     fn ping(&mut self) -> Result<(), Failure> {
         let written = self.line.write(&PING_REQUEST).and_then(|length| {
             if length < PING_REQUEST.len() {

@@ -1,4 +1,4 @@
-//! Where a connection leads, by which way, and whom to trust there.
+//! Where a connection goes, through which proxy, and whom to trust there.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -10,21 +10,21 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
-    /// What errors name, such as `mqtts://host:8883`.
+    /// The name in errors, such as `mqtts://host:8883`.
     pub(crate) server: String,
     /// A name or an IP address; IPv6 without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Those of the host, or of the proxy.
+    /// The addresses of the host or of the proxy.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) proxy: Option<Proxy>,
-    /// With TLS.
+    /// `Some` for TLS.
     pub(super) trust: Option<Trust>,
 }
 
 impl Destination {
-    /// Reads certificates if there is TLS, and looks up the name of the host or of the proxy, until
-    /// then at the latest; without a deadline it may take long and cannot be cancelled.
+    /// Reads the certificates if there is TLS, and looks up the name of the host or of the proxy before
+    /// `deadline`. Without a deadline it may take long and cannot be cancelled.
     pub(crate) fn find(
         server: String,
         host: &str,
@@ -53,7 +53,7 @@ impl Destination {
         })
     }
 
-    /// What is dialled, for errors.
+    /// Returns what is dialled, for errors.
     pub(super) fn dialled(&self) -> String {
         match &self.proxy {
             Some(proxy) => format!("the proxy {proxy}"),

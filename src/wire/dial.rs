@@ -1,5 +1,5 @@
-//! Which address of a server to try next, and what it means when none answers. Decisions only: the
-//! sockets are opened by [`opening`](super::opening).
+//! Which address of a server to try next, and what it means when none answers. Pure state: the caller
+//! opens the sockets.
 
 use std::{
     fmt, io,
@@ -7,20 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::shortage::EXHAUSTED;
 use crate::error::{Error, ErrorKind};
 
-/// How long one address has before the next one is tried beside it (RFC 8305, section 5).
+/// The delay before the next address is tried in parallel (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The addresses of one server, tried one after the other until one answers.
+/// The addresses of one server, tried in turn until one answers.
 #[derive(Debug)]
 pub(super) struct Race {
     /// Not tried yet, in order.
     waiting: std::vec::IntoIter<SocketAddr>,
-    /// Tried, without an answer so far.
+    /// Tried, and no answer yet.
     running: Vec<SocketAddr>,
     failed: Vec<(SocketAddr, io::Error)>,
-    /// When the next one starts, unless one fails before.
+    /// When the next one starts, unless one fails earlier.
     next_start: Instant,
 }
 
@@ -28,14 +29,14 @@ pub(super) struct Race {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Start(SocketAddr),
-    /// Wait for an answer, until then at the latest if there is another address to try.
+    /// Wait for an answer, and only until then if there is another address to try.
     Wait(Option<Instant>),
     /// Every address has failed.
     Failed,
 }
 
 impl Race {
-    /// `addresses` in the order of preference of the resolver.
+    /// Starts with `addresses` in the resolver's order of preference.
     pub(super) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Self {
         Self {
             waiting: alternate(addresses).into_iter(),
@@ -45,6 +46,7 @@ impl Race {
         }
     }
 
+    /// Returns what to do now.
     pub(super) fn next(&mut self, now: Instant) -> Next {
         let is_due = self.running.is_empty() || now >= self.next_start;
         let due = if is_due { self.waiting.next() } else { None };
@@ -60,35 +62,35 @@ impl Race {
         Next::Wait(another.then_some(self.next_start))
     }
 
-    /// An address does not answer, or says no. The next one starts at once.
+    /// Notes that an address has failed. The next one starts at once.
     pub(super) fn failed(&mut self, address: SocketAddr, cause: io::Error, now: Instant) {
         self.running.retain(|running| *running != address);
         self.failed.push((address, cause));
         self.next_start = now;
     }
 
-    /// The time is over for those that have not answered.
+    /// Notes that the addresses without an answer have run out of time.
     pub(super) fn time_out(&mut self, now: Instant) {
         for address in std::mem::take(&mut self.running) {
             self.failed(address, io::ErrorKind::TimedOut.into(), now);
         }
     }
 
-    /// Why `server` cannot be reached: each address that was tried, and its cause.
+    /// Explains why `server` cannot be reached, with each address that was tried and its cause.
     pub(super) fn error(self, server: &dyn fmt::Display) -> Error {
         let kind = |cause: &io::Error| ErrorKind::of_io(cause).unwrap_or(ErrorKind::Unreachable);
         let telling = self.failed.iter().map(|(_, cause)| kind(cause));
         let Some(kind) = telling.max_by_key(|kind| weight(*kind)) else {
             return Error::new(
                 ErrorKind::UnknownHost,
-                format!("cannot reach {server}: its name has no address"),
+                format!("cannot reach {server}: its name has no address; check the address"),
             );
         };
         let untried = self.waiting.as_slice().len();
         let mut causes: Vec<String> = self
             .failed
             .iter()
-            .map(|(address, cause)| format!("{address}: {}", in_words(cause)))
+            .map(|(address, cause)| format!("{address}: {}", describe(cause)))
             .collect();
         if untried > 0 {
             causes.push(format!("{untried} more addresses were not tried"));
@@ -105,7 +107,7 @@ impl Race {
     }
 }
 
-/// IPv6 and IPv4 in turn, beginning with the family that the resolver prefers (RFC 8305, section 4).
+/// Alternates IPv6 and IPv4, beginning with the family that the resolver prefers (RFC 8305, section 4).
 fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut seen = Vec::with_capacity(addresses.len());
     addresses.retain(|address| {
@@ -128,7 +130,7 @@ fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// How much a kind of failure tells: a server that says no tells more than a machine without IPv6.
+/// Ranks failures by what they reveal: a server that refuses reveals more than a machine without IPv6.
 fn weight(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::ResourcesExhausted => 5,
@@ -145,20 +147,20 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::ConnectionRefused => {
             "nothing listens there; is the server up and the port right?"
         }
-        ErrorKind::TimedOut => "no answer; is a firewall in between?",
+        ErrorKind::TimedOut => "no answer; is there a firewall in between?",
         ErrorKind::PermissionDenied => "this process is not allowed to open the connection",
-        ErrorKind::ResourcesExhausted => super::EXHAUSTED,
+        ErrorKind::ResourcesExhausted => EXHAUSTED,
         ErrorKind::ConnectionLost => "the connection was reset",
         _ => "there is no route to the server; is the network up?",
     }
 }
 
-fn in_words(cause: &io::Error) -> String {
+fn describe(cause: &io::Error) -> String {
     let words = match cause.kind() {
         io::ErrorKind::ConnectionRefused => "refused",
         io::ErrorKind::NetworkUnreachable => "network unreachable",
         io::ErrorKind::HostUnreachable => "host unreachable",
-        // By the deadline, or by the system, which gives up later.
+        // At the deadline, or when the system gives up, which is later.
         io::ErrorKind::TimedOut => "no answer",
         _ => return cause.to_string(),
     };

@@ -1,5 +1,5 @@
-//! One gate for all connections of the process: Paho stops for good when it has to open or close
-//! hundreds of sockets in a row, so each opening and closing of a loopback socket waits for its turn.
+//! One gate for all connections of the process: Paho stops for good when it must open or close hundreds
+//! of sockets in a row, so each opening and closing of a loopback socket waits for its turn.
 
 use std::{
     collections::VecDeque,
@@ -10,7 +10,7 @@ use std::{
 use super::waiter::Handle;
 use crate::sync;
 
-/// Whoever takes longer than this is not waited for: one client that hangs must not hold up all.
+/// How long the gate waits for a permit to be returned: one client that hangs must not delay all.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static GATE: Mutex<Gate> = Mutex::new(Gate {
@@ -23,7 +23,7 @@ static GATE: Mutex<Gate> = Mutex::new(Gate {
 struct Gate {
     /// Who is inside, and since when.
     inside: Option<(u64, Instant)>,
-    /// How many tickets there were.
+    /// The number of the last ticket.
     count: u64,
     waiting: VecDeque<(u64, Handle)>,
 }
@@ -44,12 +44,12 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct Ticket(u64);
 
-/// Leave to open or close a loopback socket, until it is dropped.
+/// The right to open or close a loopback socket, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(u64);
 
 impl Ticket {
-    /// Queues up. The owner of `handle` is woken when it is its turn.
+    /// Joins the queue. The owner of `handle` is woken when its turn comes.
     pub(super) fn take(handle: &Handle) -> Self {
         let mut gate = gate();
         gate.count += 1;
@@ -58,7 +58,8 @@ impl Ticket {
         Self(number)
     }
 
-    /// The permit, if it is its turn; otherwise when to ask again, unless woken before.
+    /// Returns the permit if it is this ticket's turn; otherwise when to ask again, unless woken
+    /// earlier.
     pub(super) fn enter(&self, now: Instant) -> Result<Permit, Instant> {
         let mut gate = gate();
         if let Some((_, since)) = gate.inside {

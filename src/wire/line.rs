@@ -1,4 +1,4 @@
-//! One connection to a server, perhaps with TLS on it. Nothing here blocks.
+//! One connection to a server, with or without TLS. Nothing here blocks.
 
 use std::{
     fmt,
@@ -17,13 +17,13 @@ use socket2::{SockRef, TcpKeepalive};
 use super::tls::Tls;
 use crate::error::{Error, ErrorKind};
 
-/// When a connection is silent for so long, the system asks whether the other side is there.
+/// How long a connection may be silent before the system probes the other side.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Small, since what waits in the kernel stands in the way of a question to the server.
+/// Small, because a ping waits behind everything in the kernel's buffer.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// Bytes on the line, TLS and the talk with a proxy included.
+/// Bytes on the line, including TLS and the exchange with a proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     received: AtomicU64,
@@ -40,7 +40,7 @@ impl Traffic {
     }
 }
 
-/// A socket that counts what passes.
+/// A socket that counts its bytes.
 #[derive(Debug)]
 struct Counted {
     stream: TcpStream,
@@ -70,7 +70,7 @@ impl Write for Counted {
     }
 }
 
-/// Repeats what a signal has interrupted.
+/// Repeats an operation for as long as a signal interrupts it.
 pub(super) fn uninterrupted<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match operation() {
@@ -87,11 +87,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Over a socket that is connected.
+    /// Takes over a connected socket.
     pub(super) fn new(stream: TcpStream, traffic: Arc<Traffic>) -> Self {
         let socket = SockRef::from(&stream);
         let keep_alive = TcpKeepalive::new().with_time(TCP_KEEP_ALIVE);
-        // A system that knows one of these not is as good without it.
+        // All three are improvements; the line works on a system without them.
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keep_alive);
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
@@ -101,7 +101,7 @@ impl Line {
         }
     }
 
-    /// What a waiter watches.
+    /// Returns what a waiter watches.
     pub(super) fn source(&mut self) -> &mut TcpStream {
         &mut self.socket.stream
     }
@@ -110,11 +110,12 @@ impl Line {
         self.tls.is_some()
     }
 
+    /// Starts to encrypt.
     pub(super) fn put_on(&mut self, tls: Tls) {
         self.tls = Some(tls);
     }
 
-    /// Goes on with the TLS handshake as far as the socket allows; `true` when it is over.
+    /// Continues the TLS handshake as far as the socket allows. Returns whether it is complete.
     pub(super) fn handshake(&mut self) -> io::Result<bool> {
         match &mut self.tls {
             Some(tls) => tls.handshake(&mut self.socket),
@@ -122,7 +123,7 @@ impl Line {
         }
     }
 
-    /// 0 at the end.
+    /// Reads some bytes; none at the end of the stream.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
             Some(tls) => tls.read(&mut self.socket, buffer),
@@ -130,7 +131,7 @@ impl Line {
         }
     }
 
-    /// May take less than all.
+    /// Writes some of the bytes. Returns how many.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.tls {
             Some(tls) => tls.write(&mut self.socket, bytes),
@@ -138,7 +139,7 @@ impl Line {
         }
     }
 
-    /// Whether something that was taken has not left yet.
+    /// Returns whether bytes that were accepted are still to be sent.
     pub(super) fn wants_flush(&self) -> bool {
         self.tls.as_ref().is_some_and(Tls::wants_write)
     }
@@ -150,7 +151,8 @@ impl Line {
         }
     }
 
-    /// Says that nothing more will be written, as far as the socket allows. The other side may go on.
+    /// Announces that nothing more will be written, as far as the socket allows. The other side may
+    /// still write.
     pub(super) fn close_writing(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.close_notify();
@@ -159,25 +161,25 @@ impl Line {
         self.socket.stream.shutdown(Shutdown::Write)
     }
 
-    /// Ends the connection, whoever else holds a copy of the socket.
+    /// Ends the connection, even if others hold a copy of the socket.
     pub(super) fn end(&mut self) {
-        // One that has ended already needs no end.
+        // Fails when it has already ended.
         let _ = self.socket.stream.shutdown(Shutdown::Both);
     }
 
-    /// Acknowledges at once what was received. A server that has Nagle's algorithm on holds its answer
-    /// back until then, which takes 40 ms otherwise. The system forgets it after a few packets.
+    /// Acknowledges received bytes at once. A server that uses Nagle's algorithm withholds its answer
+    /// until then, otherwise for 40 ms. The system forgets this setting after a few packets.
     pub(super) fn acknowledge_at_once(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = SockRef::from(&self.socket.stream).set_tcp_quickack(true);
     }
 
-    /// Whether the server asked for a client certificate and got none.
+    /// Returns whether the server asked for a client certificate and received none.
     pub(super) fn lacks_client_certificate(&self) -> bool {
         self.tls.as_ref().is_some_and(Tls::lacks_client_certificate)
     }
 
-    /// Why it failed. `server` is what the error names.
+    /// Turns the cause of a failure into an error that names `server`.
     pub(super) fn explain(&self, server: &dyn fmt::Display, cause: io::Error) -> Error {
         match &self.tls {
             Some(tls) => tls.explain(server, &cause),

@@ -1,20 +1,20 @@
-//! Introduces the client to the server, before there is anything to relay.
+//! Logs the client in to the server, before there is anything to relay.
 
 use std::{io, time::Instant};
 
 use super::{
-    End,
     line::Line,
     opening::{Failure, wait},
     relay::Login,
+    report::End,
     waiter::Waiter,
 };
 use crate::error::{Error, ErrorKind};
 
-/// The answer of a server that takes the client (MQTT 3.1.1, section 3.2).
+/// The answer of a server that accepts the client (MQTT 3.1.1, section 3.2).
 pub(super) type Connack = [u8; 4];
 
-/// Says who the client is. Returns the server's answer, as it is.
+/// Sends the login. Returns the server's answer unchanged.
 pub(super) fn log_in(
     waiter: &mut Waiter,
     line: &mut Line,
@@ -48,7 +48,7 @@ pub(super) fn log_in(
             let text: String = String::from_utf8_lossy(&answer[..length])
                 .escape_debug()
                 .collect();
-            let what = format!("it answered something else, beginning with \"{text}\"");
+            let what = format!("it sent something else, beginning with \"{text}\"");
             return Err(End::Failed(no_mqtt(server, is_tls, &what)));
         }
         if length == answer.len() {
@@ -76,7 +76,8 @@ pub(super) fn log_in(
     }
 }
 
-/// Writes what is not written, and reads what is there. When both fail the reading tells more.
+/// Writes what is still unsent, and reads what is there. When both fail, returns the failure to read,
+/// which says more.
 fn exchange(line: &mut Line, unsent: &mut Vec<u8>, room: &mut [u8]) -> io::Result<usize> {
     while !unsent.is_empty() {
         match line.write(unsent) {
@@ -96,10 +97,10 @@ fn exchange(line: &mut Line, unsent: &mut Vec<u8>, room: &mut [u8]) -> io::Resul
     }
 }
 
-/// Instead of an answer, and with no TLS alert.
+/// Explains that the server closed the connection instead of answering, without a TLS alert.
 fn closed(server: &str, line: &Line, how: &str) -> Error {
     let request = if line.lacks_client_certificate() {
-        " after it had asked for a client certificate, which can be set with client_certificate_files or client_certificate_pem"
+        " after it had asked for a client certificate; set one with client_certificate_files or client_certificate_pem"
     } else {
         ""
     };
@@ -119,8 +120,8 @@ fn no_mqtt(server: &str, is_tls: bool, what: &str) -> Error {
     Error::new(
         ErrorKind::Protocol,
         format!(
-            "{server} did not answer as an MQTT server does: {what}; check that the port is the one for {port}, \
-             and whether the server limits connections"
+            "{server} did not answer as an MQTT server does: {what}; check that this is the port for {port}, and \
+             whether the server limits connections"
         ),
     )
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{SocketAddr, ToSocketAddrs},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Instant,
@@ -10,15 +10,15 @@ use std::{
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::EXHAUSTED;
+use super::shortage::{EXHAUSTED, want_of_descriptors};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Lookups that were left behind cannot be cancelled; there are no more of them in the process.
+/// Abandoned lookups cannot be cancelled; this limits them in the process.
 const MAX_LOOKUPS: usize = 16;
 
 static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
 
-/// Leave to look something up, until it is dropped.
+/// The right to run one lookup.
 struct Place;
 
 impl Place {
@@ -35,8 +35,8 @@ impl Drop for Place {
     }
 }
 
-/// The addresses of a host in the order of preference of the resolver. Blocks, at times for long,
-/// and cannot be cancelled.
+/// Looks up the addresses of a host, in the resolver's order of preference. May block for long, and
+/// cannot be cancelled.
 pub(super) fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let addresses: Vec<_> = (host, port)
         .to_socket_addrs()
@@ -51,13 +51,13 @@ pub(super) fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// The same within a time limit, on a thread that is left behind when the time is over.
+/// Looks up the addresses of a host before `deadline`, on a thread that is abandoned after it.
 pub(super) fn look_up_until(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
     let Some(place) = Place::take() else {
         return Err(Error::new(
             ErrorKind::TimedOut,
             format!(
-                "cannot find the host {host:?}: {MAX_LOOKUPS} earlier lookups are still not over"
+                "cannot find the host {host:?}: {MAX_LOOKUPS} earlier lookups are still running; check the name server"
             ),
         ));
     };
@@ -67,13 +67,13 @@ pub(super) fn look_up_until(host: &str, port: u16, deadline: Instant) -> Result<
         .name("ttn-lookup".to_owned())
         .spawn(move || {
             let _place = place;
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(look_up(&name, port));
         })
         .map_err(Error::no_thread)?;
     found.recv_deadline(deadline).unwrap_or_else(|error| {
         let why = match error {
-            RecvTimeoutError::Timeout => "the name server does not answer in time",
+            RecvTimeoutError::Timeout => "the name server did not answer in time",
             RecvTimeoutError::Disconnected => "the lookup ended without an answer",
         };
         Err(Error::new(
@@ -93,16 +93,6 @@ fn unknown(host: &str, cause: io::Error) -> Error {
         format!("cannot find the host {host:?}: {cause}; {advice}"),
         cause,
     )
-}
-
-/// Whether a few more descriptors cannot be had. The resolver and the MQTT client need some, and when
-/// they cannot have them they blame the host or say nothing.
-pub(crate) fn want_of_descriptors() -> Option<io::Error> {
-    let sockets = [(); 4].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
-    sockets
-        .into_iter()
-        .filter_map(io::Result::err)
-        .find(|cause| ErrorKind::of_io(cause) == Some(ErrorKind::ResourcesExhausted))
 }
 
 #[cfg(test)]

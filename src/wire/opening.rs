@@ -1,15 +1,15 @@
-//! Opens a connection: dials, talks to a proxy, shakes hands.
+//! Opens a connection: dials, passes a proxy, performs the TLS handshake.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use mio::net::TcpStream;
 
 use super::{
-    EXHAUSTED,
     destination::Destination,
     dial::{Next, Race},
     line::{Line, Traffic, uninterrupted},
     proxy::{Step, Talk},
+    shortage::out_of,
     waiter::{Waiter, Word, earlier},
 };
 use crate::{
@@ -30,10 +30,10 @@ impl From<Error> for Failure {
     }
 }
 
-/// The token under which `waiter` watches the line that is opened here.
+/// The token with which a waiter watches the line to the server.
 pub(super) const LINE: usize = 0;
 
-/// Opens a connection, until then at the latest.
+/// Opens a connection before `deadline`.
 pub(super) fn open(
     waiter: &mut Waiter,
     destination: &Destination,
@@ -56,7 +56,7 @@ pub(super) fn open(
     Ok(line)
 }
 
-/// Waits for news, unless the time is over (`Ok(false)`) or the attempt was cancelled.
+/// Waits for news. Returns `false` after the deadline.
 pub(super) fn wait(
     waiter: &mut Waiter,
     server: &dyn fmt::Display,
@@ -75,17 +75,6 @@ pub(super) fn wait(
     } else {
         Err(Failure::Cancelled)
     }
-}
-
-/// Something that this process lacks.
-pub(super) fn out_of(server: &dyn fmt::Display, cause: io::Error) -> Error {
-    let kind = ErrorKind::of_io(&cause).unwrap_or(ErrorKind::ResourcesExhausted);
-    let what = match kind {
-        ErrorKind::ResourcesExhausted => EXHAUSTED,
-        _ => "this machine allows no socket for it, on the loopback perhaps",
-    };
-    let context = format!("cannot connect to {server}: {what} ({cause})");
-    Error::with_source(kind, context, cause)
 }
 
 fn dial(
@@ -114,7 +103,7 @@ fn dial(
         }
         let mut undecided = Vec::with_capacity(running.len());
         for (address, stream) in running {
-            match state(&stream) {
+            match is_connected(&stream) {
                 Ok(true) => return Ok(stream),
                 Ok(false) => undecided.push((address, stream)),
                 Err(cause) => race.failed(address, cause, Instant::now()),
@@ -130,8 +119,8 @@ fn connect(waiter: &Waiter, address: SocketAddr, token: usize) -> io::Result<Tcp
     Ok(stream)
 }
 
-/// Whether it is connected.
-fn state(stream: &TcpStream) -> io::Result<bool> {
+/// Returns whether the stream is connected.
+fn is_connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(cause) = stream.take_error()? {
         return Err(cause);
     }
@@ -205,7 +194,7 @@ fn shake_hands(
     }
 }
 
-/// A connection for a thread that may block, within a time limit.
+/// A connection for a thread that may block, with deadlines.
 pub(crate) struct Blocking {
     server: String,
     waiter: Waiter,
@@ -213,7 +202,7 @@ pub(crate) struct Blocking {
 }
 
 impl Blocking {
-    /// Opens it.
+    /// Opens a connection before `deadline`.
     pub(crate) fn open(destination: &Destination, deadline: Instant) -> Result<Self> {
         let mut waiter = Waiter::new().map_err(|cause| out_of(&destination.server, cause))?;
         match open(&mut waiter, destination, Arc::default(), deadline) {
@@ -227,12 +216,12 @@ impl Blocking {
         }
     }
 
-    /// 0 at the end; `TimedOut` when nothing comes until then.
+    /// Reads some bytes: none at the end of the stream, `TimedOut` when nothing arrives in time.
     pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         self.block(deadline, |line| line.read(buffer))
     }
 
-    /// Writes all of it; `TimedOut` when that takes longer.
+    /// Writes all bytes; `TimedOut` when that takes longer.
     pub(crate) fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
             let length = self.block(deadline, |line| line.write(bytes))?;
@@ -262,7 +251,7 @@ impl Blocking {
         self.line.is_tls()
     }
 
-    /// Why it failed.
+    /// Turns the cause of a failure into an error that names the server.
     pub(crate) fn explain(&self, cause: io::Error) -> Error {
         self.line.explain(&self.server, cause)
     }

@@ -1,4 +1,4 @@
-//! Waits for sockets, a deadline, and word from other threads.
+//! Waits for sockets, a deadline, and requests from other threads.
 
 use std::{
     io,
@@ -11,14 +11,14 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, Waker, event::Source};
 
-/// The token of [`Handle`]'s word.
+/// The token of a [`Handle`]'s word.
 const WORD: Token = Token(usize::MAX);
 
 /// What another thread asks of the one that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Word {
     GoOn,
-    /// Pass on what is on its way, then end.
+    /// Pass on what is in transit, then end.
     Finish,
     /// End now.
     Cancel,
@@ -32,7 +32,7 @@ pub(super) struct Waiter {
     handle: Handle,
 }
 
-/// The side that is held by other threads.
+/// The side that other threads hold.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     word: Arc<AtomicU8>,
@@ -57,13 +57,13 @@ impl Waiter {
         &self.handle
     }
 
-    /// Reports from now on when `source` can be read or written, once for each change.
+    /// Watches `source` for becoming readable or writable; each change is reported once.
     pub(super) fn watch(&self, source: &mut impl Source, token: usize) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(source, Token(token), both)
     }
 
-    /// Reports from now on when `source` can be read.
+    /// Watches `source` for becoming readable.
     pub(super) fn watch_reading(&self, source: &mut impl Source, token: usize) -> io::Result<()> {
         let registry = self.poll.registry();
         registry.register(source, Token(token), Interest::READABLE)
@@ -75,12 +75,13 @@ impl Waiter {
         self.poll.registry().reregister(source, Token(token), both)
     }
 
-    /// Waits until something happens, or until then. Returns the tokens of the sources with news.
+    /// Waits until something happens, at most until `until`. Returns the tokens of the sources with
+    /// news.
     pub(super) fn wait(
         &mut self,
         until: Option<Instant>,
     ) -> io::Result<impl Iterator<Item = usize> + '_> {
-        // Rounded up by the system to a millisecond, so that a deadline has passed when this returns.
+        // The system rounds up to a millisecond, so the deadline has passed when this returns.
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         match self.poll.poll(&mut self.events, timeout) {
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => self.events.clear(),
@@ -90,7 +91,7 @@ impl Waiter {
         Ok(tokens.filter(|token| *token != WORD).map(|token| token.0))
     }
 
-    /// The latest word.
+    /// Returns the latest word.
     pub(super) fn word(&self) -> Word {
         match self.handle.word.load(Ordering::Acquire) {
             0 => Word::GoOn,
@@ -101,19 +102,19 @@ impl Waiter {
 }
 
 impl Handle {
-    /// Wakes the waiting thread up with a word; an earlier, stronger one stays.
+    /// Wakes the waiting thread with a word. A stronger word from earlier stays.
     pub(super) fn say(&self, word: Word) {
         self.word.fetch_max(word as u8, Ordering::AcqRel);
         self.wake();
     }
 
     pub(super) fn wake(&self) {
-        // Only a poll that is gone cannot be woken.
+        // Fails only when the poll is gone.
         let _ = self.waker.wake();
     }
 }
 
-/// The earlier of two deadlines.
+/// Returns the earlier of two deadlines.
 pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     [one, other].into_iter().flatten().min()
 }

@@ -1,19 +1,19 @@
-//! Bytes on their way from one side to the other.
+//! The bytes in transit from one side to the other.
 
 use std::io;
 
-/// At rest: enough for one record of TLS.
+/// The size at rest: enough for one TLS record.
 const SIZE: usize = 16 << 10;
 
-/// In a flood: the fewer pieces, the fewer times each side has to wake up.
+/// The size in a flood: the larger the pieces, the less often each side must wake up.
 const FLOOD_SIZE: usize = 64 << 10;
 
-/// Bytes between two sockets. The first part of them may go on; the rest has to be looked at.
+/// Bytes between two sockets. The first part is cleared for sending; the rest is still to be examined.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
-    /// What lies before this may go on.
+    /// Everything before this is cleared for sending.
     passed: usize,
     end: usize,
 }
@@ -32,12 +32,12 @@ impl Buffer {
         self.start == self.end
     }
 
-    /// Whether there is no room for more.
+    /// Returns whether there is no room for more.
     pub(super) fn is_full(&self) -> bool {
         self.end - self.start == self.bytes.len()
     }
 
-    /// Makes room for so many unseen bytes, once what may go on has gone.
+    /// Makes room for `unseen` bytes, once everything before them has been sent.
     pub(super) fn provide(&mut self, unseen: usize) {
         if unseen > self.bytes.len() {
             self.bytes.resize(unseen.next_power_of_two(), 0);
@@ -53,7 +53,7 @@ impl Buffer {
         }
     }
 
-    /// Gives the memory for a flood back.
+    /// Frees the memory of a flood.
     pub(super) fn rest(&mut self) {
         self.shrink_to(SIZE);
     }
@@ -65,7 +65,7 @@ impl Buffer {
         }
     }
 
-    /// Reads once. 0 at the end; must not be full.
+    /// Reads once; 0 bytes at the end of the stream. The buffer must not be full.
     pub(super) fn fill(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
@@ -81,30 +81,33 @@ impl Buffer {
         Ok(length)
     }
 
-    /// What has to be looked at.
+    /// Returns the bytes to be examined.
     pub(super) fn unseen(&self) -> &[u8] {
         &self.bytes[self.passed..self.end]
     }
 
-    /// So many of the unseen may go on.
+    /// Clears `length` unseen bytes for sending.
     pub(super) fn pass(&mut self, length: usize) {
         self.passed += length;
     }
 
-    /// What may go on.
+    /// Returns the bytes that are cleared for sending.
     pub(super) fn outgoing(&self) -> &[u8] {
         &self.bytes[self.start..self.passed]
     }
 
-    /// So many of them have gone on.
+    /// Removes `length` bytes that have been sent.
     pub(super) fn gone(&mut self, length: usize) {
         self.start += length;
         self.shrink_to(FLOOD_SIZE);
     }
 
-    /// Takes so many of the unseen out. Nothing may be outgoing.
+    /// Removes `length` unseen bytes. Nothing may be outgoing.
     pub(super) fn take_out(&mut self, length: usize) {
-        debug_assert_eq!(self.start, self.passed, "in the middle of what goes on");
+        debug_assert_eq!(
+            self.start, self.passed,
+            "bytes before these are not sent yet"
+        );
         self.start += length;
         self.passed += length;
         self.shrink_to(FLOOD_SIZE);

@@ -1,12 +1,12 @@
-//! When to ask the server whether it is there, and when it is taken for dead. Time in, decisions out.
+//! When to ping the server, and when to consider it dead. Pure state: callers pass the time.
 
 use std::time::{Duration, Instant};
 
-/// An answer may take this long, however short the keep-alive is: it may stand behind downlinks.
+/// How long an answer may take at least, however short the keep-alive: it may wait behind downlinks.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server that reads nothing at all may take this long: one that limits downlinks reads slowly, and
-/// its system tells of the room in large steps.
+/// How long a server may read nothing at all: one that limits downlinks reads slowly, and its system
+/// announces free space in large steps.
 const STUCK_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -14,17 +14,17 @@ pub(super) struct KeepAlive {
     interval: Duration,
     heard: Instant,
     sent: Instant,
-    question: Question,
-    /// The line has not taken what was written: when it does again, bytes have reached the server.
+    ping: Ping,
+    /// The line accepts no bytes; when it does again, the server has read some.
     blocked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Question {
+enum Ping {
     None,
-    /// It waits behind other bytes, none of which has left since then.
+    /// It waits behind other bytes, and none of them has been sent since then.
     Queued(Instant),
-    /// It has left, and nothing has moved since then.
+    /// It has been sent, and nothing has moved since then.
     Asked(Instant),
 }
 
@@ -33,7 +33,7 @@ enum Question {
 pub(super) enum Pulse {
     Wait(Instant),
     Ask,
-    /// Nothing was heard although it was asked.
+    /// The server did not answer.
     Dead,
 }
 
@@ -43,24 +43,24 @@ impl KeepAlive {
             interval,
             heard: now,
             sent: now,
-            question: Question::None,
+            ping: Ping::None,
             blocked: false,
         }
     }
 
-    /// Bytes of the server have come: whatever they are, it is there.
+    /// Notes that bytes of the server have arrived: whatever they are, it is alive.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.question = Question::None;
+        self.ping = Ping::None;
     }
 
-    /// The line takes no bytes.
+    /// Notes that the line accepts no bytes.
     pub(super) fn blocked(&mut self) {
         self.blocked = true;
     }
 
-    /// The line has taken bytes. If it did not before, there is room since the server has read, and the
-    /// question may still stand behind what it reads; otherwise that says nothing of the server.
+    /// Notes that the line has accepted bytes. If it was blocked before, the server has read some, and
+    /// the ping may still wait behind others; otherwise this says nothing about the server.
     pub(super) fn sent(&mut self, now: Instant) {
         self.sent = now;
         if std::mem::take(&mut self.blocked) {
@@ -68,37 +68,38 @@ impl KeepAlive {
         }
     }
 
-    /// The client does not read, so the server is not read either and cannot be heard.
+    /// Postpones the verdict: the server is not being read, because the client does not read.
     pub(super) fn hold(&mut self, now: Instant) {
-        self.question = match self.question {
-            Question::None => Question::None,
-            Question::Queued(_) => Question::Queued(now),
-            Question::Asked(_) => Question::Asked(now),
+        self.ping = match self.ping {
+            Ping::None => Ping::None,
+            Ping::Queued(_) => Ping::Queued(now),
+            Ping::Asked(_) => Ping::Asked(now),
         };
     }
 
-    /// A question is to be sent.
+    /// Notes that a ping waits to be sent.
     pub(super) fn queued(&mut self, now: Instant) {
-        self.question = Question::Queued(now);
+        self.ping = Ping::Queued(now);
     }
 
-    /// The question has left.
+    /// Notes that the ping has been sent.
     pub(super) fn asked(&mut self, now: Instant) {
-        if let Question::Queued(_) = self.question {
-            self.question = Question::Asked(now);
+        if let Ping::Queued(_) = self.ping {
+            self.ping = Ping::Asked(now);
         }
     }
 
-    /// How long nothing was heard.
+    /// Returns for how long the server has sent nothing.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
     }
 
+    /// Returns what to do now.
     pub(super) fn pulse(&self, now: Instant) -> Pulse {
-        let (until, then) = match self.question {
-            Question::None => (self.heard.min(self.sent) + self.interval, Pulse::Ask),
-            Question::Queued(since) => (since + self.interval.max(STUCK_PATIENCE), Pulse::Dead),
-            Question::Asked(since) => (since + self.interval.max(LEAST_PATIENCE), Pulse::Dead),
+        let (until, then) = match self.ping {
+            Ping::None => (self.heard.min(self.sent) + self.interval, Pulse::Ask),
+            Ping::Queued(since) => (since + self.interval.max(STUCK_PATIENCE), Pulse::Dead),
+            Ping::Asked(since) => (since + self.interval.max(LEAST_PATIENCE), Pulse::Dead),
         };
         if now < until {
             Pulse::Wait(until)

@@ -1,6 +1,5 @@
-//! The little of MQTT 3.1.1 that the relay reads and writes: where packets begin and end, what asks
-//! and answers whether somebody is there, and how a client introduces itself. Bytes in, decisions
-//! out.
+//! The part of MQTT 3.1.1 that the relay reads and writes: packet boundaries, pings and their answers,
+//! and the login of a client. Bytes in, decisions out.
 
 use std::{fmt, time::Duration};
 
@@ -11,7 +10,7 @@ pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
 /// The longest fixed header: type and flags, and a length of four bytes.
 const HEADER: usize = 5;
 
-/// Who the client is to the server.
+/// How the client identifies itself to the server.
 #[derive(Clone)]
 pub(crate) struct Login {
     pub(crate) client_id: String,
@@ -20,7 +19,7 @@ pub(crate) struct Login {
     pub(crate) keep_alive: Duration,
 }
 
-/// Without the password.
+/// Prints nothing secret.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").finish_non_exhaustive()
@@ -28,7 +27,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Its CONNECT packet (MQTT 3.1.1, section 3.1), with a clean session.
+    /// Returns the CONNECT packet (MQTT 3.1.1, section 3.1), with a clean session.
     pub(in crate::wire) fn packet(&self) -> Vec<u8> {
         const CLEAN_SESSION: u8 = 0x02;
         const PASSWORD: u8 = 0x40;
@@ -45,7 +44,7 @@ impl Login {
     }
 }
 
-/// The CONNECT packet of a client with a clean session, without user name and password.
+/// Returns the CONNECT packet of a client with a clean session, without user name and password.
 pub(super) fn anonymous(client_id: &str, keep_alive: u16) -> Vec<u8> {
     connect_packet(0x02, keep_alive, &[client_id.as_bytes()])
 }
@@ -55,7 +54,7 @@ fn connect_packet(flags: u8, keep_alive: u16, fields: &[&[u8]]) -> Vec<u8> {
     body.push(flags);
     body.extend(keep_alive.to_be_bytes());
     for field in fields {
-        // The options are checked to be short enough.
+        // The builder has checked that they are short enough.
         let field = &field[..field.len().min(u16::MAX.into())];
         body.extend((field.len() as u16).to_be_bytes());
         body.extend(field);
@@ -74,39 +73,40 @@ fn connect_packet(flags: u8, keep_alive: u16, fields: &[&[u8]]) -> Vec<u8> {
     packet
 }
 
-/// How a packet breaks the stream that it is in.
+/// How a packet breaks its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It is larger than the limit.
     TooLarge { bytes: usize, limit: usize },
-    /// Its length, or that of its topic, cannot be.
+    /// Its length, or the length of its topic, is impossible.
     BadLength,
-    /// No server sends packets of this type, or not after the login.
+    /// A server must not send packets of this type, or not after the login.
     BadType(u8),
 }
 
-/// What becomes of the next bytes of the server.
+/// What to do with the next bytes from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FromServer {
-    /// So many go on to the client.
+    /// Pass this many bytes to the client.
     Pass(usize),
-    /// So many are the answer to a question of our own.
+    /// This many bytes are the answer to a ping of our own.
     PingAnswer(usize),
-    /// So many are a PUBLISH whose topic is not text, as soon as they are all there.
+    /// This many bytes are a whole PUBLISH whose topic is not text.
     Unreadable(usize),
-    /// There have to be so many in all.
+    /// Wait until there are this many bytes in all.
     More(usize),
 }
 
-/// What becomes of the next bytes of the client.
+/// What to do with the next bytes from the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FromClient {
-    /// So many go on to the server.
+    /// Pass this many bytes to the server.
     Pass(usize),
-    /// So many are a question that is answered here.
+    /// This many bytes are a ping, which the relay answers.
     PingRequest(usize),
-    /// So many say that the client ends the connection.
+    /// This many bytes announce that the client ends the connection.
     Disconnect(usize),
+    /// Wait until there are this many bytes in all.
     More(usize),
 }
 
@@ -114,13 +114,13 @@ pub(super) enum FromClient {
 struct Header {
     kind: u8,
     flags: u8,
-    /// Of the header itself.
+    /// The length of the header.
     length: usize,
-    /// Of the whole packet.
+    /// The length of the whole packet.
     packet: usize,
 }
 
-/// `None` when there are too few bytes.
+/// Reads a fixed header; `None` when there are too few bytes.
 fn header(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);
@@ -148,17 +148,17 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, Fault> {
 #[derive(Debug)]
 pub(super) struct Framing {
     limit: usize,
-    /// Of the current packet, not passed yet.
+    /// The bytes of the current packet that are not passed yet.
     rest: usize,
 }
 
 impl Framing {
-    /// Packets larger than `limit` are a fault.
+    /// Starts at a packet boundary. Packets larger than `limit` are a fault.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, rest: 0 }
     }
 
-    /// Whether the stream is between two packets.
+    /// Returns whether the stream is between two packets.
     pub(super) fn is_between_packets(&self) -> bool {
         self.rest == 0
     }
@@ -181,7 +181,7 @@ impl Framing {
         }
     }
 
-    /// Looks at bytes of the server that are not passed yet.
+    /// Examines bytes from the server that are not passed yet.
     pub(super) fn next_of_server(&mut self, bytes: &[u8]) -> Result<FromServer, Fault> {
         if self.rest > 0 && !bytes.is_empty() {
             return Ok(FromServer::Pass(self.pass(self.rest, bytes.len())));
@@ -213,7 +213,7 @@ impl Framing {
                     Ok(FromServer::Unreadable(header.packet))
                 }
             }
-            // A stream that has lost its way must not be waited for to its end.
+            // Checks the length at once: a broken stream may never send the rest.
             kind => match (kind, header.packet - header.length) {
                 (kind::PING_ANSWER, 0) => Ok(FromServer::PingAnswer(header.packet)),
                 (kind::SUBSCRIPTION_ANSWER, 3..)
@@ -234,7 +234,7 @@ impl Framing {
         }
     }
 
-    /// Looks at bytes of the client that are not passed yet.
+    /// Examines bytes from the client that are not passed yet.
     pub(super) fn next_of_client(&mut self, bytes: &[u8]) -> Result<FromClient, Fault> {
         if self.rest > 0 && !bytes.is_empty() {
             return Ok(FromClient::Pass(self.pass(self.rest, bytes.len())));
@@ -270,11 +270,11 @@ mod kind {
 pub(super) struct Publish<'a> {
     pub(super) topic: &'a [u8],
     pub(super) payload: &'a [u8],
-    /// What the server has to be answered.
+    /// The acknowledgement that the server expects.
     pub(super) answer: Option<[u8; 4]>,
 }
 
-/// Takes a whole PUBLISH packet apart.
+/// Parses a whole PUBLISH packet.
 pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
     const PUBACK: u8 = 0x40;
     const PUBREC: u8 = 0x50;
@@ -297,7 +297,7 @@ pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
     })
 }
 
-/// What MQTT calls a UTF-8 string: valid, and without NUL (MQTT 3.1.1, section 1.5.3).
+/// Returns whether this is a UTF-8 string of MQTT: valid, and without NUL (MQTT 3.1.1, section 1.5.3).
 fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0)
 }

@@ -25,7 +25,7 @@ fn ready() -> (Attempt, Peer, Way) {
     (attempt, peer, doorway)
 }
 
-/// The client comes in and the connection works.
+/// Asserts that the client is admitted and the connection works.
 #[track_caller]
 fn client_comes_in(peer: &mut Peer, doorway: &Way) -> Client {
     let mut client = at_once(|| Client::come_in(doorway));
@@ -36,7 +36,7 @@ fn client_comes_in(peer: &mut Peer, doorway: &Way) -> Client {
     client
 }
 
-/// It is closed, and was never told anything.
+/// Asserts that a stream is closed and has received nothing.
 #[track_caller]
 fn is_closed_without_a_byte(mut stranger: TcpStream) {
     match stranger.read(&mut [0; 16]) {
@@ -76,7 +76,7 @@ fn any_other_first_byte_is_closed_at_once() {
         &with_user,
     ] {
         let mut stranger = Client::knock(doorway.port).0;
-        // It may be closed while it still speaks.
+        // It may be closed while it is still writing.
         let _ = stranger.write_all(said);
         at_once(|| is_closed_without_a_byte(stranger));
     }
@@ -90,7 +90,7 @@ fn those_who_are_silent_or_say_half_a_packet_are_closed_when_the_client_is_in() 
     let mut strangers = Vec::new();
     for length in 0..half.len() {
         let mut stranger = Client::knock(doorway.port).0;
-        // The last byte but one is the most that a guess can get right.
+        // A guess can be right up to the last byte but one.
         stranger.write_all(&half[..length.min(14)]).unwrap();
         strangers.push(stranger);
     }
@@ -164,7 +164,7 @@ fn a_thousand_strangers_who_stay_keep_nobody_out() {
     let strangers: Vec<_> = (0..1000).map(|_| Client::knock(doorway.port).0).collect();
     #[cfg(target_os = "linux")]
     {
-        // Ours and the few that are still waiting for their turn.
+        // Our own and the few that still wait for their turn.
         let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
         assert!(descriptors < 1100, "{descriptors}");
     }

@@ -21,7 +21,7 @@ use crate::{
 
 const COUNT: u32 = 2000;
 
-/// All packets up to the end.
+/// Reads all packets up to the end.
 fn packets(mut stream: impl Read) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let Ok(packet) = try_packet(&mut stream) {
@@ -70,7 +70,7 @@ fn what_came_before_a_packet_that_is_a_fault_reaches_the_client() {
     for tls in [false, true] {
         let (attempt, mut peer, client) = Setting::tls(tls).connect();
         let mut bytes: Vec<u8> = (0..20).flat_map(|index| publish(index, 300)).collect();
-        // No server sends this type.
+        // A server must not send this type.
         bytes.extend([0, 0]);
         peer.write_all(&bytes).unwrap();
         assert_eq!(attempt.loss().0, Loss::Protocol);

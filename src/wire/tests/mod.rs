@@ -1,4 +1,4 @@
-//! A whole wire between a hostile server and a client, both made of bytes.
+//! A whole wire between a hostile server and a client, both played byte by byte.
 
 mod admission;
 mod alone;
@@ -21,10 +21,11 @@ use peer::{Client, Server};
 use super::{Destination, Doorway, End, Login, Loss, Plan, Report, Traffic, Unreadable, Wire};
 use crate::error::Error;
 
-/// What something may take that is not measured.
+/// The limit for everything that is not measured.
 const LONG: Duration = Duration::from_secs(20);
 
-/// What "at once" means on a busy machine. Deadlines that must not be what ends a wait are longer.
+/// The limit for what must happen at once, on a busy machine. Deadlines that must not end a wait are
+/// longer.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 const KEY: &str = "NNSXS.kEepTh1s";
@@ -72,7 +73,7 @@ impl Setting {
         }
     }
 
-    /// Dials a server, or a proxy, at this address.
+    /// Dials a server, or a proxy, at `address`.
     fn start(self, address: SocketAddr) -> Attempt {
         let traffic = Arc::new(Traffic::default());
         let plan = Plan {
@@ -105,7 +106,7 @@ impl Setting {
         }
     }
 
-    /// Everything up to the client behind the relay.
+    /// Connects the client through the relay to a server.
     fn connect(self) -> (Attempt, peer::Peer, Client) {
         let (server, tls) = (Server::start(), self.tls);
         let attempt = self.start(server.address());
@@ -116,7 +117,7 @@ impl Setting {
     }
 }
 
-/// Where the client comes in, and by which token.
+/// Where the client connects, and with which token.
 struct Way {
     port: u16,
     token: String,
@@ -137,7 +138,7 @@ impl Attempt {
     #[track_caller]
     fn doorway(&self) -> Way {
         match self.report() {
-            // The permit is given back, for the other tests of this process.
+            // Returns the permit, for the other tests of this process.
             Report::Ready(Doorway { port, token, .. }) => Way { port, token },
             other => panic!("{other:?}"),
         }
@@ -159,7 +160,7 @@ impl Attempt {
         }
     }
 
-    /// The thread has ended and has reported nothing more.
+    /// Asserts that the thread has ended and has reported nothing more.
     #[track_caller]
     fn is_over(&self) {
         let after = self.reports.recv_timeout(LONG);
@@ -186,7 +187,7 @@ impl Attempt {
     }
 }
 
-/// Runs it, which must take no longer than "at once".
+/// Runs something that must not take longer than [`AT_ONCE`].
 #[track_caller]
 fn at_once<T>(run: impl FnOnce() -> T) -> T {
     let start = Instant::now();

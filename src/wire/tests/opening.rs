@@ -22,7 +22,7 @@ use crate::{
 const HTTP: &str = "http://user:s3cret@proxy.example:3128";
 const SOCKS: &str = "socks5://user:s3cret@proxy.example:1080";
 
-/// Where an attempt stands when something happens.
+/// How far an attempt has come when something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     HttpProxy,
@@ -54,7 +54,7 @@ impl Step {
         }
     }
 
-    /// Goes so far that it is the server's, or the proxy's, turn to answer.
+    /// Advances to where the server or the proxy must answer.
     fn reach(self, server: &Server) -> Peer {
         let mut peer = server.accept(self == Self::LoginOverTls);
         let mut bytes = [0; 512];
@@ -67,7 +67,7 @@ impl Step {
         peer
     }
 
-    /// Whom the error has to name.
+    /// What the error must name.
     fn name(self) -> &'static str {
         match self {
             Self::HttpProxy => "the proxy http://proxy.example:3128",
@@ -85,7 +85,7 @@ impl Step {
     }
 }
 
-/// An attempt that fails at this step because of what `happens` to it.
+/// Returns the error of an attempt to which `happens` happens at this step.
 #[track_caller]
 fn fails(step: Step, kinds: &[ErrorKind], happens: impl FnOnce(Peer)) -> Error {
     let server = Server::start();
@@ -270,7 +270,7 @@ fn an_answer_without_end_is_given_up() {
     }
 }
 
-/// Bytes that arrive one by one.
+/// Writes the bytes one by one.
 fn slowly(stream: &mut Peer, bytes: &[u8]) {
     for byte in bytes {
         stream.write_all(&[*byte]).unwrap();
@@ -287,7 +287,7 @@ fn read_request(peer: &mut Peer) -> String {
     String::from_utf8(request).unwrap()
 }
 
-/// The client comes in and hears of one message.
+/// Connects the client, which receives one message.
 #[track_caller]
 fn works(attempt: &Attempt, peer: &mut Peer) {
     let mut client = Client::come_in(&attempt.doorway());
@@ -318,15 +318,21 @@ fn answers_that_come_a_byte_at_a_time_are_answers() {
     }
 }
 
-#[test]
-fn a_socks_proxy_that_answers_a_byte_at_a_time_opens_the_way() {
+/// Starts an attempt through a proxy. Returns it with the proxy's end.
+fn through(proxy: &'static str) -> (Attempt, Peer) {
     let server = Server::start();
     let setting = Setting {
-        proxy: Some(SOCKS),
+        proxy: Some(proxy),
         ..Setting::default()
     };
     let attempt = setting.start(server.address());
-    let mut peer = server.accept(false);
+    let peer = server.accept(false);
+    (attempt, peer)
+}
+
+#[test]
+fn a_socks_proxy_that_answers_a_byte_at_a_time_opens_the_way() {
+    let (attempt, mut peer) = through(SOCKS);
     let said = |peer: &mut Peer, length| {
         let mut bytes = vec![0; length];
         peer.read_exact(&mut bytes).unwrap();
@@ -345,15 +351,9 @@ fn a_socks_proxy_that_answers_a_byte_at_a_time_opens_the_way() {
 
 #[test]
 fn what_follows_the_answer_of_a_proxy_is_the_server_s() {
-    let server = Server::start();
-    let setting = Setting {
-        proxy: Some(HTTP),
-        ..Setting::default()
-    };
-    let attempt = setting.start(server.address());
-    let mut peer = server.accept(false);
+    let (attempt, mut peer) = through(HTTP);
     read_request(&mut peer);
-    // All at once, before the CONNECT of MQTT is even there.
+    // All at once, even before the CONNECT of MQTT.
     let answer = [b"HTTP/1.1 200 OK\r\n\r\n", &CONNACK[..], &publish(1, 4)].concat();
     peer.write_all(&answer).unwrap();
     let mut client = Client::come_in(&attempt.doorway());
@@ -376,7 +376,7 @@ fn each_connack_other_than_0_is_a_refusal_with_its_code() {
     }
 }
 
-/// A listener that is away.
+/// Returns an address at which nothing listens.
 fn refusing() -> SocketAddr {
     let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     socket.local_addr().unwrap()

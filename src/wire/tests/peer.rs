@@ -21,7 +21,7 @@ use crate::{
     wire::tls::Trust,
 };
 
-/// What a system may hold for an end that does not read; it would take tens of megabytes.
+/// The socket buffer of an end that does not read; the system's default is tens of megabytes.
 const WINDOW: usize = 128 << 10;
 
 pub(super) const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
@@ -52,13 +52,13 @@ fn certificate() -> &'static Certificate {
     })
 }
 
-/// Trusts every [`Server`].
+/// Returns a trust in every [`Server`].
 pub(super) fn trust() -> Trust {
     let ca = Pem::Bytes(certificate().pem.clone().into_bytes());
     Trust::read(&Certificates::new(Some(ca), None, None)).unwrap()
 }
 
-/// A listener of a test, which hands connections out within a time limit.
+/// A listener that accepts connections within a time limit.
 pub(super) struct Server {
     address: SocketAddr,
     accepted: Receiver<TcpStream>,
@@ -67,14 +67,14 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        // Those who are accepted inherit it.
+        // Accepted sockets inherit it.
         SockRef::from(&listener)
             .set_recv_buffer_size(WINDOW)
             .unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, accepted) = bounded(0);
         thread::spawn(move || {
-            // Until nobody asks for connections any more.
+            // Ends when nobody accepts connections any longer.
             while let Ok((stream, _)) = listener.accept() {
                 if sender.send(stream).is_err() {
                     return;
@@ -120,14 +120,14 @@ fn prepare(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Has the next close send a reset.
+/// Makes the next close send a reset.
 pub(super) fn reset(stream: &TcpStream) {
     SockRef::from(stream)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
 }
 
-/// Everything up to the end, however it comes.
+/// Reads everything up to the end or to an error.
 pub(super) fn read_out(mut stream: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -136,7 +136,7 @@ pub(super) fn read_out(mut stream: impl Read) -> Vec<u8> {
     }
 }
 
-/// A socket that counts, and that writes no more than so many bytes at a time.
+/// A socket that counts its bytes, and writes a limited number at a time.
 pub(super) struct Counted {
     pub(super) stream: TcpStream,
     step: usize,
@@ -179,7 +179,7 @@ impl Peer {
         Self::of(Line::Plain(Self::counted(stream, usize::MAX)))
     }
 
-    /// With TLS, in steps of so many bytes on the line.
+    /// Starts TLS, writing `step` bytes at a time.
     pub(super) fn with_tls(stream: TcpStream, step: usize) -> Self {
         let connection = ServerConnection::new(Arc::clone(&certificate().config)).unwrap();
         let socket = Self::counted(stream, step);
@@ -210,13 +210,13 @@ impl Peer {
         &self.line().stream
     }
 
-    /// Bytes read and written on the line.
+    /// Returns the bytes read and written on the line.
     pub(super) fn counts(&self) -> (u64, u64) {
         let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
         (count(&self.line().read), count(&self.line().written))
     }
 
-    /// Reads CONNECT, which has to be right.
+    /// Reads CONNECT and checks it.
     #[track_caller]
     pub(super) fn read_connect(&mut self) {
         let connect = read_packet(self);
@@ -234,7 +234,7 @@ impl Peer {
         self.write_all(&CONNACK).unwrap();
     }
 
-    /// Says that nothing more comes from here.
+    /// Announces that this end writes nothing more.
     pub(super) fn close_writing(&mut self) {
         if let Line::Tls(tls) = &mut self.socket {
             tls.conn.send_close_notify();
@@ -273,7 +273,7 @@ impl Write for Peer {
 pub(super) struct Client(pub(super) TcpStream);
 
 impl Client {
-    /// Goes in and reads CONNACK.
+    /// Connects through the doorway and reads CONNACK.
     #[track_caller]
     pub(super) fn come_in(doorway: &Way) -> Self {
         let mut client = Self::knock(doorway.port);
@@ -284,7 +284,7 @@ impl Client {
         client
     }
 
-    /// Connects and says nothing yet.
+    /// Connects and sends nothing yet.
     #[track_caller]
     pub(super) fn knock(port: u16) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -294,13 +294,13 @@ impl Client {
         Self(prepare(socket.into()))
     }
 
-    /// Reads to the end, then closes; what it read.
+    /// Reads to the end, then closes. Returns what it read.
     #[track_caller]
     pub(super) fn leave(self) -> Vec<u8> {
         read_out(&self.0)
     }
 
-    /// Nothing comes for a while.
+    /// Asserts that nothing arrives for a while.
     #[track_caller]
     pub(super) fn hears_nothing_for(&self, time: Duration) {
         hears_nothing_for(&self.0, time);
@@ -318,7 +318,7 @@ pub(super) fn hears_nothing_for(mut stream: &TcpStream, time: Duration) {
     stream.set_read_timeout(Some(LONG)).unwrap();
 }
 
-/// The CONNECT that lets a client in.
+/// Returns the CONNECT that admits a client.
 pub(super) fn password(token: &str) -> Vec<u8> {
     let body = [
         b"\0\x04MQTT\x04\x02\xff\xff".to_vec(),
@@ -344,14 +344,14 @@ pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A PUBLISH at QoS 0 with a number in it.
+/// Returns a PUBLISH with QoS 0 that contains a number.
 pub(super) fn publish(number: u32, length: usize) -> Vec<u8> {
     let mut payload = vec![b'.'; length.max(4)];
     payload[..4].copy_from_slice(&number.to_be_bytes());
     packet(0x30, &[string(b"a/topic"), payload].concat())
 }
 
-/// The number of a [`publish`].
+/// Returns the number in a [`publish`].
 #[track_caller]
 pub(super) fn number(packet: &[u8]) -> u32 {
     assert_eq!(packet[0], 0x30, "{:?}", &packet[..packet.len().min(20)]);
@@ -363,7 +363,7 @@ pub(super) fn number(packet: &[u8]) -> u32 {
     u32::from_be_bytes(packet[start..start + 4].try_into().unwrap())
 }
 
-/// The next packet, whole.
+/// Reads the next packet.
 pub(super) fn try_packet(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut packet = vec![0; 2];
     stream.read_exact(&mut packet)?;
@@ -387,7 +387,8 @@ pub(super) fn read_packet(stream: &mut impl Read) -> Vec<u8> {
     try_packet(stream).expect("a packet")
 }
 
-/// The next packet that is no answer to a ping: the relay wakes a client that had to wait with one.
+/// Reads the next packet that is not an answer to a ping, with which the relay wakes a client that had
+/// to wait.
 #[track_caller]
 pub(super) fn read_message(stream: &mut impl Read) -> Vec<u8> {
     loop {
@@ -398,7 +399,7 @@ pub(super) fn read_message(stream: &mut impl Read) -> Vec<u8> {
     }
 }
 
-/// A port at which connections are neither accepted nor refused, while it lives.
+/// A port that neither accepts nor refuses connections.
 pub(super) struct FullBacklog {
     listener: socket2::Socket,
     _waiting: Vec<socket2::Socket>,
@@ -417,7 +418,7 @@ impl FullBacklog {
         let deadline = Instant::now() + LONG;
         loop {
             let next = socket();
-            // The loopback is faster by far when there is room.
+            // The loopback is much faster when there is room.
             let full = next
                 .connect_timeout(&address, Duration::from_millis(200))
                 .is_err();

@@ -22,10 +22,10 @@ use crate::{
 
 const BLOCKED: Duration = Duration::from_millis(500);
 
-/// More than all buffers of the system hold together.
+/// More than all buffers of the system can hold.
 const MUCH: usize = 64 << 20;
 
-/// Writes until the other side has stopped reading; how many bytes were taken.
+/// Writes until the other side has stopped reading. Returns how many bytes were accepted.
 fn write_until_blocked(stream: &mut impl Write, packet: &[u8]) -> usize {
     let mut written = 0;
     loop {
@@ -37,7 +37,7 @@ fn write_until_blocked(stream: &mut impl Write, packet: &[u8]) -> usize {
     }
 }
 
-/// The rest of a packet that was written in part, and so many more.
+/// Writes the rest of a packet that was written in part, and `more` whole ones.
 fn write_on(stream: &mut impl Write, packet: &[u8], written: usize, more: usize) {
     let rest = (packet.len() - written % packet.len()) % packet.len();
     stream.write_all(&packet[packet.len() - rest..]).unwrap();
@@ -109,12 +109,12 @@ fn a_flood_over_tls_waits_for_a_reader_who_stands_still_and_then_arrives_whole()
     });
 }
 
-#[test]
-fn a_flood_of_the_server_does_not_hold_up_what_the_client_writes() {
-    let (_attempt, peer, client) = Setting::default().connect();
+/// Asserts that messages from `from` reach `to` at once while `to` floods `from`, which reads
+/// everything.
+fn passes_beside_a_flood(mut from: &TcpStream, mut to: &TcpStream) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (mut flooding, mut reading) = (peer.stream(), client.0.try_clone().unwrap());
+        let (mut flooding, mut flooded) = (to, from);
         let stop = &stop;
         scope.spawn(move || {
             let packets = publish(1, 1000).repeat(100);
@@ -125,48 +125,29 @@ fn a_flood_of_the_server_does_not_hold_up_what_the_client_writes() {
         });
         scope.spawn(move || {
             let mut bytes = vec![0; 256 << 10];
-            while reading.read(&mut bytes).is_ok_and(|length| length > 0) {}
+            while flooded.read(&mut bytes).is_ok_and(|length| length > 0) {}
         });
-        let (mut from, mut to) = (peer.stream(), &client.0);
-        let echoed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for index in 0..200 {
-                to.write_all(&publish(index, 4)).unwrap();
-                assert_eq!(number(&at_once(|| read_message(&mut from))), index);
+                from.write_all(&publish(index, 4)).unwrap();
+                assert_eq!(number(&at_once(|| read_message(&mut to))), index);
             }
         }));
         stop.store(true, Ordering::SeqCst);
-        echoed.unwrap();
+        passed.unwrap();
     });
+}
+
+#[test]
+fn a_flood_of_the_server_does_not_hold_up_what_the_client_writes() {
+    let (_attempt, peer, client) = Setting::default().connect();
+    passes_beside_a_flood(&client.0, peer.stream());
 }
 
 #[test]
 fn a_flood_of_the_client_does_not_hold_up_what_the_server_writes() {
     let (_attempt, peer, client) = Setting::default().connect();
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let (mut flooding, mut reading) = (&client.0, peer.stream());
-        let stop = &stop;
-        scope.spawn(move || {
-            let packets = publish(1, 1000).repeat(100);
-            while !stop.load(Ordering::SeqCst) {
-                flooding.write_all(&packets).unwrap();
-            }
-            flooding.shutdown(std::net::Shutdown::Write).unwrap();
-        });
-        scope.spawn(move || {
-            let mut bytes = vec![0; 256 << 10];
-            while reading.read(&mut bytes).is_ok_and(|length| length > 0) {}
-        });
-        let (mut from, mut to) = (&client.0, peer.stream());
-        let echoed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for index in 0..200 {
-                to.write_all(&publish(index, 4)).unwrap();
-                assert_eq!(number(&at_once(|| read_message(&mut from))), index);
-            }
-        }));
-        stop.store(true, Ordering::SeqCst);
-        echoed.unwrap();
-    });
+    passes_beside_a_flood(peer.stream(), &client.0);
 }
 
 #[test]
@@ -220,7 +201,7 @@ fn a_packet_over_the_limit_is_refused_at_its_header() {
             ..Setting::default()
         };
         let (attempt, mut peer, client) = setting.connect();
-        // What came before is the client's.
+        // The client gets what came before.
         peer.write_all(&publish(1, 90_000)).unwrap();
         peer.write_all(&[0x30, 0xff, 0xff, 0xff, 0x7f]).unwrap();
         let reading = thread::spawn(move || client.leave());
@@ -278,7 +259,7 @@ fn a_topic_that_is_not_text_is_told_and_acknowledged_and_the_connection_goes_on(
             .enumerate()
         {
             for (quality, answer) in [(0, None), (1, Some(0x40)), (2, Some(0x50))] {
-                // Larger than what the relay usually holds.
+                // Larger than the relay's usual buffer.
                 let payload = vec![b'!'; [0, 5, 200_000][index]];
                 let before = publish(1, 20_000);
                 let told = unreadable(topic, quality, &payload);

@@ -1,4 +1,4 @@
-//! What stands in for TLS in a build without it: nothing can be made, so nothing can be called.
+//! Replaces TLS in a build without it: no value can be created, so no method can be called.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,7 @@ pub(crate) struct Trust(Infallible);
 impl Trust {
     pub(crate) fn read(_: &Certificates) -> Result<Self> {
         Err(Error::config(
-            "this build of ttn has no TLS (feature `tls`); enable the feature, or connect without TLS by an address that starts with mqtt:// or http://",
+            "this build of ttn has no TLS (feature `tls`); enable the feature, or connect without TLS with an address that starts with mqtt:// or http://",
         ))
     }
 

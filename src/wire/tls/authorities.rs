@@ -1,4 +1,4 @@
-//! The authorities whose signatures count.
+//! The authorities that are trusted.
 
 use std::{
     env,
@@ -20,14 +20,14 @@ use crate::{
     sync,
 };
 
-/// How long the system's authorities are taken from memory. Reading them takes milliseconds, on a
-/// small machine many, and clients often connect all at once.
+/// How long the system's authorities are cached. Reading them takes milliseconds, many on a small
+/// machine, and clients often connect all at once.
 const FRESH: Duration = Duration::from_secs(10);
 
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDER: &str = "SSL_CERT_DIR";
 
-/// The system's authorities, shared by all connections of the process: they are larger than a
+/// The system's authorities, shared by all connections of the process because they are larger than a
 /// connection.
 static SYSTEM: Mutex<Option<System>> = Mutex::new(None);
 
@@ -39,7 +39,7 @@ struct System {
 
 pub(super) struct Authorities {
     pub(super) roots: Arc<RootCertStore>,
-    /// Those of `ca_file` or `ca_pem`, the expired ones too; `None` if the system's count.
+    /// The authorities of `ca_file` or `ca_pem`, including expired ones; `None` to trust the system's.
     pub(super) given: Option<Given>,
 }
 
@@ -48,12 +48,12 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Whether exactly this certificate was given.
+    /// Returns whether exactly this certificate is set.
     pub(super) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.certificates.contains(certificate)
     }
 
-    /// When the authority of this name expired, if one was given and it did.
+    /// Returns when the authority of this name expired, if one is set and has expired.
     pub(super) fn expiry(&self, name: Name<'_>) -> Option<u64> {
         self.certificates
             .iter()
@@ -65,7 +65,7 @@ impl Given {
 }
 
 impl Authorities {
-    /// Whether one of this name is trusted.
+    /// Returns whether an authority of this name is trusted.
     pub(super) fn know(&self, name: Name<'_>) -> bool {
         let mut roots = self.roots.roots.iter();
         roots.any(|root| *root.subject == *name.0)
@@ -92,13 +92,13 @@ impl Authorities {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|cause| unusable(format!("are damaged ({cause})")))?;
         if certificates.is_empty() {
-            return Err(unusable("hold no certificate".to_owned()));
+            return Err(unusable("contain no certificate".to_owned()));
         }
         let mut roots = RootCertStore::empty();
         for certificate in certificates.iter().filter(|root| !has_expired(root)) {
             roots
                 .add(certificate.clone())
-                .map_err(|cause| unusable(format!("hold a damaged certificate ({cause})")))?;
+                .map_err(|cause| unusable(format!("contain a damaged certificate ({cause})")))?;
         }
         Ok(Self {
             roots: Arc::new(roots),
@@ -107,14 +107,14 @@ impl Authorities {
     }
 }
 
-/// An anchor has no dates for the verifier, so an expired one is left out here.
+/// Returns whether a root has expired. The verifier does not check the dates of roots.
 fn has_expired(root: &CertificateDer<'_>) -> bool {
     Certificate::parse(root).is_some_and(|root| root.not_after < now())
 }
 
 fn system() -> Result<Arc<RootCertStore>> {
     let variables = [FILE, FOLDER].map(env::var_os);
-    // Held while reading: the others would only read the same.
+    // Holds the lock while reading: other threads would only read the same.
     let mut system = sync::lock(&SYSTEM);
     if let Some(system) = &*system {
         if system.variables == variables && system.read.elapsed() < FRESH {
@@ -136,7 +136,7 @@ fn system() -> Result<Arc<RootCertStore>> {
     Ok(roots)
 }
 
-/// What was found, or the built-in list when the system has nothing.
+/// Returns what was found, or the built-in list when the system has nothing.
 fn roots_of(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let usable = found.certs.into_iter().filter(|root| !has_expired(root));
@@ -155,9 +155,9 @@ fn roots_of(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Resu
         })
         .collect();
     if !set.is_empty() {
-        // Whoever set them wants no other authorities.
+        // A user who set them wants no other authorities.
         return Err(Error::config(format!(
-            "the certificates cannot be used: no CA certificate can be read by the environment variable {}: {why}",
+            "the certificates cannot be used: no CA certificate can be read from the environment variable {}: {why}",
             set.join(" ")
         )));
     }

@@ -1,4 +1,4 @@
-//! What the verifier does not tell of a certificate: its names, dates and version.
+//! What the verifier does not tell about a certificate: its names, dates and version.
 
 use std::{
     fmt,
@@ -10,16 +10,16 @@ const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
 const BMP_STRING: u8 = 0x1e;
 const UTC_TIME: u8 = 0x17;
-/// The optional version of a certificate.
+/// The version field of a certificate, which is optional.
 const VERSION: u8 = 0xa0;
 
 /// The end of the year 9999, the last moment that a certificate can name.
 const LAST: u64 = 253_402_300_799;
 
-/// The longest name that goes into an error.
+/// The longest name in an error, in characters.
 const MAX_NAME: usize = 200;
 
-/// Parts of a DER certificate, none of them verified.
+/// Parts of a DER certificate, not verified.
 #[derive(Debug)]
 pub(super) struct Certificate<'a> {
     pub(super) issuer: Name<'a>,
@@ -28,14 +28,14 @@ pub(super) struct Certificate<'a> {
     pub(super) not_before: u64,
     /// In seconds since 1970.
     pub(super) not_after: u64,
-    /// Without extensions, and so without alternative names.
+    /// Version 1 has no extensions, and so no alternative names.
     pub(super) is_version_1: bool,
     /// The SubjectPublicKeyInfo with its tag.
     pub(super) public_key: &'a [u8],
 }
 
 impl<'a> Certificate<'a> {
-    /// `None` if it is not a certificate.
+    /// Parses a certificate; `None` if it is not one.
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let certificate = Der(der).expect(SEQUENCE)?;
         let mut fields = Der(Der(certificate).expect(SEQUENCE)?);
@@ -95,7 +95,7 @@ impl fmt::Display for Name<'_> {
                 }
                 text.push_str(key);
                 text.push('=');
-                // The name is the peer's: no line ends or control characters of its choice.
+                // The peer chose the name: no line ends or control characters.
                 text.extend(value.chars().filter(|c| !c.is_control()));
             }
         }
@@ -141,7 +141,7 @@ impl<'a> Der<'a> {
         let mut length = usize::from(first);
         if first >= 0x80 {
             let count = usize::from(first & 0x7f);
-            // Nothing in a certificate is larger than 3 bytes can tell.
+            // No length in a certificate needs more than 3 bytes.
             let (bytes, after) = rest.split_at_checked(count).filter(|_| count <= 3)?;
             length = bytes
                 .iter()
@@ -160,7 +160,7 @@ impl<'a> Der<'a> {
     }
 }
 
-/// Seconds since 1970 of `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`; times before that are 0.
+/// Converts `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ` to seconds since 1970; earlier times are 0.
 fn seconds(tag: u8, text: &[u8]) -> Option<u64> {
     let digits = text.strip_suffix(b"Z")?;
     let number = |from: usize, to: usize| -> Option<i64> {
@@ -181,7 +181,7 @@ fn seconds(tag: u8, text: &[u8]) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    // Days by a year that starts in March, so that the leap day is its last.
+    // Counts days in years that start in March, so that the leap day is the last.
     let year = if month > 2 { year } else { year - 1 };
     let days_of_months = (153 * ((month + 9) % 12) + 2) / 5;
     let days = 365 * year + year / 4 - year / 100 + year / 400 + days_of_months + day - 1 - 719_468;
@@ -189,13 +189,13 @@ fn seconds(tag: u8, text: &[u8]) -> Option<u64> {
     Some(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// A moment as a person reads it.
+/// Formats seconds since 1970 for people.
 pub(super) fn date(seconds: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// What this machine's clock says.
+/// Returns the time of this machine's clock, in seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! The private key of a client certificate, in whatever form it is given.
+//! The private key of a client certificate, in every supported form.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::{
 };
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY-----";
-/// In the older form, encrypted or not.
+/// The header of the older form of encryption.
 const LEGACY: &str = "Proc-Type: 4,ENCRYPTED";
 
-/// Takes every form that OpenSSL reads.
+/// Accepts every form that OpenSSL reads.
 const REMOVE: &str = "openssl pkcs8 -topk8 -nocrypt -in {} -out {}";
 
-/// The curve P-521, which `ring` does not have.
+/// The curve P-521, which `ring` does not support.
 const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 
-/// Reads the key; never asks for a pass phrase.
+/// Reads the key. Never prompts for a pass phrase.
 pub(super) fn read(
     pem: &Pem,
     passphrase: Option<&Passphrase>,
@@ -34,14 +34,14 @@ pub(super) fn read(
     if text.contains(LEGACY) {
         return Err(needs_conversion(
             pem,
-            "is protected by a pass phrase in an old form that ttn does not read",
+            "is protected by a pass phrase in an old form that ttn does not support",
         ));
     }
     let key = if text.contains(ENCRYPTED) {
         decrypt(pem, &text, passphrase)?
     } else {
         PrivateKeyDer::from_pem_slice(&bytes).map_err(|cause| match cause {
-            rustls::pki_types::pem::Error::NoItemsFound => unusable(pem, "holds no private key"),
+            rustls::pki_types::pem::Error::NoItemsFound => unusable(pem, "contains no private key"),
             cause => unusable(pem, &format!("is damaged ({cause})")),
         })?
     };
@@ -53,12 +53,12 @@ pub(super) fn read(
         if is_p521 {
             return unusable(
                 pem,
-                "is on the curve P-521, which ttn does not support; make a key on P-256 or P-384, or an Ed25519 or RSA one",
+                "is on the curve P-521, which ttn does not support; create a P-256, P-384, Ed25519 or RSA key",
             );
         }
         unusable(
             pem,
-            &format!("cannot be read; keys can be RSA with 2048 to 4096 bits, P-256, P-384 or Ed25519 ({cause})"),
+            &format!("cannot be read; it must be RSA with 2048 to 4096 bits, P-256, P-384 or Ed25519 ({cause})"),
         )
     })
 }
@@ -95,11 +95,11 @@ fn decrypt(
         .map(|(body, _)| body.split_whitespace().collect::<String>())
         .ok_or_else(damaged)?;
     let der = STANDARD.decode(body).map_err(|_| damaged())?;
-    // A form that is not supported may fail here already.
+    // An unsupported form may already fail here.
     let conversion = || {
         needs_conversion(
             pem,
-            "is protected by a pass phrase in a form that ttn does not read",
+            "is protected by a pass phrase in a form that ttn does not support",
         )
     };
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(&*der).map_err(|_| conversion())?;
@@ -110,7 +110,7 @@ fn decrypt(
             | pkcs5::Error::UnsupportedAlgorithm { .. }
             | pkcs5::Error::AlgorithmParametersInvalid { .. },
         )) => Err(conversion()),
-        // Decrypted with a wrong pass phrase, a key is random bytes.
+        // With a wrong pass phrase, decryption yields random bytes.
         Err(_) => Err(unusable(
             pem,
             "cannot be decrypted with this client_key_passphrase; is it the right one?",
@@ -138,7 +138,7 @@ fn needs_conversion(pem: &Pem, why: &str) -> Error {
     unusable(pem, &format!("{why}; {to}: {}", command(pem, convert)))
 }
 
-/// The command for this file, `{}` being the old name and the new one.
+/// Returns the command for this file; `{}` is first the old name, then the new one.
 fn command(pem: &Pem, command: &str) -> String {
     let old = match pem {
         Pem::File(path) => path.display().to_string(),

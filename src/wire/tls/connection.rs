@@ -17,9 +17,9 @@ pub(crate) struct Tls {
     trust: Arc<trust::Inner>,
     verifier: Arc<Verifier>,
     presenter: Arc<Presenter>,
-    /// The handshake was over.
+    /// Whether the handshake was completed.
     up: bool,
-    /// A failure that comes after bytes which are not read yet.
+    /// A failure to report after the bytes before it have been read.
     failed: Option<io::Error>,
 }
 
@@ -42,7 +42,7 @@ impl Tls {
         }
     }
 
-    /// Moves the handshake on as far as the socket allows; `true` when it is over.
+    /// Continues the handshake as far as the socket allows. Returns whether it is complete.
     pub(crate) fn handshake<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<bool> {
         loop {
             match self.flush(socket) {
@@ -56,7 +56,7 @@ impl Tls {
             }
             match self.receive(socket) {
                 Ok(true) => {}
-                // The last bytes may have been the ones that were missing.
+                // The last bytes may have completed it.
                 Ok(false) if self.connection.is_handshaking() => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -67,7 +67,7 @@ impl Tls {
         }
     }
 
-    /// Reads what the server sent; 0 at the end of it, with a close_notify or without.
+    /// Reads what the server sent; 0 bytes at the end of the stream, with or without a close_notify.
     pub(crate) fn read<S: Read + Write>(
         &mut self,
         socket: &mut S,
@@ -93,14 +93,14 @@ impl Tls {
         }
     }
 
-    /// Takes some of the bytes and sends what it can; `WouldBlock` when it takes none,
-    /// because earlier ones are not sent yet.
+    /// Accepts some of the bytes and sends what it can; `WouldBlock` when it accepts none because earlier
+    /// ones are not sent yet.
     pub(crate) fn write<S: Read + Write>(
         &mut self,
         socket: &mut S,
         bytes: &[u8],
     ) -> io::Result<usize> {
-        // A buffer that is nearly full would take a few bytes each time, and make a record of them.
+        // A nearly full buffer would accept a few bytes each time, and make a record of them.
         self.flush(socket)?;
         let count = self.connection.writer().write(bytes)?;
         match self.flush(socket) {
@@ -109,7 +109,7 @@ impl Tls {
         }
     }
 
-    /// Sends what was taken; `WouldBlock` when some of it is left.
+    /// Sends what was accepted; `WouldBlock` when some of it is left.
     pub(crate) fn flush<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
         while self.connection.wants_write() {
             match self.send(socket) {
@@ -125,17 +125,17 @@ impl Tls {
         self.connection.wants_write()
     }
 
-    /// Tells the server that nothing more comes; `flush` sends it.
+    /// Announces that nothing more will be written; `flush` sends it.
     pub(crate) fn close_notify(&mut self) {
         self.connection.send_close_notify();
     }
 
-    /// Whether the server asked for a client certificate and got none.
+    /// Returns whether the server asked for a client certificate and received none.
     pub(crate) fn lacks_client_certificate(&self) -> bool {
         self.presenter.was_asked() && self.trust.identity.is_none()
     }
 
-    /// Why it failed, for a person and by kind. The error names `server`.
+    /// Turns the cause of a failure into an error that names `server`.
     pub(crate) fn explain(&self, server: &dyn fmt::Display, cause: &io::Error) -> Error {
         Failure {
             server,
@@ -149,7 +149,7 @@ impl Tls {
         .explain(cause)
     }
 
-    /// Takes in what the socket has; `false` at its end.
+    /// Reads records from the socket; `false` at the end of the stream.
     fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<bool> {
         let count = loop {
             match self.connection.read_tls(socket) {
@@ -158,7 +158,7 @@ impl Tls {
             }
         };
         if let Err(cause) = self.connection.process_new_packets() {
-            // The alert that tells the server why; it does not matter whether it leaves.
+            // Sends the alert that tells the server why, if possible.
             while self.connection.wants_write() && self.send(socket).is_ok() {}
             return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
         }
@@ -174,7 +174,8 @@ impl Tls {
         }
     }
 
-    /// After a failed write: the server may have sent an alert before it closed, which says more.
+    /// Reads on after a failed write: the server may have sent an alert before it closed, which says
+    /// more.
     fn last_words<S: Read + Write>(&mut self, socket: &mut S) -> Option<io::Error> {
         loop {
             match self.receive(socket) {

@@ -1,4 +1,4 @@
-//! Why TLS failed, for a person and by kind.
+//! Explains why TLS failed.
 
 use std::{fmt, io, net::IpAddr};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// What is known when a connection fails.
+/// What is known about a connection that failed.
 pub(super) struct Failure<'a> {
     pub(super) server: &'a dyn fmt::Display,
     pub(super) host: &'a str,
@@ -23,9 +23,9 @@ pub(super) struct Failure<'a> {
     pub(super) identity: Option<&'a Identity>,
     /// Whether the server asked for a client certificate.
     pub(super) asked: bool,
-    /// Whether the handshake was over.
+    /// Whether the handshake was completed.
     pub(super) up: bool,
-    /// The chain that was refused.
+    /// The certificate chain that was refused.
     pub(super) chain: &'a [CertificateDer<'static>],
 }
 
@@ -40,7 +40,7 @@ impl Failure<'_> {
         }
     }
 
-    /// The server's certificate is not accepted.
+    /// Explains why this client refused the server's certificate.
     fn refused(&self, refusal: &CertificateError) -> Error {
         let source = TlsError::InvalidCertificate(refusal.clone());
         let (kind, why) = match refusal {
@@ -53,7 +53,7 @@ impl Failure<'_> {
                     date(time.as_secs()),
                 );
                 let context = self.refusal(&why);
-                // A clock that is wrong after a start is set soon.
+                // A clock that is wrong after booting is usually corrected soon.
                 return Error::transient(ErrorKind::CertificateExpired, context, source);
             }
             CertificateError::NotValidYet => {
@@ -84,7 +84,7 @@ impl Failure<'_> {
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
                 ErrorKind::Tls,
-                "it, or one in its chain, is signed in a way that ttn does not accept, such as with SHA-1 or a P-521 key; sign it again with SHA-256 and an RSA, P-256, P-384 or Ed25519 key"
+                "it, or one in its chain, has a signature that ttn does not accept, for example with SHA-1 or a P-521 key; sign it again with SHA-256 and an RSA, P-256, P-384 or Ed25519 key"
                     .to_owned(),
             ),
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
@@ -92,7 +92,7 @@ impl Failure<'_> {
                 "it, or one in its chain, is for another purpose; its extended key usage must include serverAuth"
                     .to_owned(),
             ),
-            CertificateError::Revoked => (ErrorKind::Tls, "it was revoked".to_owned()),
+            CertificateError::Revoked => (ErrorKind::Tls, "it has been revoked; the server needs a new one".to_owned()),
             refusal => match verifier::cause(&source) {
                 Some(webpki::Error::CaUsedAsEndEntity) => self.authority_as_server(),
                 Some(webpki::Error::UnsupportedCertVersion) => self.version_1(),
@@ -115,7 +115,7 @@ impl Failure<'_> {
         self.chain.iter().filter_map(|der| Certificate::parse(der))
     }
 
-    /// Names the first certificate in the chain that this is true of.
+    /// Names the first certificate in the chain for which `is_it` returns `true`.
     fn which(&self, is_it: impl Fn(&Certificate<'_>) -> bool) -> String {
         match self
             .certificates()
@@ -145,14 +145,14 @@ impl Failure<'_> {
         )
     }
 
-    /// What to do if the authority that was given for this chain has expired.
+    /// Says what to do if the CA certificate that was set for this chain has expired.
     fn given_expired(&self) -> Option<String> {
         let given = self.authorities.given.as_ref()?;
         let (name, not_after) = self.certificates().find_map(|certificate| {
             Some((certificate.issuer, given.expiry(certificate.issuer)?))
         })?;
         Some(format!(
-            "the CA certificate that was given for its authority ({name}) expired on {}; set a new one with ca_file or ca_pem, unless this machine's clock is wrong",
+            "the CA certificate that was set for its authority ({name}) expired on {}; set a new one with ca_file or ca_pem, unless this machine's clock is wrong",
             date(not_after)
         ))
     }
@@ -165,15 +165,15 @@ impl Failure<'_> {
             }
             let which = self.which(|certificate| certificate.is_version_1);
             let why = format!(
-                "{which} is of version 1, which ttn accepts for roots only; make a new one with the extension basicConstraints=CA:TRUE"
+                "{which} is of version 1, which ttn accepts only for roots; create a new one with the extension basicConstraints=CA:TRUE"
             );
             return (ErrorKind::Tls, why);
         }
         let why = format!(
-            "it is a version 1 certificate, which names no host because it has no alternative names; {}",
+            "it is a version 1 certificate, which has no alternative names and so names no host; {}",
             self.new_certificate()
         );
-        // The same mistake as a name in the common name only.
+        // The same mistake as a host name only in the common name.
         (ErrorKind::CertificateHostName, why)
     }
 
@@ -199,14 +199,14 @@ impl Failure<'_> {
         )
     }
 
-    /// What to do about a certificate without the right alternative name.
+    /// Says how to create a certificate with the right alternative name.
     fn new_certificate(&self) -> String {
         let kind = match self.host.parse::<IpAddr>() {
             Ok(_) => "IP",
             Err(_) => "DNS",
         };
         format!(
-            "make a new one with the extension subjectAltName={kind}:{} (in a file for `openssl x509 -req -extfile`, or by `openssl req -x509 -addext`)",
+            "create a new one with the extension subjectAltName={kind}:{} (in a file for `openssl x509 -req -extfile`, or with `openssl req -x509 -addext`)",
             self.host
         )
     }
@@ -220,7 +220,7 @@ impl Failure<'_> {
                 format!("by its own key (it is self-signed, {})", own.subject),
                 "this certificate",
             ),
-            // The last one that the server sent names the authority that is missing here.
+            // The last certificate of the chain names the authority that is missing here.
             Some(own) => {
                 let issuer = self.certificates().last().unwrap_or(own).issuer;
                 (format!("by {issuer}"), "its CA")
@@ -233,7 +233,7 @@ impl Failure<'_> {
                     && !own.is_self_issued()
                     && self.chain.len() == 1 =>
             {
-                ", or have the server send its whole chain"
+                ", or configure the server to send its whole chain"
             }
             _ => "",
         };
@@ -247,7 +247,7 @@ impl Failure<'_> {
 
     fn not_signed(&self) -> &'static str {
         if self.authorities.given.is_some() {
-            "it is not signed by the CA certificates that were given"
+            "it is not signed by the CA certificates that were set"
         } else {
             "it is not signed by an authority that this system trusts"
         }
@@ -256,31 +256,33 @@ impl Failure<'_> {
     fn set(&self, missing: &str) -> String {
         let whose = match self.authorities.given {
             Some(_) => "",
-            None => "for a server of your own ",
+            None => "for your own server, ",
         };
         format!("{whose}set {missing} with ca_file or ca_pem")
     }
 
-    /// Nearly always made anew under the old name, on one side only.
+    /// Explains a wrong signature: nearly always, one side has a certificate that was recreated under the
+    /// same name.
     fn wrong_signature(&self) -> String {
         let is_known = |name: Name<'_>| self.authorities.know(name);
         let own = self.own();
         if let Some(own) = own.filter(|own| own.is_self_issued() && is_known(own.subject)) {
             return format!(
-                "{}, but by its own key (it is self-signed, {}); the certificate of that name that is trusted has another key, so it was probably made anew; {}",
+                "{}, but by its own key (it is self-signed, {}); the trusted certificate of that name has another key, so it was probably recreated; {}",
                 self.not_signed(),
                 own.subject,
-                self.set("the server's present one"),
+                self.set("the server's current one"),
             );
         }
         let issuers = self.certificates().map(|certificate| certificate.issuer);
         match issuers.into_iter().find(|issuer| is_known(*issuer)) {
             Some(name) => format!(
-                "{}, but by another CA of the same name ({name}) with another key; was that CA made anew? {}",
+                "{}, but by another CA of the same name ({name}) with another key; was that CA recreated? {}",
                 self.not_signed(),
                 self.set("the certificate of the CA that signed it"),
             ),
-            None => "its signature, or one in its chain, is wrong".to_owned(),
+            None => "its signature, or one in its chain, is wrong; is the certificate damaged?"
+                .to_owned(),
         }
     }
 
@@ -290,7 +292,7 @@ impl Failure<'_> {
         }
         (
             ErrorKind::Tls,
-            "it is marked as the certificate of an authority (basicConstraints CA:TRUE); make a new one with CA:FALSE, or set exactly this certificate with ca_file or ca_pem"
+            "it is marked as the certificate of an authority (basicConstraints CA:TRUE); create a new one with CA:FALSE, or set exactly this certificate with ca_file or ca_pem"
                 .to_owned(),
         )
     }
@@ -311,7 +313,7 @@ impl Failure<'_> {
                 | Alert::DecryptError
                 | Alert::CertificateRequired
         );
-        // TLS 1.2 has no alert of its own for a missing certificate.
+        // TLS 1.2 has no specific alert for a missing certificate.
         let about_certificates =
             about_certificates || self.asked && alert == Alert::HandshakeFailure;
         let why = match alert {
@@ -329,7 +331,7 @@ impl Failure<'_> {
                 "the server refused the certificates of this handshake".to_owned()
             }
             _ if !self.up => {
-                "the server broke the handshake off; is this a TLS port, and does the server ask for a client certificate?".to_owned()
+                "the server aborted the handshake; is this a TLS port, and does the server ask for a client certificate?".to_owned()
             }
             _ => return self.lost(&format!("the server reported the TLS alert {alert:?}"), source),
         };
@@ -348,22 +350,22 @@ impl Failure<'_> {
         }
         let why = match alert {
             AlertDescription::UnknownCA => {
-                ": it does not trust the authority that signed it, or an intermediate certificate is missing in the file"
+                ": it does not trust the authority that signed it, or the file lacks an intermediate certificate"
             }
-            AlertDescription::CertificateExpired => ": it says that it has expired",
-            AlertDescription::CertificateRevoked => ": it was revoked",
+            AlertDescription::CertificateExpired => ": it says that the certificate has expired",
+            AlertDescription::CertificateRevoked => ": the certificate has been revoked",
             AlertDescription::UnsupportedCertificate => {
-                ": it does not accept one of this kind; its extended key usage may have to hold clientAuth"
+                ": it does not accept this kind of certificate; the extended key usage may have to include clientAuth"
             }
             AlertDescription::CertificateRequired => {
-                ", or its key is of a kind that the server does not take"
+                ", or its key is of a kind that the server does not accept"
             }
             _ => "; is it signed by the CA that the server expects?",
         };
         format!("the server refused the client certificate{why}")
     }
 
-    /// The server sent something that TLS does not allow.
+    /// Explains an error of TLS itself.
     fn failed(&self, cause: &TlsError) -> Error {
         let why = match cause {
             TlsError::PeerIncompatible(
@@ -373,20 +375,20 @@ impl Failure<'_> {
             TlsError::PeerIncompatible(_) => NOTHING_IN_COMMON.to_owned(),
             _ if self.up => {
                 return self.lost(
-                    &format!("the server broke the rules of TLS: {cause}"),
+                    &format!("the server violated the TLS protocol: {cause}"),
                     cause.clone(),
                 );
             }
             TlsError::InvalidMessage(_) => {
                 format!("the server sent something that is not TLS; is this a TLS port? ({cause})")
             }
-            TlsError::NoCertificatesPresented => "the server has no certificate".to_owned(),
+            TlsError::NoCertificatesPresented => "the server sent no certificate".to_owned(),
             _ => format!("{cause}; is this a TLS port?"),
         };
         self.tls(&why, cause.clone())
     }
 
-    /// The connection itself failed.
+    /// Explains a failure of the connection under TLS.
     fn broken(&self, cause: &io::Error) -> Error {
         let kind = ErrorKind::of_io(cause);
         let server = self.server;
@@ -403,7 +405,7 @@ impl Failure<'_> {
                     "TLS with {server} failed: the server closed the connection after it had asked for a client certificate; {}",
                     match self.identity {
                         None => SET_CLIENT_CERTIFICATE,
-                        Some(_) => "does it trust the CA that signed the one that was set?",
+                        Some(_) => "does it trust the CA that signed the certificate that was set?",
                     }
                 ),
             ),
@@ -443,12 +445,12 @@ impl Failure<'_> {
 const SET_CLIENT_CERTIFICATE: &str =
     "set one with client_certificate_files or client_certificate_pem";
 
-const OLD_VERSION: &str = "the server speaks only TLS 1.0 or 1.1, which are no longer safe; it has to allow TLS 1.2 or 1.3";
+const OLD_VERSION: &str = "the server supports only TLS 1.0 or 1.1, which are no longer secure; it must allow TLS 1.2 or 1.3";
 
 const NOTHING_IN_COMMON: &str = "the server and ttn have no cipher or kind of key in common; the server needs an RSA, P-256, P-384 or Ed25519 key (not P-521) \
      and a cipher with ECDHE and AES-GCM or ChaCha20";
 
-/// The name in rustls's form of an alternative name, such as `DnsName("example.org")`.
+/// Extracts the name from rustls's form of an alternative name, such as `DnsName("example.org")`.
 fn plain_name(presented: &str) -> Option<String> {
     let name = presented
         .strip_prefix("DnsName(")

@@ -1,4 +1,4 @@
-//! How a client shows who it is.
+//! How a client proves its identity.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use crate::{
 /// The client's certificate with its key.
 pub(super) struct Identity {
     key: Arc<CertifiedKey>,
-    /// In seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub(super) not_after: u64,
 }
 
@@ -46,7 +46,7 @@ impl Identity {
         let own = Certificate::parse(chain.first().ok_or_else(damaged)?).ok_or_else(damaged)?;
         let passphrase = certificates.passphrase.as_ref();
         let signing_key = client_key::read(key, passphrase, provider)?;
-        // Not by rustls, which does not take the version 1 certificates that servers do take.
+        // Not with rustls, which rejects version 1 certificates that servers accept.
         let fits = signing_key
             .public_key()
             .is_none_or(|public_key| *public_key == *own.public_key);
@@ -69,7 +69,7 @@ fn read_chain(pem: &Pem) -> Result<Vec<CertificateDer<'static>>> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|cause| unusable(pem, &format!("is damaged ({cause})")))?;
     if chain.is_empty() {
-        return Err(unusable(pem, "holds no certificate"));
+        return Err(unusable(pem, "contains no certificate"));
     }
     Ok(chain)
 }
@@ -80,7 +80,7 @@ fn unusable(pem: &Pem, why: &str) -> Error {
     ))
 }
 
-/// Shows the identity to one server, and notes whether the server asked for it.
+/// Presents the identity to one server, and notes whether the server asked for it.
 pub(super) struct Presenter {
     key: Option<Arc<CertifiedKey>>,
     asked: AtomicBool,

@@ -1,6 +1,6 @@
 //! TLS over a non-blocking socket. The only folder that names `rustls`.
 //!
-//! [`Trust`] is what connections are made with, [`Tls`] is one of them.
+//! [`Trust`] holds what all connections need; [`Tls`] is one connection.
 
 #[cfg(not(feature = "tls"))]
 mod absent;

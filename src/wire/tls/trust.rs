@@ -1,4 +1,4 @@
-//! What connections are made with: whom the client trusts and how it shows who it is.
+//! What a client needs for TLS: whom it trusts, and how it proves its identity.
 
 use std::{
     fmt,
@@ -23,13 +23,13 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// What rustls may keep of unsent bytes; its own limit is four times that.
+/// How many unsent bytes rustls may buffer; its default is four times as much.
 const BUFFER: usize = 16 << 10;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(ring::default_provider()));
 
-/// Made anew for each connection, so that renewed files are taken.
+/// Read again for each connection, so that renewed files take effect.
 #[derive(Clone)]
 pub(crate) struct Trust(Arc<Inner>);
 
@@ -43,7 +43,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] names what cannot be read or used, and how to put it right.
+    /// [`ErrorKind::Config`] names what cannot be read or used, and how to fix it.
     pub(crate) fn read(certificates: &Certificates) -> Result<Self> {
         Ok(Self(Arc::new(Inner {
             authorities: Arc::new(Authorities::read(certificates.ca.as_ref())?),
@@ -51,13 +51,13 @@ impl Trust {
         })))
     }
 
-    /// Starts TLS with `host`, a name or an IP address, by which the certificate is checked.
+    /// Starts TLS with `host`, the name or IP address for which the certificate must be valid.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] if no certificate can name this host.
     pub(crate) fn start(&self, host: &str) -> Result<Tls> {
-        // The zone of a link-local address is this machine's business.
+        // The zone of a link-local address matters only to this machine.
         let (name, _zone) = host.split_once('%').unwrap_or((host, ""));
         let name = ServerName::try_from(name.to_owned()).map_err(|cause| {
             Error::with_source(
@@ -67,7 +67,7 @@ impl Trust {
             )
         })?;
         let failed = |cause: rustls::Error| {
-            let context = format!("TLS cannot be started: {cause}");
+            let context = format!("cannot start TLS: {cause}");
             Error::with_source(ErrorKind::Tls, context, cause)
         };
         let algorithms = PROVIDER.signature_verification_algorithms;
@@ -79,7 +79,7 @@ impl Trust {
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
             .with_client_cert_resolver(Arc::clone(&presenter) as _);
-        // The next connection has a configuration of its own.
+        // Each connection has its own configuration, so there is no session to resume.
         config.resumption = Resumption::disabled();
         let mut connection = ClientConnection::new(Arc::new(config), name).map_err(failed)?;
         connection.set_buffer_limit(Some(BUFFER));

@@ -19,11 +19,11 @@ use rustls::{
 use super::authorities::Authorities;
 use crate::sync;
 
-/// Checks as rustls does, but takes a self-signed certificate if it was given as its own authority.
+/// Checks as rustls does, but accepts a self-signed certificate that is set as its own authority.
 pub(super) struct Verifier {
     authorities: Arc<Authorities>,
     algorithms: WebPkiSupportedAlgorithms,
-    /// The chain, if it was refused.
+    /// The certificate chain, if it was refused.
     refused: Mutex<Vec<CertificateDer<'static>>>,
 }
 
@@ -39,7 +39,7 @@ impl Verifier {
         }
     }
 
-    /// The chain that was refused, the server's own certificate first.
+    /// Returns the chain that was refused, the server's own certificate first.
     pub(super) fn refused(&self) -> Vec<CertificateDer<'static>> {
         sync::lock(&self.refused).clone()
     }
@@ -60,7 +60,7 @@ impl Verifier {
             now,
             self.algorithms.all,
         ) {
-            // Its dates were checked before this error arises.
+            // The dates have been checked before this error.
             Err(error)
                 if is_ca(&error)
                     && given
@@ -72,12 +72,12 @@ impl Verifier {
     }
 }
 
-/// Whether it was refused for being the certificate of an authority.
+/// Returns whether a certificate was refused because it belongs to an authority.
 pub(super) fn is_ca(error: &Error) -> bool {
     cause(error) == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-/// The verifier's error, where rustls has none of its own for it.
+/// Returns the verifier's error, where rustls has none of its own for it.
 pub(super) fn cause(error: &Error) -> Option<&webpki::Error> {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),

@@ -12,7 +12,7 @@ use crate::{
     wire::tls::Trust,
 };
 
-/// A server that takes the clients of an authority, which signs the server's certificate too.
+/// A server that accepts the clients of an authority, which also signs the server's certificate.
 struct Setup {
     authority: Authority,
     server: Server,
@@ -26,7 +26,7 @@ impl Setup {
         Self { authority, server }
     }
 
-    /// Trusts the server and shows it this certificate.
+    /// Trusts the server and presents this certificate to it.
     fn trust(&self, certificate: Pem, key: Pem) -> Result<Trust> {
         let certificates = certificates(&[self.authority.certificate.pem()]);
         Trust::read(&Certificates::new(
@@ -134,7 +134,7 @@ fn a_client_certificate_for_servers_is_told() {
 
 #[test]
 fn a_version_1_client_certificate_can_be_shown() {
-    // The test server cannot take one, but others can.
+    // The test server cannot accept one, but others can.
     let certificate = Pem::File(fixture("server-version-1.pem"));
     let key = Pem::File(fixture("server-version-1.key"));
     let trust = Setup::new().trust(certificate, key).unwrap();
@@ -155,7 +155,7 @@ fn a_certificate_and_a_key_that_do_not_fit_are_named() {
         (
             "authority.pem",
             "authority.pem",
-            &["client key", "authority.pem holds no private key"],
+            &["client key", "authority.pem contains no private key"],
         ),
         (
             "client-p521.pem",
@@ -165,7 +165,7 @@ fn a_certificate_and_a_key_that_do_not_fit_are_named() {
         (
             "client-rsa.key",
             "client-rsa.key",
-            &["client certificate", "holds no certificate"],
+            &["client certificate", "contains no certificate"],
         ),
         (
             "authority.pem",
@@ -232,7 +232,7 @@ mod encrypted {
             let trust = trust(&setup, name, "right phrase").unwrap();
             connects(&trust, "localhost", &setup.server);
         }
-        // One that is not encrypted needs none.
+        // An unencrypted key needs none.
         trust(&setup, "client-rsa-pkcs1.key", "right phrase").unwrap();
     }
 

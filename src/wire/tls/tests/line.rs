@@ -10,11 +10,11 @@ use rustls::version::{TLS12, TLS13};
 use super::peer::{Authority, Peer, SERVER, Server, VERSIONS, await_greeting, says, shake_hands};
 use crate::{ErrorKind, error::Error, wire::tls::Tls};
 
-/// Takes everything and answers with what it was given.
+/// Accepts everything and answers with prepared bytes.
 #[derive(Default)]
 struct Canned {
     answer: VecDeque<u8>,
-    /// How it ends after that; it waits without it.
+    /// How it ends after that; without it, it waits.
     end: Option<io::ErrorKind>,
     /// How writing fails.
     refuses: Option<io::ErrorKind>,

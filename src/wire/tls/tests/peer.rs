@@ -88,7 +88,7 @@ impl Authority {
         self.certificate.der().clone()
     }
 
-    /// A server that shows the certificate of this authority as its own.
+    /// Returns a server that presents the certificate of this authority as its own.
     pub(super) fn as_server(&self) -> Server {
         Server {
             chain: vec![self.der()],
@@ -98,7 +98,7 @@ impl Authority {
         }
     }
 
-    /// A certificate for these names.
+    /// Signs a certificate for these names.
     pub(super) fn sign(&self, names: &[&str]) -> Server {
         self.sign_with(names, KeyPair::generate().unwrap(), |_| {})
     }
@@ -121,7 +121,7 @@ impl Authority {
         }
     }
 
-    /// Trusts this authority only.
+    /// Returns a trust in only this authority.
     pub(super) fn trust(&self) -> Trust {
         trust(&[self.certificate.pem()])
     }
@@ -140,17 +140,17 @@ pub(super) fn trust_fixture(name: &str) -> Trust {
     Trust::read(&Certificates::new(ca, None, None)).unwrap()
 }
 
-/// What a server shows and wants.
+/// What a server presents and requires.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: Vec<u8>,
     pub(super) versions: Vec<&'static SupportedProtocolVersion>,
-    /// Whose clients it takes; without it, it asks for no certificate.
+    /// The authority whose clients it accepts; without one, it asks for no certificate.
     pub(super) clients: Option<CertificateDer<'static>>,
 }
 
-/// Shows any certificate, also one that rustls cannot parse.
+/// Presents any certificate, even one that rustls cannot parse.
 #[derive(Debug)]
 struct Shown(Arc<CertifiedKey>);
 
@@ -208,18 +208,18 @@ impl Server {
     }
 }
 
-/// The socket to a server that says hello.
+/// The socket to a server that sends a greeting.
 pub(super) struct Peer {
     pub(super) connection: ServerConnection,
     /// What the client sent, in the clear.
     pub(super) received: Vec<u8>,
     /// What the client has not read yet.
     pub(super) line: VecDeque<u8>,
-    /// So many bytes pass in a call.
+    /// The number of bytes that pass in one call.
     pub(super) step: usize,
     pub(super) every_second_call_blocks: bool,
     calls: usize,
-    /// No more comes from the server.
+    /// The server sends nothing more.
     pub(super) ended: bool,
     greeted: bool,
     failed: bool,
@@ -283,7 +283,7 @@ impl Write for Peer {
     }
 }
 
-/// Shakes hands, as often as the socket needs it.
+/// Performs the handshake, in as many steps as the socket needs.
 pub(super) fn shake_hands<S: Read + Write>(tls: &mut Tls, socket: &mut S) -> io::Result<()> {
     for _ in 0..100_000 {
         if tls.handshake(socket)? {
@@ -293,7 +293,7 @@ pub(super) fn shake_hands<S: Read + Write>(tls: &mut Tls, socket: &mut S) -> io:
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Reads until the server's greeting is there.
+/// Reads until the server's greeting has arrived.
 pub(super) fn await_greeting<S: Read + Write>(tls: &mut Tls, socket: &mut S) -> io::Result<()> {
     let mut text = Vec::<u8>::new();
     for _ in 0..100_000 {
@@ -311,7 +311,7 @@ pub(super) fn await_greeting<S: Read + Write>(tls: &mut Tls, socket: &mut S) -> 
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Shakes hands and hears the greeting, which tells that the server took the client.
+/// Performs the handshake and reads the greeting, which shows that the server accepted the client.
 pub(super) fn connect_to(trust: &Trust, host: &str, server: &Server) -> Result<(), Error> {
     let mut peer = server.start();
     let mut tls = trust.start(host)?;
@@ -331,7 +331,7 @@ pub(super) fn connects(trust: &Trust, host: &str, server: &Server) {
     }
 }
 
-/// Fails with TLS 1.2 and 1.3, of this kind and with these words.
+/// Fails with TLS 1.2 and 1.3, with this kind and these words.
 #[track_caller]
 pub(super) fn fails(
     trust: &Trust,

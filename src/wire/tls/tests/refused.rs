@@ -149,7 +149,7 @@ fn an_unknown_authority_is_named() {
     let server = Authority::new("Stranger").sign(&["localhost"]);
     let kind = ErrorKind::CertificateAuthority;
     let words = [
-        "not signed by the CA certificates that were given",
+        "not signed by the CA certificates that were set",
         "by CN=Stranger",
         "ca_file",
     ];
@@ -208,7 +208,7 @@ fn a_self_signed_certificate_that_was_given_is_checked_all_the_same() {
 
 #[test]
 fn a_self_signed_certificate_with_a_key_of_its_own_is_another_one() {
-    // The name of the one that was given, but not its key.
+    // The name of the one that is set, but not its key.
     let (given, other) = (Authority::new("localhost"), Authority::new("localhost"));
     let server = other.as_server();
     fails(
@@ -231,7 +231,7 @@ fn a_self_signed_certificate_with_a_key_of_its_own_is_another_one() {
         "localhost",
         &server,
         ErrorKind::CertificateAuthority,
-        &["self-signed", "made anew", "not signed by"],
+        &["self-signed", "recreated", "not signed by"],
     );
 }
 
@@ -256,7 +256,7 @@ fn an_expired_authority_that_was_given_is_told_with_its_date() {
 fn an_authority_of_the_same_name_with_another_key_is_told() {
     let [given, other] = [(); 2].map(|()| Authority::new("Authority"));
     let words = [
-        "not signed by the CA certificates that were given",
+        "not signed by the CA certificates that were set",
         "CN=Authority",
         "another key",
     ];

@@ -1,5 +1,5 @@
-//! Who may come in by the loopback: one client, which knows a random token. Strangers are closed at
-//! their first wrong byte and harm nothing.
+//! Admits one client on the loopback: the one that knows a random token. Strangers are disconnected at
+//! their first wrong byte and do no harm.
 
 use std::{
     collections::VecDeque,
@@ -10,30 +10,30 @@ use std::{
 
 use mio::net::{TcpListener, TcpStream};
 
-use super::{super::line::uninterrupted, packet};
-use crate::wire::waiter::Waiter;
+use super::packet;
+use crate::wire::{line::uninterrupted, waiter::Waiter};
 
-/// What the client behind the relay is told, in seconds: the relay asks the server in its place.
+/// The keep-alive of the client behind the relay, in seconds: the relay pings the server in its place.
 const CLIENT_KEEP_ALIVE: u16 = u16::MAX;
 
-/// How many may show the token at a time; others wait in the system's queue.
+/// How many connections may present the token at a time; others wait in the system's queue.
 const MAX_CANDIDATES: usize = 64;
 
-/// How long each of them has, however many wait; then the oldest makes room.
+/// How long each of them has while others wait; then the oldest is dropped.
 const TURN: Duration = Duration::from_millis(20);
 
-/// So many are accepted before anything else is looked at.
+/// How many connections are accepted before anything else is checked.
 const BURST: usize = 64;
 
-/// Of the token, in bytes; it is written in hex digits.
+/// The length of the token in bytes; it is sent in hex digits.
 const TOKEN: usize = 16;
 
-/// A port of the loopback and the client id that is let in there.
+/// A loopback port and the client id that is admitted there.
 #[derive(Debug)]
 pub(in crate::wire) struct Door {
     listener: TcpListener,
     token: String,
-    /// The CONNECT packet of whoever knows the token.
+    /// The CONNECT packet of the client that knows the token.
     expected: Vec<u8>,
     candidates: VecDeque<Candidate>,
 }
@@ -49,11 +49,11 @@ struct Candidate {
 #[derive(Debug)]
 pub(in crate::wire) enum Look {
     Client(TcpStream),
-    /// Look again when there is news, and then at the latest, since more may wait.
+    /// Look again when there is news, and at this time at the latest, because more may wait.
     Nobody(Option<Instant>),
 }
 
-/// What is known of a candidate so far.
+/// What is known about a candidate so far.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Incomplete,
@@ -62,7 +62,7 @@ enum Verdict {
 }
 
 impl Door {
-    /// Opens it, on a free port.
+    /// Opens a free port.
     pub(in crate::wire) fn open(waiter: &Waiter, token: usize) -> io::Result<Self> {
         let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         waiter.watch_reading(&mut listener, token)?;
@@ -85,7 +85,7 @@ impl Door {
         &self.token
     }
 
-    /// Lets the client in, if it is there.
+    /// Admits the client if it is there.
     pub(in crate::wire) fn look(&mut self, waiter: &Waiter, token: usize) -> io::Result<Look> {
         if let Some(client) = self.examine() {
             return Ok(Look::Client(client));
@@ -116,7 +116,7 @@ impl Door {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Look::Nobody(None));
                 }
-                // It has gone again already.
+                // That one has already gone.
                 Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(cause) => return Err(cause),
             }
@@ -143,11 +143,11 @@ impl Door {
 }
 
 impl Candidate {
-    /// Reads what has come.
+    /// Reads what has arrived.
     fn examine(&mut self, expected: &[u8]) -> Verdict {
         loop {
             let mut buffer = [0; 128];
-            // No byte beyond the packet.
+            // Not a byte beyond the packet.
             let wanted = (expected.len() - self.bytes.len()).min(buffer.len());
             match uninterrupted(|| self.stream.read(&mut buffer[..wanted])) {
                 Ok(0) => return Verdict::Wrong,
@@ -165,7 +165,8 @@ impl Candidate {
     }
 }
 
-/// What stands before the token is no secret; the token is compared as a whole and in constant time.
+/// Compares a CONNECT packet. What precedes the token is not secret; the token is compared as a whole
+/// and in constant time.
 fn judge(bytes: &[u8], expected: &[u8]) -> Verdict {
     let open = expected.len() - 2 * TOKEN;
     let seen = bytes.len().min(open);

@@ -1,0 +1,30 @@
+//! The reading end of a subscription, as others see it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Shared by both ends of a subscription and the statistics.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    dropped: AtomicU64,
+    gone: AtomicBool,
+}
+
+impl Reader {
+    /// Returns how many events were dropped because it did not keep up.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether the program has dropped its end.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+}

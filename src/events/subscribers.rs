@@ -1,0 +1,64 @@
+//! All subscribers of a client.
+
+use crossbeam_channel::Receiver;
+
+use super::{interrupt::Interrupt, subscriber::Subscriber};
+use crate::message::Event;
+
+pub(crate) struct Subscribers {
+    list: Vec<Subscriber>,
+    interrupt: Interrupt,
+}
+
+impl Subscribers {
+    /// Creates an empty list. A message on `interrupt` ends a wait for room in a subscriber's queue.
+    pub(crate) fn new(interrupt: Receiver<()>) -> Self {
+        Self {
+            list: Vec::new(),
+            interrupt: Interrupt::new(interrupt),
+        }
+    }
+
+    pub(crate) fn add(&mut self, subscriber: Subscriber) {
+        self.remove_gone();
+        self.list.push(subscriber);
+    }
+
+    fn remove_gone(&mut self) {
+        self.list.retain(|subscriber| !subscriber.is_gone());
+    }
+
+    /// Hands an event to every subscriber. Waits only for those with [`Overflow::Block`](crate::Overflow::Block).
+    pub(crate) fn report(&mut self, event: Event) {
+        self.remove_gone();
+        let Some((last, others)) = self.list.split_last_mut() else {
+            return;
+        };
+        for subscriber in others {
+            subscriber.deliver(event.clone(), &self.interrupt);
+        }
+        last.deliver(event, &self.interrupt);
+    }
+
+    /// Returns whether a subscriber has drops of which it has not been told.
+    pub(crate) fn any_untold(&self) -> bool {
+        self.list.iter().any(Subscriber::has_untold)
+    }
+
+    /// Tells subscribers that have room again about their drops.
+    pub(crate) fn tell_drops(&mut self) {
+        for subscriber in &mut self.list {
+            subscriber.tell_drops_if_room();
+        }
+    }
+
+    /// Waits for slow subscribers again, after an interruption.
+    pub(crate) fn resume(&mut self) {
+        self.interrupt.lower();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}

@@ -1,0 +1,174 @@
+//! One subscription: the end that a program reads, and the two ends as a pair.
+
+use std::{sync::Arc, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded, unbounded};
+
+use super::{RESERVE, reader::Reader, subscriber::Subscriber};
+use crate::{config::Overflow, message::Event};
+
+/// A subscription to a client's events. Dropping it unsubscribes.
+///
+/// It is independent of the callbacks and of other subscriptions: each receives every event. The
+/// stream continues over `close` and `connect` and ends when the last handle of the client is dropped.
+///
+/// ```no_run
+/// use ttn::{Event, MqttClient};
+///
+/// let client = MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+/// let events = client.events();
+/// client.connect()?;
+/// for event in &events {
+///     match event {
+///         Event::Uplink(uplink) => println!("{}: {}", uplink.dev_id, uplink.payload_hex()),
+///         Event::Closed(_) => break,
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    receiver: Receiver<Event>,
+    reader: Arc<Reader>,
+}
+
+impl Events {
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    ///
+    /// When the last handle of the client has been dropped and all events have been read.
+    ///
+    /// ```no_run
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// let events = client.events();
+    /// while let Ok(event) = events.recv() {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn recv(&self) -> Result<Event, RecvError> {
+        self.receiver.recv()
+    }
+
+    /// Waits for the next event, at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// When the timeout expires, or the stream has ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// assert!(client.events().recv_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Event, RecvTimeoutError> {
+        self.receiver.recv_timeout(timeout)
+    }
+
+    /// Returns the next event, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// When no event is waiting, or the stream has ended.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// assert!(client.events().try_recv().is_err());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn try_recv(&self) -> Result<Event, TryRecvError> {
+        self.receiver.try_recv()
+    }
+
+    /// Iterates over all events, waiting for each.
+    ///
+    /// ```no_run
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// let events = client.events();
+    /// for event in events.iter().take(10) {
+    ///     println!("{event:?}");
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn iter(&self) -> crossbeam_channel::Iter<'_, Event> {
+        self.receiver.iter()
+    }
+
+    /// Returns the channel itself, for `select!`. It is fed for as long as this subscription exists.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ttn::crossbeam_channel::{select, tick};
+    ///
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// let events = client.events();
+    /// let ticker = tick(Duration::from_millis(5));
+    /// select! {
+    ///     recv(events.receiver()) -> event => println!("{event:?}"),
+    ///     recv(ticker) -> _ => println!("tick"),
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn receiver(&self) -> &Receiver<Event> {
+        &self.receiver
+    }
+
+    /// Returns how many events were dropped because this subscription did not keep up, including
+    /// those that no [`Lagged`](Event::Lagged) could report before the stream ended. Messages that
+    /// were dropped before they became an event are counted in
+    /// [`Stats::dropped`](crate::Stats::dropped) instead.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// assert_eq!(client.events().dropped(), 0);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn dropped(&self) -> u64 {
+        self.reader.dropped()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = Event;
+    type IntoIter = crossbeam_channel::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.reader.leave();
+    }
+}
+
+/// Creates a subscription whose queue holds `capacity` events; 0 counts as 1.
+pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, Events) {
+    let capacity = capacity.max(1);
+    // A bounded channel allocates all its memory up front, and only waiting for room needs one. The
+    // unbounded one is limited by `Subscriber`, its only sender.
+    let (limit, (sender, receiver)) = match overflow {
+        Overflow::Block => (capacity, bounded(capacity)),
+        Overflow::DropOldest | Overflow::DropNewest => {
+            (capacity.saturating_add(RESERVE), unbounded())
+        }
+    };
+    let reader = Arc::new(Reader::default());
+    let subscriber = Subscriber {
+        wants: None,
+        sender,
+        queue: receiver.clone(),
+        reader: Arc::clone(&reader),
+        capacity,
+        limit,
+        overflow,
+        untold: 0,
+        since_told: 0,
+    };
+    (subscriber, Events { receiver, reader })
+}

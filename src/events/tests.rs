@@ -1,0 +1,273 @@
+use std::thread;
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::*;
+use crate::{
+    config::Overflow,
+    message::{Closed, Event, RawMessage},
+};
+
+fn message(number: usize) -> Event {
+    Event::Other(RawMessage::new(&number.to_string(), &[]))
+}
+
+fn closed() -> Event {
+    Event::Closed(Closed {
+        error: None,
+        number: 1,
+    })
+}
+
+fn subscribers() -> (Subscribers, Sender<()>) {
+    let (interrupt, signal) = bounded(1);
+    (Subscribers::new(signal), interrupt)
+}
+
+/// Reads what a subscriber receives: message topics as they are, drops as `-n`, the end as `closed`.
+fn read(events: &Events) -> Vec<String> {
+    events
+        .receiver()
+        .try_iter()
+        .map(|event| match event {
+            Event::Other(raw) => raw.topic().to_owned(),
+            Event::Lagged(dropped) => format!("-{dropped}"),
+            Event::Closed(_) => "closed".to_owned(),
+            event => panic!("{event:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn every_subscriber_gets_every_event() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let (subscriber, events) = subscription(10, Overflow::default());
+            subscribers.add(subscriber);
+            events
+        })
+        .collect();
+    (1..=3).for_each(|number| subscribers.report(message(number)));
+    for events in &both {
+        assert_eq!(read(events), ["1", "2", "3"]);
+    }
+}
+
+#[test]
+fn what_is_not_wanted_is_left_out_and_news_about_the_client_never() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(10, Overflow::default());
+    let is_wanted = |event: &Event| matches!(event, Event::Other(raw) if raw.topic() == "2");
+    subscribers.add(subscriber.only(is_wanted));
+    (1..=3).for_each(|number| subscribers.report(message(number)));
+    subscribers.report(closed());
+    assert_eq!(read(&events), ["2", "closed"]);
+    assert_eq!(events.dropped(), 0);
+}
+
+#[test]
+fn drop_newest_reports_the_loss_where_it_happened() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(2, Overflow::DropNewest);
+    subscribers.add(subscriber);
+    (1..=5).for_each(|number| subscribers.report(message(number)));
+    assert_eq!(read(&events), ["1", "2"]);
+    subscribers.report(message(6));
+    assert_eq!(read(&events), ["-3", "6"]);
+}
+
+#[test]
+fn drop_oldest_keeps_the_newest_and_counts_the_rest() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(2, Overflow::DropOldest);
+    subscribers.add(subscriber);
+    (1..=3).for_each(|number| subscribers.report(message(number)));
+    assert!(subscribers.any_untold());
+    assert_eq!(read(&events), ["2", "3"]);
+    subscribers.tell_drops();
+    assert_eq!(read(&events), ["-1"]);
+    assert!(!subscribers.any_untold());
+}
+
+#[test]
+fn a_stream_ends_with_what_was_lost_and_not_reported_yet() {
+    for (overflow, expected) in [
+        (Overflow::DropOldest, ["4", "5", "-3"].as_slice()),
+        (Overflow::DropNewest, &["1", "2", "-3"]),
+        (Overflow::Block, &["2", "-4"]),
+    ] {
+        let (mut subscribers, interrupt) = subscribers();
+        let (subscriber, events) = subscription(2, overflow);
+        subscribers.add(subscriber);
+        interrupt.send(()).unwrap();
+        (1..=5).for_each(|number| subscribers.report(message(number)));
+        drop(subscribers);
+        assert_eq!(read(&events), expected, "{overflow:?}");
+        assert!(events.recv().is_err());
+    }
+}
+
+#[test]
+fn a_stream_that_is_full_of_news_about_the_client_ends_with_it() {
+    let (mut subscribers, interrupt) = subscribers();
+    let (subscriber, events) = subscription(2, Overflow::Block);
+    subscribers.add(subscriber);
+    (0..2).for_each(|_| subscribers.report(closed()));
+    interrupt.send(()).unwrap();
+    subscribers.report(message(1));
+    drop(subscribers);
+    assert_eq!(read(&events), ["closed", "closed"]);
+    assert_eq!(events.dropped(), 1);
+}
+
+#[test]
+fn received_and_lost_add_up_under_any_load() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(7, overflow);
+        subscribers.add(subscriber);
+        let mut random = fastrand::Rng::with_seed(11);
+        let (mut sent, mut received, mut dropped) = (0, 0, 0);
+        let mut take = |event| match event {
+            Event::Lagged(more) => dropped += more,
+            _ => received += 1,
+        };
+        for _ in 0..20_000 {
+            if random.bool() {
+                sent += 1;
+                subscribers.report(message(sent));
+            } else if random.u8(..) < 100 {
+                events.try_recv().into_iter().for_each(&mut take);
+            }
+        }
+        subscribers.report(closed());
+        events.receiver().try_iter().for_each(&mut take);
+        assert_eq!(received - 1 + dropped, sent as u64, "{overflow:?}");
+        assert!(dropped > 0);
+    }
+}
+
+#[test]
+fn news_about_the_client_finds_room_in_a_full_queue() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Block] {
+        let (mut subscribers, interrupt) = subscribers();
+        let (subscriber, events) = subscription(2, overflow);
+        subscribers.add(subscriber);
+        (1..=2).for_each(|number| subscribers.report(message(number)));
+        interrupt.send(()).unwrap();
+        (0..100).for_each(|_| subscribers.report(closed()));
+        assert_eq!(
+            read(&events).last().map(String::as_str),
+            Some("closed"),
+            "{overflow:?}"
+        );
+    }
+}
+
+#[test]
+fn news_about_the_client_keeps_its_place_when_messages_give_way() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(3, Overflow::DropOldest);
+    subscribers.add(subscriber);
+    subscribers.report(message(1));
+    subscribers.report(closed());
+    (2..=100).for_each(|number| subscribers.report(message(number)));
+    subscribers.report(closed());
+    let seen = read(&events);
+    let kept: Vec<_> = seen
+        .iter()
+        .filter(|entry| !entry.starts_with('-'))
+        .collect();
+    assert_eq!(kept, ["closed", "99", "100", "closed"]);
+    let dropped: i64 = seen
+        .iter()
+        .filter_map(|entry| entry.parse::<i64>().ok())
+        .filter(|n| *n < 0)
+        .sum();
+    assert_eq!(dropped, -98);
+}
+
+#[test]
+fn a_queue_full_of_news_about_the_client_loses_messages_and_not_the_news() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(1, Overflow::DropOldest);
+    subscribers.add(subscriber);
+    for number in 0..=RESERVE {
+        subscribers.report(closed());
+        subscribers.report(message(number));
+    }
+    (0..100).for_each(|number| subscribers.report(message(number)));
+    let news = read(&events)
+        .iter()
+        .filter(|entry| *entry == "closed")
+        .count();
+    assert_eq!(
+        (news, events.dropped()),
+        (RESERVE + 1, RESERVE as u64 + 101)
+    );
+}
+
+#[test]
+fn a_report_of_losses_takes_no_place_from_messages() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(10, Overflow::DropOldest);
+    subscribers.add(subscriber);
+    for number in 0..100 {
+        subscribers.report(message(number));
+        subscribers.report(Event::Lagged(3));
+    }
+    subscribers.report(closed());
+    let seen = read(&events);
+    let messages = seen
+        .iter()
+        .filter(|entry| entry.parse::<u32>().is_ok())
+        .count();
+    assert!(messages >= 9, "{seen:?}");
+    let dropped: i64 = seen
+        .iter()
+        .filter_map(|entry| entry.parse::<i64>().ok())
+        .filter(|n| *n < 0)
+        .sum();
+    assert_eq!(messages as i64 - dropped, 100 + 300);
+}
+
+#[test]
+fn block_waits_for_the_reader_and_loses_nothing() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(1, Overflow::Block);
+    subscribers.add(subscriber);
+    let reader = thread::spawn(move || events.iter().take(1000).count());
+    (0..1000).for_each(|number| subscribers.report(message(number)));
+    assert_eq!(reader.join().unwrap(), 1000);
+    assert!(!subscribers.any_untold());
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_and_the_loss_is_counted() {
+    let (mut subscribers, interrupt) = subscribers();
+    let (subscriber, events) = subscription(1, Overflow::Block);
+    subscribers.add(subscriber);
+    subscribers.report(message(1));
+    interrupt.send(()).unwrap();
+    subscribers.report(message(2));
+    subscribers.report(message(3));
+    assert_eq!(read(&events), ["1"]);
+    subscribers.resume();
+    let reader = thread::spawn(move || [events.recv(), events.recv()].map(Result::unwrap));
+    subscribers.report(message(4));
+    let [Event::Lagged(2), Event::Other(_)] = reader.join().unwrap() else {
+        panic!("the subscriber was not told of the drops before the next message");
+    };
+}
+
+#[test]
+fn a_dropped_subscription_does_not_hold_up_the_others() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (gone, events) = subscription(1, Overflow::Block);
+    subscribers.add(gone);
+    subscribers.report(message(1));
+    drop(events);
+    subscribers.report(message(2));
+    assert!(subscribers.is_empty());
+}
