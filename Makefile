@@ -5,12 +5,25 @@ component = cargo $(1) --version >/dev/null 2>&1 || [ -n "$$CI" ]
 require_valgrind = $(if $(filter Linux,$(shell uname)),$${CI:+1})
 skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
 
-.PHONY: help demo demo-v2 test bench fuzz
+# Formatting, and lints of every target with all features.
+define lint
+	@if $(call component,fmt); then set -x; cargo fmt --check; \
+	else $(call skipped,fmt,rustfmt); fi
+	@if $(call component,clippy); then set -x; cargo clippy --all-targets --all-features -- -D warnings; \
+	else $(call skipped,clippy,clippy); fi
+endef
+
+# Clippy checks the examples, so they are not linked here.
+tests = TTN_TEST_REQUIRE_MOSQUITTO=1 cargo test --all-features --lib --tests
+instructions = cargo bench --quiet --all-features --bench instructions
+
+.PHONY: help demo demo-v2 quick test bench fuzz
 .NOTPARALLEL:
 
 help:
 	@echo "make demo      a simulated v3 network, two devices and a client: no account or radio needed"
 	@echo "make demo-v2   the same client on a simulated V2 network"
+	@echo "make quick     formatting, lints, unit tests: less than half a minute when built"
 	@echo "make test      formatting, lints, tests (with Mosquitto), documentation, instructions for one uplink"
 	@echo "make bench     how fast messages are decoded and delivered"
 	@echo "make fuzz      random input, TARGET=decode_v3 SECONDS=60; the targets are in tests/fuzz/README.md"
@@ -23,15 +36,26 @@ demo:
 demo-v2: ARGS = --v2
 demo-v2: demo
 
+quick:
+	@.ci/setup build
+	$(lint)
+	cargo test --all-features --lib
+
 test:
 	@.ci/setup test
-	@if $(call component,fmt); then set -x; cargo fmt --check; \
-	else $(call skipped,fmt,rustfmt); fi
-	@if $(call component,clippy); then set -x; cargo clippy --all-targets --all-features -- -D warnings; \
+	$(lint)
+# What users build: the default features, without the tests' own.
+	cargo check
+	@if $(call component,clippy); then set -x; cargo clippy -- -D warnings; \
 	else $(call skipped,clippy,clippy); fi
-	TTN_TEST_REQUIRE_MOSQUITTO=1 cargo test --all-features
+	$(tests) --no-run
+# The tests wait more than they compute, so the benchmark is compiled meanwhile.
+	nice $(instructions) --no-run & benchmark=$$!; \
+	$(tests); tested=$$?; \
+	wait $$benchmark && exit $$tested
+	cargo test --all-features --doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
-	TTN_TEST_REQUIRE_VALGRIND=$(require_valgrind) cargo bench --quiet --all-features --bench instructions -- --check
+	TTN_TEST_REQUIRE_VALGRIND=$(require_valgrind) $(instructions) -- --check
 
 bench:
 	@.ci/setup bench

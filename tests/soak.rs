@@ -1,4 +1,5 @@
-//! Links that break at random, floods, slow readers: every uplink is accounted for.
+//! Links that break at random, floods, slow readers: every uplink is accounted for. The accounts are
+//! exact to the millisecond, so this program is apart from those that keep a machine busy.
 #![cfg(unix)]
 
 mod support;

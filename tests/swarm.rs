@@ -1,26 +1,24 @@
 //! Hundreds of clients in one process whose connections open or end at the same moment: none hangs.
+//! A swarm needs the whole machine, so this program is apart and its tests take turns.
 #![cfg(target_os = "linux")]
 
 mod support;
 
 use std::{
-    env,
     io::{self, Write},
     process::Command,
-    sync::{Arc, Barrier},
+    sync::{Arc, Barrier, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use support::{
-    child::run_after,
+    child::alone_after,
     harness::SOON,
-    resources::{thread_names, wait_until},
+    resources::{client_threads, thread_names, wait_until},
     watchdog::watchdog,
 };
 use ttn::{Event, Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
-
-const ALONE: &str = "TTN_TEST_ALONE";
 
 /// A client takes six descriptors at most, the simulated network one or two for each.
 const DESCRIPTORS: &str = "ulimit -n 16384";
@@ -28,24 +26,26 @@ const DESCRIPTORS: &str = "ulimit -n 16384";
 /// The time that a swarm gets: a hang would last for ever.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Held by the test whose turn it is: beside another swarm it would measure that one.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Runs the test in a process of its own that may open many files, where the machine allows that.
-fn alone(name: &str, test: impl Fn(&Simulator)) {
-    if env::var_os(ALONE).is_some() {
-        let _watchdog = watchdog(LIMIT);
-        test(&Simulator::start(Network::V3).expect("the simulated network starts"));
-        return;
-    }
+fn alone(test: &str, body: impl Fn(&Simulator)) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let _watchdog = watchdog(LIMIT + SOON);
     let allowed = Command::new("sh").args(["-c", DESCRIPTORS]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
         // Not `eprintln!`: the test harness would swallow it.
         let _ = writeln!(
             io::stderr(),
-            "SKIPPED {name}: this user may not open enough files ({DESCRIPTORS})."
+            "SKIPPED {test}: this user may not open enough files ({DESCRIPTORS})."
         );
         return;
     }
-    run_after(DESCRIPTORS, name, &[(ALONE, "1".as_ref())]);
+    if alone_after(DESCRIPTORS, module_path!(), test) {
+        let _watchdog = watchdog(LIMIT);
+        body(&Simulator::start(Network::V3).expect("the simulated network starts"));
+    }
 }
 
 fn builder(network: &Simulator) -> MqttClientBuilder {
@@ -123,15 +123,6 @@ fn another_one_works(network: &Simulator) {
     client.close().expect("no callback runs");
 }
 
-/// Threads of clients.
-fn client_threads() -> usize {
-    let names = thread_names();
-    let clients = names
-        .iter()
-        .filter(|name| name.starts_with("ttn-") && !name.starts_with("ttn-sim"));
-    clients.count()
-}
-
 fn connects_at_once(name: &str, count: usize) {
     alone(name, |network| {
         let (clients, taken) = connect_at_once(network, count);
@@ -202,7 +193,7 @@ fn six_hundred_clients_dropped_in_a_row() {
         drop(clients);
         assert!(network.wait_for_clients(0, LIMIT / 2));
         assert!(
-            wait_until(SOON, || client_threads() == 0),
+            wait_until(SOON, || client_threads().is_empty()),
             "{:?}",
             thread_names()
         );

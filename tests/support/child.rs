@@ -4,25 +4,50 @@ use std::env;
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// Runs one test of the same file in a process of its own, with these environment variables.
+/// Set in a process that [`alone`] started.
+const ALONE: &str = "TTN_TEST_ALONE";
+
+/// Runs a test in a process of its own and returns `false`; in that process, returns `true`.
+///
+/// `module` is the `module_path!()` of the test, here and below.
 #[track_caller]
-pub fn run_alone(test: &str, variables: &[(&str, &OsStr)]) {
-    run_after(":", test, variables);
+pub fn alone(module: &str, test: &str) -> bool {
+    let alone = env::var_os(ALONE).is_some();
+    if !alone {
+        run_alone(module, test, &[(ALONE, "1".as_ref())]);
+    }
+    alone
 }
 
-/// As [`run_alone`], after a command of the shell that limits the process.
+/// As [`alone`], after a shell command that limits the process.
 #[track_caller]
-pub fn run_after(limit: &str, test: &str, variables: &[(&str, &OsStr)]) {
-    run(Command::new("sh"), limit, test, variables);
+pub fn alone_after(limit: &str, module: &str, test: &str) -> bool {
+    let alone = env::var_os(ALONE).is_some();
+    if !alone {
+        run_after(limit, module, test, &[(ALONE, "1".as_ref())]);
+    }
+    alone
 }
 
-/// As [`run_alone`], in a network of its own, which these commands of the shell set up.
+/// Runs one test of this program in a process of its own, with these environment variables.
 #[track_caller]
-pub fn run_in_network(setup: &str, test: &str, variables: &[(&str, &OsStr)]) {
-    run(network(), setup, test, variables);
+pub fn run_alone(module: &str, test: &str, variables: &[(&str, &OsStr)]) {
+    run_after(":", module, test, variables);
 }
 
-/// Why a process cannot have such a network, if it cannot.
+/// As [`run_alone`], after a shell command that limits the process.
+#[track_caller]
+pub fn run_after(limit: &str, module: &str, test: &str, variables: &[(&str, &OsStr)]) {
+    run(Command::new("sh"), limit, module, test, variables);
+}
+
+/// As [`run_alone`], in a network of its own that these shell commands set up.
+#[track_caller]
+pub fn run_in_network(setup: &str, module: &str, test: &str, variables: &[(&str, &OsStr)]) {
+    run(network(), setup, module, test, variables);
+}
+
+/// Returns why a process cannot have such a network, if it cannot.
 pub fn want_of_network(setup: &str) -> Option<String> {
     match network().args(["-c", setup]).output() {
         Ok(output) if output.status.success() => None,
@@ -34,6 +59,14 @@ pub fn want_of_network(setup: &str) -> Option<String> {
     }
 }
 
+/// Returns the name by which the test harness knows a test.
+pub fn full_name(module: &str, test: &str) -> String {
+    match module.split_once("::") {
+        Some((_program, module)) => format!("{module}::{test}"),
+        None => test.to_owned(),
+    }
+}
+
 /// A shell in a network that has only a loopback, which is down.
 fn network() -> Command {
     let mut command = Command::new("unshare");
@@ -42,22 +75,24 @@ fn network() -> Command {
 }
 
 #[track_caller]
-fn run(mut shell: Command, before: &str, test: &str, variables: &[(&str, &OsStr)]) {
+fn run(mut shell: Command, before: &str, module: &str, test: &str, variables: &[(&str, &OsStr)]) {
     let program = env::current_exe().expect("a test knows its program");
+    let name = full_name(module, test);
     let output = shell
         .arg("-c")
         .arg(format!(
-            r#"{before} && exec "$0" --exact {test} --nocapture"#
+            r#"{before} && exec "$0" --exact {name} --nocapture"#
         ))
         .arg(program)
         .envs(variables.iter().copied())
         .output()
         .expect("the shell runs");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    // A name that no test has would pass as well.
     assert!(
-        output.status.success(),
-        "{}\n{}\n{}",
+        output.status.success() && printed.contains("running 1 test"),
+        "{name}: {}\n{printed}\n{}",
         output.status,
-        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
 }

@@ -1,12 +1,20 @@
 //! One behaviour, two servers and two networks: the simulated network and a real Mosquitto, each as
 //! V2 and as v3.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use serde_json::json;
 use ttn::{MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
-use super::{mosquitto::Mosquitto, peer::MqttPeer, relay::Relay, resources::wait_until};
+use super::{
+    mosquitto::Mosquitto,
+    peer::MqttPeer,
+    relay::Relay,
+    resources::{loopback, wait_until},
+};
 
 const PEER: &str = "network-server";
 
@@ -25,7 +33,7 @@ pub struct Harness {
 pub enum Server {
     Simulator(Simulator),
     Mosquitto {
-        broker: Mosquitto,
+        broker: Box<Mosquitto>,
         /// Plays the network server's part.
         peer: MqttPeer,
     },
@@ -48,6 +56,16 @@ impl Harness {
         }
     }
 
+    /// As [`each`](Self::each), with servers that `localhost` leads to.
+    pub fn each_at_localhost(test: impl Fn(&mut Harness)) {
+        for network in [Network::V2, Network::V3] {
+            test(&mut Self::simulator_at(network, Ipv4Addr::LOCALHOST));
+            if let Some(mut harness) = Self::mosquitto_at(network, Ipv4Addr::LOCALHOST) {
+                test(&mut harness);
+            }
+        }
+    }
+
     /// Runs a test for each simulated network.
     pub fn each_simulator(test: impl Fn(&mut Harness)) {
         for network in [Network::V2, Network::V3] {
@@ -55,8 +73,15 @@ impl Harness {
         }
     }
 
+    /// Starts the simulated network on an address of its own.
     pub fn simulator(network: Network) -> Self {
+        Self::simulator_at(network, loopback())
+    }
+
+    /// As [`simulator`](Self::simulator), on this address.
+    pub fn simulator_at(network: Network, host: Ipv4Addr) -> Self {
         let simulator = Simulator::builder(network)
+            .address(format!("{host}:0"))
             .application(app_id(network), access_key(network))
             .start()
             .expect("the simulated network starts");
@@ -66,15 +91,24 @@ impl Harness {
         }
     }
 
+    /// Starts Mosquitto on an address of its own.
     pub fn mosquitto(network: Network) -> Option<Self> {
+        Self::mosquitto_at(network, loopback())
+    }
+
+    fn mosquitto_at(network: Network, host: Ipv4Addr) -> Option<Self> {
         let broker = Mosquitto::builder()
+            .at(host)
             .user(app_id(network), access_key(network))
             .user(PEER, PEER)
             .start()?;
         let peer = Self::peer(&broker);
         Some(Self {
             network,
-            server: Server::Mosquitto { broker, peer },
+            server: Server::Mosquitto {
+                broker: Box::new(broker),
+                peer,
+            },
         })
     }
 
@@ -233,7 +267,10 @@ impl Harness {
     /// The server is back, on the same port.
     pub fn restart(&mut self) {
         match &mut self.server {
-            Server::Simulator(network) => network.restart().expect("the port is free again"),
+            // A child process that another test starts may hold the socket for a moment.
+            Server::Simulator(network) => {
+                assert!(wait_until(SOON, || network.restart().is_ok()));
+            }
             Server::Mosquitto { broker, peer } => {
                 broker.restart();
                 *peer = Self::peer(broker);

@@ -6,8 +6,8 @@
 )]
 #![allow(unreachable_pub, reason = "these targets export nothing anyway")]
 
+pub mod attempts;
 pub mod certificates;
-#[cfg(unix)]
 pub mod child;
 pub mod discovery_server;
 #[cfg(unix)]

@@ -56,8 +56,9 @@ pub struct Mosquitto {
 }
 
 /// What a [`Mosquitto`] is started with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MosquittoBuilder {
+    host: Ipv4Addr,
     users: Vec<(String, String)>,
     acl: Option<String>,
     tls: Option<Tls>,
@@ -80,6 +81,12 @@ pub enum TlsVersion {
 }
 
 impl MosquittoBuilder {
+    /// Has the listener without TLS listen on this address instead of 127.0.0.1.
+    pub fn at(mut self, host: Ipv4Addr) -> Self {
+        self.host = host;
+        self
+    }
+
     /// Adds a user; without any, everybody may connect.
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.users.push((name.to_owned(), password.to_owned()));
@@ -145,7 +152,7 @@ impl MosquittoBuilder {
             broker.set_password(name, password);
         }
         for _ in 0..TRIES {
-            (broker.port, broker.tls_port) = free_ports();
+            (broker.port, broker.tls_port) = free_ports(broker.settings.host);
             broker.configure();
             if broker.spawn() {
                 return Some(broker);
@@ -161,12 +168,17 @@ impl MosquittoBuilder {
 impl Mosquitto {
     /// A broker that lets everybody do everything, until it is told otherwise.
     pub fn builder() -> MosquittoBuilder {
-        MosquittoBuilder::default()
+        MosquittoBuilder {
+            host: Ipv4Addr::LOCALHOST,
+            users: Vec::new(),
+            acl: None,
+            tls: None,
+        }
     }
 
     /// The listener without TLS.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (self.settings.host, self.port).into()
     }
 
     /// The port of [`address`](Self::address).
@@ -276,7 +288,7 @@ impl Mosquitto {
             write(&self.file("acl"), text);
             lines.push(format!("acl_file {}", self.file("acl").display()));
         }
-        lines.push(format!("listener {} 127.0.0.1", self.port));
+        lines.push(format!("listener {} {}", self.port, self.settings.host));
         if let Some(tls) = &self.settings.tls {
             lines.push(format!("listener {} {}", self.tls_port, tls.host));
             if tls.version == Some(TlsVersion::V13) {
@@ -406,8 +418,8 @@ fn skip(place: &Location<'_>) -> Option<PathBuf> {
 }
 
 /// Two ports that nobody listens on; somebody may before the broker does.
-fn free_ports() -> (u16, u16) {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+fn free_ports(host: Ipv4Addr) -> (u16, u16) {
+    let bind = || TcpListener::bind((host, 0));
     let port = |socket: &TcpListener| socket.local_addr().map(|address| address.port());
     let ports = bind().and_then(|one| {
         let other = bind()?;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use super::child::{run_alone, run_in_network, want_of_network};
 
-/// Names that end so are looked up as a test says, in a process of [`run_with_names`].
+/// Names with this end are looked up as a test says, in a process of [`run_with_names`].
 pub const NAME: &str = "server.fault.test";
 
 const FILE: &str = "TTN_TEST_NAMES";
@@ -31,25 +31,25 @@ pub enum Lookup<'a> {
     Stall,
 }
 
-/// Runs one test of the same file in a process of its own, whose lookups can be told what to do.
+/// Runs one test of this program in a process of its own, whose lookups can be told what to do.
 /// Without a C compiler it says on standard error that the test is skipped.
-pub fn run_with_names(test: &str) {
-    run_with(test, run_alone);
+pub fn run_with_names(module: &str, test: &str) {
+    run_with(test, |variables| run_alone(module, test, variables));
 }
 
 /// The same in a network of its own, which the kernel keeps apart from that of the machine: these
 /// commands of the shell set it up. Where a user may not have one, the test is skipped as well.
-pub fn run_with_names_and_network(test: &str, setup: &str) {
+pub fn run_with_names_and_network(setup: &str, module: &str, test: &str) {
     if let Some(reason) = want_of_network(setup) {
         let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
         return;
     }
-    run_with(test, |test, variables| {
-        run_in_network(setup, test, variables);
+    run_with(test, |variables| {
+        run_in_network(setup, module, test, variables);
     });
 }
 
-fn run_with(test: &str, run: impl FnOnce(&str, &[(&str, &OsStr)])) {
+fn run_with(test: &str, run: impl FnOnce(&[(&str, &OsStr)])) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let library = folder.path().join("libnames.so");
     let Some(built) = build(&library) else {
@@ -66,7 +66,7 @@ fn run_with(test: &str, run: impl FnOnce(&str, &[(&str, &OsStr)])) {
         ("LD_PRELOAD", library.as_os_str()),
         (FILE, file.as_os_str()),
     ];
-    run(test, &variables);
+    run(&variables);
 }
 
 /// `None` when there is no compiler.

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::resources::pause;
+use super::resources::{pause, wait_until};
 
 const RETRY: Duration = Duration::from_millis(10);
 const UPSTREAM: Duration = Duration::from_secs(5);
+const REOPENING: Duration = Duration::from_secs(10);
 
 /// A client's connection and the one that was opened to the server for it.
 #[derive(Debug)]
@@ -127,8 +128,17 @@ impl Proxy {
     pub fn listen(&self) -> io::Result<()> {
         let mut listener = lock(&self.listener);
         if listener.is_none() {
-            let socket = TcpListener::bind(self.address)?;
-            *listener = Some(Listener::start(socket, &self.shared)?);
+            let mut socket = TcpListener::bind(self.address);
+            // A child process that another test starts holds the closed socket until it runs its
+            // own program.
+            wait_until(REOPENING, || {
+                let is_held = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+                if socket.as_ref().is_err_and(is_held) {
+                    socket = TcpListener::bind(self.address);
+                }
+                !socket.as_ref().is_err_and(is_held)
+            });
+            *listener = Some(Listener::start(socket?, &self.shared)?);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What this process uses, and waiting for it to change.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
@@ -40,6 +41,19 @@ pub fn pause(length: Duration) {
     let _ = silence.recv_timeout(length);
 }
 
+/// Takes every descriptor that this process has left.
+pub fn hoard() -> Vec<File> {
+    const EMFILE: Option<i32> = Some(24);
+    let mut hoard = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => hoard.push(file),
+            Err(cause) if cause.raw_os_error() == EMFILE => return hoard,
+            Err(cause) => panic!("{cause}"),
+        }
+    }
+}
+
 /// Threads of this process.
 #[cfg(target_os = "linux")]
 pub fn threads() -> usize {
@@ -56,6 +70,14 @@ pub fn thread_names() -> Vec<String> {
         .map(|name| name.trim_end().to_owned())
         .collect();
     names.sort();
+    names
+}
+
+/// Names of the threads that belong to clients.
+#[cfg(target_os = "linux")]
+pub fn client_threads() -> Vec<String> {
+    let mut names = thread_names();
+    names.retain(|name| name.starts_with("ttn-") && !name.starts_with("ttn-sim"));
     names
 }
 

@@ -1,9 +1,12 @@
 //! Servers with TLS: the simulated network behind a front, or Mosquitto.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use rustls::{ALL_VERSIONS, SupportedProtocolVersion, version};
-use ttn::{Network, simulator::Simulator};
+use ttn::{MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
 use super::{
     certificates::{Authority, Identity},
@@ -14,6 +17,9 @@ use super::{
 /// The application that these servers know.
 pub const APP: &str = "greenhouse@ttn";
 pub const KEY: &str = "NNSXS.A-KEY.OF-THE-TESTS";
+
+/// What an attempt of [`builder`] to connect may take.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A server with TLS.
 pub enum Server {
@@ -134,6 +140,13 @@ impl Server {
             Self::Mosquitto(broker) => broker.log().contains(&format!("u'{APP}'")),
         }
     }
+}
+
+/// A client of the TLS server at this place.
+pub fn builder(host: &str, port: u16) -> MqttClientBuilder {
+    MqttClient::builder(APP, KEY)
+        .mqtt_address(format!("mqtts://{host}:{port}"))
+        .connect_timeout(TIMEOUT)
 }
 
 /// The simulated network with that application.

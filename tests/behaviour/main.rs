@@ -1,0 +1,32 @@
+//! What the client and the simulated network promise, one module for each promise. Nearly all of
+//! these tests wait, so many of them run at once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod addresses;
+mod callbacks;
+mod connection;
+mod counters;
+mod deliveries;
+mod discovery;
+mod discovery_v3;
+mod downlinks;
+mod downlinks_v3;
+mod errors;
+mod events;
+mod fair_use;
+mod faults;
+mod mosquitto;
+mod names;
+mod offline;
+mod outcomes;
+mod pacing;
+mod proxy;
+mod reconnect;
+mod simulator;
+mod simulator_v3;
+mod support_works;
+mod tls;
+mod tls_kinds;
+mod without_tls;

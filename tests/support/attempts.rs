@@ -1,0 +1,39 @@
+//! Attempts to connect, and what comes of them.
+
+use std::time::{Duration, Instant};
+
+use ttn::{Error, ErrorKind, MqttClient};
+
+/// What a busy machine may add to a deadline.
+pub const SLACK: Duration = Duration::from_millis(700);
+
+/// Connects and closes.
+#[track_caller]
+pub fn connects(client: &MqttClient) {
+    if let Err(error) = client.connect() {
+        panic!("{error:?}");
+    }
+    assert!(client.is_connected());
+    client.close().expect("no callback runs");
+}
+
+/// Fails to connect within this time, and returns why.
+#[track_caller]
+pub fn failure(client: &MqttClient, limit: Duration) -> Error {
+    let start = Instant::now();
+    let error = client.connect().expect_err("connecting should have failed");
+    let took = start.elapsed();
+    assert!(took < limit, "after {took:?}: {error}");
+    assert!(!client.is_connected());
+    error
+}
+
+/// Checks the kind of an error, and that its text contains these words.
+#[track_caller]
+pub fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in: {text}");
+    }
+}
