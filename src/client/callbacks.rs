@@ -88,19 +88,19 @@ pub(crate) struct Callbacks<C> {
     pub(crate) client: Box<dyn Fn() -> C + Send>,
     pub(crate) list: Vec<(CallbackId, Callback<C>)>,
     /// Events were dropped, perhaps including the end of a connection.
-    pub(crate) has_lost: bool,
+    pub(crate) has_lagged: bool,
 }
 
 impl<C> Callbacks<C> {
     /// Runs until the event stream ends.
     pub(crate) fn run(mut self) {
         loop {
-            if self.has_lost {
+            if self.has_lagged {
                 // An earlier end cannot be in the queue any more.
                 let end = self.status.last_end();
                 if self.events.receiver().is_empty() {
                     self.status.told(end);
-                    self.has_lost = false;
+                    self.has_lagged = false;
                 }
             }
             select! {
@@ -183,9 +183,9 @@ impl<C> Callbacks<C> {
                 Callback::Downlink(closure) => Some(closure),
                 _ => None,
             }),
-            Event::Lagged(missed) => {
-                self.has_lost = true;
-                log::warn!("{missed} events were dropped because the callbacks do not keep up");
+            Event::Lagged(dropped) => {
+                self.has_lagged = true;
+                log::warn!("{dropped} events were dropped because the callbacks do not keep up");
             }
             _ => {}
         }

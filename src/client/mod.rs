@@ -156,7 +156,7 @@ impl MqttClient {
             commands: core.link.commands.clone(),
             status: Arc::clone(&core.link.status),
             list: Vec::new(),
-            has_lost: false,
+            has_lagged: false,
             client: Box::new({
                 let core = Arc::clone(&core);
                 // The close callbacks also run when the last handle is gone.

@@ -8,15 +8,6 @@ use crate::{
     network::Network,
 };
 
-/// The hosts that the scripts of the V2 days ask.
-const CLOSED_SERVERS: [&str; 2] = [
-    "discovery.thethingsnetwork.org",
-    "discovery.thethings.network",
-];
-
-/// The port of the gRPC service of a V2 discovery server.
-const GRPC_PORT: u16 = 1900;
-
 const MAX_LENGTH: usize = 8_000;
 
 /// The address of a server to ask: `http://` or `https://`, a host, optionally a port and a path.
@@ -27,8 +18,8 @@ pub(crate) struct DiscoveryAddress {
 }
 
 impl DiscoveryAddress {
-    /// Reads an address. Without a scheme it means HTTP on V2, and HTTPS on v3, where the question
-    /// contains a key.
+    /// Reads an address. Without a scheme it means HTTPS if the question contains a key, otherwise
+    /// HTTP.
     pub(crate) fn parse(network: Network, text: &str) -> Result<Self> {
         let unreadable = |why: &str| {
             Error::config(format!(
@@ -40,9 +31,9 @@ impl DiscoveryAddress {
                 "a discovery address contains no user name or key; the client sends the server what it needs to know",
             ));
         }
-        let default = match network {
-            Network::V2 => "http",
-            Network::V3 => "https",
+        let default = match network.asks_with_key() {
+            true => "https",
+            false => "http",
         };
         let (scheme, rest) = text.split_once("://").unwrap_or((default, text));
         if !["http", "https"].contains(&scheme) {
@@ -58,16 +49,9 @@ impl DiscoveryAddress {
         if rest.len() > MAX_LENGTH {
             return Err(unreadable("it is too long"));
         }
-        if network == Network::V2 && port == Some(GRPC_PORT) {
-            return Err(unreadable(
-                "1900 is the port of the gRPC service; this client asks over HTTP, by default on port 8080 of a V2 installation",
-            ));
-        }
-        if network == Network::V3 && path.split('/').any(|part| part == "console") {
-            return Err(unreadable(
-                "that is a page of the console; leave out what follows the host",
-            ));
-        }
+        network
+            .check_discovery_place(port, path)
+            .map_err(unreadable)?;
         let url = format!("{scheme}://{rest}");
         Ok(Self { network, url })
     }
@@ -87,20 +71,7 @@ impl DiscoveryAddress {
 
     /// What to do if it is the closed server of the public V2 network. Part of errors.
     pub(crate) fn closed(&self) -> Option<&'static str> {
-        let host = self.host();
-        if !CLOSED_SERVERS
-            .iter()
-            .any(|closed| host.eq_ignore_ascii_case(closed))
-        {
-            return None;
-        }
-        Some(match self.network {
-            Network::V2 => self.network.address_advice(),
-            Network::V3 => {
-                "it was the discovery server of the public V2 network, closed in December 2021; \
-                 set the cluster of The Things Network instead, such as cluster(\"eu1\")"
-            }
-        })
+        self.network.closed_server_advice(self.host())
     }
 }
 

@@ -170,6 +170,37 @@ impl Network {
     }
 }
 
+/// Servers that know the MQTT server.
+impl Network {
+    /// Returns whether the question for the MQTT server contains the access key.
+    pub(crate) fn asks_with_key(self) -> bool {
+        match self {
+            Self::V2 => false,
+            Self::V3 => true,
+        }
+    }
+
+    /// Rejects a port or path that belongs to another service of the network, and says which.
+    pub(crate) fn check_discovery_place(
+        self,
+        port: Option<u16>,
+        path: &str,
+    ) -> Result<(), &'static str> {
+        match self {
+            Self::V2 => v2::check_discovery_port(port),
+            Self::V3 => v3::check_discovery_path(path),
+        }
+    }
+
+    /// Says what to do if a host is the closed discovery server of the public V2 network.
+    pub(crate) fn closed_server_advice(self, host: &str) -> Option<&'static str> {
+        v2::is_closed_server(host).then_some(match self {
+            Self::V2 => v2::ADDRESS_ADVICE,
+            Self::V3 => v3::INSTEAD_OF_CLOSED_SERVER,
+        })
+    }
+}
+
 /// Messages from the network.
 impl Network {
     /// Returns the topic filters of an application. No two of them match the same topic, because

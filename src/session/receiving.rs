@@ -21,9 +21,9 @@ pub(super) struct Receiving {
     outlet: Outlet,
     status: Arc<Status>,
     subscribers: Subscribers,
-    /// Events that the callbacks have heard of.
+    /// Events that the callbacks have handled.
     spent: Receiver<Vec<Event>>,
-    /// What earlier connections have brought came before the client was closed.
+    /// Messages of earlier connections came before the client was closed.
     first_open: Attempt,
 }
 
@@ -45,18 +45,18 @@ impl Receiving {
         }
     }
 
-    /// What connections have to say.
+    /// The channel of everything that connections say.
     pub(super) fn signals(&self) -> &Receiver<Tagged> {
         &self.outlet.receiver
     }
 
-    /// Frees what the callbacks have heard of, on the thread whose memory it is.
+    /// Frees events that the callbacks have handled, on the thread that allocated them.
     pub(super) fn free_spent(&self) {
         while self.spent.try_recv().is_ok() {}
     }
 
-    /// The event of a message, unless it came before the client was closed. A subscriber hears of
-    /// the frame counter first.
+    /// Decodes a message, unless it came before the client was closed. Subscribers hear of its frame
+    /// counter before they get the event.
     pub(super) fn decode(&mut self, attempt: Attempt, raw: RawMessage) -> Option<Event> {
         if !self.takes(attempt, &raw) {
             return None;
@@ -75,7 +75,7 @@ impl Receiving {
         Some(event)
     }
 
-    /// A message whose topic is not text.
+    /// Reports a message whose topic is not text.
     pub(super) fn unreadable(&mut self, attempt: Attempt, raw: RawMessage) {
         if self.takes(attempt, &raw) {
             self.report(Event::Malformed(Arc::new(Malformed::of_topic(raw))));
@@ -106,13 +106,14 @@ impl Receiving {
         }
     }
 
-    /// An attempt begins; a server may send uplinks before it has granted every subscription.
+    /// Notes that the client was away. Called when an attempt begins, because a server may send
+    /// uplinks before it has granted every subscription.
     pub(super) fn was_away(&self) {
         self.devices().was_away();
     }
 
-    /// What this connection and earlier ones have brought and nobody has read yet came before the
-    /// client was closed.
+    /// Discards the messages of this connection and earlier ones that are not read yet: they came
+    /// before the client was closed.
     pub(super) fn closed(&mut self, last: Attempt) {
         self.first_open = Attempt(last.0 + 1);
     }

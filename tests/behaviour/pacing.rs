@@ -114,7 +114,7 @@ fn a_client_that_was_cut_for_its_pace_slows_down_and_loses_only_what_was_over_th
     });
     let client = harness
         .builder()
-        .pace(6_000, 8)
+        .pace(6_000, 16)
         .offline_queue(100, LIMIT)
         .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
         .unconfirmed_after(Duration::from_secs(2))

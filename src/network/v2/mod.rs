@@ -35,6 +35,30 @@ pub(super) const MISSING_WRITE_RIGHT: &str =
 pub(super) const SUBSCRIPTION_TO_CHECK: &str =
     "check that the access key may read this application's messages";
 
+/// The hosts of the public network's discovery server, which old scripts still ask.
+const CLOSED_SERVERS: [&str; 2] = [
+    "discovery.thethingsnetwork.org",
+    "discovery.thethings.network",
+];
+
+/// The port of a discovery server's gRPC service.
+const GRPC_PORT: u16 = 1900;
+
+pub(super) fn is_closed_server(host: &str) -> bool {
+    CLOSED_SERVERS
+        .iter()
+        .any(|closed| host.eq_ignore_ascii_case(closed))
+}
+
+pub(super) fn check_discovery_port(port: Option<u16>) -> Result<(), &'static str> {
+    match port {
+        Some(GRPC_PORT) => Err(
+            "1900 is the port of the gRPC service; this client asks over HTTP, by default on port 8080 of a V2 installation",
+        ),
+        _ => Ok(()),
+    }
+}
+
 pub(super) const ADDRESS_ADVICE: &str = "the discovery server of the public V2 network was closed in December 2021; \
      set the MQTT address of your own V2 network with mqtt_address, or its discovery server with discovery_address";
 

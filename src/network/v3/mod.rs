@@ -29,6 +29,16 @@ pub(super) const MISSING_WRITE_RIGHT: &str = "the API key lacks the right to wri
 
 pub(super) const SUBSCRIPTION_TO_CHECK: &str = "the server knows this client by another application id; check the tenant in it, and that the server runs The Things Stack v3";
 
+pub(super) const INSTEAD_OF_CLOSED_SERVER: &str = "it was the discovery server of the public V2 network, closed in December 2021; \
+     set the cluster of The Things Network instead, such as cluster(\"eu1\")";
+
+pub(super) fn check_discovery_path(path: &str) -> Result<(), &'static str> {
+    match path.split('/').any(|part| part == "console") {
+        true => Err("that is a page of the console; leave out what follows the host"),
+        false => Ok(()),
+    }
+}
+
 pub(super) const ADDRESS_ADVICE: &str = "choose the hosted cluster of the application with cluster(\"eu1\"), cluster(\"nam1\") or cluster(\"au1\") \
      (on The Things Stack Cloud also \"eu2\" and \"as1\"); for your own installation set its MQTT server \
      with mqtt_address(\"mqtts://…\"), or the server to ask for it with discovery_address(\"https://…\")";

@@ -41,20 +41,19 @@ fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> 
         source,
     } = failure;
     let kind = kind.unwrap_or(ErrorKind::DiscoveryAnswer);
-    // On v3 an address without a scheme means TLS, perhaps by mistake.
-    let advice = match (server.closed(), kind, network) {
-        (Some(closed), ..) => closed,
-        (None, ErrorKind::TimedOut, Network::V3) if !server.is_plain() => {
+    // Where the question contains a key, an address without a scheme means TLS, perhaps by mistake.
+    let may_be_plain = network.asks_with_key();
+    let advice = match (server.closed(), kind) {
+        (Some(closed), _) => closed,
+        (None, ErrorKind::TimedOut) if may_be_plain && !server.is_plain() => {
             "no answer in time; if it does not use TLS, specify it with http://"
         }
-        (None, ErrorKind::TimedOut, _) => "no answer in time",
-        (None, ErrorKind::Tls, Network::V3) => {
+        (None, ErrorKind::TimedOut) => "no answer in time",
+        (None, ErrorKind::Tls) if may_be_plain => {
             "its TLS certificate is not accepted; if it does not use TLS, specify it with http://"
         }
-        (None, ErrorKind::Tls, Network::V2) => {
-            "its TLS certificate is not accepted, or it does not use TLS"
-        }
-        (None, ErrorKind::ConnectionLost, _) => "it closed the connection",
+        (None, ErrorKind::Tls) => "its TLS certificate is not accepted, or it does not use TLS",
+        (None, ErrorKind::ConnectionLost) => "it closed the connection",
         _ if has_advice => "",
         _ => "check the address and the network",
     };
