@@ -1,6 +1,6 @@
-# One command for each thing that one does with this crate; `make` lists them.
+# The commands for working on this crate; `make` lists them.
 
-# On CI a missing rustfmt or clippy is a failure, and on Linux a missing valgrind; elsewhere it is said and passed over.
+# On CI a missing rustfmt or clippy is a failure, and so is a missing valgrind on Linux; elsewhere the step is skipped with a message.
 component = cargo $(1) --version >/dev/null 2>&1 || [ -n "$$CI" ]
 require_valgrind = $(if $(filter Linux,$(shell uname)),$${CI:+1})
 skipped = echo "SKIPPED cargo $(1): install it with 'rustup component add $(2)'"
@@ -23,7 +23,7 @@ instructions = cargo bench --quiet --all-features --bench instructions
 help:
 	@echo "make demo      a simulated v3 network, two devices and a client: no account or radio needed"
 	@echo "make demo-v2   the same client on a simulated V2 network"
-	@echo "make quick     formatting, lints, unit tests: less than half a minute when built"
+	@echo "make quick     formatting, lints, unit tests: less than half a minute once built"
 	@echo "make test      formatting, lints, tests (with Mosquitto), documentation, instructions for one uplink"
 	@echo "make bench     how fast messages are decoded and delivered"
 	@echo "make fuzz      random input, TARGET=decode_v3 SECONDS=60; the targets are in tests/fuzz/README.md"
@@ -44,12 +44,12 @@ quick:
 test:
 	@.ci/setup test
 	$(lint)
-# What users build: the default features, without the tests' own.
+# The default features, as users build the crate, without those that the tests enable.
 	cargo check
 	@if $(call component,clippy); then set -x; cargo clippy -- -D warnings; \
 	else $(call skipped,clippy,clippy); fi
 	$(tests) --no-run
-# The tests wait more than they compute, so the benchmark is compiled meanwhile.
+# The tests mostly wait, so the benchmark is compiled at the same time.
 	nice $(instructions) --no-run & benchmark=$$!; \
 	$(tests); tested=$$?; \
 	wait $$benchmark && exit $$tested

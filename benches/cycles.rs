@@ -1,4 +1,4 @@
-//! Connects and closes repeatedly: measures what stays behind, and how long a cycle takes.
+//! Connects and closes repeatedly: measures what is left behind, and how long a cycle takes.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn main() {
     let [healthy, refusing] = [0, NOT_AUTHORIZED].map(Source::start);
     let [client, refused] = [&healthy, &refusing].map(|source| {
         let client = common::client_v3(source.address()).build();
-        client.expect("the options are good")
+        client.expect("the options are valid")
     });
 
     println!("## cycles: connect and close\n");

@@ -1,4 +1,4 @@
-//! Decodes one uplink, against parsing the same bytes as plain JSON. `memory` counts the heap
+//! Compares decoding one uplink with parsing the same bytes as plain JSON. `memory` counts the heap
 //! allocations: counting them here would slow down the side that allocates more.
 
 mod common;

@@ -1,5 +1,5 @@
-//! Measures what one uplink costs a client that knows few devices or many, or that has received many
-//! uplinks, and how long uplinks wait while a program lists all devices.
+//! Measures what one uplink costs a client that knows few or many devices, or that has received
+//! many uplinks, and how long uplinks wait while a program lists all devices.
 
 mod common;
 mod feed;
@@ -30,7 +30,7 @@ const MOST: u32 = 100_000;
 /// The variable that sets the number of uplinks of the long run.
 const LONG_RUN: &str = "TTN_BENCH_UPLINKS";
 
-/// A short queue: `memory` measures a long one.
+/// The queue is short: `memory` measures a long one.
 const PACE: Pace = Pace {
     step: 256,
     window: 1_024,
@@ -45,7 +45,7 @@ const WARM_UP: u64 = 400 * PACE.step;
 /// How many parts the long run has.
 const PARTS: u64 = 10;
 
-/// Short steps, so that the time of each shows how long its uplinks waited.
+/// The steps are short, so that the time of each shows how long its uplinks waited.
 const FINE_PACE: Pace = Pace {
     step: 16,
     window: 1_024,
@@ -57,13 +57,14 @@ const STEPS: u64 = 4_000;
 /// The argument that makes this program the client.
 const CLIENT: &str = "client";
 
-/// The same, beside a thread that lists all devices in a loop.
+/// Makes this program the client with a thread that lists all devices in a loop.
 const LISTING_CLIENT: &str = "listing client";
 
-/// The same, beside a thread that copies a list of its own: as much work, and no lock.
+/// Makes this program the client with a thread that copies a list of its own: as much work, and no
+/// lock.
 const COPYING_CLIENT: &str = "copying client";
 
-/// The argument by which only the waits are measured.
+/// The argument that measures only the waits.
 const WAITS: &str = "waits";
 
 fn main() {
@@ -128,7 +129,7 @@ fn work_for_ever<T>(work: impl Fn() -> T + Send + 'static) {
     });
 }
 
-/// The longest and the 99th percentile of the times of steps, in milliseconds.
+/// Returns the longest and the 99th percentile of the times of steps, in milliseconds.
 fn waits(feed: &mut Feed) -> [f64; 2] {
     let step = |_| {
         let start = Instant::now();
@@ -139,7 +140,7 @@ fn waits(feed: &mut Feed) -> [f64; 2] {
     [1.0, 0.99].map(|part| quantile(&steps, part))
 }
 
-/// How long uplinks wait while another thread of the client lists all devices.
+/// Measures how long uplinks wait while another thread of the client lists all devices.
 fn compare_waits() {
     let clients = [
         ("nothing else", CLIENT),
@@ -150,7 +151,7 @@ fn compare_waits() {
         ("beside a thread that lists all devices", LISTING_CLIENT),
     ];
     let sides = clients.map(|(name, client)| {
-        // Anew in each round: the other thread of one client must not disturb the others.
+        // A new client in each round: the other thread of one client must not disturb the others.
         Side::new(name, move || {
             let mut feed = start_as(client, MOST, FINE_PACE);
             let waits = waits(&mut feed);
@@ -230,7 +231,7 @@ fn compare(old: Feed, uplinks: u64) {
     feeds.into_iter().for_each(Feed::end);
 }
 
-/// Prints what the parts of the long run took.
+/// Prints the figures of the parts of the long run.
 fn report(parts: &[Part], uplinks: u64) {
     println!(
         "### {} uplinks in one go, {MOST} devices\n",

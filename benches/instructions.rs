@@ -1,4 +1,4 @@
-//! Counts with callgrind how many instructions one delivered uplink takes: a figure that does not
+//! Counts with callgrind how many instructions one delivered uplink takes, a figure that does not
 //! depend on how busy the machine is.
 //!
 //! With `--check` it fails if the count exceeds `benches/instructions.toml` by too much; with
@@ -28,7 +28,7 @@ use ttn::{Event, Network};
 const CLIENT: &str = "client";
 const DECODE: &str = "decode";
 
-/// Each uplink waits for the previous one: in between the threads are idle, and each uplink wakes
+/// Each uplink waits for the previous one: the threads are idle in between, and each uplink wakes
 /// them up.
 const ONE_BY_ONE: Pace = Pace { step: 1, window: 1 };
 
@@ -101,7 +101,7 @@ fn delivered(callgrind: &Callgrind, pace: Pace) -> [Difference; ROUNDS] {
     })
 }
 
-/// What one uplink takes: the difference between a run and a run with twice the uplinks, in which
+/// The cost of one uplink: the difference between a run and a run with twice the uplinks, in which
 /// starting and ending cost the same.
 #[derive(Clone, Copy)]
 struct Difference(Instructions);

@@ -62,7 +62,7 @@ fn brokers() -> Result<[Broker; 3], String> {
     Ok([Broker::start()?, Broker::start()?, Broker::start()?])
 }
 
-/// Where a side gets its uplinks from. Each side has its own.
+/// The source of uplinks for a side. Each side has its own.
 trait Server {
     fn address(&self) -> SocketAddr;
 
@@ -91,7 +91,7 @@ impl Server for Broker {
 }
 
 fn measure(way: &str, servers: [impl Server; 3]) {
-    // Each side has its own, since frame counters rise by one.
+    // Each side needs its own, since frame counters rise by one.
     let uplinks = [(); 3].map(|()| Uplinks::v3());
     let clock = Clock::new();
     let [bare_server, hand_server, server] = &servers;
@@ -110,8 +110,8 @@ fn measure(way: &str, servers: [impl Server; 3]) {
     for number in 0..=ROUNDS {
         let mut round = [const { Vec::new() }; 3];
         for _ in 0..UPLINKS {
-            // In a fixed order the scheduler would favour one side: where it leaves the threads of
-            // one side affects the next.
+            // In a fixed order the scheduler would favour one side: the cores on which it leaves
+            // the threads of one side affect the next.
             let mut order = [0, 1, 2];
             fastrand::shuffle(&mut order);
             for side in order {
@@ -197,7 +197,7 @@ fn one(clock: &Clock, link: &Link, uplinks: &Uplinks, arrivals: &Receiver<f64>) 
     arrivals.recv_timeout(PATIENCE).expect("the uplink arrives")
 }
 
-/// Remembers when the last uplink was written.
+/// The time when the last uplink was written.
 #[derive(Clone)]
 struct Clock {
     start: Instant,

@@ -1,5 +1,5 @@
 //! Measures the heap that one uplink needs, the memory of idle clients, and a flood with a callback
-//! that hangs: memory stays within what the capacities allow, and every dropped event is counted.
+//! that hangs: memory stays within the capacities, and every dropped event is counted.
 
 mod common;
 mod feed;
@@ -52,7 +52,7 @@ fn main() {
     let source = Source::start(0);
     let uplinks = Uplinks::new();
     // The later clients show that memory is reused. Their threads may use other arenas of the
-    // allocator, so the second client takes some memory again.
+    // allocator, so the second client takes some more memory.
     let floods = [(); 3].map(|()| flood(&source, &uplinks));
 
     println!("| resident KiB | first client | second | third |");
@@ -114,7 +114,7 @@ fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
     let client = common::client(source)
         .counter_watch(0)
         .build()
-        .expect("the options are good");
+        .expect("the options are valid");
     let (let_go, held) = mpsc::channel::<()>();
     let called = Arc::new(AtomicU64::new(0));
     let calls = Arc::clone(&called);
@@ -123,7 +123,8 @@ fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
         // Blocks until the other end is dropped.
         let _ = held.recv();
     });
-    // This subscriber does not read during the flood either, and afterwards learns what was dropped.
+    // This subscriber does not read during the flood either, and learns afterwards what was
+    // dropped.
     let events = client.events();
     client.connect().expect("the server accepts");
     assert!(matches!(
@@ -141,7 +142,7 @@ fn flood(source: &Source, uplinks: &Uplinks) -> Flood {
 
     drop(let_go);
     let account = Account::read(&events);
-    client.close().expect("the callback goes on");
+    client.close().expect("the callback continues");
     drop((client, events));
     thread::sleep(Duration::from_millis(500));
     Flood {

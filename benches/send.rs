@@ -31,7 +31,7 @@ fn main() {
     let client = common::client_v3(source.address())
         .send_capacity(DOWNLINKS)
         .build()
-        .expect("the options are good");
+        .expect("the options are valid");
     client.connect().expect("the server accepts");
 
     send(&client, 0);
@@ -80,7 +80,7 @@ fn send(client: &MqttClient, number: usize) {
     let _ = delivery.expect("there is room");
 }
 
-/// What `send` turns it into.
+/// Returns the message that `send` makes of it.
 fn body(number: usize) -> String {
     let downlink = json!({
         "decoded_payload": fields(number),
@@ -89,7 +89,7 @@ fn body(number: usize) -> String {
     json!({"downlinks": [downlink]}).to_string()
 }
 
-/// Has the same size for every downlink.
+/// Returns fields of the same size for every downlink.
 fn fields(number: usize) -> Value {
     json!({"led_state": "on", "counter": 10_000 + number, "threshold": 21.5, "night": false})
 }

@@ -1,11 +1,11 @@
-//! Puts what all programs have noted into one table and one plot. `benches/run` runs it last.
+//! Collects the figures of all programs in one table and one plot. `benches/run` runs it last.
 
 use std::{env, fmt::Write as _, fs};
 
 const WIDTH: u32 = 800;
 const MARGIN: u32 = 24;
 const NAMES: u32 = 300;
-/// Where bars start and where the longest may end.
+/// The positions where bars start and where the longest may end.
 const LEFT: u32 = MARGIN + NAMES;
 const RIGHT: u32 = WIDTH - MARGIN - 70;
 const BAR: u32 = 16;

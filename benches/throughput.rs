@@ -152,7 +152,7 @@ fn print_peers(title: &str, ours: &Row, peers: &[Guest], speed: &[Row]) {
     }
 }
 
-/// A peer, and the reason if it cannot be measured.
+/// A peer, or the reason why it cannot be measured.
 struct Guest {
     peer: Peer,
     failure: RefCell<Option<String>>,

@@ -1,5 +1,5 @@
-//! Measures what our own sockets and TLS cost, against Paho's sockets and OpenSSL: the same clients,
-//! built with this checkout and with the commit before that change, take turns in one run.
+//! Measures what our own sockets and TLS cost, compared with Paho's sockets and OpenSSL: the same
+//! clients, built with this checkout and with the commit before that change, take turns in one run.
 
 mod common;
 
@@ -29,7 +29,7 @@ use side::{BEFORE, Build, Builds, Clients, Way};
 const FLOOD_ROUNDS: usize = 9;
 const FLOOD_STEP: usize = 1_024;
 const FLOOD_STEPS: usize = 49;
-/// At most this many steps are in flight, so that no queue overflows.
+/// The most steps in flight, so that no queue overflows.
 const FLOOD_WINDOW: usize = 4;
 
 const PACE_ROUNDS: usize = 5;
@@ -42,7 +42,7 @@ const CONNECT_ROUNDS: usize = 9;
 const CONNECT_CLIENTS: usize = 50;
 
 const MEMORY_ROUNDS: usize = 3;
-/// How many clients, besides the first.
+/// The number of clients after the first.
 const FURTHER: usize = 40;
 
 const ONE: usize = 1;
@@ -143,7 +143,7 @@ struct Figure {
 struct Bench {
     builds: Builds,
     ways: [Way; 2],
-    /// At the end of each way.
+    /// The servers of each way.
     sources: [Source; 2],
 }
 
@@ -219,8 +219,8 @@ impl Bench {
             .map(|(build, way, source)| Paced::start(build, way, source))
             .collect();
         for slice in 0..PACE_WARM_UP + PACE_SLICES {
-            // In a fixed order the scheduler would favour one side: where it leaves the threads of
-            // one side affects the next.
+            // In a fixed order the scheduler would favour one side: the cores on which it leaves
+            // the threads of one side affect the next.
             let mut order: Vec<_> = sides.iter_mut().collect();
             fastrand::shuffle(&mut order);
             for side in order {
@@ -354,7 +354,7 @@ struct StampedUplinks {
     place: usize,
 }
 
-/// Has as many digits as the nanoseconds since 1970.
+/// It has as many digits as the nanoseconds since 1970.
 const STAMP: &str = "1111111111111111111";
 
 impl StampedUplinks {

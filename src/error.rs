@@ -60,7 +60,7 @@ pub enum ErrorKind {
     /// anything is sent. Files and environment variables are read when the client connects, and only
     /// a discovery server can say that it knows the application by another id.
     Config,
-    /// The network would refuse the downlink, mostly without telling: bad device id, FPort, size or
+    /// The network would refuse the downlink, mostly without saying so: bad device id, FPort, size or
     /// payload. Nothing has left the machine.
     Downlink,
     /// The server refused the application id and access key (CONNACK 4 or 5, or HTTP 401 or 403 from
@@ -88,7 +88,7 @@ pub enum ErrorKind {
     /// [proxy](crate::MqttClientBuilder::proxy) forbids one to that host or port.
     PermissionDenied,
     /// The [proxy](crate::MqttClientBuilder::proxy) refuses: it wants authentication, does not accept
-    /// the user and secret, lacks something this client needs, or is not a proxy of that kind. When
+    /// the user and secret, lacks something this client needs, or is not a proxy of that kind. If
     /// it works but cannot reach the server, the kind is that of the cause, such as
     /// [`UnknownHost`](Self::UnknownHost) or [`ConnectionRefused`](Self::ConnectionRefused).
     Proxy,
@@ -128,13 +128,13 @@ pub enum ErrorKind {
     Unconfirmed,
     /// A message could not be read.
     Decode,
-    /// The discovery server answered, but not with what was asked for: it is another kind of server,
+    /// The discovery server answered, but not as expected: it is another kind of server,
     /// or it redirects a request that contains the key.
     DiscoveryAnswer,
     /// The discovery server does not know the application. On V2 no handler serves it; v3 answers
     /// with HTTP 404, for example on another cluster.
     ApplicationNotFound,
-    /// The discovery server announces no MQTT address for the application, or none that can be used.
+    /// The discovery server announces no MQTT address for the application, or only an unusable one.
     /// On v3 this includes a plain address where TLS is required, and a loopback address.
     NoMqttAddress,
 }

@@ -1,4 +1,4 @@
-//! What the fuzz targets reach of the inside; there only when they are built.
+//! Internal functions that the fuzz targets call; compiled only for them.
 
 use crate::{
     config::{Address, DiscoveryAddress},
@@ -18,7 +18,7 @@ pub fn discovery_address(network: Network, text: &str) -> Result<(String, String
     Ok((address.to_string(), address.host().to_owned()))
 }
 
-/// The bytes that the text of a downlink stands for.
+/// Returns the bytes that the text of a downlink stands for.
 pub fn payload_text(text: &str) -> Result<Vec<u8>, String> {
     match Payload::Text(text.to_owned()).read()? {
         ReadPayload::Bytes(bytes) => Ok(bytes),

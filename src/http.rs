@@ -1,5 +1,5 @@
-//! HTTP GET over connections of the wire. The only file that names `ureq`. It knows no network and
-//! none of the servers that it asks.
+//! HTTP GET over connections of the wire. The only file that names `ureq`. It knows nothing about
+//! networks or the servers that it asks.
 
 use std::{
     error, io,
@@ -29,8 +29,8 @@ const MAX_REDIRECTS: u32 = 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
-    /// Sent as bearer token. With a key no redirect is followed: a key is only for the server that
-    /// was named.
+    /// Sent as bearer token. With a key, redirects are not followed: the key is only for the server
+    /// that was named.
     pub(crate) key: Option<&'a AccessKey>,
     /// The media type to ask for.
     pub(crate) accept: &'static str,
@@ -105,7 +105,7 @@ impl Failure {
                 let kind = ErrorKind::of_io(cause).unwrap_or(ErrorKind::Unreachable);
                 (Some(kind), None)
             }
-            // What the wire has seen.
+            // What the wire saw.
             ureq::Error::Other(other) => match other.downcast_ref::<Error>() {
                 Some(error) => (Some(error.kind()), Some(error.to_string())),
                 None => (None, None),

@@ -28,7 +28,7 @@
 //!
 //! The fields of an [`UplinkMessage`] have the names of the V2 API and of the Python SDK, on both
 //! networks. If you add several callbacks for one event, they are called in that order. A callback
-//! may return a `Result`: its error, like a panic, is logged and reported, and delivery goes on.
+//! may return a `Result`: its error, like a panic, is logged and reported, and delivery continues.
 //!
 //! # The two networks
 //!
@@ -371,7 +371,7 @@
 //! * A v3 server silently drops messages for a client that reads too slowly, and sometimes in a
 //!   burst. A gap in the frame [`counter`](UplinkMessage::counter) of a device is the only sign.
 //! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second. A loop over
-//!   more devices has to pause when `send` returns [`QueueFull`](ErrorKind::QueueFull). A v3 server
+//!   more devices must pause when `send` returns [`QueueFull`](ErrorKind::QueueFull). A v3 server
 //!   whose rate limit is exceeded closes the connection, and the last downlink is lost.
 //!
 //! # Building

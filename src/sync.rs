@@ -14,7 +14,7 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Waits until `condition` holds for what `mutex` guards or, if there is a deadline, until that has
 /// passed; the caller checks which.
 ///
-/// Whoever makes the condition true has to notify `changed`.
+/// The thread that makes the condition true must notify `changed`.
 pub(crate) fn wait_until<'a, T>(
     mutex: &'a Mutex<T>,
     changed: &Condvar,

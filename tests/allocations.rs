@@ -1,4 +1,4 @@
-//! What reading one uplink takes of the heap.
+//! The heap allocations for reading one uplink.
 
 use std::hint::black_box;
 
@@ -13,18 +13,19 @@ use ttn::{Event, Network};
 #[path = "../benches/common/messages.rs"]
 mod messages;
 
-/// Of the messages.
+/// The application of the messages.
 const APP: &str = "bench-app";
 
-/// Of the uplink that one gateway has heard. Each one more is paid for by everyone who reads.
+/// The limit for an uplink that one gateway heard. Everyone who reads uplinks pays for each further
+/// allocation.
 const MOST: u64 = 35;
 
-/// How many allocations `work` makes; what it returns is dropped.
+/// Returns how many allocations `work` makes; its result is dropped.
 fn allocations<T>(work: impl FnOnce() -> T) -> u64 {
     allocation_counter::measure(|| drop(black_box(work()))).count_total
 }
 
-/// Of reading an uplink, and of reading the same bytes as any JSON.
+/// Returns the allocations for reading an uplink, and for reading the same bytes as generic JSON.
 fn typed_and_untyped(gateways: usize) -> (u64, u64) {
     let (topic, payload) = messages::v3_uplink(7, gateways);
     let typed = || Event::decode(Network::V3, &topic, payload.as_bytes());

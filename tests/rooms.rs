@@ -1,5 +1,5 @@
-//! The rooms of `src/` and the arrows between them: every room uses what the table allows, and
-//! nothing else. ARCHITECTURE.md draws the same table.
+//! The rooms of `src/` and the arrows between them: every room uses only what the table allows.
+//! ARCHITECTURE.md draws the same table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A room, and the rooms that it may use besides those of [`EVERYWHERE`].
+/// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
 const TABLE: [(&str, &[&str]); 19] = [
     (
         "client",
@@ -37,16 +37,16 @@ const TABLE: [(&str, &[&str]); 19] = [
     ("closure", &[]),
     ("simulator", &["network"]),
     ("fuzzing", &["config", "network"]),
-    // What everybody may use uses less still.
+    // Rooms that every room may use depend on even less.
     ("message", &[]),
     ("sync", &[]),
     ("error", &[]),
 ];
 
-/// Rooms that every room may use, save those below them.
+/// Rooms that every room may use, except the rooms below them.
 const EVERYWHERE: [&str; 3] = ["message", "error", "sync"];
 
-/// Crates that one place names: what begins with the name, and where.
+/// Crates that only one place may name: the beginning of the name, and the place.
 const CRATES: [(&str, &str); 4] = [
     ("paho_mqtt", "mqtt/paho.rs"),
     ("ureq", "http.rs"),
@@ -213,7 +213,7 @@ fn is_allowed(room: &str, target: &str) -> bool {
     table().get(room).is_some_and(|uses| uses.contains(&target))
 }
 
-/// Rooms, the first of which uses the next, and the last is the first again.
+/// Returns rooms each of which uses the next, where the last is the first again.
 fn circle<'a>(table: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
     fn walk<'a>(
         room: &'a str,
@@ -237,20 +237,20 @@ fn circle<'a>(table: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
         .find_map(|room| walk(room, table, &mut Vec::new()))
 }
 
-/// The folder or file right below `src/`; none for `lib.rs`.
+/// Returns the folder or file directly below `src/`; `None` for `lib.rs`.
 fn room_of(file: &Path) -> Option<String> {
     let first = file.components().next()?;
     let name = Path::new(first.as_os_str()).file_stem()?.to_str()?;
     (name != "lib").then(|| name.to_owned())
 }
 
-/// The sources that are compiled into the library, by their place below `src/`.
+/// The sources that are compiled into the library, by their paths below `src/`.
 struct House {
-    /// The paths in each, from the root of the crate.
+    /// The paths in each file, from the root of the crate.
     files: BTreeMap<PathBuf, Vec<Vec<String>>>,
-    /// Every identifier in each.
+    /// Every identifier in each file.
     names: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// What `lib.rs` re-exports, and from which room.
+    /// The names that `lib.rs` re-exports, each with its room.
     exports: BTreeMap<String, String>,
 }
 
@@ -292,7 +292,7 @@ impl House {
         self.names.insert(file.to_owned(), source.names);
     }
 
-    /// The room that a path leads to, through `lib.rs` if need be.
+    /// Returns the room that a path leads to, through `lib.rs` if necessary.
     fn room_behind(&self, path: &[String]) -> Option<String> {
         let first = path.first()?;
         let is_room = self
@@ -306,12 +306,12 @@ impl House {
     }
 }
 
-/// What is compiled of one file.
+/// The compiled parts of one file.
 #[derive(Default)]
 struct Source {
     /// Paths that begin with `crate`, `super` or `self`, from the root of the crate.
     paths: Vec<Vec<String>>,
-    /// Paths of `use` that begin otherwise.
+    /// Paths of `use` that begin in another way.
     relative: Vec<Vec<String>>,
     /// Modules in files of their own.
     modules: Vec<String>,
@@ -323,7 +323,7 @@ impl Source {
         let tokens = without_tests(&tokens(text));
         let mut source = Self::default();
         let mut place = module.to_vec();
-        // How deep the braces were where each inline module began.
+        // The depth of the braces where each inline module began.
         let mut inline = Vec::new();
         let mut depth = 0;
         let mut at = 0;
@@ -380,7 +380,7 @@ impl Source {
     }
 }
 
-/// Reads a tree of `use` from `at` on; where it ends.
+/// Reads a tree of `use` from `at` on, and returns where it ends.
 fn read_tree(
     tokens: &[String],
     mut at: usize,
@@ -411,7 +411,7 @@ fn read_tree(
     at
 }
 
-/// The path from the root of the crate; `None` for one that leads out of it.
+/// Returns the path from the root of the crate; `None` for a path that leads out of it.
 fn resolve(path: &[String], place: &[String]) -> Option<Vec<String>> {
     let mut base = place.to_vec();
     let mut rest = path;
@@ -437,7 +437,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Names and punctuation, without comments and without what stands between quotes.
+/// Returns names and punctuation, without comments and quoted text.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -471,7 +471,7 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// The length of a raw string that begins here.
+/// Returns the length of a raw string that begins here.
 fn raw_string(text: &str) -> Option<usize> {
     let start = text.strip_prefix('b').unwrap_or(text).strip_prefix('r')?;
     let hashes = start.len() - start.trim_start_matches('#').len();
@@ -494,7 +494,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// The length of a character, or of the quote before a lifetime.
+/// Returns the length of a character literal, or of the quote before a lifetime.
 fn character(text: &str) -> usize {
     let mut chars = text.chars().skip(1);
     match (chars.next(), chars.next()) {
@@ -503,7 +503,7 @@ fn character(text: &str) -> usize {
     }
 }
 
-/// Leaves out the items that are there for tests only.
+/// Removes the items that are only for tests.
 fn without_tests(tokens: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut at = 0;
@@ -533,7 +533,7 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     kept
 }
 
-/// Where the bracket that opens at `at` or after it is closed again.
+/// Returns where the bracket that opens at `at` or after it is closed.
 fn matching(tokens: &[String], at: usize, open: &str, close: &str) -> usize {
     let mut depth = 0;
     for (index, token) in tokens.iter().enumerate().skip(at) {
@@ -549,7 +549,7 @@ fn matching(tokens: &[String], at: usize, open: &str, close: &str) -> usize {
     tokens.len()
 }
 
-/// The end of the item that begins at `at`: its semicolon, or the end of its braces.
+/// Returns the end of the item that begins at `at`: its semicolon, or the end of its braces.
 fn end_of_item(tokens: &[String], mut at: usize) -> usize {
     let mut first = tokens[at..].iter().skip_while(|token| *token == "pub");
     let is_use = first.next().is_some_and(|token| token == "use");

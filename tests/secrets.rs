@@ -1,4 +1,5 @@
-//! The access key is nowhere to be read: not in what prints, not in what is logged, whatever fails.
+//! The access key never appears: not in debug output, not in errors, not in the log, whatever
+//! fails.
 
 #![cfg(unix)]
 
@@ -33,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const APP: &str = "greenhouse";
 const KEY: &str = "ttn-account-v2.kEepTh1sToY0urself";
 const API_KEY: &str = "NNSXS.ID.kEepTh1sToY0urself";
-/// What is left of them when somebody cuts off the beginning.
+/// The part that is left if the beginning is cut off.
 const SECRET: &str = "kEepTh1sToY0urself";
 
 /// Keeps every line of every target and level.
@@ -60,7 +61,7 @@ impl log::Log for Log {
     fn flush(&self) {}
 }
 
-/// Listens to the log from here on.
+/// Starts to record the log.
 fn listen() {
     static START: Once = Once::new();
     START.call_once(|| {
@@ -69,12 +70,12 @@ fn listen() {
     });
 }
 
-/// What was said so far has nothing of the key; and something was said.
+/// Asserts that the log so far contains these words, and no part of the key.
 #[track_caller]
 fn log_is_clean(words: &str) {
     let lines = LOG.lines();
     let ours = |target: &str| target == "ttn" || target.starts_with("ttn::");
-    // As Paho prints what it is given.
+    // Bytes as Paho prints them.
     let bytes = format!("{:?}", SECRET.as_bytes());
     let bytes = bytes.trim_start_matches('[').trim_end_matches(']');
     for (target, line) in lines.iter() {
@@ -108,7 +109,7 @@ fn error_is_clean(error: &Error) {
     assert!(!text.contains(SECRET), "{text}");
 }
 
-/// Events up to this one, which all have nothing of the key.
+/// Reads events up to this one, and asserts that none contains any part of the key.
 #[track_caller]
 fn events_are_clean(events: &Events, last: impl Fn(&Event) -> bool) {
     loop {
@@ -133,7 +134,7 @@ fn builder(address: impl ToString) -> MqttClientBuilder {
         .connect_timeout(TIMEOUT)
 }
 
-/// Fails to connect, in silence about the key.
+/// Asserts that connecting fails, with no part of the key in the error.
 #[track_caller]
 fn fails(builder: MqttClientBuilder) -> Error {
     is_clean(&builder);
@@ -178,7 +179,7 @@ fn the_key_is_not_in_what_builder_client_and_events_print() {
 fn a_key_is_sent_to_the_server_and_to_nobody_else() {
     let _guard = watchdog(LIMIT);
     listen();
-    // If the key were wrong, all the rest would prove nothing.
+    // If the key were wrong, the other checks would prove nothing.
     let network = network();
     let client = builder(network.address())
         .build()
@@ -353,7 +354,7 @@ fn the_key_is_not_in_what_discovery_on_v3_says() {
     let client = builder("good").build().expect("the options are valid");
     client.connect().expect("the network is up");
     is_clean(&client);
-    // If the key were not sent, all the rest would prove nothing.
+    // If the key were not sent, the other checks would prove nothing.
     for request in server.requests() {
         assert!(!request.path.contains(SECRET));
         let authorization = request.authorization.expect("the server is shown the key");
@@ -433,7 +434,7 @@ fn the_key_is_not_in_what_a_silent_port_says() {
     log_is_clean("did not answer");
 }
 
-/// Fails to build, in silence about the key.
+/// Asserts that building fails, with no part of the key in the error.
 #[track_caller]
 fn is_refused(builder: MqttClientBuilder) {
     is_clean(&builder);
@@ -452,7 +453,7 @@ fn a_key_that_cannot_be_one_is_not_repeated() {
         format!("\"{KEY}\""),
         format!("NNSXS.{KEY}"),
     ] {
-        // Quotes may be part of a key; then nothing is wrong yet.
+        // A key may contain quotes, so nothing is wrong yet.
         let builder = MqttClient::builder(APP, key);
         is_clean(&builder);
         if let Err(error) = builder.build() {

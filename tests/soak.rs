@@ -1,5 +1,5 @@
-//! Links that break at random, floods, slow readers: every uplink is accounted for. The accounts are
-//! exact to the millisecond, so this program is apart from those that keep a machine busy.
+//! Links that break at random, floods, slow readers: every uplink is accounted for. The accounts
+//! are exact to the millisecond, so this program is separate from those that keep a machine busy.
 #![cfg(unix)]
 
 mod support;
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const CUTS: Until = Until::Cuts(50);
 
-/// The account of fifty cuts is exact, and there was something to account for.
+/// Asserts that the account of fifty cuts is exact and not empty.
 fn fifty_cuts(harness: Harness, seed: u64) {
     let _watchdog = watchdog(LIMIT);
     let report = soak::cuts(harness, CUTS, seed);
@@ -29,7 +29,7 @@ fn fifty_cuts(harness: Harness, seed: u64) {
     );
 }
 
-/// A flood is lost in part, for this reason.
+/// Asserts that a flood is partly lost, for this reason.
 fn a_flood(report: &Report, missing: u64) {
     println!("{report}");
     report.assert_exact();

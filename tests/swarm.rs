@@ -1,5 +1,5 @@
 //! Hundreds of clients in one process whose connections open or end at the same moment: none hangs.
-//! A swarm needs the whole machine, so this program is apart and its tests take turns.
+//! A swarm needs the whole machine, so this program is separate and its tests take turns.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -20,16 +20,16 @@ use support::{
 };
 use ttn::{Event, Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
-/// A client takes six descriptors at most, the simulated network one or two for each.
+/// A client takes at most six descriptors, and the simulated network one or two for each client.
 const DESCRIPTORS: &str = "ulimit -n 16384";
 
-/// The time that a swarm gets: a hang would last for ever.
+/// The time limit for a swarm: a hang would last forever.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Held by the test whose turn it is: beside another swarm it would measure that one.
+/// Held by the running test: two swarms at a time would affect each other's figures.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Runs the test in a process of its own that may open many files, where the machine allows that.
+/// Runs the test in a process of its own that may open many files, if the machine allows it.
 fn alone(test: &str, body: impl Fn(&Simulator)) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let _watchdog = watchdog(LIMIT + SOON);
@@ -53,12 +53,12 @@ fn builder(network: &Simulator) -> MqttClientBuilder {
         .mqtt_address(network.mqtt_address())
         .connect_timeout(LIMIT)
         .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-        // Short queues: there are many of them.
+        // Short queues, because there are many of them.
         .event_capacity(16)
 }
 
-/// Connects so many clients with all their calls under way at once; returns them and the time
-/// until the last one was back.
+/// Connects this number of clients at the same time; returns them, and the time until the last call
+/// returned.
 fn connect_at_once(network: &Simulator, count: usize) -> (Vec<MqttClient>, Duration) {
     let barrier = Arc::new(Barrier::new(count + 1));
     let threads: Vec<_> = (0..count)
@@ -83,7 +83,7 @@ fn connect_at_once(network: &Simulator, count: usize) -> (Vec<MqttClient>, Durat
     (clients, start.elapsed())
 }
 
-/// So many clients that are connected, from eight threads.
+/// Returns this number of connected clients, from eight threads.
 fn connected(network: &Simulator, count: usize) -> Vec<(MqttClient, Events)> {
     const THREADS: usize = 8;
     assert_eq!(count % THREADS, 0);
@@ -110,7 +110,7 @@ fn connected(network: &Simulator, count: usize) -> Vec<(MqttClient, Events)> {
     })
 }
 
-/// A client that comes after all that still works.
+/// Asserts that another client still works after all that.
 fn another_one_works(network: &Simulator) {
     let client = builder(network).build().expect("the options are valid");
     let events = client.events();

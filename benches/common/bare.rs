@@ -1,4 +1,4 @@
-//! Paho used by hand, with nothing around it.
+//! Paho used directly, without this crate.
 
 use std::{net::SocketAddr, sync::OnceLock};
 
@@ -24,13 +24,13 @@ pub fn create_at(address: SocketAddr) -> AsyncClient {
             .persistence(PersistenceType::None)
             .max_buffered_messages(65_536)
             .create_client()
-            .expect("the options are good")
+            .expect("the options are valid")
     };
     KEEPER.get_or_init(|| create("tcp://localhost:1".to_owned()));
     create(format!("tcp://{address}"))
 }
 
-/// Whether the server accepts.
+/// Returns whether the server accepts the client.
 pub fn connect(client: &AsyncClient) -> bool {
     let options = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1)
         .clean_session(true)
@@ -43,10 +43,10 @@ pub fn connect(client: &AsyncClient) -> bool {
     connected
 }
 
-/// Subscribes to everything that the client under test subscribes to.
+/// Subscribes to the filters of the client under test.
 pub fn subscribe(client: &AsyncClient) {
     let token = client.subscribe(FILTER_V3, QOS_0);
-    token.wait_for(PATIENCE).expect("the server says yes");
+    token.wait_for(PATIENCE).expect("the server grants it");
 }
 
 pub fn disconnect(client: &AsyncClient) {

@@ -66,7 +66,7 @@ impl Broker {
                 .into_iter()
                 .flat_map(|log| BufReader::new(log).lines());
             for text in log.map_while(Result::ok) {
-                // Reads the log even if nobody listens any more.
+                // Reads the log even if nobody listens any longer.
                 let _ = line.send(text);
             }
         });

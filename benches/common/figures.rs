@@ -1,5 +1,5 @@
-//! The main figures of all programs, in one file for the table and the plot on top of the results.
-//! Each line has fields separated by tabs.
+//! The main figures of all programs, collected in one file for the table and the plot at the top of
+//! the results. Each line has fields separated by tabs.
 
 use std::{env, fmt, fs::OpenOptions, io::Write};
 
@@ -8,7 +8,7 @@ use super::report::quantile;
 /// The variable that names the file; without it, nothing is noted.
 const FILE: &str = "TTN_BENCH_FIGURES";
 
-/// The mark that a ratio has to reach.
+/// The mark that a ratio must reach.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
     AtMost(f64),

@@ -30,7 +30,7 @@ pub fn uplink(number: usize) -> (String, String) {
 }
 
 /// Topic and payload of a v3 uplink as the hosted network sends it, with a decoded payload: about
-/// 1.4 KiB when two gateways have heard it.
+/// 1.4 KiB if two gateways heard it.
 pub fn v3_uplink(number: usize, gateways: usize) -> (String, String) {
     let dev_id = format!("soil-probe-{number:02}");
     let gateways: Vec<_> = GATEWAYS[..gateways].iter().map(gateway).collect();

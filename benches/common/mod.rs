@@ -1,4 +1,4 @@
-//! What the benchmarks share: a source of uplinks, Paho used by hand, tables.
+//! What the benchmarks share: a source of uplinks, Paho used directly, tables.
 #![allow(dead_code, unused_imports, reason = "each program uses a part of it")]
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
@@ -40,7 +40,7 @@ pub fn client(source: &source::Source) -> MqttClientBuilder {
     client_at(source.address(), APP, KEY)
 }
 
-/// The same on v3, at any server.
+/// Returns the same client on v3, at any server.
 pub fn client_v3(address: SocketAddr) -> MqttClientBuilder {
     client_at(address, APP_V3, KEY_V3)
 }
@@ -51,7 +51,7 @@ fn client_at(address: SocketAddr, app_id: &str, key: &str) -> MqttClientBuilder 
         .reconnect(false)
 }
 
-/// What this process uses.
+/// The resources that this process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     pub threads: usize,
@@ -60,7 +60,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns `None` on a system that does not report it.
+    /// Returns the current usage, or `None` on a system that does not report it.
     pub fn now() -> Option<Self> {
         #[cfg(target_os = "linux")]
         return Some(Self {

@@ -26,7 +26,7 @@ const SLOW: Duration = Duration::from_secs(60);
 pub struct Peer {
     pub name: &'static str,
     command: fn(port: String, count: String) -> Result<Command, String>,
-    /// Whether it prints "done" when it has them; otherwise it exits.
+    /// Whether it prints "done" when it has received them; otherwise it exits.
     says: bool,
 }
 
@@ -99,7 +99,7 @@ impl Peer {
         };
         let took = start.elapsed().as_secs_f64();
         let report = match report {
-            // Its last report may be read after the end of its standard error.
+            // Its last line may be read after the end of its standard error.
             Report::Ended(text) if self.says => {
                 reports.recv_timeout(GLANCE).unwrap_or(Report::Ended(text))
             }
@@ -115,7 +115,7 @@ impl Peer {
 
 enum Report {
     Done,
-    /// With what it has written to its standard error.
+    /// Contains what it has written to its standard error.
     Ended(String),
 }
 

@@ -123,7 +123,7 @@ impl Source {
         self.server.first_published.get().cloned()
     }
 
-    /// Returns how many bytes these messages had, including their topics.
+    /// Returns how many bytes these messages have, including their topics.
     pub fn published_bytes(&self) -> u64 {
         self.server.published_bytes.load(Ordering::Acquire)
     }
@@ -258,7 +258,7 @@ impl Link {
         self.try_flood(uplinks, count).expect("the client reads");
     }
 
-    /// Returns `None` if the client does not read.
+    /// Does the same, but returns `None` if the client does not read.
     pub fn try_flood(&self, uplinks: &Uplinks, count: usize) -> Option<()> {
         let mut packets = uplinks.packets.clone();
         let mut batches = std::iter::repeat_n(BATCH, count / BATCH).chain([count % BATCH]);
@@ -282,8 +282,8 @@ impl Link {
     }
 }
 
-/// Uplinks, encoded as PUBLISH packets. Frame counters rise by one each time, as those of devices do;
-/// the client under test would report anything else.
+/// Uplinks, encoded as PUBLISH packets. Frame counters rise by one each time, as those of devices
+/// do; the client under test would report any other sequence.
 pub struct Uplinks {
     packets: Vec<u8>,
     /// Where in `packets` the first 0, 1, 2, … packets end.
@@ -293,7 +293,7 @@ pub struct Uplinks {
     next: AtomicU64,
 }
 
-/// Has as many digits as the counters after it.
+/// It has as many digits as the counters after it.
 const FIRST_COUNTER: u64 = 1_000_000;
 
 impl Uplinks {

@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, crypto::ring};
 
 use super::support::certificates::Identity;
 
-/// TLS 1.2 and 1.3, for every client.
+/// Returns a configuration for TLS 1.2 and 1.3 that accepts every client.
 pub fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -56,7 +56,7 @@ impl Read for TlsStream {
             let mut sealed = [0; 4096];
             let length = (&*self.socket).read(&mut sealed)?;
             let mut connection = self.connection();
-            // A read of 0 bytes is the end, which rustls has to see as well.
+            // A read of 0 bytes is the end, which rustls must see as well.
             let mut sealed = &sealed[..length];
             loop {
                 connection.read_tls(&mut sealed)?;

@@ -1,5 +1,5 @@
-//! A client in its own process, which this one feeds with uplinks, so that the figures are those of
-//! the client alone.
+//! A client in its own process, which this process feeds with uplinks, so that the figures are
+//! those of the client alone.
 #![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
 
@@ -31,7 +31,7 @@ const PINGREQ: u8 = 0xc0;
 pub struct Pace {
     /// The client's process reports each time this many have reached the callback.
     pub step: u64,
-    /// At most this many are in flight, so that no queue overflows.
+    /// The most uplinks in flight, so that no queue overflows.
     pub window: u64,
 }
 
@@ -87,7 +87,7 @@ impl Feed {
     /// Feeds `uplinks` uplinks, a multiple of the step, and returns once the callback was called for
     /// the last.
     pub fn feed(&mut self, uplinks: u64) {
-        assert_eq!(uplinks % self.pace.step, 0, "the last has to be reported");
+        assert_eq!(uplinks % self.pace.step, 0, "the last must be reported");
         let goal = self.written + uplinks;
         while self.called < goal {
             while self.written < goal && self.written < self.called + self.pace.window {
@@ -109,7 +109,7 @@ impl Feed {
         count.unwrap_or_else(|_| panic!("the client's process ended: {:?}", self.child.wait()))
     }
 
-    /// Closes the client. Panics if it has lost an uplink, or received a wrong one.
+    /// Closes the client. Panics if it lost an uplink or received a wrong one.
     pub fn end(mut self) {
         drop(self.stdin.take());
         let _ = self.reports.read_to_end(&mut Vec::new());
@@ -123,7 +123,7 @@ pub fn run_client(arguments: impl Iterator<Item = String>) {
     run_client_beside(arguments, |_| ());
 }
 
-/// Runs the same client, and something else beside it once it is connected.
+/// Runs the same client, and calls `beside` once it is connected.
 pub fn run_client_beside(
     mut arguments: impl Iterator<Item = String>,
     start_other: impl FnOnce(&MqttClient),

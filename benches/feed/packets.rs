@@ -62,7 +62,7 @@ impl Packets {
     }
 }
 
-/// One packet, with letters where the digits go.
+/// Returns one packet, with letters in place of the digits.
 fn template() -> Vec<u8> {
     let (topic, payload) = v3_uplink(7, 1);
     let device = |text: &str| text.replace("soil-probe-07", &format!("soil-probe-{DEVICE}"));

@@ -1,4 +1,5 @@
-//! What another process uses. The functions return `None` on a system that does not report it.
+//! The resources that another process uses. The functions return `None` on a system that does not
+//! report them.
 
 use std::{fs, thread, time::Duration};
 

@@ -16,7 +16,7 @@ pub struct Callgrind {
 }
 
 impl Callgrind {
-    /// Returns `None` if it is not installed, or does not work on this machine.
+    /// Finds callgrind; returns `None` if it is not installed or does not work on this machine.
     pub fn find() -> Option<Self> {
         let nothing = Command::new("valgrind")
             .args(["--quiet", "--tool=none", "true"])
@@ -103,7 +103,7 @@ impl Instructions {
         self.rust + self.paho + self.others
     }
 
-    /// Returns what each of `further` uplinks took that this run has more than `before`.
+    /// Returns the cost of each of `further` uplinks that this run has more than `before`.
     pub fn per_further(&self, before: &Self, further: f64) -> Self {
         Self {
             rust: (self.rust - before.rust) / further,
@@ -113,7 +113,7 @@ impl Instructions {
     }
 }
 
-/// Whether a name is one of Rust: names of C have neither paths nor brackets.
+/// Returns whether a name is from Rust: C names have neither paths nor brackets.
 fn is_rust_name(function: &str) -> bool {
     function.contains("::") || function.starts_with('<') || function.starts_with("_R")
 }

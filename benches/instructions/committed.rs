@@ -15,7 +15,7 @@ const RENEW: &str = "cargo bench --all-features --bench instructions -- --renew"
 /// How far the count may exceed the file, in percent.
 const TOLERANCE: f64 = 5.0;
 
-/// The same with another compiler or C library, which changes the count as well.
+/// The tolerance with another compiler or C library, which also changes the count.
 const TOLERANCE_ELSEWHERE: f64 = 15.0;
 
 /// Instructions for one uplink, and where they were counted.
@@ -54,7 +54,7 @@ impl Figures {
         ExitCode::SUCCESS
     }
 
-    /// Prints how the figures compare with those of the file; fails if one exceeds it by too much.
+    /// Prints how the figures compare with those in the file; fails if one exceeds it by too much.
     pub fn check(&self) -> ExitCode {
         let file = fs::read_to_string(FILE).expect("the file can be read");
         let committed = |name: &str| {

@@ -32,7 +32,7 @@ const BARE: &str = "bare";
 
 const ROUNDS: usize = 5;
 
-/// How many clients, besides the first.
+/// The number of clients after the first.
 const FURTHER: usize = 20;
 
 const FIRST_KIB: f64 = 1024.0;
@@ -139,7 +139,7 @@ fn spread(figures: &[f64]) -> String {
     format!("{median:.0} | {min:.0} – {max:.0}")
 }
 
-/// Another process with clients, which end with it.
+/// Another process with clients, which end with the process.
 struct Processes {
     child: Child,
 }
@@ -203,7 +203,7 @@ fn bare(number: usize, address: &str) -> AsyncClient {
         .persistence(PersistenceType::None)
         .max_buffered_messages(65_536)
         .create_client()
-        .expect("the options are good");
+        .expect("the options are valid");
     client.set_message_callback(|_, _| {});
     let options = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1)
         .clean_session(true)
@@ -214,7 +214,7 @@ fn bare(number: usize, address: &str) -> AsyncClient {
     connected.expect("the server accepts");
     let filter = format!("v3/{TENANT_APP}/devices/+/#");
     let subscribed = client.subscribe(filter, QOS_0).wait_for(PATIENCE);
-    subscribed.expect("the server says yes");
+    subscribed.expect("the server grants it");
     client
 }
 

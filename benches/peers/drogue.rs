@@ -1,4 +1,4 @@
-//! Decodes one uplink, against the types of the crate `drogue-ttn`.
+//! Decodes one uplink with this crate and with the types of the crate `drogue-ttn`.
 
 #[allow(dead_code, reason = "the benchmarks that share it use more of it")]
 #[path = "../common/figures.rs"]
@@ -17,7 +17,7 @@ use figures::{Reach, note};
 use report::{Side, interleave, print};
 use ttn::{Event, Network, UplinkMessage};
 
-/// Of the messages.
+/// The application of the messages.
 const APP: &str = "bench-app";
 
 const ROUNDS: usize = 15;
@@ -62,7 +62,7 @@ fn measure(topic: &str, payload: &[u8], gateways: usize) {
     );
 }
 
-/// Checks that both sides read the same: otherwise the comparison would mean nothing.
+/// Checks that both sides read the same values: otherwise the comparison would mean nothing.
 fn read_alike(theirs: &v3::Message, ours: &UplinkMessage) {
     let v3::Payload::Uplink(uplink) = &theirs.payload else {
         panic!("the bytes are an uplink");

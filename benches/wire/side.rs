@@ -32,7 +32,7 @@ pub struct Build {
 }
 
 impl Builds {
-    /// Returns the programs that are there, or why there is none at all.
+    /// Returns the available programs, or why there are none.
     pub fn find() -> Result<Self, String> {
         let find = |name, variable| {
             let program = env::var_os(variable);

@@ -24,7 +24,7 @@ const MIN_KEY: usize = 16;
 pub(crate) enum Failure {
     /// There is no answer, or only the beginning of one.
     Unanswered(http::Failure),
-    /// The answer is another status than 200.
+    /// The answer has a status other than 200.
     Refused(Refusal),
     /// The answer is not what was asked for.
     Unreadable {
@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     },
 }
 
-/// An answer with another status than 200.
+/// An answer with a status other than 200.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) url: String,
@@ -64,7 +64,7 @@ impl Refusal {
     }
 }
 
-/// The members of a JSON object that was answered.
+/// The members of a JSON object in an answer.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     members: Map<String, Value>,

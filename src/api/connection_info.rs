@@ -11,7 +11,7 @@ use super::{
 pub(crate) struct ConnectionInfo {
     pub(crate) public_address: String,
     pub(crate) public_tls_address: String,
-    /// By which id the MQTT server knows the application.
+    /// The id by which the MQTT server knows the application.
     pub(crate) username: String,
 }
 

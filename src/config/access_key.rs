@@ -20,7 +20,7 @@ impl AccessKey {
         &self.0
     }
 
-    /// Checks that it can be a key of the application.
+    /// Checks that this can be a key of the application.
     pub(crate) fn check(&self, network: Network, app_id: &str) -> Result<()> {
         if self.0.is_empty() {
             return Err(Error::config(format!(

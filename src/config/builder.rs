@@ -173,7 +173,7 @@ impl MqttClientBuilder {
     /// | without a scheme | `https://` | `http://` |
     /// | what it receives | the access key, which needs the right to view application information | no key |
     /// | a redirect | is an error that names the target, since the key goes nowhere else | is followed |
-    /// | the address used | the one with TLS; the plain one only if there is no other and the server was set with `http://` | the one that the handler of the application announces |
+    /// | the address used | the TLS address; the plain address only if it is the only one and the server was set with `http://` | the address that the handler of the application announces |
     ///
     /// `http://` exposes the key of a v3 application. The v3 server also says by which id it knows the
     /// application. If the client's id differs, for example because the tenant is missing, the error
@@ -345,14 +345,14 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets the pass phrase that the client's private key is encrypted with (PKCS #8 with AES or triple
+    /// Sets the passphrase that the client's private key is encrypted with (PKCS #8 with AES or triple
     /// DES, `BEGIN ENCRYPTED PRIVATE KEY`). It is never printed, and the client never asks for it on a
     /// terminal. Defaults to none: the key is not encrypted.
     ///
     /// # Errors
     ///
     /// [`build`](Self::build) returns [`ErrorKind::Config`](crate::ErrorKind::Config) if there is
-    /// no client certificate. [`connect`](crate::MqttClient::connect) returns it if the pass phrase is
+    /// no client certificate. [`connect`](crate::MqttClient::connect) returns it if the passphrase is
     /// wrong, or with the command that converts the key if it is encrypted in another form.
     ///
     /// ```
@@ -445,7 +445,7 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets how long [`connect`](crate::MqttClient::connect) retries when the first attempt fails, with the
+    /// Sets how long [`connect`](crate::MqttClient::connect) retries if the first attempt fails, with the
     /// delays of [`reconnect_delay`](Self::reconnect_delay). Defaults to [`ConnectRetry::Never`]: one
     /// attempt, whose error `connect` returns.
     ///
@@ -465,7 +465,7 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets whether to connect and subscribe again when a connection is lost. With `false` the client
+    /// Sets whether to reconnect and subscribe again when a connection is lost. With `false` the client
     /// closes instead, and reports why. Defaults to `true`.
     ///
     /// ```
@@ -594,7 +594,7 @@ impl MqttClientBuilder {
 
     /// Sets for how many devices to watch the frame counters, for
     /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames), and to
-    /// count the use of each device in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. When
+    /// count the use of each device in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. If
     /// there are more devices, the client forgets the half that was silent longest. Simulated uplinks
     /// are not counted, and a join or a new session is not a gap. Defaults to 100 000, which take about
     /// 17 MB when all are in use.
@@ -610,7 +610,7 @@ impl MqttClientBuilder {
     }
 
     /// Sets how many downlinks that are not [final](crate::Delivery::is_final) to follow, and for how
-    /// long each. When there are more, the client first stops following those whose
+    /// long each. If there are more, the client first stops following those whose
     /// [`Delivery`](crate::Delivery) was dropped, then the oldest. Defaults to 10 000 and 48 hours.
     ///
     /// ```

@@ -20,7 +20,7 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// As part of a sentence, after the kind of thing it is.
+/// Writes where the text is, as part of a sentence after its kind.
 impl fmt::Display for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -30,7 +30,7 @@ impl fmt::Display for Pem {
     }
 }
 
-/// The pass phrase that a client key is encrypted with. Never printed.
+/// The passphrase that a client key is encrypted with. Never printed.
 #[derive(Clone)]
 pub(crate) struct Passphrase(#[cfg(feature = "encrypted-keys")] String);
 
@@ -78,7 +78,7 @@ impl Pem {
     }
 }
 
-/// The certificate that a client shows to the server, with its chain, and its private key.
+/// The certificate that a client presents to the server, with its chain, and its private key.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     not(feature = "tls"),
@@ -89,7 +89,7 @@ pub(crate) struct ClientCertificate {
     pub(crate) key: Pem,
 }
 
-/// Whom the client trusts, and how it identifies itself.
+/// The authorities that the client trusts, and the certificate that identifies it.
 #[derive(Debug, Default)]
 #[cfg_attr(
     not(feature = "tls"),
@@ -99,7 +99,7 @@ pub(crate) struct Certificates {
     /// The authorities to trust instead of the system's.
     pub(crate) ca: Option<Pem>,
     pub(crate) client_certificate: Option<ClientCertificate>,
-    /// Of the client's key.
+    /// The passphrase of the client's key.
     pub(crate) passphrase: Option<Passphrase>,
 }
 

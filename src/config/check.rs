@@ -126,7 +126,7 @@ fn certificates(
 ) -> Result<Certificates> {
     if passphrase.is_some() && client_certificate.is_none() {
         return Err(Error::config(
-            "there is a client_key_passphrase but no client certificate; set it with client_certificate_files or client_certificate_pem",
+            "client_key_passphrase is set, but there is no client certificate; set one with client_certificate_files or client_certificate_pem",
         ));
     }
     Ok(Certificates::new(ca, client_certificate, passphrase))
@@ -174,7 +174,7 @@ fn choose_address(
 ) -> Result<Option<String>> {
     match (cluster, mqtt_address) {
         (Some(_), Some(_)) => Err(Error::config(
-            "there is a cluster and an mqtt_address; set only one of them",
+            "both cluster and mqtt_address are set; set only one of them",
         )),
         (Some(cluster), None) => network.cluster_host(app_id, &cluster).map(Some),
         (None, address) => Ok(address),
@@ -199,7 +199,7 @@ fn server(
 fn way_out(proxy: Option<String>, from_environment: bool) -> Result<WayOut> {
     match (proxy, from_environment) {
         (Some(_), true) => Err(Error::config(
-            "there is a proxy and proxy_from_environment; set only one of them",
+            "both proxy and proxy_from_environment are set; set only one of them",
         )),
         (Some(proxy), false) => Ok(WayOut::Through(proxy.parse()?)),
         (None, true) => Ok(WayOut::Environment),
@@ -282,7 +282,7 @@ fn check_capacities(
     check_not_zero("event_capacity", event_capacity)?;
     check_not_zero("the messages of receive_capacity", messages)?;
     check_not_zero("the bytes of receive_capacity", bytes)?;
-    // More would fill a buffer of Paho's own first.
+    // A larger number would fill one of Paho's own buffers first.
     check_range("send_capacity", send_capacity, 1..=30_000)
 }
 

@@ -69,7 +69,8 @@ impl DiscoveryAddress {
         }
     }
 
-    /// What to do if it is the closed server of the public V2 network. Part of errors.
+    /// Returns what to do if this is the closed server of the public V2 network, as part of an
+    /// error.
     pub(crate) fn closed(&self) -> Option<&'static str> {
         self.network.closed_server_advice(self.host())
     }
@@ -81,12 +82,13 @@ impl fmt::Display for DiscoveryAddress {
     }
 }
 
-/// Whether RFC 3986 allows the character in a host name, where no percent encoding is needed.
+/// Returns whether RFC 3986 allows the character in a host name, where no percent encoding is
+/// needed.
 fn is_in_host(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=".contains(c)
 }
 
-/// Whether RFC 3986 allows the character in a path.
+/// Returns whether RFC 3986 allows the character in a path.
 fn is_in_path(c: char) -> bool {
     is_in_host(c) || "/:%".contains(c)
 }

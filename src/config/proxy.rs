@@ -71,7 +71,7 @@ impl Proxy {
             "socks5" | "socks5h" => Protocol::Socks5,
             "https" => {
                 return Err(
-                    "a proxy that itself speaks TLS (https://) is not supported; write http:// if it also takes plain HTTP, through which TLS to the server stays end to end"
+                    "a proxy that itself speaks TLS (https://) is not supported; write http:// if it also accepts plain HTTP (TLS to the server stays end to end)"
                         .to_owned(),
                 );
             }
@@ -191,7 +191,7 @@ pub(crate) enum WayOut {
     #[default]
     Direct,
     Through(Proxy),
-    /// As environment variables say at the time of each connection.
+    /// The proxy that environment variables name at the time of each connection.
     Environment,
 }
 
@@ -322,7 +322,7 @@ mod tests {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The proxy that an environment of `NAME=value` words has for a host.
+    /// Returns the proxy for a host in an environment of `NAME=value` pairs.
     fn in_environment(variables: &[(&str, &str)], tls: bool, host: &str) -> Option<String> {
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name)?;
@@ -433,7 +433,7 @@ mod tests {
             let text = format!("{}{SECRET}{}@{}", some(), some(), some());
             match text.parse::<Proxy>() {
                 Err(error) => assert!(!format!("{error} {error:?}").contains(SECRET), "{error}"),
-                // Who writes it as the host has said that it is none.
+                // A secret in place of the host is not recognized as a secret.
                 Ok(proxy) if proxy.host().contains(SECRET) => {}
                 Ok(proxy) => {
                     let printed = format!("{proxy} {proxy:?} {:#?}", proxy.credentials());

@@ -147,7 +147,7 @@ impl Downlink {
         self
     }
 
-    /// Sets its priority among all downlinks that gateways have to send. v3 only. Defaults to
+    /// Sets its priority among all downlinks that wait for gateways. v3 only. Defaults to
     /// [`Priority::Lowest`].
     ///
     /// ```
@@ -337,7 +337,7 @@ impl FromStr for Schedule {
     }
 }
 
-/// The priority of a downlink among all downlinks that gateways have to send. v3 only.
+/// The priority of a downlink among all downlinks that wait for gateways. v3 only.
 ///
 /// ```
 /// use ttn::Priority;

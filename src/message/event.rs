@@ -88,7 +88,7 @@ pub enum Event {
     /// This subscriber lost this number of events, because it or the whole program did not keep up.
     /// The count is exact.
     Lagged(u64),
-    /// A callback returned an error or panicked. Delivery goes on.
+    /// A callback returned an error or panicked. Delivery continues.
     CallbackFailed(CallbackFailed),
 }
 

@@ -1,4 +1,4 @@
-//! Reading messages of a network that came by any way.
+//! Reading messages of a network, however they arrived.
 
 use std::sync::Arc;
 
@@ -37,9 +37,9 @@ impl Event {
         }
     }
 
-    /// Reads the JSON that a network sends by any way: as an MQTT message, as the body of a webhook,
-    /// or as a line of an answer of v3's Storage Integration. A v3 message contains its kind; other
-    /// than by MQTT, V2 sends only uplinks.
+    /// Reads the JSON that a network sends in any way: as an MQTT message, as the body of a webhook,
+    /// or as a line of a response of v3's Storage Integration. A v3 message contains its kind;
+    /// outside MQTT, V2 sends only uplinks.
     ///
     /// Returns [`Event::Other`] for a v3 message of an unknown kind.
     ///
@@ -66,8 +66,8 @@ impl Event {
 }
 
 impl UplinkMessage {
-    /// Reads an uplink from the JSON that a network sends: by MQTT, in the body of a webhook (V2:
-    /// HTTP integration), or in a line of an answer of v3's Storage Integration.
+    /// Reads an uplink from the JSON that a network sends: over MQTT, in the body of a webhook (V2:
+    /// HTTP integration), or in a line of a response of v3's Storage Integration.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub enum Network {
 impl Network {
     /// Returns the network that the form of an application id and an access key points to.
     pub(crate) fn detect(app_id: &str, access_key: &str) -> Self {
-        // A V2 key beside a tenant is a mistake, which has an error of its own.
+        // A V2 key with a tenant is a mistake with an error of its own.
         if v3::split_uid(app_id).1.is_some() {
             return Self::V3;
         }
@@ -281,8 +281,8 @@ impl Network {
         }
     }
 
-    /// Returns the messages that carry downlinks to a device, or says why the network would not
-    /// take one of them. If the network [correlates](Self::correlates), each downlink gets one of
+    /// Returns the messages that carry downlinks to a device, or says why the network would
+    /// reject one of them. If the network [correlates](Self::correlates), each downlink gets one of
     /// `ids`.
     pub(crate) fn encode_downlinks(
         self,

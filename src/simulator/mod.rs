@@ -81,8 +81,8 @@
 //!
 //! # The V2 network
 //!
-//! V2 starts and works in the same way. What only one of the networks can do is marked; doing it on
-//! the other one panics if a test would otherwise pass or fail for the wrong reason.
+//! V2 starts and works in the same way. Features of only one of the networks are marked; using one
+//! on the other network panics if a test would otherwise pass or fail for the wrong reason.
 //!
 //! ```
 //! use ttn::Network;

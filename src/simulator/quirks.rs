@@ -16,10 +16,10 @@ const DOWNLINK_QUEUE: usize = 10_000;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenFull {
-    /// The publisher waits for room, at most 10 s; then this and later messages are dropped until the
-    /// client reads again. Tests that send many uplinks in a loop lose none.
+    /// Makes the publisher wait for room, at most 10 s; then drops this and later messages until
+    /// the client reads again. Tests that send many uplinks in a loop lose none.
     Wait,
-    /// The newest message is dropped without notice to the client, as on the real networks.
+    /// Drops the newest message without notice to the client, as the real networks do.
     Drop,
 }
 
@@ -34,17 +34,17 @@ pub enum WhenFull {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublishRate {
-    /// How many messages per minute are allowed; 0 allows none after the burst.
+    /// The number of messages allowed per minute; 0 allows none after the burst.
     pub per_minute: u32,
-    /// How many messages are allowed at once, at first and after a pause.
+    /// The number of messages allowed at once, at first and after a pause.
     pub burst: u32,
 }
 
-/// Deviations from an ordinary, fast and friendly network; the default has none.
+/// Deviations from an ordinary, fast and friendly network; by default there are none.
 ///
-/// Set with [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks), changed at run time with
-/// [`Simulator::quirks`](super::Simulator::quirks). A change applies from the next packet or connection
-/// on. All quirks apply to both networks unless they say otherwise.
+/// Set them with [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks), and change them at
+/// run time with [`Simulator::quirks`](super::Simulator::quirks). A change applies from the next
+/// packet or connection on. All quirks apply to both networks unless they say otherwise.
 ///
 /// ```
 /// use ttn::Network;
@@ -58,14 +58,15 @@ pub struct PublishRate {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// Refuse every CONNECT with this CONNACK code, regardless of the key. The real V2 network uses
-    /// only 1 and 5, The Things Stack also 3. Default: `None`, which is the same as `Some(0)`.
+    /// The CONNACK code with which every CONNECT is refused, regardless of the key. The real V2
+    /// network uses only 1 and 5, The Things Stack also 3. Default: `None`, which is the same as
+    /// `Some(0)`.
     pub connack: Option<u8>,
-    /// Read CONNECT and never answer. Default: off.
+    /// Whether to read CONNECT and never answer. Default: off.
     pub ignore_connect: bool,
-    /// Close the connection on CONNECT, without CONNACK. Default: off.
+    /// Whether to close the connection on CONNECT, without CONNACK. Default: off.
     pub close_on_connect: bool,
-    /// Close each connection as soon as it is accepted. Default: off.
+    /// Whether to close each connection as soon as it is accepted. Default: off.
     pub close_on_accept: bool,
     /// How long an accepted connection may take to send its CONNECT. Default: 10 s, as on the real
     /// networks.
@@ -73,57 +74,59 @@ pub struct Quirks {
     /// How long a client with a keep-alive of 0 may be silent. Default: one hour, as on the real
     /// networks. Other clients may be silent for one and a half times their keep-alive.
     pub longest_silence: Duration,
-    /// Answer every subscription with 0x80. Default: off.
+    /// Whether to answer every subscription with 0x80. Default: off.
     pub refuse_subscriptions: bool,
-    /// Neither answer nor apply subscriptions. Default: off.
+    /// Whether to ignore subscriptions: they are neither answered nor applied. Default: off.
     pub ignore_subscriptions: bool,
-    /// Hold back each SUBACK until a message is delivered on the connection. The real networks may
-    /// deliver before they acknowledge. Default: off.
+    /// Whether to hold back each SUBACK until a message is delivered on the connection. The real
+    /// networks may deliver before they acknowledge. Default: off.
     pub publish_before_suback: bool,
-    /// How long to wait before each SUBACK; the subscription applies at once. Default: 0.
+    /// The delay before each SUBACK; the subscription applies at once. Default: 0.
     pub suback_delay: Duration,
-    /// Do not answer PINGREQ. Default: off.
+    /// Whether to leave PINGREQ unanswered. Default: off.
     pub ignore_pings: bool,
-    /// Ignore what clients publish: no downlink, no acknowledgement. It is still listed in
-    /// [`Simulator::published`](super::Simulator::published). Default: off.
+    /// Whether to ignore what clients publish: no downlink, no acknowledgement.
+    /// [`Simulator::published`](super::Simulator::published) still lists it. Default: off.
     pub ignore_publishes: bool,
-    /// Publish every uplink twice. Default: off.
+    /// Whether to publish every uplink twice. Default: off.
     pub duplicate_uplinks: bool,
-    /// How many packets per second to read from each client, without bursts, by delaying the read. The
-    /// real V2 network limits clients in this way, usually to 10. Default: `None`, no limit, so that
-    /// tests are fast; the same as 0.
+    /// The number of packets per second to read from each client, without bursts, by delaying the
+    /// read. The real V2 network limits clients in this way, usually to 10. Default: `None`, no
+    /// limit, so that tests are fast; 0 means the same.
     pub rate_limit: Option<u32>,
-    /// How many PUBLISH each connection may send. The next one is lost and not answered, and ends the
-    /// connection, as on The Things Stack above its rate limit, which applies to each application and
-    /// key. Default: `None`, no limit.
+    /// The number of PUBLISH packets that each connection may send. The next one is lost, is not
+    /// answered and ends the connection, as on The Things Stack above its rate limit, which applies
+    /// to each application and key. Default: `None`, no limit.
     pub publish_limit: Option<usize>,
-    /// How many PUBLISH each key of an application may send, over all its connections. One above the
-    /// limit is lost, not answered and not counted, and ends its connection, as on The Things Stack.
-    /// Default: `None`, no limit.
+    /// The rate at which each key of an application may send PUBLISH packets, over all its
+    /// connections. A packet above the limit is lost, is neither answered nor counted, and ends its
+    /// connection, as on The Things Stack. Default: `None`, no limit.
     pub publish_rate: Option<PublishRate>,
-    /// How many clients of an application may be connected at a time. Others are refused with CONNACK
-    /// 3, as on The Things Stack Cloud. Default: `None`, no limit.
+    /// The number of clients of an application that may be connected at a time. Others are refused
+    /// with CONNACK 3, as on The Things Stack Cloud. Default: `None`, no limit.
     pub connection_limit: Option<usize>,
-    /// How many downlinks the network holds for a device. v3 only: V2 has no limit, and changing it
-    /// there panics. Default: 10,000, as on The Things Stack.
+    /// The number of downlinks that the network holds for a device. v3 only: V2 has no limit, and
+    /// changing it there panics. Default: 10,000, as on The Things Stack.
     pub downlink_queue: usize,
     /// How long to hold back each downlink event: on v3 messages on `down/…`, on V2 those on
-    /// `events/down/…`. They keep their order, and other messages overtake them. So does the
-    /// acknowledgement of the PUBLISH that caused them, which otherwise follows them. Default: 0.
+    /// `events/down/…`. They keep their order, and other messages overtake them. The
+    /// acknowledgement of the PUBLISH that caused them, which otherwise follows them, overtakes
+    /// them too. Default: 0.
     pub event_delay: Duration,
-    /// Swap the downlink events of an application in pairs: the first is delivered right after the
-    /// second, the third after the fourth. An event that no other follows within 100 ms, or within
-    /// `event_delay` if that is longer, is delivered alone. Default: off.
+    /// Whether to swap the downlink events of an application in pairs: the first is delivered right
+    /// after the second, the third after the fourth. An event that no other event follows within
+    /// 100 ms, or within `event_delay` if that is longer, is delivered alone. Default: off.
     pub shuffle_events: bool,
-    /// Publish no downlink events; downlinks are queued and sent nevertheless. Default: off.
+    /// Whether to lose all downlink events; downlinks are queued and sent nevertheless. Default:
+    /// off.
     pub lose_events: bool,
-    /// How many messages to buffer for each client. Default: 64, as on the real networks.
+    /// The number of messages to buffer for each client. Default: 64, as on the real networks.
     pub session_buffer: usize,
-    /// What happens when that buffer is full. Default: [`WhenFull::Wait`]; the real networks drop the
-    /// message.
+    /// What happens when that buffer is full. Default: [`WhenFull::Wait`]; the real networks drop
+    /// the message.
     pub when_full: WhenFull,
-    /// Also publish each field of an uplink on its own topic. V2 only: v3 has no such topics, whatever
-    /// this says. Default: on; some V2 clusters did not.
+    /// Whether to publish each field of an uplink on its own topic too. V2 only: v3 has no such
+    /// topics, whatever the value. Default: on; some V2 clusters did not publish them.
     pub field_topics: bool,
 }
 
@@ -132,7 +135,7 @@ impl Quirks {
     ///
     /// # Panics
     ///
-    /// If the network cannot do what the quirks demand.
+    /// If the network cannot do what the changed quirks require.
     #[track_caller]
     pub(super) fn change(&mut self, network: Network, change: impl FnOnce(&mut Self)) {
         let mut changed = self.clone();

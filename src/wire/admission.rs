@@ -1,5 +1,5 @@
-//! Admits the client on the loopback, in its turn, and keeps the connection to the server alive
-//! meanwhile.
+//! Admits the client on the loopback when its turn comes, and meanwhile keeps the connection to the
+//! server alive.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Where a connection goes, through which proxy, and whom to trust there.
+//! Where a connection goes, through which proxy, and which authorities to trust there.
 
 use std::{net::SocketAddr, time::Instant};
 

@@ -29,7 +29,7 @@ pub(super) struct Race {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Start(SocketAddr),
-    /// Wait for an answer, and only until then if there is another address to try.
+    /// Wait for an answer, only until this time if there is another address to try.
     Wait(Option<Instant>),
     /// Every address has failed.
     Failed,

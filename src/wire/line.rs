@@ -163,7 +163,7 @@ impl Line {
 
     /// Ends the connection, even if others hold a copy of the socket.
     pub(super) fn end(&mut self) {
-        // Fails when it has already ended.
+        // Fails if it has already ended.
         let _ = self.socket.stream.shutdown(Shutdown::Both);
     }
 

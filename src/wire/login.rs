@@ -76,7 +76,7 @@ pub(super) fn log_in(
     }
 }
 
-/// Writes what is still unsent, and reads what is there. When both fail, returns the failure to read,
+/// Writes what is still unsent, and reads what is there. If both fail, returns the failure to read,
 /// which says more.
 fn exchange(line: &mut Line, unsent: &mut Vec<u8>, room: &mut [u8]) -> io::Result<usize> {
     while !unsent.is_empty() {

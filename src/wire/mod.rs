@@ -42,7 +42,7 @@ use crate::error::{Error, Result};
 /// Several times what TLS needs in a debug build.
 const STACK: usize = 512 << 10;
 
-/// What a connection needs to be made.
+/// What is needed to open a connection.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) destination: Destination,
@@ -65,7 +65,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// When the process is out of descriptors or threads. Nothing is reported then.
+    /// If the process is out of descriptors or threads; nothing is reported in that case.
     pub(crate) fn start(plan: Plan, report: impl Fn(Report) + Send + 'static) -> Result<Self> {
         let server = plan.destination.server.clone();
         let mut waiter = Waiter::new().map_err(|cause| out_of(&server, cause))?;
@@ -130,7 +130,7 @@ fn run(waiter: &mut Waiter, plan: &Plan, report: &dyn Fn(Report)) {
         relay.finish();
         return report(Report::Ended(End::Closed));
     }
-    // Before the client notices, so that whoever hears of both knows the reason.
+    // Reported before the client notices, so that the reason is known by then.
     report(Report::Ended(End::of_relay(server, relay.line(), cause)));
     relay.close_line_at_once();
     relay.close_client();

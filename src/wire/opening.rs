@@ -56,7 +56,7 @@ pub(super) fn open(
     Ok(line)
 }
 
-/// Waits for news. Returns `false` after the deadline.
+/// Waits for socket events. Returns `false` after the deadline.
 pub(super) fn wait(
     waiter: &mut Waiter,
     server: &dyn fmt::Display,
@@ -216,12 +216,12 @@ impl Blocking {
         }
     }
 
-    /// Reads some bytes: none at the end of the stream, `TimedOut` when nothing arrives in time.
+    /// Reads some bytes: none at the end of the stream, `TimedOut` if nothing arrives in time.
     pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         self.block(deadline, |line| line.read(buffer))
     }
 
-    /// Writes all bytes; `TimedOut` when that takes longer.
+    /// Writes all bytes; `TimedOut` if that takes longer.
     pub(crate) fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
             let length = self.block(deadline, |line| line.write(bytes))?;

@@ -7,10 +7,10 @@ use std::{
 
 use crate::error::{Error, ErrorKind};
 
-/// Part of errors.
+/// The cause, as part of errors.
 pub(crate) const EXHAUSTED: &str = "this process has too many files and sockets open";
 
-/// Explains that a socket of our own cannot be had for a connection to `server`.
+/// Explains that no local socket is available for a connection to `server`.
 pub(super) fn out_of(server: &dyn fmt::Display, cause: io::Error) -> Error {
     let kind = ErrorKind::of_io(&cause).unwrap_or(ErrorKind::ResourcesExhausted);
     let what = match kind {
@@ -21,7 +21,7 @@ pub(super) fn out_of(server: &dyn fmt::Display, cause: io::Error) -> Error {
     Error::with_source(kind, context, cause)
 }
 
-/// Returns why the process cannot have a few more descriptors, if it cannot. The resolver and the MQTT
+/// Returns why the process cannot open a few more descriptors, if it cannot. The resolver and the MQTT
 /// client need some; without them, they blame the host or give no reason.
 pub(crate) fn want_of_descriptors() -> Option<io::Error> {
     let sockets = [(); 4].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));

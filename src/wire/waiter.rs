@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token, Waker, event::Source};
 /// The token of a [`Handle`]'s word.
 const WORD: Token = Token(usize::MAX);
 
-/// What another thread asks of the one that waits.
+/// A request from another thread to the waiting thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Word {
     GoOn,
@@ -75,8 +75,8 @@ impl Waiter {
         self.poll.registry().reregister(source, Token(token), both)
     }
 
-    /// Waits until something happens, at most until `until`. Returns the tokens of the sources with
-    /// news.
+    /// Waits until something happens, at most until `until`. Returns the tokens of the
+    /// sources that are ready.
     pub(super) fn wait(
         &mut self,
         until: Option<Instant>,
@@ -109,7 +109,7 @@ impl Handle {
     }
 
     pub(super) fn wake(&self) {
-        // Fails only when the poll is gone.
+        // Fails only if the poll is gone.
         let _ = self.waker.wake();
     }
 }

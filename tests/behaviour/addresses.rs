@@ -1,5 +1,5 @@
-//! Names with several addresses, of which some are dead, and addresses of either family: the client
-//! reaches the server wherever it is, over TLS as without.
+//! Names with several addresses, some of them dead, and addresses of both families: the client
+//! reaches the server at any of them, with and without TLS.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -23,20 +23,20 @@ use ttn::{ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simulator::S
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The time an attempt to connect gets where it is to fail.
+/// The time limit for an attempt that is expected to fail.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Long before an address that does not answer has used up the time of the attempt.
+/// Much shorter than the time that an address without an answer could use up.
 const QUICKLY: Duration = Duration::from_secs(2);
 
-/// What a busy machine may add.
+/// The tolerance for a busy machine.
 const SLACK: Duration = Duration::from_millis(700);
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// A network whose link leads nowhere: what is sent to 198.51.100.9 or 2001:db8::9 is lost without
-/// a word, and there is no way to 192.0.2.1.
+/// A network whose link leads nowhere: packets to 198.51.100.9 or 2001:db8::9 are lost silently,
+/// and there is no route to 192.0.2.1.
 const NOWHERE: &str = "ip link set lo up \
     && ip link add nowhere type veth peer name void \
     && ip addr add 198.51.100.1/24 dev nowhere \
@@ -57,7 +57,7 @@ struct Server {
 }
 
 impl Server {
-    /// Runs a test against a server without TLS and, where the client can, one with it.
+    /// Runs a test against a server without TLS and, if this build supports it, a server with TLS.
     fn each(host: IpAddr, test: impl Fn(&Server)) {
         test(&Self::start(host, false));
         if cfg!(feature = "tls") {
@@ -95,7 +95,7 @@ impl Server {
         }
     }
 
-    /// A client that looks for it under this name or address.
+    /// Returns the builder of a client that connects to the server by this name or address.
     fn builder(&self, host: &str) -> MqttClientBuilder {
         let scheme = if self.front.is_some() {
             "mqtts"
@@ -109,7 +109,7 @@ impl Server {
             .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
     }
 
-    /// A client gets in quickly, and again after it has lost its connection.
+    /// Asserts that a client connects quickly, and again after it has lost its connection.
     #[track_caller]
     fn is_reached_at(&self, host: &str) {
         let client = self.builder(host).build().expect("the options are valid");
@@ -132,7 +132,8 @@ impl Server {
         client.close().expect("no callback runs");
     }
 
-    /// Every address fails; the error has one of these kinds and names each with its cause.
+    /// Asserts that every address fails; the error has one of these kinds and names each address
+    /// with its cause.
     #[track_caller]
     fn is_not_reached(&self, kinds: &[ErrorKind], causes: &[(IpAddr, &str)]) {
         let client = self.builder(NAME).connect_timeout(TIMEOUT).build();
@@ -163,7 +164,7 @@ impl Server {
     }
 }
 
-/// A port that takes no connection and refuses none: the queue of its listener is full.
+/// A port that neither accepts nor refuses connections: the queue of its listener is full.
 struct Dead {
     _listener: TcpListener,
     _queue: Vec<TcpStream>,
@@ -188,7 +189,7 @@ impl Dead {
     }
 }
 
-/// Runs the test in a process whose lookups give what it says.
+/// Runs the test in a process whose name lookups it controls.
 fn with_names(test: &str, body: impl FnOnce(&Names)) {
     let _watchdog = watchdog(LIMIT);
     match Names::of_this_process() {
@@ -197,7 +198,7 @@ fn with_names(test: &str, body: impl FnOnce(&Names)) {
     }
 }
 
-/// The same in the network that leads nowhere.
+/// Does the same in the network that leads nowhere.
 fn with_names_and_network(test: &str, body: impl FnOnce(&Names)) {
     let _watchdog = watchdog(LIMIT);
     match Names::of_this_process() {
@@ -206,7 +207,7 @@ fn with_names_and_network(test: &str, body: impl FnOnce(&Names)) {
     }
 }
 
-/// Whether this machine has the loopback of IPv6; says so where it has not.
+/// Returns whether this machine has an IPv6 loopback; prints a message if it does not.
 fn has_ipv6() -> bool {
     let bound = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
     if let Err(error) = &bound {

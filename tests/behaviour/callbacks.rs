@@ -1,5 +1,5 @@
-//! Callbacks: when they are called, in which order, on which thread, and that none of them can
-//! break delivery.
+//! Callbacks: when they are called, in which order, on which thread, and that none of them can stop
+//! delivery.
 #![cfg(unix)]
 
 use std::{
@@ -455,13 +455,13 @@ fn an_end_that_found_no_room_in_the_queue_of_the_callbacks_is_still_an_end() {
                 let _ = called.send(());
             });
             client.connect().unwrap();
-            // That news takes the room of the uplink no longer.
+            // That report no longer takes the place of the uplink.
             next(&calls);
             harness.uplink("dev-1", 1);
             next(&runs);
             let error = client.close().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
-            // News that takes the place of the end.
+            // A report that takes the place of the end.
             harness
                 .simulated()
                 .quirks(|quirks| quirks.connack = Some(5));

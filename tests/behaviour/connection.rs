@@ -24,7 +24,7 @@ use ttn::{ErrorKind, Event, Events, MqttClient, Network, simulator::Simulator};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the connect and close callbacks hear, as `connect true` and the like.
+/// Returns what the connect and close callbacks receive, such as `connect true`.
 fn news(client: &MqttClient) -> Receiver<String> {
     let (sender, receiver) = unbounded();
     let connects = sender.clone();
@@ -72,7 +72,7 @@ fn connect_returns_when_every_subscription_is_active() {
             let client = harness.builder().field_topics(v2).build().unwrap();
             let events = client.events();
             client.connect().unwrap();
-            // What the last filter is for.
+            // The last filter is for fields at this depth.
             let kind = if v2 { "up/a/b/c/d/e/f/g/h" } else { "up" };
             harness.publish(
                 &harness.topic("dev-1", kind),
@@ -246,7 +246,7 @@ fn wait_goes_on_when_a_callback_connects_the_closed_client_again() {
         harness.uplink("dev-1", 1);
         assert_eq!([next(&news), next(&news)], ["close true", "connect true"]);
 
-        // As the close callback does it, which has been called when close returns.
+        // Like a close callback, which has been called when close returns.
         let mut once = Some(());
         client.set_close_callback(move |_, client| match once.take() {
             Some(()) => client.connect(),
@@ -424,7 +424,7 @@ fn close_ends_in_time_when_the_server_reads_nothing() {
             events,
         } = RelayedClient::connect(harness, |builder| builder.close_timeout(timeout));
         relay.set(Way::ToServer, Fault::Stall);
-        // More than the kernel's buffers take.
+        // More than the kernel's buffers hold.
         let fields = serde_json::json!({"text": "x".repeat(60_000)});
         let sent = (0..500)
             .map_while(|_| client.send("dev-1", fields.clone()).ok())

@@ -1,4 +1,4 @@
-//! What frame counters and the client's own numbers say of what did not arrive.
+//! What frame counters and the client's own counters reveal about messages that did not arrive.
 #![cfg(unix)]
 
 use std::{
@@ -21,7 +21,8 @@ use ttn::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the stream says of counters up to the uplink with this one: the uplink itself is `None`.
+/// Returns what the stream reports about counters up to the uplink with this counter; `None` stands
+/// for the uplink itself.
 fn story(events: &Events, last: u32) -> Vec<(u32, Option<CounterFinding>)> {
     let mut story = Vec::new();
     loop {
@@ -103,7 +104,7 @@ fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
     });
 }
 
-/// The next packet: its first byte and its body.
+/// Reads the next packet: its first byte and its body.
 fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     let mut header = [0; 2];
     stream.read_exact(&mut header).unwrap();
@@ -190,13 +191,14 @@ fn what_was_dropped_here_is_told_too_and_the_sums_are_exact() {
         client.connect().unwrap();
         harness.uplink("dev-1", 0);
         assert_eq!(story(&events, 0), [(0, None)]);
-        // Holds the client's thread up.
+        // Holds up the client's thread.
         let unread = client.events_with(1, Overflow::Block);
         for counter in 1..UPLINKS {
             harness.uplink("dev-1", counter);
         }
-        // One that Paho has delivered behind the flood: a downlink's event would do, but not on
-        // every server. The last uplinks may be among the dropped, so this goes on until one is not.
+        // An uplink that Paho delivers after the flood: an event about a downlink would do, but not
+        // every server sends one. The last uplinks may be among the dropped ones, so this continues
+        // until one is not.
         let reader = thread::spawn(move || unread.iter().for_each(drop));
         let mut last = UPLINKS;
         let mut seen = 1;

@@ -22,14 +22,14 @@ fn last(bytes: impl Into<Vec<u8>>) -> Downlink {
     Downlink::bytes(bytes).schedule(Schedule::Last)
 }
 
-/// A device that has joined, and listens only when it has sent an uplink.
+/// Returns a device that has joined, and listens only after it has sent an uplink.
 fn joined(harness: &Harness) -> Device {
     let device = harness.simulated().device("valve-3");
     device.join();
     device
 }
 
-/// A client and a device that has joined.
+/// Returns a client and a device that has joined.
 fn start(harness: &Harness) -> (MqttClient, Device) {
     let device = joined(harness);
     let client = harness.client();
@@ -66,7 +66,7 @@ fn a_confirmed_downlink_is_followed_to_its_acknowledgement() {
             .wait_for(DeliveryState::Written, Duration::ZERO)
             .unwrap();
         let mut steps: Vec<_> = steps.iter().map(|state| state.to_string()).collect();
-        // The network may answer before this machine has seen that it was written.
+        // The network may answer before this machine notices that the downlink was written.
         steps.retain(|step| step != "written" && step != "accepted");
         assert_eq!(steps, ["queued", "sent", "acknowledged"]);
         assert_eq!(states(&delivery), ["acknowledged"]);
@@ -205,7 +205,7 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
         let events = client.events();
         let other = harness.client();
         other.connect().unwrap();
-        // Told apart by content on V2, and on v3 even without.
+        // Distinguished by content on V2, and on v3 even without that.
         let others = other.send("valve-3", last([9])).unwrap();
         others.wait_for(DeliveryState::Queued, SOON).unwrap();
         let first = client.send("valve-3", last([1])).unwrap();
@@ -218,7 +218,7 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
                 .next_downlink(SOON)
                 .is_some_and(|downlink| downlink.payload == [9])
         );
-        // The client has heard of it, and what was sent was not the first one's.
+        // The client has received the report, and the downlink that was sent was not the first one.
         let is_sent =
             |event| matches!(event, Event::Downlink(report) if report.step == DownlinkStep::Sent);
         while !is_sent(events.recv_timeout(SOON).unwrap()) {}

@@ -1,5 +1,5 @@
-//! A discovery server leads from an application id to its MQTT server, or to an error that says why
-//! it does not: what holds on both networks, and the lists of V2.
+//! A discovery server leads from an application id to its MQTT server, or to an error that explains
+//! why not: what applies to both networks, and the lists of V2.
 
 #![cfg(unix)]
 
@@ -31,20 +31,20 @@ use ttn::{Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simul
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What an attempt to connect is given.
+/// The time limit for an attempt to connect.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 const APP: &str = "greenhouse-demo";
 const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
 
-/// An application, and how its network's discovery server speaks.
+/// An application, and the answers of its network's discovery server.
 #[derive(Clone, Copy)]
 struct Side {
     network: Network,
     app_id: &'static str,
     key: &'static str,
     path: &'static str,
-    /// The answer that leads to this MQTT address.
+    /// Returns the answer that leads to this MQTT address.
     answer: fn(&str) -> Value,
 }
 
@@ -75,7 +75,7 @@ impl Side {
             .expect("the simulated network starts")
     }
 
-    /// Answers every request with what leads to this MQTT address.
+    /// Starts a server whose answer to every request leads to this MQTT address.
     fn server_of(&self, mqtt_address: &str) -> DiscoveryServer {
         server_of(&(self.answer)(mqtt_address))
     }
@@ -99,13 +99,13 @@ fn server(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> DiscoveryS
     DiscoveryServer::start(answer).expect("a free port")
 }
 
-/// Answers every request with this.
+/// Starts a server that answers every request with this list.
 fn server_of(list: &Value) -> DiscoveryServer {
     let list = list.to_string();
     server(move |_| Answer::Json(200, list.clone()))
 }
 
-/// A list with one handler, for this application.
+/// Returns a list with one handler, for this application.
 fn handler(mqtt_address: &str) -> Value {
     json!({"services": [{
         "id": "handler-1",
@@ -135,7 +135,7 @@ fn failure(client: &MqttClient) -> Error {
     attempts::failure(client, TIMEOUT + SLACK)
 }
 
-/// The sentence has these words, and none of the key.
+/// Asserts that the sentence contains these words, and no part of the key.
 #[track_caller]
 fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
     attempts::says(error, kind, words);
@@ -144,7 +144,7 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
     }
 }
 
-/// What a client says of a server that always gives this answer.
+/// Asserts what a client reports about a server that always gives this answer.
 #[track_caller]
 fn answer_fails(answer: Answer, kind: ErrorKind, transient: bool, words: &[&str]) {
     let server = server(move |_| answer.clone());
@@ -464,7 +464,7 @@ fn a_server_that_is_down_refuses_the_connection() {
 fn a_server_that_nobody_knows_is_an_unknown_host() {
     let _guard = watchdog(LIMIT);
     for side in [V2, V3] {
-        // A label of 64 letters: no name server is asked for it.
+        // A label of 64 letters: no name server is queried for it.
         let url = format!("http://{}.example", "x".repeat(64));
         let error = failure(&side.client_of(&url));
         says(
@@ -491,7 +491,7 @@ fn a_server_that_never_answers_times_out_and_is_named() {
     }
 }
 
-/// A server that sends this after each request and then closes.
+/// Starts a server that sends this after each request and then closes.
 fn raw_server(answer: &'static str) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -559,7 +559,7 @@ fn a_text_without_end_is_no_list() {
 
 const URL: &str = "TTN_TEST_URL";
 
-/// The most memory that this process has had, in KiB.
+/// Returns the peak memory use of this process, in KiB.
 #[cfg(target_os = "linux")]
 fn peak_kib() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
@@ -570,13 +570,13 @@ fn peak_kib() -> usize {
         .expect("the kernel names VmHWM in kB")
 }
 
-/// By how much asking a server, after a smaller one, raises the memory.
+/// Returns by how much asking a server, after a smaller one, raises the peak memory use.
 #[cfg(target_os = "linux")]
 fn growth_kib(url: &str, ask: impl FnOnce(&str)) -> usize {
     let _ = client_of(format!("{url}/small")).connect();
     let before = peak_kib();
     ask(url);
-    // The kernel's counters are exact to some pages only.
+    // The kernel's counters are exact only to some pages.
     peak_kib().saturating_sub(before)
 }
 
@@ -586,7 +586,7 @@ fn a_list_of_100_000_applications_is_never_held_as_a_whole() {
     let _guard = watchdog(LIMIT);
     if let Ok(url) = env::var(URL) {
         let growth = growth_kib(&url, |url| {
-            // A busy machine needs a while to read all of it.
+            // A busy machine needs some time to read all of it.
             let client = builder(url).connect_timeout(SOON).build();
             connects(&client.expect("the options are valid"));
         });

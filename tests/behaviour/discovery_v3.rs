@@ -1,5 +1,5 @@
 //! The Things Stack leads from an application id and its API key to the MQTT server, or to an error
-//! that says why it does not.
+//! that explains why not.
 
 #![cfg(unix)]
 
@@ -22,7 +22,7 @@ use ttn::{Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simul
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What an attempt to connect is given.
+/// The time limit for an attempt to connect.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 const APP: &str = "greenhouse@ttn";
@@ -36,7 +36,7 @@ fn network() -> Simulator {
         .expect("the simulated network starts")
 }
 
-/// Answers every request with this.
+/// Starts a server that answers every request with this.
 fn server(answer: Answer) -> DiscoveryServer {
     DiscoveryServer::start(move |_| answer.clone()).expect("a free port")
 }
@@ -45,7 +45,7 @@ fn server_of(info: &Value) -> DiscoveryServer {
     server(Answer::Json(200, info.to_string()))
 }
 
-/// Announces a plain address and nothing else.
+/// Returns an answer that announces only a plain address.
 fn plain(address: SocketAddr) -> Value {
     json!({"public_address": address, "public_tls_address": "", "username": APP})
 }
@@ -60,7 +60,7 @@ fn client_of(url: impl Into<String>) -> MqttClient {
     builder(url).build().expect("the options are valid")
 }
 
-/// Connects; to which address?
+/// Connects, and returns the address that it connected to.
 #[track_caller]
 fn connects(builder: MqttClientBuilder) -> String {
     let client = builder.build().expect("the options are valid");
@@ -74,7 +74,7 @@ fn connects(builder: MqttClientBuilder) -> String {
     }
 }
 
-/// Fails to connect, with these words and none of the key.
+/// Asserts that connecting fails with these words, and no part of the key.
 #[track_caller]
 fn fails(client: &MqttClient, kind: ErrorKind, words: &[&str]) -> Error {
     let start = Instant::now();
@@ -192,7 +192,7 @@ fn a_missing_tenant_is_told() {
     assert!(network.clients().is_empty());
 }
 
-/// An error as The Things Stack tells it.
+/// Returns an error in the form that The Things Stack sends.
 fn refusal(status: u16, words: &str) -> Answer {
     let body = json!({"code": 7, "message": words, "details": [{"namespace": "pkg/auth/rights"}]});
     Answer::Json(status, body.to_string())
@@ -399,13 +399,13 @@ fn an_address_without_a_scheme_is_asked_over_tls() {
 #[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_plain_server_without_a_scheme_does_not_get_the_key() {
     let _guard = watchdog(LIMIT);
-    // One that waits for the rest of the question, and one that finds it bad.
+    // A server that waits for the rest of the question, and a server that rejects it.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let patient = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client comes");
         let mut question = Vec::new();
-        // The client gives up, maybe by a reset.
+        // The client gives up, maybe with a reset.
         let _ = stream.read_to_end(&mut question);
         question
     });

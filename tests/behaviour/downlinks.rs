@@ -1,5 +1,4 @@
-//! What `send` puts on the wire, and what it refuses because the network would drop it without a
-//! word.
+//! What `send` writes to the wire, and what it rejects because the network would silently drop it.
 #![cfg(unix)]
 
 use std::{sync::atomic::Ordering, time::Duration};
@@ -24,7 +23,7 @@ fn connected(harness: &Harness) -> MqttClient {
     client
 }
 
-/// What arrives at the broker when each of these is sent.
+/// Returns what arrives at the broker when each of these is sent.
 fn on_the_wire(harness: &mut Harness, downlinks: Vec<Downlink>) -> Vec<String> {
     let client = connected(harness);
     let count = downlinks.len();
@@ -273,7 +272,8 @@ fn more_downlinks_than_the_client_keeps_are_refused_and_the_others_are_written()
 fn a_downlink_leaves_in_the_middle_of_a_flood_of_uplinks() {
     let _watchdog = watchdog(LIMIT);
     let network = Simulator::start(Network::V3).unwrap();
-    // The news that it was written waits behind all that came before, so that is not to be much.
+    // The report that it was written waits behind everything that came before, so that must not be
+    // much.
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .receive_capacity(500, 1 << 20)
@@ -284,7 +284,8 @@ fn a_downlink_leaves_in_the_middle_of_a_flood_of_uplinks() {
     let flood = std::sync::atomic::AtomicBool::new(true);
     let (sender, written) = unbounded();
     client.set_downlink_callback(move |mid, _| sender.send(mid));
-    // Each uplink takes the client's thread a while, so that the next is always there already.
+    // Each uplink occupies the client's thread for a while, so the next one is always there
+    // already.
     let slow = client.events_with(1, Overflow::Block);
     let device = network.device("dev-1");
     std::thread::scope(|scope| {
@@ -332,7 +333,7 @@ fn base64(byte: u8) -> String {
     BASE64_STANDARD.encode([byte])
 }
 
-/// The next steps that the network reports.
+/// Returns the next steps that the network reports.
 fn steps(events: &Events, count: usize) -> Vec<DownlinkStep> {
     let mut steps = Vec::new();
     while steps.len() < count {
@@ -433,7 +434,7 @@ fn a_downlink_that_the_network_cannot_send_is_reported_with_its_words() {
     network.gateways_down(true);
     client.send("pump-1", [1]).unwrap();
     let device = network.device("pump-1");
-    // The device has to exist when the downlink arrives.
+    // The device must exist when the downlink arrives.
     client.send("pump-1", [1]).unwrap();
     assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
     device.uplink(1, [1]);
@@ -548,7 +549,7 @@ fn what_becomes_of_a_downlink_is_known_by_its_correlation_id() {
     assert_eq!(mine, [way, way]);
 }
 
-/// Another client of the same application.
+/// Returns another client of the same application.
 fn simulated_stranger(network: &Simulator) -> MqttClient {
     let client = MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())

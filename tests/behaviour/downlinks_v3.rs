@@ -1,5 +1,5 @@
-//! What a client sends to a v3 network, as a real broker gets it, and what it refuses because the
-//! network would drop it without a word. And what a V2 network gets of it.
+//! What a client sends to a v3 network, as a real broker receives it, and what it rejects because
+//! the network would silently drop it; and how much of that a V2 network supports.
 #![cfg(unix)]
 
 use std::{
@@ -23,7 +23,7 @@ const DEVICE: &str = "bed-07";
 const PUSH: &str = "v3/greenhouse@ttn/devices/bed-07/down/push";
 const REPLACE: &str = "v3/greenhouse@ttn/devices/bed-07/down/replace";
 
-/// A connected client, and a peer that sees all that it publishes.
+/// A connected client, and a peer that sees everything that it publishes.
 struct Wire {
     client: MqttClient,
     peer: MqttPeer,
@@ -61,14 +61,15 @@ impl Wire {
         })
     }
 
-    /// The next message that came to the broker.
+    /// Returns the next message that reached the broker.
     fn next(&mut self) -> (String, Value) {
         let (topic, body) = self.peer.next(SOON).expect("a message arrives");
         let body = serde_json::from_slice(&body).expect("a downlink is JSON");
         (topic, body)
     }
 
-    /// Sends these together; what came to the broker, without the ids that the client added.
+    /// Sends these together, and returns what reached the broker, without the ids that the client
+    /// added.
     fn batch<D: Into<Downlink>>(&mut self, downlinks: Vec<D>) -> (String, Value) {
         let deliveries = self.client.send_batch(DEVICE, downlinks).unwrap();
         let (topic, mut body) = self.next();
@@ -76,7 +77,7 @@ impl Wire {
         (topic, body)
     }
 
-    /// The one item that a downlink becomes, without the id that the client added.
+    /// Returns the item that a downlink becomes, without the id that the client added.
     fn item(&mut self, downlink: impl Into<Downlink>) -> Value {
         let delivery = self.client.send(DEVICE, downlink).unwrap();
         let (_, mut body) = self.next();
@@ -85,7 +86,7 @@ impl Wire {
         body["downlinks"][0].take()
     }
 
-    /// Checks that a downlink is refused, with these words.
+    /// Asserts that a downlink is rejected, with these words.
     fn refuses(&self, downlink: impl Into<Downlink>, words: &str) {
         let downlink = downlink.into();
         let error = match self.client.send(DEVICE, downlink.clone()) {
@@ -95,7 +96,7 @@ impl Wire {
         assert_is_refused(&error, words);
     }
 
-    /// Checks that nothing came to the broker but what was taken.
+    /// Asserts that the broker received nothing except what was accepted.
     fn has_no_more(&mut self) {
         self.client.send("last-one", "AQ==").unwrap();
         let (topic, body) = self.next();
@@ -109,7 +110,7 @@ fn assert_is_refused(error: &Error, words: &str) {
     assert!(text.contains(words), "{text}");
 }
 
-/// A time in its shortest form: the network takes a fraction of up to nine digits.
+/// Returns a time in its shortest form: the network accepts a fraction of up to nine digits.
 fn shortest(time: &str) -> String {
     match time.strip_suffix('Z').and_then(|time| time.split_once('.')) {
         Some((whole, fraction)) => {
@@ -121,7 +122,7 @@ fn shortest(time: &str) -> String {
     }
 }
 
-/// Takes the client's own ids out of a request, and writes times in their shortest form.
+/// Removes the client's own ids from a request, and writes times in their shortest form.
 fn take_ids(body: &mut Value, deliveries: &[Delivery]) {
     let items = body["downlinks"].as_array_mut().expect("a list");
     assert_eq!(items.len(), deliveries.len());
@@ -140,7 +141,7 @@ fn take_ids(body: &mut Value, deliveries: &[Delivery]) {
     }
 }
 
-/// A request of the fixtures.
+/// Returns a request from the fixtures.
 fn request(name: &str) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/v3")
@@ -149,7 +150,7 @@ fn request(name: &str) -> Value {
     serde_json::from_slice(&text).unwrap()
 }
 
-/// The first of the year 2100.
+/// Returns the first moment of the year 2100.
 fn in_2100() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800)
 }
@@ -181,7 +182,7 @@ fn every_form_of_a_payload_arrives_as_base64_or_fields() {
         json!({"led": "on", "counter": 1}).into(),
     ] {
         let item = wire.item(downlink);
-        // Its encoder chooses the port.
+        // The encoder chooses the port.
         assert_eq!(
             item,
             json!({"decoded_payload": {"led": "on", "counter": 1}})
@@ -330,7 +331,7 @@ fn a_priority_is_sent_by_its_name() {
         );
         assert_ne!(item, misspelt["downlinks"][0]);
     }
-    // The network's default may be said or left out.
+    // The network's default may be written or left out.
     let item = wire.item(Downlink::bytes([1]).priority(Priority::Lowest));
     let priority = item.get("priority").unwrap_or(&Value::Null);
     assert!(priority.is_null() || priority == "LOWEST", "{item}");
@@ -380,7 +381,7 @@ fn a_confirmed_downlink_may_have_a_number_of_attempts() {
     );
     for attempts in [1, 3, 32] {
         let item = wire.item(Downlink::bytes([1]).confirmed(true).max_attempts(attempts));
-        // Without the first number the network would count from 0 and send once more.
+        // Without the first number, the network would count from 0 and send once more.
         assert_eq!(
             item["confirmed_retry"],
             json!({"max_attempts": attempts, "attempt": 1})
@@ -475,7 +476,7 @@ fn every_valid_request_can_be_made() {
         .absolute_time(in_2100())
         .schedule(Schedule::Last);
     let mut expected = request("request-push-class-c");
-    // Its time has passed.
+    // The original time has passed.
     expected["downlinks"][0]["class_b_c"]["absolute_time"] = json!("2100-01-01T00:00:00Z");
     assert_eq!(wire.batch(vec![class_c]), (PUSH.to_owned(), expected));
 
@@ -500,7 +501,7 @@ fn no_request_can_be_made_that_the_network_would_drop_or_misread() {
     let id = text(&ids["gateway_id"]);
     wire.refuses(payload().gateway(id.as_str()), &id);
 
-    // The API has no place for it, other than that of the id.
+    // The API accepts the EUI only in the place of the id.
     let ids = item("request-dropped-eui-as-hex")["class_b_c"]["gateways"][0]["gateway_ids"].take();
     let eui = text(&ids["eui"]);
     wire.refuses(payload().gateway(eui.as_str()), &eui);
@@ -649,7 +650,7 @@ fn a_batch_goes_to_a_v2_network_one_by_one_so_that_the_queue_is_in_order() {
         });
         let deliveries = wire.client.send_batch(DEVICE, batch).unwrap();
         assert_eq!(deliveries.len(), 3);
-        // What the network makes of it.
+        // How the network changes the queue.
         let mut queue = VecDeque::from(["old".to_owned()]);
         for _ in 0..3 {
             let (topic, body) = wire.next();

@@ -1,5 +1,5 @@
-//! Each reason for which a client is not connected has a kind of its own and a sentence that says
-//! what to do, and it comes in time.
+//! Each reason why a client is not connected has its own kind and a sentence that says what to do,
+//! and the error comes in time.
 
 #![cfg(unix)]
 
@@ -36,7 +36,7 @@ use ttn::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What an attempt to connect is given.
+/// The time limit for an attempt to connect.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
@@ -48,7 +48,7 @@ fn network() -> Simulator {
         .expect("the simulated network starts")
 }
 
-/// The network on a port that something else had before.
+/// Starts the network on a port that something else used before.
 fn network_at(address: SocketAddr) -> Simulator {
     let start = || {
         Simulator::builder(Network::V2)
@@ -77,7 +77,7 @@ fn client_of(address: impl ToString) -> MqttClient {
     builder(address).build().expect("the options are valid")
 }
 
-/// The reason of an attempt that fails: in time, by the call and as an event.
+/// Returns the error of a failing attempt, which comes in time, from the call and as an event.
 #[track_caller]
 fn failure_within(timeout: Duration, client: &MqttClient) -> Error {
     let events = client.events();
@@ -101,7 +101,7 @@ fn failure(client: &MqttClient) -> Error {
     failure_within(TIMEOUT, client)
 }
 
-/// The sentence has these words, and none of the key.
+/// Asserts that the sentence contains these words, and no part of the key.
 #[track_caller]
 fn says(error: &Error, kind: ErrorKind, transient: bool, words: &[&str]) {
     attempts::says(error, kind, words);
@@ -109,7 +109,7 @@ fn says(error: &Error, kind: ErrorKind, transient: bool, words: &[&str]) {
     assert!(!format!("{error:?}").contains(KEY), "{error}");
 }
 
-/// The same client connects, now that the cause is gone, and receives.
+/// Asserts that the same client connects and receives, now that the cause is gone.
 #[track_caller]
 fn recovers(client: &MqttClient) {
     client.connect().expect("the cause of the failure is gone");
@@ -122,7 +122,7 @@ fn next(events: &Events) -> Event {
     events.recv_timeout(SOON).expect("an event comes")
 }
 
-/// A server that speaks something else.
+/// A server with another protocol.
 struct Stranger {
     address: SocketAddr,
     stopping: Arc<AtomicBool>,
@@ -131,11 +131,11 @@ struct Stranger {
 
 #[derive(Clone, Copy)]
 enum Manners {
-    /// Says its words at once and stays.
+    /// Sends its bytes at once, and stays.
     Greets,
-    /// Reads, says its words and closes.
+    /// Reads, sends its bytes and closes.
     Answers,
-    /// Says its words at once and closes.
+    /// Sends its bytes at once, and closes.
     HangsUp,
 }
 
@@ -172,7 +172,7 @@ impl Stranger {
 impl Drop for Stranger {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // Wakes the thread out of `accept`.
+        // Unblocks the thread in `accept`.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -319,7 +319,7 @@ fn a_connack_with_a_code_that_mqtt_does_not_have_is_a_protocol_failure() {
 #[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_host_name_that_nobody_has_is_an_unknown_host() {
     let _guard = watchdog(LIMIT);
-    // A label of 64 letters: no name server is asked for it.
+    // A label of 64 letters: no name server is queried for it.
     let host = format!("{}.example", "x".repeat(64));
     for address in [host.clone(), format!("mqtt://{host}:1883")] {
         let error = failure(&client_of(address));
@@ -357,7 +357,7 @@ fn a_port_where_nothing_listens_refuses_the_connection() {
 #[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
 fn a_server_without_a_way_to_it_is_unreachable() {
     let _guard = watchdog(LIMIT);
-    // The kernel opens no connection to all machines at once, and sends nothing.
+    // The kernel rejects a connection to the broadcast address, and sends nothing.
     for address in ["255.255.255.255:1883", "mqtts://255.255.255.255"] {
         let error = failure(&client_of(address));
         let words = ["255.255.255.255", "no route to the server", "network"];
@@ -371,7 +371,7 @@ fn a_server_that_takes_no_more_connections_times_out() {
     let listener = TcpListener::bind((loopback(), 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     let mut waiting = Vec::new();
-    // Nobody accepts, so the queue fills, and then the kernel answers no more.
+    // Nobody accepts, so the queue fills up, and then the kernel stops answering.
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
         waiting.push(stream);
         assert!(waiting.len() < 900, "the queue of a listener has no end");
@@ -782,12 +782,12 @@ fn an_option_out_of_range_is_named_with_its_value() {
 const SERVER: &str = "TTN_TEST_SERVER";
 const AUTHORITY: &str = "TTN_TEST_AUTHORITY";
 
-/// Runs one of these tests in a process of its own that may have 40 descriptors.
+/// Runs one of these tests in a process of its own, limited to 40 descriptors.
 fn run_with_few_descriptors(test: &str, variables: &[(&str, &OsStr)]) {
     run_after("ulimit -n 40", module_path!(), test, variables);
 }
 
-/// With none left, then with one, and so on.
+/// Connects with no descriptor left, then with one, and so on.
 fn connect_with_few_descriptors(client: &MqttClient) {
     let mut hoard = hoard();
     let error = failure(client);
@@ -808,7 +808,7 @@ fn connect_with_few_descriptors(client: &MqttClient) {
 fn want_of_descriptors_is_told_and_passes() {
     let _guard = watchdog(LIMIT);
     if let Ok(server) = env::var(SERVER) {
-        // The first attempt of a process starts more than a later one.
+        // The first attempt of a process starts more than later ones.
         connect_with_few_descriptors(&client_of(&server));
         connect_with_few_descriptors(&client_of(server.replace("127.0.0.1", "localhost")));
         return;

@@ -13,7 +13,7 @@ use ttn::{Event, Events, Network, Overflow, simulator::Simulator};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Counts uplinks and losses until all that was sent is accounted for.
+/// Counts uplinks and losses until everything that was sent is accounted for.
 fn account(events: &Events, sent: u64) -> (u64, u64) {
     let (mut received, mut lost) = (0, 0);
     while received + lost < sent {
@@ -233,7 +233,7 @@ fn what_does_not_fit_between_the_network_and_the_client_is_counted() {
             .build()
             .unwrap();
         client.connect().unwrap();
-        // While this one is not read, nothing leaves the queue before it.
+        // While this subscriber is not read, nothing leaves the queue before it.
         let blocking = client.events_with(1, Overflow::Block);
         let all = client.events();
         let device = network.device("dev-1");

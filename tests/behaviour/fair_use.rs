@@ -1,4 +1,4 @@
-//! What devices use of the network, in numbers.
+//! The airtime and the downlinks that devices use.
 #![cfg(unix)]
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn uplinks_airtime_and_downlinks_are_counted_for_each_device() {
         let used = |dev_id| client.stats().fair_use.device(dev_id);
         assert!(wait_until(SOON, || used("probe-1").uplinks == 1));
         assert_eq!(used("valve-3").uplinks, 2);
-        // The longer frame takes longer.
+        // The longer frame has more airtime.
         assert!(used("probe-1").airtime > Duration::ZERO);
         assert!(used("valve-3").airtime > 2 * used("probe-1").airtime);
 

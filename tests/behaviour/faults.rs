@@ -1,5 +1,4 @@
-//! A link that damages what it carries: the client notices, comes back, and the next uplink
-//! arrives.
+//! A link that damages the data on it: the client notices, reconnects, and the next uplink arrives.
 #![cfg(unix)]
 
 use std::{
@@ -27,12 +26,12 @@ use ttn::{
 const LIMIT: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// A client behind a relay that notices soon when nothing comes.
+/// Returns a client behind a relay that soon notices when nothing arrives.
 fn attentive(harness: &Harness) -> RelayedClient {
     RelayedClient::connect(harness, |builder| builder.keep_alive(KEEP_ALIVE))
 }
 
-/// The link breaks, and is mended without help.
+/// Asserts that the link breaks, and that the client recovers without help.
 fn breaks_and_mends(harness: &mut Harness, events: &Events, counter: u32) {
     breaks(events);
     mends(harness, events, counter);
@@ -66,7 +65,7 @@ fn mends(harness: &mut Harness, events: &Events, counter: u32) {
     }
 }
 
-/// What the next attempt to connect again failed for.
+/// Returns the reason of the next failed attempt to reconnect.
 fn next_failure(events: &Events) -> Error {
     match events.recv_timeout(SOON).expect("it is tried again") {
         Event::ConnectFailed(failed) => {
@@ -99,7 +98,7 @@ fn a_link_that_breaks_inside_a_packet_is_mended() {
             let before = losses();
             link.relay.set(Way::ToClients, Fault::CutAfter(bytes));
             harness.uplink("dev-1", 0);
-            // It may be back sooner than somebody looks.
+            // It may have reconnected before anybody looks.
             assert!(wait_until(SOON, || losses() > before));
             link.relay.set(Way::ToClients, Fault::Pass);
             breaks_and_mends(harness, &link.events, 1);
@@ -113,7 +112,7 @@ fn bytes_that_are_no_mqtt_end_the_link_and_it_is_mended() {
     Harness::each(|harness| {
         let link = attentive(harness);
         let damages: [&[u8]; 5] = [
-            // Packet types that no server sends, or not now.
+            // Packet types that no server sends, or not at this point.
             &[0xff; 12],
             &[0x00, 0x00, 0x00],
             // An answer to nothing.
@@ -176,7 +175,7 @@ fn a_relay_that_resets_sends_a_reset() {
     }
 }
 
-/// Within which time a dead connection is noticed, as documented.
+/// Returns the documented time within which a dead connection is noticed.
 fn bound(keep_alive: Duration) -> Duration {
     const SLACK: Duration = Duration::from_secs(1);
     keep_alive + keep_alive.max(Duration::from_secs(5)) + SLACK
@@ -238,7 +237,7 @@ fn a_link_that_falls_silent_is_noticed_while_downlinks_are_sent() {
         };
         'sending: loop {
             assert!(start.elapsed() < bound(KEEP_ALIVE), "it is not noticed");
-            // It may have been noticed in this moment.
+            // It may have been noticed at this moment.
             let _ = link.client.send("dev-1", "01");
             let next = Instant::now() + Duration::from_millis(200);
             while let Some(left) = next.checked_duration_since(Instant::now()) {
@@ -297,7 +296,7 @@ fn a_packet_that_is_announced_large_and_never_ends_takes_no_memory() {
     });
 }
 
-/// The next loss of the connection.
+/// Returns the next loss of the connection.
 fn next_loss(events: &Events) -> Disconnected {
     loop {
         match events.recv_timeout(SOON).expect("the end is noticed") {
@@ -318,7 +317,7 @@ fn a_packet_over_the_limit_ends_the_connection_and_the_error_says_so() {
         let next = link.events.recv_timeout(SOON);
         assert!(matches!(next, Ok(Event::Uplink(_))), "{next:?}");
 
-        // A length of 64 KiB beside a header of four bytes.
+        // A length of 64 KiB in a header of four bytes.
         link.relay.inject(&[0x30, 0x80, 0x80, 0x04]);
         let lost = next_loss(&link.events);
         let bytes = (64 << 10) + 4;
@@ -500,12 +499,12 @@ fn a_slow_link_delivers_what_it_carries() {
 
 const SERVER: &str = "TTN_TEST_SERVER";
 
-/// A process with few descriptors, whose server obeys what it sends: an uplink for a downlink to
-/// `uplink`, the end of its connection for one to `cut`.
+/// A process with few descriptors, whose server obeys the downlinks that it sends: `uplink` asks
+/// for an uplink, `cut` for the end of the connection.
 fn with_few_descriptors(server: &str) {
     let client = MqttClient::builder("greenhouse-demo", "ttn-account-v2.test-key")
         .mqtt_address(server)
-        // Long enough to take what the end of a connection leaves.
+        // Long enough to release what the end of a connection leaves.
         .reconnect_delay(Duration::from_millis(100), Duration::from_millis(150))
         .build()
         .unwrap();

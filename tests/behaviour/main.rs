@@ -1,5 +1,5 @@
-//! What the client and the simulated network promise, one module for each promise. Nearly all of
-//! these tests wait, so many of them run at once.
+//! What the client and the simulated network promise, with one module for each promise. Nearly all
+//! of these tests wait, so many of them run at once.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! A real broker instead of the simulated one: passwords, permissions, outages of its process.
+//! A real broker instead of the simulated one: passwords, permissions, and outages of its process.
 #![cfg(unix)]
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const APP: &str = "greenhouse-demo";
 const KEY: &str = "ttn-account-v2.key";
 
-/// What a V2 broker lets an application do, and everything for the network server.
+/// The rights that a V2 broker grants an application, and all rights for the network server.
 const ACL: &str = "user greenhouse-demo
 topic read greenhouse-demo/devices/+/up/#
 topic read greenhouse-demo/devices/+/events/#
@@ -214,7 +214,7 @@ fn a_broker_that_stops_without_a_word_is_noticed_by_its_silence() {
     let closed = client.wait_timeout(LIMIT / 2);
     broker.resume();
     assert!(closed, "the silence was not noticed");
-    // The documented time, and some for a busy machine.
+    // The documented time, and a tolerance for a busy machine.
     let limit = keep_alive * 5 / 2 + Duration::from_secs(5) + Duration::from_millis(500);
     assert!(start.elapsed() < limit, "{:?}", start.elapsed());
 }
@@ -251,7 +251,7 @@ fn a_changed_password_ends_the_session_and_is_refused_until_it_is_right_again() 
     broker.change_password(APP, "ttn-account-v2.another");
     assert!(
         client.wait_timeout(SOON),
-        "the session goes on with a revoked key"
+        "the session continues with a revoked key"
     );
     assert_eq!(
         client.connect().unwrap_err().kind(),
@@ -263,7 +263,7 @@ fn a_changed_password_ends_the_session_and_is_refused_until_it_is_right_again() 
         .is_ok()));
 }
 
-/// A client that is connected and comes back quickly.
+/// Returns a client that is connected and reconnects quickly.
 fn persistent(broker: &Mosquitto, keep_alive: Duration) -> (MqttClient, Events) {
     let client = builder(broker)
         .keep_alive(keep_alive)
@@ -289,7 +289,7 @@ fn a_broker_that_stopped_and_goes_on_is_found_again() {
         events.recv_timeout(SOON),
         Ok(Event::Disconnected(_))
     ));
-    // It takes connections and does not answer them.
+    // It accepts connections and does not answer.
     for _ in 0..2 {
         match events.recv_timeout(SOON).unwrap() {
             Event::ConnectFailed(failed) => {
@@ -322,7 +322,7 @@ fn a_short_stop_of_the_broker_costs_nothing() {
     let silence = events.recv_timeout(Duration::from_millis(500));
     assert!(
         matches!(silence, Ok(Event::Published(_))),
-        "nothing but the downlink goes on: {silence:?}"
+        "only the downlink continues: {silence:?}"
     );
     broker.resume();
     for counter in 0..10 {

@@ -1,5 +1,5 @@
-//! Name lookups that fail, stall, or stall and then fail: `connect` keeps its time, `close` returns
-//! at once, and nobody else is held up.
+//! Name lookups that fail, stall, or stall and then fail: `connect` meets its deadline, `close`
+//! returns at once, and nobody else is held up.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -20,11 +20,11 @@ use ttn::{ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network};
 const LIMIT: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What calls may take that should return at once, on a busy machine.
+/// The time limit for calls that should return at once, on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Runs the test in a process whose lookups can fail: in the process of all tests it only
-/// starts that one.
+/// Runs the test in a separate process whose lookups can fail; in the process of all tests, it only
+/// starts that process.
 fn with_names(name: &str, test: impl Fn(&mut Harness, &Names)) {
     let _watchdog = watchdog(LIMIT);
     match Names::of_this_process() {
@@ -32,7 +32,7 @@ fn with_names(name: &str, test: impl Fn(&mut Harness, &Names)) {
         Some(names) => {
             for network in [Network::V2, Network::V3] {
                 names.set(Lookup::Found);
-                // Where lookups lead.
+                // The address that lookups return.
                 test(
                     &mut Harness::simulator_at(network, Ipv4Addr::LOCALHOST),
                     &names,
@@ -102,7 +102,7 @@ fn a_lookup_that_stalls_ends_with_the_connect_timeout() {
             for scheme in ["mqtt", "mqtts"] {
                 names.set(Lookup::Stall);
                 let client = builder(harness, scheme).build().unwrap();
-                // More often than lookups may be under way.
+                // More often than the limit for lookups in progress.
                 for _ in 0..6 {
                     assert_eq!(failure(&client), ErrorKind::TimedOut);
                 }
@@ -153,7 +153,7 @@ fn close_and_drop_do_not_wait_for_a_lookup() {
                 );
             }
             let end = events.try_recv().unwrap_err();
-            assert!(end.is_disconnected(), "the session goes on");
+            assert!(end.is_disconnected(), "the session continues");
         },
     );
 }
@@ -177,7 +177,7 @@ fn lookups_that_stall_and_fail_while_it_reconnects_are_outlived() {
                 events.recv_timeout(SOON),
                 Ok(Event::Disconnected(_))
             ));
-            // More often than lookups may be under way.
+            // More often than the limit for lookups in progress.
             for _ in 0..6 {
                 let start = Instant::now();
                 assert_eq!(next_failure(&events), ErrorKind::TimedOut);

@@ -20,14 +20,14 @@ use ttn::{ConnectRetry, Downlink, ErrorKind, Event, Events, MessageId, Schedule}
 const LIMIT: Duration = Duration::from_secs(90);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A client behind a relay that keeps downlinks while it is away.
+/// Returns a client behind a relay that keeps downlinks while it is disconnected.
 fn keeping(harness: &Harness, capacity: usize, expire_after: Duration) -> RelayedClient {
     RelayedClient::connect(harness, |builder| {
         builder.offline_queue(capacity, expire_after)
     })
 }
 
-/// The next outcome of a downlink.
+/// Returns the next outcome of a downlink.
 fn outcome(events: &Events) -> (MessageId, Result<(), ErrorKind>) {
     loop {
         match events.recv_timeout(SOON).expect("an outcome") {
@@ -42,7 +42,7 @@ fn numbered(number: u16) -> Downlink {
     Downlink::bytes(number.to_be_bytes()).schedule(Schedule::Last)
 }
 
-/// The number in the body of a downlink.
+/// Returns the number in the body of a downlink.
 fn number(body: &str) -> u16 {
     let body: Value = serde_json::from_str(body).unwrap();
     let payload = match &body["downlinks"][0]["frm_payload"] {
@@ -95,7 +95,7 @@ fn downlinks_of_the_time_before_the_first_connection_are_kept_as_well() {
             .offline_queue(10, MINUTE)
             .build()
             .unwrap();
-        // Nobody has asked to connect.
+        // Nobody has called `connect`.
         let error = client.send("dev-1", numbered(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         let events = client.events();
@@ -183,7 +183,7 @@ fn closing_reports_what_still_waits_and_takes_nothing_more() {
         }
         let error = away.client.send("dev-1", numbered(9)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
-        // Its room is free again.
+        // Its place is free again.
         away.relay.listen().unwrap();
         away.client.connect().unwrap();
         (0..10).for_each(|number| drop(away.client.send("dev-1", numbered(number)).unwrap()));
@@ -239,14 +239,15 @@ fn no_downlink_is_written_twice_or_vanishes_however_often_the_link_is_cut() {
             }
         }
         assert!(away.client.stats().reconnects > 0);
-        // Whatever has arrived has arrived when this one has.
+        // Once this one has arrived, no other one is still on its way.
         away.client.send("dev-1", numbered(DOWNLINKS)).unwrap();
         let received = harness.downlinks_until(|body| number(body) == DOWNLINKS);
         let numbers: Vec<_> = received.iter().map(|(_, body)| number(body)).collect();
         let distinct: HashSet<_> = numbers.iter().copied().collect();
         assert_eq!(distinct.len(), numbers.len(), "written twice");
         assert!(written.is_sorted(), "{written:?}");
-        // The last ones of a connection may be missing, which were in the socket when it was cut.
+        // The last downlinks of a connection may be missing: they were in the socket when it was
+        // cut.
         let is_missing: Vec<_> = written.iter().map(|n| !distinct.contains(n)).collect();
         let gaps = is_missing
             .chunk_by(|one, next| one == next)

@@ -1,4 +1,4 @@
-//! Every way in which a downlink can end, and that no other delivery is taken along.
+//! Every way in which a downlink can end, without an effect on any other delivery.
 #![cfg(unix)]
 
 use std::{
@@ -16,7 +16,7 @@ use ttn::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NETWORKS: [Network; 2] = [Network::V2, Network::V3];
-/// How long the client waits for a word of the network where a test is about that.
+/// How long the client waits for a report of the network in tests about that.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A client of a network whose devices listen only during their uplinks.
@@ -25,7 +25,7 @@ struct Desk {
     client: MqttClient,
     events: Events,
     valve: Device,
-    /// What is sent to it is not what the test is about.
+    /// The test is not about what is sent to this device.
     other: Device,
     bystander: Delivery,
 }
@@ -73,7 +73,7 @@ impl Desk {
         self.client.send("valve-3", downlink).unwrap()
     }
 
-    /// Another client of the application.
+    /// Returns another client of the application.
     fn colleague(&self) -> MqttClient {
         let client = MqttClient::builder(self.network.app_id(), self.network.access_key())
             .mqtt_address(self.network.mqtt_address())
@@ -83,7 +83,7 @@ impl Desk {
         client
     }
 
-    /// Sends a downlink that the network takes.
+    /// Sends a downlink that the network queues.
     #[track_caller]
     fn queue(&self, downlink: impl Into<Downlink>) -> Delivery {
         let delivery = self.send(downlink);
@@ -91,7 +91,7 @@ impl Desk {
         delivery
     }
 
-    /// The client has read everything up to a report of this step about the valve.
+    /// Waits until the client has read everything up to a report of this step about the valve.
     #[track_caller]
     fn until(&self, step: DownlinkStep) -> Arc<DownlinkEvent> {
         loop {
@@ -104,7 +104,8 @@ impl Desk {
         }
     }
 
-    /// The other device's delivery was not disturbed, and the next one to the valve arrives.
+    /// Asserts that the other device's delivery was not disturbed, and that the next one to the
+    /// valve arrives.
     #[track_caller]
     fn assert_goes_on(self) {
         assert!(is(&self.bystander, "queued"), "{:?}", self.bystander);
@@ -135,7 +136,7 @@ fn is(delivery: &Delivery, state: &str) -> bool {
     delivery.state().to_string() == state
 }
 
-/// The network's words about a downlink that it refused or gave up.
+/// Returns the network's message about a downlink that it refused or gave up on.
 #[track_caller]
 fn words(delivery: &Delivery) -> String {
     let end = delivery.wait_for(DeliveryState::Acknowledged, SOON);
@@ -147,7 +148,7 @@ fn words(delivery: &Delivery) -> String {
     error.to_string()
 }
 
-/// The error of a v3 network, which its words are made of.
+/// Returns the error of a v3 network, from which the message is made.
 #[track_caller]
 fn details(delivery: &Delivery) -> ErrorDetails {
     let words = words(delivery);
@@ -165,7 +166,7 @@ fn unconfirmed(delivery: &Delivery) -> String {
     }
 }
 
-/// How far a state is, as its documentation orders them.
+/// Returns the rank of a state, in the documented order.
 fn rank(state: &DeliveryState) -> u8 {
     match state {
         DeliveryState::Accepted => 0,
@@ -177,7 +178,7 @@ fn rank(state: &DeliveryState) -> u8 {
     }
 }
 
-// What a v3 network refuses at once.
+// Downlinks that a v3 network refuses at once.
 
 #[test]
 fn a_full_queue_refuses_one_and_keeps_the_others() {
@@ -240,7 +241,7 @@ fn a_refused_batch_has_failed_as_a_whole_and_replaces_nothing() {
     desk.assert_goes_on();
 }
 
-// What a v3 network gives up later.
+// Downlinks that a v3 network gives up on later.
 
 #[test]
 fn a_downlink_that_is_too_long_for_the_data_rate_fails_when_its_turn_comes() {
@@ -264,7 +265,7 @@ fn a_downlink_whose_time_passes_in_the_queue_has_failed() {
     let time = SystemTime::now() + Duration::from_secs(1);
     let delivery = desk.queue(last([1]).absolute_time(time));
     assert!(wait_until(SOON, || SystemTime::now() > time));
-    // Only a device of class B or C could have got it.
+    // Only a device of class B or C could have received it.
     desk.valve.uplink(1, [0]);
     assert_eq!(
         details(&delivery).id(),
@@ -340,7 +341,7 @@ fn a_downlink_that_was_tried_as_often_as_allowed_has_failed() {
     let details = details(&delivery);
     assert_eq!(details.id(), "pkg/applicationserver:max_retries_reached");
     assert!(details.to_string().contains("(2)"), "{details}");
-    // What comes last is that attempt's refusal, which changes nothing any more.
+    // The last report is the refusal of that attempt, which changes nothing any more.
     while desk.until(DownlinkStep::NotAcknowledged).attempt != Some(3) {}
     assert!(matches!(delivery.state(), DeliveryState::Failed(_)));
     desk.network.transmission_fails(None);
@@ -402,7 +403,7 @@ fn a_downlink_that_was_not_sent_is_replaced_on_v2_only() {
         new.wait_for(DeliveryState::Sent, SOON).unwrap();
         let received: Vec<_> = desk.valve.received().try_iter().collect();
         let old_arrived = received.iter().any(|one| one.payload == [1]);
-        // v3 does not call back what the next uplink decides about.
+        // v3 does not withdraw a downlink whose fate the next uplink decides.
         assert_eq!(old_arrived, network == Network::V3);
         if old_arrived {
             assert!(matches!(old.wait(), DeliveryState::Acknowledged));
@@ -531,7 +532,7 @@ fn a_v2_acknowledgement_of_an_uplink_is_nobodys_downlink() {
     assert!(wait_until(SOON, || desk.valve.queue().len() == 1));
     desk.valve.uplink(1, [0]);
     desk.network.quirks(|quirks| quirks.lose_events = false);
-    // The queue is empty now, so that this is all that is sent.
+    // The queue is empty now, so this is all that is sent.
     desk.valve.send(Uplink::new(1, [0]).confirmed(true));
     let sent = desk.until(DownlinkStep::Sent);
     assert_eq!((sent.port, sent.payload_raw.len()), (0, 0));
@@ -570,7 +571,8 @@ fn of_v2_downlinks_with_the_same_content_all_have_come_as_far_when_the_last_one_
     let same = || last([1]).confirmed(true);
     let theirs = colleague.send("valve-3", same()).unwrap();
     theirs.wait_for(DeliveryState::Queued, SOON).unwrap();
-    // Read later, the report would be taken for one about the client's own.
+    // If it were read later, the report could be mistaken for a report about the client's own
+    // downlink.
     desk.until(DownlinkStep::Queued);
     let mine = desk.queue(same());
     for _ in 0..3 {
@@ -582,7 +584,7 @@ fn of_v2_downlinks_with_the_same_content_all_have_come_as_far_when_the_last_one_
     desk.assert_goes_on();
 }
 
-// Silence, late words, and words in another order.
+// Silence, late reports, and reports in another order.
 
 #[test]
 fn of_what_is_lost_only_the_later_steps_are_known() {
@@ -619,7 +621,7 @@ fn what_comes_after_the_silence_was_concluded_still_counts() {
         desk.valve.uplink(1, [0]);
         desk.valve.uplink(1, [0]);
         assert!(matches!(delivery.wait(), DeliveryState::Acknowledged));
-        // Whoever waited until then had the conclusion.
+        // A subscriber that waited until then received the conclusion.
         assert_eq!(steps.iter().count(), 1);
         desk.network
             .quirks(|quirks| quirks.event_delay = Duration::ZERO);
@@ -646,7 +648,7 @@ fn a_late_refusal_is_the_end() {
 fn words_in_another_order_lead_to_the_same_end_and_never_back() {
     let _watchdog = watchdog(LIMIT);
     for network in NETWORKS {
-        // With the second word before the first, and with the third before the second.
+        // The second report before the first, and the third before the second.
         for exchanged in [[1, 0, 2], [0, 2, 1]] {
             let desk = Desk::new(network);
             desk.network.quirks(|quirks| {

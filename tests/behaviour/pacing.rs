@@ -39,7 +39,7 @@ fn state_is(delivery: &Delivery, state: &str) -> bool {
 fn a_burst_goes_out_at_once_and_the_others_one_by_one() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        // One in 100 ms.
+        // One every 100 ms.
         let client = harness.builder().pace(600, 3).build().unwrap();
         client.connect().unwrap();
         let start = Instant::now();
@@ -89,7 +89,7 @@ fn a_loop_over_many_devices_keeps_the_connection_only_with_a_pace() {
     let news = careless.events();
     careless.connect().unwrap();
     for (lamp, downlink) in lamps(60) {
-        // Some are accepted before the news of the end.
+        // Some are accepted before the client learns of the end.
         let _ = careless.send(&lamp, downlink);
     }
     let cause = news.iter().find_map(|event| match event {
@@ -105,7 +105,7 @@ fn a_client_that_was_cut_for_its_pace_slows_down_and_loses_only_what_was_over_th
     let harness = Harness::simulator(Network::V3);
     let network = harness.simulated();
     join_lamps(&harness, 40);
-    // The network allows a tenth of what the client believes.
+    // The network allows a tenth of what the client assumes.
     network.quirks(|quirks| {
         quirks.publish_rate = Some(PublishRate {
             per_minute: 600,
@@ -128,7 +128,7 @@ fn a_client_that_was_cut_for_its_pace_slows_down_and_loses_only_what_was_over_th
         .count() as u64;
     let cuts = client.stats().disconnects;
     assert!(cuts >= 1, "there was no limit");
-    // Halved four times it fits; each time some are on their way when the server closes.
+    // After four halvings the pace fits; each time, some are on their way when the server closes.
     assert!(cuts <= 6, "{cuts} cuts");
     assert!(lost >= cuts, "{lost} lost in {cuts} cuts");
     assert!(lost < 30, "{lost} lost in {cuts} cuts");
@@ -160,7 +160,8 @@ fn what_waits_for_its_turn_survives_an_outage_with_a_queue_and_fails_without() {
             relay.cut();
             assert!(wait_until(SOON, || client.stats().reconnects == 1));
             if keeps {
-                // The last is due 2.5 s after the first; no second of that was without a connection.
+                // The last one is due 2.5 s after the first, but waits less than a second of that
+                // without a connection.
                 deliveries.iter().for_each(queued);
             } else {
                 let error = deliveries[5]

@@ -1,5 +1,5 @@
-//! Through a proxy: MQTT and discovery, with TLS and without, and what is said when the proxy does
-//! not open the way.
+//! Connecting through a proxy: MQTT and discovery, with and without TLS, and the errors if the
+//! proxy does not open a connection.
 
 #![cfg(unix)]
 
@@ -26,13 +26,13 @@ use ttn::{Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simul
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What an attempt to connect is given where it is not to be what ends it.
+/// The time limit for an attempt that must not end by timeout.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const APP: &str = "greenhouse";
 const KEY: &str = "ttn-account-v2.a-key-of-the-tests";
 
-/// A name that only the proxy knows.
+/// A name that only the proxy can resolve.
 const NAME: &str = "network.invalid";
 
 const USER: &str = "jane";
@@ -60,7 +60,7 @@ fn builder() -> MqttClientBuilder {
     MqttClient::builder(APP, KEY).connect_timeout(TIMEOUT)
 }
 
-/// For a server of this name.
+/// Returns an identity for a server of this name.
 fn identity(certificates: &Certificates) -> Identity {
     let folder = certificates.folder();
     certificates
@@ -68,7 +68,7 @@ fn identity(certificates: &Certificates) -> Identity {
         .server_named(folder, "behind-a-proxy", NAME)
 }
 
-/// Connects, and messages pass both ways.
+/// Asserts that the client connects, and that messages pass both ways.
 #[track_caller]
 fn works(builder: MqttClientBuilder, network: &Simulator) {
     let client = builder.build().expect("the options are valid");
@@ -164,7 +164,8 @@ fn an_address_is_passed_on_as_an_address() {
     }
 }
 
-/// The network's MQTT address by a name that only the proxy knows, announced at such a name too.
+/// Starts a server, itself at a name that only the proxy can resolve, that announces the network's
+/// MQTT address by such a name.
 fn announcing(network: &Simulator) -> DiscoveryServer {
     let list = json!({"services": [{
         "id": "handler-1",
@@ -201,13 +202,13 @@ fn discovery_goes_through_the_proxy_as_well() {
     }
 }
 
-/// A port at which nothing listens.
+/// Returns an address at which nothing listens.
 fn refusing() -> SocketAddr {
     let listener = TcpListener::bind((loopback(), 0)).expect("a free port");
     listener.local_addr().expect("bound")
 }
 
-/// What MQTT, with TLS and without, and discovery say of this proxy.
+/// Asserts the errors of MQTT, with and without TLS, and of discovery, with this proxy.
 #[track_caller]
 fn each_says(proxy: WayOutBuilder, credentials: &str, kind: ErrorKind, words: &[&str]) {
     let proxy = start(proxy);
@@ -306,7 +307,7 @@ fn a_proxy_that_answers_something_else_is_taken_for_none() {
         let words = ["sent an unexpected answer", "is it a SOCKS 5 proxy"];
         each_says(proxy, "", ErrorKind::Proxy, &words);
     }
-    // Each of the two, taken for the other.
+    // Each kind of proxy, mistaken for the other.
     let proxy = way_out(Speech::Socks5).answers(*b"HTTP/1.1 400 Bad Request\r\n\r\n");
     each_says(proxy, "", ErrorKind::Proxy, &["write http://"]);
     let proxy = way_out(Speech::Http).answers(*b"\x05\xff");
@@ -397,7 +398,7 @@ fn the_end_of_a_proxy_is_the_end_of_the_connection_and_the_client_comes_back() {
         .build()
         .expect("the options are valid");
     let events = client.events();
-    client.connect().expect("the way is open");
+    client.connect().expect("the proxy works");
     drop(proxy);
     let next = || events.recv_timeout(SOON).expect("an event");
     assert!(matches!(next(), Event::Connected(_)));
@@ -411,7 +412,7 @@ fn the_end_of_a_proxy_is_the_end_of_the_connection_and_the_client_comes_back() {
 const PORT: &str = "TTN_TEST_PORT";
 const IS_USED: &str = "TTN_TEST_IS_USED";
 
-/// In a process whose environment the other test has made.
+/// Runs in a process whose environment was set by the other test.
 #[test]
 fn a_client_of_the_environment_finds_its_way() {
     let Ok(is_used) = env::var(IS_USED) else {
@@ -434,10 +435,10 @@ fn a_client_of_the_environment_finds_its_way() {
             says(&error, ErrorKind::UnknownHost, &[NAME]);
             client(format!("mqtt://127.0.0.1:{port}"))
                 .connect()
-                .expect("there is a direct way");
+                .expect("there is a direct route");
         }
     }
-    // Nobody has asked for it here.
+    // This client does not read the environment.
     let client = builder()
         .mqtt_address(format!("mqtt://{NAME}:{port}"))
         .build()
@@ -477,7 +478,7 @@ fn the_environment_says_which_proxy_and_for_whom() {
     for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {
         run("always", &[(name, &url)]);
     }
-    // Those of TLS, and one that a stranger's request could set.
+    // The variables for TLS, and one that a stranger's request could set.
     for name in ["https_proxy", "HTTPS_PROXY", "HTTP_PROXY"] {
         run("never", &[(name, &url)]);
     }

@@ -1,5 +1,5 @@
-//! First connecting and connecting again: how long the client tries, what it says meanwhile, what
-//! the user may change.
+//! The first connection and reconnecting: how long the client tries, what it reports meanwhile, and
+//! what the user may change.
 #![cfg(unix)]
 
 use std::{
@@ -19,7 +19,7 @@ use ttn::{
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Short delays.
+/// Sets short delays.
 fn quick(builder: MqttClientBuilder) -> MqttClientBuilder {
     builder.reconnect_delay(Duration::from_millis(20), Duration::from_millis(200))
 }
@@ -119,7 +119,7 @@ fn connect_gives_up_when_its_time_is_over_and_says_what_was_wrong_last() {
         panic!("{failures:?}");
     };
     assert_eq!((last.retry_in, last.attempt), (None, failures.len() as u32));
-    // It is as if connect had never been called.
+    // As if connect had never been called.
     assert!(client.wait_timeout(Duration::ZERO));
     assert_eq!(
         client.send("dev-1", "01").unwrap_err().kind(),
@@ -283,7 +283,7 @@ fn on_its_return_the_client_says_how_long_it_was_away() {
         let stats = client.stats();
         assert_eq!((stats.disconnects, stats.reconnects), (1, 1));
 
-        // What the user closes is no gap.
+        // A time after the user closed the client is not a gap.
         client.close().unwrap();
         client.connect().unwrap();
         assert_eq!(closed_by(&events), None);
@@ -415,7 +415,7 @@ fn a_connect_while_the_client_closes_connects_again() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V2);
     let network = harness.simulated();
-    // So that closing takes a while: the server has to read what was sent.
+    // Closing takes a while, because the server must read what was sent.
     network.quirks(|quirks| quirks.rate_limit = Some(PER_SECOND));
     let client = harness.client();
     let events = client.events();
@@ -467,7 +467,7 @@ fn the_retry_callback_can_give_up() {
 fn a_rotated_key_comes_from_the_retry_callback() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        // Before the first connection, and a key that cannot be one is refused on the spot.
+        // Called before the first connection; an impossible key is rejected immediately.
         let right_key = match harness.network {
             Network::V3 => "NNSXS.TEST.KEY",
             _ => "ttn-account-v2.test-key",
@@ -494,7 +494,7 @@ fn a_rotated_key_comes_from_the_retry_callback() {
         connected(&events);
         harness.uplink("dev-1", 3);
         assert!(matches!(next(&events), Event::Uplink(_)));
-        // It is the key from now on.
+        // The client keeps using this key.
         client.close().unwrap();
         client.connect().unwrap();
     });
@@ -518,7 +518,7 @@ fn a_retry_callback_that_hangs_holds_up_neither_close_nor_the_next_attempt() {
         client.connect().unwrap();
         connected(&events);
         harness.simulated().disconnect_clients();
-        // It is given its time, and then the plan stands.
+        // The callback gets its time limit; after that, the planned delay applies.
         assert!(lost(&events).retry_in.is_some());
         assert!(connected(&events).gap.is_some());
         drop(release);
@@ -584,7 +584,7 @@ fn a_late_answer_to_an_earlier_question_is_not_taken_for_one_to_the_present_ques
         network.disconnect_clients();
         second_question.recv_timeout(SOON).unwrap();
         drop(answer_first);
-        // The callback goes when its answer is given, and the sending end with it.
+        // The callback is dropped once it has answered, and the sending end with it.
         assert_eq!(
             first_question.recv_timeout(SOON),
             Err(RecvTimeoutError::Disconnected)
@@ -617,7 +617,7 @@ fn a_key_that_comes_late_is_used_all_the_same() {
         })
         .unwrap();
     let events = client.events();
-    // Nobody waits for the callback any more; without it a refused key is the end.
+    // Nobody waits for the callback any longer; without it, a refused key is final.
     for _ in 0..2 {
         let error = client.connect().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotAuthorized);
@@ -705,13 +705,13 @@ fn a_server_that_accepts_and_hangs_up_is_recognised_and_not_hammered() {
             .into_iter()
             .chain((2..=8).map(|in_a_row| DisconnectCause::ClosedAtOnce { in_a_row }));
         assert_eq!(causes, expected.collect::<Vec<_>>());
-        // The n-th may be 2^n times the shortest; none is shorter than that.
+        // The n-th delay is at most 2^n times the shortest; none is shorter than that.
         for (attempt, delay) in (1..).zip(&delays) {
             let ceilings = SHORTEST..=SHORTEST * (1 << attempt);
             assert!(ceilings.contains(delay), "{attempt}: {delay:?}");
         }
-        // Connections that end at once do not shorten them; all of them are so short by one chance
-        // in 10 000 million.
+        // Connections that end at once do not reset the delays; the probability that all of them
+        // are this short is 1 in 10 000 million.
         let longest = delays.iter().max().unwrap();
         assert!(*longest > 2 * SHORTEST, "{delays:?}");
     });
@@ -794,13 +794,13 @@ fn a_closed_client_asks_nothing_more() {
         move || client.connect()
     });
     calls.recv_timeout(SOON).unwrap();
-    // The plan stands, and the next question waits behind the first.
+    // The planned delays apply, and the next question waits behind the first.
     (1..=3).for_each(|attempt| assert_eq!(failed(&events).attempt, attempt));
     client.close().unwrap();
     drop(release);
     assert!(connecting.join().unwrap().is_err());
     drop(client);
-    // The thread ends, and the sending end with it.
+    // The thread ends, and drops the sending end.
     assert!(calls.recv_timeout(SOON).is_err());
     assert!(calls.is_empty());
 }

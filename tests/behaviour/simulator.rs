@@ -1,4 +1,4 @@
-//! The simulated network judged by bytes on a socket.
+//! The simulated network, tested by bytes on a socket.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Shutdown, TcpStream};
@@ -22,7 +22,7 @@ fn start() -> Simulator {
     Simulator::start(Network::V2).unwrap()
 }
 
-/// Downlinks leave before `uplink` returns.
+/// Starts a network that sends downlinks before `uplink` returns.
 fn instant() -> Simulator {
     Simulator::builder(Network::V2)
         .receive_window(Duration::ZERO)
@@ -402,7 +402,8 @@ fn clients_can_be_cut_and_may_come_back() {
     Raw::connect(&network);
 }
 
-/// A child process that another test starts may hold the socket for a moment.
+/// Restarts the network, trying repeatedly: a child process that another test starts may hold the
+/// socket for a moment.
 fn restart(network: &Simulator) {
     assert!(wait_until(LONG, || network.restart().is_ok()));
 }
@@ -876,7 +877,7 @@ fn stopping_frees_a_publisher_that_waits_for_room() {
 
 // Uplinks.
 
-/// The text of the next uplink, with what varies blanked.
+/// Returns the text of the next uplink, with variable parts blanked.
 fn uplink_text(client: &mut Raw) -> String {
     let (topic, text) = client.text();
     assert_eq!(topic, "simulated-app/devices/pump-1/up");
@@ -1673,9 +1674,9 @@ fn half_closed_connections_end() {
     client.assert_closed();
 }
 
-// What is said of downlinks, late, exchanged or not at all.
+// Reports about downlinks: late, swapped, or missing.
 
-/// The ends of the topics of the next messages.
+/// Returns the ends of the topics of the next messages.
 fn kinds(client: &mut Raw, count: usize) -> Vec<String> {
     let start = "simulated-app/devices/pump-1/";
     let kind = |client: &mut Raw| client.message().0.strip_prefix(start).unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! The simulated network of The Things Stack judged by bytes on a socket.
+//! The simulated network of The Things Stack, tested by bytes on a socket.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ fn start() -> Simulator {
     Simulator::start(Network::V3).unwrap()
 }
 
-/// Downlinks leave before `uplink` returns.
+/// Starts a network that sends downlinks before `uplink` returns.
 fn instant() -> Simulator {
     Simulator::builder(Network::V3)
         .receive_window(Duration::ZERO)
@@ -48,7 +48,7 @@ fn fixture(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Path and JSON type of every member, however deep; free objects are not opened.
+/// Returns path and JSON type of every member, at any depth; free objects are not entered.
 fn shape(value: &Value) -> BTreeSet<String> {
     fn collect(path: &str, value: &Value, shape: &mut BTreeSet<String>) {
         let free = ["/decoded_payload", "/data"]
@@ -79,8 +79,8 @@ fn shape(value: &Value) -> BTreeSet<String> {
     members
 }
 
-/// Compares with a recorded message, of which these members are left out. What gateways know of
-/// place and time is not compared.
+/// Compares with a recorded message, except for these members. What gateways report about location
+/// and time is not compared.
 fn assert_shape(message: &Value, name: &str, without: &[&str]) {
     let mut expected = fixture(name);
     for pointer in without {
@@ -109,7 +109,7 @@ fn assert_shape(message: &Value, name: &str, without: &[&str]) {
     assert!(difference.is_empty(), "{name}\n{difference}{message:#}");
 }
 
-/// The ends of the topics of the next messages.
+/// Returns the ends of the topics of the next messages.
 fn topics(client: &mut Raw, count: usize) -> Vec<String> {
     let start = "v3/simulated-app@ttn/devices/pump-1/";
     let topic = |client: &mut Raw| client.message().0.strip_prefix(start).unwrap().to_owned();
@@ -1001,7 +1001,7 @@ fn request(name: &str) -> String {
     fixture(name).to_string()
 }
 
-/// One downlink with these members.
+/// Returns one downlink with these members.
 fn push(members: &str) -> String {
     format!(r#"{{"downlinks":[{{{members}}}]}}"#)
 }
@@ -1744,7 +1744,7 @@ fn a_downlink_for_a_time_waits_for_it() {
     };
     let events = client.publish_1(PUSH, &item(&time));
     let queued = &events[0].1["downlink_queued"]["class_b_c"]["absolute_time"];
-    // Zeros at the end are left out.
+    // Trailing zeros are left out.
     let [queued, time_asked] = [queued.as_str().unwrap(), &time].map(humantime::parse_rfc3339);
     assert_eq!(queued.unwrap(), time_asked.unwrap());
     assert_eq!(client.try_packet(SHORT), Err(false));
@@ -1789,7 +1789,7 @@ fn a_downlink_whose_time_passed_without_a_class_c_slot_expires() {
     assert_shape(&failed, "down-failed-expired", &[]);
 }
 
-// What is said of downlinks, late, exchanged or not at all.
+// Reports about downlinks: late, swapped, or missing.
 
 const DELAY: Duration = Duration::from_millis(300);
 
@@ -1807,7 +1807,7 @@ fn what_is_said_of_downlinks_can_be_late_and_keeps_its_order() {
     assert_eq!(topics(&mut client, 2), all[..2]);
     assert!(begun.elapsed() >= DELAY);
     assert_eq!(topics(&mut client, 2), all[2..]);
-    // The device had it in time.
+    // The device received it in time.
     assert!(device.next_downlink(Duration::ZERO).is_some());
     network.quirks(|quirks| quirks.event_delay = Duration::ZERO);
     let before_puback = client.publish_1(PUSH, &push(r#""f_port":1,"frm_payload":"AQ==""#));
@@ -1842,7 +1842,7 @@ fn each_two_messages_about_downlinks_can_be_exchanged() {
     let others = network.device_of("other-app@ttn", "pump-1");
     let confirmed = push(r#""f_port":1,"frm_payload":"AQ==","confirmed":true"#);
     assert_eq!(client.publish_1(PUSH, &confirmed), []);
-    // Another application's are none of these two.
+    // A message of another application is not one of the two.
     others.invalidate_queue();
     device.uplink(1, [1]);
     let exchanged = ["up", "down/sent", "down/queued"];
@@ -1899,7 +1899,7 @@ fn a_publish_above_the_rate_of_its_key_is_lost_and_ends_its_connection() {
     assert_eq!(other.packet(), [0x20, 2, 0, 0]);
     first.publish_1(PUSH, &request);
     second.publish_1(PUSH, &request);
-    // It counts wherever it goes.
+    // It counts whatever its topic.
     first.publish_1("v3/x", "");
     second.write(&frame(
         0x32,
@@ -1909,7 +1909,7 @@ fn a_publish_above_the_rate_of_its_key_is_lost_and_ends_its_connection() {
     assert_eq!(device.queue().len(), 2);
     other.publish_1(PUSH, &request);
     assert_eq!(device.queue().len(), 3);
-    // A new connection brings nothing.
+    // A new connection does not raise the limit.
     let mut third = Raw::connect(&network);
     third.publish(PUSH, request.as_bytes());
     third.assert_closed();

@@ -1,4 +1,4 @@
-//! The ground that the other tests stand on holds.
+//! The test support itself works.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -45,7 +45,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Whether nothing can be read for a while.
+/// Returns whether nothing can be read for a while.
 fn is_silent(mut stream: &TcpStream) -> bool {
     stream.set_read_timeout(Some(SHORT)).expect("not zero");
     let error = stream.read(&mut [0]).err().map(|error| error.kind());
@@ -58,11 +58,11 @@ fn is_silent(mut stream: &TcpStream) -> bool {
 
 fn read<const N: usize>(mut stream: &TcpStream) -> [u8; N] {
     let mut bytes = [0; N];
-    stream.read_exact(&mut bytes).expect("so many bytes come");
+    stream.read_exact(&mut bytes).expect("enough bytes arrive");
     bytes
 }
 
-/// Whether the connection ends before another byte comes.
+/// Returns whether the connection ends before another byte arrives.
 fn has_ended(mut stream: &TcpStream) -> bool {
     match stream.read(&mut [0]) {
         Ok(length) => length == 0,
@@ -274,7 +274,7 @@ fn dropping_a_relay_ends_its_stalled_connections() {
 
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
-/// A TLS client that trusts `authority`.
+/// Returns the configuration of a TLS client that trusts `authority`.
 fn tls_client(
     authority: &Authority,
     identity: Option<&Identity>,
@@ -311,7 +311,7 @@ fn shake_hands(
     Ok(stream)
 }
 
-/// What a TLS client that trusts `authority` sees of a server.
+/// Returns the result of a handshake by a TLS client that trusts `authority`.
 fn handshake(
     address: SocketAddr,
     host: &str,
@@ -322,7 +322,7 @@ fn handshake(
     shake_hands(&config, address, host)
 }
 
-/// A front before a server that sends back what it gets.
+/// Starts a front for a server that echoes what it receives.
 fn echoing_front(start: impl FnOnce(SocketAddr) -> io::Result<TlsFront>) -> TlsFront {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let front = start(server.local_addr().expect("bound")).expect("a free port");
@@ -363,7 +363,7 @@ fn certificates_that_are_not_in_order_are_refused_for_their_reason() {
     }
 }
 
-/// A front before a server that sends back what it gets, for as long as clients come.
+/// Starts a front for a server that echoes what it receives, for any number of clients.
 fn front_for_many(start: impl FnOnce(SocketAddr) -> io::Result<TlsFront>) -> TlsFront {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let front = start(server.local_addr().expect("bound")).expect("a free port");
@@ -399,7 +399,7 @@ fn a_tls_front_can_ask_for_a_certificate() {
                 .versions(versions)
                 .start(server)
         });
-        // Often: a reset that overtakes the alert is a matter of luck.
+        // Repeated: whether a reset overtakes the alert is a matter of luck.
         for (identity, welcome) in [
             (Some(&certificates.client), true),
             (Some(&stranger), false),
@@ -408,7 +408,7 @@ fn a_tls_front_can_ask_for_a_certificate() {
         .repeat(30)
         {
             let config = tls_client(authority, identity, ALL_VERSIONS);
-            // With TLS 1.3 the refusal comes after the client's side of the handshake.
+            // With TLS 1.3, the refusal comes after the client's side of the handshake.
             let echoed = shake_hands(&config, front.address(), "localhost").and_then(echoes);
             assert_eq!(echoed.is_ok(), welcome, "{version:?}: {echoed:?}");
             if let Err(reason) = echoed {
@@ -579,7 +579,7 @@ fn an_endless_list_ends_when_nobody_listens() {
     let server = DiscoveryServer::start(|_| Answer::EndlessList).expect("a free port");
     let mut client = get(&server, "/");
     let mut some = vec![0; 4 * 1024 * 1024];
-    client.read_exact(&mut some).expect("there is no end to it");
+    client.read_exact(&mut some).expect("it is endless");
     assert!(String::from_utf8_lossy(&some).contains(r#"{"services":[{"service_name""#));
     drop(client);
     let start = Instant::now();
@@ -717,7 +717,7 @@ mod mosquitto {
         let mut reader = peer(&broker);
         reader.subscribe("flood").expect("allowed");
         let mut writer = peer(&broker);
-        // Together they are more than the kernel's buffers hold.
+        // Together they exceed the kernel's buffers.
         let payload = |number: usize| format!("{number:01000}").into_bytes();
         for number in 0..MESSAGES {
             writer.publish("flood", payload(number)).expect("open");

@@ -1,4 +1,4 @@
-//! TLS checks the chain and the host name, and says which of them is wrong.
+//! TLS verifies the chain and the host name, and reports which of them is wrong.
 
 #![cfg(all(unix, feature = "tls"))]
 
@@ -33,7 +33,7 @@ fn failure(client: &MqttClient) -> Error {
     attempts::failure(client, TIMEOUT + SLACK)
 }
 
-/// Fails with this kind and these words in its sentence.
+/// Asserts that connecting fails with this kind and these words.
 #[track_caller]
 fn fails(builder: MqttClientBuilder, kind: ErrorKind, words: &[&str]) {
     let client = builder.build().expect("the options are valid");
@@ -48,7 +48,7 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
     assert_eq!(error.is_transient(), transient);
 }
 
-/// What a client trusts instead of the system's authorities.
+/// The variable that replaces the system's authorities.
 const SYSTEM: &str = "SSL_CERT_FILE";
 const PORT: &str = "TTN_TEST_PORT";
 const AUTHORITY: &str = "TTN_TEST_AUTHORITY";
@@ -367,7 +367,7 @@ fn certificates_that_cannot_be_used_are_named() {
         builder().ca_pem(rubbish),
         &["certificates", "cannot be used"],
     );
-    // A key is PEM, too.
+    // A key is PEM too.
     config(builder().ca_file(&key), &["certificates", "cannot be used"]);
 
     let trusting = || builder().ca_file(certificates.authority.certificate_file());
@@ -454,11 +454,11 @@ fn certificates_from_memory_are_not_written_to_files() {
     );
 }
 
-/// Connects, and fails to, with the certificates in `folder`.
+/// Connects successfully, and unsuccessfully, with the certificates in `folder`.
 fn connects_without_files(port: u16, folder: &Path) {
     let read = |name: &str| fs::read(folder.join(name)).expect("the file is there");
     let temporary = env::temp_dir();
-    // A file that has come and gone leaves a new time.
+    // A file that was created and deleted leaves a new modification time.
     let state = || {
         let files = fs::read_dir(&temporary).expect("the folder is there");
         let changed = fs::metadata(&temporary).and_then(|folder| folder.modified());
@@ -481,7 +481,7 @@ fn connects_without_files(port: u16, folder: &Path) {
     assert_eq!(state(), before);
     drop((good, refusing));
     assert_eq!(state(), before);
-    // That it would have been seen.
+    // Shows that a file would have been noticed.
     let file = tempfile::NamedTempFile::new().expect("the folder is writable");
     assert_eq!(file.path().parent(), Some(&*temporary));
     drop(file);

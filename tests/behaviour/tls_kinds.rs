@@ -1,5 +1,5 @@
 //! Every kind of certificate and key that a server or a client may have: which are accepted, and
-//! what the error says about the others.
+//! how the error explains the others.
 
 #![cfg(all(unix, feature = "tls"))]
 
@@ -19,15 +19,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const VERSIONS: [TlsVersion; 2] = [TlsVersion::V12, TlsVersion::V13];
 
-/// Words of the sentence that blames everything at once.
+/// Part of the error text that names every possible cause at once.
 const GUESS: &str = "is this a TLS port";
 
-/// A client of `localhost` that trusts this authority.
+/// Returns a client of `localhost` that trusts this authority.
 fn trusting(server: &Server, authority: &Authority) -> MqttClientBuilder {
     builder("localhost", server.port()).ca_file(authority.certificate_file())
 }
 
-/// A client of `localhost` that trusts this certificate.
+/// Returns a client of `localhost` that trusts this certificate.
 fn trusting_itself(server: &Server, identity: &Identity) -> MqttClientBuilder {
     builder("localhost", server.port()).ca_pem(identity.certificate_pem())
 }
@@ -43,7 +43,7 @@ fn connects(builder: MqttClientBuilder) {
 
 #[track_caller]
 fn failure(builder: MqttClientBuilder) -> Error {
-    // Some certificates can be refused before anything is sent.
+    // Some certificates can be rejected before anything is sent.
     let client = match builder.build() {
         Ok(client) => client,
         Err(error) => return error,
@@ -51,7 +51,7 @@ fn failure(builder: MqttClientBuilder) -> Error {
     attempts::failure(&client, TIMEOUT + SLACK)
 }
 
-/// Fails with this kind and these words in its sentence.
+/// Asserts that connecting fails with this kind and these words.
 #[track_caller]
 fn fails(builder: MqttClientBuilder, kind: ErrorKind, words: &[&str]) -> Error {
     let error = failure(builder);
@@ -59,7 +59,7 @@ fn fails(builder: MqttClientBuilder, kind: ErrorKind, words: &[&str]) -> Error {
     error
 }
 
-/// The same, for good, and before the server has seen the access key.
+/// Asserts the same, as a permanent error, and before the server has seen the access key.
 #[track_caller]
 fn refuses(server: &Server, builder: MqttClientBuilder, kind: ErrorKind, words: &[&str]) {
     let error = fails(builder, kind, words);
@@ -67,7 +67,7 @@ fn refuses(server: &Server, builder: MqttClientBuilder, kind: ErrorKind, words: 
     assert!(!server.saw_a_key());
 }
 
-/// The TLS handshake fails for a reason that is known.
+/// Asserts that the TLS handshake fails for a known reason.
 #[track_caller]
 fn fails_in_tls(builder: MqttClientBuilder, words: &[&str]) {
     let text = fails(builder, ErrorKind::Tls, words).to_string();
@@ -98,7 +98,7 @@ fn a_self_signed_certificate_that_was_not_given_is_of_an_unknown_authority() {
     let certificates = Certificates::new();
     for ca in [true, false] {
         let server = certificates.self_signed("self-signed", ca);
-        // Made anew with the same name, as when a certificate is renewed on one side only.
+        // Recreated with the same name, as if a certificate were renewed on one side only.
         let other = certificates.self_signed("other-self-signed", ca);
         Setup::new(&server).each(|running| {
             for given in [Some(&other), None] {
@@ -280,7 +280,7 @@ fn an_expired_root_is_refused_although_it_was_given() {
             refuses(running, trusting(running, &root), kind, &words);
         });
     }
-    // Beside one that is in order it harms nothing.
+    // Next to a valid certificate it does no harm.
     let mut both = root.certificate_pem();
     both.extend(certificates.authority.certificate_pem());
     Setup::new(&certificates.server).each(|running| {
@@ -403,7 +403,7 @@ fn a_server_that_wants_a_client_certificate_says_so_in_both_versions_of_tls() {
     for version in VERSIONS {
         let setup = Setup::new(&certificates.server).known_clients(authority);
         setup.only(version).each(|running| {
-            // The words of the options, which are the way out.
+            // Names of the options that solve the problem.
             let words = ["localhost", "client certificate", "client_certificate_"];
             fails_in_tls(trusting(running, authority), &words);
             assert!(!running.saw_a_key());
@@ -425,7 +425,7 @@ fn a_client_certificate_that_the_server_refuses_is_named_with_the_reason() {
             for (client, reason) in [
                 (&stranger, "authority"),
                 (&expired, "expired"),
-                // It is for servers.
+                // This certificate is for servers.
                 (&certificates.server, "refused"),
             ] {
                 let client = showing(trusting(running, authority), client);
@@ -495,7 +495,7 @@ fn a_key_that_needs_a_pass_phrase_is_an_error_with_the_way_out() {
         for form in ["aes", "scrypt", "triple-des", "pkcs12", "proc-type"] {
             let client = Identity::fixture("client-rsa", &format!("client-rsa-{form}"));
             let builder = || trusting(running, &certificates.authority);
-            let words = ["client key", "pass phrase", "openssl pkcs8"];
+            let words = ["client key", "passphrase", "openssl pkcs8"];
             let kind = ErrorKind::Config;
             refuses(running, showing(builder(), &client), kind, &words);
             let bytes =
@@ -514,7 +514,7 @@ fn a_pass_phrase_opens_a_key() {
     let setup = Setup::new(&certificates.server).known_clients(&kept);
     setup.each(|running| {
         let builder = || trusting(running, &certificates.authority);
-        // Before any is let in, after which the server has seen a key.
+        // Before any client is accepted, after which the server has seen a key.
         for (form, phrase, reason) in [
             ("aes", "wrong phrase", "cannot be decrypted"),
             ("scrypt", "", "cannot be decrypted"),
@@ -539,7 +539,7 @@ fn a_pass_phrase_opens_a_key() {
             let bytes = builder().client_certificate_pem(certificate, key);
             connects(bytes.client_key_passphrase("right phrase"));
         }
-        // One that is not encrypted needs none.
+        // An unencrypted key needs no passphrase.
         let client = Identity::fixture("client-rsa", "client-rsa");
         connects(showing(builder(), &client).client_key_passphrase("right phrase"));
     });

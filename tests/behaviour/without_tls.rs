@@ -17,7 +17,7 @@ fn an_address_with_tls_is_an_error_that_names_the_feature() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     listener.set_nonblocking(true).expect("a socket");
-    // This port, and no scheme, means TLS.
+    // This port without a scheme means TLS.
     for address in [format!("mqtts://{address}"), "127.0.0.1:8883".to_owned()] {
         let client = MqttClient::builder(APP, KEY).mqtt_address(address).build();
         let error = client.and_then(|client| client.connect()).unwrap_err();

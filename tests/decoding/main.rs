@@ -1,4 +1,4 @@
-//! What messages decode to. These tests compute, so they are kept from those that wait.
+//! Decoded messages. These tests compute, so they are separate from those that wait.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,4 @@
-//! Every message of a V2 network decodes to the right values, and nothing that comes makes the
-//! client panic.
+//! Every message of a V2 network decodes to the right values, and no input makes the client panic.
 
 use std::{
     fs,
@@ -70,7 +69,7 @@ fn uplink_failed(name: &str) -> UplinkFailed {
     }
 }
 
-/// Seconds and nanoseconds since 1970.
+/// Returns seconds and nanoseconds since 1970.
 fn time(time: Option<SystemTime>) -> (u64, u32) {
     let since = time
         .unwrap()

@@ -1,4 +1,4 @@
-//! What holds of any message, shown with random ones.
+//! Properties of every message, tested with random ones.
 
 use std::{
     collections::BTreeMap,
@@ -239,7 +239,7 @@ impl V3Uplink {
         let key = uplink.app_s_key.as_ref();
         let key = key.map(|key| (key.kek_label.clone(), key.encrypted_key.clone()));
         assert_eq!(key, self.app_s_key);
-        // 0 is left out, and only where there is a key.
+        // 0 is left out, but only if there is a key.
         let without = key.map(|_| 0);
         let counter = uplink.last_downlink_counter.map(u64::from);
         assert_eq!(counter, self.last_downlink_counter.or(without));
@@ -454,8 +454,8 @@ fn uplink(network: Network, topic: &str, json: &str) -> UplinkMessage {
     }
 }
 
-/// Writes an object as servers may: members in any order, with and without space between them,
-/// left out or null, numbers and truth values as text.
+/// Writes an object as servers may: members in any order, with or without space between them, left
+/// out or null, numbers and truth values as text.
 struct Object {
     random: Rng,
     members: Vec<String>,
@@ -485,7 +485,7 @@ impl Object {
 
     fn member(&mut self, name: &str, json: impl Display) {
         let colon = self.space_and(":");
-        // Escapes that nobody needs.
+        // Unnecessary escapes.
         let place = self.random.usize(..name.len());
         let name = match self.random.u8(..8) {
             0 => format!(
@@ -499,7 +499,7 @@ impl Object {
         self.members.push(format!("\"{name}\"{colon}{json}"));
     }
 
-    /// Whether there is a value; what stands in its place may be nothing or null.
+    /// Returns whether there is a value; otherwise the member may be absent or null.
     fn is_there(&mut self, name: &str) -> bool {
         match self.random.u8(..5) {
             0 => false,
@@ -511,7 +511,7 @@ impl Object {
         }
     }
 
-    /// A whole number up to `most`.
+    /// Returns a whole number up to `most`.
     fn number(&mut self, name: &str, most: u64) -> Option<u64> {
         if !self.is_there(name) {
             return None;
@@ -530,7 +530,7 @@ impl Object {
         Some(number)
     }
 
-    /// A whole number that may be negative.
+    /// Returns a whole number that may be negative.
     fn signed(&mut self, name: &str) -> Option<i32> {
         if !self.is_there(name) {
             return None;
@@ -547,7 +547,7 @@ impl Object {
         Some(number)
     }
 
-    /// A number that has few digits.
+    /// Returns a number with few digits.
     fn float(&mut self, name: &str) -> Option<f64> {
         if !self.is_there(name) {
             return None;
@@ -583,7 +583,7 @@ impl Object {
         text
     }
 
-    /// Text that is not empty and always there.
+    /// Returns text that is never empty and always present.
     fn id(&mut self, name: &str) -> String {
         let id = format!("a{}", self.random.u32(..));
         self.member(name, json!(id));
@@ -605,7 +605,7 @@ impl Object {
         bytes
     }
 
-    /// With a fraction of any length, and any offset.
+    /// Returns a time, written with a fraction of any length and any offset.
     fn time(&mut self, name: &str) -> Option<SystemTime> {
         if !self.is_there(name) {
             return None;
@@ -613,7 +613,7 @@ impl Object {
         let digits = self.random.u32(..=9);
         let unit = 10_u32.pow(9 - digits);
         let nanoseconds = self.random.u32(..1_000_000_000) / unit * unit;
-        // Of the years 1970 to 2242, and no offset leads before the first.
+        // The years 1970 to 2242; no offset leads to a time before them.
         let seconds = 86_400 + u64::from(self.random.u32(..)) * 2;
         let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
         let (hours, minutes) = (self.random.u64(..=14), self.random.u64(..60));
@@ -632,7 +632,7 @@ impl Object {
         Some(time)
     }
 
-    /// In seconds with a fraction of any length.
+    /// Returns a duration, written in seconds with a fraction of any length.
     fn duration(&mut self, name: &str) -> Option<Duration> {
         if !self.is_there(name) {
             return None;
@@ -650,7 +650,7 @@ impl Object {
         Some(duration)
     }
 
-    /// Any JSON; null is nothing.
+    /// Returns any JSON; null counts as nothing.
     fn value(&mut self, name: &str) -> Option<Value> {
         if self.random.bool() {
             return None;
@@ -709,7 +709,7 @@ impl Object {
     }
 }
 
-/// Of all kinds of characters.
+/// Returns text with all kinds of characters.
 fn text(random: &mut Rng) -> String {
     let length = random.usize(..8);
     let mut character = || match random.u8(..4) {

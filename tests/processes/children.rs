@@ -1,5 +1,5 @@
-//! Programs that are started while a client is connected: they have nothing of its connection to the
-//! network.
+//! Programs that are started while a client is connected: they inherit nothing of its connection to
+//! the network.
 
 #![cfg(target_os = "linux")]
 
@@ -35,10 +35,10 @@ impl Program {
         Self::of(&mut Command::new("cat"))
     }
 
-    /// The same by another way of starting programs, which copies the whole process first.
+    /// Starts a program in another way, which copies the whole process first.
     #[track_caller]
     fn start_after_a_fork() -> Self {
-        // The user that it has anyway.
+        // The same user as before.
         let user = fs::metadata("/proc/self").expect("/proc is mounted").uid();
         Self::of(Command::new("cat").uid(user))
     }
@@ -51,7 +51,7 @@ impl Program {
             .spawn()
             .expect("cat can be run");
         let mut program = Self(child);
-        // When it answers, it has become another program.
+        // Its answer shows that it has become another program.
         let line = program.0.stdin.as_mut().expect("piped");
         line.write_all(b"x").expect("it reads");
         let answer = program.0.stdout.as_mut().expect("piped");
@@ -71,7 +71,7 @@ impl Drop for Program {
     }
 }
 
-/// The inodes of the sockets of a process.
+/// Returns the inodes of the sockets of a process.
 fn sockets(process: &str) -> HashSet<u64> {
     let folder = fs::read_dir(format!("/proc/{process}/fd")).expect("/proc is mounted");
     folder
@@ -86,7 +86,7 @@ fn sockets(process: &str) -> HashSet<u64> {
         .collect()
 }
 
-/// The sockets of this machine that are connected to this port.
+/// Returns the sockets of this machine that are connected to this port.
 fn sockets_to(port: u16) -> HashSet<u64> {
     let table = fs::read_to_string("/proc/net/tcp").expect("/proc is mounted");
     let remote = format!(":{port:04X}");
@@ -142,7 +142,7 @@ fn a_program_that_is_started_has_no_socket_to_the_network() {
     }
 }
 
-/// A server that accepts one client and grants it everything.
+/// Runs a server that accepts one client and grants it everything.
 fn serve(stream: &mut TcpStream) -> std::io::Result<Instant> {
     stream.set_read_timeout(Some(SOON))?;
     loop {

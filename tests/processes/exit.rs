@@ -11,10 +11,10 @@ use ttn::{ErrorKind, MqttClient, Network, simulator::Simulator};
 
 const ROUNDS: usize = 300;
 
-/// How many microseconds later it ends.
+/// The variable that sets how many microseconds the process waits before it ends.
 const DELAY: &str = "TTN_TEST_DELAY";
 
-/// What a process does in which the other test runs this.
+/// The variable that sets how the process ends; the other test runs this test in such a process.
 const ENDING: &str = "TTN_TEST_ENDING";
 
 #[test]
@@ -36,7 +36,7 @@ fn a_process_that_ends_as_its_client_does() {
         ),
         _ => client.connect().and_then(|()| client.close()).unwrap(),
     }
-    // The client's threads are about to end, since its last handle is gone.
+    // The client's threads are about to end, because its last handle is gone.
     drop(client);
     let dropped = Instant::now();
     let delay = env::var(DELAY).unwrap().parse().unwrap();

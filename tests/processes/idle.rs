@@ -1,4 +1,4 @@
-//! Runs alone in its process, so that what its threads do is what one client does.
+//! Runs alone in its process, so that all its threads' activity is that of one client.
 #![cfg(target_os = "linux")]
 
 use std::{fs, time::Duration};
@@ -11,7 +11,7 @@ use crate::support::{
 };
 use ttn::Event;
 
-/// How often the threads of this name were woken up.
+/// Returns how often the threads of this name were woken up.
 fn wake_ups(name: &str) -> u64 {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     tasks
@@ -44,7 +44,7 @@ fn a_client_that_hears_nothing_sleeps() {
         let all = || ["ttn-session", "ttn-callbacks", "ttn-wire"].map(wake_ups);
         assert!(all().iter().all(|number| *number > 0));
 
-        // The network speaks of the downlink for a moment yet.
+        // The network still sends reports about the downlink for a moment.
         pause(Duration::from_millis(500));
         let before = all();
         pause(Duration::from_secs(3));

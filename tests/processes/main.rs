@@ -1,5 +1,5 @@
-//! What concerns a whole process: its threads, descriptors, memory, children and end, and the floods
-//! that keep it busy. A test that counts what its process holds runs alone in one.
+//! Tests of a whole process: its threads, descriptors, memory, children and end, and floods that
+//! keep it busy. A test that counts the resources of its process runs alone in one.
 
 #[path = "../support/mod.rs"]
 mod support;

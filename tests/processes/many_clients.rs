@@ -1,5 +1,5 @@
-//! Many clients in one process, and many short lives of clients against servers of every mood:
-//! nobody waits for anybody, and nothing is left behind.
+//! Many clients in one process, and many short-lived clients against servers of every mood: no
+//! client waits for another, and nothing is left behind.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -49,7 +49,7 @@ fn fifty_clients_lose_their_links_one_after_the_other_and_no_uplink_of_the_other
         for counter in 0..CLIENTS {
             let RelayedClient { relay, client, .. } = &clients[counter as usize];
             relay.cut();
-            // It may be back sooner than somebody looks.
+            // It may have reconnected before anybody looks.
             assert!(wait_until(SOON, || client.stats().reconnects == 1));
             harness.uplink("dev-1", counter);
             for RelayedClient { events, .. } in &clients {
@@ -70,15 +70,15 @@ fn fifty_clients_lose_their_links_one_after_the_other_and_no_uplink_of_the_other
     });
 }
 
-/// How a server receives a client, and what `connect` says of it.
+/// How a server treats a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
     Healthy,
     /// Nothing listens.
     Refusing,
-    /// It takes the connection and never answers.
+    /// It accepts the connection and never answers.
     Silent,
-    /// It hangs up instead of answering.
+    /// It closes the connection instead of answering.
     Killing,
     /// The same, with a reset.
     Resetting,
@@ -136,15 +136,15 @@ impl Servers {
             .builder()
             .mqtt_address(address)
             .connect_timeout(timeout)
-            // A short queue, so that what the allocator keeps for itself does not hide a leak.
+            // A short queue, so that memory kept by the allocator does not hide a leak.
             .event_capacity(16)
             .build()
             .unwrap()
     }
 
     fn cycle(&self, mood: Mood) {
-        // An attempt that is given up takes a few seconds to end, and Paho stands still for good
-        // when more than about 270 of a process end at one moment.
+        // An abandoned attempt takes a few seconds to end, and Paho stops for good if more than
+        // about 270 attempts of a process end at the same moment.
         if mood == Mood::Silent {
             assert!(wait_until(SOON, || threads() < 400), "{}", threads());
         }
@@ -161,7 +161,7 @@ impl Servers {
         client.close().unwrap();
     }
 
-    /// So many lives of clients, from eight threads.
+    /// Runs this number of client lives on eight threads.
     fn cycles(&self, count: usize) {
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {
@@ -179,9 +179,9 @@ impl Servers {
         });
     }
 
-    /// Waits until nothing is under way any more.
+    /// Waits until nothing is in progress any longer.
     fn settle(&self) {
-        // An attempt that was given up ends with Paho's own limit.
+        // An abandoned attempt ends with Paho's own time limit.
         let settled = wait_until(SOON, || client_threads().is_empty());
         assert!(settled, "{:?}", client_threads());
         for harness in [&self.healthy, &self.silent, &self.killing] {
@@ -190,7 +190,7 @@ impl Servers {
     }
 }
 
-/// What the process holds.
+/// The resources that the process holds.
 #[derive(Clone, Copy, Debug)]
 struct Holdings {
     resident_kib: usize,
@@ -222,8 +222,8 @@ fn many_short_lives_against_servers_of_every_mood_leave_nothing_behind() {
         return;
     }
     let servers = Servers::start(Network::V3);
-    // Paho's threads, its keeper and the allocator's arenas come with the first ones. Attempts that
-    // the silent server holds up take a few seconds to end: after so many, as many end as begin.
+    // The first clients start Paho's threads, its keeper and the allocator's arenas. Attempts that
+    // the silent server delays take a few seconds to end: by then, as many end as begin.
     servers.cycles(cycles.min(2_000));
     servers.settle();
     let before = Holdings::now();

@@ -1,5 +1,5 @@
-//! Floods: what a client cannot keep is dropped as its policies say, counted to the last event, and
-//! takes no more memory than its capacities allow.
+//! Floods: what a client cannot keep is dropped according to its policies, counted exactly, and
+//! uses no more memory than its capacities allow.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -23,10 +23,11 @@ const LIMIT: Duration = Duration::from_secs(100);
 const FLOOD: u32 = 100_000;
 const CAPACITY: usize = 100;
 
-/// News of a loss may take places beyond the capacity.
+/// Reports of losses may use room beyond the capacity.
 const RESERVE: usize = 16;
 
-/// The network publishes so many uplinks, as fast as the client reads, and loses none itself.
+/// Makes the network publish these uplinks as fast as the client reads; none is lost in the
+/// network.
 fn flood(harness: &mut Harness, uplinks: u32) {
     let topic = harness.topic("dev-1", "up");
     for counter in 0..uplinks {
@@ -41,7 +42,7 @@ struct Account {
     received: u32,
     lost: u32,
     reports: usize,
-    /// Counters of the uplinks, in the order in which they came.
+    /// Counters of the uplinks, in order of arrival.
     counters: Vec<u32>,
 }
 
@@ -61,7 +62,7 @@ impl Account {
         }
     }
 
-    /// Reads until all that was sent is accounted for.
+    /// Reads until everything that was sent is accounted for.
     fn read(events: &Events, sent: u32) -> Self {
         let mut account = Self::default();
         while account.received + account.lost < sent {
@@ -86,7 +87,7 @@ fn in_a_flood_each_subscriber_has_what_its_policy_says() {
         let client = harness
             .builder()
             .counter_watch(0)
-            // Nothing is lost before the subscribers.
+            // Nothing is lost before it reaches the subscribers.
             .receive_capacity(FLOOD as usize, 1 << 30)
             .build()
             .unwrap();
@@ -187,8 +188,8 @@ fn a_subscriber_that_blocks_in_a_flood_loses_as_much_as_the_others() {
         assert!(client.is_connected());
         assert!(blocking.receiver().is_full());
         let account = Account::read(&blocking, FLOOD);
-        // At most what fits into the reader's queue, the one in hand, and those behind it; what was
-        // still in the sockets may have come later.
+        // At most the contents of the reader's queue, the event in hand, and the events behind it;
+        // anything still in the sockets may have arrived later.
         let first_loss = (0..)
             .zip(&account.counters)
             .take_while(|(number, counter)| number == *counter)
@@ -204,7 +205,7 @@ fn a_subscriber_that_blocks_in_a_flood_loses_as_much_as_the_others() {
     });
 }
 
-/// The most that was resident while `work` ran, in KiB over what was before.
+/// Returns the peak resident memory while `work` runs, in KiB more than before.
 fn growth(mut work: impl FnMut(&mut dyn FnMut())) -> usize {
     let before = crate::support::resources::resident_kib();
     let mut most = before;
@@ -265,8 +266,8 @@ fn a_flood_of_large_messages_takes_no_more_memory_than_the_capacities() {
                 look();
             });
             assert_eq!(harness.simulated().dropped(), 0, "the network lost some");
-            // What waits for the client's thread, for the callback and for the subscriber: the text
-            // of each message, and its fields. And what the network holds for the client.
+            // The text and the fields of each message that waits for the client's thread, the
+            // callback or the subscriber, and the messages that the network holds for the client.
             let events = 2 * EVENTS * 2 * SIZE;
             let network = 2 * 64 * SIZE;
             let bound = (RECEIVE + events + network) >> 10;

@@ -1,4 +1,4 @@
-//! What a client takes and gives back: threads, file descriptors, memory.
+//! The resources that a client takes and returns: threads, file descriptors, memory.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn a_thousand_connections_leave_nothing_behind() {
             client.close().unwrap();
         };
         let settled = |threads: usize| wait_until(SOON, || client_threads().len() == threads);
-        // Paho's threads, its keeper and the allocator's arenas come with the first connections.
+        // The first connections start Paho's threads, its keeper and the allocator's arenas.
         (0..50).for_each(|_| cycle(harness.client(), true));
         assert!(settled(0), "{:?}", thread_names());
         assert!(network.wait_for_clients(0, SOON));
@@ -63,7 +63,7 @@ fn a_thousand_connections_leave_nothing_behind() {
         let grown = resident_kib().saturating_sub(memory_before);
         assert!(grown < 4 * 1024, "{grown} KiB more than before");
 
-        // Attempts that a silent server holds up end as well.
+        // Attempts that a silent server delays end as well.
         network.quirks(|quirks| {
             quirks.close_on_connect = false;
             quirks.connack = None;

@@ -1,4 +1,4 @@
-//! Alone in its process, so that threads and descriptors can be counted.
+//! Runs alone in its process, so that threads and descriptors can be counted.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -13,13 +13,13 @@ use ttn::simulator::Simulator;
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// Threads and open descriptors of this process.
+/// Returns the number of threads and open descriptors of this process.
 fn resources() -> (usize, usize) {
     let count = |folder| std::fs::read_dir(folder).unwrap().count();
     (count("/proc/self/task"), count("/proc/self/fd"))
 }
 
-/// The kernel forgets a joined thread a moment later.
+/// Waits for these numbers: the kernel forgets a joined thread a moment later.
 fn assert_settles_at(expected: (usize, usize)) {
     let (_never, pause) = mpsc::channel::<()>();
     let deadline = Instant::now() + LONG;

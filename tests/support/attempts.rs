@@ -1,10 +1,10 @@
-//! Attempts to connect, and what comes of them.
+//! Attempts to connect, and their results.
 
 use std::time::{Duration, Instant};
 
 use ttn::{Error, ErrorKind, MqttClient};
 
-/// What a busy machine may add to a deadline.
+/// The time by which a busy machine may exceed a deadline.
 pub const SLACK: Duration = Duration::from_millis(700);
 
 /// Connects and closes.

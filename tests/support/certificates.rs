@@ -1,4 +1,4 @@
-//! Certificates made on the spot: an authority, servers that are in order and servers that are not.
+//! Certificates created at run time: an authority, and valid and invalid servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,23 @@ use tempfile::TempDir;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Not yet over.
+/// Still valid.
 const VALID: (i32, i32) = (-1, 30);
 
-/// Over since yesterday.
+/// Expired yesterday.
 const ENDED: (i32, i32) = (-30, -1);
 
-/// From tomorrow on.
+/// Valid from tomorrow on.
 const FUTURE: (i32, i32) = (1, 30);
 
-/// A set of certificates, in memory and as PEM files in a folder that goes away with it.
+/// A set of certificates, in memory and as PEM files in a temporary folder that is removed with it.
 #[derive(Debug)]
 pub struct Certificates {
     /// The authority that clients trust.
     pub authority: Authority,
     /// For `localhost` and `127.0.0.1`.
     pub server: Identity,
-    /// Like `server`, but it ended yesterday.
+    /// Like `server`, but expired yesterday.
     pub expired: Identity,
     /// For `other.example` only.
     pub wrong_host: Identity,
@@ -40,13 +40,13 @@ pub struct Certificates {
     pub foreign_authority: Authority,
     /// Like `server`, but signed by `foreign_authority`.
     pub foreign: Identity,
-    /// A client's.
+    /// The certificate of a client.
     pub client: Identity,
     folder: TempDir,
 }
 
 impl Certificates {
-    /// Makes all of them; takes a few milliseconds.
+    /// Creates all of them; takes a few milliseconds.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path();
@@ -64,23 +64,23 @@ impl Certificates {
         }
     }
 
-    /// The folder with the PEM files.
+    /// Returns the folder with the PEM files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A server's certificate for `localhost` and `127.0.0.1` that no authority signed. With `ca`
-    /// it is what `openssl req -x509` makes: an authority by its own account.
+    /// Creates a server certificate for `localhost` and `127.0.0.1` that no authority signed. With
+    /// `ca` it is like the output of `openssl req -x509`: it is marked as an authority.
     pub fn self_signed(&self, name: &str, ca: bool) -> Identity {
         self.self_signed_by(name, ca, Request::server("localhost"))
     }
 
-    /// The same for one host name.
+    /// Does the same for one host name.
     pub fn self_signed_named(&self, name: &str, ca: bool, host: &str) -> Identity {
         self.self_signed_by(name, ca, Request::server(host))
     }
 
-    /// The same, but it ended yesterday.
+    /// Does the same, but the certificate expired yesterday.
     pub fn expired_self_signed(&self, name: &str, ca: bool) -> Identity {
         self.self_signed_by(name, ca, Request::server("localhost").valid(ENDED))
     }
@@ -95,7 +95,7 @@ impl Certificates {
     }
 }
 
-/// What a certificate's key is made for.
+/// The kind of a certificate's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     Ed25519,
@@ -117,23 +117,23 @@ impl KeyKind {
 #[derive(Debug)]
 pub struct Authority {
     identity: Identity,
-    /// Absent where only the certificate was kept.
+    /// `None` if only the certificate was kept.
     issuer: Option<Issuer<'static, KeyPair>>,
 }
 
 impl Authority {
-    /// Makes a root whose files are `NAME.pem` and `NAME.key`.
+    /// Creates a root whose files are `NAME.pem` and `NAME.key`.
     pub fn new(folder: &Path, name: &str) -> Self {
         Self::make(folder, name, Request::new(name, Purpose::Authority), None)
     }
 
-    /// The same, but it ended yesterday.
+    /// Does the same, but the root expired yesterday.
     pub fn expired(folder: &Path, name: &str) -> Self {
         let request = Request::new(name, Purpose::Authority).valid(ENDED);
         Self::make(folder, name, request, None)
     }
 
-    /// One of those in `tests/fixtures/tls`, which sign nothing any more.
+    /// Returns an authority from `tests/fixtures/tls`; these can no longer sign.
     pub fn fixture(name: &str) -> Self {
         let file = fixture(name).with_extension("pem");
         let certificate = fs::read(&file).expect("the file is there");
@@ -150,7 +150,7 @@ impl Authority {
         }
     }
 
-    /// An authority that this one vouches for.
+    /// Creates an authority that this one signs.
     pub fn intermediate(&self, folder: &Path, name: &str) -> Self {
         let request = Request::new(name, Purpose::Authority);
         Self::make(folder, name, request, Some(self))
@@ -164,48 +164,49 @@ impl Authority {
         }
     }
 
-    /// A server's certificate for `localhost` and `127.0.0.1`.
+    /// Creates a server certificate for `localhost` and `127.0.0.1`.
     pub fn server(&self, folder: &Path, name: &str) -> Identity {
         self.server_named(folder, name, "localhost")
     }
 
-    /// A server's certificate for one host name; the address comes with `localhost` only.
+    /// Creates a server certificate for one host name; the address is included only with
+    /// `localhost`.
     pub fn server_named(&self, folder: &Path, name: &str, host: &str) -> Identity {
         self.sign(folder, name, Request::server(host))
     }
 
-    /// A server's certificate with these alternative names, host names and addresses; its common
-    /// name is `localhost`.
+    /// Creates a server certificate with these alternative names, host names and addresses; its
+    /// common name is `localhost`.
     pub fn server_for(&self, folder: &Path, name: &str, names: &[&str]) -> Identity {
         self.sign(folder, name, Request::server("localhost").names(names))
     }
 
-    /// Like [`server`](Self::server), with a key of this kind.
+    /// Does the same as [`server`](Self::server), with a key of this kind.
     pub fn server_with(&self, folder: &Path, name: &str, key: KeyKind) -> Identity {
         self.sign(folder, name, Request::server("localhost").key(key))
     }
 
-    /// Like [`server`](Self::server), but it ended yesterday.
+    /// Does the same as [`server`](Self::server), but the certificate expired yesterday.
     pub fn expired_server(&self, folder: &Path, name: &str) -> Identity {
         self.sign(folder, name, Request::server("localhost").valid(ENDED))
     }
 
-    /// Like [`server`](Self::server), but it begins tomorrow.
+    /// Does the same as [`server`](Self::server), but the certificate is valid from tomorrow on.
     pub fn future_server(&self, folder: &Path, name: &str) -> Identity {
         self.sign(folder, name, Request::server("localhost").valid(FUTURE))
     }
 
-    /// A client's certificate.
+    /// Creates a client certificate.
     pub fn client(&self, folder: &Path, name: &str) -> Identity {
         self.sign(folder, name, Request::new(name, Purpose::Client))
     }
 
-    /// A client's certificate with a key of this kind.
+    /// Creates a client certificate with a key of this kind.
     pub fn client_with(&self, folder: &Path, name: &str, key: KeyKind) -> Identity {
         self.sign(folder, name, Request::new(name, Purpose::Client).key(key))
     }
 
-    /// A client's certificate that ended yesterday.
+    /// Creates a client certificate that expired yesterday.
     pub fn expired_client(&self, folder: &Path, name: &str) -> Identity {
         let request = Request::new(name, Purpose::Client).valid(ENDED);
         self.sign(folder, name, request)
@@ -215,28 +216,28 @@ impl Authority {
         request.make(folder, name, Some(self)).0
     }
 
-    /// The root certificate.
+    /// Returns the root certificate.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         self.identity.certificate()
     }
 
-    /// The root certificate as PEM.
+    /// Returns the root certificate as PEM.
     pub fn certificate_pem(&self) -> Vec<u8> {
         self.identity.certificate_pem()
     }
 
-    /// The root certificate as a PEM file.
+    /// Returns the root certificate as a PEM file.
     pub fn certificate_file(&self) -> &Path {
         self.identity.certificate_file()
     }
 
-    /// The last day of the root certificate.
+    /// Returns the last day of the root certificate.
     pub fn last_day(&self) -> String {
         self.identity.last_day()
     }
 }
 
-/// A certificate, perhaps with those that lead to its root, and its key.
+/// A certificate, optionally with its chain to the root, and its key.
 #[derive(Debug)]
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
@@ -244,7 +245,7 @@ pub struct Identity {
     key_pem: Vec<u8>,
     certificate_file: PathBuf,
     key_file: PathBuf,
-    /// When it begins and ends, where that is known.
+    /// The first and the last moment of validity, if known.
     valid: Option<(SystemTime, SystemTime)>,
 }
 
@@ -270,7 +271,7 @@ impl Identity {
         identity
     }
 
-    /// A certificate and a key of `tests/fixtures/tls`.
+    /// Returns a certificate and a key from `tests/fixtures/tls`.
     pub fn fixture(certificate: &str, key: &str) -> Self {
         let certificate_file = fixture(certificate).with_extension("pem");
         let key_file = fixture(key).with_extension("key");
@@ -285,7 +286,8 @@ impl Identity {
         }
     }
 
-    /// The same identity that also shows the certificates of `authorities`, in files of this name.
+    /// Returns the same identity with the certificates of `authorities` added, in files of this
+    /// name.
     pub fn followed_by(&self, folder: &Path, name: &str, authorities: &[&Authority]) -> Self {
         let mut pem = self.certificate_pem();
         for authority in authorities {
@@ -294,47 +296,47 @@ impl Identity {
         Self::new(folder, name, pem, self.key_pem(), self.valid)
     }
 
-    /// The day it begins, as in `2026-01-31`.
+    /// Returns the first day of validity, such as `2026-01-31`.
     pub fn first_day(&self) -> String {
         date(self.valid.expect("made here").0)
     }
 
-    /// The day it ends.
+    /// Returns the last day of validity.
     pub fn last_day(&self) -> String {
         date(self.valid.expect("made here").1)
     }
 
-    /// The certificate.
+    /// Returns the certificate.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.chain[0]
     }
 
-    /// The certificate and those that come with it.
+    /// Returns the certificate and those that are sent with it.
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.clone()
     }
 
-    /// The private key.
+    /// Returns the private key.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(&self.key_pem).expect("the key is PEM")
     }
 
-    /// The certificate as PEM, and those that come with it.
+    /// Returns the certificate as PEM, and those that are sent with it.
     pub fn certificate_pem(&self) -> Vec<u8> {
         self.certificate_pem.clone()
     }
 
-    /// The private key as PEM; one that was made here is PKCS #8, with no password.
+    /// Returns the private key as PEM; a key created here is unencrypted PKCS #8.
     pub fn key_pem(&self) -> Vec<u8> {
         self.key_pem.clone()
     }
 
-    /// The certificate as a PEM file.
+    /// Returns the certificate as a PEM file.
     pub fn certificate_file(&self) -> &Path {
         &self.certificate_file
     }
 
-    /// The private key as a PEM file.
+    /// Returns the private key as a PEM file.
     pub fn key_file(&self) -> &Path {
         &self.key_file
     }
@@ -389,7 +391,7 @@ impl Request {
         }
     }
 
-    /// The alternative names: host names and addresses.
+    /// Sets the alternative names: host names and addresses.
     fn names(mut self, names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let params = CertificateParams::new(names).expect("names and addresses");
@@ -402,13 +404,13 @@ impl Request {
         self
     }
 
-    /// First and last day, counted from today.
+    /// Sets the first and the last day, counted from today.
     fn valid(mut self, valid: (i32, i32)) -> Self {
         self.valid = valid;
         self
     }
 
-    /// Signed by `issuer`, by itself without one.
+    /// Creates the certificate, signed by `issuer`, or self-signed without one.
     fn make(
         mut self,
         folder: &Path,
@@ -448,8 +450,8 @@ fn day(day: i32) -> SystemTime {
 }
 
 fn key_pem(key: &KeyPair) -> Vec<u8> {
-    // PKCS #8 of version 2, as ring makes it: the seed of 32 bytes and then the public key. OpenSSL
-    // reads version 1 only.
+    // PKCS #8 version 2, as ring writes it: the seed of 32 bytes and then the public key. OpenSSL
+    // reads only version 1.
     const SEED: std::ops::Range<usize> = 16..48;
     const VERSION_1: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
     if key.algorithm() != &PKCS_ED25519 {

@@ -1,4 +1,4 @@
-//! A test in a process of its own, for what concerns a whole process.
+//! Runs a test in a process of its own, for what concerns a whole process.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ const ALONE: &str = "TTN_TEST_ALONE";
 
 /// Runs a test in a process of its own and returns `false`; in that process, returns `true`.
 ///
-/// `module` is the `module_path!()` of the test, here and below.
+/// `module` is the `module_path!()` of the test, here and in the other functions.
 #[track_caller]
 pub fn alone(module: &str, test: &str) -> bool {
     let alone = env::var_os(ALONE).is_some();
@@ -19,7 +19,7 @@ pub fn alone(module: &str, test: &str) -> bool {
     alone
 }
 
-/// As [`alone`], after a shell command that limits the process.
+/// Does the same as [`alone`], after a shell command that limits the process.
 #[track_caller]
 pub fn alone_after(limit: &str, module: &str, test: &str) -> bool {
     let alone = env::var_os(ALONE).is_some();
@@ -35,19 +35,19 @@ pub fn run_alone(module: &str, test: &str, variables: &[(&str, &OsStr)]) {
     run_after(":", module, test, variables);
 }
 
-/// As [`run_alone`], after a shell command that limits the process.
+/// Does the same as [`run_alone`], after a shell command that limits the process.
 #[track_caller]
 pub fn run_after(limit: &str, module: &str, test: &str, variables: &[(&str, &OsStr)]) {
     run(Command::new("sh"), limit, module, test, variables);
 }
 
-/// As [`run_alone`], in a network of its own that these shell commands set up.
+/// Does the same as [`run_alone`], in a network of its own that these shell commands set up.
 #[track_caller]
 pub fn run_in_network(setup: &str, module: &str, test: &str, variables: &[(&str, &OsStr)]) {
     run(network(), setup, module, test, variables);
 }
 
-/// Returns why a process cannot have such a network, if it cannot.
+/// Returns why a process cannot have a network of its own, if it cannot.
 pub fn want_of_network(setup: &str) -> Option<String> {
     match network().args(["-c", setup]).output() {
         Ok(output) if output.status.success() => None,
@@ -67,7 +67,7 @@ pub fn full_name(module: &str, test: &str) -> String {
     }
 }
 
-/// A shell in a network that has only a loopback, which is down.
+/// Returns a command for a shell in a network that has only a loopback, which is down.
 fn network() -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net", "sh"]);
@@ -88,7 +88,7 @@ fn run(mut shell: Command, before: &str, module: &str, test: &str, variables: &[
         .output()
         .expect("the shell runs");
     let printed = String::from_utf8_lossy(&output.stdout);
-    // A name that no test has would pass as well.
+    // A name without a test would pass as well.
     assert!(
         output.status.success() && printed.contains("running 1 test"),
         "{name}: {}\n{printed}\n{}",

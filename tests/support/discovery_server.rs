@@ -1,4 +1,4 @@
-//! An HTTP server that answers as a test wants it to.
+//! An HTTP server that answers as a test tells it to.
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
@@ -15,22 +15,22 @@ use super::proxy::lock;
 
 const ENDING: Duration = Duration::from_secs(5);
 
-/// What a [`DiscoveryServer`] says to a request.
+/// The answer of a [`DiscoveryServer`] to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A status and a body of type `application/json`.
     Json(u16, String),
     /// A status and a body of type `text/plain`.
     Text(u16, String),
-    /// A status and the address of another place.
+    /// A status and the address to redirect to.
     Redirect(u16, String),
-    /// Nothing, while the connection stays open, until the server is dropped.
+    /// Nothing; the connection stays open until the server is dropped.
     Hang,
-    /// A list of announcements, `{"services":[{...},`, that has no end.
+    /// An endless list of announcements, `{"services":[{...},`.
     EndlessList,
 }
 
-/// A request as a [`DiscoveryServer`] saw it.
+/// A request that a [`DiscoveryServer`] received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Path and query.
@@ -39,10 +39,10 @@ pub struct Seen {
     pub authorization: Option<String>,
 }
 
-/// An HTTP server on a free port of the loopback. Dropping it ends the requests that are under way.
+/// An HTTP server on a free port of the loopback. Dropping it ends the requests in progress.
 ///
-/// `tiny_http` keeps idle threads of its own for about five seconds more, and one for each
-/// connection that a client holds open: count threads by their names beside it.
+/// `tiny_http` keeps its own idle threads for about five more seconds, and one thread for each
+/// connection that a client holds open: next to it, count threads by their names.
 #[derive(Debug)]
 pub struct DiscoveryServer {
     address: SocketAddr,
@@ -52,7 +52,8 @@ pub struct DiscoveryServer {
 }
 
 impl DiscoveryServer {
-    /// Answers every request with what `handler` makes of its path and query.
+    /// Starts a server that answers each request with the result of `handler` for its path and
+    /// query.
     pub fn start(handler: impl Fn(&str) -> Answer + Send + Sync + 'static) -> io::Result<Self> {
         let server = Server::http((Ipv4Addr::LOCALHOST, 0)).map_err(io::Error::other)?;
         let address = server
@@ -81,22 +82,22 @@ impl DiscoveryServer {
         })
     }
 
-    /// Where the server listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The requests so far, oldest first.
+    /// Returns the requests so far, oldest first.
     pub fn requests(&self) -> Vec<Seen> {
         lock(&self.shared.seen).clone()
     }
 
-    /// The paths of [`requests`](Self::requests).
+    /// Returns the paths of [`requests`](Self::requests).
     pub fn paths(&self) -> Vec<String> {
         self.requests().into_iter().map(|seen| seen.path).collect()
     }
@@ -106,8 +107,8 @@ impl Drop for DiscoveryServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.server.unblock();
-        // A client that neither reads an endless list nor closes could hold a thread for ever:
-        // leave that one behind.
+        // A client that neither reads an endless list nor closes could hold a thread forever:
+        // abandon that thread.
         let ended = self.ended.recv_timeout(ENDING) != Err(RecvTimeoutError::Timeout);
         if let Some(thread) = self.thread.take().filter(|_| ended) {
             let _ = thread.join();
@@ -151,13 +152,13 @@ impl Shared {
                 });
                 scope.spawn(move || self.answer(request, handler(&path)));
             }
-            // A request that is let go is answered with 500, which ends the wait of its client.
+            // An abandoned request is answered with 500, which ends the wait of its client.
             lock(&self.held).clear();
         });
     }
 
     fn answer(&self, request: Request, answer: Answer) {
-        // A client may be gone before its answer.
+        // A client may be gone before it is answered.
         let _ = match answer {
             Answer::Json(status, body) => request.respond(
                 Response::from_string(body)

@@ -1,5 +1,5 @@
-//! One behaviour, two servers and two networks: the simulated network and a real Mosquitto, each as
-//! V2 and as v3.
+//! Two servers and two networks with the same behaviour: the simulated network and a real
+//! Mosquitto, each as V2 and as v3.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,7 +18,7 @@ use super::{
 
 const PEER: &str = "network-server";
 
-/// An address where nothing listens: this port of the system's has no service any more.
+/// An address where nothing listens: a privileged port without a service.
 pub const NOWHERE: &str = "127.0.0.1:1";
 
 /// How long a test waits for something that should happen.
@@ -34,13 +34,13 @@ pub enum Server {
     Simulator(Simulator),
     Mosquitto {
         broker: Box<Mosquitto>,
-        /// Plays the network server's part.
+        /// Plays the part of the network server.
         peer: MqttPeer,
     },
 }
 
 impl Harness {
-    /// Runs a test for each network, against the simulated one and, where there is one, against
+    /// Runs a test for each network, against the simulated network and, if it is installed,
     /// Mosquitto.
     pub fn each(test: impl Fn(&mut Harness)) {
         for network in [Network::V2, Network::V3] {
@@ -56,7 +56,7 @@ impl Harness {
         }
     }
 
-    /// As [`each`](Self::each), with servers that `localhost` leads to.
+    /// Does the same as [`each`](Self::each), with servers on the address of `localhost`.
     pub fn each_at_localhost(test: impl Fn(&mut Harness)) {
         for network in [Network::V2, Network::V3] {
             test(&mut Self::simulator_at(network, Ipv4Addr::LOCALHOST));
@@ -78,7 +78,7 @@ impl Harness {
         Self::simulator_at(network, loopback())
     }
 
-    /// As [`simulator`](Self::simulator), on this address.
+    /// Starts the simulated network on this address.
     pub fn simulator_at(network: Network, host: Ipv4Addr) -> Self {
         let simulator = Simulator::builder(network)
             .address(format!("{host}:0"))
@@ -124,7 +124,7 @@ impl Harness {
         peer
     }
 
-    /// The simulated network, of which this test knows that it is one.
+    /// Returns the simulated network; panics if the server is Mosquitto.
     pub fn simulated(&self) -> &Simulator {
         match &self.server {
             Server::Simulator(network) => network,
@@ -136,7 +136,7 @@ impl Harness {
         app_id(self.network)
     }
 
-    /// A key that the server does not know.
+    /// Returns a key that the server does not know.
     pub fn wrong_key(&self) -> &'static str {
         match self.network {
             Network::V3 => "NNSXS.WRONG.WRONG",
@@ -156,7 +156,8 @@ impl Harness {
             .mqtt_address(self.address().to_string())
     }
 
-    /// A relay to the server, and a builder of clients behind it that come back quickly.
+    /// Starts a relay to the server; returns it with a builder of clients behind it that reconnect
+    /// quickly.
     pub fn relay(&self) -> (Relay, MqttClientBuilder) {
         let relay = Relay::start(self.address()).expect("a free port");
         let builder = self
@@ -170,7 +171,7 @@ impl Harness {
         self.builder().build().expect("the options are valid")
     }
 
-    /// The topic of a device: `kind` is what follows its id.
+    /// Returns the topic of a device; `kind` is the part after its id.
     pub fn topic(&self, dev_id: &str, kind: &str) -> String {
         let prefix = match self.network {
             Network::V3 => "v3/",
@@ -179,7 +180,7 @@ impl Harness {
         format!("{prefix}{}/devices/{dev_id}/{kind}", self.app_id())
     }
 
-    /// The network publishes a message of the application.
+    /// Publishes a message of the application, as the network does.
     pub fn publish(&mut self, topic: &str, body: &str) {
         match &mut self.server {
             Server::Simulator(network) => network.publish(topic, body),
@@ -189,7 +190,7 @@ impl Harness {
         }
     }
 
-    /// What a network says of an uplink with this counter.
+    /// Returns the network's message for an uplink with this counter.
     pub fn uplink_body(&self, dev_id: &str, counter: u32) -> String {
         let body = match self.network {
             Network::V3 => json!({
@@ -204,13 +205,13 @@ impl Harness {
         body.to_string()
     }
 
-    /// A device sends an uplink with this counter.
+    /// Publishes an uplink of a device with this counter.
     pub fn uplink(&mut self, dev_id: &str, counter: u32) {
         let body = self.uplink_body(dev_id, counter);
         self.publish(&self.topic(dev_id, "up"), &body);
     }
 
-    /// The next messages with downlinks that a client published: topic and body.
+    /// Returns topic and body of the next messages with downlinks that a client published.
     pub fn downlinks(&mut self, count: usize) -> Vec<(String, String)> {
         let messages = match &mut self.server {
             Server::Simulator(network) => {
@@ -232,7 +233,8 @@ impl Harness {
         messages
     }
 
-    /// All messages with downlinks that clients published, up to the one whose body is the last.
+    /// Returns all messages with downlinks that clients published, up to the one with the last
+    /// body.
     pub fn downlinks_until(&mut self, is_last: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let is_end = |(_, body): &(String, Vec<u8>)| std::str::from_utf8(body).is_ok_and(&is_last);
         let messages = match &mut self.server {
@@ -256,7 +258,7 @@ impl Harness {
             .collect()
     }
 
-    /// The server is gone from one moment to the next.
+    /// Ends the server abruptly.
     pub fn kill(&mut self) {
         match &mut self.server {
             Server::Simulator(network) => network.stop(),
@@ -264,7 +266,7 @@ impl Harness {
         }
     }
 
-    /// The server is back, on the same port.
+    /// Starts the server again on the same port.
     pub fn restart(&mut self) {
         match &mut self.server {
             // A child process that another test starts may hold the socket for a moment.

@@ -1,5 +1,4 @@
-//! What the tests, examples and benches stand on: a real broker, faults, certificates and small
-//! servers.
+//! What tests, examples and benches share: a real broker, faults, certificates and small servers.
 #![allow(
     dead_code,
     reason = "each target that includes this folder uses a part of it"

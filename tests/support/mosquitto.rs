@@ -1,4 +1,4 @@
-//! A real broker as the referee: Mosquitto as a child process.
+//! Mosquitto as a child process: a real broker as a reference.
 
 use std::env;
 use std::ffi::OsStr;
@@ -22,7 +22,7 @@ use super::resources::wait_until;
 const START: Duration = Duration::from_secs(10);
 const TRIES: usize = 5;
 
-/// A configuration of OpenSSL without TLS 1.3.
+/// An OpenSSL configuration without TLS 1.3.
 const OLDER_TLS: &str = "\
 openssl_conf = all
 [all]
@@ -33,7 +33,7 @@ system_default = older
 MaxProtocol = TLSv1.2
 ";
 
-// The `PATH` of Debian's users lacks /usr/sbin.
+// On Debian, the `PATH` of ordinary users lacks /usr/sbin.
 const FOLDERS: [&str; 5] = [
     "/usr/sbin",
     "/usr/local/sbin",
@@ -55,7 +55,7 @@ pub struct Mosquitto {
     child: Option<Child>,
 }
 
-/// What a [`Mosquitto`] is started with.
+/// The settings of a [`Mosquitto`] before it starts.
 #[derive(Clone, Debug)]
 pub struct MosquittoBuilder {
     host: Ipv4Addr,
@@ -73,7 +73,7 @@ struct Tls {
     host: IpAddr,
 }
 
-/// The only version of TLS that a broker speaks.
+/// The only version of TLS that a broker supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
     V12,
@@ -81,13 +81,13 @@ pub enum TlsVersion {
 }
 
 impl MosquittoBuilder {
-    /// Has the listener without TLS listen on this address instead of 127.0.0.1.
+    /// Sets the address of the listener without TLS, instead of 127.0.0.1.
     pub fn at(mut self, host: Ipv4Addr) -> Self {
         self.host = host;
         self
     }
 
-    /// Adds a user; without any, everybody may connect.
+    /// Adds a user; without users, everybody may connect.
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.users.push((name.to_owned(), password.to_owned()));
         self
@@ -99,7 +99,7 @@ impl MosquittoBuilder {
         self
     }
 
-    /// Adds a second listener that speaks TLS; see [`Mosquitto::tls_address`].
+    /// Adds a second listener with TLS; see [`Mosquitto::tls_address`].
     pub fn tls(mut self, identity: &Identity) -> Self {
         self.tls = Some(Tls {
             certificate_file: identity.certificate_file().to_owned(),
@@ -111,7 +111,7 @@ impl MosquittoBuilder {
         self
     }
 
-    /// The same, and only clients with a certificate from `clients` get in.
+    /// Adds a listener with TLS that accepts only clients with a certificate from `clients`.
     pub fn tls_for_known_clients(self, identity: &Identity, clients: &Authority) -> Self {
         let mut builder = self.tls(identity);
         if let Some(tls) = &mut builder.tls {
@@ -120,22 +120,23 @@ impl MosquittoBuilder {
         builder
     }
 
-    /// Has the listener with TLS speak one version only.
+    /// Limits the listener with TLS to one version.
     pub fn tls_version(mut self, version: TlsVersion) -> Self {
         self.tls.as_mut().expect("it speaks TLS").version = Some(version);
         self
     }
 
-    /// Has the listener with TLS listen on this address instead of 127.0.0.1.
+    /// Sets the address of the listener with TLS, instead of 127.0.0.1.
     pub fn tls_at(mut self, host: impl Into<IpAddr>) -> Self {
         self.tls.as_mut().expect("it speaks TLS").host = host.into();
         self
     }
 
-    /// Starts it, or says on standard error that the test is skipped and returns `None`.
+    /// Starts it. Without Mosquitto, prints to standard error that the test is skipped and returns
+    /// `None`.
     ///
-    /// Panics when Mosquitto is missing and `TTN_TEST_REQUIRE_MOSQUITTO` is `1`, and when it does
-    /// not start.
+    /// Panics if it does not start, or if Mosquitto is missing and `TTN_TEST_REQUIRE_MOSQUITTO` is
+    /// `1`.
     #[track_caller]
     pub fn start(self) -> Option<Mosquitto> {
         let program =
@@ -166,7 +167,7 @@ impl MosquittoBuilder {
 }
 
 impl Mosquitto {
-    /// A broker that lets everybody do everything, until it is told otherwise.
+    /// Returns a builder for a broker without users and restrictions.
     pub fn builder() -> MosquittoBuilder {
         MosquittoBuilder {
             host: Ipv4Addr::LOCALHOST,
@@ -176,23 +177,23 @@ impl Mosquitto {
         }
     }
 
-    /// The listener without TLS.
+    /// Returns the address of the listener without TLS.
     pub fn address(&self) -> SocketAddr {
         (self.settings.host, self.port).into()
     }
 
-    /// The port of [`address`](Self::address).
+    /// Returns the port of [`address`](Self::address).
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The listener with TLS, if there is one.
+    /// Returns the address of the listener with TLS, if there is one.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         let tls = self.settings.tls.as_ref();
         tls.map(|tls| (tls.host, self.tls_port).into())
     }
 
-    /// Everything that the broker has written to its log.
+    /// Returns everything that the broker has written to its log.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.file("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -207,18 +208,18 @@ impl Mosquitto {
         }
     }
 
-    /// Stops its clock (SIGSTOP): connections stay open, new ones are taken by the kernel, nothing
-    /// is answered.
+    /// Suspends it (SIGSTOP): connections stay open, the kernel accepts new ones, and nothing is
+    /// answered.
     pub fn stop(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it run on after [`stop`](Self::stop) (SIGCONT).
+    /// Resumes it after [`stop`](Self::stop) (SIGCONT).
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// Kills it, if need be, and starts it on the same ports.
+    /// Kills it if necessary, and starts it on the same ports.
     pub fn restart(&mut self) {
         self.kill();
         assert!(
@@ -228,8 +229,8 @@ impl Mosquitto {
         );
     }
 
-    /// Changes a password and returns when the broker knows (SIGHUP); it ends sessions that used
-    /// the old one.
+    /// Changes a password (SIGHUP) and returns once the broker knows it; the broker ends sessions
+    /// that used the old one.
     pub fn change_password(&self, user: &str, password: &str) {
         const RELOADED: &str = "Reloading config";
         let before = self.log().matches(RELOADED).count();
@@ -248,7 +249,7 @@ impl Mosquitto {
 
     fn set_password(&self, user: &str, password: &str) {
         let file = self.file("passwords");
-        // A plain text file is not read, hence the tool.
+        // The broker does not read plain text passwords, hence the tool.
         let tool = self.program.with_file_name("mosquitto_passwd");
         let tool = Some(tool).filter(|tool| tool.is_file());
         let tool = tool.or_else(|| find("TTN_TEST_MOSQUITTO_PASSWD", "mosquitto_passwd"));
@@ -271,7 +272,7 @@ impl Mosquitto {
             // The default drops messages in a flood.
             "max_queued_messages 0".to_owned(),
         ];
-        // As root it would become the user `mosquitto`, who cannot read the folder.
+        // As root, Mosquitto would switch to the user `mosquitto`, who cannot read the folder.
         if fs::metadata(self.folder.path()).is_ok_and(|folder| folder.uid() == 0) {
             lines.push("user root".to_owned());
         }
@@ -303,17 +304,17 @@ impl Mosquitto {
         }
         lines.push(String::new());
         write(&self.file("config"), &lines.join("\n"));
-        // What an attempt with another port left there.
+        // Removes what an attempt with another port wrote.
         write(&self.file("log"), "");
     }
 
-    /// `false` when the process ended or did not answer in time.
+    /// Returns `false` if the process ended or did not answer in time.
     fn spawn(&mut self) -> bool {
         let starts = self.starts();
         let mut command = Command::new(&self.program);
         let tls = self.settings.tls.as_ref();
         if tls.is_some_and(|tls| tls.version == Some(TlsVersion::V12)) {
-            // Mosquitto's own setting names the lowest version only.
+            // Mosquitto's own setting names only the lowest version.
             write(&self.file("openssl"), OLDER_TLS);
             command.env("OPENSSL_CONF", self.file("openssl"));
         }
@@ -327,7 +328,8 @@ impl Mosquitto {
         let child = child.unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         lock(&RUNNING).push((child.id(), self.folder.path().to_owned()));
         self.child = Some(child);
-        // The log and not the port: somebody else may answer on a port that was taken meanwhile.
+        // The log instead of the port: meanwhile, another program may have taken the port and
+        // answer there.
         wait_until(START, || self.has_ended() || self.starts() > starts);
         let runs = self.starts() > starts && !self.has_ended();
         if !runs {
@@ -341,7 +343,7 @@ impl Mosquitto {
         child.is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
-    /// How often the broker has opened its ports, by its own account.
+    /// Returns how often the broker has opened its ports, according to its log.
     fn starts(&self) -> usize {
         self.log().matches(" running").count()
     }
@@ -366,7 +368,7 @@ impl Drop for Mosquitto {
     }
 }
 
-/// Kills every broker of this process and removes their files; for those who end it without
+/// Kills every broker of this process and removes their files; for programs that end without
 /// unwinding.
 pub fn kill_all() {
     for (pid, folder) in lock(&RUNNING).drain(..) {
@@ -376,15 +378,15 @@ pub fn kill_all() {
 }
 
 fn signal(name: &str, pid: u32) -> bool {
-    // The shell has it built in; the program is not everywhere.
+    // The shell has `kill` built in; the program is not installed everywhere.
     Command::new("sh")
         .args(["-c", &format!("kill -{name} {pid}")])
         .status()
         .is_ok_and(|status| status.success())
 }
 
-/// The program that a variable names, or else the one of that name in `PATH` and where brokers are
-/// installed.
+/// Finds the program that a variable names, or else the program of that name in `PATH` or where
+/// brokers are installed.
 fn find(variable: &str, name: &str) -> Option<PathBuf> {
     if let Some(program) = env::var_os(variable) {
         return Some(PathBuf::from(program)).filter(|program| program.is_file());
@@ -405,7 +407,7 @@ fn skip(place: &Location<'_>) -> Option<PathBuf> {
     );
     let thread = thread::current();
     let test = match thread.name() {
-        // A test that runs alone runs here.
+        // Examples have only a main thread.
         None | Some("main") => place.to_string(),
         Some(name) => name.to_owned(),
     };
@@ -417,7 +419,7 @@ fn skip(place: &Location<'_>) -> Option<PathBuf> {
     None
 }
 
-/// Two ports that nobody listens on; somebody may before the broker does.
+/// Returns two free ports; another program may take one before the broker does.
 fn free_ports(host: Ipv4Addr) -> (u16, u16) {
     let bind = || TcpListener::bind((host, 0));
     let port = |socket: &TcpListener| socket.local_addr().map(|address| address.port());

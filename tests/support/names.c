@@ -1,4 +1,4 @@
-/* Name lookups that do what a file says; preloaded before the system's own. */
+/* Name lookups with results set by a file; preloaded before the system's own. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
@@ -22,7 +22,7 @@ static void read_word(char *word, size_t size) {
     }
 }
 
-/* The addresses of a list, one after the other. */
+/* Looks up the addresses of a list, one after the other. */
 static int each_of(lookup *original, char *list, const char *service,
                    const struct addrinfo *hints, struct addrinfo **found) {
     int result = EAI_NONAME;
@@ -31,7 +31,7 @@ static int each_of(lookup *original, char *list, const char *service,
 
     *found = NULL;
     for (address = strtok_r(list, " ", &rest); address; address = strtok_r(NULL, " ", &rest)) {
-        /* An address of a family that was not asked for is left out. */
+        /* Skips addresses of a family that was not requested. */
         if (original(address, service, hints, found) != 0) continue;
         result = 0;
         while (*found) found = &(*found)->ai_next;

@@ -1,5 +1,4 @@
-//! Name lookups that fail or stall when a test says so: a library of our own is loaded before the
-//! system's.
+//! Name lookups that fail or stall on command: a library of our own is loaded before the system's.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,34 +10,34 @@ use std::process::Command;
 
 use super::child::{run_alone, run_in_network, want_of_network};
 
-/// Names with this end are looked up as a test says, in a process of [`run_with_names`].
+/// A test controls lookups of names with this ending, in a process of [`run_with_names`].
 pub const NAME: &str = "server.fault.test";
 
 const FILE: &str = "TTN_TEST_NAMES";
 
-/// What becomes of lookups.
+/// The result of lookups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {
-    /// They give 127.0.0.1.
+    /// They return 127.0.0.1.
     Found,
-    /// They give these addresses, in this order.
+    /// They return these addresses, in this order.
     At(&'a [IpAddr]),
-    /// They fail: there is no such name.
+    /// They fail: the name does not exist.
     Unknown,
     /// They fail: no name server answers.
     Again,
-    /// They wait for something else to be said, and fail after 30 s.
+    /// They wait until the setting changes, and fail after 30 s.
     Stall,
 }
 
-/// Runs one test of this program in a process of its own, whose lookups can be told what to do.
-/// Without a C compiler it says on standard error that the test is skipped.
+/// Runs one test of this program in a process of its own whose lookups it controls. Without a C
+/// compiler, prints to standard error that the test is skipped.
 pub fn run_with_names(module: &str, test: &str) {
     run_with(test, |variables| run_alone(module, test, variables));
 }
 
-/// The same in a network of its own, which the kernel keeps apart from that of the machine: these
-/// commands of the shell set it up. Where a user may not have one, the test is skipped as well.
+/// Does the same in a separate network that these shell commands set up. If the user may not create
+/// one, the test is skipped as well.
 pub fn run_with_names_and_network(setup: &str, module: &str, test: &str) {
     if let Some(reason) = want_of_network(setup) {
         let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
@@ -69,7 +68,7 @@ fn run_with(test: &str, run: impl FnOnce(&[(&str, &OsStr)])) {
     run(&variables);
 }
 
-/// `None` when there is no compiler.
+/// Returns `None` without a compiler.
 fn build(library: &Path) -> Option<bool> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/names.c");
     let arguments: [&OsStr; 5] = [
@@ -80,12 +79,12 @@ fn build(library: &Path) -> Option<bool> {
         source.as_ref(),
     ];
     let mut command = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    // Older C libraries have it in a library of its own.
+    // Older C libraries have it in a separate library.
     let status = command.args(arguments).arg("-ldl").status();
     status.ok().map(|status| status.success())
 }
 
-/// The lookups of this process, if it is one of [`run_with_names`].
+/// The lookups of this process, if [`run_with_names`] started it.
 #[derive(Debug)]
 pub struct Names {
     file: PathBuf,
@@ -97,7 +96,7 @@ impl Names {
         Some(Self { file })
     }
 
-    /// Sets what becomes of lookups, of those under way as well.
+    /// Sets the result of lookups, including those in progress.
     pub fn set(&self, lookup: Lookup<'_>) {
         let word = match lookup {
             Lookup::Found => "found".to_owned(),
@@ -109,7 +108,7 @@ impl Names {
             Lookup::Again => "again".to_owned(),
             Lookup::Stall => "stall".to_owned(),
         };
-        // In one step, so that no lookup reads half a word.
+        // In one step, so that no lookup reads a partial setting.
         let draft = self.file.with_extension("draft");
         fs::write(&draft, word)
             .and_then(|()| fs::rename(&draft, &self.file))

@@ -1,4 +1,4 @@
-//! Servers that speak only versions of TLS from before 1.2, by the `openssl` program.
+//! Servers that support only TLS versions before 1.2, run by the `openssl` program.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -14,8 +14,8 @@ pub struct OldTls {
 }
 
 impl OldTls {
-    /// Starts one with this option, such as `-tls1`. Without the program, or where it does not know
-    /// the version any more, it says on standard error that the test is skipped.
+    /// Starts a server with this option, such as `-tls1`. If the program is missing or no longer
+    /// supports the version, prints to standard error that the test is skipped.
     pub fn start(identity: &Identity, version: &str) -> Option<Self> {
         let child = Command::new("openssl")
             .args(["s_server", "-accept", "127.0.0.1:0", version])
@@ -24,7 +24,7 @@ impl OldTls {
             .arg(identity.certificate_file())
             .arg("-key")
             .arg(identity.key_file())
-            // It ends with its input.
+            // It ends when its input ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -47,12 +47,12 @@ impl OldTls {
             let _ = child.wait();
             return skip(&format!("openssl s_server does not know {version}"));
         };
-        // So that it never waits for a reader.
+        // Reads on, so that the server never waits for a reader.
         thread::spawn(move || lines.for_each(drop));
         Some(Self { child, port })
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -1,5 +1,5 @@
-//! The other end of the line: a small MQTT 3.1.1 client that shares no code with the one under
-//! test.
+//! The other end of the connection: a small MQTT 3.1.1 client that shares no code with the client
+//! under test.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -22,7 +22,7 @@ pub struct MqttPeer {
 }
 
 impl MqttPeer {
-    /// Connects with a clean session and no keep-alive; a CONNACK other than 0 is
+    /// Connects with a clean session and no keep-alive; a CONNACK other than 0 becomes
     /// `PermissionDenied`.
     pub fn connect(server: SocketAddr, username: &str, password: &str) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, ANSWER)?;
@@ -36,7 +36,7 @@ impl MqttPeer {
 
         let mut body = text("MQTT");
         body.extend([4, 0b1100_0010, 0, 0]);
-        // An empty client id asks the broker to make one up.
+        // An empty client id asks the broker to assign one.
         body.extend(text(""));
         body.extend(text(username));
         body.extend(text(password));
@@ -50,7 +50,7 @@ impl MqttPeer {
         }
     }
 
-    /// Subscribes; returns when the broker has said yes.
+    /// Subscribes; returns once the broker has granted the subscription.
     pub fn subscribe(&mut self, filter: &str) -> io::Result<()> {
         let mut body = vec![0, 1];
         body.extend(text(filter));
@@ -65,21 +65,21 @@ impl MqttPeer {
         }
     }
 
-    /// Publishes and does not wait; see [`flush`](Self::flush).
+    /// Publishes without waiting; see [`flush`](Self::flush).
     pub fn publish(&mut self, topic: &str, payload: impl AsRef<[u8]>) -> io::Result<()> {
         let mut body = text(topic);
         body.extend(payload.as_ref());
         self.write(PUBLISH, &body)
     }
 
-    /// Returns when the broker has read everything sent so far.
+    /// Returns once the broker has read everything sent so far.
     pub fn flush(&mut self) -> io::Result<()> {
         self.write(0xc0, &[])?;
         self.answer(PINGRESP).map(drop)
     }
 
-    /// The next message as topic and payload; `None` when none came in time or the connection is
-    /// gone.
+    /// Returns topic and payload of the next message; `None` if none arrives in time or the
+    /// connection is gone.
     pub fn next(&mut self, timeout: Duration) -> Option<(String, Vec<u8>)> {
         let deadline = Instant::now() + timeout;
         while self.messages.is_empty() {
@@ -113,7 +113,7 @@ impl MqttPeer {
         }
     }
 
-    /// Reads one packet; a PUBLISH is put aside, anything else is returned.
+    /// Reads one packet; keeps a PUBLISH for later, and returns anything else.
     fn read(&mut self, deadline: Instant) -> io::Result<Option<(u8, Vec<u8>)>> {
         let (header, body) = loop {
             if let Some(packet) = self.take_packet() {

@@ -1,4 +1,4 @@
-//! The plumbing under [`Relay`](super::relay::Relay) and [`TlsFront`](super::tls_front::TlsFront).
+//! The common part of [`Relay`](super::relay::Relay) and [`TlsFront`](super::tls_front::TlsFront).
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_millis(10);
 const UPSTREAM: Duration = Duration::from_secs(5);
 const REOPENING: Duration = Duration::from_secs(10);
 
-/// A client's connection and the one that was opened to the server for it.
+/// A client's connection, and the connection to the server that was opened for it.
 #[derive(Debug)]
 pub struct Connection {
     pub client: TcpStream,
@@ -24,7 +24,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Ends both halves, so that whoever reads or writes them returns.
+    /// Ends both halves, so that threads that read or write them return.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         if !self.resetting.load(Ordering::SeqCst) {
@@ -33,8 +33,8 @@ impl Connection {
         let _ = self.server.shutdown(Shutdown::Both);
     }
 
-    /// The same, but the client's half is left for the last owner to close. With bytes in it that
-    /// nobody has read, that sends a reset in place of an orderly end.
+    /// Does the same, but leaves the client's half for the last owner to close. If it contains
+    /// unread bytes, that sends a reset instead of an orderly end.
     pub fn reset(&self) {
         self.resetting.store(true, Ordering::SeqCst);
         self.cut();
@@ -45,8 +45,7 @@ impl Connection {
     }
 }
 
-/// Accepts on a port of its own and serves each connection on a thread of its own; joins them all
-/// on drop.
+/// Accepts on its own port and serves each connection on its own thread; joins them all on drop.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -119,7 +118,7 @@ impl Proxy {
         self.shared.rejecting.store(rejecting, Ordering::SeqCst);
     }
 
-    /// Closes the listening socket and leaves the connections alone.
+    /// Closes the listening socket; open connections stay.
     pub fn refuse(&self) {
         lock(&self.listener).take();
     }
@@ -129,8 +128,8 @@ impl Proxy {
         let mut listener = lock(&self.listener);
         if listener.is_none() {
             let mut socket = TcpListener::bind(self.address);
-            // A child process that another test starts holds the closed socket until it runs its
-            // own program.
+            // A child process that another test starts holds the closed socket until it executes
+            // its own program.
             wait_until(REOPENING, || {
                 let is_held = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
                 if socket.as_ref().is_err_and(is_held) {
@@ -149,7 +148,7 @@ impl Proxy {
         }
     }
 
-    /// Ends everything for good and waits for nothing.
+    /// Ends everything permanently without waiting.
     pub fn close(&self) {
         self.refuse();
         lock(&self.shared.open).closed = true;
@@ -187,7 +186,7 @@ impl Listener {
                         break;
                     }
                     let Ok(client) = client else {
-                        // Too many open files, most likely: they come back.
+                        // Probably too many open files; that passes.
                         pause(RETRY);
                         continue;
                     };
@@ -208,7 +207,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // Wakes the thread out of `accept`.
+        // Unblocks the thread in `accept`.
         let _ = TcpStream::connect_timeout(&self.address, UPSTREAM);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -1,4 +1,4 @@
-//! An MQTT client made of bytes.
+//! An MQTT client that reads and writes bytes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -28,7 +28,7 @@ pub fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A CONNECT of an ordinary client.
+/// The CONNECT of an ordinary client.
 pub struct Hello<'a> {
     pub name: &'a str,
     pub level: u8,
@@ -40,7 +40,7 @@ pub struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
-    /// With the credentials of the network's first application.
+    /// Returns a CONNECT with the credentials of the network's first application.
     pub fn of(network: &'a Simulator) -> Self {
         Self {
             name: "MQTT",
@@ -74,7 +74,7 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// A client made of bytes.
+/// A client that reads and writes bytes.
 pub struct Raw {
     pub stream: TcpStream,
     inbox: Vec<u8>,
@@ -112,7 +112,8 @@ impl Raw {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// The next packet; `Err(true)` when the connection is closed, `Err(false)` after the timeout.
+    /// Returns the next packet; `Err(true)` if the connection is closed, `Err(false)` after the
+    /// timeout.
     pub fn try_packet(&mut self, timeout: Duration) -> Result<Vec<u8>, bool> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -171,8 +172,8 @@ impl Raw {
         self.write(&frame(0x30, &[&string(topic), payload].concat()));
     }
 
-    /// Publishes at QoS 1, waits for the acknowledgement and returns the messages that came before
-    /// it.
+    /// Publishes at QoS 1, waits for the acknowledgement, and returns the messages that arrived
+    /// before it.
     pub fn publish_1(&mut self, topic: &str, payload: &str) -> Vec<(String, Value)> {
         let body = [&string(topic), &[0, 7][..], payload.as_bytes()].concat();
         self.write(&frame(0x32, &body));
@@ -194,7 +195,7 @@ impl Raw {
         parsed(&self.packet())
     }
 
-    /// The next message on a topic that ends so; others are skipped.
+    /// Returns the next message on a topic with this ending; skips others.
     pub fn message_on(&mut self, end: &str) -> Value {
         loop {
             let (topic, payload) = self.message();

@@ -1,4 +1,4 @@
-//! A line that can go bad.
+//! A TCP relay that can disturb the connections through it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -9,38 +9,38 @@ use std::time::Duration;
 use super::proxy::{Connection, Proxy, lock};
 use super::resources::loopback;
 
-/// The direction that a [`Fault`] is about.
+/// The direction that a [`Fault`] applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// What clients send.
+    /// From clients to the server.
     ToServer,
-    /// What the server sends.
+    /// From the server to clients.
     ToClients,
 }
 
 /// What happens to the bytes of one direction.
 ///
-/// Those that count bytes do so for each connection from its start, or from when the fault was set
-/// under it.
+/// Faults that count bytes do so for each connection, from its start or from the time when the
+/// fault was set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
     /// Bytes pass at once.
     #[default]
     Pass,
-    /// Bytes are held back while the connection stays open; they go on when the fault is lifted.
+    /// Bytes are held back while the connection stays open; they pass when the fault is removed.
     Stall,
-    /// So many bytes pass, then it is a [`Stall`](Self::Stall).
+    /// This many bytes pass; after that it is a [`Stall`](Self::Stall).
     StallAfter(usize),
-    /// So many bytes pass, then the connection is cut.
+    /// This many bytes pass, then the connection is cut.
     CutAfter(usize),
-    /// So many bytes pass, and when more have come, the connection is reset (RST), with those
-    /// unread. Only for what clients send.
+    /// This many bytes pass; when more arrive, the connection is reset (RST) and those are not
+    /// read. Only for the direction to the server.
     ResetAfter(usize),
     /// `chunk` bytes at a time, with a pause after each.
     Slow { chunk: usize, pause: Duration },
 }
 
-/// A TCP relay in front of a server, with faults that can be changed under way. Dropping it ends
+/// A TCP relay in front of a server, with faults that can be changed at any time. Dropping it ends
 /// every connection.
 #[derive(Debug)]
 pub struct Relay {
@@ -49,12 +49,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens on an address and port of its own and passes everything on to `server`.
+    /// Listens on its own address and port and passes everything on to `server`.
     pub fn start(server: SocketAddr) -> io::Result<Self> {
         Self::start_at(loopback(), server)
     }
 
-    /// As [`start`](Self::start), on a free port of this address.
+    /// Does the same as [`start`](Self::start), on a free port of this address.
     pub fn start_at(host: Ipv4Addr, server: SocketAddr) -> io::Result<Self> {
         let faults = Arc::new(Faults::default());
         let serving = Arc::clone(&faults);
@@ -67,17 +67,17 @@ impl Relay {
         Ok(Self { proxy, faults })
     }
 
-    /// Where clients connect to.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.proxy.address()
     }
 
-    /// The port of [`address`](Self::address).
+    /// Returns the port of [`address`](Self::address).
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 
-    /// Sets what happens to the bytes of one direction, on open connections and on later ones.
+    /// Sets what happens to the bytes of one direction, on open and on later connections.
     pub fn set(&self, way: Way, fault: Fault) {
         self.faults.set(way, fault);
     }
@@ -88,7 +88,7 @@ impl Relay {
         self.set(Way::ToClients, Fault::Stall);
     }
 
-    /// Lets everything pass again, what was held back first.
+    /// Lets everything pass again, beginning with what was held back.
     pub fn pass(&self) {
         self.set(Way::ToServer, Fault::Pass);
         self.set(Way::ToClients, Fault::Pass);
@@ -110,12 +110,12 @@ impl Relay {
         self.proxy.listen()
     }
 
-    /// Whether new connections are accepted and closed at once.
+    /// Sets whether new connections are accepted and closed at once.
     pub fn reject(&self, rejecting: bool) {
         self.proxy.reject(rejecting);
     }
 
-    /// Writes bytes that the server never sent to every client; says to how many.
+    /// Sends every client bytes that the server never sent; returns the number of clients.
     pub fn inject(&self, bytes: &[u8]) -> usize {
         self.proxy
             .connections()
@@ -124,12 +124,12 @@ impl Relay {
             .count()
     }
 
-    /// Connections that are open now.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.proxy.connections().len()
     }
 
-    /// Connections that were ever accepted, rejected ones included.
+    /// Returns the number of connections accepted so far, including rejected ones.
     pub fn accepted(&self) -> usize {
         self.proxy.accepted()
     }
@@ -154,7 +154,7 @@ struct Setting {
     version: u64,
 }
 
-/// Bytes that one direction of a connection has passed since its setting changed.
+/// The bytes that one direction of a connection has passed since its setting changed.
 #[derive(Default)]
 struct Progress {
     version: u64,
@@ -162,7 +162,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Counts anew when the setting is another.
+    /// Restarts the count if the setting has changed.
     fn follow(&mut self, version: u64) {
         if self.version != version {
             *self = Self { version, passed: 0 };
@@ -178,7 +178,7 @@ impl Faults {
         self.changed.notify_all();
     }
 
-    /// Makes every waiting pump look whether its connection was cut.
+    /// Makes every waiting pump check whether its connection was cut.
     fn wake(&self) {
         let _settings = lock(&self.settings);
         self.changed.notify_all();
@@ -192,7 +192,7 @@ impl Faults {
         let mut buffer = [0; 16 * 1024];
         let mut progress = Progress::default();
         loop {
-            // Waits, and takes nothing out.
+            // Waits without consuming anything.
             let end = !matches!(from.peek(&mut buffer[..1]), Ok(1));
             let limit = match self.fault(way, &mut progress) {
                 Fault::ResetAfter(limit) if !end && limit <= progress.passed => {
@@ -212,7 +212,7 @@ impl Faults {
         self.wake();
     }
 
-    /// No bytes stand for the end of the stream, which a stall holds back like any other news.
+    /// Forwards bytes; no bytes stand for the end of the stream, which a stall also holds back.
     fn forward(
         &self,
         way: Way,
@@ -254,8 +254,8 @@ impl Faults {
         fault
     }
 
-    /// The fault that says how much may go now, after any stall; `None` when nothing may go any
-    /// more.
+    /// Waits while the direction is stalled; returns the fault that says how much may pass now, or
+    /// `None` if nothing may pass any longer.
     fn await_leave(
         &self,
         way: Way,

@@ -1,4 +1,4 @@
-//! A client whose link to the server can be damaged.
+//! A client whose connection to the server can be disturbed.
 
 use ttn::{Event, Events, MqttClient, MqttClientBuilder};
 
@@ -8,7 +8,7 @@ use super::{
     resources::wait_until,
 };
 
-/// A client behind a [`Relay`], and all that it reports.
+/// A client behind a [`Relay`], and everything that it reports.
 pub struct RelayedClient {
     pub relay: Relay,
     pub client: MqttClient,
@@ -16,7 +16,7 @@ pub struct RelayedClient {
 }
 
 impl RelayedClient {
-    /// Connects a client of [`Harness::relay`] with more options; the news of it has been read.
+    /// Connects a client of [`Harness::relay`] with more options, and reads the event about it.
     #[track_caller]
     pub fn connect(
         harness: &Harness,
@@ -35,7 +35,7 @@ impl RelayedClient {
         }
     }
 
-    /// Cuts the link, and keeps it cut until [`come_back`](Self::come_back).
+    /// Cuts the connection, and keeps it cut until [`come_back`](Self::come_back).
     #[track_caller]
     pub fn leave(&self) {
         self.relay.refuse();
@@ -43,7 +43,7 @@ impl RelayedClient {
         assert!(wait_until(SOON, || !self.client.is_connected()));
     }
 
-    /// Ends the time away.
+    /// Lets the client reconnect.
     #[track_caller]
     pub fn come_back(&self) {
         self.relay.listen().expect("the port is free");

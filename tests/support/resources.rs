@@ -1,4 +1,4 @@
-//! What this process uses, and waiting for it to change.
+//! The resources that this process uses, and waiting for them to change.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Asks `condition` again and again until it holds; `false` when it did not within `limit`.
+/// Checks `condition` repeatedly until it holds; returns `false` if it did not within `limit`.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
@@ -23,8 +23,8 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
     }
 }
 
-/// An address of this machine for the caller alone: while a server on it is away, nobody else takes
-/// its port.
+/// Returns a loopback address for the caller alone: while a server on it is stopped, nobody else
+/// takes its port.
 pub fn loopback() -> Ipv4Addr {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     if !cfg!(target_os = "linux") {
@@ -35,13 +35,13 @@ pub fn loopback() -> Ipv4Addr {
     Ipv4Addr::new(127, 2 + process as u8, high, low)
 }
 
-/// Lets `length` go by.
+/// Waits for `length`.
 pub fn pause(length: Duration) {
     let (_never, silence) = mpsc::channel::<()>();
     let _ = silence.recv_timeout(length);
 }
 
-/// Takes every descriptor that this process has left.
+/// Opens files until this process has no descriptor left.
 pub fn hoard() -> Vec<File> {
     const EMFILE: Option<i32> = Some(24);
     let mut hoard = Vec::new();
@@ -54,13 +54,13 @@ pub fn hoard() -> Vec<File> {
     }
 }
 
-/// Threads of this process.
+/// Returns the number of threads of this process.
 #[cfg(target_os = "linux")]
 pub fn threads() -> usize {
     entries("/proc/self/task")
 }
 
-/// Names of this process's threads, sorted (the kernel keeps 15 bytes of each).
+/// Returns the names of this process's threads, sorted (the kernel keeps 15 bytes of each).
 #[cfg(target_os = "linux")]
 pub fn thread_names() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("/proc is mounted");
@@ -73,7 +73,7 @@ pub fn thread_names() -> Vec<String> {
     names
 }
 
-/// Names of the threads that belong to clients.
+/// Returns the names of the threads that belong to clients.
 #[cfg(target_os = "linux")]
 pub fn client_threads() -> Vec<String> {
     let mut names = thread_names();
@@ -81,14 +81,14 @@ pub fn client_threads() -> Vec<String> {
     names
 }
 
-/// Open file descriptors of this process.
+/// Returns the number of open file descriptors of this process.
 #[cfg(target_os = "linux")]
 pub fn descriptors() -> usize {
-    // One of them is the listing itself.
+    // One of them is for the listing itself.
     entries("/proc/self/fd") - 1
 }
 
-/// Resident memory of this process in KiB.
+/// Returns the resident memory of this process in KiB.
 #[cfg(target_os = "linux")]
 pub fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");

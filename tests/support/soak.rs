@@ -1,5 +1,5 @@
-//! Uplinks over a link that breaks at random, and an account of every one of them: delivered, or
-//! inside a gap that was reported, or counted as dropped.
+//! Uplinks over a link that breaks at random, and an account of every uplink: delivered, within a
+//! reported gap, or counted as dropped.
 
 use std::{
     collections::VecDeque,
@@ -31,27 +31,27 @@ use super::{
 
 const DEVICES: usize = 50;
 
-/// How long anything may take that does not depend on chance.
+/// The time limit for everything that does not depend on chance.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a gap says comes from two clocks of one machine, one of which is set by small steps. All
-/// else that blurs a gap is known: see [`Account::on_connected`].
+/// A gap is measured with two clocks of one machine, and one of them is adjusted in small steps.
+/// Every other inaccuracy of a gap is known: see [`Account::on_connected`].
 const CLOCK_STEP: u64 = 5_000;
 
-/// The source wakes this often, and then sends up to so many uplinks.
+/// How often the source wakes; each time it sends up to this many uplinks.
 const TICK: Duration = Duration::from_millis(5);
 const UPLINKS_PER_TICK: usize = 6;
 
-/// Room of the client in a flood, for messages and for events; the last uplinks of all devices have
-/// room together.
+/// The capacities of the client in a flood, for messages and for events; the last uplinks of all
+/// devices fit together.
 const NARROW: usize = 64;
 
-/// Mismatches beyond these say nothing new.
+/// Mismatches beyond this number reveal nothing new.
 const MISMATCHES: usize = 10;
 const EVENTS_BEFORE: usize = 25;
 const EVENTS_AFTER: usize = 8;
 
-/// Until when the link is cut again and again.
+/// How long the link is cut again and again.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
     Cuts(u64),
@@ -69,7 +69,7 @@ pub fn cuts(harness: Harness, until: Until, seed: u64) -> Report {
         .reconnect_delay(Duration::from_millis(5), Duration::from_millis(40))
         .event_capacity(50_000)
         .build()
-        .expect("the options are good");
+        .expect("the options are valid");
     place.run(&client, client.events(), None, |place| {
         let (stop, stopped) = mpsc::channel::<()>();
         thread::scope(|scope| {
@@ -85,14 +85,14 @@ pub fn cuts(harness: Harness, until: Until, seed: u64) -> Report {
     })
 }
 
-/// Sends more than the client has room for, and than slow subscribers keep up with.
+/// Sends more than the client has room for, and more than slow subscribers keep up with.
 pub fn flood(harness: Harness, uplinks: usize, seed: u64) -> Report {
     let place = Place::new(harness, seed, &[FrameLoss::DroppedHere]);
     let client = place
         .builder(place.address())
         .receive_capacity(NARROW, 1 << 20)
         .build()
-        .expect("the options are good");
+        .expect("the options are valid");
     let slow = [Overflow::DropOldest, Overflow::DropNewest]
         .map(|overflow| client.events_with(NARROW / 4, overflow));
     let pace = Rng::with_seed(seed);
@@ -113,7 +113,7 @@ pub fn flood(harness: Harness, uplinks: usize, seed: u64) -> Report {
     })
 }
 
-/// Sends more than the simulated server keeps for a client.
+/// Sends more than the simulated server buffers for a client.
 pub fn server_drops(harness: Harness, uplinks: usize, seed: u64) -> Report {
     let place = Place::new(harness, seed, &[FrameLoss::Upstream]);
     let when_full = |buffer: usize, when_full: WhenFull| {
@@ -126,7 +126,7 @@ pub fn server_drops(harness: Harness, uplinks: usize, seed: u64) -> Report {
         .builder(place.address())
         .event_capacity(50_000)
         .build()
-        .expect("the options are good");
+        .expect("the options are valid");
     place.run(&client, client.events(), None, |place| {
         when_full(4, WhenFull::Drop);
         place.send_in_bursts(uplinks);
@@ -134,11 +134,11 @@ pub fn server_drops(harness: Harness, uplinks: usize, seed: u64) -> Report {
     })
 }
 
-/// A server, its devices, and what became of their uplinks.
+/// A server, its devices, and the fate of their uplinks.
 struct Place {
     harness: Mutex<Harness>,
     network: Network,
-    /// When each uplink of each device was published, in µs since the epoch.
+    /// The times when each uplink of each device was published, in µs since the epoch.
     published: Vec<Mutex<Vec<u64>>>,
     account: Mutex<Account>,
     changed: Condvar,
@@ -168,7 +168,7 @@ impl Place {
         lock(&self.harness).builder().mqtt_address(address)
     }
 
-    /// Connects, lets `trouble` happen, and draws up the account. `pace` makes the reader slow.
+    /// Connects, lets `trouble` happen, and creates the report. `pace` slows down the reader.
     fn run(
         &self,
         client: &MqttClient,
@@ -180,7 +180,7 @@ impl Place {
         thread::scope(|scope| {
             scope.spawn(move || self.read(&events, pace));
             client.connect().expect("the link is good");
-            // The first uplink of a device has no predecessor that could be missed.
+            // The first uplink of a device has no predecessor that could be missing.
             self.send_one_each();
             let usage = [Usage::now(); 2];
             trouble(self);
@@ -213,7 +213,7 @@ impl Place {
         }
     }
 
-    /// Waits until the account says so; `false` when it did not in time.
+    /// Waits until the account meets the condition; returns `false` if it did not in time.
     fn wait(&self, limit: Duration, condition: impl Fn(&Account) -> bool) -> bool {
         let account = lock(&self.account);
         let (_account, timeout): (MutexGuard<'_, Account>, _) = self
@@ -254,13 +254,13 @@ impl Place {
         match &mut harness.server {
             Server::Simulator(network) => network.publish(&topic, body.to_string()),
             Server::Mosquitto { peer, .. } => {
-                // A server that is down hears nothing: that uplink is lost, too.
+                // If the server is down, the uplink is lost as well.
                 let _ = peer.publish(&topic, body.to_string());
             }
         }
     }
 
-    /// Uplinks of devices at random, some of them twice, until the other end is dropped.
+    /// Sends uplinks of random devices, some of them twice, until the other end is dropped.
     fn send_now_and_then(&self, stopped: &mpsc::Receiver<()>) {
         let mut random = Rng::with_seed(!self.seed);
         while stopped.recv_timeout(TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -277,7 +277,7 @@ impl Place {
         }
     }
 
-    /// As fast as it goes, with pauses in which everything that waits is read.
+    /// Sends as fast as possible, with pauses in which everything that waits is read.
     fn send_in_bursts(&self, uplinks: usize) {
         let mut random = Rng::with_seed(!self.seed);
         let mut left = uplinks;
@@ -291,7 +291,7 @@ impl Place {
         }
     }
 
-    /// Waits until nothing has come in for a while.
+    /// Waits until nothing has arrived for a while.
     fn await_quiet(&self) {
         const QUIET: Duration = Duration::from_millis(60);
         let deadline = Instant::now() + PATIENCE;
@@ -303,8 +303,8 @@ impl Place {
         }
     }
 
-    /// One uplink of each device; whether all have arrived, over one connection and with room for
-    /// all of them.
+    /// Sends one uplink of each device; returns whether all arrived, over one connection and with
+    /// room for all of them.
     fn send_one_each(&self) -> bool {
         let lags = lock(&self.account).lags;
         (0..DEVICES).for_each(|device| self.uplink(device));
@@ -322,8 +322,8 @@ impl Place {
         }) && all_here(&lock(&self.account))
     }
 
-    /// The link is good; the last uplinks show what went before. Some of them may still be lost
-    /// to the end of a connection that broke under way, or to messages that wait.
+    /// With a good link, the last uplinks reveal what was lost before. Some of them may still be
+    /// lost, to the end of a connection that broke meanwhile or to messages that wait.
     fn end_well(&self) -> bool {
         (0..10).any(|_| {
             self.await_quiet();
@@ -404,7 +404,7 @@ impl Place {
     }
 }
 
-/// Breaks the link, in every way.
+/// Breaks the link in every way.
 struct Chaos<'a> {
     place: &'a Place,
     relay: &'a Relay,
@@ -418,7 +418,7 @@ impl Chaos<'_> {
             Until::Cuts(cuts) => lock(&self.place.account).disconnects < cuts,
             Until::Minutes(minutes) => begin.elapsed() < Duration::from_secs(60 * minutes),
         } {
-            // Without waiting for the client now and then: it is cut while it connects, too.
+            // Sometimes without waiting for the client, so that it is also cut while it connects.
             if self.random.u8(..) < 200 && !self.place.await_client() {
                 let mut account = lock(&self.place.account);
                 return account.mismatch("the client did not come back".to_owned());
@@ -451,7 +451,7 @@ impl Chaos<'_> {
                 relay.refuse();
                 relay.cut();
                 self.linger(5..100);
-                // The port may be taken for a moment by a connection to somewhere else.
+                // A connection to somewhere else may occupy the port for a moment.
                 assert!(wait_until(PATIENCE, || relay.listen().is_ok()));
             }
             73..81 => {
@@ -476,7 +476,7 @@ impl Chaos<'_> {
         }
     }
 
-    /// For longer than the keep-alive.
+    /// Stalls the link for longer than the keep-alive.
     fn stall_until_noticed(&mut self) {
         let before = lock(&self.place.account).disconnects;
         self.relay.stall();
@@ -495,7 +495,7 @@ impl Chaos<'_> {
         lock(&self.place.harness).kill();
         self.linger(5..100);
         lock(&self.place.harness).restart();
-        // Uplinks that come between a subscription and the answer to it.
+        // Uplinks that arrive between a subscription and its answer.
         let delay = Duration::from_millis(self.random.u64(..10));
         if let Server::Simulator(network) = &lock(&self.place.harness).server {
             network.quirks(|quirks| quirks.suback_delay = delay);
@@ -503,13 +503,13 @@ impl Chaos<'_> {
     }
 }
 
-/// What the events of a client say of the uplinks.
+/// What the events of a client report about the uplinks.
 struct Account {
     devices: Vec<DeviceAccount>,
-    /// The kinds of loss that are brought about.
+    /// The kinds of loss that this run causes.
     expected: &'static [FrameLoss],
     frames: FrameStats,
-    /// How many events came before.
+    /// The number of events so far.
     index: u64,
     uplinks: u64,
     lags: u64,
@@ -519,14 +519,14 @@ struct Account {
     reconnects: u64,
     connects: u64,
     failures_in_all: u64,
-    /// The counter report that goes with the next event.
+    /// The counter report that belongs to the next event.
     report: Option<CounterReport>,
     /// The outage that has not ended.
     outage: Option<Outage>,
     outages: Vec<Outage>,
     /// Uplinks that were lost in an outage that has not ended.
     unresolved: Vec<Loss>,
-    /// How long the last uplink was under way, of this connection; 0 before there was one.
+    /// How long the last uplink of this connection took to arrive; 0 before the first one.
     latency: u64,
     longest_latency: u64,
     longest_gap: Duration,
@@ -537,15 +537,15 @@ struct Account {
 
 #[derive(Clone, Debug, Default)]
 struct DeviceAccount {
-    /// The counter that is due.
+    /// The next expected counter.
     next: u32,
-    /// Where in the stream its last uplink was.
+    /// The position of its last uplink in the stream.
     index: u64,
     distinct: u64,
     missing: u64,
 }
 
-/// From which event to which, and when uplinks could be lost.
+/// The first and the last event, and the time in which uplinks could be lost.
 #[derive(Clone, Debug, Default)]
 struct Outage {
     events: Range<u64>,
@@ -724,10 +724,10 @@ impl Account {
         }
     }
 
-    /// An uplink cannot be lost before the last one that was heard of the connection was published:
-    /// they come in order. That one was under way for `latency`, which is all that blurs the
-    /// beginning. The end is not blurred: what is published when the client is connected finds its
-    /// subscription there.
+    /// An uplink cannot be lost before the publication of the last uplink that arrived over the
+    /// connection, because they arrive in order. That uplink took `latency` to arrive, which is the
+    /// only inaccuracy of the beginning. The end is exact: an uplink that is published while the
+    /// client is connected finds its subscription there.
     fn on_connected(&mut self, connected: &Connected, published: &[Mutex<Vec<u64>>]) {
         self.connects += 1;
         let now = micros(SystemTime::now());
@@ -762,7 +762,7 @@ impl Account {
         }
     }
 
-    /// Each of these uplinks was published in an outage between the two events.
+    /// Checks that each of these uplinks was published in an outage between the two events.
     fn check_times(&mut self, lost: &Loss, published: &[Mutex<Vec<u64>>]) {
         let first = self
             .outages
@@ -827,7 +827,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// What a slow subscriber got.
+/// What a slow subscriber received.
 struct Heard {
     subscription: Events,
     events: u64,
@@ -843,7 +843,7 @@ impl Heard {
         };
         loop {
             let was_over = over.load(Ordering::Acquire);
-            // News of losses may come so long after the last event.
+            // A report of losses may arrive this long after the last event.
             match heard.subscription.recv_timeout(Duration::from_secs(1)) {
                 Ok(Event::Lagged(events)) => heard.lagged += events,
                 Ok(_) => heard.events += 1,
@@ -862,14 +862,14 @@ impl Heard {
     }
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub seed: u64,
     pub published: u64,
-    /// Published again, on top of that.
+    /// The uplinks that were published twice.
     pub repeated: u64,
-    /// Messages that arrived; the same one may arrive twice.
+    /// The messages that arrived; the same one may arrive twice.
     pub messages: u64,
     pub delivered: u64,
     pub frames: FrameStats,
@@ -879,7 +879,7 @@ pub struct Report {
     pub longest_latency: Duration,
     pub dropped_by_server: u64,
     pub lagged: u64,
-    /// Without those that say that others are lost.
+    /// The events except those that report losses.
     events: u64,
     pub time: Duration,
     /// With the first connection, and at the end.
@@ -920,7 +920,7 @@ impl Report {
         }
     }
 
-    /// Panics with everything that is known, unless all sums match.
+    /// Panics with all details unless all sums match.
     pub fn assert_exact(&self) {
         assert!(
             self.mismatches.is_empty(),
@@ -967,7 +967,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What this process uses; nothing on a system that does not tell.
+/// The resources of this process; empty on a system that does not report them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub threads: usize,
@@ -992,7 +992,7 @@ impl Usage {
     }
 }
 
-/// Not after every event.
+/// Delays some events, not every one.
 fn dawdle(random: &mut Rng) {
     if random.u8(..) < 12 {
         pause(Duration::from_millis(random.u64(1..5)));

@@ -1,4 +1,4 @@
-//! TLS in front of a server that speaks plain TCP.
+//! TLS in front of a server without TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -19,14 +19,14 @@ use super::proxy::{Connection, Proxy, lock};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Takes TLS 1.2 and 1.3 from clients and passes the plain bytes to a server. Dropping it ends
+/// Accepts TLS 1.2 and 1.3 from clients and passes the plain bytes to a server. Dropping it ends
 /// every connection.
 #[derive(Debug)]
 pub struct TlsFront {
     proxy: Proxy,
 }
 
-/// What a [`TlsFront`] is started with.
+/// The settings of a [`TlsFront`] before it starts.
 #[derive(Clone, Debug)]
 pub struct TlsFrontBuilder<'a> {
     identity: &'a Identity,
@@ -36,13 +36,13 @@ pub struct TlsFrontBuilder<'a> {
 }
 
 impl<'a> TlsFrontBuilder<'a> {
-    /// Lets only clients with a certificate from `clients` in.
+    /// Accepts only clients with a certificate from `clients`.
     pub fn known_clients(mut self, clients: &'a Authority) -> Self {
         self.clients = Some(clients);
         self
     }
 
-    /// Speaks these versions of TLS only.
+    /// Supports only these versions of TLS.
     pub fn versions(mut self, versions: &'a [&'static SupportedProtocolVersion]) -> Self {
         self.versions = versions;
         self
@@ -85,14 +85,14 @@ impl<'a> TlsFrontBuilder<'a> {
         let key = provider
             .key_provider
             .load_private_key(self.identity.key())?;
-        // `with_single_cert` would refuse certificates that a server can very well have.
+        // `with_single_cert` would reject certificates that a server can have.
         let certified = CertifiedKey::new(self.identity.chain(), key);
         Ok(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
     }
 }
 
 impl TlsFront {
-    /// What a front is started with: the certificate of `identity`, TLS 1.2 and 1.3, every client.
+    /// Returns a builder with the certificate of `identity`, for TLS 1.2 and 1.3 and every client.
     pub fn builder(identity: &Identity) -> TlsFrontBuilder<'_> {
         TlsFrontBuilder {
             identity,
@@ -107,7 +107,7 @@ impl TlsFront {
         Self::builder(identity).start(upstream)
     }
 
-    /// The same, and only clients with a certificate from `clients` get in.
+    /// Does the same, but accepts only clients with a certificate from `clients`.
     pub fn start_for_known_clients(
         identity: &Identity,
         clients: &Authority,
@@ -118,25 +118,26 @@ impl TlsFront {
             .start(upstream)
     }
 
-    /// Where clients connect to.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.proxy.address()
     }
 
-    /// The port of [`address`](Self::address).
+    /// Returns the port of [`address`](Self::address).
     pub fn port(&self) -> u16 {
         self.address().port()
     }
 }
 
-/// Appends the plain bytes in `ciphertext` to `plain`; `false` when the client has sent all.
+/// Appends the plain bytes in `ciphertext` to `plain`; returns `false` once the client has sent
+/// all.
 fn decrypt(
     tls: &mut ServerConnection,
     mut ciphertext: &[u8],
     plain: &mut Vec<u8>,
 ) -> Result<bool, rustls::Error> {
     loop {
-        // It ends with an error when no more can be read yet, without one at the end.
+        // Returns an error if there is no more to read yet, and no error at the end.
         let open = tls.reader().read_to_end(plain).is_err();
         if !open || ciphertext.is_empty() {
             return Ok(open);
@@ -153,7 +154,7 @@ fn outgoing(tls: &mut ServerConnection) -> Vec<u8> {
     ciphertext
 }
 
-/// The connection after its handshake, and the plain bytes that came with the end of it.
+/// Returns the connection after its handshake, and the plain bytes that arrived with the end of it.
 fn handshake(
     config: &Arc<ServerConfig>,
     mut client: &TcpStream,
@@ -171,7 +172,7 @@ fn handshake(
         let result = decrypt(&mut tls, &buffer[..length], &mut early);
         client.write_all(&outgoing(&mut tls))?;
         if let Err(error) = result {
-            // Closing with unread bytes would be a reset, which can overtake the alert.
+            // Closing with unread bytes would send a reset, which can overtake the alert.
             client.shutdown(Shutdown::Write)?;
             client.set_read_timeout(Some(FAREWELL))?;
             while client.read(&mut buffer)? > 0 {}
@@ -185,7 +186,7 @@ fn handshake(
 /// One connection after its handshake.
 struct Tunnel<'a> {
     tls: Mutex<ServerConnection>,
-    /// Held from the making of a record to its sending, so that records leave in their order.
+    /// Held from the creation of a record until it is sent, so that records stay in order.
     sending: Mutex<()>,
     connection: &'a Connection,
 }
@@ -212,18 +213,18 @@ impl<'a> Tunnel<'a> {
         });
     }
 
-    /// Until the client has sent all; then the server hears of the end as well.
+    /// Passes bytes on until the client has sent all, and then the end to the server.
     fn to_server(&self, early: &[u8]) -> io::Result<()> {
         let (mut client, mut server) = (&self.connection.client, &self.connection.server);
         let mut ciphertext = [0; 16 * 1024];
         let mut length = 0;
         let mut plain = early.to_vec();
-        // What came with the end of the handshake may have been all.
+        // The bytes that arrived with the end of the handshake may have been all.
         while decrypt(&mut lock(&self.tls), &ciphertext[..length], &mut plain)
             .map_err(io::Error::other)?
         {
             self.send(|_| Ok(()))?;
-            // A server that is gone is no reason to stop: what is left unread would be a reset.
+            // Continues even if the server is gone: unread bytes would cause a reset.
             let _ = server.write_all(&std::mem::take(&mut plain));
             length = client.read(&mut ciphertext)?;
             if length == 0 {
@@ -236,7 +237,7 @@ impl<'a> Tunnel<'a> {
         Ok(())
     }
 
-    /// Until the server has sent all; then the client hears of the end as well.
+    /// Passes bytes on until the server has sent all, and then the end to the client.
     fn to_client(&self) -> io::Result<()> {
         let mut server = &self.connection.server;
         let mut plain = [0; 16 * 1024];

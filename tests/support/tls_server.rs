@@ -14,11 +14,11 @@ use super::{
     tls_front::TlsFront,
 };
 
-/// The application that these servers know.
+/// The application on these servers.
 pub const APP: &str = "greenhouse@ttn";
 pub const KEY: &str = "NNSXS.A-KEY.OF-THE-TESTS";
 
-/// What an attempt of [`builder`] to connect may take.
+/// The time limit for an attempt to connect by a client of [`builder`].
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A server with TLS.
@@ -27,7 +27,7 @@ pub enum Server {
     Mosquitto(Mosquitto),
 }
 
-/// What a server shows and wants.
+/// What a server presents and requires.
 #[derive(Clone, Debug)]
 pub struct Setup<'a> {
     identity: &'a Identity,
@@ -37,7 +37,7 @@ pub struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    /// This certificate, TLS 1.2 and 1.3, every client, on 127.0.0.1.
+    /// Sets up a server with this certificate, TLS 1.2 and 1.3, and every client, on 127.0.0.1.
     pub fn new(identity: &'a Identity) -> Self {
         Self {
             identity,
@@ -47,13 +47,13 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Lets only clients with a certificate from `clients` in.
+    /// Accepts only clients with a certificate from `clients`.
     pub fn known_clients(mut self, clients: &'a Authority) -> Self {
         self.clients = Some(clients);
         self
     }
 
-    /// Speaks this version of TLS only.
+    /// Supports only this version of TLS.
     pub fn only(mut self, version: TlsVersion) -> Self {
         self.version = Some(version);
         self
@@ -65,7 +65,7 @@ impl<'a> Setup<'a> {
         self
     }
 
-    /// The simulated network.
+    /// Starts the simulated network.
     pub fn simulator(&self) -> Server {
         let versions: &[&'static SupportedProtocolVersion] = match self.version {
             None => ALL_VERSIONS,
@@ -83,7 +83,7 @@ impl<'a> Setup<'a> {
         Server::Simulator(network, front)
     }
 
-    /// Mosquitto, where there is one.
+    /// Starts Mosquitto, if it is installed.
     #[track_caller]
     pub fn mosquitto(&self) -> Option<Server> {
         let broker = Mosquitto::builder().user(APP, KEY);
@@ -98,7 +98,7 @@ impl<'a> Setup<'a> {
         broker.start().map(Server::Mosquitto)
     }
 
-    /// Runs a test against the simulated network and, where there is one, against Mosquitto.
+    /// Runs a test against the simulated network and, if it is installed, Mosquitto.
     #[track_caller]
     pub fn each(&self, test: impl Fn(&Server)) {
         test(&self.simulator());
@@ -109,7 +109,7 @@ impl<'a> Setup<'a> {
 }
 
 impl Server {
-    /// Runs a test against the simulated network and, where there is one, against Mosquitto.
+    /// Runs a test against the simulated network and, if it is installed, Mosquitto.
     #[track_caller]
     pub fn each(identity: &Identity, clients: Option<&Authority>, test: impl Fn(&Server)) {
         let mut setup = Setup::new(identity);
@@ -117,7 +117,7 @@ impl Server {
         setup.each(test);
     }
 
-    /// Where it speaks TLS.
+    /// Returns the port with TLS.
     pub fn port(&self) -> u16 {
         match self {
             Self::Simulator(_, front) => front.port(),
@@ -125,7 +125,7 @@ impl Server {
         }
     }
 
-    /// Where it does not.
+    /// Returns the port without TLS.
     pub fn plain_port(&self) -> u16 {
         match self {
             Self::Simulator(network, _) => network.address().port(),
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    /// Whether a client has come as far as giving its key.
+    /// Returns whether a client has reached the point where it sends its key.
     pub fn saw_a_key(&self) -> bool {
         match self {
             Self::Simulator(network, _) => !network.clients().is_empty(),
@@ -142,14 +142,14 @@ impl Server {
     }
 }
 
-/// A client of the TLS server at this place.
+/// Returns the builder of a client for the TLS server at this address.
 pub fn builder(host: &str, port: u16) -> MqttClientBuilder {
     MqttClient::builder(APP, KEY)
         .mqtt_address(format!("mqtts://{host}:{port}"))
         .connect_timeout(TIMEOUT)
 }
 
-/// The simulated network with that application.
+/// Starts the simulated network with that application.
 pub fn network() -> Simulator {
     Simulator::builder(Network::V3)
         .application(APP, KEY)

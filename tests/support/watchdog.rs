@@ -1,4 +1,4 @@
-//! An end for tests that hang.
+//! A time limit for tests that hang.
 
 use std::io::{self, Write};
 use std::panic::Location;
@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Aborts the process when it lives longer than it was given; made by [`watchdog`].
+/// Aborts the process if it lives longer than its limit; created by [`watchdog`].
 #[derive(Debug)]
 pub struct Watchdog {
     leash: Option<Sender<()>>,
@@ -16,7 +16,8 @@ pub struct Watchdog {
 
 /// Aborts the whole process, with a message, unless the guard is dropped within `limit`.
 ///
-/// A panic would not do: a deadlock inside a C library holds threads that nothing can unwind.
+/// A panic would not be enough: a deadlock inside a C library holds threads that nothing can
+/// unwind.
 #[track_caller]
 #[must_use = "the watch ends when the guard is dropped"]
 pub fn watchdog(limit: Duration) -> Watchdog {

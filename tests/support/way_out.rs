@@ -1,4 +1,4 @@
-//! Proxies as they stand between a company and the world: HTTP with CONNECT, and SOCKS 5.
+//! Proxies between a private network and the world: HTTP with CONNECT, and SOCKS 5.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -14,32 +14,32 @@ use super::proxy::lock;
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// What a proxy speaks.
+/// The protocol of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
     Http,
     Socks5,
 }
 
-/// What a proxy does with those who ask for a way.
+/// How a proxy treats its clients.
 #[derive(Clone, Debug)]
 enum Manner {
     Opens,
-    /// To the first bytes, whatever they are.
+    /// Answers the first bytes with this, whatever they are.
     Answers(Vec<u8>),
-    /// To the request for a way; for SOCKS, after the method was agreed on.
+    /// Answers the request for a connection with this; for SOCKS, after the method was negotiated.
     Denies(Vec<u8>),
     Closes,
     Resets,
     Silent,
 }
 
-/// What was asked of a proxy.
+/// A request to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// `host:port`, as it was sent: a name as a name.
+    /// `host:port` as it was sent: a name is not resolved.
     pub target: String,
-    /// The user and the secret that came along.
+    /// The user and the secret that were sent with it.
     pub credentials: Option<(String, String)>,
 }
 
@@ -51,7 +51,7 @@ pub struct WayOut {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How a [`WayOut`] is started.
+/// The settings of a [`WayOut`] before it starts.
 #[derive(Clone, Debug)]
 pub struct WayOutBuilder {
     speech: Speech,
@@ -69,44 +69,44 @@ struct Shared {
 }
 
 impl WayOutBuilder {
-    /// Lets in only who says these.
+    /// Accepts only clients with this user and secret.
     pub fn wants(mut self, user: &str, secret: &str) -> Self {
         self.credentials = Some((user.to_owned(), secret.to_owned()));
         self
     }
 
-    /// Knows 127.0.0.1 by this name, which nobody else knows.
+    /// Resolves this name to 127.0.0.1; nobody else can resolve it.
     pub fn knows(mut self, name: &str) -> Self {
         self.names
             .insert(name.to_owned(), Ipv4Addr::LOCALHOST.into());
         self
     }
 
-    /// Says this to the first bytes of whoever comes, and keeps the connection.
+    /// Answers the first bytes of every client with this, and keeps the connection.
     pub fn answers(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.manner = Manner::Answers(bytes.into());
         self
     }
 
-    /// Says this to each request for a way, and keeps the connection.
+    /// Answers each request for a connection with this, and keeps the connection.
     pub fn denies(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.manner = Manner::Denies(bytes.into());
         self
     }
 
-    /// Closes when it is spoken to.
+    /// Closes the connection on the first bytes.
     pub fn closes(mut self) -> Self {
         self.manner = Manner::Closes;
         self
     }
 
-    /// Resets when it is spoken to.
+    /// Resets the connection on the first bytes.
     pub fn resets(mut self) -> Self {
         self.manner = Manner::Resets;
         self
     }
 
-    /// Says nothing.
+    /// Never answers.
     pub fn keeps_silent(mut self) -> Self {
         self.manner = Manner::Silent;
         self
@@ -143,12 +143,12 @@ impl WayOut {
         }
     }
 
-    /// `http://127.0.0.1:PORT` or `socks5://127.0.0.1:PORT`.
+    /// Returns `http://127.0.0.1:PORT` or `socks5://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         self.url_with("")
     }
 
-    /// The same with something before the host, such as `user:secret@`.
+    /// Returns the same URL with something before the host, such as `user:secret@`.
     pub fn url_with(&self, credentials: &str) -> String {
         let scheme = match self.shared.builder.speech {
             Speech::Http => "http",
@@ -157,12 +157,12 @@ impl WayOut {
         format!("{scheme}://{credentials}{}", self.address)
     }
 
-    /// What was asked so far, oldest first.
+    /// Returns the requests so far, oldest first.
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.shared.asked).clone()
     }
 
-    /// The targets of [`asked`](Self::asked).
+    /// Returns the targets of [`asked`](Self::asked).
     pub fn targets(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.target).collect()
     }
@@ -174,7 +174,7 @@ impl Drop for WayOut {
         for stream in lock(&self.shared.open).iter() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // Wakes the thread out of `accept`.
+        // Unblocks the thread in `accept`.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -197,7 +197,7 @@ impl Shared {
         });
     }
 
-    /// Ends with the fixture at the latest.
+    /// Keeps the connection, at most until the fixture ends.
     fn keep(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         lock(&self.open).push(stream.try_clone()?);
@@ -222,7 +222,7 @@ impl Shared {
             }
             Manner::Resets => {
                 read::<1>(&mut client)?;
-                // What is left unread makes a reset of it.
+                // Unread bytes make it a reset.
                 lock(&self.open).clear();
                 return Ok(());
             }
@@ -251,7 +251,7 @@ impl Shared {
         });
     }
 
-    /// `None` where the name is not known.
+    /// Returns `None` for an unknown name.
     fn address(&self, host: &str) -> Option<IpAddr> {
         let known = self.builder.names.get(host).copied();
         known.or_else(|| host.parse().ok())
@@ -344,7 +344,7 @@ impl Shared {
         Ok(None)
     }
 
-    /// Until both sides have sent all.
+    /// Passes bytes on until both sides have sent all.
     fn pass(&self, client: &TcpStream, server: &TcpStream) -> io::Result<()> {
         self.keep(server)?;
         thread::scope(|scope| {
@@ -377,7 +377,7 @@ fn hear(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Text after its length.
+/// Reads text after its length.
 fn counted(stream: &mut TcpStream) -> io::Result<String> {
     let [length] = read::<1>(stream)?;
     let mut bytes = vec![0; length.into()];
@@ -385,7 +385,7 @@ fn counted(stream: &mut TcpStream) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
-/// Waits for the other side to end.
+/// Waits until the other side ends.
 fn read_out(mut stream: TcpStream) -> io::Result<()> {
     while stream.read(&mut [0; 1024])? > 0 {}
     Ok(())

@@ -1,8 +1,8 @@
-//! `wire-client ADDRESS AUTHORITY CLIENTS STEP`: connects CLIENTS clients in turn, and writes lines of
-//! numbers, all in nanoseconds. The first line says how long each took to connect. A further line
-//! follows each time a client's callback was called STEP times, with the ages of the uplinks that
-//! carry the time of writing. For each line that it reads, it writes its CPU time. It ends with its
-//! standard input.
+//! `wire-client ADDRESS AUTHORITY CLIENTS STEP`: connects CLIENTS clients in turn, and writes lines
+//! of numbers, all in nanoseconds. The first line contains how long each client took to connect. A
+//! further line follows each time a client's callback was called STEP times, with the ages of the
+//! uplinks that carry the time of writing. For each line that it reads, it writes its CPU time. It
+//! ends when its standard input ends.
 
 #![forbid(unsafe_code)]
 
@@ -40,7 +40,7 @@ fn main() {
     process::exit(0);
 }
 
-/// Returns a client with default options, which reads the authority's file if the address has TLS.
+/// Returns a client with default options, which reads the authority's file if the address uses TLS.
 fn client(address: &str, authority: &str, step: usize) -> MqttClient {
     let client = MqttClient::builder("bench-app@ttn", "NNSXS.BENCH.SECRET")
         .mqtt_address(address)
@@ -63,11 +63,11 @@ fn client(address: &str, authority: &str, step: usize) -> MqttClient {
     client
 }
 
-/// Returns `None` for an uplink that does not carry the time of writing.
+/// Returns the age of an uplink; `None` if it does not carry the time of writing.
 fn age(uplink: &UplinkMessage) -> Option<Duration> {
     let written = uplink.payload_fields.get("written_ns")?.as_u64()?;
     let written = SystemTime::UNIX_EPOCH + Duration::from_nanos(written);
-    // `None` as well if the clock was set back in between.
+    // Also `None` if the clock was set back in between.
     written.elapsed().ok()
 }
 

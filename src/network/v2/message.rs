@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Reads an uplink, the only kind of message that V2 networks also send other than by MQTT.
+/// Reads an uplink, the only kind of message that V2 networks also send outside MQTT.
 pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
     let uplink = read_uplink(&raw, "", "").map_err(|cause| unreadable("an uplink", &raw, cause))?;
     for (member, id) in [("app_id", &uplink.app_id), ("dev_id", &uplink.dev_id)] {

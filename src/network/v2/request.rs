@@ -1,14 +1,14 @@
-//! Writing what V2 networks take: one message for each downlink.
+//! Writing what V2 networks accept: one message for each downlink.
 
 use crate::{
     message::{Downlink, ReadPayload, Schedule, to_base64},
     network::request::{Request, check_port, in_batch},
 };
 
-/// The most that a LoRaWAN frame carries in any region.
+/// The largest payload of a LoRaWAN frame in any region.
 const MAX_PAYLOAD: usize = 242;
 
-/// Returns one message for each downlink, or says why the network would not take one of them.
+/// Returns one message for each downlink, or says why the network would reject one of them.
 pub(in crate::network) fn encode_downlinks(
     app_id: &str,
     dev_id: &str,

@@ -1,4 +1,4 @@
-//! Writing what The Things Stack takes: downlinks to push and queues to replace.
+//! Writing what The Things Stack accepts: downlinks to push and queues to replace.
 //!
 //! The server silently drops a request that it cannot read, so everything that can be checked here
 //! is checked here.
@@ -83,7 +83,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Returns one message for all downlinks, or says why the network would not take it.
+/// Returns one message for all downlinks, or says why the network would reject it.
 pub(in crate::network) fn encode_downlinks(
     app_id: &str,
     dev_id: &str,

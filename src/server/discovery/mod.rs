@@ -32,7 +32,7 @@ pub(super) fn find(
     }
 }
 
-/// Why a server gave no answer, or only the beginning of one.
+/// Explains why a server gave no answer, or only the beginning of one.
 fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> Error {
     let Failure {
         kind,
@@ -65,7 +65,7 @@ fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> 
     Error::with_source(kind, context, source)
 }
 
-/// Whether a host name or address means the machine itself.
+/// Returns whether a host name or address means the machine itself.
 fn is_local(host: &str) -> bool {
     let ip = host.parse().map(|ip: IpAddr| ip.to_canonical());
     host.eq_ignore_ascii_case("localhost")

@@ -66,7 +66,7 @@ pub(super) fn find(
     }
 }
 
-/// Part of errors.
+/// What to check, as part of errors.
 const OTHER_NETWORK: &str = "is it a V2 discovery server? \
      For The Things Stack v3, use one of its API keys (NNSXS.…), or set network(Network::V3)";
 
@@ -354,7 +354,7 @@ mod tests {
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.0 += buffer.len() as u64;
-                assert!(self.0 < 2 * MAX_TEXT as u64, "reading goes on and on");
+                assert!(self.0 < 2 * MAX_TEXT as u64, "reading does not stop");
                 self.1.read(buffer)
             }
         }

@@ -31,7 +31,7 @@ pub(super) fn find(
     }
 }
 
-/// Why there is no connection information.
+/// Explains why there is no connection information.
 fn failed(server: &DiscoveryAddress, options: &Options, failure: Failure) -> Error {
     match failure {
         Failure::Unanswered(failure) => unanswered(server, options.network, failure),

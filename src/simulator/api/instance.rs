@@ -28,7 +28,7 @@ pub(super) struct Instance {
     windows: Arc<Windows>,
     policy: Arc<dyn Policy>,
     server: Arc<dyn NetworkServer>,
-    /// The server again if it is of v3, for what only v3 can do.
+    /// The same server if it is v3, for what only v3 can do.
     v3: Option<Arc<V3>>,
     clock: Mutex<Option<JoinHandle<()>>>,
 }

@@ -1,4 +1,4 @@
-//! What a network server needs besides its broker.
+//! What a network server needs apart from its broker.
 
 use std::{sync::Arc, time::Duration};
 

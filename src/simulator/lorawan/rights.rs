@@ -13,16 +13,16 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Receive uplinks and events: `RIGHT_APPLICATION_TRAFFIC_READ`, on V2 `messages:up:r`.
-    /// Without it, subscriptions are granted but nothing arrives.
+    /// Whether the key may receive uplinks and events: `RIGHT_APPLICATION_TRAFFIC_READ`, on V2
+    /// `messages:up:r`. Without it, subscriptions are granted but nothing arrives.
     pub read: bool,
-    /// Send downlinks: `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE`, on V2 `messages:down:w`. Without it,
-    /// requests are acknowledged and dropped.
+    /// Whether the key may send downlinks: `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE`, on V2
+    /// `messages:down:w`. Without it, requests are acknowledged and dropped.
     pub write: bool,
 }
 
 impl Rights {
-    /// Both rights, which the default key of a new application has.
+    /// Both rights; the default key of a new application has them.
     ///
     /// ```
     /// use ttn::simulator::Rights;
@@ -34,7 +34,7 @@ impl Rights {
         write: true,
     };
 
-    /// Returns what is readable and what is writable with these rights.
+    /// Returns what these rights allow: what is readable, and what is writable.
     pub(crate) fn select<'a, T>(self, read: &'a [T], write: &'a [T]) -> (&'a [T], &'a [T]) {
         (
             if self.read { read } else { &[] },

@@ -13,7 +13,7 @@ pub(crate) struct Request {
 }
 
 /// Reads a request by Go's rules: keys in any case, null has no effect, and a wrong type makes the
-/// whole unreadable.
+/// whole request unreadable.
 pub(crate) fn read(payload: &[u8]) -> Option<Request> {
     let mut downlink = QueuedDownlink::default();
     let mut schedule = String::new();

@@ -94,8 +94,8 @@ impl Talk {
         )
     }
 
-    /// Quotes the beginning of what the proxy said, without what could harm a terminal, or not at all if
-    /// it repeats the secret.
+    /// Quotes the beginning of what the proxy said without characters that could harm a terminal,
+    /// or not at all if it repeats the secret.
     pub(super) fn quoted(&self, text: &str) -> String {
         let repeats = self.proxy.credentials().is_some_and(|credentials| {
             let secret = match credentials.reveal() {

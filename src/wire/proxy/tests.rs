@@ -410,7 +410,7 @@ fn each_reply_code_of_socks_is_put_into_words() {
         (9, ErrorKind::Proxy, "unknown code 9"),
         (255, ErrorKind::Proxy, "unknown code 255"),
     ] {
-        // Some proxies say no more than the code.
+        // Some proxies send nothing after the code.
         for rest in [b"".as_slice(), b"\x00\x01\x00\x00\x00\x00\x00\x00"] {
             let error = fails("socks5://proxy", [&[5, 0, 5, code], rest].concat());
             is(&error, kind, &[words]);
@@ -598,7 +598,7 @@ fn random_bytes_end_in_a_sound_error_or_a_way() {
         for _ in 0..random.usize(..12) {
             match random.u8(..4) {
                 0 => said.push(random.u8(..)),
-                // Only a proxy that was told the secret can repeat it.
+                // Only a proxy that received the secret can repeat it.
                 _ => said.extend(parts[random.usize(..23 + which % 2)]),
             }
         }
@@ -614,7 +614,7 @@ fn random_bytes_end_in_a_sound_error_or_a_way() {
             Err(error) => {
                 is_sound(&error);
                 failed[which] += 1;
-                // Whoever reads on all the same does no harm either.
+                // Reading on regardless is harmless too.
                 let (_, _, end) = talk(&mut state, rest, at_most);
                 end.err().iter().for_each(is_sound);
             }

@@ -1,5 +1,5 @@
-//! Admits one client on the loopback: the one that knows a random token. Strangers are disconnected at
-//! their first wrong byte and do no harm.
+//! Admits one client on the loopback: the client that knows a random token. Strangers are
+//! disconnected at their first wrong byte and do no harm.
 
 use std::{
     collections::VecDeque,
@@ -49,7 +49,7 @@ struct Candidate {
 #[derive(Debug)]
 pub(in crate::wire) enum Look {
     Client(TcpStream),
-    /// Look again when there is news, and at this time at the latest, because more may wait.
+    /// Look again when a socket is ready, and at this time at the latest, because more may wait.
     Nobody(Option<Instant>),
 }
 
@@ -116,7 +116,7 @@ impl Door {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Look::Nobody(None));
                 }
-                // That one has already gone.
+                // This connection has already gone.
                 Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(cause) => return Err(cause),
             }

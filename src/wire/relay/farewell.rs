@@ -12,8 +12,8 @@ use crate::wire::{
     waiter::{Word, earlier},
 };
 
-/// How long it may take to send what the client has written, and how long the server may then take to
-/// close its side: The Things Stack first processes what it has read, some milliseconds per downlink.
+/// The time limit for sending what the client has written, and again for the server to close its
+/// side: The Things Stack first processes what it has read, some milliseconds per downlink.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 impl Relay<'_> {
@@ -47,7 +47,7 @@ impl Relay<'_> {
     }
 
     /// Relays packets until `done` returns a value or the server has gone. The `Err` of `done` is when
-    /// to call it again, unless there is news earlier.
+    /// to call it again, unless a socket is ready earlier.
     fn go_on_until<T>(
         &mut self,
         until: Instant,
@@ -107,7 +107,7 @@ impl Relay<'_> {
 
     /// Announces to the client that the connection has ended.
     fn shut_client(&mut self) {
-        // Fails only when the client has already gone.
+        // Fails only if the client has already gone.
         let _ = self.client.shutdown(Shutdown::Write);
         self.discards = true;
         self.down.clear();

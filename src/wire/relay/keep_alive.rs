@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How long an answer may take at least, however short the keep-alive: it may wait behind downlinks.
+/// The minimum time for an answer, however short the keep-alive: it may wait behind downlinks.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a server may read nothing at all: one that limits downlinks reads slowly, and its system
+/// How long a server may read nothing: a server that limits downlinks reads slowly, and its system
 /// announces free space in large steps.
 const STUCK_PATIENCE: Duration = Duration::from_secs(60);
 

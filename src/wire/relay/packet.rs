@@ -120,7 +120,7 @@ struct Header {
     packet: usize,
 }
 
-/// Reads a fixed header; `None` when there are too few bytes.
+/// Reads a fixed header; `None` if there are too few bytes.
 fn header(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(None);

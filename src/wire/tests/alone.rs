@@ -4,8 +4,8 @@ use std::{env, process::Command};
 
 const MARK: &str = "TTN_TEST_ALONE";
 
-/// Returns whether this is the separate process. If not, runs the test in one that may have many
-/// descriptors.
+/// Returns whether this is the separate process. If not, runs the test in a process that may open
+/// many descriptors.
 #[track_caller]
 pub(super) fn is_alone(test: &str) -> bool {
     if env::var_os(MARK).is_some() {

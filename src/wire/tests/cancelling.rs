@@ -1,4 +1,4 @@
-//! An attempt, or a connection, that is no longer wanted: it ends at once, wherever it stands.
+//! Cancelled attempts and connections end at once, at any stage.
 
 use std::{io::Read, io::Write, time::Duration};
 

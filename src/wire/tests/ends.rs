@@ -164,7 +164,7 @@ fn what_the_client_has_written_reaches_the_server_before_its_farewell() {
         let mut rest = Vec::new();
         peer.read_to_end(&mut rest).expect("an orderly end");
         assert_eq!(rest, b"");
-        // It goes on reading until the server has closed its side too.
+        // It keeps reading until the server has closed its side too.
         let waits = attempt.reports.recv_timeout(Duration::from_millis(300));
         assert!(waits.is_err_and(|error| error.is_timeout()));
         for index in 0..COUNT {

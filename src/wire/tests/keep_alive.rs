@@ -1,4 +1,4 @@
-//! Whether the server is there.
+//! Pinging the server, and noticing that it is dead.
 
 use std::{
     io::{Read, Write},

@@ -136,7 +136,7 @@ fn system() -> Result<Arc<RootCertStore>> {
     Ok(roots)
 }
 
-/// Returns what was found, or the built-in list when the system has nothing.
+/// Returns what was found, or the built-in list if the system has nothing.
 fn roots_of(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let usable = found.certs.into_iter().filter(|root| !has_expired(root));

@@ -23,7 +23,7 @@ const REMOVE: &str = "openssl pkcs8 -topk8 -nocrypt -in {} -out {}";
 /// The curve P-521, which `ring` does not support.
 const P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 
-/// Reads the key. Never prompts for a pass phrase.
+/// Reads the key. Never prompts for a passphrase.
 pub(super) fn read(
     pem: &Pem,
     passphrase: Option<&Passphrase>,
@@ -34,7 +34,7 @@ pub(super) fn read(
     if text.contains(LEGACY) {
         return Err(needs_conversion(
             pem,
-            "is protected by a pass phrase in an old form that ttn does not support",
+            "is protected by a passphrase in an old form that ttn does not support",
         ));
     }
     let key = if text.contains(ENCRYPTED) {
@@ -66,8 +66,8 @@ pub(super) fn read(
 #[cfg(not(feature = "encrypted-keys"))]
 fn decrypt(pem: &Pem, _: &str, _: Option<&Passphrase>) -> Result<PrivateKeyDer<'static>> {
     Err(Error::config(format!(
-        "the certificates cannot be used: the client key {pem} is protected by a pass phrase, which needs the feature `encrypted-keys` of ttn and \
-         client_key_passphrase; or remove the pass phrase with: {}",
+        "the certificates cannot be used: the client key {pem} is protected by a passphrase, which needs the feature `encrypted-keys` of ttn and \
+         client_key_passphrase; or remove the passphrase with: {}",
         command(pem, REMOVE)
     )))
 }
@@ -84,7 +84,7 @@ fn decrypt(
 
     let Some(passphrase) = passphrase else {
         return Err(Error::config(format!(
-            "the certificates cannot be used: the client key {pem} is protected by a pass phrase; set it with client_key_passphrase, or remove it with: {}",
+            "the certificates cannot be used: the client key {pem} is protected by a passphrase; set it with client_key_passphrase, or remove it with: {}",
             command(pem, REMOVE)
         )));
     };
@@ -99,7 +99,7 @@ fn decrypt(
     let conversion = || {
         needs_conversion(
             pem,
-            "is protected by a pass phrase in a form that ttn does not support",
+            "is protected by a passphrase in a form that ttn does not support",
         )
     };
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(&*der).map_err(|_| conversion())?;
@@ -110,7 +110,7 @@ fn decrypt(
             | pkcs5::Error::UnsupportedAlgorithm { .. }
             | pkcs5::Error::AlgorithmParametersInvalid { .. },
         )) => Err(conversion()),
-        // With a wrong pass phrase, decryption yields random bytes.
+        // With a wrong passphrase, decryption yields random bytes.
         Err(_) => Err(unusable(
             pem,
             "cannot be decrypted with this client_key_passphrase; is it the right one?",

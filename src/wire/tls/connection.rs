@@ -93,7 +93,7 @@ impl Tls {
         }
     }
 
-    /// Accepts some of the bytes and sends what it can; `WouldBlock` when it accepts none because earlier
+    /// Accepts some of the bytes and sends what it can; `WouldBlock` if it accepts none because earlier
     /// ones are not sent yet.
     pub(crate) fn write<S: Read + Write>(
         &mut self,
@@ -109,7 +109,7 @@ impl Tls {
         }
     }
 
-    /// Sends what was accepted; `WouldBlock` when some of it is left.
+    /// Sends what was accepted; `WouldBlock` if some of it is left.
     pub(crate) fn flush<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
         while self.connection.wants_write() {
             match self.send(socket) {

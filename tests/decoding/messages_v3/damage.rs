@@ -1,8 +1,9 @@
-//! Messages that were damaged on the way.
+//! Messages that were damaged in transit.
 
 use super::*;
 
-/// Decodes; a message that was damaged may be read or be an error, but nothing else.
+/// Decodes a message, and returns whether it was read; a damaged message may be read or be an
+/// error, but nothing else.
 fn survives(topic: &str, body: Vec<u8>) -> bool {
     match Event::decode(Network::V3, topic, body) {
         Ok(_) => true,
@@ -13,7 +14,7 @@ fn survives(topic: &str, body: Vec<u8>) -> bool {
     }
 }
 
-/// Runs a check for every fixture, those that cannot be read included, in several threads.
+/// Runs a check for every fixture, including unreadable ones, in several threads.
 fn for_each_fixture(check: impl Fn(&str, &str, Vec<u8>) + Sync) {
     let names = names();
     thread::scope(|scope| {
@@ -54,8 +55,8 @@ fn no_byte_can_make_the_decoder_panic() {
     });
 }
 
-/// The members whose error does not name them when they are replaced by these, with an example of
-/// each.
+/// Returns the members whose error does not name them if they are replaced by these values, with an
+/// example of each.
 fn not_named(by: impl Fn(&Value) -> Vec<Value>) -> BTreeMap<String, String> {
     let mut refused = 0;
     let mut not_named = BTreeMap::new();
@@ -218,7 +219,7 @@ fn an_error_does_not_repeat_a_megabyte_of_what_is_wrong() {
     }
 }
 
-/// The text that an error of the network becomes.
+/// Returns the text that an error of the network becomes.
 fn network_error(error: Value) -> String {
     let body = json!({"downlink_failed": {"error": error}}).to_string();
     let event = Event::decode(

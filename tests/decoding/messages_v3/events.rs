@@ -9,7 +9,7 @@ fn join(name: &str) -> Activation {
     }
 }
 
-/// What both joins of the fixtures have in common.
+/// Asserts what both joins of the fixtures have in common.
 fn assert_is_join_of_bed_07(join: &Activation) {
     assert_eq!(
         (join.app_id.as_str(), join.dev_id.as_str()),
@@ -73,12 +73,12 @@ fn a_join_keeps_what_release_3_34_added() {
     );
 }
 
-/// The downlink event of a fixture.
+/// Returns the downlink event of a fixture.
 fn step(name: &str) -> Step {
     seen_step(downlink_of(decode(name)))
 }
 
-/// The error of a failed downlink; its parts as in the message.
+/// Returns the error of a failed downlink, with its parts as in the message.
 fn failed(step: Step, error: &str, details: ErrorDetails) -> Step {
     Step {
         error: error.to_owned(),

@@ -693,7 +693,7 @@ fn null_for_any_member_is_the_same_as_leaving_it_out() {
             let with_null = replaced(&original, &place, Value::Null);
             let read = decode_value(&name, &with_null);
             if is_element(&place) {
-                // JSON of protobuf has no such thing; it must not do harm.
+                // Protobuf's JSON has no such value; it must do no harm.
                 continue;
             }
             let read = read.unwrap_or_else(|error| panic!("{name}{place}: {}", in_full(&error)));
@@ -797,7 +797,7 @@ fn unknown_members_do_no_harm_at_any_level() {
     }
 }
 
-/// The value as JSON, the members of each object in the reverse of their order.
+/// Returns the value as JSON, with the members of each object in reverse order.
 fn reversed(value: &Value) -> String {
     let join = |parts: Vec<String>| parts.join(",");
     match value {

@@ -1,5 +1,5 @@
-//! Every message of The Things Stack v3 decodes to the right values, in every form that its JSON may
-//! have, and nothing that comes makes the client panic.
+//! Every message of The Things Stack v3 decodes to the right values, in every form that its JSON
+//! may have, and no input makes the client panic.
 
 mod damage;
 mod events;
@@ -47,7 +47,7 @@ fn value(name: &str) -> Value {
     serde_json::from_slice(&fixture(name)).unwrap()
 }
 
-/// The names of all fixtures.
+/// Returns the names of all fixtures.
 fn names() -> Vec<String> {
     let files = fs::read_dir(folder()).unwrap().map(|file| {
         let name = file.unwrap().file_name().into_string().unwrap();
@@ -58,7 +58,7 @@ fn names() -> Vec<String> {
     names
 }
 
-/// The names of those that a network sends and that can be read.
+/// Returns the names of the fixtures that a network sends and that are readable.
 fn messages() -> Vec<String> {
     let of_network = |name: &String| {
         !["request-", "bad-", "no-variant"]
@@ -123,12 +123,12 @@ fn downlink_of(event: Event) -> DownlinkEvent {
     }
 }
 
-/// An uplink of these members.
+/// Returns an uplink with these members.
 fn up(members: Value) -> UplinkMessage {
     uplink_of(receive("up", &json!({"uplink_message": members})).unwrap())
 }
 
-/// Why an uplink of these members cannot be read.
+/// Returns why an uplink with these members cannot be read.
 fn up_error(members: Value) -> String {
     let error = receive("up", &json!({"uplink_message": members})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
@@ -155,7 +155,7 @@ fn made<T: Default>(fill: impl FnOnce(&mut T)) -> T {
     value
 }
 
-/// A moment of the minute in which the fixtures play, 2025-05-14 08:21 UTC.
+/// Returns a moment of the minute in which the fixtures were recorded, 2025-05-14 08:21 UTC.
 fn at(second: u64, nanosecond: u32) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::new(1_747_210_860 + second, nanosecond))
 }
@@ -167,7 +167,7 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// The error's sentence and those of its causes.
+/// Returns the error's text followed by those of its causes.
 fn in_full(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -178,7 +178,7 @@ fn in_full(error: &Error) -> String {
     text
 }
 
-/// What an event says, apart from the bytes that it was read from and from these fields.
+/// Returns the content of an event, except for its original bytes and these fields.
 fn content_without(event: &Event, fields: &[&str]) -> String {
     let text = format!("{event:#?}");
     let mut kept = Vec::new();
@@ -275,7 +275,7 @@ fn seen(uplink: UplinkMessage) -> Uplink {
     }
 }
 
-/// The uplink of a fixture.
+/// Returns the uplink of a fixture.
 fn uplink(name: &str) -> Uplink {
     match decode(name) {
         Event::Uplink(uplink) => seen((*uplink).clone()),
@@ -283,7 +283,7 @@ fn uplink(name: &str) -> Uplink {
     }
 }
 
-/// What most uplinks of the fixtures have in common.
+/// Returns what most uplinks of the fixtures have in common.
 fn bed_07(correlation_id: &str, received_at: Option<SystemTime>, metadata: Metadata) -> Uplink {
     Uplink {
         app_id: "greenhouse".to_owned(),
@@ -314,7 +314,7 @@ fn ttn_eu1() -> NetworkIds {
     })
 }
 
-/// How most uplinks of the fixtures arrived.
+/// Returns how most uplinks of the fixtures were received.
 fn lora(time: Option<SystemTime>, gateways: Vec<Gateway>) -> Metadata {
     made(|metadata: &mut Metadata| {
         metadata.time = time;
@@ -328,7 +328,7 @@ fn lora(time: Option<SystemTime>, gateways: Vec<Gateway>) -> Metadata {
     })
 }
 
-/// The gateway of most uplinks of the fixtures.
+/// Returns the gateway of most uplinks of the fixtures.
 fn roof_east(timestamp: u32, uplink_token: &str, received_at: Option<SystemTime>) -> Gateway {
     made(|gateway: &mut Gateway| {
         gateway.gtw_id = "roof-east".to_owned();
@@ -352,12 +352,12 @@ fn place(latitude: f64, longitude: f64, altitude: i32, source: &str) -> Location
     })
 }
 
-/// Where the device of the fixtures is registered.
+/// Returns the registered location of the device of the fixtures.
 fn bed() -> Location {
     place(52.3731, 4.8922, 3, "registry")
 }
 
-/// The same as sent.
+/// Returns the same location as the network sends it.
 fn bed_json() -> Value {
     json!({"latitude": 52.3731, "longitude": 4.8922, "altitude": 3, "source": "SOURCE_REGISTRY"})
 }
@@ -373,7 +373,7 @@ fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
-/// The places of all members and elements of a value.
+/// Returns the paths of all members and elements of a value.
 fn places(value: &Value) -> Vec<String> {
     fn add(value: &Value, place: &str, places: &mut Vec<String>) {
         let mut below = |name: &str, value: &Value| {
@@ -396,7 +396,7 @@ fn places(value: &Value) -> Vec<String> {
     places
 }
 
-/// The name of the member at a place; of an element, that of its list.
+/// Returns the name of the member at a path; for an element, that of its list.
 fn member_name(place: &str) -> &str {
     place
         .rsplit('/')
@@ -411,9 +411,9 @@ fn is_element(place: &str) -> bool {
         .is_some_and(|name| name.parse::<u32>().is_ok())
 }
 
-/// Whether a place lies in what is handed on as the network sent it.
+/// Returns whether a path lies in a part that is passed on as the network sent it.
 fn is_handed_on(kind: &str, place: &str) -> bool {
-    // Below these.
+    // Everything below these.
     let open = [
         "decoded_payload",
         "normalized_payload",
@@ -422,7 +422,7 @@ fn is_handed_on(kind: &str, place: &str) -> bool {
         "attributes",
         "locations",
     ];
-    // These and below.
+    // These and everything below.
     let unnamed = [
         "advanced",
         "angle_of_arrival",
@@ -509,7 +509,7 @@ fn seen_step(event: DownlinkEvent) -> Step {
     }
 }
 
-/// What most downlink events of the fixtures have in common.
+/// Returns what most downlink events of the fixtures have in common.
 fn beef(step: DownlinkStep, received_at: Option<SystemTime>) -> Step {
     Step {
         app_id: "greenhouse".to_owned(),

@@ -1,8 +1,8 @@
-//! What holds for both networks.
+//! What applies to both networks.
 
 use super::*;
 
-/// The same uplink as each network sends it.
+/// Returns the same uplink as each network sends it.
 fn of_both_networks(v2: &Value, v3: &Value) -> [UplinkMessage; 2] {
     let ids = json!({"device_id": "bed-07", "application_ids": {"application_id": "greenhouse"}});
     let mut v2 = v2.clone();
@@ -27,7 +27,7 @@ fn the_best_gateway_is_found_on_both_networks() {
             ],
             Some("near"),
         ),
-        // Better to understand, though weaker.
+        // The higher ratio, although weaker.
         (
             &[
                 ("loud", Some(-80.0), Some(-3.0)),
@@ -35,7 +35,7 @@ fn the_best_gateway_is_found_on_both_networks() {
             ],
             Some("clear"),
         ),
-        // Both clear enough: the stronger one.
+        // Both ratios are good: the stronger signal.
         (
             &[
                 ("weak", Some(-95.0), Some(11.0)),
@@ -43,7 +43,7 @@ fn the_best_gateway_is_found_on_both_networks() {
             ],
             Some("strong"),
         ),
-        // No ratio counts as 0.
+        // A missing ratio counts as 0.
         (
             &[
                 ("noisy", Some(-60.0), Some(-1.0)),
@@ -58,7 +58,7 @@ fn the_best_gateway_is_found_on_both_networks() {
             ],
             Some("little"),
         ),
-        // The first of equals.
+        // The first of equal gateways.
         (
             &[
                 ("first", Some(-90.0), Some(2.0)),
@@ -202,7 +202,7 @@ fn the_same_uplink_fills_the_same_fields_on_both_networks() {
     let v2 = seen(UplinkMessage::from_json(Network::V2, v2.to_string()).unwrap());
     let mut v3 = seen(UplinkMessage::from_json(Network::V3, v3.to_string()).unwrap());
     assert_eq!(v2.metadata.location, Some(bed()));
-    // What only v3 has.
+    // Only v3 has these.
     assert_eq!(v3.packet_error_rate.take(), Some(0.0));
     assert_eq!(v3.metadata.locations.remove("user"), Some(bed()));
     assert_eq!(v3.metadata.timestamp.take(), Some(7));

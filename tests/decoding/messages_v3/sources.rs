@@ -1,4 +1,4 @@
-//! Messages by MQTT, webhook and Storage Integration.
+//! Messages from MQTT, webhooks and the Storage Integration.
 
 use super::*;
 

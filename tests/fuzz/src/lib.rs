@@ -1,23 +1,24 @@
-//! What holds of every message, whatever network and whatever bytes it is of.
+//! Properties of every message, on any network and with any bytes.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use ttn::{Error, ErrorKind, Event, Network, RawMessage, UplinkMessage};
 
-/// The most memory for a byte of a message, when all that is left out takes its place.
+/// The most memory for each byte of a message, if everything optional takes its place.
 const MOST_MEMORY: u64 = 1_000;
 
-/// The most bytes of an error, beside what it says of the topic.
+/// The most bytes of an error, apart from its description of the topic.
 const LONGEST_ERROR: usize = 2_000;
 
-/// Takes the first character of the input, which says what to do with the rest.
+/// Splits off the first character of the input, which selects what to do with the rest.
 pub fn split_form(data: &[u8]) -> Option<(u8, &[u8])> {
     let (form, rest) = data.split_first()?;
     Some((form.checked_sub(b'a')?, rest))
 }
 
-/// Decodes a message, without a topic by its content, and checks what holds of any.
+/// Decodes a message, by its content if there is no topic, and checks the properties of every
+/// message.
 pub fn decode(network: Network, topic: Option<&str>, payload: &[u8]) -> Option<Event> {
     let decode = || match topic {
         Some(topic) => Event::decode(network, topic, payload),
@@ -55,13 +56,13 @@ fn check_event(event: &Event, topic: &str, payload: &[u8]) {
     }
     assert!(
         serde_json::from_slice::<IgnoredAny>(payload).is_ok(),
-        "what is no JSON was read as {event:?}"
+        "invalid JSON was read as {event:?}"
     );
     if let Event::Uplink(uplink) | Event::UplinkNormalized(uplink) = event {
         check_uplink(uplink);
     }
     if let Event::Downlink(report) = event {
-        // Of an error by itself at most 10 kB are kept.
+        // At most 10 kB of an error are kept.
         let details = report.error_details.as_ref();
         assert!(details.is_none_or(|details| details.to_string() == report.error));
         assert!(details.is_none() || report.error.len() <= 10_003);
@@ -108,7 +109,7 @@ fn raw(event: &Event) -> &RawMessage {
     }
 }
 
-/// The ids of the device that an event is of.
+/// Returns the ids of the device that an event is about.
 pub fn ids(event: &Event) -> Option<(&str, &str)> {
     Some(match event {
         Event::Uplink(event) | Event::UplinkNormalized(event) => (&event.app_id, &event.dev_id),
@@ -125,7 +126,7 @@ pub fn ids(event: &Event) -> Option<(&str, &str)> {
     })
 }
 
-/// What a member becomes when it is a whole number in its plain form; nothing for other forms.
+/// Returns the value of a member that is a whole number in its plain form; `None` for other forms.
 pub fn plain_number(member: &Value) -> Option<u64> {
     match member {
         Value::Null => Some(0),

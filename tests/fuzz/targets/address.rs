@@ -1,4 +1,4 @@
-//! An address that is read prints as one that is read as the same.
+//! An address that was read prints as text that reads back as the same address.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -49,7 +49,7 @@ fn check_printed(printed: &str, schemes: &[&str]) {
     assert!(!printed.contains(bad), "{printed:?}");
 }
 
-/// It quotes what was given, unless a key may be in it.
+/// Checks that the error quotes the input, unless it may contain a key.
 fn check_error(error: &Error, text: &str) {
     assert_eq!(error.kind(), ErrorKind::Config);
     let sentence = error.to_string();

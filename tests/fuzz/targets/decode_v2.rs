@@ -1,4 +1,4 @@
-//! A message of V2 becomes an event or an error, whatever its bytes are.
+//! A V2 message decodes to an event or an error, whatever its bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// An uplink says what a plain reading of its JSON says.
+/// Checks that an uplink agrees with a plain reading of its JSON.
 fn check_uplink(uplink: &UplinkMessage, payload: &[u8]) {
     let Ok(json) = serde_json::from_slice::<Value>(payload) else {
         return;

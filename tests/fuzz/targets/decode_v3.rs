@@ -1,4 +1,4 @@
-//! A message of The Things Stack becomes an event or an error, whatever its bytes are.
+//! A message of The Things Stack decodes to an event or an error, whatever its bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -48,7 +48,7 @@ fn check_by_content(payload: &[u8]) {
     if serde_json::from_slice::<Value>(payload).is_err() {
         return;
     }
-    // In a line of the Storage Integration it is the same.
+    // The same in a line of the Storage Integration.
     let line = [br#"{"result":"#, payload, b"}"].concat();
     if let Some(within) = decode(Network::V3, None, &line) {
         assert_eq!(
@@ -59,7 +59,7 @@ fn check_by_content(payload: &[u8]) {
     }
 }
 
-/// An uplink says what a plain reading of its JSON says.
+/// Checks that an uplink agrees with a plain reading of its JSON.
 fn check_uplink(uplink: &UplinkMessage, payload: &[u8]) {
     let Ok(json) = serde_json::from_slice::<Value>(payload) else {
         return;

@@ -1,11 +1,11 @@
-//! The simulator reads the same packets from bytes however they arrive, takes no more memory than
-//! they warrant, and reads what it writes.
+//! The simulator reads the same packets from bytes however they are split, uses memory in
+//! proportion to the bytes, and reads what it writes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use packet::{Packet, Packets};
 
-// No part of the crate's API, and it needs nothing else of the crate.
+// Not part of the crate's API, and independent of the rest of the crate.
 #[allow(dead_code, unused_imports)]
 #[path = "../../../src/simulator/mqtt/packet/mod.rs"]
 mod packet;
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(read(stream.chunks(1)), in_parts);
 
     for packet in packets {
-        // Of a CONNECT that is not supported not all is kept.
+        // An unsupported CONNECT is not kept completely.
         if !matches!(&packet, Packet::Connect(connect) if !connect.supported) {
             assert_eq!(read([&packet.written()[..]]), (vec![packet], Ok(())));
         }
@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
     );
 });
 
-/// The packets of a stream that arrives in these parts, and how it ends.
+/// Returns the packets of a stream that arrives in these parts, and how it ends.
 fn read<'a>(
     parts: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Packet>, Result<(), packet::Malformed>) {

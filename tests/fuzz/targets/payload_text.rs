@@ -1,4 +1,5 @@
-//! Text is hex when it may be, otherwise base64; bytes come of no other text, and of no text twice.
+//! Text is hex if it can be, otherwise base64; no other text yields bytes, and no two texts yield
+//! the same bytes.
 #![no_main]
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -33,7 +34,7 @@ fn check(text: &str) {
     }
 }
 
-/// Which is refused, since it may be meant as either.
+/// Returns whether text is hex with a prefix. It is rejected, because it may be meant as either.
 fn is_hex_with_prefix(text: &str) -> bool {
     let digits = text.strip_prefix("0x");
     digits.is_some_and(|digits| digits.chars().all(|digit| digit.is_ascii_hexdigit()))

@@ -1,4 +1,4 @@
-//! What a topic says comes back in the event; a topic that says nothing known is another message.
+//! The event contains what the topic says; an unknown topic becomes another message.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +19,7 @@ const V2_KINDS: [&str; 11] = [
     "events/down/errors",
 ];
 
-/// With the member that holds the message.
+/// The kinds of v3 messages, each with the member that holds it.
 const V3_KINDS: [(&str, &str); 11] = [
     ("up", "uplink_message"),
     ("up/normalized", "uplink_normalized"),
@@ -46,7 +46,7 @@ fuzz_target!(|topic: &str| {
         wanted,
         &format!("{{\"{member}\":{{}}}}"),
     );
-    // One that cannot be read is named.
+    // An unreadable message is an error, or another message if the topic is unknown.
     for network in [Network::V2, Network::V3] {
         let unread = decode(network, Some(topic), b"[");
         assert!(unread.is_none_or(|event| matches!(event, Event::Other(_))));
@@ -62,7 +62,7 @@ fn check(network: Network, topic: &str, wanted: Option<(&str, &str)>, payload: &
     }
 }
 
-/// Application and device of a topic, level by level.
+/// Returns application and device of a topic, level by level.
 fn v2(topic: &str) -> Option<(&str, &str)> {
     let (app_id, rest) = topic.split_once('/')?;
     let (dev_id, kind) = rest.strip_prefix("devices/")?.split_once('/')?;
@@ -70,7 +70,7 @@ fn v2(topic: &str) -> Option<(&str, &str)> {
     (known && !app_id.is_empty() && !dev_id.is_empty()).then_some((app_id, dev_id))
 }
 
-/// Application without tenant, device, and the member of its kind.
+/// Returns application without tenant, device, and the member of its kind.
 fn v3(topic: &str) -> Option<(&str, &str, &'static str)> {
     let mut levels = topic.splitn(5, '/');
     let mut level = || levels.next();

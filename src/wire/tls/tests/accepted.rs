@@ -1,4 +1,4 @@
-//! Servers that are in order.
+//! Servers that the client accepts.
 
 use rcgen::KeyPair;
 
@@ -83,7 +83,7 @@ fn a_chain_may_lack_its_root_or_hold_it() {
 #[test]
 fn one_of_several_authorities_is_enough_and_an_expired_one_does_no_harm() {
     let authority = Authority::new("Authority");
-    // The same name, as when it was renewed.
+    // The same name, as if it had been renewed.
     let expired = Authority::with("Authority", |parameters| {
         parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });

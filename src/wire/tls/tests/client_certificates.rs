@@ -1,4 +1,4 @@
-//! How the client shows who it is.
+//! How the client identifies itself.
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 
@@ -202,7 +202,7 @@ fn an_encrypted_key_without_a_pass_phrase_is_told_what_to_do() {
         says(
             &error,
             ErrorKind::Config,
-            &[&file, "pass phrase", "openssl pkcs8 -topk8"],
+            &[&file, "passphrase", "openssl pkcs8 -topk8"],
         );
     }
 }
@@ -232,7 +232,7 @@ mod encrypted {
             let trust = trust(&setup, name, "right phrase").unwrap();
             connects(&trust, "localhost", &setup.server);
         }
-        // An unencrypted key needs none.
+        // An unencrypted key needs no passphrase.
         trust(&setup, "client-rsa-pkcs1.key", "right phrase").unwrap();
     }
 

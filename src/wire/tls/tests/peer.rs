@@ -1,4 +1,4 @@
-//! Certificates, and a server that is a socket: what is written to it, it has read.
+//! Certificates, and a server in the form of a socket: it has read whatever is written to it.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Servers that are not.
+//! Servers that the client refuses.
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 
@@ -208,7 +208,7 @@ fn a_self_signed_certificate_that_was_given_is_checked_all_the_same() {
 
 #[test]
 fn a_self_signed_certificate_with_a_key_of_its_own_is_another_one() {
-    // The name of the one that is set, but not its key.
+    // The name of the authority that is set, but not its key.
     let (given, other) = (Authority::new("localhost"), Authority::new("localhost"));
     let server = other.as_server();
     fails(
