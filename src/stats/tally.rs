@@ -119,7 +119,17 @@ impl Tally {
                 }
                 add(&self.decoded, 1);
             }
-            _ => add(&self.decoded, 1),
+            Event::Uplink(_)
+            | Event::UplinkNormalized(_)
+            | Event::UplinkField(_)
+            | Event::UplinkFailed(_)
+            | Event::Activation(_)
+            | Event::ActivationFailed(_)
+            | Event::Device(_)
+            | Event::QueueInvalidated(_)
+            | Event::LocationSolved(_)
+            | Event::ServiceData(_)
+            | Event::Other(_) => add(&self.decoded, 1),
         }
     }
 

@@ -3,7 +3,10 @@
 use std::{
     env,
     ffi::OsString,
-    sync::{Arc, Mutex, Once},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -112,6 +115,14 @@ fn has_expired(root: &CertificateDer<'_>) -> bool {
     Certificate::parse(root).is_some_and(|root| root.not_after < now())
 }
 
+/// What to trust on a system.
+#[derive(Debug)]
+struct Found {
+    roots: RootCertStore,
+    /// Why these are the built-in ones, if they are.
+    built_in: Option<String>,
+}
+
 fn system() -> Result<Arc<RootCertStore>> {
     let variables = [FILE, FOLDER].map(env::var_os);
     // Holds the lock while reading: other threads would only read the same.
@@ -122,7 +133,8 @@ fn system() -> Result<Arc<RootCertStore>> {
         }
     }
     let found = rustls_native_certs::load_native_certs();
-    let mut roots = Arc::new(roots_of(found, &variables)?);
+    let Found { roots, built_in } = choose(found, &variables)?;
+    let mut roots = Arc::new(roots);
     if let Some(system) = &*system {
         if system.roots.roots == roots.roots {
             roots = Arc::clone(&system.roots);
@@ -133,16 +145,33 @@ fn system() -> Result<Arc<RootCertStore>> {
         variables,
         roots: Arc::clone(&roots),
     });
+    // The program's logger must not run under the lock.
+    drop(system);
+    if let Some(why) = built_in {
+        warn_once(&why);
+    }
     Ok(roots)
 }
 
+fn warn_once(why: &str) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            "this system has no CA certificates ({why}); servers are checked against the list that is built into ttn, which is as old as this program"
+        );
+    }
+}
+
 /// Returns what was found, or the built-in list if the system has nothing.
-fn roots_of(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result<RootCertStore> {
+fn choose(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result<Found> {
     let mut roots = RootCertStore::empty();
     let usable = found.certs.into_iter().filter(|root| !has_expired(root));
     roots.add_parsable_certificates(usable);
     if !roots.is_empty() {
-        return Ok(roots);
+        return Ok(Found {
+            roots,
+            built_in: None,
+        });
     }
     let why = found.errors.first().map(ToString::to_string);
     let why = why.unwrap_or_else(|| "there is none".to_owned());
@@ -161,14 +190,11 @@ fn roots_of(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Resu
             set.join(" ")
         )));
     }
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        log::warn!(
-            "this system has no CA certificates ({why}); servers are checked against the list that is built into ttn, which is as old as this program"
-        );
-    });
-    Ok(RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    Ok(Found {
+        roots: RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        },
+        built_in: Some(why),
     })
 }
 
@@ -178,8 +204,10 @@ mod tests {
 
     #[test]
     fn a_system_without_authorities_has_the_built_in_ones() {
-        let roots = roots_of(CertificateResult::default(), &[None, None]).unwrap();
+        let Found { roots, built_in } =
+            choose(CertificateResult::default(), &[None, None]).unwrap();
         assert!(roots.len() > 50, "{}", roots.len());
+        assert!(built_in.is_some());
     }
 
     #[test]
@@ -188,7 +216,7 @@ mod tests {
             ([Some("/no/such".into()), None], "SSL_CERT_FILE=/no/such"),
             ([None, Some("/no/such".into())], "SSL_CERT_DIR=/no/such"),
         ] {
-            let error = roots_of(CertificateResult::default(), &variables).unwrap_err();
+            let error = choose(CertificateResult::default(), &variables).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
     }
@@ -199,6 +227,7 @@ mod tests {
         let mut found = CertificateResult::default();
         found.certs.push(key.cert.der().clone());
         found.certs.push(CertificateDer::from_slice(b"rubbish"));
-        assert_eq!(roots_of(found, &[None, None]).unwrap().len(), 1);
+        let Found { roots, built_in } = choose(found, &[None, None]).unwrap();
+        assert_eq!((roots.len(), built_in), (1, None));
     }
 }
