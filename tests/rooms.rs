@@ -59,12 +59,12 @@ fn every_room_uses_only_what_the_table_allows() {
     let house = House::read(&src());
     let mut wrong = Vec::new();
     for (file, paths) in &house.files {
-        let Some(room) = room_of(file) else { continue };
         for path in paths {
             let Some(target) = house.room_behind(path) else {
                 wrong.push(format!("{}: {path:?} leads nowhere", file.display()));
                 continue;
             };
+            let Some(room) = room_of(file) else { continue };
             if target != room && !is_allowed(&room, &target) {
                 wrong.push(format!("{}: {room} -> {target}", file.display()));
             }
@@ -75,6 +75,18 @@ fn every_room_uses_only_what_the_table_allows() {
         "arrows that are not in the table:\n{}",
         wrong.join("\n")
     );
+}
+
+#[test]
+fn no_room_passes_on_another() {
+    let house = House::read(&src());
+    for (file, paths) in &house.passed_on {
+        for path in paths.iter().filter(|_| room_of(file).is_some()) {
+            let target = house.room_behind(path);
+            let is_everywhere = target.is_some_and(|room| EVERYWHERE.contains(&room.as_str()));
+            assert!(is_everywhere, "{} passes on {path:?}", file.display());
+        }
+    }
 }
 
 #[test]
@@ -185,9 +197,85 @@ fn every_way_to_name_another_room_is_seen() {
             "fn f<'a>(text: &'a str) -> crate::wire::Wire { g(text) }",
             vec!["wire::Wire"],
         ),
+        ("use crate::r#wire::Wire;", vec!["wire::Wire"]),
+        (
+            "macro_rules! f { () => { $crate::wire::f() } }",
+            vec!["wire::f"],
+        ),
+        ("use self::super::wire::Wire;", vec!["wire::Wire"]),
+        ("fn f() { self::super::wire::g() }", vec!["wire::g"]),
+        (
+            "mod inner { use super::{super::wire::Wire}; }",
+            vec!["wire::Wire"],
+        ),
+        (
+            "fn f(a: &str) -> impl Fn() + use<'_> { crate::wire::g(a) } fn h() { crate::config::f() }",
+            vec!["wire::g", "config::f"],
+        ),
+        (
+            "struct S { #[cfg(test)] a: u8, b: crate::wire::Wire } fn f() { crate::config::f() }",
+            vec!["wire::Wire", "config::f"],
+        ),
+        (
+            "fn f() { match x { #[cfg(test)] A => 1, _ => crate::wire::f() } }",
+            vec!["wire::f"],
+        ),
+        (
+            "fn f() { #[cfg(test)] seen(1, 2); crate::wire::f() }",
+            vec!["wire::f"],
+        ),
+        (
+            "#[cfg(test)] fn f<A, B>(a: [u8; 2]) -> [u8; 2] { crate::wire::f() }",
+            vec![],
+        ),
+        (
+            "#[serde(with = \"crate::wire::json\")] a: u8",
+            vec!["wire::json"],
+        ),
     ] {
         let expected: Vec<_> = expected.into_iter().map(path).collect();
         assert_eq!(found(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn another_name_for_the_crate_leads_nowhere() {
+    let house = House::read(&src());
+    for text in [
+        "use crate as c;",
+        "use super as c;",
+        "use crate::*;",
+        "use super::*;",
+        "extern crate self as c;",
+    ] {
+        let paths = Source::read(text, &["client".to_owned()]).paths;
+        assert_eq!(paths.len(), 1, "{text}");
+        assert_eq!(house.room_behind(&paths[0]), None, "{text}");
+    }
+}
+
+#[test]
+fn a_room_that_passes_on_another_is_seen() {
+    let passed_on = |text: &str| Source::read(text, &["client".to_owned()]).passed_on;
+    for (text, expected) in [
+        ("pub(crate) use crate::wire::Wire;", 1),
+        ("pub use super::{wire::Wire, config::Pace};", 2),
+        ("use crate::wire; pub(super) use wire::Wire;", 1),
+        (
+            "use crate::wire; pub(in crate::client) use self::wire::Wire;",
+            1,
+        ),
+        ("use crate::{wire as line}; pub use line::Wire;", 1),
+        ("use crate::wire::Wire; pub use Wire as Line;", 1),
+        ("use crate::wire::Wire;", 0),
+        (
+            "mod setters; pub use setters::Setter; pub use self::setters::f;",
+            0,
+        ),
+        ("pub use crate::error::Error;", 0),
+        ("pub use anyhow; pub use std::io;", 0),
+    ] {
+        assert_eq!(passed_on(text).len(), expected, "{text}");
     }
 }
 
@@ -245,22 +333,21 @@ fn room_of(file: &Path) -> Option<String> {
 }
 
 /// The sources that are compiled into the library, by their paths below `src/`.
+#[derive(Default)]
 struct House {
     /// The paths in each file, from the root of the crate.
     files: BTreeMap<PathBuf, Vec<Vec<String>>>,
     /// Every identifier in each file.
     names: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// What each re-exports from outside its room.
+    passed_on: BTreeMap<PathBuf, Vec<Vec<String>>>,
     /// The names that `lib.rs` re-exports, each with its room.
     exports: BTreeMap<String, String>,
 }
 
 impl House {
     fn read(src: &Path) -> Self {
-        let mut house = Self {
-            files: BTreeMap::new(),
-            names: BTreeMap::new(),
-            exports: BTreeMap::new(),
-        };
+        let mut house = Self::default();
         house.add(src, Path::new("lib.rs"), &[], src);
         assert!(house.files.len() > 100, "only {} files", house.files.len());
         house
@@ -290,6 +377,7 @@ impl House {
         }
         self.files.insert(file.to_owned(), source.paths);
         self.names.insert(file.to_owned(), source.names);
+        self.passed_on.insert(file.to_owned(), source.passed_on);
     }
 
     /// Returns the room that a path leads to, through `lib.rs` if necessary.
@@ -313,6 +401,8 @@ struct Source {
     paths: Vec<Vec<String>>,
     /// Paths of `use` that begin in another way.
     relative: Vec<Vec<String>>,
+    /// Paths of `pub use` that lead to another room, except those that everybody may use.
+    passed_on: Vec<Vec<String>>,
     /// Modules in files of their own.
     modules: Vec<String>,
     names: BTreeSet<String>,
@@ -325,6 +415,9 @@ impl Source {
         let mut place = module.to_vec();
         // The depth of the braces where each inline module began.
         let mut inline = Vec::new();
+        // What each module imports, by its name there, and what it re-exports.
+        let mut imported = BTreeMap::new();
+        let mut exported = Vec::new();
         let mut depth = 0;
         let mut at = 0;
         while at < tokens.len() {
@@ -350,16 +443,31 @@ impl Source {
                         _ => {}
                     }
                 }
-                "use" => {
+                // It can also be a part of a type: `impl Trait + use<'a>`.
+                "use" if next(1) != Some("<") => {
+                    let is_public = is_public(&tokens[..at]);
                     let mut found = Vec::new();
                     at = read_tree(&tokens, at + 1, &[], &mut found);
-                    for path in found {
-                        match resolve(&path, &place) {
-                            Some(path) => source.paths.push(path),
+                    for Import { path, name } in found {
+                        let mut place = place.clone();
+                        let here = [&place[..], &path[..]].concat();
+                        let absolute = resolve(&path, &place);
+                        if is_public {
+                            exported.push(absolute.clone().unwrap_or(here));
+                        }
+                        match absolute {
+                            Some(path) => {
+                                source.paths.push(path.clone());
+                                place.push(name);
+                                imported.insert(place, path);
+                            }
                             None => source.relative.push(path),
                         }
                     }
                     continue;
+                }
+                "extern" if next(1) == Some("crate") && next(2) == Some("self") => {
+                    source.paths.push(vec!["self".to_owned()]);
                 }
                 "crate" | "super" | "self" if next(1) == Some("::") => {
                     let mut path = vec![token.to_owned()];
@@ -375,23 +483,59 @@ impl Source {
             }
             at += 1;
         }
+        let own = |path: &Vec<String>| path.first() == module.first();
+        let everywhere = |room: &String| EVERYWHERE.contains(&room.as_str());
+        source.passed_on = exported
+            .into_iter()
+            .map(|path| through(&path, &imported))
+            .filter(|path| !own(path) && !path.first().is_some_and(everywhere))
+            .collect();
         source.names = tokens.into_iter().filter(|token| is_name(token)).collect();
         source
     }
 }
 
-/// Reads a tree of `use` from `at` on, and returns where it ends.
+/// A path of `use`, and the name that it gets.
+struct Import {
+    path: Vec<String>,
+    name: String,
+}
+
+/// Whether the tokens end with a visibility.
+fn is_public(tokens: &[String]) -> bool {
+    let end = match tokens.last().map(String::as_str) {
+        Some(")") => tokens.iter().rposition(|token| token == "("),
+        _ => Some(tokens.len()),
+    };
+    end.is_some_and(|end| tokens[..end].last().is_some_and(|token| token == "pub"))
+}
+
+/// The path behind what a module has imported, if it begins with that.
+fn through(path: &[String], imported: &BTreeMap<Vec<String>, Vec<String>>) -> Vec<String> {
+    (1..=path.len())
+        .find_map(|length| {
+            let target = imported.get(&path[..length])?;
+            (target[..] != path[..length]).then(|| [&target[..], &path[length..]].concat())
+        })
+        .unwrap_or_else(|| path.to_vec())
+}
+
+/// Reads a tree of `use` from `at` on; where it ends.
 fn read_tree(
     tokens: &[String],
     mut at: usize,
     prefix: &[String],
-    found: &mut Vec<Vec<String>>,
+    found: &mut Vec<Import>,
 ) -> usize {
     let mut path = prefix.to_vec();
+    let mut alias = None;
     while let Some(token) = tokens.get(at) {
         match token.as_str() {
             "::" => {}
-            "as" => at += 1,
+            "as" => {
+                at += 1;
+                alias = tokens.get(at).cloned();
+            }
             "{" => {
                 at += 1;
                 while tokens.get(at).is_some_and(|token| token != "}") {
@@ -407,7 +551,9 @@ fn read_tree(
         }
         at += 1;
     }
-    found.push(path);
+    let last = path.iter().rfind(|segment| *segment != "self");
+    let name = alias.or_else(|| last.cloned()).unwrap_or_default();
+    found.push(Import { path, name });
     at
 }
 
@@ -421,13 +567,12 @@ fn resolve(path: &[String], place: &[String]) -> Option<Vec<String>> {
             rest = &path[1..];
         }
         "self" => rest = &path[1..],
-        "super" => {
-            while rest.first().is_some_and(|segment| segment == "super") {
-                base.pop();
-                rest = &rest[1..];
-            }
-        }
+        "super" => {}
         _ => return None,
+    }
+    while rest.first().is_some_and(|segment| segment == "super") {
+        base.pop();
+        rest = &rest[1..];
     }
     base.extend_from_slice(rest);
     Some(base)
@@ -437,9 +582,12 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Returns names and punctuation, without comments and quoted text.
+/// Names and punctuation, without comments and without what stands between quotes, except for a path
+/// in an attribute.
 fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
+    let mut tokens: Vec<String> = Vec::new();
+    // How deep the brackets of an attribute are.
+    let mut attribute = 0;
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let length = if rest.starts_with("//") {
@@ -449,9 +597,17 @@ fn tokens(text: &str) -> Vec<String> {
         } else if let Some(length) = raw_string(rest) {
             length
         } else if first == '"' {
-            quoted(rest, '"')
+            let length = quoted(rest, '"');
+            let inside = rest[1..length].trim_end_matches('"');
+            let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            if attribute > 0 && inside.contains("::") && inside.chars().all(is_part) {
+                tokens.extend(self::tokens(inside));
+            }
+            length
         } else if first == '\'' {
             character(rest)
+        } else if rest.starts_with("r#") && is_name(&rest[2..]) {
+            2
         } else if first.is_alphabetic() || first == '_' {
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
             let end = end.unwrap_or(rest.len());
@@ -461,6 +617,12 @@ fn tokens(text: &str) -> Vec<String> {
             tokens.push("::".to_owned());
             2
         } else {
+            let begins = attribute > 0 || tokens.last().is_some_and(|token| token == "#");
+            match first {
+                '[' if begins => attribute += 1,
+                ']' if attribute > 0 => attribute -= 1,
+                _ => {}
+            }
             if !first.is_whitespace() {
                 tokens.push(first.to_string());
             }
@@ -549,13 +711,50 @@ fn matching(tokens: &[String], at: usize, open: &str, close: &str) -> usize {
     tokens.len()
 }
 
-/// Returns the end of the item that begins at `at`: its semicolon, or the end of its braces.
+/// What an item begins with.
+const ITEMS: [&str; 16] = [
+    "async",
+    "const",
+    "enum",
+    "extern",
+    "fn",
+    "impl",
+    "let",
+    "macro_rules",
+    "mod",
+    "static",
+    "struct",
+    "trait",
+    "type",
+    "union",
+    "unsafe",
+    "use",
+];
+
+/// The end of the item that begins at `at`: its semicolon, or the end of its braces. Anything else,
+/// such as a field or a match arm, can also end with a comma, or before the bracket that closes around it.
 fn end_of_item(tokens: &[String], mut at: usize) -> usize {
-    let mut first = tokens[at..].iter().skip_while(|token| *token == "pub");
-    let is_use = first.next().is_some_and(|token| token == "use");
+    let is = |at: usize, expected: &str| tokens.get(at).is_some_and(|token| token == expected);
+    while is(at, "#") && is(at + 1, "[") {
+        at = matching(tokens, at + 1, "[", "]");
+    }
+    if is(at, "pub") {
+        at += 1;
+        if is(at, "(") {
+            at = matching(tokens, at, "(", ")");
+        }
+    }
+    let is_use = is(at, "use");
+    let is_item = tokens
+        .get(at)
+        .is_some_and(|token| ITEMS.contains(&token.as_str()));
     while at < tokens.len() {
         match tokens[at].as_str() {
             ";" => return at + 1,
+            "," if !is_item => return at + 1,
+            "}" | ")" | "]" => return at,
+            "(" => at = matching(tokens, at, "(", ")"),
+            "[" => at = matching(tokens, at, "[", "]"),
             "{" if is_use => at = matching(tokens, at, "{", "}"),
             "{" => return matching(tokens, at, "{", "}"),
             _ => at += 1,

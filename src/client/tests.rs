@@ -96,3 +96,47 @@ fn a_downlink_that_overtakes_the_end_is_read_before_close_returns() {
     closing.join().unwrap().unwrap();
     assert_eq!(network.published().len(), 2);
 }
+
+#[test]
+fn a_subscription_from_inside_the_retry_callback_gets_the_setback_that_follows() {
+    let client = MqttClient::builder("greenhouse", "ttn-account-v2.test-key")
+        .mqtt_address("mqtt://127.0.0.1:1")
+        .connect_retry(ConnectRetry::Forever)
+        .build()
+        .unwrap();
+    let (asked, questions) = bounded(0);
+    client
+        .set_retry_callback(move |retry| {
+            let (reply, subscribed) = bounded::<()>(0);
+            let _ = asked.send((retry.attempt(), reply));
+            let _ = subscribed.recv();
+            retry.set_delay(Duration::ZERO);
+        })
+        .unwrap();
+    let connecting = thread::spawn({
+        let client = client.clone();
+        move || client.connect()
+    });
+    // The session takes the answer before the subscription, or after it, by chance.
+    for _ in 0..20 {
+        let (attempt, reply) = questions.recv().unwrap();
+        // Holds the session up, so that it finds both together.
+        let unread = client.events_with(1, Overflow::Block);
+        (0..2).for_each(|_| client.command(Command::Report(Event::Lagged(1))).unwrap());
+        while !client.core().link.commands.is_empty() {
+            thread::yield_now();
+        }
+        let events = client.events();
+        drop(reply);
+        thread::sleep(Duration::from_millis(10));
+        drop(unread);
+        let event = events.recv_timeout(Duration::from_secs(10));
+        assert!(
+            matches!(&event, Ok(Event::ConnectFailed(failed)) if failed.attempt == attempt),
+            "{event:?} after attempt {attempt}"
+        );
+    }
+    drop(questions);
+    client.close().unwrap();
+    assert!(connecting.join().unwrap().is_err());
+}

@@ -225,11 +225,16 @@ impl Session {
     }
 
     fn on_tagged(&mut self, (attempt, signal): Tagged) {
-        // Subscribers that were added before this signal get it.
+        self.read_commands();
+        self.on_signal(attempt, signal);
+    }
+
+    /// Handles the commands that are waiting, so that subscribers get what happens after they were
+    /// added.
+    fn read_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             self.on_command(command);
         }
-        self.on_signal(attempt, signal);
     }
 
     fn on_signal(&mut self, attempt: Attempt, signal: Signal) {
@@ -317,6 +322,7 @@ impl Session {
     }
 
     fn on_job(&mut self, job: Job) {
+        self.read_commands();
         match job {
             Job::LookedUp(attempt, found) => {
                 let server = self.keep_route(attempt, found);
@@ -343,6 +349,10 @@ impl Session {
     }
 
     fn on_time(&mut self) {
+        // A result counts if it arrived before a slow subscriber let this thread notice the deadline.
+        while let Ok(job) = self.jobs.try_recv() {
+            self.on_job(job);
+        }
         self.receiving.tell_drops();
         self.sending.handle_deadline(Instant::now());
         self.report_sending();
@@ -453,9 +463,10 @@ impl Session {
                 delay,
             } => {
                 let retry = Retry::new(Arc::clone(&self.options), error, attempts, delay);
-                if !self.ask(question, retry) {
-                    return Some(Input::NotAsked(question));
-                }
+                return Some(match self.ask(question, retry) {
+                    true => Input::Asked(question),
+                    false => Input::NotAsked(question),
+                });
             }
             Action::ReportFailed {
                 error,

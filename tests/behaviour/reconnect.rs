@@ -544,6 +544,62 @@ fn a_retry_callback_that_hangs_holds_up_neither_close_nor_the_next_attempt() {
     });
 }
 
+/// Loses a connection with two downlinks that wait for their turn, while a subscriber that is slow to
+/// read holds up the report about the second.
+fn lose_with_a_slow_subscriber(send: fn(&MqttClient)) {
+    const TIMEOUT: Duration = Duration::from_millis(700);
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let client = quick(harness.builder())
+            .connect_timeout(TIMEOUT)
+            .pace(1, 1)
+            .build()
+            .unwrap();
+        client
+            .set_retry_callback(|retry| {
+                thread::sleep(Duration::from_millis(50));
+                retry.give_up();
+            })
+            .unwrap();
+        let events = client.events();
+        client.connect().unwrap();
+        connected(&events);
+        client.send("dev-1", [1]).unwrap();
+        // Published, and what the network says about it.
+        while events.recv_timeout(Duration::from_millis(300)).is_ok() {}
+        let slow = client.events_with(1, Overflow::Block);
+        send(&client);
+        harness.simulated().disconnect_clients();
+        for _ in 0..2 {
+            assert!(matches!(next(&events), Event::PublishFailed(_)));
+        }
+        thread::sleep(TIMEOUT + Duration::from_millis(200));
+        let reader = thread::spawn(move || slow.iter().count());
+        assert_eq!(lost(&events).retry_in, None);
+        assert_eq!(closed_by(&events), Some(ErrorKind::ConnectionLost));
+        drop(client);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn a_slow_subscriber_that_delays_the_question_leaves_the_retry_callback_its_time() {
+    lose_with_a_slow_subscriber(|client| {
+        client.send_many([("dev-1", [2]), ("dev-1", [3])]).unwrap();
+    });
+}
+
+#[test]
+fn an_answer_of_the_retry_callback_counts_even_if_a_slow_subscriber_delays_the_session() {
+    // By chance, the session finds the deadline before the answer.
+    for _ in 0..4 {
+        lose_with_a_slow_subscriber(|client| {
+            client.send("dev-1", [2]).unwrap();
+            client.send("dev-1", [3]).unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_late_answer_to_an_earlier_question_is_not_taken_for_one_to_the_present_question() {
     const ANSWER: Duration = Duration::from_millis(7);

@@ -50,6 +50,9 @@ pub(crate) enum Input {
     Drained { attempt: Attempt, unread: bool },
     /// The retry callback has answered with a delay, with `None` to give up, or has failed.
     Answered(Question, Result<Option<Duration>, CallbackFailed>),
+    /// The retry callback has been asked. That can be long after the decision to ask it, because slow
+    /// subscribers delay the actions before.
+    Asked(Question),
     /// There is no retry callback, or it is busy.
     NotAsked(Question),
 }
@@ -70,6 +73,7 @@ impl Input {
             | Self::Close(_)
             | Self::Shutdown
             | Self::LookedUp(..)
+            | Self::Asked(_)
             | Self::Answered(..)
             | Self::NotAsked(_) => None,
         }

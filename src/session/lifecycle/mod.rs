@@ -148,6 +148,7 @@ impl Lifecycle {
             Input::Ended(attempt, end) => self.on_ended(attempt, end, now),
             Input::Over(attempt) => self.on_over(attempt, now),
             Input::Drained { attempt, unread } => self.on_drained(attempt, unread),
+            Input::Asked(question) => self.on_asked(question, now),
             Input::Answered(question, answer) => self.on_answered(question, answer, now),
             Input::NotAsked(question) => self.on_not_asked(question, now),
         }
@@ -410,6 +411,15 @@ impl Lifecycle {
         match self.state {
             State::Closing { .. } if unread => self.act(Action::Flush(attempt)),
             State::Closing { leave_by, .. } => self.start_leaving(attempt, leave_by),
+            _ => {}
+        }
+    }
+
+    fn on_asked(&mut self, asked: Question, now: Now) {
+        match &mut self.state {
+            State::Asking {
+                question, deadline, ..
+            } if *question == asked => *deadline = now.instant + self.settings.connect_timeout,
             _ => {}
         }
     }

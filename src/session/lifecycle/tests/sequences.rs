@@ -160,6 +160,9 @@ impl World {
     }
 
     fn answer(&mut self, question: Question) {
+        if self.random.u32(0..4) == 0 {
+            return self.feed(Input::Asked(question));
+        }
         let delay = Duration::from_millis(self.random.u64(0..300_000));
         self.is_answered = true;
         let input = match self.random.u32(0..6) {
@@ -202,6 +205,7 @@ impl World {
         }
         let input = match self.random.u32(0..8) {
             0 => Input::NotAsked(Question(0)),
+            2 => Input::Asked(Question(0)),
             1 => Input::Answered(Question(0), Ok(Some(SECOND))),
             _ => self.signal(attempt),
         };

@@ -333,6 +333,16 @@ fn a_retry_callback_that_is_silent_has_no_say() {
 }
 
 #[test]
+fn the_time_of_a_retry_callback_begins_when_it_is_asked() {
+    let mut bench = Bench::in_state("asking");
+    bench.now = bench.now.after(12 * SECOND);
+    assert!(bench.feed(Input::Asked(Question(1))).is_empty());
+    assert!(bench.pass(9 * SECOND).is_empty());
+    let done = bench.feed(Input::Answered(Question(1), Ok(Some(7 * SECOND))));
+    assert_eq!(done, ["lost after 0ns in Some(7s)"]);
+}
+
+#[test]
 fn a_retry_callback_decides_on_the_delay_or_the_end() {
     let mut bench = Bench::in_state("asking");
     let done = bench.feed(Input::Answered(Question(1), Ok(Some(7 * SECOND))));
