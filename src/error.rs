@@ -189,6 +189,25 @@ impl Error {
         )
     }
 
+    /// Makes the error of a downlink that waited too long for a connection.
+    pub(crate) fn expired() -> Self {
+        Self::new(
+            ErrorKind::Expired,
+            "the downlink waited longer for a connection than offline_queue allows",
+        )
+    }
+
+    /// Makes the error of a downlink whose connection ended before it was written.
+    pub(crate) fn not_written(source: Option<Box<dyn error::Error + Send + Sync>>) -> Self {
+        let kind = ErrorKind::ConnectionLost;
+        Self(Arc::new(Inner {
+            kind,
+            is_transient: kind.is_transient(),
+            context: "the downlink was not written: the connection ended".to_owned(),
+            source,
+        }))
+    }
+
     /// Returns the kind of failure.
     ///
     /// ```

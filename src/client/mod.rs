@@ -1,5 +1,5 @@
-//! The handle that users hold. Two threads do the work behind it: the
-//! [session](crate::session) and the [callbacks].
+//! The handle that users hold. Two threads work behind it: the [session](crate::session) and the
+//! [callbacks].
 
 mod callbacks;
 mod send;
@@ -51,7 +51,7 @@ pub struct MqttClient {
     handle: Arc<Handle>,
 }
 
-/// Shared by the clones that users hold. Dropping the last one closes the client.
+/// What the clones that users hold share. Dropping the last clone closes the client.
 struct Handle {
     core: Arc<Core>,
 }
@@ -64,11 +64,12 @@ impl Drop for Handle {
     }
 }
 
+/// What the handles and the callbacks' thread share.
 struct Core {
     options: Arc<Options>,
     link: SessionLink,
-    /// Unbounded: setters never wait, and the thread behind it takes them before anything else.
-    setters: Sender<Setter<MqttClient>>,
+    /// Unbounded, so that setters never wait; the callbacks' thread reads them before anything else.
+    setters: Sender<Setter>,
     interest: Arc<Interest>,
     callbacks_thread: OnceLock<ThreadId>,
     next_callback: AtomicU64,
@@ -77,7 +78,7 @@ struct Core {
 }
 
 impl MqttClientBuilder {
-    /// Checks the options and makes the client, which starts its two threads. Does not touch the
+    /// Checks the options and creates the client, which starts its two threads. Does not touch the
     /// network.
     ///
     /// # Errors
@@ -147,28 +148,7 @@ impl MqttClient {
             }),
         };
         client.command(Command::Subscribe(subscriber))?;
-        let handle = Arc::downgrade(&client.handle);
-        let callbacks = Callbacks {
-            network: core.options.network,
-            setters: receiver,
-            spent: core.link.spent.clone(),
-            events,
-            commands: core.link.commands.clone(),
-            status: Arc::clone(&core.link.status),
-            list: Vec::new(),
-            has_lagged: false,
-            client: Box::new({
-                let core = Arc::clone(&core);
-                // The close callbacks also run when the last handle is gone.
-                move || Self {
-                    handle: handle.upgrade().unwrap_or_else(|| {
-                        Arc::new(Handle {
-                            core: Arc::clone(&core),
-                        })
-                    }),
-                }
-            }),
-        };
+        let callbacks = Callbacks::new(&client, receiver, events);
         let thread = thread::Builder::new()
             .name("ttn-callbacks".to_owned())
             .spawn(move || callbacks.run())
@@ -203,8 +183,8 @@ impl MqttClient {
         let (reply, answer) = bounded(1);
         self.command(Command::Connect(reply))?;
         let options = &self.core().options;
-        // The session keeps the deadlines. This limit is for a session that waits for a slow
-        // subscriber. It allows for the retry callback and for a last attempt after its answer.
+        // The session keeps the deadlines; this limit is for a session that waits for a slow
+        // subscriber. It includes the retry callback and a last attempt after its answer.
         let attempt = 2 * options.connect_timeout + options.close_timeout;
         let patience = match options.connect_retry {
             ConnectRetry::Never => attempt,
@@ -212,7 +192,7 @@ impl MqttClient {
             ConnectRetry::Forever => return answer.recv().unwrap_or_else(|_| Err(gone())),
         };
         answer.recv_timeout(patience).unwrap_or_else(|failure| match failure {
-            // The session has ended without having read the command.
+            // The session has ended without reading the command.
             RecvTimeoutError::Disconnected => Err(gone()),
             RecvTimeoutError::Timeout => Err(Error::new(
                 ErrorKind::TimedOut,
@@ -304,7 +284,7 @@ impl MqttClient {
         status.wait_until_closed(|| self.awaits_callbacks(), deadline)
     }
 
-    /// A callback must not wait for itself.
+    /// Returns whether to wait for callbacks. A callback must not wait for itself.
     fn awaits_callbacks(&self) -> bool {
         self.core().interest.is_raised() && !self.is_callbacks_thread()
     }

@@ -1,4 +1,4 @@
-//! Sending downlinks: checked and encoded on the caller's thread, handed to the session.
+//! Sending downlinks: checks and encodes them on the caller's thread, and hands them to the session.
 
 use std::sync::atomic::Ordering;
 
@@ -17,7 +17,7 @@ impl MqttClient {
     /// Returns once the downlink is checked and accepted. It is then written in the background, in
     /// the order of the calls. The downlink callback gets its
     /// [`message_id`](Delivery::message_id) when it has left this machine, which may happen before
-    /// `send` returns. The [`Delivery`] tells what becomes of it after that.
+    /// `send` returns. The [`Delivery`] then follows its progress.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl MqttClient {
     ///
     /// A class A device listens briefly after its uplink (1 s later by the LoRaWAN specification, 5 s
     /// later on The Things Network), and the network needs part of that time. A reply from inside the
-    /// uplink callback is in time; a late one is sent after the next uplink. By default it replaces
+    /// uplink callback is in time; a late reply is sent after the next uplink. By default it replaces
     /// the device's queue, so that the device receives it next. With
     /// [`Schedule::Last`](crate::Schedule::Last) it goes to the end of the queue and, on V2, with
     /// [`Schedule::First`](crate::Schedule::First) to the front.
@@ -238,7 +238,7 @@ impl MqttClient {
 
     /// Hands messages to the session.
     fn hand_over(&self, batch: Batch) -> Result<()> {
-        let publishes = &self.core().link.publishes;
-        publishes.send(batch).map_err(|_| not_connected())
+        let outbox = &self.core().link.outbox;
+        outbox.send(batch).map_err(|_| not_connected())
     }
 }

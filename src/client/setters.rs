@@ -22,7 +22,7 @@ impl MqttClient {
     ///
     /// Callbacks run on the thread `ttn-callbacks`, one after the other, in the order in which they
     /// were added. An event can have several callbacks; all of them run. They stay set after `close`
-    /// and `connect`. A callback that is added inside a callback first hears of the next event.
+    /// and `connect`. A callback that is added inside a callback starts with the next event.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -81,8 +81,8 @@ impl MqttClient {
     }
 
     /// Adds a callback for downlinks that have left this machine. It gets their
-    /// [`message_id`](crate::Delivery::message_id). Neither the server nor the device has confirmed
-    /// anything at that point. It runs on the thread `ttn-callbacks`; see
+    /// [`message_id`](crate::Delivery::message_id). At that point, neither the server nor the device
+    /// has acknowledged anything. It runs on the thread `ttn-callbacks`; see
     /// [`set_connect_callback`](Self::set_connect_callback).
     ///
     /// ```
@@ -161,8 +161,8 @@ impl MqttClient {
         F: FnMut(&mut Retry) -> R + Send + 'static,
         R: CallbackResult,
     {
-        let hook = RetryCallback::start(callback).map_err(Error::no_thread)?;
-        self.command(Command::SetRetryCallback(hook))
+        let callback = RetryCallback::start(callback).map_err(Error::no_thread)?;
+        self.command(Command::SetRetryCallback(callback))
     }
 
     /// Removes a callback. It does not run for later events. Removing it twice does nothing.
@@ -177,15 +177,15 @@ impl MqttClient {
         self.setter(Setter::Remove(id));
     }
 
-    fn set(&self, callback: Callback<Self>) -> CallbackId {
+    fn set(&self, callback: Callback) -> CallbackId {
         let id = CallbackId(self.core().next_callback.fetch_add(1, Ordering::Relaxed));
         self.core().interest.raise();
         self.setter(Setter::Add(id, callback));
         id
     }
 
-    fn setter(&self, setter: Setter<Self>) {
-        // The thread outlives every handle but those that its last callbacks are given.
+    fn setter(&self, setter: Setter) {
+        // Fails only for handles that outlive the thread: clones made in its last callbacks.
         let _ = self.core().setters.send(setter);
     }
 }

@@ -1,29 +1,29 @@
-//! What only the inside of a client can bring about.
+//! Situations that only tests inside the client can create.
 
 use super::*;
 use crate::{
-    downlink::Publish,
+    downlink::Message,
     message::{Event, MessageIds},
     network::Network,
     simulator::Simulator,
 };
 
-/// What `send` hands over; nobody asks here whether the client is connected.
+/// Hands a downlink to the session as `send` does, without checking for a connection.
 fn hand_over(client: &MqttClient, id: u64) {
     let link = &client.core().link;
-    let publish = Publish {
+    let message = Message {
         ids: MessageIds::new(id, 1),
         topic: "greenhouse/devices/bed-07/down".to_owned(),
         payload: Vec::new(),
         followed: Vec::new(),
         _room: link.room.take(1, 1_000).unwrap(),
     };
-    link.publishes.send(vec![publish]).unwrap();
+    link.outbox.send(vec![message]).unwrap();
 }
 
 #[test]
 fn a_downlink_that_the_last_handle_leaves_behind_is_reported() {
-    // The session takes the end before the downlink, or after it, by how often it chose before.
+    // Whether the session reads the end before the downlink depends on its earlier choices.
     for choices in 0..20 {
         let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
         let events = client.events();
@@ -32,7 +32,7 @@ fn a_downlink_that_the_last_handle_leaves_behind_is_reported() {
             assert!(matches!(events.recv(), Ok(Event::Lagged(1))));
         };
         (0..choices).for_each(|_| report());
-        // Holds the session up, so that it finds both together.
+        // Holds up the session, so that it finds both together.
         let _unread = client.events_with(1, Overflow::Block);
         (0..2).for_each(|_| report());
         hand_over(&client, 7);
@@ -51,7 +51,7 @@ fn a_downlink_that_the_last_handle_leaves_behind_is_reported() {
 #[test]
 fn connecting_as_the_last_handle_goes_is_told_that_it_is_gone() {
     let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
-    // Holds the session up, so that it ends with the command unread.
+    // Holds up the session, so that it ends with the command unread.
     let unread = client.events_with(1, Overflow::Block);
     (0..2).for_each(|_| client.command(Command::Report(Event::Lagged(1))).unwrap());
     client.command(Command::Shutdown).unwrap();
@@ -91,7 +91,7 @@ fn a_downlink_that_overtakes_the_end_is_read_before_close_returns() {
         move || client.close()
     });
     assert!(network.wait_for_published(1, Duration::from_secs(10)));
-    // The server has yet to read that nothing more comes.
+    // The server has not read yet that nothing more follows.
     hand_over(&client, 2);
     closing.join().unwrap().unwrap();
     assert_eq!(network.published().len(), 2);

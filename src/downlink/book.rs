@@ -1,5 +1,5 @@
-//! The downlinks that the client follows: which one a report means, and what its state becomes. The
-//! book reads no clock; its caller passes the time.
+//! The downlinks that the client follows: finds the downlink that a report is about, and updates its
+//! state. Reads no clock; the caller passes the time.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,17 +16,17 @@ use crate::{
     network::Network,
 };
 
-/// The fewest entries for which it pays to look for those that nobody watches.
+/// The number of entries below which a sweep is not worth the time.
 const SWEEP: usize = 64;
 
 /// How many downlinks a book follows, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Following {
-    /// The most downlinks at a time.
+    /// The most downlinks to follow at a time.
     pub(crate) capacity: usize,
     /// How long each of them is followed.
     pub(crate) max_age: Duration,
-    /// How long the network may take for its first report about a downlink that was written.
+    /// How long the network may take to send its first report about a written downlink.
     pub(crate) unconfirmed_after: Duration,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Following {
 pub(crate) struct Followed {
     pub(crate) dev_id: Arc<str>,
     pub(crate) correlation_id: Option<Arc<str>>,
-    /// Identifies it if the network's reports carry no id.
+    /// What identifies it if the network's reports carry no id.
     pub(crate) content: Option<Content>,
     /// Whether a payload formatter has to encode it.
     pub(crate) has_fields: bool,
@@ -43,15 +43,15 @@ pub(crate) struct Followed {
     pub(crate) progress: Arc<Progress>,
 }
 
-/// Tells everyone who waits that the downlink is no longer followed. A downlink can be dropped with a
-/// draft, with the channel of a session that ended, or by the book; only `Drop` covers all of these.
 impl Drop for Followed {
+    /// Tells those who wait that the downlink is no longer followed. It can be dropped with a draft,
+    /// with the channel of a session that ended, or by the book; only `Drop` covers all of these.
     fn drop(&mut self) {
         self.progress.advance(DeliveryState::Forgotten);
     }
 }
 
-/// What the reports of a network without ids repeat of a downlink.
+/// The part of a downlink that is repeated by the reports of a network without ids.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     port: u8,
@@ -67,24 +67,24 @@ enum Data {
 
 struct Entry {
     followed: Followed,
-    /// The first of the downlinks that were sent together.
+    /// The number of the first of the downlinks that were sent together.
     group: u64,
     accepted: Instant,
-    /// How long after the write the connection ended.
+    /// How long after the write the connection ended; `None` if it did not.
     cut_after: Option<Duration>,
 }
 
-/// The downlinks that are not final yet, by their number, which is also their order.
+/// The downlinks whose state is not final, by their number, which is also their order.
 pub(crate) struct Book {
     network: Network,
     app_id: String,
     following: Following,
-    /// The number of entries at which the book next removes those that nobody watches.
+    /// The number of entries at which the next sweep is due.
     sweep_at: usize,
     entries: BTreeMap<u64, Entry>,
     by_correlation: HashMap<Arc<str>, u64>,
     by_device: HashMap<Arc<str>, Vec<u64>>,
-    /// When each downlink was written that the network has not reported on yet.
+    /// When the downlinks were written that the network has not reported on yet.
     unanswered: BTreeMap<u64, Instant>,
 }
 
@@ -128,15 +128,15 @@ impl Book {
             if self.entries.len() > self.following.capacity {
                 self.make_room();
             } else if self.entries.len() >= self.sweep_at && self.network.correlates() {
-                // Without ids, an entry that nobody watches still claims the reports about it;
-                // otherwise they would count for another downlink of the same content.
+                // Not without ids: an unwatched entry still claims the reports about it, which would
+                // otherwise count for another downlink of the same content.
                 self.sweep();
                 self.sweep_at = (2 * self.entries.len()).max(SWEEP);
             }
         }
     }
 
-    /// Removes the entries that nobody watches.
+    /// Removes unwatched entries.
     fn sweep(&mut self) {
         let unwatched: Vec<u64> = self
             .entries
@@ -149,13 +149,13 @@ impl Book {
         }
     }
 
-    /// Removes the entries that nobody watches, and then the oldest as far as necessary.
+    /// Removes unwatched entries, and then the oldest ones if that was not enough.
     fn make_room(&mut self) {
         self.sweep();
         if self.entries.len() <= self.following.capacity {
             return;
         }
-        // Frees more than necessary, so that the next downlinks do not cause a sweep each.
+        // Frees more than necessary, so that not every further downlink causes a sweep.
         let room = self.following.capacity - self.following.capacity / 100;
         while self.entries.len() > room {
             let Some((id, _)) = self.entries.first_key_value() else {
@@ -237,7 +237,7 @@ impl Book {
         [oldest, unanswered].into_iter().flatten().min()
     }
 
-    /// Ends the wait for downlinks whose time is over.
+    /// Stops waiting for reports that are overdue, and removes the entries that are too old.
     pub(crate) fn on_time(&mut self, now: Instant) {
         let is_due = |since: Instant, time| now.saturating_duration_since(since) >= time;
         while let Some((id, written)) = self.unanswered.first_key_value() {
@@ -260,7 +260,7 @@ impl Book {
         }
     }
 
-    /// Takes a report of the network.
+    /// Updates the downlink that a report of the network is about.
     pub(crate) fn observe(&mut self, event: &DownlinkEvent) {
         let Some(id) = self.find(event) else {
             return;
@@ -272,7 +272,7 @@ impl Book {
             DownlinkStep::NotAcknowledged => DeliveryState::NotAcknowledged {
                 attempt: event.attempt,
             },
-            DownlinkStep::Failed if self.is_tried_again(id, event) => {
+            DownlinkStep::Failed if self.is_retried(id, event) => {
                 DeliveryState::NotSent(failed(event))
             }
             DownlinkStep::Failed | DownlinkStep::Invalidated => {
@@ -291,8 +291,8 @@ impl Book {
         self.advance(id, state);
     }
 
-    /// Returns whether the network tries again to transmit a downlink that it reports as failed.
-    fn is_tried_again(&self, id: u64, event: &DownlinkEvent) -> bool {
+    /// Returns whether the network retries a downlink that it reports as failed.
+    fn is_retried(&self, id: u64, event: &DownlinkEvent) -> bool {
         let entry = self.entries.get(&id);
         let is_confirmed = entry.is_some_and(|entry| entry.followed.progress.is_confirmed());
         self.network.tries_again(event, is_confirmed)
@@ -305,7 +305,7 @@ impl Book {
                 return false;
             };
             match earlier.followed.progress.state() {
-                // The queue also holds what is to be sent again.
+                // The queue also holds downlinks that will be sent again.
                 DeliveryState::Queued | DeliveryState::NotAcknowledged { .. } => true,
                 DeliveryState::Sent | DeliveryState::NotSent(_) => {
                     self.network.replaces_transmitted()
@@ -327,7 +327,7 @@ impl Book {
             let known = |id: &String| self.by_correlation.get(id.as_str()).copied();
             return event.correlation_ids.iter().find_map(known);
         }
-        // Frames that the network itself created have no content.
+        // Frames that the network created on its own have no content.
         let is_empty =
             event.port == 0 && event.payload_raw.is_empty() && event.payload_fields.is_null();
         if is_empty && event.step == DownlinkStep::Sent {
@@ -343,12 +343,12 @@ impl Book {
             };
             let state = followed.progress.state();
             if self.network.tries_again(event, content.confirmed) {
-                // The report does not name the downlink, which must be in the queue.
+                // The report does not identify the downlink, which must be in the queue.
                 matches!(state, DeliveryState::Queued | DeliveryState::NotSent(_))
             } else if is_empty {
                 awaits(&state, content.confirmed, event.step)
             } else {
-                content.is_of(event) && can_come_to(&state, content.confirmed, event.step)
+                content.is_of(event) && can_be_about(&state, content.confirmed, event.step)
             }
         };
         ids.iter().find(fits).copied()
@@ -389,7 +389,7 @@ impl Book {
 }
 
 impl Content {
-    /// Returns the content of a downlink that was encoded without an error.
+    /// Returns the content of a downlink that was encoded successfully.
     pub(crate) fn of(downlink: &Downlink) -> Self {
         Self {
             port: downlink.port.unwrap_or(1),
@@ -412,16 +412,16 @@ impl Content {
     }
 }
 
-/// Returns whether a report that only names the device can be the next one about a downlink in this
+/// Returns whether a report that names only the device can be the next one about a downlink in this
 /// state.
 fn awaits(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
-    can_come_to(state, confirmed, step)
+    can_be_about(state, confirmed, step)
         && (step != DownlinkStep::Acknowledged || matches!(state, DeliveryState::Sent))
 }
 
 /// Returns whether a report without an id can be about a downlink in this state. Reports can be
 /// lost, so steps may be missing.
-fn can_come_to(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
+fn can_be_about(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
     use DeliveryState::{Accepted, Unconfirmed, Written};
     match step {
         DownlinkStep::Queued => matches!(state, Accepted | Written | Unconfirmed(_)),
@@ -433,9 +433,9 @@ fn can_come_to(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bo
 fn failed(event: &DownlinkEvent) -> Error {
     let reason = match (event.step, event.error.as_str()) {
         (DownlinkStep::Invalidated, _) => {
-            "it discarded the queue of the device, which has new session keys"
+            "it discarded the device's queue because the device has new session keys"
         }
-        (_, "") => "it gives no reason",
+        (_, "") => "it states no reason",
         (_, error) => error,
     };
     let text = format!(

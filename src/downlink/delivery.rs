@@ -14,7 +14,7 @@ use crate::{
     sync,
 };
 
-/// A handle to follow a downlink that `send` accepted. Clones follow the same downlink; dropping them
+/// A handle for following a downlink that `send` accepted. Clones follow the same downlink; dropping them
 /// does not affect it.
 ///
 /// It stays valid through outages of the connection, and can be used from any thread, including
@@ -178,7 +178,7 @@ impl Delivery {
     }
 
     /// Returns a receiver of the current state and of every later one up to the final state, for use
-    /// with `select!`. It is not bounded, because a downlink has few states.
+    /// with `select!`. It is unbounded, because a downlink has few states.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -226,12 +226,12 @@ impl DownlinkEvent {
     }
 }
 
-/// How far a downlink has come.
+/// The progress of a downlink.
 ///
 /// | state | who reports it | what it proves | what it does not prove |
 /// |---|---|---|---|
 /// | `Accepted` | this crate | the downlink is valid, and waits to be written | anything about the network |
-/// | `Written` | this machine, also to the downlink callback | the connection has it, and writes it at once | that the server reads or accepts it |
+/// | `Written` | this machine, also to the downlink callback | the connection has it, and writes it immediately | that the server reads or accepts it |
 /// | `Queued` | the network | key, device and content are valid; it waits for the device | that it is ever transmitted |
 /// | `Sent` | V2: the network handed it to a gateway; v3: a gateway transmitted it. Not every gateway reports this | it was on the air, or about to be | that the device received it |
 /// | `NotSent` | the network: no gateway could transmit it this time | the network keeps it, and tries again | that it is ever transmitted |
@@ -259,7 +259,7 @@ impl DownlinkEvent {
 pub enum DeliveryState {
     /// It is checked and waits to be written.
     Accepted,
-    /// The connection has it, and writes it at once.
+    /// The connection has it, and writes it immediately.
     Written,
     /// It is in the device's queue in the network.
     Queued,
@@ -307,7 +307,7 @@ impl DeliveryState {
         }
     }
 
-    /// Returns the state's place in the order of progress; failures have none.
+    /// Returns the state's place in the order of progress; 0 for failures.
     fn step(&self) -> u8 {
         match self {
             Self::Written | Self::Unconfirmed(_) => 1,
@@ -322,28 +322,25 @@ impl DeliveryState {
         let own = |kind, text: &str| Some(Error::new(kind, text));
         match self {
             Self::Failed(error) | Self::Unconfirmed(error) => Some(error.clone()),
-            Self::Expired => own(
-                ErrorKind::Expired,
-                "the downlink waited too long for a connection",
-            ),
+            Self::Expired => Some(Error::expired()),
             Self::Replaced => own(
                 ErrorKind::DownlinkFailed,
                 "a later downlink of this client replaced the downlink in the queue",
             ),
             Self::Forgotten => own(
                 ErrorKind::Unconfirmed,
-                "the client no longer follows the downlink; follow_downlinks sets how many it follows, and for how long",
+                "the client no longer follows the downlink; to follow more downlinks, or for longer, set follow_downlinks",
             ),
             _ => None,
         }
     }
 
-    /// Returns whether this state can follow `present`, which must not be the last one.
+    /// Returns whether this state can follow `present`, which must not be the last state.
     fn follows(&self, present: &Self) -> bool {
         match (present, self) {
             (_, Self::Failed(_) | Self::Expired | Self::Replaced | Self::Forgotten) => true,
             (present, Self::Unconfirmed(_)) => matches!(present, Self::Written),
-            // The network tries again.
+            // The network retries.
             (Self::Sent, Self::NotAcknowledged { .. })
             | (Self::NotAcknowledged { .. }, Self::Sent)
             | (Self::Queued | Self::NotSent(_) | Self::NotAcknowledged { .. }, Self::NotSent(_)) => {
@@ -376,7 +373,7 @@ impl fmt::Display for DeliveryState {
             Self::Expired => f.write_str("expired"),
             Self::Replaced => f.write_str("replaced"),
             Self::Unconfirmed(error) => write!(f, "unconfirmed: {error}"),
-            Self::Forgotten => f.write_str("not followed any more"),
+            Self::Forgotten => f.write_str("no longer followed"),
         }
     }
 }
@@ -413,8 +410,8 @@ impl Progress {
     /// Returns whether the program can still observe the downlink, through a [`Delivery`] or a
     /// receiver of its states.
     ///
-    /// Only the book asks, and it holds one reference itself, so every other reference is a
-    /// `Delivery`. A counter of their own would repeat what `Arc` counts anyway.
+    /// Only the book calls this, and it holds one reference, so every other reference belongs to a
+    /// `Delivery`. `Arc` already counts them; a separate counter would have to repeat that.
     pub(crate) fn is_watched(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 1 || !self.lock().watchers.is_empty()
     }
@@ -464,7 +461,7 @@ impl Progress {
     }
 
     fn watch(&self) -> Receiver<DeliveryState> {
-        // Not bounded, because a downlink has few states.
+        // Unbounded, because a downlink has few states.
         let (sender, receiver) = unbounded();
         let mut present = self.lock();
         let _ = sender.send(present.state.clone());

@@ -1,4 +1,4 @@
-//! Downlinks that are checked and encoded, and then handed over together.
+//! Downlinks that have been checked and encoded, to be handed to the session together.
 
 use std::{
     ops::Range,
@@ -11,7 +11,7 @@ use std::{
 use super::{
     book::{Content, Followed},
     delivery::{Delivery, Progress},
-    outbox::{Batch, Publish, Room},
+    outbox::{Batch, Message, Room},
 };
 use crate::{
     error::Result,
@@ -19,7 +19,7 @@ use crate::{
     network::{Network, Request},
 };
 
-/// Creates the ids that tell the downlinks of this client from all others.
+/// Creates the correlation ids, which distinguish the downlinks of this client from all others.
 pub(crate) struct Correlation {
     prefix: String,
     next: AtomicU64,
@@ -45,13 +45,17 @@ impl Correlation {
 /// Messages and the downlinks that they carry.
 #[derive(Default)]
 pub(crate) struct Draft {
-    /// Their ranges refer to `followed`.
+    /// Their ranges cover `followed` in order.
     requests: Vec<Request>,
     followed: Vec<Followed>,
 }
 
 impl Draft {
-    /// Adds downlinks to one device, unless the network would refuse one of them.
+    /// Adds downlinks to one device.
+    ///
+    /// # Errors
+    ///
+    /// When the network would refuse one of them; nothing is added then.
     pub(crate) fn add(
         &mut self,
         network: Network,
@@ -61,8 +65,8 @@ impl Draft {
         downlinks: &[Downlink],
     ) -> Result<()> {
         let correlates = network.correlates();
-        let ids = correlation.take(if correlates { downlinks.len() } else { 0 });
-        let requests = network.encode_downlinks(app_id, dev_id, downlinks, &ids)?;
+        let correlation_ids = correlation.take(if correlates { downlinks.len() } else { 0 });
+        let requests = network.encode_downlinks(app_id, dev_id, downlinks, &correlation_ids)?;
         let before = self.followed.len();
         self.requests.extend(requests.into_iter().map(|request| {
             let Range { start, end } = request.downlinks;
@@ -72,11 +76,11 @@ impl Draft {
             }
         }));
         let dev_id: Arc<str> = dev_id.into();
-        let mut ids = ids.into_iter();
+        let mut correlation_ids = correlation_ids.into_iter();
         self.followed
             .extend(downlinks.iter().map(|downlink| Followed {
                 dev_id: Arc::clone(&dev_id),
-                correlation_id: ids.next().map(Arc::from),
+                correlation_id: correlation_ids.next().map(Arc::from),
                 content: (!correlates).then(|| Content::of(downlink)),
                 has_fields: downlink.payload.is_fields(),
                 replaces: downlink.schedule == Schedule::Replace,
@@ -85,7 +89,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns a draft of a request that carries no downlinks.
+    /// Creates a draft of a request that carries no downlinks.
     pub(crate) fn of_request(request: Request) -> Self {
         Self {
             requests: vec![request],
@@ -114,18 +118,18 @@ impl Draft {
 
     /// Returns the messages to write; their downlinks are numbered from `first`.
     pub(crate) fn into_batch(self, first: u64, mut room: Room) -> Batch {
-        let mut followed: Vec<_> = self.followed.into_iter().map(Some).collect();
-        let publish = |request: Request| {
+        let mut followed = self.followed.into_iter();
+        let message = |request: Request| {
             let Range { start, end } = request.downlinks;
-            let of_this = followed.get_mut(start..end).unwrap_or_default();
-            Publish {
-                ids: MessageIds::new(first + start as u64, (end - start) as u64),
+            let downlinks = end - start;
+            Message {
+                ids: MessageIds::new(first + start as u64, downlinks as u64),
                 topic: request.topic,
                 payload: request.payload,
-                followed: of_this.iter_mut().filter_map(Option::take).collect(),
-                _room: room.split(end - start),
+                followed: followed.by_ref().take(downlinks).collect(),
+                _room: room.split(downlinks),
             }
         };
-        self.requests.into_iter().map(publish).collect()
+        self.requests.into_iter().map(message).collect()
     }
 }

@@ -9,5 +9,5 @@ mod pacer;
 pub(crate) use book::{Book, Following};
 pub use delivery::{Delivery, DeliveryState};
 pub(crate) use draft::{Correlation, Draft};
-pub(crate) use outbox::{Batch, Outbox, Publish, Room, WaitingRoom};
+pub(crate) use outbox::{Batch, Message, Outbox, Room, WaitingRoom};
 pub(crate) use pacer::Pacer;

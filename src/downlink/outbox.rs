@@ -14,21 +14,21 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::book::Followed;
 use crate::message::MessageIds;
 
-/// A message with downlinks, ready to be written.
-pub(crate) struct Publish {
+/// An MQTT message with downlinks, ready to be written.
+pub(crate) struct Message {
     pub(crate) ids: MessageIds,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     /// Its downlinks, until the book takes them.
     pub(crate) followed: Vec<Followed>,
-    /// Its share of the waiting room, returned when the message is dropped.
+    /// Its share of the waiting room. Never read: dropping the message returns it.
     pub(crate) _room: Room,
 }
 
-/// Messages to write in this order.
-pub(crate) type Batch = Vec<Publish>;
+/// Messages to write, in this order.
+pub(crate) type Batch = Vec<Message>;
 
-/// Counts the downlinks that wait.
+/// The count of the downlinks that wait.
 #[derive(Clone, Default)]
 pub(crate) struct WaitingRoom {
     taken: Arc<AtomicUsize>,
@@ -40,7 +40,7 @@ impl WaitingRoom {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes room for some downlinks, unless more than `limit` would wait then.
+    /// Takes room for some downlinks, unless more than `limit` would then wait.
     pub(crate) fn take(&self, downlinks: usize, limit: usize) -> Option<Room> {
         let more = |taken: usize| {
             let taken = taken.checked_add(downlinks)?;
@@ -79,73 +79,75 @@ impl Drop for Room {
     }
 }
 
-/// What the session has to write: first the messages that it keeps, then new ones.
+/// What the session has to write: first the waiting messages, then newly accepted ones.
 pub(crate) struct Outbox {
-    pub(crate) new: Receiver<Batch>,
-    kept: VecDeque<Kept>,
+    pub(crate) accepted: Receiver<Batch>,
+    waiting: VecDeque<Waiting>,
 }
 
 /// A message that waits for its turn or for a connection.
-struct Kept {
-    publish: Publish,
+struct Waiting {
+    message: Message,
     /// When it expires; `None` while it waits for its turn.
-    until: Option<Instant>,
+    expires: Option<Instant>,
 }
 
 impl Outbox {
     /// Returns the outbox, and the sender that puts messages into it.
     pub(crate) fn new() -> (Self, Sender<Batch>) {
         // The waiting room is the bound.
-        let (sender, new) = unbounded();
+        let (sender, accepted) = unbounded();
         let outbox = Self {
-            new,
-            kept: VecDeque::new(),
+            accepted,
+            waiting: VecDeque::new(),
         };
         (outbox, sender)
     }
 
-    pub(crate) fn keeps_any(&self) -> bool {
-        !self.kept.is_empty()
+    /// Returns whether any message waits.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
-    /// Keeps a message, last in line.
-    pub(crate) fn keep(&mut self, publish: Publish, until: Option<Instant>) {
-        self.kept.push_back(Kept { publish, until });
+    /// Adds a message at the end of the line.
+    pub(crate) fn push(&mut self, message: Message, expires: Option<Instant>) {
+        self.waiting.push_back(Waiting { message, expires });
     }
 
-    /// Returns a message that could not be written to the front of the line.
-    pub(crate) fn put_back(&mut self, publish: Publish) {
-        self.kept.push_front(Kept {
-            publish,
-            until: None,
+    /// Puts a message that could not be written back at the front of the line.
+    pub(crate) fn put_back(&mut self, message: Message) {
+        self.waiting.push_front(Waiting {
+            message,
+            expires: None,
         });
     }
 
-    /// Sets until when all messages that are kept wait for a connection; with `None` they wait for
-    /// their turn.
-    pub(crate) fn keep_until(&mut self, until: Option<Instant>) {
-        self.kept.iter_mut().for_each(|kept| kept.until = until);
+    /// Sets when all waiting messages expire; with `None` they do not.
+    pub(crate) fn expire_at(&mut self, expires: Option<Instant>) {
+        for waiting in &mut self.waiting {
+            waiting.expires = expires;
+        }
     }
 
     /// Takes the first message in line.
-    pub(crate) fn take_kept(&mut self) -> Option<Publish> {
-        self.kept.pop_front().map(|kept| kept.publish)
+    pub(crate) fn take_next(&mut self) -> Option<Message> {
+        self.waiting.pop_front().map(|waiting| waiting.message)
     }
 
     /// Returns when the next message expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.kept.front()?.until
+        self.waiting.front()?.expires
     }
 
     /// Takes a message that has expired.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Publish> {
-        let expired = self.next_expiry().is_some_and(|until| until <= now);
-        if expired { self.take_kept() } else { None }
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Message> {
+        let is_expired = self.next_expiry().is_some_and(|expires| expires <= now);
+        if is_expired { self.take_next() } else { None }
     }
 
-    /// Takes everything that waits, the oldest first.
+    /// Takes all messages, the oldest first.
     pub(crate) fn take_all(&mut self) -> Batch {
-        let kept = self.kept.drain(..).map(|kept| kept.publish);
-        kept.chain(self.new.try_iter().flatten()).collect()
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.message);
+        waiting.chain(self.accepted.try_iter().flatten()).collect()
     }
 }

@@ -1,33 +1,33 @@
-//! How fast messages may be written: at the pace that was set, and more slowly after a server has
-//! closed the connection because of it. The pacer reads no clock; its caller passes the time.
+//! The speed at which messages may be written: the configured pace, reduced after the server has closed
+//! a connection because of its rate limit. Reads no clock; the caller passes the time.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Pace;
 
-/// The time after which the pace rises by a step, unless the server closes another connection.
+/// The time after which a reduced pace rises by a step, unless the server closes another connection.
 const STEP_TIME: Duration = Duration::from_secs(600);
 
-/// The number of steps up to the pace that was set.
+/// The number of steps of the full pace.
 const STEPS: u32 = 16;
 
-/// The generic cell rate algorithm: each message takes up an interval and is due when the interval of
-/// the one before it is over, except that a burst may come earlier.
+/// The generic cell rate algorithm: each message uses one interval and is due when the interval of its
+/// predecessor is over, except that a burst may be sent earlier.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pace: Option<Pace>,
     /// The share of the pace in use, in steps.
     steps: u32,
     /// When the intervals of all messages so far are over.
-    spent: Option<Instant>,
+    used_until: Option<Instant>,
     /// When the steps last changed.
-    learned: Option<Instant>,
+    changed: Option<Instant>,
 }
 
 struct Rate {
-    /// The time of one message.
+    /// The time between two messages.
     interval: Duration,
-    /// The most messages at once.
+    /// The most messages without an interval.
     burst: u32,
 }
 
@@ -36,45 +36,45 @@ impl Pacer {
         Self {
             pace,
             steps: STEPS,
-            spent: None,
-            learned: None,
+            used_until: None,
+            changed: None,
         }
     }
 
     /// Returns how long the next message has to wait.
     pub(crate) fn delay(&self, now: Instant) -> Duration {
-        let (Some(rate), Some(spent)) = (self.rate(), self.spent) else {
+        let (Some(rate), Some(used_until)) = (self.rate(), self.used_until) else {
             return Duration::ZERO;
         };
-        spent
+        used_until
             .saturating_duration_since(now)
             .saturating_sub(rate.interval * (rate.burst - 1))
     }
 
     /// Notes that a message was written.
     pub(crate) fn written(&mut self, now: Instant) {
-        if let Some(learned) = self.learned {
-            if now.saturating_duration_since(learned) >= STEP_TIME {
+        if let Some(changed) = self.changed {
+            if now.saturating_duration_since(changed) >= STEP_TIME {
                 self.steps += 1;
-                self.learned = (self.steps < STEPS).then_some(now);
+                self.changed = (self.steps < STEPS).then_some(now);
             }
         }
         if let Some(Rate { interval, .. }) = self.rate() {
-            let spent = self.spent.map_or(now, |spent| spent.max(now));
-            self.spent = Some(spent + interval);
+            let start = self.used_until.map_or(now, |end| end.max(now));
+            self.used_until = Some(start + interval);
         }
     }
 
     /// Notes that the server closed the connection because of too many messages.
     pub(crate) fn limited(&mut self, now: Instant) {
         self.steps = (self.steps / 2).max(1);
-        self.learned = Some(now);
+        self.changed = Some(now);
         if let Some(Rate { interval, burst }) = self.rate() {
-            self.spent = Some(now + interval * burst);
+            self.used_until = Some(now + interval * burst);
         }
     }
 
-    /// Returns the rate at the present share of the pace.
+    /// Returns the rate at the current share of the pace.
     fn rate(&self) -> Option<Rate> {
         let Pace { per_minute, burst } = self.pace?;
         Some(Rate {

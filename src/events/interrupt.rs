@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crossbeam_channel::Receiver;
 
-/// Raised by a message on its channel; ends every wait until it is lowered.
+/// A flag that is raised by a message on its channel, and ends every wait until it is lowered.
 pub(super) struct Interrupt {
     signal: Receiver<()>,
     raised: Cell<bool>,

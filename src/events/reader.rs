@@ -1,8 +1,8 @@
-//! The reading end of a subscription, as others see it.
+//! The state of the reading end of a subscription.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Shared by both ends of a subscription and the statistics.
+/// What both ends of a subscription and the statistics share.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     dropped: AtomicU64,
@@ -10,7 +10,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Returns how many events were dropped because it did not keep up.
+    /// Returns how many events were dropped because the reader did not keep up.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

@@ -7,26 +7,26 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 use super::{interrupt::Interrupt, reader::Reader};
 use crate::{config::Overflow, message::Event};
 
-/// How often a wait for room checks whether it should continue.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How often a wait for room checks whether to continue.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Returns whether a subscriber wants an event.
+/// A closure that returns whether a subscriber wants an event.
 type Wants = Box<dyn Fn(&Event) -> bool + Send>;
 
 /// The sending end of one subscription.
 pub(crate) struct Subscriber {
     pub(super) wants: Option<Wants>,
     pub(super) sender: Sender<Event>,
-    /// The other end of the same queue, from which events are dropped.
+    /// The other end of the same queue, for dropping events from it.
     pub(super) queue: Receiver<Event>,
     pub(super) reader: Arc<Reader>,
     pub(super) capacity: usize,
     /// The capacity including the reserve for lifecycle events.
     pub(super) limit: usize,
     pub(super) overflow: Overflow,
-    /// Dropped, and the subscriber has not been told.
+    /// The number of drops that the subscriber has not been told about.
     pub(super) untold: u64,
-    /// Events that took the place of others since the subscriber was last told.
+    /// The number of events that took the place of others since the subscriber was last told.
     pub(super) since_told: usize,
 }
 
@@ -37,6 +37,7 @@ impl Subscriber {
         self
     }
 
+    /// Queues an event if the subscriber wants it, and handles a full queue.
     pub(super) fn deliver(&mut self, event: Event, interrupt: &Interrupt) {
         if event.is_lifecycle() {
             self.tell_drops();
@@ -55,11 +56,11 @@ impl Subscriber {
             Overflow::DropOldest if full => {
                 while self.sender.len() >= self.capacity && self.evict(false) {}
                 if self.is_full() {
-                    // All of it is lifecycle events.
+                    // It holds only lifecycle events.
                     return self.count_drop(&event);
                 }
                 self.since_told += 1;
-                // Once per queue length, so that `Lagged` does not fill it.
+                // Once per queue length, so that `Lagged` does not fill the queue.
                 if self.since_told >= self.capacity {
                     self.tell_drops();
                 }
@@ -86,14 +87,14 @@ impl Subscriber {
                 return self.count_drop(&event);
             }
             // The reader may leave without making room.
-            match self.sender.send_timeout(event, PATIENCE) {
+            match self.sender.send_timeout(event, CHECK_INTERVAL) {
                 Ok(()) | Err(SendTimeoutError::Disconnected(_)) => return,
                 Err(SendTimeoutError::Timeout(back)) => event = back,
             }
         }
     }
 
-    /// Queues an event, and drops whatever it takes to make room.
+    /// Queues an event, and drops others as necessary to make room.
     fn force(&mut self, event: Event) {
         while self.is_full() {
             self.evict(true);
@@ -106,10 +107,10 @@ impl Subscriber {
         self.sender.len() >= self.limit
     }
 
-    /// Makes room by dropping the oldest message. Lifecycle events keep their place; when one is in
-    /// front, several of the messages behind it are dropped at once, because that moves the whole
-    /// queue. When there are only lifecycle events, drops the oldest if `lifecycle` allows it.
-    /// Returns whether something was dropped.
+    /// Drops the oldest message to make room. Lifecycle events keep their place; if the oldest event is
+    /// one, several of the messages behind it are dropped at once, because this moves the whole queue.
+    /// If all events are lifecycle events, drops the oldest, but only if `lifecycle` is set. Returns
+    /// whether an event was dropped.
     fn evict(&mut self, lifecycle: bool) -> bool {
         let Ok(oldest) = self.queue.try_recv() else {
             return false;
@@ -118,8 +119,8 @@ impl Subscriber {
             self.count_drop(&oldest);
             return true;
         }
-        let most = (self.capacity / 16).max(1);
-        let mut surplus = most;
+        let batch = (self.capacity / 16).max(1);
+        let mut surplus = batch;
         let mut kept = vec![oldest];
         while let Ok(event) = self.queue.try_recv() {
             if surplus > 0 && !event.is_lifecycle() {
@@ -129,7 +130,7 @@ impl Subscriber {
                 kept.push(event);
             }
         }
-        let mut has_dropped = surplus < most;
+        let mut has_dropped = surplus < batch;
         if lifecycle && kept.len() == self.limit {
             let oldest = kept.remove(0);
             self.count_drop(&oldest);
@@ -142,7 +143,7 @@ impl Subscriber {
         has_dropped
     }
 
-    /// Counts an event that is dropped; a dropped report counts for the drops that it reports.
+    /// Counts a dropped event. A dropped `Lagged` counts for the drops that it reports.
     fn count_drop(&mut self, event: &Event) {
         match event {
             Event::Lagged(dropped) => self.untold += dropped,
@@ -169,6 +170,7 @@ impl Subscriber {
         }
     }
 
+    /// Returns whether there are drops that the subscriber has not been told about.
     pub(super) fn has_untold(&self) -> bool {
         self.untold > 0
     }
@@ -184,8 +186,8 @@ impl Subscriber {
 }
 
 impl Drop for Subscriber {
-    /// Ends the stream with the drops of which the subscriber has not been told. Drops a message for
-    /// that where it has to, but no lifecycle event.
+    /// Ends the stream with the drops that the subscriber has not been told about. Drops a message to
+    /// make room for that, but never a lifecycle event.
     fn drop(&mut self) {
         while self.untold > 0 {
             let last = self.sender.try_send(Event::Lagged(self.untold));

@@ -5,6 +5,7 @@ use crossbeam_channel::Receiver;
 use super::{interrupt::Interrupt, subscriber::Subscriber};
 use crate::message::Event;
 
+/// The subscribers, and what interrupts a wait for a slow one.
 pub(crate) struct Subscribers {
     list: Vec<Subscriber>,
     interrupt: Interrupt,
@@ -40,7 +41,7 @@ impl Subscribers {
         last.deliver(event, &self.interrupt);
     }
 
-    /// Returns whether a subscriber has drops of which it has not been told.
+    /// Returns whether a subscriber has drops that it has not been told about.
     pub(crate) fn any_untold(&self) -> bool {
         self.list.iter().any(Subscriber::has_untold)
     }

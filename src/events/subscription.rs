@@ -1,4 +1,4 @@
-//! One subscription: the end that a program reads, and the two ends as a pair.
+//! The end of a subscription that a program reads, and the function that creates both ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -98,7 +98,7 @@ impl Events {
         self.receiver.iter()
     }
 
-    /// Returns the channel itself, for `select!`. It is fed for as long as this subscription exists.
+    /// Returns the channel itself, for `select!`. It receives events as long as this subscription exists.
     ///
     /// ```
     /// use std::time::Duration;
@@ -150,7 +150,7 @@ impl Drop for Events {
 /// Creates a subscription whose queue holds `capacity` events; 0 counts as 1.
 pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, Events) {
     let capacity = capacity.max(1);
-    // A bounded channel allocates all its memory up front, and only waiting for room needs one. The
+    // A bounded channel allocates all its memory up front, and is needed only for waiting. The
     // unbounded one is limited by `Subscriber`, its only sender.
     let (limit, (sender, receiver)) = match overflow {
         Overflow::Block => (capacity, bounded(capacity)),

@@ -1,5 +1,5 @@
-//! The queue from connections to the session: it drops messages when it is full, and takes every other
-//! signal.
+//! The queue from connections to the session. When it is full, it drops messages but accepts all other
+//! signals.
 
 use std::sync::{
     Arc,
@@ -13,20 +13,20 @@ use crate::{
     wire,
 };
 
-/// What a connection reports.
+/// What a connection tells the session.
 #[derive(Debug)]
 pub(crate) enum Signal {
     Message(RawMessage),
     /// A message whose topic is not text.
     Unreadable(RawMessage),
-    /// The queue is full and began to drop messages at this place; [`Outlet::end_run`] returns how
-    /// many, unless a message was accepted after them and [`Dropped`](Self::Dropped) says it.
+    /// The queue was full and began to drop messages at this place. [`Outlet::end_run`] returns how
+    /// many, or 0 if a message was accepted after them: then [`Dropped`](Self::Dropped) has the number.
     Dropping(Run),
     /// The queue dropped this many messages at this place, and accepted the message that follows.
     Dropped(u64),
     /// The server has accepted the client, which may connect to this doorway.
     Ready(wire::Doorway),
-    /// The connection to the server has ended, or there is none.
+    /// The connection to the server has ended, or could not be made.
     Ended(wire::End),
     /// The MQTT client has noticed that its connection has ended.
     Lost,
@@ -35,10 +35,11 @@ pub(crate) enum Signal {
     Done(Operation),
 }
 
-/// The number of a run of drops with no accepted message between them.
+/// The number of a run of consecutive drops, with no accepted message between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run(u32);
 
+/// An operation of the MQTT client that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     Connect,
@@ -58,7 +59,7 @@ pub(crate) type Tagged = (Attempt, Signal);
 /// The end to which connections write.
 #[derive(Clone)]
 pub(crate) struct Inlet {
-    /// Unbounded, because the session would stall without one of the other signals. `Room` limits
+    /// Unbounded, because the session would stall if another signal were dropped. `Room` limits
     /// messages; the number of operations in progress limits the others.
     sender: Sender<Tagged>,
     room: Arc<Room>,
@@ -70,16 +71,18 @@ pub(crate) struct Outlet {
     room: Arc<Room>,
 }
 
+/// The limits of the queue, and what it holds.
 struct Room {
     messages: AtomicUsize,
     bytes: AtomicUsize,
-    /// The number of the current run of drops in the upper half, its drops in the lower half: together,
-    /// so that the drops of one run are never told in the place of another.
+    /// The number of the current run of drops in the upper half, its drops in the lower half. They
+    /// change together, so that drops are never reported for the wrong run.
     drops: AtomicU64,
     max_messages: usize,
     max_bytes: usize,
 }
 
+/// Creates a queue for this many messages and bytes.
 pub(crate) fn inlet(max_messages: usize, max_bytes: usize) -> (Inlet, Outlet) {
     let (sender, receiver) = unbounded();
     let room = Arc::new(Room {
@@ -97,8 +100,8 @@ pub(crate) fn inlet(max_messages: usize, max_bytes: usize) -> (Inlet, Outlet) {
 }
 
 impl Inlet {
-    /// Queues a message, or drops it when there is no room. Never waits: this runs on the threads of
-    /// connections.
+    /// Queues a message, or drops it if the queue is full. Never waits, because this runs on the
+    /// threads of connections.
     pub(super) fn message(
         &self,
         attempt: Attempt,
@@ -126,8 +129,8 @@ impl Inlet {
         self.signal(attempt, signal(message));
     }
 
-    /// Queues what a connection reports.
-    pub(crate) fn report(&self, attempt: Attempt, report: wire::Report) {
+    /// Queues what the wire reports.
+    pub(crate) fn forward(&self, attempt: Attempt, report: wire::Report) {
         match report {
             wire::Report::Ready(doorway) => self.signal(attempt, Signal::Ready(doorway)),
             wire::Report::Ended(end) => self.signal(attempt, Signal::Ended(end)),
@@ -145,27 +148,27 @@ impl Inlet {
 }
 
 impl Outlet {
-    /// Makes room for others. Must be called for each message that was read.
+    /// Makes room for other messages. Must be called for each message that was read.
     pub(crate) fn make_room(&self, message: &RawMessage) {
         let size = message.topic().len() + message.payload().len();
         self.room.messages.fetch_sub(1, Ordering::Relaxed);
         self.room.bytes.fetch_sub(size, Ordering::Relaxed);
     }
 
-    /// Ends a run of drops and returns how many there were; 0 if it has ended before.
+    /// Ends a run of drops and returns how many there were; 0 if it had already ended.
     pub(crate) fn end_run(&self, run: Run) -> u64 {
         self.room.end_run(Some(run))
     }
 }
 
 impl Room {
-    /// Ends the current run of drops, if there is one and it is `expected`, and returns how many there
-    /// were.
+    /// Ends the current run of drops and returns how many there were; 0 without a run, or if it is not
+    /// the `expected` one.
     fn end_run(&self, expected: Option<Run>) -> u64 {
         let next = |drops| {
             let (run, dropped) = split(drops);
-            let is_meant = expected.is_none_or(|expected| expected == run);
-            (dropped > 0 && is_meant).then(|| u64::from(run.0.wrapping_add(1)) << 32)
+            let is_expected = expected.is_none_or(|expected| expected == run);
+            (dropped > 0 && is_expected).then(|| u64::from(run.0.wrapping_add(1)) << 32)
         };
         let ended = self
             .drops
@@ -174,6 +177,7 @@ impl Room {
     }
 }
 
+/// Splits [`Room::drops`] into the run and its drops.
 fn split(drops: u64) -> (Run, u32) {
     (Run((drops >> 32) as u32), drops as u32)
 }
@@ -191,7 +195,7 @@ mod tests {
     }
 
     /// Reads as the session does: message topics as they are, drops as `-n`, and an empty text for a
-    /// run that has ended before.
+    /// run that had already ended.
     fn read(outlet: &Outlet) -> Option<String> {
         let (_, signal) = outlet.receiver.try_recv().ok()?;
         Some(match signal {

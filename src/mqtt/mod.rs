@@ -6,14 +6,14 @@
 //! | Paho | here |
 //! |---|---|
 //! | one lock and two threads serve all clients of the process, and callbacks run with the lock held: any call except a publish blocks all clients | callbacks only push to a channel |
-//! | a panic in a callback aborts the process | callbacks cannot panic; the wire removes topics that are not text |
-//! | dropping a client that is connecting or has a socket can block all clients; a token completes a moment before Paho releases it | [`Transport::is_over`], and a barrier before the drop |
+//! | a panic in a callback aborts the process | callbacks cannot panic; the wire filters out topics that are not text |
+//! | dropping a client that is connecting or has a socket can block all clients; a token completes a moment before Paho releases it | [`Transport::is_over`], and a call that waits for the release before the drop |
 //! | opening or closing hundreds of sockets in a row blocks all clients | the wire opens and closes them one at a time (its gate) |
 //! | `disconnect` may never complete, and calls back on the caller's thread | never called: the wire ends the connection, and Paho notices |
 //! | a connect cannot be cancelled, and its timeout has a resolution of 3 s | the wire closes the loopback, which takes a millisecond |
 //! | dropping the last client of the process takes up to a second and leaks two descriptors | one client that never connects is kept |
 //! | all clients share one keep-alive clock, set by the last to connect | 18 hours; the wire has its own keep-alive |
-//! | automatic reconnect crashes and does not resubscribe; a client that reconnects writes what was left over | a new client for each connection |
+//! | automatic reconnect crashes and does not resubscribe; a client that reconnects writes leftover messages | a new client for each connection |
 //! | publishing fails when 100 messages wait to be written | the limit is 65 536, above our own limit |
 //! | there are no message ids, and a result can be read only once | our own ids, and each token is read once |
 //! | `subscribe_many` returns Ok for a refusal | one `subscribe` per filter |

@@ -1,8 +1,8 @@
 //! One MQTT connection. The only file that names `paho_mqtt`.
 //!
 //! Paho has one lock and two threads for all clients of a process, and holds the lock during callbacks.
-//! So callbacks only push to a channel, one thread uses a handle, and a handle is released only when
-//! its socket is closed ([`Transport::is_over`]). Paho speaks plain MQTT to the [wire](crate::wire) over
+//! So callbacks only push to a channel, one thread uses a handle, and a handle is dropped only when its
+//! socket is closed ([`Transport::is_over`]). Paho speaks plain MQTT to the [wire](crate::wire) over
 //! the loopback; it knows neither the server nor the access key.
 
 use std::{
@@ -21,18 +21,18 @@ use paho_mqtt::{
 
 use super::inlet::{Attempt, Inlet, Operation, Signal};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     message::MessageIds,
     wire::{Doorway, End, Permit, Wire},
 };
 
-/// Paho's limit for messages that wait to be written; our own limit is smaller and applies first.
+/// Paho's limit for messages that wait to be written. Our own limit is smaller and applies first.
 const PAHO_BUFFER: i32 = 65_536;
 
-/// As long as possible: the wire pings the server, and Paho cannot be told not to.
+/// Paho's keep-alive, which cannot be disabled: as long as possible, because the wire pings the server.
 const PAHO_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
 
-/// The wire answers at once on the loopback, or closes.
+/// How long Paho may take to connect to the wire, which answers immediately or closes.
 const PAHO_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client that never connects and is never dropped. While it lives, Paho keeps its two threads;
@@ -87,14 +87,14 @@ pub(crate) struct Transport {
     client: AsyncClient,
     attempt: Attempt,
     inlet: Inlet,
-    /// Pending until Paho has connected to the wire or has failed to; the client must not be released
-    /// before.
+    /// Pending until Paho has connected to the wire or has failed to; until then, the client must not
+    /// be dropped.
     connecting: Option<Pending<ConnectToken>>,
     permit: Option<Permit>,
     subscribing: HashMap<usize, Pending<SubscribeToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
-    /// Whether something was published since the server was last asked to confirm that it reads.
+    /// Whether something was published that the server has not confirmed to have read.
     unread: bool,
     /// Whether Paho is connected to the wire.
     up: bool,
@@ -110,7 +110,7 @@ impl Transport {
     /// # Errors
     ///
     /// Paho's message, when it cannot create a client.
-    pub(crate) fn open(
+    pub(crate) fn enter(
         wire: Wire,
         doorway: Doorway,
         attempt: Attempt,
@@ -180,7 +180,10 @@ impl Transport {
     /// When the connection has ended; nothing was written then.
     pub(crate) fn publish(&mut self, ids: MessageIds, topic: &str, payload: &[u8]) -> Result<()> {
         let message = Message::new(topic, payload, QOS_0);
-        let token = self.client.try_publish(message).map_err(not_written)?;
+        let token = self
+            .client
+            .try_publish(message)
+            .map_err(|cause| Error::not_written(Some(cause.into())))?;
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));
         self.unread = true;
@@ -188,14 +191,14 @@ impl Transport {
     }
 
     /// Returns whether something was published that the server may not have read. If messages arrive
-    /// while a connection ends, the server never gets what it has not read by then, even if it was
-    /// written.
+    /// while the connection is being closed, the server never receives what it has not read by then,
+    /// even if it was written.
     pub(crate) fn is_unread(&self) -> bool {
         self.unread
     }
 
-    /// Returns whether the server has been asked to confirm that it has read everything, and has not
-    /// answered.
+    /// Returns whether the server has not yet answered the request to confirm that it has read
+    /// everything.
     pub(crate) fn is_flushing(&self) -> bool {
         self.unsubscribing.is_some()
     }
@@ -211,8 +214,8 @@ impl Transport {
         }
     }
 
-    /// Returns how many downlinks are being sent.
-    pub(crate) fn open_publishes(&self) -> usize {
+    /// Returns how many messages are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
         self.publishing.len()
     }
 
@@ -270,8 +273,8 @@ impl Transport {
         self.end.as_ref()
     }
 
-    /// Returns whether both sides of the wire have ended, so that this may be
-    /// [released](Self::release).
+    /// Returns whether both sides of the wire have ended, so that the handle may be
+    /// [dropped](Self::drop_handle).
     pub(crate) fn is_over(&self) -> bool {
         self.connecting.is_none() && !self.up && self.end.is_some()
     }
@@ -286,11 +289,12 @@ impl Transport {
         self.wire.cancel();
     }
 
-    /// Stops waiting for the downlinks that are being sent, and returns their outcomes, oldest first.
-    pub(crate) fn take_publishes(&mut self) -> Vec<Outcome> {
-        let mut open: Vec<_> = std::mem::take(&mut self.publishing).into_iter().collect();
-        open.sort_by_key(|(ids, _)| *ids);
-        open.into_iter()
+    /// Stops waiting for the messages in flight, and returns their outcomes, oldest first.
+    pub(crate) fn take_in_flight(&mut self) -> Vec<Outcome> {
+        let mut in_flight: Vec<_> = std::mem::take(&mut self.publishing).into_iter().collect();
+        in_flight.sort_by_key(|(ids, _)| *ids);
+        in_flight
+            .into_iter()
             .map(|(ids, mut token)| {
                 let unfinished = || Err(paho_mqtt::Error::OperationIncomplete);
                 published(ids, token.take().unwrap_or_else(unfinished))
@@ -298,12 +302,12 @@ impl Transport {
             .collect()
     }
 
-    /// Releases the handle, once it [is over](Self::is_over). Earlier, this can block all of Paho for
-    /// good.
-    pub(crate) fn release(self) {
-        debug_assert!(self.is_over(), "released while Paho has a socket");
-        // Paho releases a token a moment after it has reported it as done; this call waits for that
-        // moment.
+    /// Drops the handle of a connection that [is over](Self::is_over). Before that, it can block all of
+    /// Paho for good.
+    pub(crate) fn drop_handle(self) {
+        debug_assert!(self.is_over(), "dropped while Paho has a socket");
+        // Paho reports a token as done a moment before it releases it, and holds its lock in between;
+        // this call waits for the lock.
         self.client.is_connected();
     }
 
@@ -312,8 +316,8 @@ impl Transport {
     }
 }
 
-/// An operation in progress. Paho returns its result only once, possibly already when it is asked to
-/// report.
+/// An operation in progress. Paho returns its result only once, possibly on the first poll, which
+/// registers the waker.
 struct Pending<T: Future + Unpin> {
     token: T,
     waker: Waker,
@@ -359,14 +363,6 @@ fn create(uri: &str, client_id: &str) -> paho_mqtt::Result<AsyncClient> {
 fn published(ids: MessageIds, result: paho_mqtt::Result<()>) -> Outcome {
     match result {
         Ok(()) => Outcome::Published(ids),
-        Err(cause) => Outcome::PublishFailed(ids, not_written(cause)),
+        Err(cause) => Outcome::PublishFailed(ids, Error::not_written(Some(cause.into()))),
     }
-}
-
-fn not_written(cause: paho_mqtt::Error) -> Error {
-    Error::with_source(
-        ErrorKind::ConnectionLost,
-        "the downlink was not written: the connection ended",
-        cause,
-    )
 }

@@ -1,4 +1,4 @@
-//! The delays between attempts to connect. Reads no clock.
+//! The delays between attempts. Reads no clock.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ impl Backoff {
         }
     }
 
+    /// Returns the delay before the next attempt.
     pub(crate) fn next_delay(&mut self) -> Duration {
         self.attempt = self.attempt.saturating_add(1);
         let doublings = self.attempt.min(31);
@@ -30,6 +31,7 @@ impl Backoff {
         self.min + spread.mul_f64(self.random.f64())
     }
 
+    /// Starts again with short delays.
     pub(crate) fn reset(&mut self) {
         self.attempt = 0;
     }

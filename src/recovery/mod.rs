@@ -1,4 +1,4 @@
-//! When to try again, and what an outage cost.
+//! When to retry, and what an outage cost.
 
 mod backoff;
 mod outages;

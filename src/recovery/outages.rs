@@ -1,5 +1,5 @@
 //! The history of a client's connections: how long they lasted, and what happened before they ended.
-//! Pure numbers; the caller reads the clock.
+//! Reads no clock; the caller passes the time.
 
 use std::{
     collections::VecDeque,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::message::{DisconnectCause, Gap};
 
-/// A connection that was up this long counts as stable. After it, the delays start short again.
+/// A connection that was up this long counts as stable: the next delays start short again.
 const STABLE: Duration = Duration::from_secs(60);
 
-/// A connection that lasted no longer than this was ended by the server on purpose.
+/// A connection that lasted less than this was ended by the server on purpose.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A server that rejects a downlink closes the connection within this time.
@@ -25,7 +25,7 @@ const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) struct Loss {
     pub(crate) cause: DisconnectCause,
     pub(crate) connected_for: Duration,
-    /// Whether the connection was stable. Earlier setbacks no longer count then.
+    /// Whether the connection was stable, so that earlier setbacks no longer count.
     pub(crate) was_stable: bool,
 }
 
@@ -39,8 +39,9 @@ pub(crate) struct Outages {
     written: VecDeque<Instant>,
     /// When the server last closed a connection because of its rate limit.
     limited: Option<Instant>,
-    /// How many connections in a row ended at once, and how many before they were stable.
+    /// How many connections in a row ended at once.
     at_once: u32,
+    /// How many connections in a row ended before they were stable.
     unstable: u32,
     lost: Option<Lost>,
     attempts: u32,
@@ -68,7 +69,7 @@ impl Outages {
         }
     }
 
-    /// An attempt begins.
+    /// Notes that an attempt begins.
     pub(crate) fn attempt(&mut self) {
         self.attempts = self.attempts.saturating_add(1);
     }
@@ -79,7 +80,7 @@ impl Outages {
         self.attempts
     }
 
-    /// A connection is up. Returns the gap that it ends, if there was one.
+    /// Notes that a connection is up. Returns the gap that it ends, if there was one.
     pub(crate) fn connected(&mut self, now: Instant) -> Option<Gap> {
         self.connected = Some(now);
         self.heard = Some(now);
@@ -93,12 +94,12 @@ impl Outages {
         })
     }
 
-    /// A message has arrived.
+    /// Notes that a message has arrived.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = Some(now);
     }
 
-    /// A message with downlinks was written.
+    /// Notes that a message with downlinks was written.
     pub(crate) fn written(&mut self, now: Instant) {
         if self.written.len() == 2 {
             self.written.pop_front();
@@ -106,8 +107,8 @@ impl Outages {
         self.written.push_back(now);
     }
 
-    /// The connection was lost. `limits`: whether servers of this network close connections that
-    /// exceed a rate limit.
+    /// Notes that the connection was lost, and returns what is known about it. `limits` is whether
+    /// servers of this network close connections that exceed a rate limit.
     pub(crate) fn lost(&mut self, now: Instant, time: SystemTime, limits: bool) -> Loss {
         let since = |moment: Option<Instant>| {
             moment.map_or(Duration::ZERO, |moment| {
@@ -120,7 +121,13 @@ impl Outages {
             time,
             silence: since(self.heard.take()).min(longest_silence(self.keep_alive)),
         });
-        let next = |count: u32, goes_on: bool| if goes_on { count.saturating_add(1) } else { 0 };
+        let next = |count: u32, continues| {
+            if continues {
+                count.saturating_add(1)
+            } else {
+                0
+            }
+        };
         self.at_once = next(self.at_once, connected_for < AT_ONCE);
         self.unstable = next(self.unstable, connected_for < STABLE);
         let cause = if limits && self.has_written_too_much(now) {
@@ -144,8 +151,8 @@ impl Outages {
         }
     }
 
-    /// Returns whether the client may have exceeded the rate limit: it has just written, and either
-    /// not for the first time, or soon after the limit last closed a connection.
+    /// Returns whether the client may have exceeded the rate limit: it has just written, and it also
+    /// wrote shortly before, or the limit closed a connection shortly before.
     fn has_written_too_much(&self, now: Instant) -> bool {
         let is_within =
             |time: Duration, moment: &Instant| now.saturating_duration_since(*moment) < time;
@@ -158,13 +165,13 @@ impl Outages {
         has_just_written && (is_again || self.limited.as_ref().is_some_and(counts))
     }
 
-    /// The client was closed or stopped trying. What follows is not an outage.
+    /// Notes that the client was closed or gave up. What follows is not an outage.
     pub(crate) fn closed(&mut self) {
         *self = Self::new(self.keep_alive);
     }
 }
 
-/// How long a dead connection can go unnoticed.
+/// Returns how long a dead connection can go unnoticed.
 fn longest_silence(keep_alive: Duration) -> Duration {
     keep_alive + keep_alive.max(Duration::from_secs(5))
 }
@@ -213,7 +220,7 @@ mod tests {
             self.outages.lost(self.now, time, true)
         }
 
-        /// The causes of the ends of connections that last so long each.
+        /// Returns the causes for connections of these lifetimes, one after the other.
         fn causes(&mut self, lifetimes: &[Duration]) -> Vec<DisconnectCause> {
             let connection = |lifetime: &Duration| {
                 self.connect();

@@ -1,4 +1,4 @@
-//! Whether and when to try to connect again. Reads no clock.
+//! Whether and when to retry. Reads no clock; the caller passes the time.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,14 @@ use crate::{
 pub(crate) enum Mandate {
     /// `connect` was called: one attempt.
     Once,
-    /// `connect` was called, and retries until then; `None`: without a limit.
+    /// `connect` was called, and retries until this time; `None` if there is no limit.
     Until(Option<Instant>),
-    /// A connection has worked: there is no limit.
-    Kept,
+    /// A connection was lost: retries without a limit.
+    Reconnect,
 }
 
 impl Mandate {
+    /// Returns the mandate of a call of `connect`.
     pub(crate) fn of(retry: ConnectRetry, now: Instant) -> Self {
         match retry {
             ConnectRetry::Never => Self::Once,
@@ -28,7 +29,7 @@ impl Mandate {
         }
     }
 
-    /// Whether there is time for an attempt after this delay.
+    /// Returns whether there is time for an attempt after this delay.
     pub(crate) fn allows(self, delay: Duration, now: Instant) -> bool {
         match self {
             Self::Until(Some(until)) => now + delay < until,
@@ -62,7 +63,7 @@ impl Plan {
         self.backoff.reset();
     }
 
-    /// Returns when to try again after this error; `None`: never.
+    /// Returns the delay before the next attempt after this error; `None` to give up.
     pub(crate) fn delay(
         &mut self,
         error: &Error,
@@ -71,9 +72,9 @@ impl Plan {
     ) -> Option<Duration> {
         match (mandate, error.kind()) {
             (Mandate::Once, _) => None,
-            (Mandate::Kept, kind) if is_refusal(kind) => self.refused.after,
-            (Mandate::Kept, _) => Some(self.backoff.next_delay()),
-            // Wrong options do not become right.
+            (Mandate::Reconnect, kind) if is_refusal(kind) => self.refused.after,
+            (Mandate::Reconnect, _) => Some(self.backoff.next_delay()),
+            // Retrying does not fix a wrong option.
             (Mandate::Until(_), ErrorKind::Config) => None,
             (Mandate::Until(until), kind) => {
                 let (delay, least) = if is_refusal(kind) {
@@ -92,7 +93,7 @@ impl Plan {
     }
 }
 
-/// Whether the server refuses the client's identity.
+/// Returns whether the server refuses the client's identity.
 fn is_refusal(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -135,7 +136,10 @@ mod tests {
         let mut plan = plan();
         for refused in [&refused, &failed(ErrorKind::SubscriptionRefused)] {
             assert_eq!(plan.delay(refused, Mandate::Until(None), now), None);
-            assert_eq!(plan.delay(refused, Mandate::Kept, now), Some(60 * SECOND));
+            assert_eq!(
+                plan.delay(refused, Mandate::Reconnect, now),
+                Some(60 * SECOND)
+            );
         }
         plan.refused = RefusedRetry {
             before: Some(5 * SECOND),
@@ -145,7 +149,7 @@ mod tests {
             plan.delay(&refused, Mandate::Until(None), now),
             Some(5 * SECOND)
         );
-        assert_eq!(plan.delay(&refused, Mandate::Kept, now), None);
+        assert_eq!(plan.delay(&refused, Mandate::Reconnect, now), None);
     }
 
     #[test]
@@ -153,7 +157,7 @@ mod tests {
         let config = failed(ErrorKind::Config);
         let now = Instant::now();
         assert_eq!(plan().delay(&config, Mandate::Until(None), now), None);
-        assert!(plan().delay(&config, Mandate::Kept, now).is_some());
+        assert!(plan().delay(&config, Mandate::Reconnect, now).is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the user's retry callback is asked, and what it may change.
+//! The question to the user's retry callback, and what it may change.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -98,8 +98,8 @@ impl Retry {
     }
 
     /// Retries after this delay, even if the client was about to give up. The delay is at most a year.
-    /// If the [time](crate::ConnectRetry::For) of `connect` would be over by then, `connect` fails at
-    /// once.
+    /// If the [time](crate::ConnectRetry::For) of `connect` would be over by then, `connect` fails
+    /// immediately.
     ///
     /// ```
     /// # use ttn::Retry;
@@ -130,8 +130,8 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Config`](crate::ErrorKind::Config) if it cannot be a key of the network; the
-    /// client then keeps the old one.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if it cannot be a key of the network; the client
+    /// then keeps the old one.
     ///
     /// ```
     /// # use ttn::Retry;

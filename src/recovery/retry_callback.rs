@@ -17,8 +17,8 @@ use crate::{
     message::CallbackFailed,
 };
 
-/// The user's closure, on a thread of its own, since it may take a long time. The thread ends when
-/// this is dropped.
+/// The user's closure, on its own thread because it may take a long time. The thread ends when this is
+/// dropped.
 pub(crate) struct RetryCallback {
     questions: Sender<Question>,
     busy: Arc<AtomicBool>,
@@ -32,6 +32,7 @@ struct Question {
 type Answer = Box<dyn FnOnce(Result<Retry, CallbackFailed>) + Send>;
 
 impl RetryCallback {
+    /// Starts the thread.
     pub(crate) fn start<F, R>(mut callback: F) -> io::Result<Self>
     where
         F: FnMut(&mut Retry) -> R + Send + 'static,
@@ -55,9 +56,8 @@ impl RetryCallback {
         Ok(started)
     }
 
-    /// Asks the closure, and returns whether it does: not while the closure is busy with an earlier
-    /// question. `answer` gets the changed retry, or how the closure failed, in which case the plan
-    /// stands.
+    /// Asks the closure. Returns `false` if it is still busy with an earlier question. `answer` gets the
+    /// changed retry, or an error if the closure failed, in which case the plan is unchanged.
     pub(crate) fn ask(
         &self,
         retry: Retry,

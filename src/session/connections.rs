@@ -1,4 +1,4 @@
-//! The connection in use, and those that were given up and have not ended yet.
+//! The connection in use, and earlier ones that have not ended yet.
 
 use crate::{
     config::Address,
@@ -11,8 +11,9 @@ use crate::{
 pub(super) struct Connections {
     inlet: Inlet,
     current: Option<Connection>,
-    /// A handle of the MQTT client must not be dropped before both sides of its wire have ended.
-    leaving: Vec<Transport>,
+    /// Connections that are no longer in use. A handle of the MQTT client must not be dropped before
+    /// both sides of its wire have ended.
+    ending: Vec<Transport>,
 }
 
 /// A connection to a server.
@@ -22,12 +23,14 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
 }
 
+/// How far a connection has come.
 pub(super) enum Stage {
     /// The wire connects and logs in.
     Dialing(Wire),
-    /// The MQTT client may enter.
+    /// The server has accepted the login; the MQTT client may enter.
     Accepted(Wire, Doorway),
-    Open(Box<Transport>),
+    /// The MQTT client has entered, or is about to.
+    Entered(Box<Transport>),
 }
 
 impl Connections {
@@ -35,23 +38,23 @@ impl Connections {
         Self {
             inlet,
             current: None,
-            leaving: Vec::new(),
+            ending: Vec::new(),
         }
     }
 
-    /// Whether every connection has ended.
+    /// Returns whether every connection has ended.
     pub(super) fn is_empty(&self) -> bool {
-        self.current.is_none() && self.leaving.is_empty()
+        self.current.is_none() && self.ending.is_empty()
     }
 
     /// Connects to a server and logs in.
     ///
     /// # Errors
     ///
-    /// The process is out of descriptors or threads.
+    /// When the process is out of descriptors or threads.
     pub(super) fn dial(&mut self, attempt: Attempt, address: Address, plan: Plan) -> Result<()> {
         let inlet = self.inlet.clone();
-        let wire = Wire::start(plan, move |report| inlet.report(attempt, report))?;
+        let wire = Wire::start(plan, move |report| inlet.forward(attempt, report))?;
         self.current = Some(Connection {
             attempt,
             address,
@@ -60,7 +63,7 @@ impl Connections {
         Ok(())
     }
 
-    /// The server has accepted the login.
+    /// Notes that the server has accepted the login.
     pub(super) fn accepted(&mut self, attempt: Attempt, doorway: Doorway) {
         let Some(Connection { address, stage, .. }) = self.take(attempt) else {
             return;
@@ -80,16 +83,16 @@ impl Connections {
     ///
     /// # Errors
     ///
-    /// The address of the server, and why there is no MQTT client.
+    /// The address of the server, and why no MQTT client could be created.
     pub(super) fn enter(&mut self, attempt: Attempt) -> Result<(), (Address, String)> {
         let Some(Connection { address, stage, .. }) = self.take(attempt) else {
             return Ok(());
         };
         let stage = match stage {
             Stage::Accepted(wire, doorway) => {
-                match Transport::open(wire, doorway, attempt, self.inlet.clone()) {
-                    Ok(transport) => Stage::Open(Box::new(transport)),
-                    Err(said) => return Err((address, said)),
+                match Transport::enter(wire, doorway, attempt, self.inlet.clone()) {
+                    Ok(transport) => Stage::Entered(Box::new(transport)),
+                    Err(detail) => return Err((address, detail)),
                 }
             }
             other => other,
@@ -102,24 +105,25 @@ impl Connections {
         Ok(())
     }
 
-    /// The connection of this attempt, if it is the one in use.
+    /// Returns the connection of this attempt if it is in use.
     pub(super) fn current(&mut self, attempt: Attempt) -> Option<&mut Connection> {
         self.current
             .as_mut()
             .filter(|connection| connection.attempt == attempt)
     }
 
-    /// The open connection of this attempt, if it is the one in use.
+    /// Returns the transport of this attempt if its connection is in use and the MQTT client has
+    /// entered.
     pub(super) fn transport(&mut self, attempt: Attempt) -> Option<&mut Transport> {
         match &mut self.current(attempt)?.stage {
-            Stage::Open(transport) => Some(transport),
+            Stage::Entered(transport) => Some(transport),
             _ => None,
         }
     }
 
-    /// How a connection has ended. Whether it is the one in use.
+    /// Notes how a connection has ended. Returns whether it is the one in use.
     pub(super) fn ended(&mut self, attempt: Attempt, end: End) -> bool {
-        if let Some(transport) = self.leaving(attempt) {
+        if let Some(transport) = self.ending(attempt) {
             transport.ended(end);
             self.drop_ended();
             return false;
@@ -130,9 +134,9 @@ impl Connections {
         self.current(attempt).is_some()
     }
 
-    /// The MQTT client has noticed the end of its connection.
+    /// Notes that the MQTT client has noticed the end of its connection.
     pub(super) fn noticed(&mut self, attempt: Attempt) {
-        if let Some(transport) = self.leaving(attempt) {
+        if let Some(transport) = self.ending(attempt) {
             transport.lost();
             self.drop_ended();
         } else if let Some(transport) = self.transport(attempt) {
@@ -140,9 +144,9 @@ impl Connections {
         }
     }
 
-    /// The outcome of an operation of the connection in use.
+    /// Returns the outcome of an operation, if it belongs to the connection in use.
     pub(super) fn advance(&mut self, attempt: Attempt, operation: Operation) -> Option<Outcome> {
-        if let Some(transport) = self.leaving(attempt) {
+        if let Some(transport) = self.ending(attempt) {
             transport.advance(operation);
             self.drop_ended();
             return None;
@@ -150,13 +154,13 @@ impl Connections {
         self.transport(attempt)?.advance(operation)
     }
 
-    /// Whether both sides of the connection in use have ended.
+    /// Returns whether both sides of the connection in use have ended.
     pub(super) fn is_over(&mut self, attempt: Attempt) -> bool {
         self.transport(attempt)
             .is_some_and(|transport| transport.is_over())
     }
 
-    /// Cuts a connection.
+    /// Cuts a connection and stops using it.
     pub(super) fn abandon(&mut self, attempt: Attempt) {
         if let Some(transport) = self.transport(attempt) {
             transport.cancel();
@@ -164,14 +168,14 @@ impl Connections {
         self.release(attempt);
     }
 
-    /// Leaves a connection to its end.
+    /// Stops using a connection, which then ends on its own.
     pub(super) fn release(&mut self, attempt: Attempt) {
         if let Some(Connection {
-            stage: Stage::Open(transport),
+            stage: Stage::Entered(transport),
             ..
         }) = self.take(attempt)
         {
-            self.leaving.push(*transport);
+            self.ending.push(*transport);
             self.drop_ended();
         }
     }
@@ -181,15 +185,15 @@ impl Connections {
             .take_if(|connection| connection.attempt == attempt)
     }
 
-    fn leaving(&mut self, attempt: Attempt) -> Option<&mut Transport> {
-        self.leaving
+    fn ending(&mut self, attempt: Attempt) -> Option<&mut Transport> {
+        self.ending
             .iter_mut()
             .find(|transport| transport.attempt() == attempt)
     }
 
     fn drop_ended(&mut self) {
-        while let Some(index) = self.leaving.iter().position(Transport::is_over) {
-            self.leaving.swap_remove(index).release();
+        while let Some(index) = self.ending.iter().position(Transport::is_over) {
+            self.ending.swap_remove(index).drop_handle();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What other threads hold of a session.
+//! The ends of a session's channels that other threads hold.
 
 use std::sync::Arc;
 
@@ -13,12 +13,13 @@ use crate::{
     recovery::RetryCallback,
 };
 
-/// What other threads ask of the session.
+/// A request from another thread to the session.
 pub(crate) enum Command {
-    /// Connect. The answer is the result.
+    /// Connect. The reply is the result.
     Connect(Sender<Result<()>>),
-    /// Close. The answer is the number of the end that the close callbacks will hear of.
+    /// Close. The reply is the number of the end that the close callbacks will be told.
     Close(Sender<u64>),
+    /// Add this subscriber.
     Subscribe(Subscriber),
     /// Use this retry callback from now on.
     SetRetryCallback(RetryCallback),
@@ -28,14 +29,12 @@ pub(crate) enum Command {
     Shutdown,
 }
 
-/// The ends by which a client reaches its session.
+/// What a client uses to reach its session.
 pub(crate) struct SessionLink {
     pub(crate) commands: Sender<Command>,
-    pub(crate) publishes: Sender<Batch>,
+    pub(crate) outbox: Sender<Batch>,
     pub(crate) room: WaitingRoom,
     /// Ends a wait for a slow subscriber.
     pub(crate) interrupt: Sender<()>,
     pub(crate) status: Arc<Status>,
-    /// Returns events that have been handled, so that the session frees them.
-    pub(crate) spent: Sender<Vec<Event>>,
 }

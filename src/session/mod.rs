@@ -40,13 +40,14 @@ use sending::Sending;
 pub(crate) use status::Status;
 use waiters::Waiters;
 
-/// How soon a lagging subscriber is told of its drops if nothing else happens.
+/// How soon a lagging subscriber is told about its drops if nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 
 /// How many signals the session reads before it looks at its other channels. Selecting over all of
 /// them takes longer than reading one signal.
 const BURST: usize = 64;
 
+/// Everything that the session's thread owns.
 pub(crate) struct Session {
     options: Arc<Options>,
     status: Arc<Status>,
@@ -61,9 +62,9 @@ pub(crate) struct Session {
     /// The key of the options, until the retry callback supplies another.
     access_key: AccessKey,
     filters: Vec<String>,
-    /// The route that an attempt has looked up.
+    /// The route that an attempt found.
     route: Option<(Attempt, Route)>,
-    /// The server of the last connection that worked.
+    /// The server of the last working connection.
     known: Option<Address>,
     waiters: Waiters,
 }
@@ -74,6 +75,7 @@ enum Job {
     Answered(Question, Result<Retry, CallbackFailed>),
 }
 
+/// Why the thread stops waiting.
 enum Wakeup {
     Command(Command),
     Signal(Tagged),
@@ -88,18 +90,15 @@ impl Session {
         // Unbounded: commands are few, and `close` must not wait for room. Downlinks have their own
         // channel, bounded by its waiting room.
         let (command_sender, commands) = unbounded();
-        let (sending, publishes) = Sending::new(&options);
+        let (sending, outbox) = Sending::new(&options);
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
         let ReceiveCapacity { messages, bytes } = options.receive_capacity;
         let (inlet, outlet) = mqtt::inlet(messages, bytes);
         let status = Arc::new(Status::new(&options));
-        // If it is full, the callbacks' thread frees the events itself.
-        let (spent_sender, spent) = bounded(2);
         let link = SessionLink {
-            spent: spent_sender,
             commands: command_sender,
-            publishes,
+            outbox,
             room: WaitingRoom::default(),
             interrupt,
             status: Arc::clone(&status),
@@ -115,7 +114,6 @@ impl Session {
                 outlet,
                 Arc::clone(&status),
                 Subscribers::new(interrupted),
-                spent,
             ),
             sending,
             retry_callback: None,
@@ -168,7 +166,7 @@ impl Session {
         }
     }
 
-    /// Returns whether to read accepted downlinks now. While the connection is busy they stay in
+    /// Returns whether to read accepted downlinks now. While the connection is busy, they stay in
     /// their channel.
     fn takes_accepted(&mut self) -> bool {
         match self.lifecycle.outgoing() {
@@ -214,7 +212,6 @@ impl Session {
     }
 
     fn on_burst(&mut self, first: Tagged) {
-        self.receiving.free_spent();
         self.on_tagged(first);
         for _ in 1..BURST {
             let Ok(signal) = self.receiving.signals().try_recv() else {
@@ -271,7 +268,7 @@ impl Session {
         let Some(Connection { address, stage, .. }) = self.connections.current(attempt) else {
             return;
         };
-        if let Stage::Open(_) = stage {
+        if let Stage::Entered(_) = stage {
             self.feed(Input::Ended(attempt, end));
             self.feed_if_over(attempt);
         } else {
@@ -286,10 +283,10 @@ impl Session {
                 self.feed(Input::Entered(attempt));
                 self.feed_if_over(attempt);
             }
-            Some(Outcome::ConnectFailed(said)) => {
+            Some(Outcome::ConnectFailed(detail)) => {
                 if let Some(server) = self.server_of(attempt) {
                     let end = self.connections.transport(attempt).and_then(|it| it.end());
-                    let error = reasons::not_entered(&server, end, &said);
+                    let error = reasons::not_entered(&server, end, &detail);
                     self.feed(Input::Failed(attempt, error));
                 }
             }
@@ -301,7 +298,7 @@ impl Session {
                     self.feed(Input::Failed(attempt, error));
                 }
             }
-            // The end of the connection will be reported next.
+            // The end of the connection follows.
             Some(Outcome::SubscribeUnanswered) => {}
             Some(outcome) => {
                 let now = Instant::now();
@@ -365,8 +362,8 @@ impl Session {
         self.execute();
     }
 
-    /// Tells the lifecycle when both the wire and the MQTT client have said that a connection has
-    /// ended.
+    /// Tells the lifecycle if both the wire and the MQTT client have reported the end of a
+    /// connection.
     fn feed_if_over(&mut self, attempt: Attempt) {
         if self.connections.is_over(attempt) {
             self.feed(Input::Over(attempt));
@@ -397,8 +394,8 @@ impl Session {
             Action::LookUp(attempt) => return self.look_up(attempt),
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => {
-                if let Err((address, said)) = self.connections.enter(attempt) {
-                    let error = reasons::no_mqtt_client(&address.to_string(), &said);
+                if let Err((address, detail)) = self.connections.enter(attempt) {
+                    let error = reasons::no_mqtt_client(&address.to_string(), &detail);
                     return Some(Input::Failed(attempt, error));
                 }
             }
@@ -409,7 +406,7 @@ impl Session {
                     }
                 }
             }
-            Action::Open(attempt, gap) => {
+            Action::ReportConnected(attempt, gap) => {
                 if let Some(connection) = self.connections.current(attempt) {
                     let address = connection.address.clone();
                     log::debug!("connected to {address}");
@@ -430,7 +427,7 @@ impl Session {
             } => {
                 self.status.set_connected(false);
                 self.status.tally().disconnected();
-                self.settle_publishes(attempt);
+                self.settle_in_flight(attempt);
                 self.sending.disconnected(rate_limited, Instant::now());
                 self.report_sending();
             }
@@ -449,11 +446,11 @@ impl Session {
                 }
             }
             Action::Abandon(attempt) => {
-                self.settle_publishes(attempt);
+                self.settle_in_flight(attempt);
                 self.connections.abandon(attempt);
             }
             Action::Release(attempt) => {
-                self.settle_publishes(attempt);
+                self.settle_in_flight(attempt);
                 self.connections.release(attempt);
             }
             Action::Ask {
@@ -578,13 +575,13 @@ impl Session {
         })
     }
 
-    /// Settles the downlinks in flight when the connection is given up.
-    fn settle_publishes(&mut self, attempt: Attempt) {
+    /// Settles the messages in flight before a connection is left.
+    fn settle_in_flight(&mut self, attempt: Attempt) {
         let Some(transport) = self.connections.transport(attempt) else {
             return;
         };
         let now = Instant::now();
-        for outcome in transport.take_publishes() {
+        for outcome in transport.take_in_flight() {
             if let Outcome::Published(_) = outcome {
                 self.lifecycle.written(now);
             }

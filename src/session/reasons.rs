@@ -1,4 +1,4 @@
-//! Why there is no connection, or no downlink: the errors of a session.
+//! The errors of a session: why it has no connection, or a downlink was not written.
 
 use std::time::Duration;
 
@@ -17,24 +17,10 @@ pub(crate) fn not_connected() -> Error {
     )
 }
 
-pub(super) fn connection_ended() -> Error {
-    Error::new(
-        ErrorKind::ConnectionLost,
-        "the downlink was not written, the connection ended",
-    )
-}
-
 pub(super) fn closed_before_written() -> Error {
     Error::new(
         ErrorKind::Closed,
         "the client was closed before the downlink was written",
-    )
-}
-
-pub(super) fn expired() -> Error {
-    Error::new(
-        ErrorKind::Expired,
-        "the downlink waited longer for a connection than offline_queue allows",
     )
 }
 
@@ -52,9 +38,7 @@ pub(super) fn lookup_timed_out(timeout: Duration) -> Error {
 }
 
 pub(super) fn dial_timed_out(server: &str, timeout: Duration) -> Error {
-    timed_out(format!(
-        "there is no connection to {server} within {timeout:?}"
-    ))
+    timed_out(format!("could not connect to {server} within {timeout:?}"))
 }
 
 pub(super) fn enter_timed_out(server: &str) -> Error {
@@ -69,11 +53,11 @@ pub(super) fn subscribe_timed_out(server: &str, timeout: Duration) -> Error {
     ))
 }
 
-fn timed_out(sentence: String) -> Error {
-    Error::new(ErrorKind::TimedOut, sentence)
+fn timed_out(message: String) -> Error {
+    Error::new(ErrorKind::TimedOut, message)
 }
 
-/// How a connection that worked was lost.
+/// Explains how a working connection was lost.
 pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
     let mut sentence = format!(
         "the connection to {server} ended unexpectedly after {:.1} s",
@@ -88,7 +72,7 @@ pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
     Error::new(ErrorKind::ConnectionLost, sentence)
 }
 
-/// The cause that the wire has seen, unless the server just closed the connection.
+/// Returns the cause that the wire has seen; `None` if the server just closed the connection.
 pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
     match end {
         End::Lost(wire::Loss::Silent, _) => Some(DisconnectCause::Silent),
@@ -100,13 +84,13 @@ pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
     }
 }
 
-/// Why a connection was of no use, if the wire has seen its end.
+/// Explains why a connection ended before it was up, if the wire has seen its end.
 pub(super) fn closed_at_once(server: &str, end: Option<&End>) -> Error {
     match end {
         Some(End::Lost(wire::Loss::Closed, error)) => Error::with_source(
             ErrorKind::ConnectionLost,
             format!(
-                "{server} accepted the connection and closed it again at once ({error}); it may be restarting, \
+                "{server} accepted the connection and closed it again immediately ({error}); it may be restarting, \
                  or limit the connections of this application"
             ),
             error.clone(),
@@ -116,8 +100,8 @@ pub(super) fn closed_at_once(server: &str, end: Option<&End>) -> Error {
     }
 }
 
-/// Why the MQTT client is not connected to the wire. `said`: its own explanation.
-pub(super) fn not_entered(server: &str, end: Option<&End>, said: &str) -> Error {
+/// Explains why the MQTT client is not connected to the wire. `detail` is its own message.
+pub(super) fn not_entered(server: &str, end: Option<&End>, detail: &str) -> Error {
     match (end, wire::want_of_descriptors()) {
         (Some(End::Lost(..) | End::Failed(_)), _) => closed_at_once(server, end),
         (_, Some(cause)) => Error::with_source(
@@ -125,25 +109,25 @@ pub(super) fn not_entered(server: &str, end: Option<&End>, said: &str) -> Error 
             format!("cannot connect to {server}: {} ({cause})", wire::EXHAUSTED),
             cause,
         ),
-        (_, None) => not_taken_over(server, said),
+        (_, None) => not_taken_over(server, detail),
     }
 }
 
-fn not_taken_over(server: &str, said: &str) -> Error {
+fn not_taken_over(server: &str, detail: &str) -> Error {
     Error::new(
         ErrorKind::ConnectionLost,
-        format!("the MQTT client did not take over the connection to {server}: {said}"),
+        format!("the MQTT client did not take over the connection to {server}: {detail}"),
     )
 }
 
-pub(super) fn no_mqtt_client(server: &str, said: &str) -> Error {
+pub(super) fn no_mqtt_client(server: &str, detail: &str) -> Error {
     Error::new(
         ErrorKind::ResourcesExhausted,
-        format!("no MQTT client can be made for {server}: {said}"),
+        format!("cannot create an MQTT client for {server}: {detail}"),
     )
 }
 
-/// Why the wire has no connection.
+/// Explains why the wire has no connection.
 pub(super) fn not_accepted(server: &str, options: &Options, end: End) -> Error {
     match end {
         End::Failed(error) | End::Lost(_, error) => error,
@@ -152,7 +136,7 @@ pub(super) fn not_accepted(server: &str, options: &Options, end: End) -> Error {
     }
 }
 
-/// What a refusing CONNACK means.
+/// Explains a CONNACK that refuses the connection.
 fn refused(server: &str, options: &Options, code: u8) -> Error {
     let Options {
         network, app_id, ..

@@ -1,4 +1,4 @@
-//! Messages on their way in: decoded, counted, and handed to every subscriber.
+//! The receiving side: decodes messages, counts them, and hands them to every subscriber.
 
 use std::{
     sync::{Arc, MutexGuard},
@@ -21,9 +21,7 @@ pub(super) struct Receiving {
     outlet: Outlet,
     status: Arc<Status>,
     subscribers: Subscribers,
-    /// Events that the callbacks have handled.
-    spent: Receiver<Vec<Event>>,
-    /// Messages of earlier connections came before the client was closed.
+    /// The first attempt since the client was closed. Messages of earlier ones are discarded.
     first_open: Attempt,
 }
 
@@ -33,30 +31,23 @@ impl Receiving {
         outlet: Outlet,
         status: Arc<Status>,
         subscribers: Subscribers,
-        spent: Receiver<Vec<Event>>,
     ) -> Self {
         Self {
             network,
             outlet,
             status,
             subscribers,
-            spent,
             first_open: Attempt(0),
         }
     }
 
-    /// The channel of everything that connections say.
+    /// Returns the channel of all signals from connections.
     pub(super) fn signals(&self) -> &Receiver<Tagged> {
         &self.outlet.receiver
     }
 
-    /// Frees events that the callbacks have handled, on the thread that allocated them.
-    pub(super) fn free_spent(&self) {
-        while self.spent.try_recv().is_ok() {}
-    }
-
-    /// Decodes a message, unless it came before the client was closed. Subscribers hear of its frame
-    /// counter before they get the event.
+    /// Decodes a message, unless it came before the client was closed. Reports what its frame counter
+    /// shows before the caller reports the event.
     pub(super) fn decode(&mut self, attempt: Attempt, raw: RawMessage) -> Option<Event> {
         if !self.takes(attempt, &raw) {
             return None;
@@ -64,9 +55,9 @@ impl Receiving {
         let event = self.network.decode(raw);
         match &event {
             Event::Uplink(uplink) => {
-                let report = self.devices().uplink(uplink, SystemTime::now());
-                if let Some(report) = report {
-                    self.report(Event::Counter(report));
+                let counter = self.devices().uplink(uplink, SystemTime::now());
+                if let Some(counter) = counter {
+                    self.report(Event::Counter(counter));
                 }
             }
             Event::Activation(activation) => self.devices().joined(&activation.dev_id),
@@ -98,7 +89,7 @@ impl Receiving {
         self.report(Event::Lagged(messages));
     }
 
-    /// Does the same for a run of drops that no accepted message has ended.
+    /// Does the same for a run of drops that was not followed by an accepted message.
     pub(super) fn dropped_in(&mut self, run: Run) {
         let messages = self.outlet.end_run(run);
         if messages > 0 {
@@ -112,8 +103,8 @@ impl Receiving {
         self.devices().was_away();
     }
 
-    /// Discards the messages of this connection and earlier ones that are not read yet: they came
-    /// before the client was closed.
+    /// Discards the unread messages of this attempt and earlier ones: they came before the client was
+    /// closed.
     pub(super) fn closed(&mut self, last: Attempt) {
         self.first_open = Attempt(last.0 + 1);
     }
@@ -128,7 +119,7 @@ impl Receiving {
         self.subscribers.resume();
     }
 
-    /// Returns whether a subscriber has drops of which it has not been told.
+    /// Returns whether a subscriber has drops that it has not been told about.
     pub(super) fn any_untold(&self) -> bool {
         self.subscribers.any_untold()
     }

@@ -1,4 +1,4 @@
-//! Downlinks on their way out: which ones wait, when they are written, and what becomes of them.
+//! The sending side: which downlinks wait, when they are written, and what becomes of them.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{lifecycle::Outgoing, reasons};
 use crate::{
     config::Options,
-    downlink::{Batch, Book, Following, Outbox, Pacer, Publish},
+    downlink::{Batch, Book, Following, Message, Outbox, Pacer},
     error::Error,
     message::{Event, MessageIds, PublishFailed},
     mqtt::{Outcome, Transport},
@@ -21,7 +21,7 @@ pub(super) struct Sending {
     next_write: Option<Instant>,
     /// How many messages can be in flight.
     capacity: usize,
-    /// How long downlinks wait for a connection. `None`: they do not wait.
+    /// How long downlinks wait for a connection; `None` if they do not wait.
     expire_after: Option<Duration>,
     reports: Vec<Event>,
 }
@@ -47,21 +47,21 @@ impl Sending {
         (sending, accepted)
     }
 
-    /// The channel of downlinks that `send` has accepted.
+    /// Returns the channel of downlinks that `send` has accepted.
     pub(super) fn accepted(&self) -> &Receiver<Batch> {
-        &self.outbox.new
+        &self.outbox.accepted
     }
 
     /// Returns whether another message can be written immediately.
     pub(super) fn has_room(&self, transport: &Transport) -> bool {
-        !self.outbox.keeps_any()
-            && transport.open_publishes() < self.capacity
+        !self.outbox.has_waiting()
+            && transport.in_flight() < self.capacity
             && transport.end().is_none()
     }
 
     /// Returns whether every accepted message has left.
     pub(super) fn is_drained(&self, transport: &Transport) -> bool {
-        transport.open_publishes() == 0 && !self.outbox.keeps_any()
+        transport.in_flight() == 0 && !self.outbox.has_waiting()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -80,17 +80,17 @@ impl Sending {
         self.book.on_time(now);
     }
 
-    /// Takes accepted messages: to be written, to be kept for a connection, or to fail.
+    /// Takes accepted messages: they wait for their turn or for a connection, or they fail.
     pub(super) fn accept(&mut self, batch: Batch, outgoing: Outgoing, now: Instant) {
-        for mut publish in batch {
-            self.follow(&mut publish, now);
+        for mut message in batch {
+            self.follow(&mut message, now);
             match (outgoing, self.expire_after) {
-                (Outgoing::Written(_) | Outgoing::Held, _) => self.outbox.keep(publish, None),
+                (Outgoing::Written(_) | Outgoing::Held, _) => self.outbox.push(message, None),
                 (Outgoing::Kept, Some(expire_after)) => {
-                    self.outbox.keep(publish, now.checked_add(expire_after));
+                    self.outbox.push(message, now.checked_add(expire_after));
                 }
                 (Outgoing::Kept, None) | (Outgoing::Refused, _) => {
-                    self.fail(publish.ids, &reasons::not_connected());
+                    self.fail(message.ids, &reasons::not_connected());
                 }
             }
         }
@@ -101,8 +101,8 @@ impl Sending {
         self.next_write = None;
         let Some(transport) = transport else { return };
         // Until it notices the end, the MQTT client accepts messages for a dead connection.
-        while transport.end().is_none() && transport.open_publishes() < self.capacity {
-            if !self.outbox.keeps_any() {
+        while transport.end().is_none() && transport.in_flight() < self.capacity {
+            if !self.outbox.has_waiting() {
                 return;
             }
             let delay = self.pacer.delay(now);
@@ -110,35 +110,35 @@ impl Sending {
                 self.next_write = Some(now + delay);
                 return;
             }
-            let Some(publish) = self.outbox.take_kept() else {
+            let Some(message) = self.outbox.take_next() else {
                 return;
             };
-            match transport.publish(publish.ids, &publish.topic, &publish.payload) {
+            match transport.publish(message.ids, &message.topic, &message.payload) {
                 Ok(()) => self.pacer.written(now),
-                // The connection has just ended; that will be reported next.
-                Err(_) => return self.outbox.put_back(publish),
+                // The connection has just ended; its signal follows.
+                Err(_) => return self.outbox.put_back(message),
             }
         }
     }
 
-    /// The client is connected: kept messages no longer expire.
+    /// Notes that the client is connected: waiting messages no longer expire.
     pub(super) fn connected(&mut self, now: Instant) {
         self.expire(now);
-        self.outbox.keep_until(None);
+        self.outbox.expire_at(None);
     }
 
-    /// The connection was lost. Waiting messages are kept for the next one if there is an offline
-    /// queue; otherwise they fail.
+    /// Notes that the connection was lost. With an offline queue, waiting messages wait for the next
+    /// connection; otherwise they fail.
     pub(super) fn disconnected(&mut self, rate_limited: bool, now: Instant) {
         self.book.disconnected(now);
         if rate_limited {
             self.pacer.limited(now);
         }
         match self.expire_after {
-            Some(expire_after) => self.outbox.keep_until(now.checked_add(expire_after)),
+            Some(expire_after) => self.outbox.expire_at(now.checked_add(expire_after)),
             None => {
-                while let Some(publish) = self.outbox.take_kept() {
-                    self.fail(publish.ids, &reasons::connection_ended());
+                while let Some(message) = self.outbox.take_next() {
+                    self.fail(message.ids, &Error::not_written(None));
                 }
             }
         }
@@ -146,17 +146,17 @@ impl Sending {
 
     /// Takes all accepted messages, to be written before the client closes.
     pub(super) fn take_accepted(&mut self, now: Instant) {
-        for mut publish in self.outbox.take_all() {
-            self.follow(&mut publish, now);
-            self.outbox.keep(publish, None);
+        for mut message in self.outbox.take_all() {
+            self.follow(&mut message, now);
+            self.outbox.push(message, None);
         }
     }
 
     /// Fails all accepted messages.
     pub(super) fn discard(&mut self, error: &Error, now: Instant) {
-        for mut publish in self.outbox.take_all() {
-            self.follow(&mut publish, now);
-            self.fail(publish.ids, error);
+        for mut message in self.outbox.take_all() {
+            self.follow(&mut message, now);
+            self.fail(message.ids, error);
         }
     }
 
@@ -190,15 +190,15 @@ impl Sending {
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some(publish) = self.outbox.take_expired(now) {
-            self.fail(publish.ids, &reasons::expired());
+        while let Some(message) = self.outbox.take_expired(now) {
+            self.fail(message.ids, &Error::expired());
         }
     }
 
     /// Enters the downlinks of a message into the book.
-    fn follow(&mut self, publish: &mut Publish, now: Instant) {
-        let followed = std::mem::take(&mut publish.followed);
-        self.book.open(publish.ids, followed, now);
+    fn follow(&mut self, message: &mut Message, now: Instant) {
+        let followed = std::mem::take(&mut message.followed);
+        self.book.open(message.ids, followed, now);
     }
 
     fn fail(&mut self, ids: MessageIds, error: &Error) {

@@ -16,7 +16,7 @@ use crate::{
     wire::Traffic,
 };
 
-/// Written by the session and the callbacks' thread. Every thread can read it and wait for it.
+/// What the session and the callbacks' thread write, and every thread can read and wait for.
 pub(crate) struct Status {
     connected: AtomicBool,
     tally: Tally,
@@ -27,11 +27,11 @@ pub(crate) struct Status {
 
 #[derive(Default)]
 struct Ends {
-    /// Connecting, connected, or about to connect again.
+    /// Whether the client is connecting, connected, or about to reconnect.
     open: bool,
     /// How many times the client has closed.
     count: u64,
-    /// The last end that the close callbacks have heard of.
+    /// The number of the last end that the close callbacks were told.
     told: u64,
 }
 
@@ -54,12 +54,12 @@ impl Status {
         self.connected.store(connected, Ordering::Release);
     }
 
-    /// What the session has counted.
+    /// Returns what the session has counted.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// Where connections count their bytes.
+    /// Returns the byte counters of the connections.
     pub(crate) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.traffic)
     }
@@ -108,20 +108,20 @@ impl Status {
         self.changed.notify_all();
     }
 
-    /// The close callbacks have heard of an end.
+    /// Notes that the close callbacks were told about an end.
     pub(crate) fn told(&self, number: u64) {
         let mut ends = self.lock();
         ends.told = ends.told.max(number);
         self.changed.notify_all();
     }
 
-    /// Waits until the callbacks have heard of an end. Returns `false` if the deadline passes first.
+    /// Waits until the callbacks were told about an end. Returns `false` if the deadline passes first.
     pub(crate) fn wait_until_told(&self, number: u64, deadline: Instant) -> bool {
         self.wait_until(Some(deadline), |ends| ends.told >= number)
     }
 
-    /// Waits until the client is closed and, if `and_told` says so, until the callbacks have heard of
-    /// it. Returns `false` if the deadline passes first.
+    /// Waits until the client is closed and, if `and_told` returns `true`, until the callbacks were
+    /// told. Returns `false` if the deadline passes first.
     pub(crate) fn wait_until_closed(
         &self,
         and_told: impl Fn() -> bool,

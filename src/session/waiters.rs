@@ -1,4 +1,4 @@
-//! The threads that wait for an answer of the session.
+//! The threads that wait for an answer from the session.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use super::lifecycle::Waiter;
 use crate::error::Result;
 
-/// Whoever waits for an answer.
+/// The reply channels of the calls that wait.
 #[derive(Default)]
 pub(super) struct Waiters {
     last: u64,
@@ -33,7 +33,7 @@ impl Waiters {
         waiter
     }
 
-    // Whoever asked may have stopped waiting.
+    // Sending fails if the caller has stopped waiting.
 
     pub(super) fn answer_connect(&mut self, waiter: Waiter, answer: Result<()>) {
         let reply = self.connecting.remove(&waiter);

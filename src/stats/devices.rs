@@ -1,4 +1,4 @@
-//! What the client remembers of each device. Pure state: callers pass the time.
+//! What the client remembers about each device. Reads no clock; the caller passes the time.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,12 @@ use crate::message::{CounterReport, UplinkMessage};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A list of devices is copied one shelf at a time, so that a session never waits for a whole table.
+/// The list of devices is copied one shelf at a time, so that the session never waits for the whole
+/// table.
 /// With 100,000 devices, a shelf has about 400.
 const SHELVES: usize = 256;
 
-/// What a device has used of the network in a day.
+/// How much a device has used the network in a day.
 ///
 /// ```
 /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -45,25 +46,25 @@ impl DeviceUse {
 /// The devices with the most recent frames.
 #[derive(Debug)]
 pub(crate) struct Devices {
-    /// Each device stays on the shelf that its id selects.
+    /// The shelves. The id of a device selects its shelf.
     shelves: Vec<HashMap<DeviceId, Device>>,
     /// The number of devices on all shelves.
     known: usize,
     capacity: usize,
-    /// Counts frames; a lower number is longer ago.
+    /// The number of frames so far; a frame with a lower number is older.
     frames: u64,
     marks: Marks,
     /// Days since 1970.
     day: u64,
-    /// What devices that are no longer known have used today.
+    /// What forgotten devices have used today.
     others: DeviceUse,
 }
 
 /// The longest device id that networks allow.
 const ID_LENGTH: usize = 36;
 
-/// A device id, stored in place up to that length: an allocation for each of many devices, between
-/// those of messages, would slow down the whole heap.
+/// A device id, stored in place up to that length. Allocations for many devices, scattered between
+/// those for messages, would slow down the whole heap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum DeviceId {
     Short { length: u8, bytes: [u8; ID_LENGTH] },
@@ -136,7 +137,7 @@ impl Devices {
         }
     }
 
-    /// Notes that what arrives from now on comes after an outage.
+    /// Notes that the client was away: what arrives from now on comes after an outage.
     pub(crate) fn was_away(&mut self) {
         self.marks.outages = self.marks.outages.wrapping_add(1);
     }
@@ -150,7 +151,7 @@ impl Devices {
         self.shelves[dev_id.shelf()].get(dev_id)
     }
 
-    /// Notes that a device has joined: its counter starts over, which leaves no gap.
+    /// Notes that a device has joined: its counter starts over, without a gap.
     pub(crate) fn joined(&mut self, dev_id: &str) {
         let dev_id = DeviceId::new(dev_id);
         if let Some(device) = self.shelves[dev_id.shelf()].get_mut(&dev_id) {
@@ -193,7 +194,7 @@ impl Devices {
         self.frame(dev_id, now, |used, _| used.downlinks += 1);
     }
 
-    /// Counts a frame from a device or to it, which `add` adds to what the device has used today.
+    /// Counts a frame from or to a device; `add` adds it to what the device has used today.
     fn frame<T>(
         &mut self,
         dev_id: &str,
@@ -228,8 +229,8 @@ impl Devices {
         added
     }
 
-    /// Forgets the half that has been silent longest, once the table is full: half of them at once,
-    /// because finding them takes long.
+    /// Forgets the half of the devices that has been silent longest, if the table is full. Half of them
+    /// at once, because finding them takes long.
     fn make_room(&mut self) {
         if self.known < self.capacity {
             return;
@@ -251,7 +252,7 @@ impl Devices {
         self.known = self.shelves.iter().map(HashMap::len).sum();
     }
 
-    /// Begins a new day if `now` is on a later one. A clock that is set back begins none.
+    /// Begins a new day if `now` is on a later day. A clock that is set back does not begin one.
     pub(crate) fn turn_page(&mut self, now: SystemTime) {
         let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let day = since_1970.as_secs() / DAY.as_secs();
@@ -285,7 +286,7 @@ impl Devices {
         true
     }
 
-    /// Returns what devices that are no longer known have used today.
+    /// Returns what forgotten devices have used today.
     pub(crate) fn used_by_others(&self) -> DeviceUse {
         self.others
     }
@@ -313,7 +314,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What each device has used that has used something today.
+    /// What each device has used, without those that have used nothing today.
     fn users(devices: &Devices) -> Vec<(String, DeviceUse)> {
         let mut users = Vec::new();
         let _ = (0..).find(|shelf| !devices.copy_users(*shelf, &mut users));
@@ -330,7 +331,7 @@ mod tests {
         on(20_000, 43_200)
     }
 
-    /// An uplink that was a second in the air.
+    /// An uplink with an airtime of one second.
     fn uplink(dev_id: &str, counter: u32) -> UplinkMessage {
         let body = json!({
             "app_id": "greenhouse", "dev_id": dev_id, "counter": counter,

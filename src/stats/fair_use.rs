@@ -1,4 +1,4 @@
-//! What devices use of the network in a day, for networks with a fair use policy.
+//! How much devices use the network in a day, for networks with a fair use policy.
 
 use std::{
     fmt,
@@ -9,15 +9,15 @@ use std::{
 use super::devices::{DeviceId, DeviceUse, Devices};
 use crate::sync;
 
-/// What each device has used of the network today, as far as the client knows; returned by
-/// [`stats`](crate::MqttClient::stats). Unlike the other numbers there it is not a copy: it reports
-/// current values when queried, and outlives the client.
+/// How much each device has used the network today, as far as the client knows; returned by
+/// [`stats`](crate::MqttClient::stats). Unlike the other counters it is not a copy: it reports current
+/// values when queried, and outlives the client.
 ///
 /// The Things Network, which is free for everyone, asks for at most 30 s of uplink airtime and 10
 /// downlinks per device and day. The client counts and never stops anything.
 ///
 /// It counts the uplinks that arrive, with the airtime that the network reports (v3:
-/// `consumed_airtime`), and the downlinks that the network reports as sent, whoever requested them. On
+/// `consumed_airtime`), and the downlinks that the network reports as sent, regardless of who requested them. On
 /// V2 these include downlinks that only acknowledge an uplink, which v3 does not report. The numbers
 /// of a device cover one day in UTC and start over with the next.
 ///
@@ -51,7 +51,7 @@ impl FairUse {
         Self { devices }
     }
 
-    /// Locks the devices, on the day of `now`.
+    /// Locks the devices and moves them to the day of `now`.
     fn on_day_of(&self, now: SystemTime) -> MutexGuard<'_, Devices> {
         let mut devices = sync::lock(&self.devices);
         devices.turn_page(now);
@@ -63,15 +63,15 @@ impl FairUse {
     }
 
     /// Lists what each device has used on the day of `clock`, each device at most once. The session
-    /// needs the lock for each uplink, so this takes it anew for each shelf and does nothing but copy
-    /// while it holds it. Starts over when the day ends meanwhile.
+    /// needs the lock for each uplink, so this locks each shelf separately and only copies under the
+    /// lock. Starts over if the day ends in the meantime.
     fn list<T>(
         &self,
         mut clock: impl FnMut() -> SystemTime,
         entry: impl Fn(DeviceId, DeviceUse) -> T,
     ) -> Vec<T> {
         let mut entries = Vec::new();
-        // Has room for a whole shelf after the first ones, so that nothing is allocated under the lock.
+        // Reused, so that after the first shelves nothing is allocated under the lock.
         let mut users = Vec::new();
         let mut day = None;
         let mut shelf = 0;
@@ -119,7 +119,7 @@ impl FairUse {
         self.today().midnight()
     }
 
-    /// Returns what a device has used today; nothing if the client has not heard of it today.
+    /// Returns what a device has used today; zeros if the client has not heard of it today.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -130,9 +130,9 @@ impl FairUse {
         self.today().used_by(dev_id)
     }
 
-    /// Returns what each device has used today, in no particular order: a copy, in which each device
-    /// occurs at most once. The client goes on decoding while the copy is made, so uplinks that
-    /// arrive meanwhile are in it or not.
+    /// Returns a copy of what each device has used today, in no particular order; each device occurs at
+    /// most once. The client keeps decoding while the copy is made, so uplinks that arrive in the
+    /// meantime may be missing from it.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -144,7 +144,7 @@ impl FairUse {
         self.list(SystemTime::now, |dev_id, used| (dev_id.to_string(), used))
     }
 
-    /// Returns what forgotten devices have used together today: when there are more devices than
+    /// Returns what forgotten devices have used today in total. When there are more devices than
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch) allows, the client forgets those
     /// that have been silent longest.
     ///

@@ -1,5 +1,5 @@
-//! The frame counters of one device, and what they show about uplinks that did not arrive. Pure state,
-//! no clock.
+//! The frame counter of one device, and what it shows about uplinks that did not arrive. Reads no
+//! clock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -17,13 +17,14 @@ pub(crate) struct Marks {
     pub(crate) drops: u32,
 }
 
-/// What is known about the counter of a device.
+/// What is known about the frame counter of a device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameCounters {
     highest: u32,
-    /// Bit n stands for `highest - n`; set if it has arrived, or precedes the first known uplink.
+    /// Bit n stands for `highest - n`; it is set if that frame has arrived or precedes the first known
+    /// uplink.
     seen: u64,
-    /// The last counter, if it was a repetition; a restarted device looks like one at first.
+    /// The last counter, if it was a repetition: the frames of a restarted device look like one at first.
     repeated: Option<u32>,
     /// Distinguishes the sessions of the device; 0 when the network does not identify them.
     session: u64,
@@ -47,7 +48,7 @@ impl FrameCounters {
         self.highest
     }
 
-    /// Takes the next uplink, as if it were the first. Returns what its counter shows.
+    /// Takes the next uplink, given as the state that it would start. Returns what its counter shows.
     pub(crate) fn observe(&mut self, now: Self) -> Option<CounterFinding> {
         if self.session != now.session && self.session != 0 && now.session != 0 {
             *self = now;
@@ -84,8 +85,8 @@ impl FrameCounters {
     fn look_back(&mut self, now: Self) -> CounterFinding {
         let counter = now.highest;
         let behind = self.highest - counter;
-        let goes_on = self.repeated.take().and_then(|last| last.checked_add(1)) == Some(counter);
-        if behind >= WINDOW || goes_on {
+        let continues = self.repeated.take().and_then(|last| last.checked_add(1)) == Some(counter);
+        if behind >= WINDOW || continues {
             *self = now;
             return CounterFinding::Reset;
         }
@@ -272,7 +273,7 @@ mod tests {
         for _ in 0..200 {
             let mut watch = Watch::default();
             let mut counters: Vec<u32> = (1..2_000).filter(|_| random.u8(..) > 20).collect();
-            // A few places from where it belongs, as a server with several workers does it.
+            // A few places from where it belongs, as with a server that has several workers.
             for _ in 0..300 {
                 let at = random.usize(..counters.len() - 3);
                 counters.swap(at, at + random.usize(1..3));

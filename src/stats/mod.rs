@@ -1,7 +1,7 @@
 //! What a client has counted: messages, events, downlinks, connections, and the frames and the fair
 //! use of each device.
 //!
-//! The words for what is gone are defined in [`events`](crate::events).
+//! The words *dropped*, *missing* and *missed* are defined in [`events`](crate::events).
 
 mod devices;
 mod fair_use;
@@ -16,7 +16,7 @@ pub(crate) use devices::Devices;
 pub use fair_use::FairUse;
 pub(crate) use tally::{Bytes, Tally};
 
-/// The counters of a client, from its creation on and over all its connections. A copy, taken by
+/// The counters of a client since its creation, over all its connections. A copy, returned by
 /// [`stats`](crate::MqttClient::stats).
 ///
 /// ```
@@ -48,7 +48,7 @@ pub struct Stats {
     pub sent: u64,
     /// Downlinks and requests that were accepted but could not be sent.
     pub not_sent: u64,
-    /// Downlinks and requests that were accepted and still wait, for their turn or for a connection.
+    /// Downlinks and requests that were accepted and still wait for their turn or for a connection.
     pub waiting: usize,
     /// Acknowledgements that devices sent for downlinks: each is a
     /// [`DownlinkStep::Acknowledged`](crate::DownlinkStep::Acknowledged). Not the number of downlinks
@@ -61,7 +61,7 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Connections that were lost.
     pub disconnects: u64,
-    /// Connections that were made again after one was lost.
+    /// Connections that were made after one was lost.
     pub reconnects: u64,
     /// When the current connection was made; `None` if there is none.
     pub connected_since: Option<SystemTime>,
@@ -93,8 +93,8 @@ pub struct FrameStats {
     pub missing_upstream: u64,
     /// Missing frames that arrived later.
     pub late: u64,
-    /// Frames that arrived again.
+    /// Frames that arrived more than once.
     pub repeated: u64,
-    /// Times that a counter started over.
+    /// How often a counter started over.
     pub resets: u64,
 }

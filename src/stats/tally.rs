@@ -50,7 +50,7 @@ struct Frames {
     resets: AtomicU64,
 }
 
-/// What changes only with a connection or a subscription.
+/// The values that change only with a connection or a subscription.
 #[derive(Debug, Default)]
 struct Rare {
     connected_since: Option<SystemTime>,
@@ -90,13 +90,13 @@ impl Tally {
         sync::lock(&self.rare)
     }
 
-    /// Counts an event before subscribers hear of it.
+    /// Counts an event, before subscribers get it.
     pub(crate) fn count(&self, event: &Event) {
         match event {
             Event::Malformed(_) => add(&self.malformed, 1),
             Event::Published(_) => add(&self.sent, 1),
             Event::PublishFailed(_) => add(&self.not_sent, 1),
-            Event::Counter(report) => self.count_finding(report.finding),
+            Event::Counter(counter) => self.count_finding(counter.finding),
             Event::Connected(connected) => {
                 if connected.gap.is_some() {
                     add(&self.reconnects, 1);
@@ -174,7 +174,8 @@ impl Tally {
         subscribers.push(reader);
     }
 
-    /// Copies the counters, together with what others count: downlinks that wait, and bytes.
+    /// Returns a copy of the counters, completed by what is counted elsewhere: waiting downlinks, and
+    /// bytes.
     pub(crate) fn snapshot(&self, waiting: usize, bytes: Bytes) -> Stats {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (decoded, malformed, dropped) =

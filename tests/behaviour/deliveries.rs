@@ -340,6 +340,6 @@ fn nobody_waits_for_a_delivery_whose_client_is_gone() {
         });
         drop(client);
         assert!(matches!(waiting.join().unwrap(), DeliveryState::Forgotten));
-        assert_eq!(states(&delivery), ["not followed any more"]);
+        assert_eq!(states(&delivery), ["no longer followed"]);
     });
 }

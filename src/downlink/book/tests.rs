@@ -288,7 +288,7 @@ fn silence_is_concluded_in_time_and_names_an_end_of_the_connection() {
     );
     assert!(is(&answered, "queued"));
     desk.pass(3600 * SECOND);
-    assert!(is(&answered, "not followed any more"));
+    assert!(is(&answered, "no longer followed"));
     assert!(desk.book.entries.is_empty() && desk.book.by_device.is_empty());
     assert_eq!(desk.book.next_deadline(), None);
 }
@@ -300,7 +300,7 @@ fn the_book_is_never_larger_than_allowed() {
         .map(|number| desk.send("valve-3", &last([number])))
         .collect();
     assert_eq!(desk.book.entries.len(), 3);
-    assert!(kept[..2].iter().all(|one| is(one, "not followed any more")));
+    assert!(kept[..2].iter().all(|one| is(one, "no longer followed")));
     assert!(kept[2..].iter().all(|one| is(one, "written")));
     (0..1_000).for_each(|_| drop(desk.send("valve-3", &last([9]))));
     assert!(kept[3..].iter().all(|one| is(one, "written")));

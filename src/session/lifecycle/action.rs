@@ -1,4 +1,4 @@
-//! What the lifecycle says.
+//! The actions of the lifecycle.
 
 use std::time::{Duration, Instant};
 
@@ -9,36 +9,36 @@ use crate::{
     mqtt::Attempt,
 };
 
-/// What the thread has to do.
+/// Something for the thread to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// An attempt begins.
+    /// Begin an attempt.
     Begin,
-    /// Find the server; the result is [`Input::LookedUp`].
+    /// Look up the server; the result is [`Input::LookedUp`].
     LookUp(Attempt),
     /// Connect to the server that was found and log in, until `deadline`.
     Dial { attempt: Attempt, deadline: Instant },
     /// Connect the MQTT client to the wire.
     Enter(Attempt),
-    /// Ask for every subscription.
+    /// Request every subscription.
     Subscribe(Attempt),
-    /// The client is connected.
-    Open(Attempt, Option<Gap>),
-    /// The connection was lost: what waits to be written waits for the next one, if that is asked
-    /// for.
+    /// Report that the client is connected.
+    ReportConnected(Attempt, Option<Gap>),
+    /// Settle the downlinks of a lost connection: those in flight have failed; those that wait do so
+    /// for the next connection if there is an offline queue, and fail otherwise.
     Interrupt {
         attempt: Attempt,
         rate_limited: bool,
     },
-    /// Write everything that was accepted; [`Input::Drained`] says when that is done.
+    /// Write everything that was accepted; [`Input::Drained`] follows.
     Drain,
-    /// Ask the server for a sign that it has read everything.
+    /// Ask the server to confirm that it has read everything.
     Flush(Attempt),
-    /// End the connection so that the server can work off what it got.
+    /// End the connection in a way that lets the server process everything it received.
     Finish(Attempt),
-    /// Cut the connection.
+    /// Cut the connection and stop using it.
     Abandon(Attempt),
-    /// Leave the connection to its end.
+    /// Stop using the connection, which then ends on its own.
     Release(Attempt),
     /// Ask the retry callback what to do.
     Ask {
@@ -66,7 +66,7 @@ pub(crate) enum Action {
     Discard(Error),
     /// Report that the client is closed. Messages of attempts up to `last` came before that.
     ReportClosed { error: Option<Error>, last: Attempt },
-    /// The client was never connected, and stops trying.
+    /// Note that the client was never connected and stops trying.
     ReportIdle,
     /// Answer a `connect`.
     AnswerConnect(Waiter, Result<(), Error>),
@@ -74,15 +74,15 @@ pub(crate) enum Action {
     AnswerClose(Waiter),
 }
 
-/// What happens to a downlink that is accepted now.
+/// What happens to a downlink that `send` accepts now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outgoing {
-    /// It is written to this connection, once its turn has come.
+    /// It is written to this connection when its turn comes.
     Written(Attempt),
-    /// It waits for news about the connection that has just ended.
+    /// It waits until the end of the connection has been handled.
     Held,
-    /// It waits for the next connection, if that is asked for.
+    /// It waits for the next connection if there is an offline queue, and fails otherwise.
     Kept,
-    /// It is refused: there is no connection, and none to come.
+    /// It fails: the client is not connected and will not connect.
     Refused,
 }

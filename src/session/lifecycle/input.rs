@@ -1,4 +1,4 @@
-//! What the lifecycle hears.
+//! The inputs of the lifecycle.
 
 use std::{
     sync::Arc,
@@ -14,24 +14,24 @@ pub(crate) struct Now {
     pub(crate) time: SystemTime,
 }
 
-/// Somebody who waits for the answer to a `connect` or a `close`.
+/// Identifies a call of `connect` or `close` that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Waiter(pub(crate) u64);
 
-/// A question to the retry callback.
+/// Identifies a question to the retry callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Question(pub(crate) u64);
 
-/// What happens to a connection. An input about an attempt that is history changes nothing.
+/// Something that happened. An input about an attempt that is over changes nothing.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// Somebody wants the client to be connected.
+    /// `connect` was called.
     Connect(Waiter),
-    /// Somebody wants the client to be closed.
+    /// `close` was called.
     Close(Waiter),
-    /// The last handle is gone.
+    /// The last handle was dropped.
     Shutdown,
-    /// A lookup has ended, with the name of the server.
+    /// A lookup has ended, with the name of the server or an error.
     LookedUp(Attempt, Result<Arc<str>, Error>),
     /// The server has accepted the login.
     Accepted(Attempt),
@@ -39,13 +39,13 @@ pub(crate) enum Input {
     Entered(Attempt),
     /// The server has granted one subscription.
     Granted(Attempt),
-    /// The attempt has failed, at whichever stage it is.
+    /// The attempt has failed, at any stage.
     Failed(Attempt, Error),
-    /// The wire says how the connection has ended; the MQTT client may not have noticed yet.
+    /// The wire reports how the connection has ended; the MQTT client may not have noticed yet.
     Ended(Attempt, End),
     /// Both sides of the wire have ended.
     Over(Attempt),
-    /// While the client closes: everything that was accepted is written. `unread`: the server may
+    /// The client is closing, and everything that was accepted is written. `unread` if the server may
     /// not have read all of it.
     Drained { attempt: Attempt, unread: bool },
     /// The retry callback has answered with a delay, with `None` to give up, or has failed.
@@ -53,13 +53,13 @@ pub(crate) enum Input {
     /// The retry callback has been asked. That can be long after the decision to ask it, because slow
     /// subscribers delay the actions before.
     Asked(Question),
-    /// There is no retry callback, or it is busy.
+    /// No retry callback is set, or it is busy.
     NotAsked(Question),
 }
 
 impl Input {
-    /// The attempt that the input is about, if it is of no interest once that is history. The end of
-    /// a lookup is of interest always: the next one may have to wait for it.
+    /// Returns the attempt whose end makes the input irrelevant. The end of a lookup always matters:
+    /// the next lookup may be waiting for it.
     pub(super) fn attempt(&self) -> Option<Attempt> {
         match self {
             Self::Accepted(attempt)

@@ -34,10 +34,10 @@ use state::{Ended, Setback, State};
 /// How long the MQTT client may take to notice that its connection has ended.
 const NOTICE: Duration = Duration::from_secs(10);
 
-/// The part of the close timeout for which the server is waited for; the rest is for the callbacks.
+/// The share of the close timeout that is spent waiting for the server; the rest is for the callbacks.
 const CLOSE_SHARE: f64 = 0.9;
 
-/// Lookups that nobody waits for any longer cannot be cancelled, so their number is limited.
+/// The most lookups at a time. A lookup cannot be cancelled, so abandoned ones add up.
 const MAX_LOOKUPS: usize = 4;
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(super) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A machine that asks for this number of subscriptions on each connection.
+    /// Creates a lifecycle that requests this number of subscriptions on each connection.
     pub(super) fn new(options: &Options, subscriptions: usize) -> Self {
         Self {
             settings: Settings::new(options, subscriptions),
@@ -75,17 +75,17 @@ impl Lifecycle {
         }
     }
 
-    /// The next thing to do. To be called until there is nothing, after every input.
+    /// Returns the next action. Call it after every input until it returns `None`.
     pub(super) fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When [`handle_deadline`](Self::handle_deadline) is due.
+    /// Returns when [`handle_deadline`](Self::handle_deadline) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.state.deadline()
     }
 
-    /// What happens to a downlink that is accepted now.
+    /// Returns what happens to a downlink that `send` accepts now.
     pub(super) fn outgoing(&self) -> Outgoing {
         match &self.state {
             State::Up {
@@ -100,7 +100,7 @@ impl Lifecycle {
         }
     }
 
-    /// The connection whose accepted downlinks are being written before it closes.
+    /// Returns the connection whose accepted downlinks are being written before it closes.
     pub(super) fn draining(&self) -> Option<Attempt> {
         match self.state {
             State::Closing { attempt, .. } => Some(attempt),
@@ -108,21 +108,22 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the last handle is gone and everything has ended.
+    /// Returns whether the last handle was dropped and everything has ended.
     pub(super) fn is_ended(&self) -> bool {
         self.is_shut_down && matches!(self.state, State::Idle)
     }
 
-    /// A message has arrived.
+    /// Notes that a message has arrived.
     pub(super) fn heard(&mut self, now: Instant) {
         self.outages.heard(now);
     }
 
-    /// A message was written.
+    /// Notes that a message was written.
     pub(super) fn written(&mut self, now: Instant) {
         self.outages.written(now);
     }
 
+    /// Handles an input. Inputs about an attempt that is over change nothing.
     pub(super) fn handle(&mut self, input: Input, now: Now) {
         if input
             .attempt()
@@ -154,8 +155,7 @@ impl Lifecycle {
         }
     }
 
-    /// The time has come that [`next_deadline`](Self::next_deadline) announced. Earlier it changes
-    /// nothing.
+    /// Handles the deadline of [`next_deadline`](Self::next_deadline). Does nothing before it.
     pub(super) fn handle_deadline(&mut self, now: Now) {
         if self
             .next_deadline()
@@ -186,7 +186,7 @@ impl Lifecycle {
                 self.act(Action::Abandon(attempt));
                 self.attempt_failed(reasons::subscribe_timed_out(&server, timeout), now);
             }
-            // Nothing is gained by waiting for the MQTT client any longer.
+            // Waiting longer for the MQTT client gains nothing.
             State::Up {
                 attempt,
                 server,
@@ -322,7 +322,7 @@ impl Lifecycle {
                     server,
                     deadline,
                     ended,
-                    open: self.settings.subscriptions,
+                    ungranted: self.settings.subscriptions,
                 };
                 self.act(Action::Subscribe(attempt));
             }
@@ -336,7 +336,7 @@ impl Lifecycle {
                 attempt,
                 server,
                 ended,
-                open: 1,
+                ungranted: 1,
                 ..
             } => {
                 let notice_by = now.instant + NOTICE;
@@ -346,16 +346,16 @@ impl Lifecycle {
                     ended: ended.map(|end| Ended { end, notice_by }),
                 };
                 self.mandate = match self.settings.reconnect {
-                    true => Mandate::Kept,
+                    true => Mandate::Reconnect,
                     false => Mandate::Once,
                 };
                 let gap = self.outages.connected(now.instant);
-                self.act(Action::Open(attempt, gap));
+                self.act(Action::ReportConnected(attempt, gap));
                 self.answer_connects(&Ok(()));
             }
             mut state => {
-                if let State::Subscribing { open, .. } = &mut state {
-                    *open -= 1;
+                if let State::Subscribing { ungranted, .. } = &mut state {
+                    *ungranted -= 1;
                 }
                 self.state = state;
             }
@@ -366,7 +366,7 @@ impl Lifecycle {
         match self.state {
             State::Dialing { .. }
             | State::Entering { .. }
-            // After the end of the connection a subscription fails as well; the end is the reason.
+            // After the connection has ended, subscriptions fail too; the end is the reason.
             | State::Subscribing { ended: None, .. } => {
                 self.act(Action::Abandon(attempt));
                 self.attempt_failed(error, now);
@@ -525,8 +525,8 @@ impl Lifecycle {
         };
         let error = setback.error().clone();
         let planned = self.plan.delay(&error, self.mandate, now.instant);
-        if !setback.is_lost() && self.mandate == Mandate::Kept {
-            // Whoever called `connect` meanwhile asked for one attempt.
+        if !setback.is_lost() && self.mandate == Mandate::Reconnect {
+            // Calls of `connect` during an outage ask for one attempt.
             self.answer_connects(&Err(error.clone()));
         }
         if self.mandate == Mandate::Once {
@@ -549,10 +549,10 @@ impl Lifecycle {
     }
 
     fn retry_or_stop(&mut self, setback: Setback, delay: Option<Duration>, now: Now) {
-        let was_connected = setback.is_lost() || self.mandate == Mandate::Kept;
+        let was_connected = setback.is_lost() || self.mandate == Mandate::Reconnect;
         let error = self.report(setback, delay);
         match delay {
-            // Whoever called `connect` meanwhile gets an attempt at once.
+            // A call of `connect` during an outage starts an attempt immediately.
             Some(_) if was_connected && !self.connecting.is_empty() => self.start_attempt(now),
             Some(delay) => {
                 let until = now.instant + delay;
@@ -593,7 +593,7 @@ impl Lifecycle {
         }
     }
 
-    /// Closed, until somebody asks for a connection again.
+    /// Reports that the client is closed, and connects again if `connect` was called meanwhile.
     fn enter_idle(&mut self, error: Option<Error>, now: Now) {
         self.state = State::Idle;
         self.forget(&error.clone().unwrap_or_else(reasons::closed_before_written));
@@ -607,7 +607,7 @@ impl Lifecycle {
         }
     }
 
-    /// What went before is no part of what comes next.
+    /// Discards what waits, and the history of connections and retries.
     fn forget(&mut self, reason: &Error) {
         self.mandate = Mandate::Once;
         self.plan.reset();

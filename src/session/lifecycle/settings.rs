@@ -1,4 +1,4 @@
-//! What the lifecycle needs of the options.
+//! The options that the lifecycle needs.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) struct Settings {
     pub(super) reconnect: bool,
     /// Whether the servers of this network close connections that send too much.
     pub(super) limits_by_closing: bool,
-    /// On each connection.
+    /// The number of subscriptions on each connection.
     pub(super) subscriptions: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Where a connection is in its life.
+//! The states of the lifecycle.
 
 use std::{
     sync::Arc,
@@ -8,13 +8,13 @@ use std::{
 use super::Question;
 use crate::{error::Error, mqtt::Attempt, recovery::Loss, wire::End};
 
-/// How late a thread may be that keeps to a deadline of its own.
+/// How late the wire's thread may report that its deadline has passed.
 const SPARE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) enum State {
     Idle,
-    /// An earlier lookup has to end first.
+    /// Waits for an earlier lookup to end.
     WaitingToLookUp {
         attempt: Attempt,
         deadline: Instant,
@@ -41,15 +41,15 @@ pub(super) enum State {
         server: Arc<str>,
         deadline: Instant,
         ended: Option<End>,
-        /// Subscriptions that the server has not answered.
-        open: usize,
+        /// The number of subscriptions that the server has not granted yet.
+        ungranted: usize,
     },
     Up {
         attempt: Attempt,
         server: Arc<str>,
         ended: Option<Ended>,
     },
-    /// Waits for the retry callback's opinion of the plan.
+    /// Waits for the retry callback, which may change the plan.
     Asking {
         question: Question,
         setback: Setback,
@@ -65,7 +65,7 @@ pub(super) enum State {
         deadline: Instant,
         leave_by: Instant,
     },
-    /// Has said goodbye, and waits until the server closes its side.
+    /// Has ended its side of the connection, and waits until the server closes the other.
     Leaving {
         attempt: Attempt,
         deadline: Instant,
@@ -73,7 +73,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// The attempt that is under way, or whose connection is in use.
+    /// Returns the attempt that is in progress, or whose connection is in use.
     pub(super) fn attempt(&self) -> Option<Attempt> {
         match self {
             Self::Idle | Self::Asking { .. } | Self::BackingOff { .. } => None,
@@ -88,7 +88,7 @@ impl State {
         }
     }
 
-    /// When the state has lasted long enough.
+    /// Returns when the state times out.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Idle => None,
@@ -99,7 +99,7 @@ impl State {
             | Self::Asking { deadline, .. }
             | Self::Closing { deadline, .. }
             | Self::Leaving { deadline, .. } => Some(*deadline),
-            // The wire keeps to the deadline and knows what it has waited for.
+            // The wire keeps the deadline and knows what it was waiting for.
             Self::Dialing { deadline, .. } | Self::Entering { deadline, .. } => {
                 Some(*deadline + SPARE)
             }
@@ -108,14 +108,14 @@ impl State {
     }
 }
 
-/// The wire's end of a connection, before the MQTT client has noticed it.
+/// The end of a connection that the wire has reported and the MQTT client has not noticed.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) end: End,
     pub(super) notice_by: Instant,
 }
 
-/// Why there is no connection.
+/// A failed attempt or a lost connection.
 #[derive(Debug)]
 pub(super) enum Setback {
     Failed(Error),

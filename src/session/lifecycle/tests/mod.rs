@@ -69,7 +69,7 @@ fn brief(action: &Action, start: Instant) -> String {
         }
         Action::Enter(attempt) => format!("enter {}", attempt.0),
         Action::Subscribe(attempt) => format!("subscribe {}", attempt.0),
-        Action::Open(attempt, gap) => {
+        Action::ReportConnected(attempt, gap) => {
             let gap = gap.as_ref().map(|gap| gap.length);
             format!("open {} gap {gap:?}", attempt.0)
         }

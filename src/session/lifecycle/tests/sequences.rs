@@ -262,7 +262,7 @@ impl World {
                 self.in_use = Some(*attempt);
             }
             Action::Enter(attempt) | Action::Subscribe(attempt) => self.is_in_use(*attempt),
-            Action::Open(attempt, _) => {
+            Action::ReportConnected(attempt, _) => {
                 self.is_in_use(*attempt);
                 assert!(!self.is_open, "open twice");
                 (self.is_open, self.is_closed) = (true, false);
@@ -323,7 +323,7 @@ impl World {
             Action::Dial { .. } => Some(Input::Accepted),
             Action::Enter(_) => Some(Input::Entered),
             Action::Subscribe(_) => Some(Input::Granted),
-            Action::Open(..) => Some(Input::Over),
+            Action::ReportConnected(..) => Some(Input::Over),
             Action::Drain => Some(|attempt| Input::Drained {
                 attempt,
                 unread: true,
