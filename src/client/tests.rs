@@ -1,5 +1,7 @@
 //! Situations that only tests inside the client can create.
 
+use crossbeam_channel::after;
+
 use super::*;
 use crate::{
     downlink::Message,
@@ -128,7 +130,8 @@ fn a_subscription_from_inside_the_retry_callback_gets_the_setback_that_follows()
         }
         let events = client.events();
         drop(reply);
-        thread::sleep(Duration::from_millis(10));
+        // Time for the answer to reach the session's queue, which nobody else can look into.
+        let _ = after(Duration::from_millis(10)).recv();
         drop(unread);
         let event = events.recv_timeout(Duration::from_secs(10));
         assert!(

@@ -557,7 +557,8 @@ fn lose_with_a_slow_subscriber(send: fn(&MqttClient)) {
             .unwrap();
         client
             .set_retry_callback(|retry| {
-                thread::sleep(Duration::from_millis(50));
+                // Takes a moment, so that the answer comes after the session has planned to retry.
+                crate::support::resources::pause(Duration::from_millis(50));
                 retry.give_up();
             })
             .unwrap();
@@ -573,7 +574,8 @@ fn lose_with_a_slow_subscriber(send: fn(&MqttClient)) {
         for _ in 0..2 {
             assert!(matches!(next(&events), Event::PublishFailed(_)));
         }
-        thread::sleep(TIMEOUT + Duration::from_millis(200));
+        // The subscriber holds the session up for longer than the callback may take.
+        crate::support::resources::pause(TIMEOUT + Duration::from_millis(200));
         let reader = thread::spawn(move || slow.iter().count());
         assert_eq!(lost(&events).retry_in, None);
         assert_eq!(closed_by(&events), Some(ErrorKind::ConnectionLost));

@@ -78,7 +78,7 @@ fn no_list(server: &DiscoveryAddress, url: &str, status: u16) -> Error {
     };
     Error::new(
         kind,
-        format!("there is no list of handlers at {url} (HTTP {status}): {why}"),
+        format!("cannot get the list of handlers from {url} (HTTP {status}): {why}"),
     )
 }
 
