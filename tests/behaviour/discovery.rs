@@ -22,7 +22,7 @@ use crate::support::{
     child::run_alone,
     discovery_server::{Answer, DiscoveryServer},
     harness::SOON,
-    resources::loopback,
+    resources::{loopback, wait_until_refused},
     tls_front::TlsFront,
     watchdog::watchdog,
 };
@@ -448,8 +448,10 @@ fn a_server_that_is_down_refuses_the_connection() {
     let _guard = watchdog(LIMIT);
     for side in [V2, V3] {
         let listener = TcpListener::bind((loopback(), 0)).expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        let url = format!("http://{address}");
         drop(listener);
+        wait_until_refused(address);
         let error = failure(&side.client_of(&url));
         says(
             &error,

@@ -16,7 +16,7 @@ use crate::support::{
     child::run_alone,
     discovery_server::{Answer, DiscoveryServer},
     harness::SOON,
-    resources::loopback,
+    resources::{loopback, wait_until_refused},
     tls_front::TlsFront,
     watchdog::watchdog,
     way_out::{Speech, WayOut, WayOutBuilder},
@@ -205,7 +205,10 @@ fn discovery_goes_through_the_proxy_as_well() {
 /// Returns an address at which nothing listens.
 fn refusing() -> SocketAddr {
     let listener = TcpListener::bind((loopback(), 0)).expect("a free port");
-    listener.local_addr().expect("bound")
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    wait_until_refused(address);
+    address
 }
 
 /// Asserts the errors of MQTT, with and without TLS, and of discovery, with this proxy.

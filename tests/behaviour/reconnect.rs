@@ -444,11 +444,12 @@ fn the_retry_callback_can_give_up() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let client = quick(harness.builder()).build().unwrap();
+        let address = harness.address();
         client
-            .set_retry_callback(|retry| {
-                if retry.attempt() == 2 {
-                    retry.give_up();
-                }
+            .set_retry_callback(move |retry| match retry.attempt() {
+                0 => crate::support::resources::wait_until_refused(address),
+                2 => retry.give_up(),
+                _ => {}
             })
             .unwrap();
         let events = client.events();

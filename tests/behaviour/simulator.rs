@@ -10,7 +10,7 @@ use ttn::Network;
 use ttn::simulator::{Device, Location, Rights, Simulator, Uplink, WhenFull};
 
 use crate::support::raw::{Hello, LONG, Raw, SHORT, frame, parsed, string};
-use crate::support::resources::{loopback, wait_until};
+use crate::support::resources::{loopback, wait_until, wait_until_refused};
 
 const APP: &str = "simulated-app";
 const KEY: &str = "ttn-account-v2.simulated-key";
@@ -421,7 +421,7 @@ fn stopping_cuts_everyone_and_restarting_keeps_port_devices_and_queues() {
     network.stop();
     client.assert_closed();
     undecided.assert_closed();
-    assert!(TcpStream::connect(address).is_err());
+    wait_until_refused(address);
     assert_eq!(device.uplink(1, [1]), 0);
     network.stop();
     restart(&network);

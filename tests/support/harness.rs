@@ -13,7 +13,7 @@ use super::{
     mosquitto::Mosquitto,
     peer::MqttPeer,
     relay::Relay,
-    resources::{loopback, wait_until},
+    resources::{loopback, wait_until, wait_until_refused},
 };
 
 const PEER: &str = "network-server";
@@ -261,7 +261,10 @@ impl Harness {
     /// Ends the server abruptly.
     pub fn kill(&mut self) {
         match &mut self.server {
-            Server::Simulator(network) => network.stop(),
+            Server::Simulator(network) => {
+                network.stop();
+                wait_until_refused(network.address());
+            }
             Server::Mosquitto { broker, .. } => broker.kill(),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::resources::{pause, wait_until};
+use super::resources::{pause, wait_until, wait_until_refused};
 
 const RETRY: Duration = Duration::from_millis(10);
 const UPSTREAM: Duration = Duration::from_secs(5);
@@ -118,9 +118,10 @@ impl Proxy {
         self.shared.rejecting.store(rejecting, Ordering::SeqCst);
     }
 
-    /// Closes the listening socket; open connections stay.
+    /// Closes the listening socket; open connections stay. Returns once new ones are refused.
     pub fn refuse(&self) {
         lock(&self.listener).take();
+        wait_until_refused(self.address);
     }
 
     /// Listens on the same port again.

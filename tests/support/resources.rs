@@ -1,12 +1,13 @@
 //! The resources that this process uses, and waiting for them to change.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(5);
+const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Checks `condition` repeatedly until it holds; returns `false` if it did not within `limit`.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
@@ -33,6 +34,14 @@ pub fn loopback() -> Ipv4Addr {
     let [high, low] = TAKEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let process = std::process::id() % 250;
     Ipv4Addr::new(127, 2 + process as u8, high, low)
+}
+
+/// Waits until a port that this process has closed refuses connections. A child process that another
+/// test starts holds the closed socket until it executes its own program.
+#[track_caller]
+pub fn wait_until_refused(address: SocketAddr) {
+    let refused = || TcpStream::connect(address).is_err();
+    assert!(wait_until(REFUSED_WITHIN, refused), "{address} is open");
 }
 
 /// Waits for `length`.
