@@ -1,10 +1,17 @@
 //! Links that break at random, floods, slow readers: every uplink is accounted for. The accounts
-//! are exact to the millisecond, so this program is separate from those that keep a machine busy.
+//! are exact to the millisecond, so this program is separate from those that keep a machine busy, and
+//! runs two tests at a time.
 #![cfg(unix)]
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use support::{
     harness::{Harness, SOON},
@@ -14,6 +21,14 @@ use support::{
 use ttn::{CounterFinding, Event, FrameLoss, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits for one of two places, so that the tests do not take each other's processors.
+fn place() -> MutexGuard<'static, ()> {
+    static PLACES: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let place = &PLACES[NEXT.fetch_add(1, Ordering::Relaxed) % PLACES.len()];
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const CUTS: Until = Until::Cuts(50);
 
@@ -38,16 +53,19 @@ fn a_flood(report: &Report, missing: u64) {
 
 #[test]
 fn every_uplink_over_a_link_that_breaks_is_accounted_for_on_v2() {
+    let _place = place();
     fifty_cuts(Harness::simulator(Network::V2), 2);
 }
 
 #[test]
 fn every_uplink_over_a_link_that_breaks_is_accounted_for_on_v3() {
+    let _place = place();
     fifty_cuts(Harness::simulator(Network::V3), 3);
 }
 
 #[test]
 fn every_uplink_over_a_link_that_breaks_is_accounted_for_on_v2_by_mosquitto() {
+    let _place = place();
     if let Some(harness) = Harness::mosquitto(Network::V2) {
         fifty_cuts(harness, 4);
     }
@@ -55,6 +73,7 @@ fn every_uplink_over_a_link_that_breaks_is_accounted_for_on_v2_by_mosquitto() {
 
 #[test]
 fn every_uplink_over_a_link_that_breaks_is_accounted_for_on_v3_by_mosquitto() {
+    let _place = place();
     if let Some(harness) = Harness::mosquitto(Network::V3) {
         fifty_cuts(harness, 5);
     }
@@ -62,6 +81,7 @@ fn every_uplink_over_a_link_that_breaks_is_accounted_for_on_v3_by_mosquitto() {
 
 #[test]
 fn every_uplink_that_a_client_has_no_room_for_is_counted() {
+    let _place = place();
     let _watchdog = watchdog(LIMIT);
     for network in [Network::V2, Network::V3] {
         let harnesses = [
@@ -77,6 +97,7 @@ fn every_uplink_that_a_client_has_no_room_for_is_counted() {
 
 #[test]
 fn every_uplink_that_a_server_drops_is_missed() {
+    let _place = place();
     let _watchdog = watchdog(LIMIT);
     for network in [Network::V2, Network::V3] {
         let report = soak::server_drops(Harness::simulator(network), 10_000, 7);
@@ -86,6 +107,7 @@ fn every_uplink_that_a_server_drops_is_missed() {
 
 #[test]
 fn an_uplink_that_overtakes_the_answer_to_the_subscription_says_that_the_client_was_away() {
+    let _place = place();
     let _watchdog = watchdog(LIMIT);
     let mut harness = Harness::simulator(Network::V3);
     let client = harness
