@@ -1,0 +1,15 @@
+//! What a real server of The Things Stack sent, played again on the simulated network and compared.
+//!
+//! The recordings are in `tests/fixtures/v3-real`. A test has one line for each of them; what a recording
+//! does not say (a gateway without location, a payload formatter) stands beside that line.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod class_a;
+mod difference;
+mod json;
+mod normal;
+mod recording;
+mod stage;
+mod uplinks;

@@ -1,0 +1,54 @@
+//! The recordings of a real server.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::json::Json;
+
+/// One line of a recording.
+#[derive(Debug)]
+pub struct Line {
+    /// Since the first line.
+    pub at: Duration,
+    pub topic: String,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    /// The client wrote it.
+    Sent(Vec<u8>),
+    /// The client wrote it over HTTP.
+    Http(Json),
+    /// The server wrote it.
+    Received(Json),
+}
+
+/// Reads a recording.
+pub fn read(scenario: &str) -> Vec<Line> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v3-real");
+    let text = fs::read_to_string(folder.join(format!("{scenario}.ndjson"))).unwrap();
+    let lines = text.split('\n').filter(|line| !line.is_empty());
+    lines.map(|line| parse(&Json::read(line))).collect()
+}
+
+fn parse(line: &Json) -> Line {
+    let member = |name| line.get(name).map(Json::text).unwrap_or_default();
+    let seconds: f64 = member("t").parse().unwrap();
+    let kind = if line.get("http").is_some() {
+        Kind::Http(line.get("payload").unwrap().clone())
+    } else if line.get("sent").is_some() {
+        Kind::Sent(match (line.get("payload_hex"), line.get("payload")) {
+            (Some(bytes), _) => hex::decode(bytes.text()).unwrap(),
+            (None, Some(Json::Text(text))) => text.clone().into_bytes(),
+            (None, Some(payload)) => payload.compact().into_bytes(),
+            (None, None) => Vec::new(),
+        })
+    } else {
+        Kind::Received(line.get("payload").unwrap().clone())
+    };
+    Line {
+        at: Duration::from_secs_f64(seconds),
+        topic: member("topic").to_owned(),
+        kind,
+    }
+}
