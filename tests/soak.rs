@@ -14,6 +14,7 @@ use std::{
 };
 
 use support::{
+    deliveries::{self, Plan},
     harness::{Harness, SOON},
     soak::{self, Report, Until},
     watchdog::watchdog,
@@ -140,4 +141,38 @@ fn an_uplink_that_overtakes_the_answer_to_the_subscription_says_that_the_client_
             _ => {}
         }
     }
+}
+
+/// Asserts that every delivery of some random downlinks is true, and final or explained.
+fn every_delivery(network: Network, outages: bool, seed: u64) {
+    let _place = place();
+    let _watchdog = watchdog(LIMIT);
+    let account = deliveries::run(Plan {
+        network,
+        downlinks: 2_500,
+        outages,
+        seed,
+    });
+    println!("{account}");
+    account.assert_true();
+}
+
+#[test]
+fn every_delivery_ends_as_the_device_knows_on_v2() {
+    every_delivery(Network::V2, false, 11);
+}
+
+#[test]
+fn every_delivery_ends_as_the_device_knows_on_v3() {
+    every_delivery(Network::V3, false, 12);
+}
+
+#[test]
+fn every_delivery_is_true_and_final_or_explained_after_outages_on_v2() {
+    every_delivery(Network::V2, true, 13);
+}
+
+#[test]
+fn every_delivery_is_true_and_final_or_explained_after_outages_on_v3() {
+    every_delivery(Network::V3, true, 14);
 }

@@ -8,6 +8,7 @@
 pub mod attempts;
 pub mod certificates;
 pub mod child;
+pub mod deliveries;
 pub mod discovery_server;
 #[cfg(unix)]
 pub mod harness;

@@ -1,0 +1,423 @@
+//! Downlinks under everything that can happen to them: batches, replacements, cleared queues, rejoins,
+//! devices that do not acknowledge, outages. In the end, every delivery is compared with what the devices
+//! received.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+use fastrand::Rng;
+use ttn::{
+    Delivery, DeliveryState, Downlink, Event, MqttClient, Network, Schedule,
+    simulator::{Device, Received, Simulator, Uplink},
+};
+
+use super::{
+    proxy::lock,
+    resources::{pause, wait_until},
+};
+
+/// The number of devices; on v3, each fourth of them is of class C.
+const DEVICES: usize = 24;
+
+/// The time limit for everything that does not depend on chance.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the network may take to report on a downlink. Far longer than it takes without an outage.
+const UNCONFIRMED_AFTER: Duration = Duration::from_secs(3);
+
+/// How long the network waits for the acknowledgement of a class C device.
+const CLASS_C_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Deviations beyond this number reveal nothing new.
+const DEVIATIONS: usize = 10;
+
+/// What happens to the downlinks.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub network: Network,
+    pub downlinks: usize,
+    /// Whether the connection is cut and the network restarts now and then.
+    pub outages: bool,
+    pub seed: u64,
+}
+
+/// One downlink: what the client says, and how the device can recognize it.
+struct Tracked {
+    device: usize,
+    content: Content,
+    delivery: Delivery,
+    states: Receiver<DeliveryState>,
+    sent: Instant,
+}
+
+/// Port, confirmed and payload.
+type Content = (u8, bool, Vec<u8>);
+
+/// What became of the downlinks.
+#[derive(Debug, Default)]
+pub struct Account {
+    seed: u64,
+    downlinks: usize,
+    outages: usize,
+    states: BTreeMap<&'static str, usize>,
+    transmissions: usize,
+    deviation_count: usize,
+    /// The first of them.
+    deviations: Vec<String>,
+}
+
+/// Sends downlinks at random, and accounts for each of them.
+pub fn run(plan: Plan) -> Account {
+    let mut stage = Stage::new(plan);
+    while stage.tracked.len() < plan.downlinks {
+        stage.step();
+    }
+    stage.settle();
+    stage.account()
+}
+
+struct Stage {
+    plan: Plan,
+    random: Rng,
+    network: Simulator,
+    devices: Vec<Device>,
+    heard: Vec<Receiver<Received>>,
+    client: MqttClient,
+    /// When the client lost its connection.
+    outages: Arc<Mutex<Vec<Instant>>>,
+    tracked: Vec<Tracked>,
+}
+
+impl Stage {
+    fn new(plan: Plan) -> Self {
+        let network = Simulator::builder(plan.network)
+            .receive_window(Duration::from_millis(2))
+            .quirks(|quirks| quirks.rate_limit = None)
+            .seed(plan.seed)
+            .start()
+            .unwrap();
+        let client = MqttClient::builder(network.app_id(), network.access_key())
+            .mqtt_address(network.mqtt_address())
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .offline_queue(10_000, Duration::from_secs(60))
+            .unconfirmed_after(UNCONFIRMED_AFTER)
+            .build()
+            .unwrap();
+        let outages = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&outages);
+        let events = client.events();
+        thread::spawn(move || {
+            for event in &events {
+                if let Event::Disconnected(_) = event {
+                    lock(&noted).push(Instant::now());
+                }
+            }
+        });
+        client.connect().unwrap();
+        let devices: Vec<Device> = (0..DEVICES)
+            .map(|index| network.device(&format!("device-{index}")))
+            .collect();
+        for (index, device) in devices.iter().enumerate() {
+            device.join();
+            device.uplink(1, [0]);
+            if plan.network == Network::V3 && index % 4 == 0 {
+                device.class_c(true);
+                //TIMEOUT
+            }
+        }
+        Self {
+            plan,
+            random: Rng::with_seed(plan.seed),
+            heard: devices.iter().map(Device::received).collect(),
+            network,
+            devices,
+            client,
+            outages,
+            tracked: Vec::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        let device = self.random.usize(..DEVICES);
+        match self.random.usize(..1000) {
+            0..450 => self.send(device, 1),
+            450..520 => {
+                let downlinks = self.random.usize(2..6);
+                self.send(device, downlinks);
+            }
+            520..560 if self.plan.network == Network::V3 => {
+                self.client
+                    .clear_queue(&format!("device-{device}"))
+                    .unwrap();
+            }
+            560..930 => {
+                self.devices[device].stops_acknowledging(self.random.usize(..4) == 0);
+                self.devices[device].send(Uplink::new(1, [1]));
+            }
+            930..940 => self.devices[device].join(),
+            940..943 if self.plan.outages => self.network.disconnect_clients(),
+            943 if self.plan.outages => {
+                self.network.stop();
+                pause(Duration::from_millis(self.random.u64(1..100)));
+                self.network.restart().unwrap();
+            }
+            _ => pause(Duration::from_millis(self.random.u64(..5))),
+        }
+    }
+
+    /// Sends one downlink, or a batch of them.
+    fn send(&mut self, device: usize, count: usize) {
+        let schedule = match (self.random.usize(..8), self.plan.network) {
+            (0..3, _) => Schedule::Replace,
+            (3, Network::V2) => Schedule::First,
+            _ => Schedule::Last,
+        };
+        let contents: Vec<Content> = (0..count).map(|index| self.content(index)).collect();
+        let downlinks = contents.iter().map(|(port, confirmed, payload)| {
+            Downlink::bytes(payload.as_slice())
+                .port(*port)
+                .confirmed(*confirmed)
+                .schedule(schedule)
+        });
+        let sent = Instant::now();
+        let deliveries = self
+            .client
+            .send_batch(&format!("device-{device}"), downlinks)
+            .unwrap();
+        for (content, delivery) in contents.into_iter().zip(deliveries) {
+            self.tracked.push(Tracked {
+                device,
+                content,
+                states: delivery.states(),
+                delivery,
+                sent,
+            });
+        }
+    }
+
+    /// Returns a content; most are unique, some occur often.
+    fn content(&mut self, index: usize) -> Content {
+        let number = match self.random.usize(..8) {
+            0 => self.random.usize(..2),
+            _ => 1_000 + self.tracked.len() + index,
+        };
+        let payload = u32::try_from(number).unwrap().to_be_bytes();
+        (self.random.u8(1..3), self.random.bool(), payload.to_vec())
+    }
+
+    /// Lets the devices send until the network has nothing more for them, then waits for the reports.
+    fn settle(&mut self) {
+        assert!(
+            wait_until(PATIENCE, || self.client.is_connected()
+                && self.client.stats().waiting == 0),
+            "the client does not come back"
+        );
+        for device in &self.devices {
+            device.stops_acknowledging(false);
+        }
+        let has_nothing =
+            |device: &Device| device.queue().is_empty() && device.in_progress().is_none();
+        let start = Instant::now();
+        while !self.devices.iter().all(has_nothing) || start.elapsed() < 2 * UNCONFIRMED_AFTER {
+            assert!(start.elapsed() < PATIENCE, "the queues do not become empty");
+            for device in self.devices.iter().filter(|device| !has_nothing(device)) {
+                device.send(Uplink::new(1, [2]));
+            }
+            pause(Duration::from_millis(5));
+        }
+    }
+
+    fn account(self) -> Account {
+        let outages = lock(&self.outages).clone();
+        let mut account = Account {
+            seed: self.plan.seed,
+            downlinks: self.tracked.len(),
+            outages: outages.len(),
+            ..Account::default()
+        };
+        let mut received: BTreeMap<(usize, Content), usize> = BTreeMap::new();
+        for (device, heard) in self.heard.iter().enumerate() {
+            for downlink in heard.try_iter() {
+                account.transmissions += 1;
+                let content = (downlink.port, downlink.confirmed, downlink.payload);
+                *received.entry((device, content)).or_default() += 1;
+            }
+        }
+        let mut groups: BTreeMap<(usize, &Content), Vec<&Tracked>> = BTreeMap::new();
+        for tracked in &self.tracked {
+            let group = groups.entry((tracked.device, &tracked.content));
+            group.or_default().push(tracked);
+        }
+        for ((device, content), group) in groups {
+            let transmissions = received.remove(&(device, content.clone()));
+            let transmissions = transmissions.unwrap_or_default();
+            let fates: Vec<Fate> = group
+                .iter()
+                .map(|tracked| Fate::of(tracked, &outages))
+                .collect();
+            account.check(device, content, &fates, transmissions);
+        }
+        for (device, content) in received.into_keys() {
+            account.deviates(format!(
+                "device-{device} received {content:?}, which nobody sent"
+            ));
+        }
+        account
+    }
+}
+
+/// What the client said about a downlink.
+struct Fate {
+    /// All states in order.
+    states: Vec<DeliveryState>,
+    /// Whether the connection was lost after the downlink was sent.
+    had_outage: bool,
+}
+
+impl Fate {
+    fn of(tracked: &Tracked, outages: &[Instant]) -> Self {
+        let mut states: Vec<DeliveryState> = tracked.states.try_iter().collect();
+        let last = tracked.delivery.state();
+        // A late report can follow the last state of the receiver.
+        if states.last().is_none_or(|state| name(state) != name(&last)) {
+            states.push(last);
+        }
+        Self {
+            states,
+            had_outage: outages.iter().any(|outage| *outage >= tracked.sent),
+        }
+    }
+
+    fn last(&self) -> &DeliveryState {
+        self.states.last().expect("at least the first state")
+    }
+
+    /// Returns whether the client says that the device was sent it.
+    fn was_sent(&self, confirmed: bool) -> bool {
+        match self.last() {
+            DeliveryState::Sent => !confirmed,
+            DeliveryState::Acknowledged => true,
+            _ => false,
+        }
+    }
+
+    /// Returns whether the client says that it was never sent.
+    fn was_not_sent(&self) -> bool {
+        let is_over = matches!(
+            self.last(),
+            DeliveryState::Replaced | DeliveryState::Expired | DeliveryState::Failed(_)
+        );
+        let was_on_air = |state: &DeliveryState| {
+            matches!(
+                state,
+                DeliveryState::Sent | DeliveryState::NotAcknowledged { .. }
+            )
+        };
+        is_over && !self.states.iter().any(was_on_air)
+    }
+
+    /// Returns what cannot be right, if anything.
+    fn deviation(&self, confirmed: bool) -> Option<&'static str> {
+        let is_retried_out = |state: &DeliveryState| {
+            let details = state.error_details();
+            details.is_some_and(|error| error.name == "max_retries_reached")
+        };
+        match self.last() {
+            DeliveryState::Acknowledged | DeliveryState::Replaced => None,
+            //ABANDONED
+            DeliveryState::Sent if !confirmed => None,
+            state @ DeliveryState::Failed(_) if is_retried_out(state) => None,
+            DeliveryState::Failed(_) => Some("failed for no reason"),
+            DeliveryState::Expired | DeliveryState::Forgotten => Some("it was not followed"),
+            _ if self.had_outage => None,
+            DeliveryState::Unconfirmed(_) => Some("unconfirmed without an outage"),
+            _ => Some("not final without an outage"),
+        }
+    }
+}
+
+impl Account {
+    /// Compares what the client said about downlinks of one content with how often the device received
+    /// it.
+    fn check(&mut self, device: usize, content: &Content, fates: &[Fate], transmissions: usize) {
+        let confirmed = content.1;
+        for fate in fates {
+            *self.states.entry(name(fate.last())).or_default() += 1;
+            if let Some(deviation) = fate.deviation(confirmed) {
+                self.deviates(format!(
+                    "device-{device}, {content:?}: {deviation}: {:?}",
+                    fate.states
+                ));
+            }
+        }
+        let sent = fates.iter().filter(|fate| fate.was_sent(confirmed)).count();
+        if sent > transmissions {
+            self.deviates(format!(
+                "device-{device}, {content:?}: {sent} were sent, as the client says, but the device received {transmissions}"
+            ));
+        }
+        if transmissions > 0 && fates.iter().all(Fate::was_not_sent) {
+            self.deviates(format!(
+                "device-{device}, {content:?}: none was sent, as the client says, but the device received {transmissions}: {:?}",
+                fates[0].states
+            ));
+        }
+    }
+
+    fn deviates(&mut self, deviation: String) {
+        self.deviation_count += 1;
+        if self.deviations.len() < DEVIATIONS {
+            self.deviations.push(deviation);
+        }
+    }
+
+    /// Asserts that no delivery is false, and that each is final or explained.
+    ///
+    /// # Panics
+    ///
+    /// If that is not so.
+    #[track_caller]
+    pub fn assert_true(&self) {
+        assert!(self.deviation_count == 0, "{self}");
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} downlinks (seed {}), {} transmissions, {} outages: {:?}",
+            self.downlinks, self.seed, self.transmissions, self.outages, self.states
+        )?;
+        if self.deviation_count > 0 {
+            write!(f, "\n{} deviations:", self.deviation_count)?;
+        }
+        for deviation in &self.deviations {
+            write!(f, "\n  {deviation}")?;
+        }
+        Ok(())
+    }
+}
+
+fn name(state: &DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Accepted => "accepted",
+        DeliveryState::Written => "written",
+        DeliveryState::Queued => "queued",
+        DeliveryState::Sent => "sent",
+        DeliveryState::NotSent(_) => "not sent",
+        DeliveryState::NotAcknowledged { .. } => "not acknowledged",
+        DeliveryState::Acknowledged => "acknowledged",
+        DeliveryState::Failed(_) => "failed",
+        DeliveryState::Expired => "expired",
+        DeliveryState::Replaced => "replaced",
+        DeliveryState::Unconfirmed(_) => "unconfirmed",
+        _ => "forgotten",
+    }
+}
