@@ -139,6 +139,9 @@ mod v2;
 mod v3;
 
 pub use api::{Device, Simulator, SimulatorBuilder};
-pub use lorawan::{Location, QueuedDownlink, Received, Rights, Uplink};
+pub use lorawan::{
+    Decoded, DownlinkConstraint, Encoded, Gateway, Location, Normalized, QueuedDownlink, Received,
+    Rights, Uplink,
+};
 pub use mqtt::ClientInfo;
 pub use quirks::{PublishRate, Quirks, WhenFull};

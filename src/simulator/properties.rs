@@ -113,6 +113,8 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
                 f_cnt: 0,
                 payload: case.bytes.clone(),
                 decoded: case.fields.clone().map(Value::Object),
+                warnings: Vec::new(),
+                heard: (None, Vec::new()),
                 confirmed: case.confirmed,
                 class_b_c: options.class_b_c,
                 priority: options.priority,

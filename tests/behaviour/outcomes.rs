@@ -475,7 +475,7 @@ fn fields_that_a_v2_network_cannot_encode_fail_at_the_next_uplink() {
     next.wait_for(DeliveryState::Sent, SOON).unwrap();
 
     desk.network
-        .set_encoder(|_port, _fields| Err("TypeError: open".into()));
+        .set_encoder(|_port, _fields| Err::<Vec<u8>, _>("TypeError: open".into()));
     let failing = desk.queue(fields.clone());
     desk.valve.uplink(1, [0]);
     assert!(words(&failing).contains("Encoder threw error: TypeError: open"));

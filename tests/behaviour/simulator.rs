@@ -1698,7 +1698,7 @@ fn what_is_said_of_downlinks_can_be_late_and_keeps_its_order() {
     assert_eq!(kinds(&mut client, 1), ["events/down/sent"]);
     assert!(device.next_downlink(Duration::ZERO).is_some());
     // Errors that are not about downlinks are not late.
-    network.set_decoder(|_port, _bytes| Err("no".into()));
+    network.set_decoder(|_port, _bytes| Err::<Value, _>("no".into()));
     device.uplink(1, [1]);
     let in_time = ["events/up/errors", "up", "events/down/acks"];
     assert_eq!(kinds(&mut client, 3), in_time);

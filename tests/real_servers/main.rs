@@ -7,9 +7,14 @@
 mod support;
 
 mod class_a;
+mod class_c;
 mod difference;
+mod formatters;
 mod json;
 mod normal;
+mod own_keys;
 mod recording;
+mod requests;
+mod sessions;
 mod stage;
 mod uplinks;

@@ -17,8 +17,8 @@ pub struct Line {
 pub enum Kind {
     /// The client wrote it.
     Sent(Vec<u8>),
-    /// The client wrote it over HTTP.
-    Http(Json),
+    /// The client wrote it over HTTP, and got that status.
+    Http(Json, u16),
     /// The server wrote it.
     Received(Json),
 }
@@ -35,7 +35,10 @@ fn parse(line: &Json) -> Line {
     let member = |name| line.get(name).map(Json::text).unwrap_or_default();
     let seconds: f64 = member("t").parse().unwrap();
     let kind = if line.get("http").is_some() {
-        Kind::Http(line.get("payload").unwrap().clone())
+        Kind::Http(
+            line.get("payload").unwrap().clone(),
+            member("status").parse().unwrap(),
+        )
     } else if line.get("sent").is_some() {
         Kind::Sent(match (line.get("payload_hex"), line.get("payload")) {
             (Some(bytes), _) => hex::decode(bytes.text()).unwrap(),

@@ -3,12 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use ttn::{
     Network,
-    simulator::{Device, Simulator, SimulatorBuilder, Uplink},
+    simulator::{Device, Gateway, Location, Simulator, SimulatorBuilder, Uplink},
 };
 
 use super::{
@@ -41,9 +41,12 @@ pub struct Scene {
     builder: SimulatorBuilder,
     before: BTreeMap<usize, Vec<Step>>,
     instead: BTreeMap<usize, Step>,
+    last: Vec<Step>,
     /// Lines that the network does not send.
     without: BTreeSet<usize>,
     uplink: Change,
+    window: Duration,
+    in_real_time: bool,
 }
 
 /// The stage while a recording is played.
@@ -59,13 +62,14 @@ impl Scene {
         Self {
             name,
             lines: recording::read(name),
-            builder: Simulator::builder(Network::V3)
-                .application(APP_ID, KEY)
-                .receive_window(WINDOW),
+            builder: Simulator::builder(Network::V3).application(APP_ID, KEY),
             before: BTreeMap::new(),
             instead: BTreeMap::new(),
+            last: Vec::new(),
             without: BTreeSet::new(),
             uplink: Box::new(|_, uplink| uplink),
+            window: WINDOW,
+            in_real_time: false,
         }
     }
 
@@ -92,9 +96,28 @@ impl Scene {
         self
     }
 
+    /// Runs a step after the last line.
+    pub fn last(mut self, step: impl FnOnce(&Stage) + 'static) -> Self {
+        self.last.push(Box::new(step));
+        self
+    }
+
     /// Changes each uplink; the closure gets the recorded `uplink_message`.
     pub fn uplinks(mut self, change: impl Fn(&Json, Uplink) -> Uplink + 'static) -> Self {
         self.uplink = Box::new(change);
+        self
+    }
+
+    /// Lets the network wait longer after each uplink, so that requests that must reach it in that time
+    /// do.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Waits between the lines as long as the recording did.
+    pub fn in_real_time(mut self) -> Self {
+        self.in_real_time = true;
         self
     }
 
@@ -105,7 +128,8 @@ impl Scene {
     /// With the differences, if there are any.
     #[track_caller]
     pub fn plays(mut self) {
-        let network = self.builder.clone().start().unwrap();
+        let builder = self.builder.clone().receive_window(self.window);
+        let network = builder.start().unwrap();
         let device = network.device(self.name);
         let stage = Stage { network, device };
         let mut peer = MqttPeer::connect(stage.network.address(), APP_ID, KEY).unwrap();
@@ -118,17 +142,27 @@ impl Scene {
             found: Vec::new(),
             caused: BTreeSet::new(),
             sessions: BTreeMap::new(),
+            window: self.window,
+            started: Instant::now(),
         };
         for (index, line) in lines.iter().enumerate() {
-            player.wait_as_recorded(index);
+            if self.in_real_time {
+                player.wait_until(line);
+            } else {
+                player.wait_for_window(index);
+            }
             for step in self.before.remove(&(index + 1)).unwrap_or_default() {
                 step(&stage);
             }
             if index == 0 {
                 player.be_heard();
+                player.started = Instant::now();
             }
             let instead = self.instead.remove(&(index + 1));
             player.play(line, index, instead, &self.uplink);
+        }
+        for step in self.last {
+            step(&stage);
         }
         player.expect_silence();
         let found = std::mem::take(&mut player.found);
@@ -157,19 +191,61 @@ struct Player<'a> {
     caused: BTreeSet<String>,
     /// Session key ids: recorded, and of the simulated network.
     sessions: BTreeMap<String, String>,
+    window: Duration,
+    /// When the first line was played.
+    started: Instant,
 }
 
 impl Player<'_> {
-    /// Waits if the recording shows that the receive window was over, and until then at most.
-    fn wait_as_recorded(&self, index: usize) {
+    /// Waits until the time of a line that causes something.
+    fn wait_until(&self, line: &Line) {
+        if self.is_cause(line) {
+            pause(line.at.saturating_sub(self.started.elapsed()));
+        }
+    }
+
+    /// Returns whether the line is a request or the first message of a join or an uplink.
+    fn is_cause(&self, line: &Line) -> bool {
+        match &line.kind {
+            Kind::Sent(_) | Kind::Http(..) => true,
+            Kind::Received(message) => {
+                uplink_of(message).is_some_and(|uplink| !self.caused.contains(&uplink))
+            }
+        }
+    }
+
+    /// Waits for the end of the receive window if the recording shows that it was over.
+    fn wait_for_window(&self, index: usize) {
         let Some(last) = index.checked_sub(1) else {
             return;
         };
         let passed = self.lines[index].at.saturating_sub(self.lines[last].at);
-        let is_request = matches!(self.lines[index].kind, Kind::Sent(_) | Kind::Http(_));
-        if is_request && passed > Duration::from_millis(200) {
-            pause(2 * WINDOW);
+        let is_request = matches!(self.lines[index].kind, Kind::Sent(_) | Kind::Http(..));
+        let is_over = match is_request {
+            true => passed > Duration::from_millis(200) && !self.is_answer(index),
+            false => passed > Duration::from_secs(2) && self.is_cause(&self.lines[index]),
+        };
+        if is_over {
+            pause(2 * self.window);
         }
+    }
+
+    /// Returns whether what the request queues is sent because of an uplink that came before.
+    fn is_answer(&self, request: usize) -> bool {
+        let messages = self.lines[request + 1..]
+            .iter()
+            .map_while(|line| match &line.kind {
+                Kind::Received(message) => Some((line, message)),
+                _ => None,
+            });
+        let uplinks = messages
+            .filter(|(line, _)| {
+                line.topic.ends_with("/down/sent") || line.topic.ends_with("/down/failed")
+            })
+            .filter_map(|(_, message)| uplink_of(message));
+        uplinks
+            .into_iter()
+            .any(|uplink| self.caused.contains(&uplink))
     }
 
     /// Sends the first uplink of a device, which the recordings leave out.
@@ -184,7 +260,7 @@ impl Player<'_> {
             self.peer
                 .next(PATIENCE)
                 .expect("the uplink that is left out");
-            pause(2 * WINDOW);
+            pause(2 * self.window);
         }
     }
 
@@ -198,11 +274,21 @@ impl Player<'_> {
                 }
             }
             (Kind::Sent(payload), None) => {
-                let payload = self.translated(payload);
+                let payload = self.translated(line, payload);
                 self.peer.publish(&line.topic, payload).unwrap();
+                self.peer.flush().unwrap();
                 return;
             }
-            (Kind::Http(_), None) => panic!("line {} needs a step", index + 1),
+            (Kind::Http(request, status), None) => {
+                let request = serde_json::from_str(&request.compact()).unwrap();
+                assert_eq!(
+                    self.stage.device.simulate(&request),
+                    *status,
+                    "line {}",
+                    index + 1
+                );
+                return;
+            }
             (Kind::Received(message), None) => {
                 self.cause(&line.topic, message, index, change);
                 message
@@ -244,8 +330,9 @@ impl Player<'_> {
         self.stage.device.send(change(up, as_recorded(up)));
     }
 
-    /// Returns a request with the session key ids of the simulated network.
-    fn translated(&self, payload: &[u8]) -> Vec<u8> {
+    /// Returns a request with the session key ids of the simulated network, and with a time that is as
+    /// far ahead as it was.
+    fn translated(&self, line: &Line, payload: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(payload) else {
             return payload.to_vec();
         };
@@ -255,7 +342,32 @@ impl Player<'_> {
             .fold(text.to_owned(), |text, (recorded, own)| {
                 text.replace(recorded, own)
             });
-        replaced.into_bytes()
+        self.postponed(line, replaced).into_bytes()
+    }
+
+    fn postponed(&self, line: &Line, request: String) -> String {
+        const MEMBER: &str = "\"absolute_time\":\"";
+        let Some((start, rest)) = request.split_once(MEMBER) else {
+            return request;
+        };
+        let (time, end) = rest.split_once('"').unwrap();
+        let Ok(time) = humantime::parse_rfc3339(time) else {
+            return request;
+        };
+        // Both clocks are those of the recording: that of its messages, and that of its lines.
+        let first = self.lines.iter().find_map(|line| match &line.kind {
+            Kind::Received(message) => Some((message.get("received_at")?.text(), line.at)),
+            _ => None,
+        });
+        let (received, at) = first.expect("a message");
+        let then = humantime::parse_rfc3339(received).unwrap() - at + line.at;
+        let now = SystemTime::now();
+        let time = match time.duration_since(then) {
+            Ok(ahead) => now + ahead,
+            Err(error) => now - error.duration(),
+        };
+        let time = humantime::format_rfc3339_millis(time);
+        format!("{start}{MEMBER}{time}\"{end}")
     }
 
     fn learn(&mut self, recorded: &Json, found: &Json) {
@@ -296,11 +408,51 @@ fn as_recorded(up: &Json) -> Uplink {
     let rate = |name| -> u32 { rate.get(name).unwrap().text().parse().unwrap() };
     let (spreading, bandwidth) = (rate("spreading_factor"), rate("bandwidth") / 1000);
     let hertz: f64 = up.at("settings/frequency").unwrap().text().parse().unwrap();
-    Uplink::new(u8::try_from(number("f_port")).unwrap(), base64(payload))
+    let port = u8::try_from(number("f_port")).unwrap();
+    let payload = base64(payload);
+    let uplink = Uplink::new(port, payload)
         .counter(number("f_cnt"))
         .confirmed(up.get("confirmed").is_some())
         .data_rate(format!("SF{spreading}BW{bandwidth}"))
-        .frequency(hertz / 1e6)
+        .frequency(hertz / 1e6);
+    let receptions = up.get("rx_metadata").map_or(&[][..], Json::items);
+    receptions
+        .iter()
+        .map(gateway)
+        .fold(uplink, Uplink::heard_by)
+}
+
+/// Returns the gateway that the server described in that way.
+fn gateway(reception: &Json) -> Gateway {
+    let text = |path| reception.at(path).map(Json::text);
+    let number = |path| text(path).map_or(0.0, |number| number.parse::<f64>().unwrap());
+    let time = |path| text(path).map(|time| humantime::parse_rfc3339(time).unwrap());
+    let location = reception.get("location").map(|_| Location {
+        latitude: number("location/latitude") as f32,
+        longitude: number("location/longitude") as f32,
+        altitude: number("location/altitude") as i32,
+    });
+    let mut gateway = Gateway::new(text("gateway_ids/gateway_id").unwrap())
+        .antenna(number("antenna_index") as u32)
+        .location(location)
+        .gps(text("gps_time").is_some())
+        .fine_timestamp(number("fine_timestamp") as u64)
+        .channel(number("channel_index") as u32)
+        .rssi(number("rssi") as f32)
+        .snr(number("snr") as f32)
+        .rssi_standard_deviation(number("rssi_standard_deviation") as f32)
+        .frequency_offset(number("frequency_offset") as i64);
+    if let Some(time) = time("time") {
+        gateway = gateway.time(time);
+    }
+    if text("signal_rssi").is_some() {
+        gateway = gateway.signal_rssi(number("signal_rssi") as f32);
+    }
+    if let Some(timestamp) = text("encrypted_fine_timestamp") {
+        let key_id = text("encrypted_fine_timestamp_key_id").unwrap();
+        gateway = gateway.encrypted_fine_timestamp(base64(timestamp), key_id);
+    }
+    gateway
 }
 
 fn base64(text: &str) -> Vec<u8> {

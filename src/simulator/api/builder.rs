@@ -13,7 +13,7 @@ use super::{Instance, Simulator};
 use crate::{
     Network,
     simulator::{
-        lorawan::{Clock, Environment, Rights},
+        lorawan::{Clock, Environment, Release, Rights},
         quirks::Quirks,
     },
 };
@@ -44,6 +44,7 @@ pub struct SimulatorBuilder {
     receive_window: Duration,
     seed: Option<u64>,
     time: Option<SystemTime>,
+    release: Release,
     quirks: Quirks,
 }
 
@@ -61,6 +62,7 @@ impl SimulatorBuilder {
             receive_window: Duration::from_millis(100),
             seed: None,
             time: None,
+            release: [3, 32, 1],
             quirks: Quirks::default(),
         }
     }
@@ -129,6 +131,36 @@ impl SimulatorBuilder {
         self
     }
 
+    /// Sets the release of The Things Stack whose messages the network prints: from 3.33.1 on with
+    /// `last_battery_percentage`, from 3.34.0 on with `attributes`. Default: 3.32.1, which the simulator
+    /// was compared with; the hosted networks run a later one.
+    ///
+    /// # Panics
+    ///
+    /// On V2, and if it is not three numbers with dots between them.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).release("3.36.0");
+    /// ```
+    #[track_caller]
+    pub fn release(mut self, release: &str) -> Self {
+        assert!(
+            self.network == Network::V3,
+            "SimulatorBuilder::release is for v3 only, and this network is V2"
+        );
+        let numbers: Vec<u32> = release
+            .split('.')
+            .map_while(|part| part.parse().ok())
+            .collect();
+        self.release = numbers.try_into().unwrap_or_else(|_| {
+            panic!(
+                "{release:?} is no release of The Things Stack; use three numbers, such as 3.36.0"
+            )
+        });
+        self
+    }
+
     /// Changes how the network behaves from the start.
     ///
     /// # Panics
@@ -167,6 +199,7 @@ impl SimulatorBuilder {
             windows: Arc::default(),
             clock: Clock::new(self.time),
             receive_window: self.receive_window,
+            release: self.release,
         };
         let random = self.seed.map_or_else(Rng::new, Rng::with_seed);
         let instance = Arc::new(Instance::new(self.network, self.quirks, env, random));

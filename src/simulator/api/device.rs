@@ -28,7 +28,7 @@ use crate::{
 pub struct Device {
     app_id: String,
     dev_id: String,
-    instance: Arc<Instance>,
+    pub(super) instance: Arc<Instance>,
 }
 
 impl fmt::Debug for Device {
@@ -236,8 +236,11 @@ impl Device {
         self.instance.server().set_acknowledging(self.id(), !stop);
     }
 
-    /// Makes it a class C device, which listens all the time: the network sends queued downlinks at
-    /// once.
+    /// Makes it a class C device, which listens all the time. Once the network has heard it, it sends
+    /// queued downlinks without waiting for an uplink, as far apart as the
+    /// [receive window](super::SimulatorBuilder::receive_window) is long. A confirmed one waits, with all
+    /// behind it, until an uplink has decided the one before or the
+    /// [timeout](Self::class_c_timeout) has passed.
     ///
     /// # Panics
     ///
@@ -252,6 +255,157 @@ impl Device {
     pub fn class_c(&self, on: bool) {
         self.instance
             .act_on_v3("Device::class_c", |v3| v3.set_class_c(self.id(), on));
+    }
+
+    /// Sets how long a class C device has to answer a confirmed downlink. After that time, the network
+    /// sends the next confirmed one and never mentions the earlier one again. Default: 5 minutes.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which supports only class A.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let valve = network.device("valve-2");
+    /// valve.class_c(true);
+    /// valve.class_c_timeout(Duration::from_secs(2));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn class_c_timeout(&self, timeout: Duration) {
+        self.instance.act_on_v3("Device::class_c_timeout", |v3| {
+            v3.set_class_c_timeout(self.id(), timeout)
+        });
+    }
+
+    /// Makes it a multicast group: it never sends, and what the network queues for it is never reported
+    /// as sent. A downlink must name gateways and must not be confirmed.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no groups.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("street-lamps").multicast();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn multicast(&self) {
+        self.instance
+            .act_on_v3("Device::multicast", |v3| v3.make_group(self.id()));
+    }
+
+    /// Registers the device without DevEUI and JoinEUI, as is possible for devices that never join.
+    ///
+    /// # Panics
+    ///
+    /// On V2, where every device has them.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.without_euis();
+    /// assert_eq!(device.dev_eui(), "");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn without_euis(&self) {
+        self.instance
+            .act_on_v3("Device::without_euis", |v3| v3.forget_euis(self.id()));
+    }
+
+    /// Lets the application keep the session keys of the device, wrapped with a key of its own that has
+    /// this label. The network then passes payloads on as they are, without formatters, and adds
+    /// `app_s_key` to joins and uplinks. The application chooses the frame counter of each downlink. The
+    /// network does not repeat confirmed downlinks, and reports on `down/invalidated` when a frame of its
+    /// own has taken a counter.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which always keeps the keys itself.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let meter = network.device("meter-12");
+    /// meter.keeps_own_keys("utility-2026");
+    /// meter.join();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn keeps_own_keys(&self, label: &str) {
+        self.instance.act_on_v3("Device::keeps_own_keys", |v3| {
+            v3.keep_own_keys(self.id(), label)
+        });
+    }
+
+    /// Lets the network answer requests for the time, which the device sends on FPort 202 (clock
+    /// synchronization package of LoRaWAN), with a downlink that the application did not ask for.
+    /// Default: off.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no packages.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.synchronizes_clock(true);
+    /// device.uplink(202, [0x01, 0x00, 0x4e, 0x72, 0x53, 0x15]);
+    /// assert_eq!(device.queue()[0].port, 202);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn synchronizes_clock(&self, on: bool) {
+        self.instance.act_on_v3("Device::synchronizes_clock", |v3| {
+            v3.set_clock_synchronization(self.id(), on)
+        });
+    }
+
+    /// Lets the frame counter of the device begin again at 0 without a join. The network then takes the
+    /// first uplink unless it acknowledges a downlink. Default: off, as on the real network.
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.resets_counters(true);
+    /// device.uplink(2, [1]);
+    /// device.send(Uplink::new(2, [1]).counter(0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn resets_counters(&self, on: bool) {
+        self.instance.act_on_v3("Device::resets_counters", |v3| {
+            v3.set_counter_resets(self.id(), on)
+        });
+    }
+
+    /// Makes the network send MAC commands with its next answers to the device, that many: with a
+    /// downlink if one is queued, which then has the priority `HIGHEST`, or else in a frame of its own,
+    /// which takes a frame counter. Default: 1 after a join, otherwise 0.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which sends none.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// device.mac_commands(2);
+    /// device.uplink(2, [1]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn mac_commands(&self, answers: u32) {
+        self.instance.act_on_v3("Device::mac_commands", |v3| {
+            v3.set_commands(self.id(), answers)
+        });
     }
 
     /// Deletes the session and the queue of the device, as if it had never joined. It is not heard

@@ -2,7 +2,9 @@
 
 mod builder;
 mod device;
+mod formatters;
 mod instance;
+mod simulate;
 mod simulator;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -8,7 +8,7 @@ use super::{Device, Instance, SimulatorBuilder};
 use crate::{
     Network,
     simulator::{
-        lorawan::{DeviceId, Functions, Location, Rights},
+        lorawan::{Decoded, DeviceId, Encoded, Functions, Location, Normalized, Rights},
         mqtt::{self, ClientInfo},
         quirks::Quirks,
     },
@@ -285,28 +285,85 @@ impl Simulator {
         });
     }
 
-    /// Sets the decoder of the first application, which turns FPort and bytes into an object of fields,
-    /// or `None` for no fields. After an error, a panic or any other value, the uplink is published
-    /// without fields; V2 also publishes `up/errors`. On v3, numeric fields `latitude` and `longitude`
-    /// are a position, which is published as `location/solved`.
+    /// Makes all gateways deaf to the network, as behind a firewall that lets only uplinks through: the
+    /// network counts each downlink as sent, but no device hears it and no report follows.
+    /// [`Gateway::deaf`](super::super::Gateway::deaf) does this for one gateway.
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.gateways_deaf(true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn gateways_deaf(&self, deaf: bool) {
+        self.instance
+            .act_on_v3("Simulator::gateways_deaf", |v3| v3.set_gateways_deaf(deaf));
+    }
+
+    /// Sets the decoder of the first application, which turns FPort and bytes of an uplink into fields:
+    /// an object, `None` for no fields, or a [`Decoded`] with warnings. After an error, a panic or any
+    /// other value, the uplink is published without fields; V2 also publishes `up/errors`.
+    ///
+    /// On v3, an array becomes an object with the keys `"0"`, `"1"` and so on, and `null` becomes `{}`.
+    /// What a JavaScript function does with values that JSON lacks is up to the closure: NaN, an
+    /// infinity or a function anywhere in the fields is an error, `undefined` in them is `null`, and a
+    /// `Date` is [`Decoded::crash`]. Fields that look like a position, such as `latitude` and
+    /// `longitude`, `lat` and `lon`, or an object `gps_1` with the former in it, are published as
+    /// `location/solved` too.
     ///
     /// ```
     /// use serde_json::json;
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
-    /// network.set_decoder(|_port, bytes| Ok(Some(json!({"level": bytes[0]}))));
+    /// network.set_decoder(|_port, bytes| Ok(json!({"level": bytes[0]})));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn set_decoder(
+    pub fn set_decoder<D: Into<Decoded>>(
         &self,
-        decoder: impl Fn(u8, &[u8]) -> Result<Option<Value>, String> + Send + Sync + 'static,
+        decoder: impl Fn(u8, &[u8]) -> Result<D, String> + Send + Sync + 'static,
     ) {
-        self.change_functions(|functions| functions.decoder = Some(Arc::new(decoder)));
+        self.change_functions(|functions| functions.set_decoder(decoder));
+    }
+
+    /// Sets the normalizer of the first application, which turns the decoded fields of an uplink into
+    /// measurements, each published as `up/normalized`: one object, several in a `Vec`, or a
+    /// [`Normalized`] with warnings. Without a normalizer, fields that are a measurement are taken for
+    /// one.
+    ///
+    /// A part that is out of range is left out with a warning. A name that The Things Stack does not
+    /// know takes away all measurements of the uplink, without a warning. An error or a panic takes away
+    /// its decoded fields too. Without decoded fields, the normalizer is not called.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no normalizers.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.set_normalizer(|fields| Ok(json!({"air": {"temperature": fields["t"]}})));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn set_normalizer<N: Into<Normalized>>(
+        &self,
+        normalizer: impl Fn(&Value) -> Result<N, String> + Send + Sync + 'static,
+    ) {
+        self.instance
+            .require(Network::V3, "Simulator::set_normalizer");
+        self.change_functions(|functions| functions.set_normalizer(normalizer));
     }
 
     /// Sets the encoder of the first application, which turns the requested FPort, 0 if there is none,
-    /// and fields into bytes. On v3, it runs when the request arrives; a request that cannot be encoded
-    /// leaves no trace. On V2, it runs when the downlink is about to be sent; an error or a panic is
-    /// published as `down/errors` and `up/errors`, and without any bytes nothing is sent.
+    /// and fields into bytes: a `Vec<u8>`, or an [`Encoded`] with an FPort of its own and warnings.
+    ///
+    /// On v3, it runs when the request arrives; if it fails for one of its downlinks, the whole request
+    /// leaves no trace. Without an encoder, v3 sends fields as no bytes, and only with an FPort. On V2,
+    /// it runs when the downlink is about to be sent; an error or a panic is published as `down/errors`
+    /// and `up/errors`, and without any bytes nothing is sent.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
@@ -316,11 +373,36 @@ impl Simulator {
     /// });
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn set_encoder(
+    pub fn set_encoder<E: Into<Encoded>>(
         &self,
-        encoder: impl Fn(u8, &Value) -> Result<Vec<u8>, String> + Send + Sync + 'static,
+        encoder: impl Fn(u8, &Value) -> Result<E, String> + Send + Sync + 'static,
     ) {
-        self.change_functions(|functions| functions.encoder = Some(Arc::new(encoder)));
+        self.change_functions(|functions| functions.set_encoder(encoder));
+    }
+
+    /// Sets the downlink decoder of the first application, which turns FPort and bytes of a downlink
+    /// into the fields that `down/sent`, `down/ack`, `down/nack` and `down/failed` print, and
+    /// `down/queued` if the request has only bytes. It returns what a [decoder](Self::set_decoder)
+    /// returns; after an error or a panic, there are no fields. It runs when the request arrives.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which decodes no downlinks.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.set_downlink_decoder(|_port, bytes| Ok(json!({"led": bytes == [1]})));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn set_downlink_decoder<D: Into<Decoded>>(
+        &self,
+        decoder: impl Fn(u8, &[u8]) -> Result<D, String> + Send + Sync + 'static,
+    ) {
+        self.instance
+            .require(Network::V3, "Simulator::set_downlink_decoder");
+        self.change_functions(|functions| functions.set_downlink_decoder(decoder));
     }
 
     /// Sets the validator of the first application. An uplink whose decoded fields it rejects is not

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Simulator;
 use crate::{
     Network,
-    simulator::lorawan::{Location, Uplink},
+    simulator::lorawan::{Gateway, Location, Uplink},
 };
 
 /// Returns the message of a panic.
@@ -22,7 +22,7 @@ fn what_only_v3_can_do_panics_on_v2() {
     let network = Simulator::start(Network::V2).unwrap();
     let device = network.device("pump-1");
     let location = Location::default();
-    let actions: [(&str, &dyn Fn()); 7] = [
+    let actions: [(&str, &dyn Fn()); 13] = [
         ("Simulator::transmission_fails", &|| {
             network.transmission_fails(Some("TOO_LATE"));
         }),
@@ -37,6 +37,24 @@ fn what_only_v3_can_do_panics_on_v2() {
         }),
         ("Device::location_solved", &|| {
             device.location_solved("geolocation", location);
+        }),
+        ("Simulator::set_normalizer", &|| {
+            network.set_normalizer(|fields| Ok(fields.clone()));
+        }),
+        ("Simulator::set_downlink_decoder", &|| {
+            network.set_downlink_decoder(|_, _| Ok(json!({})));
+        }),
+        ("Device::set_decoder", &|| {
+            device.set_decoder(|_, _| Ok(json!({})));
+        }),
+        ("Device::set_encoder", &|| {
+            device.set_encoder(|_, _| Ok(Vec::new()));
+        }),
+        ("Device::simulate", &|| {
+            device.simulate(&json!({}));
+        }),
+        ("SimulatorBuilder::release", &|| {
+            drop(Simulator::builder(Network::V2).release("3.34.0"));
         }),
     ];
     for (method, action) in actions {
@@ -56,6 +74,9 @@ fn uplinks_that_only_v3_knows_panic_on_v2() {
         ("normalized", uplink().normalized(json!({}))),
         ("battery", uplink().battery(0.0)),
         ("packet_broker", uplink().packet_broker(true)),
+        ("heard_by", uplink().heard_by(Gateway::new("roof-east"))),
+        ("version_ids", uplink().version_ids(json!({}))),
+        ("bad_crc", uplink().bad_crc(true)),
     ] {
         let expected = format!("Uplink::{setter} is for v3 only, and this network is V2");
         assert_eq!(panic_of(|| _ = device.send(uplink)), expected);

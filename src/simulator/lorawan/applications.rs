@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use super::{Functions, Rights};
+use super::{DeviceId, Functions, Rights};
 use crate::simulator::sync::lock;
 
 /// The applications of a network by their ids.
@@ -13,6 +13,8 @@ pub(crate) struct Applications(Mutex<BTreeMap<String, Application>>);
 struct Application {
     keys: BTreeMap<String, Rights>,
     functions: Functions,
+    /// The functions of devices that have their own, by device id.
+    of_devices: BTreeMap<String, Functions>,
 }
 
 impl Applications {
@@ -36,6 +38,31 @@ impl Applications {
                 .or_default()
                 .functions,
         );
+    }
+
+    pub(crate) fn change_functions_of(
+        &self,
+        id: DeviceId<'_>,
+        change: impl FnOnce(&mut Functions),
+    ) {
+        let mut applications = lock(&self.0);
+        let application = applications.entry(id.app_id.to_owned()).or_default();
+        change(
+            application
+                .of_devices
+                .entry(id.dev_id.to_owned())
+                .or_default(),
+        );
+    }
+
+    /// Returns the functions of a device: its own, and those of the application where it has none.
+    pub(crate) fn functions_of(&self, id: DeviceId<'_>) -> Functions {
+        let applications = lock(&self.0);
+        let Some(application) = applications.get(id.app_id) else {
+            return Functions::default();
+        };
+        let own = application.of_devices.get(id.dev_id).cloned();
+        own.unwrap_or_default().or(application.functions.clone())
     }
 
     pub(crate) fn functions(&self, app_id: &str) -> Functions {

@@ -9,7 +9,11 @@ pub(crate) struct EndDevice {
     received: (Sender<Received>, Receiver<Received>),
     /// Whether it heard a confirmed downlink since its last uplink.
     owes_ack: bool,
+    /// Whether it heard MAC commands since its last uplink.
+    owes_answers: bool,
     pub(crate) acknowledges: bool,
+    /// The counter of its last frame, heard or not, in a v3 session.
+    pub(crate) counter: Option<u32>,
 }
 
 impl EndDevice {
@@ -17,7 +21,9 @@ impl EndDevice {
         Self {
             received: crossbeam_channel::unbounded(),
             owes_ack: false,
+            owes_answers: false,
             acknowledges: true,
+            counter: None,
         }
     }
 
@@ -35,8 +41,19 @@ impl EndDevice {
         std::mem::take(&mut self.owes_ack) && self.acknowledges
     }
 
+    pub(crate) fn hear_commands(&mut self) {
+        self.owes_answers = true;
+    }
+
+    /// Returns whether its next uplink answers MAC commands.
+    pub(crate) fn take_answers(&mut self) -> bool {
+        std::mem::take(&mut self.owes_answers)
+    }
+
     /// Forgets what it heard, as a device does when it joins.
     pub(crate) fn restart(&mut self) {
         self.owes_ack = false;
+        self.counter = None;
+        self.owes_answers = false;
     }
 }

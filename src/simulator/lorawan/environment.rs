@@ -11,4 +11,9 @@ pub(crate) struct Environment {
     pub(crate) clock: Clock,
     /// How long each receive window stays open.
     pub(crate) receive_window: Duration,
+    /// Of The Things Stack.
+    pub(crate) release: Release,
 }
+
+/// A release of The Things Stack: the three numbers of its version.
+pub(crate) type Release = [u32; 3];

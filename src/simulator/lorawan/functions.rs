@@ -1,4 +1,4 @@
-//! The payload functions of an application.
+//! The payload functions of an application or a device.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -7,10 +7,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::Uplink;
+use super::{Decoded, Encoded, Normalized, Uplink};
 
-pub(crate) type Decoder = dyn Fn(u8, &[u8]) -> Result<Option<Value>, String> + Send + Sync;
-pub(crate) type Encoder = dyn Fn(u8, &Value) -> Result<Vec<u8>, String> + Send + Sync;
+pub(crate) type Decoder = dyn Fn(u8, &[u8]) -> Result<Decoded, String> + Send + Sync;
+pub(crate) type Encoder = dyn Fn(u8, &Value) -> Result<Encoded, String> + Send + Sync;
+pub(crate) type Normalizer = dyn Fn(&Value) -> Result<Normalized, String> + Send + Sync;
 pub(crate) type Validator = dyn Fn(u8, &Value) -> bool + Send + Sync;
 
 /// The payload functions that are set.
@@ -19,16 +20,68 @@ pub(crate) struct Functions {
     pub(crate) decoder: Option<Arc<Decoder>>,
     pub(crate) encoder: Option<Arc<Encoder>>,
     pub(crate) validator: Option<Arc<Validator>>,
+    pub(crate) normalizer: Option<Arc<Normalizer>>,
+    pub(crate) downlink_decoder: Option<Arc<Decoder>>,
 }
 
 impl Functions {
     /// Returns the fields set on the uplink, otherwise the result of the decoder.
     pub(crate) fn decode(&self, uplink: &Uplink) -> Result<Option<Value>, String> {
+        self.decoded(uplink).map(|decoded| decoded.fields)
+    }
+
+    /// Returns what the decoder makes of the uplink, unless fields are set on the uplink.
+    pub(crate) fn decoded(&self, uplink: &Uplink) -> Result<Decoded, String> {
         match (&uplink.fields, &self.decoder) {
-            (Some(fields), _) => Ok(Some(fields.clone())),
+            (Some(fields), _) => Ok(fields.clone().into()),
             (None, Some(decoder)) => call(|| decoder(uplink.port, &uplink.payload)),
-            (None, None) => Ok(None),
+            (None, None) => Ok(None.into()),
         }
+    }
+
+    /// Returns these functions, and others where there are none.
+    pub(crate) fn or(self, others: Self) -> Self {
+        Self {
+            decoder: self.decoder.or(others.decoder),
+            encoder: self.encoder.or(others.encoder),
+            validator: self.validator.or(others.validator),
+            normalizer: self.normalizer.or(others.normalizer),
+            downlink_decoder: self.downlink_decoder.or(others.downlink_decoder),
+        }
+    }
+
+    pub(crate) fn set_decoder<D: Into<Decoded>>(
+        &mut self,
+        decoder: impl Fn(u8, &[u8]) -> Result<D, String> + Send + Sync + 'static,
+    ) {
+        self.decoder = Some(Arc::new(move |port, bytes| {
+            decoder(port, bytes).map(D::into)
+        }));
+    }
+
+    pub(crate) fn set_downlink_decoder<D: Into<Decoded>>(
+        &mut self,
+        decoder: impl Fn(u8, &[u8]) -> Result<D, String> + Send + Sync + 'static,
+    ) {
+        self.downlink_decoder = Some(Arc::new(move |port, bytes| {
+            decoder(port, bytes).map(D::into)
+        }));
+    }
+
+    pub(crate) fn set_encoder<E: Into<Encoded>>(
+        &mut self,
+        encoder: impl Fn(u8, &Value) -> Result<E, String> + Send + Sync + 'static,
+    ) {
+        self.encoder = Some(Arc::new(move |port, fields| {
+            encoder(port, fields).map(E::into)
+        }));
+    }
+
+    pub(crate) fn set_normalizer<N: Into<Normalized>>(
+        &mut self,
+        normalizer: impl Fn(&Value) -> Result<N, String> + Send + Sync + 'static,
+    ) {
+        self.normalizer = Some(Arc::new(move |fields| normalizer(fields).map(N::into)));
     }
 }
 

@@ -55,6 +55,19 @@ impl Modulation {
     }
 }
 
+/// Returns the index of the channel at a frequency of EU868 in Hz, 0 at any other.
+pub(crate) fn channel_index(hertz: u32) -> u32 {
+    match hertz {
+        868_300_000 => 1,
+        868_500_000 => 2,
+        867_100_000..=867_900_000 if hertz % 200_000 == 100_000 => {
+            3 + (hertz - 867_100_000) / 200_000
+        }
+        868_800_000 => 9,
+        _ => 0,
+    }
+}
+
 /// Returns the spreading factor, and the bandwidth in kHz.
 pub(crate) fn lora_parts(data_rate: &str) -> Option<(u64, u64)> {
     let (spreading, bandwidth) = data_rate.strip_prefix("SF")?.split_once("BW")?;

@@ -20,6 +20,11 @@ impl<W> ReceiveWindow<W> {
         }
     }
 
+    /// Returns the window that is open.
+    pub(crate) fn get(&self) -> Option<&W> {
+        self.0.as_ref().map(|(_, window)| window)
+    }
+
     /// Closes the window with that key, or any window without a key; returns the window it closed.
     pub(crate) fn close(&mut self, windows: &Windows, key: Option<WindowKey>) -> Option<W> {
         let is_meant = |(open, _): &mut (WindowKey, W)| key.is_none_or(|key| key == *open);

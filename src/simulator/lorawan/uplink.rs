@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use fastrand::Rng;
 use serde_json::Value;
 
-use super::{Location, Modulation};
+use super::{Gateway, Location, Modulation, gateway};
 
 /// An uplink with all its details.
 ///
@@ -32,6 +33,7 @@ pub struct Uplink {
     pub(crate) simulated: bool,
     pub(crate) fields: Option<Value>,
     pub(crate) gateways: usize,
+    pub(crate) heard_by: Vec<Gateway>,
     pub(crate) modulation: Modulation,
     pub(crate) frequency: Option<u32>,
     pub(crate) attributes: BTreeMap<String, String>,
@@ -41,10 +43,17 @@ pub struct Uplink {
     pub(crate) normalized: Vec<Value>,
     pub(crate) battery: Option<f32>,
     pub(crate) packet_broker: bool,
+    pub(crate) bad_crc: bool,
+    pub(crate) version_ids: Option<Value>,
+    pub(crate) options: Option<usize>,
 }
 
 impl Uplink {
-    /// Creates an uplink with that FPort and payload. On FPort 0, the application gets no payload.
+    /// Creates an uplink with that FPort and payload.
+    ///
+    /// With FPort 0 and no payload, it is a frame without FPort. v3 withholds the payload on FPort 0, of
+    /// MAC commands, and 226, of relays. It never publishes an uplink on FPort 224, nor its answer to a
+    /// confirmed downlink, which is then not sent again.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -61,6 +70,7 @@ impl Uplink {
             simulated: false,
             fields: None,
             gateways: 1,
+            heard_by: Vec::new(),
             modulation: Modulation::Lora("SF7BW125".into()),
             frequency: None,
             attributes: BTreeMap::new(),
@@ -70,11 +80,17 @@ impl Uplink {
             normalized: Vec::new(),
             battery: None,
             packet_broker: false,
+            bad_crc: false,
+            version_ids: None,
+            options: None,
         }
     }
 
     /// Sets the frame counter, which later uplinks continue from. Default: one more than the last, 0
     /// after a join.
+    ///
+    /// After the first uplink of a session, v3 hears only a counter that is higher than the last it has
+    /// heard, by at most 16,384.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -116,8 +132,10 @@ impl Uplink {
         self
     }
 
-    /// Simulates the uplink from the console: with frame counter 0 and without a receive window; on V2
-    /// without radio data, on v3 with that of an invented gateway and with `simulated`. Default: off.
+    /// Simulates the uplink from the console: without frame counter, session and receive window; on V2
+    /// without radio data, on v3 with `simulated`, the radio data of an invented gateway, and a position
+    /// that is not solved. [`Device::simulate`](crate::simulator::Device::simulate) simulates any message
+    /// of v3. Default: off.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -144,7 +162,8 @@ impl Uplink {
         self
     }
 
-    /// Sets how many gateways hear it. With 0, the network cannot send a downlink. Default: 1.
+    /// Sets how many of the simulator's own gateways hear it, unless [`heard_by`](Self::heard_by) names
+    /// others. With 0, the network cannot send a downlink. Default: 1.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -154,6 +173,23 @@ impl Uplink {
     #[must_use]
     pub fn gateways(mut self, count: usize) -> Self {
         self.gateways = count;
+        self
+    }
+
+    /// Lets this gateway hear it, and with further calls others, instead of the simulator's own
+    /// [`gateways`](Self::gateways): once with each antenna. What the same antenna hears again counts
+    /// once.
+    ///
+    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
+    ///
+    /// ```
+    /// use ttn::simulator::{Gateway, Uplink};
+    ///
+    /// let uplink = Uplink::new(2, [1]).heard_by(Gateway::new("roof-east").gps(true));
+    /// ```
+    #[must_use]
+    pub fn heard_by(mut self, gateway: Gateway) -> Self {
+        self.heard_by.push(gateway);
         self
     }
 
@@ -213,8 +249,8 @@ impl Uplink {
         self
     }
 
-    /// Adds an attribute, as registered for the device. V2 and, since release 3.34.0, The Things Stack
-    /// publish it. Default: none.
+    /// Adds an attribute, as registered for the device. V2 and The Things Stack from
+    /// [release](crate::simulator::SimulatorBuilder::release) 3.34.0 on publish it. Default: none.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -289,8 +325,9 @@ impl Uplink {
         self
     }
 
-    /// Reports the battery level in percent, which is included in this and all later uplinks. Default:
-    /// none.
+    /// Reports the battery level in percent, which The Things Stack from
+    /// [release](crate::simulator::SimulatorBuilder::release) 3.33.1 on includes in this and all later
+    /// uplinks. Default: none.
     ///
     /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
     ///
@@ -302,6 +339,39 @@ impl Uplink {
     #[must_use]
     pub fn battery(mut self, percent: f32) -> Self {
         self.battery = Some(percent);
+        self
+    }
+
+    /// Sets the version of the device, as registered from a device repository: an object with
+    /// `brand_id`, `model_id`, `hardware_version`, `firmware_version` and `band_id`, each optional.
+    /// Default: none.
+    ///
+    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let uplink = Uplink::new(2, [1]).version_ids(json!({"brand_id": "acme", "model_id": "probe-2"}));
+    /// ```
+    #[must_use]
+    pub fn version_ids(mut self, version_ids: Value) -> Self {
+        self.version_ids = Some(version_ids);
+        self
+    }
+
+    /// Damages the frame on its way, so that no gateway forwards it. Default: off.
+    ///
+    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let lost = Uplink::new(2, [1]).bad_crc(true);
+    /// ```
+    #[must_use]
+    pub fn bad_crc(mut self, bad: bool) -> Self {
+        self.bad_crc = bad;
         self
     }
 
@@ -321,6 +391,20 @@ impl Uplink {
         self
     }
 
+    /// Puts MAC commands of that many bytes, 0 to 15, into the frame, which lengthens its time on air.
+    /// Default: 3 if the device has MAC commands of the network to answer, else 0.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let with_answers = Uplink::new(2, [1]).options(6);
+    /// ```
+    #[must_use]
+    pub fn options(mut self, bytes: usize) -> Self {
+        self.options = Some(bytes);
+        self
+    }
+
     /// Returns the frame counter and stores it as the last one.
     pub(crate) fn count(&self, last: &mut Option<u32>) -> u32 {
         let next = |last: u32| last.wrapping_add(u32::from(!self.retry));
@@ -336,6 +420,26 @@ impl Uplink {
         (channel, frequency)
     }
 
+    /// Returns the length of its frame on a v3 network.
+    pub(crate) fn length(&self) -> usize {
+        let has_port = self.port > 0 || !self.payload.is_empty();
+        super::uplink_length(&self.payload) - usize::from(!has_port)
+    }
+
+    /// Returns its frequency in Hz.
+    pub(crate) fn hertz(&self, counter: u32) -> u32 {
+        self.channel(counter).1
+    }
+
+    /// Returns the receptions of the gateways of a v3 network.
+    pub(crate) fn receptions(&self, random: &mut Rng) -> Vec<Gateway> {
+        if !self.heard_by.is_empty() {
+            return gateway::deduplicated(self.heard_by.clone());
+        }
+        let own = gateway::gateways(self.gateways, random).into_iter();
+        own.map(|gateway| gateway.clock(false)).collect()
+    }
+
     /// Returns the name of a setter that was used and that V2 has no equivalent of, if any.
     pub(crate) fn v3_setter(&self) -> Option<&'static str> {
         [
@@ -344,6 +448,10 @@ impl Uplink {
             ("Uplink::normalized", !self.normalized.is_empty()),
             ("Uplink::battery", self.battery.is_some()),
             ("Uplink::packet_broker", self.packet_broker),
+            ("Uplink::options", self.options.is_some()),
+            ("Uplink::heard_by", !self.heard_by.is_empty()),
+            ("Uplink::version_ids", self.version_ids.is_some()),
+            ("Uplink::bad_crc", self.bad_crc),
         ]
         .into_iter()
         .find_map(|(setter, is_used)| is_used.then_some(setter))

@@ -155,6 +155,6 @@ fn encode(downlink: &QueuedDownlink, encoder: Option<&Encoder>) -> Result<Option
         );
     };
     lorawan::call(|| encoder(downlink.port, fields))
-        .map(Some)
+        .map(|encoded| Some(encoded.bytes))
         .map_err(|error| messages::threw("Encoder", &error))
 }

@@ -1,99 +1,173 @@
 //! What The Things Stack knows about a device.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 
-use super::messages::{self, Downlink, Ids};
-use crate::simulator::lorawan::{self, DeviceId, EndDevice, Location, ReceiveWindow};
+use super::{
+    messages::{self, Downlink, Ids},
+    position::Position,
+    session::Session,
+    transmissions::Window,
+};
+use crate::simulator::lorawan::{self, DeviceId, EndDevice, Gateway, Location, ReceiveWindow};
 
 /// The longest payload at any data rate.
 pub(super) const MAX_LENGTH: usize = 242;
+/// How long an unanswered confirmed downlink holds up others of a class C device by default.
+const CLASS_C_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) struct Device {
-    dev_eui: u64,
+    /// `None` if it was registered without EUIs.
+    pub(super) dev_eui: Option<u64>,
     pub(super) location: Option<Location>,
     /// The last position in its payloads.
-    pub(super) position: Option<Location>,
+    pub(super) position: Option<Position>,
     /// The battery level as messages print it.
     pub(super) battery: Option<String>,
     pub(super) session: Option<Session>,
     /// A session that begins with the next uplink.
     pub(super) pending: Option<Session>,
     pub(super) queue: VecDeque<Downlink>,
-    /// A confirmed downlink that was sent; the next uplink settles it.
-    pub(super) unanswered: Option<Downlink>,
+    pub(super) unanswered: Option<Unanswered>,
     pub(super) window: ReceiveWindow<Window>,
+    /// How the gateway that heard its last uplink best reaches it.
+    pub(super) path: Path,
     pub(super) class_c: bool,
+    pub(super) class_c_timeout: Duration,
+    /// When a class C device can be sent the next downlink that answers no uplink.
+    pub(super) paused_until: Option<Instant>,
+    /// The time of a downlink that a gateway took; nothing else is sent before it.
+    pub(super) reserved_until: Option<Instant>,
+    /// Whether it stands for a group of devices.
+    pub(super) is_group: bool,
+    /// Whether the server answers its requests for the time.
+    pub(super) synchronizes_clock: bool,
+    pub(super) resets_counters: bool,
+    /// The label of the application's own key, if the application keeps the session keys.
+    pub(super) own_keys: Option<String>,
     pub(super) end_device: EndDevice,
 }
 
-pub(super) struct Session {
-    pub(super) key_id: [u8; 16],
-    dev_addr: u32,
-    pub(super) up_counter: Option<u32>,
-    pub(super) down_counter: u32,
+/// A confirmed downlink that was sent; the next uplink settles it.
+pub(super) struct Unanswered {
+    pub(super) downlink: Downlink,
+    pub(super) sent_at: Instant,
 }
 
-/// How a downlink can be sent.
-pub(super) struct Window {
-    /// The correlation id of the uplink that opened it.
-    pub(super) correlation_id: Option<String>,
-    pub(super) reachable: bool,
-    pub(super) max_length: usize,
+/// How a gateway reaches a device.
+#[derive(Clone, Copy)]
+pub(super) struct Path {
+    pub(super) exists: bool,
+    /// Whether it knows the time.
+    pub(super) has_time: bool,
+    /// Whether it is connected but takes no downlinks.
+    pub(super) deaf: bool,
+}
+
+impl Path {
+    /// The path to a device that was not heard yet.
+    const NONE: Self = Self {
+        exists: false,
+        has_time: false,
+        deaf: false,
+    };
+
+    /// Returns the path back to a device that these gateways heard.
+    pub(super) fn of(heard: &[Gateway], packet_broker: bool) -> Self {
+        match lorawan::answering(heard) {
+            Some(gateway) => Self {
+                exists: true,
+                has_time: gateway.has_gps,
+                deaf: gateway.deaf,
+            },
+            None => Self {
+                exists: packet_broker,
+                ..Self::NONE
+            },
+        }
+    }
 }
 
 impl Device {
     pub(super) fn new(id: DeviceId<'_>, location: Option<Location>, random: &mut Rng) -> Self {
         Self {
-            dev_eui: id.eui(),
+            dev_eui: Some(id.eui()),
             location,
             position: None,
             battery: None,
-            session: Some(Session::new(None, random)),
+            session: Some(Session::fixed(random)),
             pending: None,
             queue: VecDeque::new(),
             unanswered: None,
             window: ReceiveWindow::closed(),
+            path: Path::NONE,
             class_c: false,
+            class_c_timeout: CLASS_C_TIMEOUT,
+            paused_until: None,
+            reserved_until: None,
+            is_group: false,
+            synchronizes_clock: false,
+            resets_counters: false,
+            own_keys: None,
             end_device: EndDevice::new(),
         }
     }
 
-    /// Returns the DevAddr of the newest session.
-    pub(super) fn address(&self) -> Option<u32> {
-        let session = self.pending.as_ref().or(self.session.as_ref());
-        session.map(|session| session.dev_addr)
+    /// Returns the newest session.
+    pub(super) fn newest_session(&self) -> Option<&Session> {
+        self.pending.as_ref().or(self.session.as_ref())
     }
 
     pub(super) fn ids<'a>(&self, id: DeviceId<'a>) -> Ids<'a> {
-        let address = self.address();
+        let address = self.newest_session().map(|session| session.dev_addr);
         Ids {
             uid: id.app_id,
             dev_id: id.dev_id,
-            dev_eui: format!("{:016X}", self.dev_eui),
+            dev_eui: self
+                .dev_eui
+                .map_or_else(String::new, |eui| format!("{eui:016X}")),
             dev_addr: address.map_or_else(String::new, |address| format!("{address:08X}")),
         }
     }
-}
 
-impl Session {
-    /// Creates a session with a DevAddr other than that of the last one.
-    pub(super) fn new(last: Option<u32>, random: &mut Rng) -> Self {
-        Self {
-            key_id: messages::random_bytes(random),
-            dev_addr: lorawan::new_address_other_than(last, random),
-            up_counter: None,
-            down_counter: 0,
+    /// Returns the key of the application in that session if the application keeps the keys.
+    pub(super) fn own_key(&self, session: &Session) -> Option<String> {
+        let label = self.own_keys.as_ref()?;
+        Some(messages::wrapped_key(label, &session.app_key))
+    }
+
+    /// Returns whether an uplink with that counter begins to count again. It must not acknowledge
+    /// anything.
+    pub(super) fn begins_again(&mut self, counter: u32, last: Option<u32>) -> bool {
+        let is_lower = last.is_some_and(|last| counter < last);
+        self.resets_counters && is_lower && !self.end_device.take_ack()
+    }
+
+    /// Begins the session that the device joined, if there is one; the queue goes over to it.
+    pub(super) fn begin_session(&mut self) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        let session = self.session.insert(pending);
+        if self.own_keys.is_none() {
+            session.renumber(&mut self.queue);
         }
     }
-}
 
-impl Window {
-    /// The window of a device that always listens.
-    pub(super) const ALWAYS: Self = Self {
-        correlation_id: None,
-        reachable: true,
-        max_length: MAX_LENGTH,
-    };
+    /// Puts a downlink into the queue and gives it a counter.
+    pub(super) fn enqueue(&mut self, mut downlink: Downlink) {
+        let own_keys = self.own_keys.is_some();
+        if let Some(session) = self.pending.as_mut().or(self.session.as_mut()) {
+            if own_keys {
+                session.given = downlink.f_cnt;
+            } else {
+                downlink.f_cnt = session.next();
+            }
+        }
+        self.queue.push_back(downlink);
+    }
 }

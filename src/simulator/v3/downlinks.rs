@@ -1,147 +1,34 @@
-//! Downlinks of The Things Stack: from the request to the device.
+//! Downlinks of The Things Stack: from the request to the queue, and what the next uplink decides.
 
-use std::time::SystemTime;
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
 
 use fastrand::Rng;
 
 use super::{
-    ACK, FAILED, Gateways, NACK, QUEUED, SENT, State, V3,
-    device::{Device, MAX_LENGTH, Window},
-    messages::{Downlink, Failure, Ids, Retry},
+    ACK, FAILED, NACK, QUEUED, V3,
+    device::{Device, MAX_LENGTH, Unanswered},
+    formatters,
+    messages::{Correlation, Downlink, Failure, Ids, Retry, joined},
     request::{self, is_id},
+    session::Session,
+    transmissions::Window,
 };
 use crate::simulator::{
-    lorawan::{self, DeviceId, QueuedDownlink, Received, WindowKey},
-    sync::{deadline, lock},
+    lorawan::{DeviceId, QueuedDownlink},
+    sync::lock,
 };
 
 /// How often a confirmed downlink is sent unless the request says otherwise.
 const MAX_ATTEMPTS: u32 = 8;
-
-/// What can be done with the first downlink of a queue.
-enum Turn {
-    Now,
-    Later(SystemTime),
-    /// Not in this window.
-    Wait,
-    Never(Failure),
-}
+/// How many bytes an encoder may make.
+const LONGEST_ENCODED: usize = 255;
+/// How long before its time a downlink must be queued.
+const SHORTEST_NOTICE: Duration = Duration::from_millis(2_500);
 
 impl V3 {
-    /// Closes the device's receive window, if it is still open, and sends what is due.
-    pub(super) fn close_and_serve(&self, id: DeviceId<'_>, key: Option<WindowKey>) {
-        let mut state = lock(&self.state);
-        let device = state.devices.get(id);
-        let window = device.and_then(|device| device.window.close(&self.env.windows, key));
-        if let Some(window) = window {
-            self.serve(&mut state, id, &window);
-        }
-    }
-
-    /// Sends a class A device the first downlink of its queue, and a class C device all of them.
-    pub(super) fn serve(&self, state: &mut State, id: DeviceId<'_>, window: &Window) {
-        let Some((device, gateways, random)) = state.parts(id) else {
-            return;
-        };
-        let asleep = device.session.is_none() || device.pending.is_some();
-        if !window.reachable || gateways.down || asleep {
-            return;
-        }
-        while let Some(next) = device.queue.front() {
-            let failure = match self.turn(device, next, window) {
-                Turn::Wait => return,
-                Turn::Later(at) => {
-                    let wait = at.duration_since(self.env.clock.now()).unwrap_or_default();
-                    let windows = &self.env.windows;
-                    device
-                        .window
-                        .open(windows, deadline(wait), id, Window::ALWAYS);
-                    return;
-                }
-                Turn::Never(failure) => Some(failure),
-                Turn::Now => None,
-            };
-            let ids = device.ids(id);
-            let (Some(mut downlink), Some(session)) =
-                (device.queue.pop_front(), device.session.as_mut())
-            else {
-                return;
-            };
-            downlink.session_key_id = session.key_id.to_vec();
-            downlink.f_cnt = session.down_counter;
-            session.down_counter = session.down_counter.wrapping_add(1);
-            if let Some(failure) = failure {
-                self.post_failure(&ids, &downlink, &failure, random);
-                continue;
-            }
-            self.transmit(&ids, device, downlink, window, gateways, random);
-            if !device.class_c {
-                return;
-            }
-        }
-    }
-
-    /// Returns what can be done with the first downlink of a queue.
-    fn turn(&self, device: &Device, next: &Downlink, window: &Window) -> Turn {
-        if next.confirmed && device.unanswered.is_some() {
-            return Turn::Wait;
-        }
-        if let Some(class_b_c) = &next.class_b_c {
-            let mut gateways = class_b_c.gateways.iter();
-            match class_b_c.absolute_time {
-                Some(at) if at > self.env.clock.now() => {
-                    return if device.class_c {
-                        Turn::Later(at)
-                    } else {
-                        Turn::Wait
-                    };
-                }
-                Some(_) if !device.class_c => return Turn::Never(Failure::EXPIRED),
-                _ if !device.class_c => return Turn::Wait,
-                _ if class_b_c.gateways.is_empty() => {}
-                _ if gateways.any(|gateway| lorawan::is_gateway(&gateway.gateway_id)) => {}
-                _ => return Turn::Never(Failure::FIXED_PATHS),
-            }
-        }
-        if next.length() > window.max_length {
-            return Turn::Never(Failure::too_long(next.length(), window.max_length));
-        }
-        Turn::Now
-    }
-
-    fn transmit(
-        &self,
-        ids: &Ids<'_>,
-        device: &mut Device,
-        downlink: Downlink,
-        window: &Window,
-        gateways: &Gateways,
-        random: &mut Rng,
-    ) {
-        let mut correlation_ids = downlink.correlation_ids.clone();
-        correlation_ids.push(self.correlation_id("gs:tx_ack", random));
-        correlation_ids.extend(window.correlation_id.clone());
-        correlation_ids.sort();
-        let sent = downlink.sent(&correlation_ids);
-        if let Some(result) = &gateways.failure {
-            let event = Failure::transmission(result).event(&sent, random);
-            self.post(ids, FAILED, &correlation_ids, &event);
-        } else {
-            if !gateways.silent {
-                self.post(ids, SENT, &correlation_ids, &sent);
-            }
-            device.end_device.hear(Received {
-                port: downlink.f_port,
-                payload: downlink.payload.clone().unwrap_or_default(),
-                confirmed: downlink.confirmed,
-                counter: downlink.f_cnt,
-            });
-        }
-        if downlink.confirmed {
-            device.unanswered = Some(downlink);
-        }
-    }
-
     /// Handles a request on `v3/U/devices/D/down/push` or `replace`. An unreadable one leaves no
     /// trace, as on the real network.
     pub(super) fn request(&self, topic: &str, payload: &[u8]) {
@@ -158,40 +45,38 @@ impl V3 {
             log::debug!("dropping downlinks for the unknown device {id}");
             return;
         }
-        let encoder = self.env.applications.functions(app_id).encoder;
-        for downlink in downlinks.iter_mut().filter(|item| item.payload.is_none()) {
-            let encoded = match (&downlink.decoded, &encoder) {
-                (None, _) => return,
-                (Some(_), None) => Ok(Vec::new()),
-                (Some(fields), Some(encoder)) => {
-                    let encoded = lorawan::call(|| encoder(downlink.f_port, fields));
-                    downlink.f_port = downlink.f_port.max(1);
-                    encoded
-                }
-            };
-            match encoded {
-                Ok(bytes) => downlink.payload = Some(bytes),
-                Err(error) => {
-                    log::debug!("cannot encode a downlink for {id}: {error}");
-                    return;
-                }
-            }
+        let functions = self.env.applications.functions_of(id);
+        if formatters::encode(&mut downlinks, &functions).is_none() {
+            log::debug!("dropping downlinks for {id} without a payload");
+            return;
         }
-        self.enqueue(id, downlinks, operation == "replace");
-    }
-
-    /// Queues all of the downlinks or none.
-    fn enqueue(&self, id: DeviceId<'_>, mut downlinks: Vec<Downlink>, replace: bool) {
-        let limit = self.broker.quirks().downlink_queue;
         let mut state = lock(&self.state);
         let Some((device, _, random)) = state.parts(id) else {
             return;
         };
-        let correlation_id = self.correlation_id("as:downlink", random);
+        self.enqueue(id, device, downlinks, operation == "replace", random);
+        let answers_uplink = device
+            .window
+            .get()
+            .is_some_and(|window| window.cause.is_some());
+        if device.class_c && !answers_uplink {
+            self.serve(&mut state, id, Window::ALWAYS);
+        }
+    }
+
+    /// Queues all of the downlinks or none.
+    pub(super) fn enqueue(
+        &self,
+        id: DeviceId<'_>,
+        device: &mut Device,
+        mut downlinks: Vec<Downlink>,
+        replace: bool,
+        random: &mut Rng,
+    ) {
+        let now = self.env.clock.now();
         for downlink in &mut downlinks {
-            downlink.correlation_ids.push(correlation_id.clone());
-            downlink.correlation_ids.sort();
-            downlink.correlation_ids.dedup();
+            let mut correlation = Correlation::new(now, random);
+            downlink.correlation_ids = correlation.request(&downlink.correlation_ids);
             if downlink.confirmed {
                 downlink.retry.get_or_insert(Retry {
                     attempt: 1,
@@ -199,10 +84,12 @@ impl V3 {
                 });
             }
         }
-        let ids = device.ids(id);
-        if let Some(failure) = self.refusal(device, &downlinks, replace, limit) {
+        let ids = device.ids(id).of_request();
+        if let Some(failure) = self.refusal(device, &downlinks, replace, random) {
+            let correlation_id = Failure::correlation_id(random);
             for downlink in &downlinks {
-                self.post_failure(&ids, downlink, &failure, random);
+                let event = failure.event(&downlink.message(), &correlation_id);
+                self.post(now, &ids, FAILED, &downlink.correlation_ids, &event);
             }
             return;
         }
@@ -211,13 +98,9 @@ impl V3 {
         }
         for mut downlink in downlinks {
             let queued = downlink.message();
-            self.post(&ids, QUEUED, &downlink.correlation_ids, &queued);
-            // Later events omit the fields, because there is no downlink decoder.
-            downlink.decoded = None;
-            device.queue.push_back(downlink);
-        }
-        if device.class_c {
-            self.serve(&mut state, id, &Window::ALWAYS);
+            self.post(now, &ids, QUEUED, &downlink.correlation_ids, &queued);
+            (downlink.decoded, downlink.warnings) = downlink.heard.clone();
+            device.enqueue(downlink);
         }
     }
 
@@ -227,48 +110,79 @@ impl V3 {
         device: &Device,
         downlinks: &[Downlink],
         replace: bool,
-        limit: usize,
+        random: &mut Rng,
     ) -> Option<Failure> {
-        let now = self.env.clock.now();
-        let expired = |downlink: &Downlink| {
+        let limit = self.broker.quirks().downlink_queue;
+        let earliest = self.env.clock.now() + SHORTEST_NOTICE;
+        let is_expired = |downlink: &Downlink| {
             let class_b_c = downlink.class_b_c.as_ref();
             let time = class_b_c.and_then(|class_b_c| class_b_c.absolute_time);
-            time.is_some_and(|time| time <= now)
+            time.is_some_and(|time| time < earliest)
+        };
+        let has_path = |downlink: &Downlink| {
+            let class_b_c = downlink.class_b_c.as_ref();
+            class_b_c.is_some_and(|class_b_c| !class_b_c.gateways.is_empty())
         };
         let waiting = if replace { 0 } else { device.queue.len() };
         let mut lengths = downlinks.iter().map(Downlink::length);
         if downlinks.iter().any(|downlink| downlink.f_port == 0) {
-            Some(Failure::NO_PORT)
-        } else if device.session.is_none() && device.pending.is_none() {
-            Some(Failure::NO_SESSION)
+            return Some(Failure::NO_PORT);
+        }
+        let Some(session) = device.newest_session() else {
+            return Some(Failure::NO_SESSION);
+        };
+        if let Some(index) = downlinks
+            .iter()
+            .position(|item| item.length() > LONGEST_ENCODED)
+        {
+            Some(Failure::invalid(index, random))
         } else if let Some(length) = lengths.find(|length| *length > MAX_LENGTH) {
             Some(Failure::too_long(length, MAX_LENGTH))
-        } else if downlinks.iter().any(expired) {
+        } else if device.is_group && downlinks.iter().any(|downlink| downlink.confirmed) {
+            Some(Failure::CONFIRMED_TO_GROUP)
+        } else if device.is_group && !downlinks.iter().all(has_path) {
+            Some(Failure::NO_PATH)
+        } else if downlinks.iter().any(is_expired) {
             Some(Failure::EXPIRED)
         } else if waiting + downlinks.len() > limit {
             Some(Failure::QUEUE_FULL)
         } else {
-            None
+            let kept = if replace {
+                &VecDeque::new()
+            } else {
+                &device.queue
+            };
+            let mut lowest = session.lowest(kept);
+            let own = downlinks.iter().filter(|_| device.own_keys.is_some());
+            own.map(|downlink| {
+                let failure = misfit(downlink, session, lowest);
+                lowest = downlink.f_cnt.saturating_add(1);
+                failure
+            })
+            .find_map(|failure| failure)
         }
     }
 
     /// Reports whether the device acknowledged the confirmed downlink that it was sent.
     pub(super) fn settle(
         &self,
+        received: SystemTime,
         ids: &Ids<'_>,
         device: &mut Device,
-        uplink_id: &str,
+        uplink_ids: &[String],
         random: &mut Rng,
     ) {
         let acknowledged = device.end_device.take_ack();
-        let Some(mut downlink) = device.unanswered.take() else {
+        let Some(Unanswered { mut downlink, .. }) = device.unanswered.take() else {
             return;
         };
-        let mut correlation_ids = downlink.correlation_ids.clone();
-        correlation_ids.push(uplink_id.to_owned());
-        correlation_ids.sort();
+        let correlation_ids = joined(&downlink.correlation_ids, uplink_ids);
         if acknowledged {
-            self.post(ids, ACK, &correlation_ids, &downlink.message());
+            self.post(received, ids, ACK, &correlation_ids, &downlink.message());
+            return;
+        }
+        if device.own_keys.is_some() {
+            self.post(received, ids, NACK, &correlation_ids, &downlink.message());
             return;
         }
         let retry = downlink.retry.get_or_insert_default();
@@ -276,17 +190,33 @@ impl V3 {
         let max = retry.max_attempts.unwrap_or(MAX_ATTEMPTS);
         let exhausted = retry.attempt > max;
         if exhausted {
-            self.post_failure(ids, &downlink, &Failure::retries(max), random);
+            let correlation_id = Failure::correlation_id(random);
+            let event = Failure::retries(max).event(&downlink.message(), &correlation_id);
+            let ids = ids.of_request();
+            self.post(received, &ids, FAILED, &downlink.correlation_ids, &event);
         }
-        self.post(ids, NACK, &correlation_ids, &downlink.message());
+        self.post(received, ids, NACK, &correlation_ids, &downlink.message());
         if !exhausted {
-            device.queue.push_back(downlink);
+            device.enqueue(downlink);
         }
     }
 }
 
+/// Returns why the downlink of an application with its own keys does not fit into the session, if so.
+fn misfit(downlink: &Downlink, session: &Session, lowest: u32) -> Option<Failure> {
+    let given = &downlink.session_key_id;
+    if !given.is_empty() && *given != session.key_id {
+        Some(Failure::UNKNOWN_SESSION.of_session(session.dev_addr, &session.key_id, lowest))
+    } else if downlink.f_cnt < lowest {
+        let failure = Failure::counter_too_low(downlink.f_cnt, lowest);
+        Some(failure.of_session(session.dev_addr, &session.key_id, lowest))
+    } else {
+        None
+    }
+}
+
 impl Downlink {
-    fn length(&self) -> usize {
+    pub(super) fn length(&self) -> usize {
         self.payload.as_deref().unwrap_or_default().len()
     }
 

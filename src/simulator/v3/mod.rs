@@ -1,13 +1,22 @@
 //! The Things Stack v3: its access control, its servers and their messages.
 
 mod access;
+mod clock_package;
 mod device;
 mod downlinks;
+mod formatters;
+mod measurement;
 mod messages;
+mod position;
 mod request;
+mod session;
+mod settings;
+mod simulated;
+mod transmissions;
 mod uplinks;
 
 use std::{
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex},
     time::SystemTime,
 };
@@ -17,8 +26,9 @@ use serde_json::Value;
 
 pub(super) use self::messages::Downlink;
 use self::{
-    device::{Device, Session, Window},
-    messages::{Failure, Ids},
+    device::Device,
+    messages::{Correlation, Ids},
+    session::Session,
 };
 #[cfg(test)]
 pub(super) use self::{
@@ -71,6 +81,10 @@ impl State {
 #[derive(Default)]
 struct Gateways {
     down: bool,
+    /// The ids of those that heard a device.
+    known: BTreeSet<String>,
+    /// Whether they are connected but take no downlinks.
+    deaf: bool,
     /// Whether they transmit without a report.
     silent: bool,
     /// The result of each transmission, if it fails.
@@ -90,22 +104,21 @@ impl V3 {
         }
     }
 
-    fn post(&self, ids: &Ids<'_>, kind: Kind, correlation_ids: &[String], body: &str) {
-        let now = self.env.clock.now();
-        self.post_at(now, ids, kind, correlation_ids, body, false);
-    }
-
-    fn post_at(
+    fn post(
         &self,
-        time: SystemTime,
+        at: SystemTime,
         ids: &Ids<'_>,
-        (path, member): Kind,
+        kind: Kind,
         correlation_ids: &[String],
         body: &str,
-        simulated: bool,
     ) {
+        let (path, member) = kind;
+        let message = ids.envelope(correlation_ids, at, (member, body), false);
+        self.post_message(ids, path, message);
+    }
+
+    fn post_message(&self, ids: &Ids<'_>, path: &str, message: String) {
         let topic = format!("v3/{}/devices/{}/{path}", ids.uid, ids.dev_id);
-        let message = ids.envelope(correlation_ids, time, (member, body), simulated);
         if !path.starts_with("down/") {
             self.broker.post(topic, message);
         } else if let Some(due) = self.broker.report(ids.uid, topic, message) {
@@ -113,27 +126,13 @@ impl V3 {
         }
     }
 
-    fn post_failure(
-        &self,
-        ids: &Ids<'_>,
-        downlink: &Downlink,
-        failure: &Failure,
-        random: &mut Rng,
-    ) {
-        let event = failure.event(&downlink.message(), random);
-        self.post(ids, FAILED, &downlink.correlation_ids, &event);
-    }
-
-    fn correlation_id(&self, entry: &str, random: &mut Rng) -> String {
-        format!("{entry}:{}", messages::ulid(self.env.clock.now(), random))
-    }
-
     /// Posts a message of a service about the device.
     fn post_service(&self, id: DeviceId<'_>, kind: Kind, body: &str) {
         let mut state = lock(&self.state);
         if let Some((device, _, random)) = state.parts(id) {
-            let correlation_id = self.correlation_id("as:up", random);
-            self.post(&device.ids(id), kind, &[correlation_id], body);
+            let now = self.env.clock.now();
+            let correlation_ids = Correlation::new(now, random).of_service();
+            self.post(now, &device.ids(id), kind, &correlation_ids, body);
         }
     }
 
@@ -147,60 +146,21 @@ impl V3 {
         self.post_service(id, LOCATION, &messages::location_solved(service, location));
     }
 
-    /// Sets whether the device listens all the time.
-    pub(super) fn set_class_c(&self, id: DeviceId<'_>, on: bool) {
-        let mut state = lock(&self.state);
-        let Some(device) = state.devices.get(id) else {
-            return;
-        };
-        device.class_c = on;
-        if on {
-            self.serve(&mut state, id, &Window::ALWAYS);
-        }
-    }
-
-    /// Deletes session and queue of the device.
-    pub(super) fn forget_session(&self, id: DeviceId<'_>) {
-        if let Some(device) = lock(&self.state).devices.get(id) {
-            device.session = None;
-            device.pending = None;
-            device.unanswered = None;
-            device.queue.clear();
-        }
-    }
-
     /// Empties the queue of the device and posts what it held.
     pub(super) fn invalidate_queue(&self, id: DeviceId<'_>) {
         let mut state = lock(&self.state);
         let Some((device, _, random)) = state.parts(id) else {
             return;
         };
-        let session = device.session.as_ref();
-        let last = session.map_or(0, |session| session.down_counter.saturating_sub(1));
-        let key_id = session.map_or(&[][..], |session| &session.key_id);
+        let (last, key_id) = match &device.session {
+            Some(session) => (session.given, &session.key_id[..]),
+            None => (0, &[][..]),
+        };
         let body = messages::invalidated(device.queue.iter(), last, key_id);
         device.queue.clear();
-        let correlation_id = self.correlation_id("ns:downlink", random);
-        self.post(&device.ids(id), INVALIDATED, &[correlation_id], &body);
-    }
-
-    /// Sets whether the gateways transmit without a report.
-    pub(super) fn set_gateways_silent(&self, silent: bool) {
-        self.change_gateways(|gateways| gateways.silent = silent);
-    }
-
-    /// Sets the result of each transmission, `None` if it succeeds.
-    pub(super) fn set_transmission_failure(&self, result: Option<String>) {
-        self.change_gateways(|gateways| gateways.failure = result);
-    }
-
-    fn change_gateways(&self, change: impl FnOnce(&mut Gateways)) {
-        let mut state = lock(&self.state);
-        change(&mut state.gateways);
-        for (app_id, dev_id) in state.devices.find(|device| device.class_c) {
-            let (app_id, dev_id) = (app_id.as_str(), dev_id.as_str());
-            self.serve(&mut state, DeviceId { app_id, dev_id }, &Window::ALWAYS);
-        }
+        let now = self.env.clock.now();
+        let correlation_ids = Correlation::new(now, random).passed_on(None);
+        self.post(now, &device.ids(id), INVALIDATED, &correlation_ids, &body);
     }
 }
 
@@ -234,7 +194,10 @@ impl NetworkServer for V3 {
         Some(Description {
             dev_eui: ids.dev_eui,
             dev_addr: ids.dev_addr,
-            in_progress: device.unanswered.as_ref().map(Downlink::described),
+            in_progress: device
+                .unanswered
+                .as_ref()
+                .map(|unanswered| unanswered.downlink.described()),
             queue: device.queue.iter().map(Downlink::described).collect(),
             received: device.end_device.received(),
         })
@@ -250,12 +213,22 @@ impl NetworkServer for V3 {
             return;
         }
         device.window.close(&self.env.windows, None);
-        let session = Session::new(device.address(), random);
-        let message = messages::join_accept(&session.key_id, self.env.clock.now());
+        let last = device.newest_session().map(|session| session.dev_addr);
+        let session = Session::new(last, random);
+        let now = self.env.clock.now();
+        let own_key = device.own_key(&session);
+        // Those of other applications go over to the new session.
+        let invalidated = match own_key {
+            Some(_) => std::mem::take(&mut device.queue),
+            None => VecDeque::new(),
+        };
+        let message = messages::join_accept(&session.key_id, own_key, &invalidated, now);
         device.pending = Some(session);
         device.end_device.restart();
-        let correlation_ids = [self.correlation_id("gs:uplink", random)];
-        self.post(&device.ids(id), JOIN, &correlation_ids, &message);
+        let mut correlation = Correlation::new(now, random);
+        let cause = correlation.uplink();
+        let correlation_ids = correlation.passed_on(Some(&cause));
+        self.post(now, &device.ids(id), JOIN, &correlation_ids, &message);
     }
 
     fn uplink(&self, id: DeviceId<'_>, uplink: Uplink) -> u32 {

@@ -1,66 +1,123 @@
 //! Uplinks of The Things Stack: from the device to the clients.
 
+use std::time::SystemTime;
+
 use fastrand::Rng;
-use serde_json::Value;
 
 use super::{
-    LOCATION, NORMALIZED, UP, V3,
-    device::{Device, MAX_LENGTH, Window},
-    messages::{self, Ids, Reception},
+    LOCATION, NORMALIZED, UP, V3, clock_package,
+    device::{Device, MAX_LENGTH, Path},
+    formatters::{self, Formatted},
+    messages::{self, Correlation, DEDUPLICATION, Downlink, Ids, Reception, at_network_server},
+    position::Position,
+    transmissions::Window,
 };
 use crate::simulator::{
-    lorawan::{self, DeviceId, Functions, Location, Modulation, Uplink},
+    lorawan::{self, DeviceId, Gateway, Modulation, Release, Uplink},
     sync::{deadline, lock},
 };
 
+/// The FPort that the Network Server may not report.
+const UNPUBLISHED: u8 = 224;
+/// How much a counter may jump.
+const LARGEST_GAP: u32 = 16_384;
+/// The first release with `last_battery_percentage`, and that with `attributes`.
+const WITH_BATTERY: Release = [3, 33, 1];
+const WITH_ATTRIBUTES: Release = [3, 34, 0];
+/// The length of the answer to a MAC command that asks for the status of the device.
+const DEVICE_STATUS: usize = 3;
+
+/// An uplink that the network heard.
+struct Heard<'a> {
+    uplink: &'a Uplink,
+    counter: u32,
+    gateways: Vec<Gateway>,
+    /// By the Application Server.
+    received: SystemTime,
+    correlation_ids: Vec<String>,
+    /// The length of the MAC commands in it.
+    options: usize,
+}
+
 impl V3 {
-    /// Handles an uplink and returns its frame counter, or `None` if the device is not heard.
+    /// Handles an uplink and returns its frame counter, or `None` if the device is not registered or has
+    /// no session.
     pub(super) fn receive(&self, id: DeviceId<'_>, uplink: &Uplink) -> Option<u32> {
-        if !uplink.simulated {
-            self.close_and_serve(id, None);
-        }
-        let decoded = decode(uplink, &self.env.applications.functions(id.app_id));
-        let decoded = decoded.as_ref();
-        let mut state = lock(&self.state);
-        let (device, _, random) = state.parts(id)?;
         if uplink.simulated {
-            let correlation_ids = ["as:up", "rpc:/ttn.lorawan.v3.AppAs/SimulateUplink"]
-                .map(|entry| self.correlation_id(entry, random));
-            let ids = device.ids(id);
-            let reception = self.reception(&ids, device, uplink, 0, decoded, random);
-            self.post_uplink(&ids, &reception, &correlation_ids);
+            self.simulate_from_console(id, uplink);
             return Some(0);
         }
-        if let Some(pending) = device.pending.take() {
-            device.session = Some(pending);
+        self.close_and_serve(id, None);
+        let formatted = formatters::decode(uplink, &self.env.applications.functions_of(id));
+        let mut state = lock(&self.state);
+        let gateways = uplink.receptions(&mut state.random);
+        let known = gateways.iter().map(|gateway| gateway.id.clone());
+        state.gateways.known.extend(known);
+        let (device, _, random) = state.parts(id)?;
+        let last = device.newest_session()?.up_counter;
+        let counter = uplink.count(&mut device.end_device.counter);
+        let is_again = Some(counter) == last;
+        let is_new = is_new(counter, last) || !is_again && device.begins_again(counter, last);
+        if uplink.bad_crc || !is_new && !is_again {
+            log::debug!("dropping an uplink of {id}: damaged, or with an unexpected frame counter");
+            device.end_device.take_ack();
+            return Some(counter);
+        }
+        device.begin_session();
+        if let Some(session) = &mut device.session {
+            session.up_counter = Some(counter);
+        }
+        let received = match uplink.time {
+            Some(time) => time.checked_add(DEDUPLICATION).unwrap_or(time),
+            None => self.env.clock.now(),
+        };
+        let cause = Correlation::new(received, random).uplink();
+        let heard = Heard {
+            uplink,
+            counter,
+            gateways,
+            received,
+            correlation_ids: Correlation::new(received, random).passed_on(Some(&cause)),
+            options: uplink
+                .options
+                .unwrap_or(match device.end_device.take_answers() {
+                    true => DEVICE_STATUS,
+                    false => 0,
+                }),
+        };
+        if is_new && uplink.port == UNPUBLISHED {
+            // What the Network Server reports about it is invalid as a whole.
+            device.end_device.take_ack();
             device.unanswered = None;
-        }
-        let counter = uplink.count(&mut device.session.as_mut()?.up_counter);
-        let correlation_id = self.correlation_id("gs:uplink", random);
-        let ids = device.ids(id);
-        if !uplink.retry {
-            self.settle(&ids, device, &correlation_id, random);
-            if let Some(percent) = uplink.battery {
-                let now = uplink.time.unwrap_or_else(|| self.env.clock.now());
-                device.battery = Some(messages::battery(counter, percent, now));
+        } else if is_new {
+            let ids = device.ids(id);
+            self.settle(received, &ids, device, &heard.correlation_ids, random);
+            let keeps_keys = device.own_keys.is_some();
+            let formatted = if keeps_keys {
+                Some(Formatted::default())
+            } else {
+                formatted
+            };
+            if let Some(formatted) = formatted {
+                self.publish(&heard, &formatted, &ids, device, random);
             }
-            let position = uplink.location.or_else(|| position(decoded?));
-            device.position = position.or(device.position);
-            let correlation_ids = [correlation_id.clone()];
-            let reception = self.reception(&ids, device, uplink, counter, decoded, random);
-            self.post_uplink(&ids, &reception, &correlation_ids);
-            if let Some(position) = position {
-                let solved = messages::location_solved("frm-payload", position);
-                self.post(&ids, LOCATION, &correlation_ids, &solved);
+            let answer = clock_package::answer(uplink, at_network_server(received));
+            if let Some(answer) = answer.filter(|_| device.synchronizes_clock) {
+                let answer = Downlink {
+                    correlation_ids: heard.correlation_ids.clone(),
+                    ..answer
+                };
+                self.enqueue(id, device, vec![answer], false, random);
             }
         }
+        device.path = Path::of(&heard.gateways, uplink.packet_broker);
         let window = Window {
-            correlation_id: Some(correlation_id),
-            reachable: uplink.gateways > 0 || uplink.packet_broker,
+            cause: Some(cause),
+            acknowledges: uplink.confirmed,
             max_length: max_length(&uplink.modulation),
         };
-        if device.class_c || self.env.receive_window.is_zero() {
-            self.serve(&mut state, id, &window);
+        if self.env.receive_window.is_zero() {
+            self.serve(&mut state, id, window);
         } else {
             let closes = deadline(self.env.receive_window);
             device.window.open(&self.env.windows, closes, id, window);
@@ -68,89 +125,85 @@ impl V3 {
         Some(counter)
     }
 
-    fn reception<'a>(
+    /// Posts the messages about an uplink.
+    fn publish(
         &self,
-        ids: &Ids<'a>,
-        device: &'a Device,
-        uplink: &'a Uplink,
-        counter: u32,
-        decoded: Option<&'a Value>,
+        heard: &Heard<'_>,
+        formatted: &Formatted,
+        ids: &Ids<'_>,
+        device: &mut Device,
         random: &mut Rng,
-    ) -> Reception<'a> {
-        let (channel, frequency) = uplink.channel(counter);
-        let session = device.session.as_ref();
-        let own_clock = !uplink.simulated && uplink.gateways > 0;
-        let mut reception = Reception {
-            uid: ids.uid,
-            session_key_id: session.map_or(&[], |session| &session.key_id),
-            uplink,
-            counter,
-            decoded,
-            time: uplink.time.unwrap_or_else(|| self.env.clock.now()),
-            frequency,
-            channel,
-            uptime: own_clock.then(|| self.env.clock.uptime()),
-            rx_metadata: Vec::new(),
-            locations: messages::locations(device.location, device.position),
-            battery: device.battery.clone(),
-        };
-        let mut heard = Vec::new();
-        if uplink.simulated {
-            heard.push(messages::test_gateway());
-        } else {
-            let foreign = usize::from(uplink.packet_broker);
-            let gateways = lorawan::gateways(uplink.gateways + foreign, random);
-            for (index, gateway) in gateways.iter().enumerate() {
-                heard.push(if index < uplink.gateways {
-                    reception.gateway(gateway, random)
-                } else {
-                    reception.foreign_gateway(gateway, random)
-                });
-            }
+    ) {
+        let uplink = heard.uplink;
+        if let Some(percent) = uplink.battery.filter(|_| self.env.release >= WITH_BATTERY) {
+            let at = at_network_server(heard.received);
+            device.battery = Some(messages::battery(heard.counter, percent, at));
         }
-        reception.rx_metadata = heard;
-        reception
-    }
-
-    fn post_uplink(&self, ids: &Ids<'_>, reception: &Reception<'_>, correlation_ids: &[String]) {
-        let copies = self.broker.quirks().uplink_copies();
-        let uplink = reception.uplink;
+        let in_fields = || Position::find(formatted.fields.as_ref()?);
+        let position = uplink.location.map(Position::from).or_else(in_fields);
+        device.position = position.or(device.position);
+        let reception = self.reception(heard, formatted, ids, device, random);
         let post = |kind, body: &str| {
-            self.post_at(
-                reception.time,
-                ids,
-                kind,
-                correlation_ids,
-                body,
-                uplink.simulated,
-            );
+            self.post(heard.received, ids, kind, &heard.correlation_ids, body);
         };
-        for _ in 0..copies {
-            post(UP, &reception.message());
-            for measurement in &uplink.normalized {
+        for _ in 0..self.broker.quirks().uplink_copies() {
+            for measurement in &formatted.normalized {
                 post(NORMALIZED, &reception.normalized(measurement));
             }
+            post(UP, &reception.message());
+        }
+        if let Some(position) = position {
+            post(LOCATION, &messages::position_solved(position));
         }
     }
-}
 
-/// Returns the fields of an uplink; none if the decoder fails.
-fn decode(uplink: &Uplink, functions: &Functions) -> Option<Value> {
-    if uplink.port == 0 {
-        return None;
+    fn reception<'a>(
+        &self,
+        heard: &'a Heard<'_>,
+        formatted: &'a Formatted,
+        ids: &Ids<'a>,
+        device: &'a Device,
+        random: &mut Rng,
+    ) -> Reception<'a> {
+        let uplink = heard.uplink;
+        let session = device.session.as_ref();
+        let mut reception = Reception {
+            uid: ids.uid,
+            session_key_id: session.map_or(&[], |session| &session.key_id[..]),
+            uplink,
+            counter: heard.counter,
+            formatted,
+            time: at_network_server(heard.received),
+            frequency: uplink.hertz(heard.counter),
+            uptime: self.env.clock.uptime(),
+            heard: &heard.gateways,
+            rx_metadata: Vec::new(),
+            options: heard.options,
+            own_key: session.and_then(|session| device.own_key(session)),
+            last_downlink: match (&device.own_keys, session) {
+                (Some(_), Some(session)) => session.given,
+                _ => 0,
+            },
+            locations: messages::locations(device.location, device.position),
+            battery: device.battery.clone(),
+            prints_attributes: self.env.release >= WITH_ATTRIBUTES,
+        };
+        let mut entries = Vec::new();
+        for gateway in &heard.gateways {
+            entries.push(reception.gateway(gateway, random));
+        }
+        if uplink.packet_broker {
+            let foreign = lorawan::gateways(heard.gateways.len() + 1, random).pop();
+            entries.extend(foreign.map(|gateway| reception.foreign_gateway(&gateway, random)));
+        }
+        reception.rx_metadata = entries;
+        reception
     }
-    let decoded = functions.decode(uplink).ok().flatten();
-    decoded.filter(Value::is_object)
 }
 
-/// Returns the position in decoded fields, if any.
-fn position(decoded: &Value) -> Option<Location> {
-    let number = |name: &str| decoded.get(name).and_then(Value::as_f64);
-    Some(Location {
-        latitude: number("latitude")? as f32,
-        longitude: number("longitude")? as f32,
-        altitude: number("altitude").unwrap_or_default() as i32,
-    })
+/// Returns whether the Network Server takes a frame with that counter for a new one.
+fn is_new(counter: u32, last: Option<u32>) -> bool {
+    last.is_none_or(|last| counter > last && counter - last <= LARGEST_GAP)
 }
 
 /// Returns the longest payload at a data rate of EU868.

@@ -28,6 +28,10 @@ pub(crate) struct Downlink {
     pub(crate) f_cnt: u32,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) decoded: Option<Value>,
+    /// Of the encoder, or of the decoder.
+    pub(crate) warnings: Vec<String>,
+    /// What the downlink decoder makes of the payload: fields and warnings.
+    pub(crate) heard: (Option<Value>, Vec<String>),
     pub(crate) confirmed: bool,
     pub(crate) class_b_c: Option<ClassBC>,
     /// Index into [`PRIORITIES`].
@@ -64,26 +68,31 @@ impl Downlink {
             .integer("f_port", self.f_port)
             .integer("f_cnt", self.f_cnt)
             .bytes("frm_payload", self.payload.as_deref().unwrap_or_default())
+            .option("decoded_payload", self.decoded.as_ref().map(free))
+            .list("decoded_payload_warnings", strings(&self.warnings))
     }
 
     /// Returns the downlink as all events except `down/sent` print it.
     pub(crate) fn message(&self) -> String {
-        let retry = self.retry.as_ref().filter(|_| self.confirmed);
         self.start()
-            .option("decoded_payload", self.decoded.as_ref().map(free))
             .flag("confirmed", self.confirmed)
             .option("class_b_c", self.class_b_c.as_ref().map(ClassBC::message))
             .option("priority", priority(self.priority))
             .list("correlation_ids", strings(&self.correlation_ids))
-            .option("confirmed_retry", retry.map(Retry::message))
+            .option("confirmed_retry", self.retry.as_ref().map(Retry::message))
             .finish()
     }
 
-    /// Returns the downlink as `down/sent` prints it.
-    pub(crate) fn sent(&self, correlation_ids: &[String]) -> String {
+    /// Returns the downlink as `down/sent` prints it. MAC commands that travel with it raise its
+    /// priority.
+    pub(crate) fn sent(&self, correlation_ids: &[String], carries_commands: bool) -> String {
+        let used = match carries_commands {
+            true => PRIORITIES.len() - 1,
+            false => self.priority.min(HIGH),
+        };
         self.start()
             .flag("confirmed", self.confirmed)
-            .option("priority", priority(self.priority.min(HIGH)))
+            .option("priority", priority(used))
             .list("correlation_ids", strings(correlation_ids))
             .finish()
     }

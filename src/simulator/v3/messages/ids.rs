@@ -8,16 +8,26 @@ use crate::simulator::json::Object;
 const JOIN_EUI: &str = "70B3D57ED000AB01";
 
 /// The device that a message is about.
+#[derive(Clone)]
 pub(crate) struct Ids<'a> {
     /// Application id, on hosted networks including the tenant.
     pub(crate) uid: &'a str,
     pub(crate) dev_id: &'a str,
+    /// Empty if it was registered without.
     pub(crate) dev_eui: String,
-    /// Empty before the first session.
+    /// Empty without a session, and in messages about requests.
     pub(crate) dev_addr: String,
 }
 
 impl Ids<'_> {
+    /// Returns the ids in messages of the Application Server about a request.
+    pub(crate) fn of_request(&self) -> Self {
+        Self {
+            dev_addr: String::new(),
+            ..self.clone()
+        }
+    }
+
     fn message(&self) -> String {
         let (app_id, _) = split(self.uid);
         let application = Object::new().string("application_id", app_id);
@@ -25,7 +35,14 @@ impl Ids<'_> {
             .string("device_id", self.dev_id)
             .member("application_ids", application.finish())
             .string("dev_eui", &self.dev_eui)
-            .string("join_eui", JOIN_EUI)
+            .string(
+                "join_eui",
+                if self.dev_eui.is_empty() {
+                    ""
+                } else {
+                    JOIN_EUI
+                },
+            )
             .string("dev_addr", &self.dev_addr)
             .finish()
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::simulator::json;
 
 /// Returns a unique text that sorts by time: 48 bits of milliseconds and 80 random bits.
-pub(crate) fn ulid(at: SystemTime, random: &mut Rng) -> String {
+pub(super) fn ulid(at: SystemTime, random: &mut Rng) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     let number = since.unwrap_or_default().as_millis() << 80 | random.u128(..1 << 80);
     let digit = |index: u32| {
@@ -43,7 +43,8 @@ pub(super) fn free(value: &Value) -> String {
 
 /// Returns a number, as an integer if possible.
 pub(crate) fn double(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 9e15 {
+    let is_negative_zero = number == 0.0 && number.is_sign_negative();
+    if number.fract() == 0.0 && number.abs() < 9e15 && !is_negative_zero {
         return (number as i64).into();
     }
     number.into()

@@ -49,8 +49,10 @@ fn downlink(json: &Json) -> Option<Downlink> {
         session_key_id: read_or_default(session_key_id, bytes)?,
         f_port: u8::try_from(read_or_default(f_port, number)?).ok()?,
         f_cnt: read_or_default(f_cnt, number)?,
-        payload: optional(frm_payload, bytes)?,
+        payload: optional(frm_payload, bytes)?.filter(|bytes| !bytes.is_empty()),
         decoded: optional(decoded_payload, object)?,
+        warnings: Vec::new(),
+        heard: (None, Vec::new()),
         confirmed: read_or_default(confirmed, bool)?,
         class_b_c: optional(class_b_c, class_bc)?,
         priority: read_or_default(priority, self::priority)?,
@@ -61,7 +63,9 @@ fn downlink(json: &Json) -> Option<Downlink> {
         retry: optional(confirmed_retry, retry)?,
     };
     let payload = downlink.payload.as_deref().unwrap_or_default();
-    (downlink.f_port != 224 && payload.len() <= 255).then_some(downlink)
+    let attempts = downlink.retry.as_ref().and_then(|retry| retry.max_attempts);
+    let too_many = downlink.confirmed && attempts.is_some_and(|attempts| attempts > 32);
+    (downlink.f_port != 224 && payload.len() <= 255 && !too_many).then_some(downlink)
 }
 
 fn class_bc(json: &Json) -> Option<ClassBC> {
@@ -91,8 +95,7 @@ fn gateway(json: &Json) -> Option<FixedGateway> {
 fn retry(json: &Json) -> Option<Retry> {
     let [attempt, max_attempts] = members(json, ["attempt", "max_attempts"])?;
     let max_attempts = optional(max_attempts, number)?;
-    let valid = max_attempts.is_none_or(|attempts| (1..=32).contains(&attempts));
-    valid.then_some(Retry {
+    (max_attempts != Some(0)).then_some(Retry {
         attempt: read_or_default(attempt, number)?,
         max_attempts,
     })

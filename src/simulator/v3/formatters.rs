@@ -1,0 +1,141 @@
+//! The payload formatters of The Things Stack.
+
+use serde_json::{Map, Value};
+
+use super::{
+    measurement::{self, Valid},
+    messages::Downlink,
+};
+use crate::simulator::lorawan::{self, Decoded, Functions, Normalized, Uplink};
+
+/// The port of frames that carry MAC commands only.
+const MAC_COMMANDS: u8 = 0;
+
+/// What the formatters make of an uplink.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Formatted {
+    pub(super) fields: Option<Value>,
+    pub(super) warnings: Vec<String>,
+    pub(super) normalized: Vec<Value>,
+    pub(super) normalized_warnings: Vec<String>,
+}
+
+/// Returns what the formatters make of an uplink, `None` if the Application Server fails over it.
+pub(super) fn decode(uplink: &Uplink, functions: &Functions) -> Option<Formatted> {
+    let mut formatted = Formatted {
+        warnings: uplink.warnings.clone(),
+        normalized: uplink.normalized.clone(),
+        ..Formatted::default()
+    };
+    if uplink.port == MAC_COMMANDS {
+        return Some(formatted);
+    }
+    let decoded = functions.decoded(uplink).unwrap_or_else(|_| None.into());
+    if decoded.crashes {
+        return None;
+    }
+    let Some(fields) = decoded.fields.and_then(as_object) else {
+        return Some(formatted);
+    };
+    if formatted.normalized.is_empty() {
+        let Ok(normalized) = normalize(&fields, functions) else {
+            return Some(formatted);
+        };
+        if normalized.crashes {
+            return None;
+        }
+        formatted.normalized = normalized.measurements;
+        formatted.normalized_warnings = normalized.warnings;
+    }
+    formatted.warnings = [decoded.warnings, formatted.warnings].concat();
+    formatted.fields = Some(fields);
+    Some(formatted)
+}
+
+/// Returns the measurements in range: those of the normalizer or, without one, the fields if they are
+/// a measurement. An error means that the normalizer failed.
+fn normalize(fields: &Value, functions: &Functions) -> Result<Normalized, String> {
+    let normalized = match &functions.normalizer {
+        Some(normalizer) => lorawan::call(|| normalizer(fields))?,
+        None => fields.clone().into(),
+    };
+    if normalized.crashes {
+        return Ok(normalized);
+    }
+    let checked = normalized.measurements.iter().map(measurement::check);
+    let Some(checked) = checked.collect::<Option<Vec<Valid>>>() else {
+        return Ok(Normalized::default());
+    };
+    let mut valid = Normalized {
+        warnings: normalized.warnings,
+        ..Normalized::default()
+    };
+    for (index, measurement) in checked.into_iter().enumerate() {
+        let warnings = measurement.warnings.iter();
+        let numbered = warnings.map(|warning| format!("measurement {}: {warning}", index + 1));
+        valid.warnings.extend(numbered);
+        if !measurement.parts.is_empty() {
+            valid.measurements.push(measurement.parts.into());
+        }
+    }
+    Ok(valid)
+}
+
+/// Returns the value as the object that the server takes it for, if any.
+fn as_object(value: Value) -> Option<Value> {
+    match value {
+        Value::Null => Some(Map::new().into()),
+        Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            let members = items.map(|(index, item)| (index.to_string(), item));
+            Some(members.collect::<Map<_, _>>().into())
+        }
+        Value::Object(_) => Some(value),
+        _ => None,
+    }
+}
+
+/// Gives downlinks with fields their bytes, and each what its later events say about its payload.
+/// Returns `None` if one has no payload or cannot be encoded.
+pub(super) fn encode(downlinks: &mut [Downlink], functions: &Functions) -> Option<()> {
+    for downlink in downlinks {
+        let bytes = downlink.payload.take().filter(|bytes| !bytes.is_empty());
+        let is_given = bytes.is_some();
+        downlink.payload = Some(match (bytes, &downlink.decoded, &functions.encoder) {
+            (Some(bytes), ..) => bytes,
+            (None, None, _) => return None,
+            (None, Some(_), None) => Vec::new(),
+            (None, Some(fields), Some(encoder)) => {
+                let encoded = lorawan::call(|| encoder(downlink.f_port, fields)).ok()?;
+                downlink.f_port = match encoded.port {
+                    Some(port) => port as u8,
+                    None => downlink.f_port.max(1),
+                };
+                downlink.warnings = encoded.warnings;
+                encoded.bytes
+            }
+        });
+        downlink.heard = decoded(downlink, functions);
+        if is_given && downlink.decoded.is_none() {
+            (downlink.decoded, downlink.warnings) = downlink.heard.clone();
+        }
+    }
+    Some(())
+}
+
+/// Returns the fields and warnings of the downlink decoder.
+fn decoded(downlink: &Downlink, functions: &Functions) -> (Option<Value>, Vec<String>) {
+    let payload = downlink.payload.as_deref().unwrap_or_default();
+    let decoded = match &functions.downlink_decoder {
+        Some(decoder) => lorawan::call(|| decoder(downlink.f_port, payload)),
+        None => Ok(None.into()),
+    };
+    let decoded = decoded.unwrap_or_else(|_| None.into());
+    let Decoded {
+        fields, warnings, ..
+    } = decoded;
+    match fields.and_then(as_object) {
+        Some(fields) => (Some(fields), warnings),
+        None => (None, Vec::new()),
+    }
+}

@@ -1,0 +1,153 @@
+//! Messages that are simulated over HTTP.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value, json};
+
+use super::{
+    ACK, FAILED, INVALIDATED, JOIN, Kind, LOCATION, NACK, NORMALIZED, QUEUED, SENT, SERVICE, UP,
+    V3,
+    formatters::{self, Formatted},
+    messages::{self, Correlation, Ids},
+};
+use crate::simulator::{
+    lorawan::{DeviceId, Modulation, Uplink, lora_parts},
+    sync::lock,
+};
+
+const KINDS: [Kind; 11] = [
+    JOIN,
+    UP,
+    NORMALIZED,
+    QUEUED,
+    SENT,
+    ACK,
+    NACK,
+    FAILED,
+    INVALIDATED,
+    LOCATION,
+    SERVICE,
+];
+
+const OK: u16 = 200;
+const BAD_REQUEST: u16 = 400;
+const NOT_FOUND: u16 = 404;
+
+impl V3 {
+    /// Publishes the message that the body of a request describes, and returns the HTTP status.
+    pub(in crate::simulator) fn simulate(&self, id: DeviceId<'_>, request: &Value) -> u16 {
+        let given = KINDS
+            .iter()
+            .filter(|(_, member)| request.get(*member).is_some());
+        let [kind] = given.collect::<Vec<_>>()[..] else {
+            return BAD_REQUEST;
+        };
+        let (_, member) = *kind;
+        let body = &request[member];
+        if let Err(path) = messages::check(member, body) {
+            log::debug!("refusing to simulate a message for {id}: invalid {path}");
+            return BAD_REQUEST;
+        }
+        if *kind != UP {
+            return self.post_simulated(id, |_| vec![(*kind, body.clone())]);
+        }
+        let bytes = body["frm_payload"]
+            .as_str()
+            .map(|text| STANDARD.decode(text));
+        let Ok(bytes) = bytes.unwrap_or_else(|| Ok(Vec::new())) else {
+            return BAD_REQUEST;
+        };
+        let port = body["f_port"].as_u64().unwrap_or_default();
+        let uplink = Uplink::new(port as u8, bytes);
+        self.simulate_uplink(id, &uplink, body.clone())
+    }
+
+    /// Publishes an uplink as the Console simulates it: heard by a gateway that does not exist.
+    pub(super) fn simulate_from_console(&self, id: DeviceId<'_>, uplink: &Uplink) {
+        let gateway = json!({
+            "gateway_ids": {"gateway_id": "test"}, "rssi": 42, "channel_rssi": 42, "snr": 4.2,
+        });
+        let rate = match &uplink.modulation {
+            Modulation::Lora(rate) => {
+                let (spreading, bandwidth) = lora_parts(rate).unwrap_or_default();
+                let bandwidth = bandwidth.saturating_mul(1000);
+                json!({"lora": {"bandwidth": bandwidth, "spreading_factor": spreading}})
+            }
+            Modulation::Fsk => json!({"fsk": {"bit_rate": uplink.modulation.bit_rate()}}),
+            Modulation::LrFhss => json!({"lrfhss": {"operating_channel_width": 137_000}}),
+        };
+        let body = json!({
+            "f_port": uplink.port,
+            "frm_payload": STANDARD.encode(&uplink.payload),
+            "rx_metadata": [gateway],
+            "settings": {"data_rate": rate, "frequency": uplink.frequency.unwrap_or(868_000_000)},
+            "confirmed": uplink.confirmed,
+        });
+        self.simulate_uplink(id, uplink, body);
+    }
+
+    /// Publishes an uplink, decoded and normalized.
+    fn simulate_uplink(&self, id: DeviceId<'_>, uplink: &Uplink, mut body: Value) -> u16 {
+        let functions = self.env.applications.functions_of(id);
+        let Some(formatted) = formatters::decode(uplink, &functions) else {
+            return OK;
+        };
+        self.post_simulated(id, |locations| {
+            format(&mut body, &formatted);
+            if let Some(locations) = locations {
+                body["locations"] = locations;
+            }
+            let mut messages = vec![(UP, body.clone())];
+            for measurement in formatted.normalized {
+                let mut normalized = body.clone();
+                normalized["normalized_payload"] = measurement;
+                messages.push((NORMALIZED, normalized));
+            }
+            messages
+        })
+    }
+
+    /// Posts messages, which may contain the known locations of the device.
+    fn post_simulated(
+        &self,
+        id: DeviceId<'_>,
+        messages: impl FnOnce(Option<Value>) -> Vec<(Kind, Value)>,
+    ) -> u16 {
+        let mut state = lock(&self.state);
+        let Some((device, _, random)) = state.parts(id) else {
+            return NOT_FOUND;
+        };
+        let locations = messages::locations(device.location, device.position);
+        let locations = locations.and_then(|text| serde_json::from_str(&text).ok());
+        let now = self.env.clock.now();
+        let correlation_ids = Correlation::new(now, random).simulated();
+        let ids: Ids<'_> = device.ids(id).of_request();
+        for ((path, member), body) in messages(locations) {
+            let Ok(body) = messages::print(member, &body) else {
+                continue;
+            };
+            let message = ids.envelope(&correlation_ids, now, (member, &body), true);
+            self.post_message(&ids, path, message);
+        }
+        OK
+    }
+}
+
+/// Puts what the formatters made of an uplink into its body.
+fn format(body: &mut Value, formatted: &Formatted) {
+    let Some(body) = body.as_object_mut() else {
+        return;
+    };
+    let mut set = |name: &str, value: Value| -> Option<Value> {
+        let members: &mut Map<String, Value> = body;
+        members.insert(name.to_owned(), value)
+    };
+    if let Some(fields) = &formatted.fields {
+        set("decoded_payload", fields.clone());
+        set("decoded_payload_warnings", json!(formatted.warnings));
+        set("normalized_payload", json!(formatted.normalized));
+        set(
+            "normalized_payload_warnings",
+            json!(formatted.normalized_warnings),
+        );
+    }
+}
