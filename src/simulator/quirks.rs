@@ -91,8 +91,8 @@ pub struct Quirks {
     /// Whether to publish every uplink twice. Default: off.
     pub duplicate_uplinks: bool,
     /// The number of packets per second to read from each client, without bursts, by delaying the
-    /// read. The real V2 network limits clients in this way, usually to 10. Default: `None`, no
-    /// limit, so that tests are fast; 0 means the same.
+    /// read; every packet counts. `None` and 0 mean no limit. V2 only: v3 reads as fast as it can,
+    /// whatever the value. Default: 10, as on the real V2 network.
     pub rate_limit: Option<u32>,
     /// The number of PUBLISH packets that each connection may send. The next one is lost, is not
     /// answered and ends the connection, as on The Things Stack above its rate limit, which applies
@@ -128,6 +128,14 @@ pub struct Quirks {
     /// Whether to publish each field of an uplink on its own topic too. V2 only: v3 has no such
     /// topics, whatever the value. Default: on; some V2 clusters did not publish them.
     pub field_topics: bool,
+    /// Whether the network uses a plain broker such as Mosquitto instead of its own: `rate_limit` has
+    /// no effect, downlinks that are sent in a burst are queued in any order, except that one that
+    /// replaces the queue keeps its place, and an uplink is published before its fields.
+    /// V2 only: v3 has its own broker, whatever the value. Default: off.
+    pub plain_broker: bool,
+    /// Whether to add the attribute `warning` to every uplink, as servers did in the last year of the
+    /// network. V2 only: v3 has no such attribute, whatever the value. Default: off.
+    pub shutdown_warning: bool,
 }
 
 impl Quirks {
@@ -169,7 +177,7 @@ impl Default for Quirks {
             ignore_pings: false,
             ignore_publishes: false,
             duplicate_uplinks: false,
-            rate_limit: None,
+            rate_limit: Some(10),
             publish_limit: None,
             publish_rate: None,
             connection_limit: None,
@@ -180,6 +188,8 @@ impl Default for Quirks {
             session_buffer: 64,
             when_full: WhenFull::Wait,
             field_topics: true,
+            plain_broker: false,
+            shutdown_warning: false,
         }
     }
 }

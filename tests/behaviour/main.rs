@@ -5,6 +5,7 @@
 mod support;
 
 mod addresses;
+mod broker;
 mod callbacks;
 mod connection;
 mod counters;
@@ -17,6 +18,7 @@ mod errors;
 mod events;
 mod fair_use;
 mod faults;
+mod like_the_real_v2;
 mod mosquitto;
 mod names;
 mod offline;

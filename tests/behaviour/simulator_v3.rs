@@ -215,11 +215,8 @@ fn the_default_application_is_a_hosted_one() {
 #[test]
 fn whatever_is_wrong_with_the_credentials_is_answered_with_5() {
     let network = start();
-    let none = Rights {
-        read: false,
-        write: false,
-    };
-    network.add_key(APP, "NNSXS.USELESS.KEY", none);
+    network.add_key(APP, "NNSXS.DELETED.KEY", Rights::ALL);
+    assert!(network.remove_key(APP, "NNSXS.DELETED.KEY"));
     let long = format!("{}@ttn", "a".repeat(37));
     let malformed = [
         "Capitals", "a_b_c", "ab", "-abc", "a--bc", "abc-", "app@t", "app@a@b", &long,
@@ -229,7 +226,7 @@ fn whatever_is_wrong_with_the_credentials_is_answered_with_5() {
     }
     let mut wrong = vec![
         (Some(APP), Some("NNSXS.WRONG.KEY")),
-        (Some(APP), Some("NNSXS.USELESS.KEY")),
+        (Some(APP), Some("NNSXS.DELETED.KEY")),
         (Some(APP), Some("")),
         (Some(APP), None),
         (Some("simulated-app"), Some(KEY)),
@@ -309,40 +306,28 @@ fn an_open_source_deployment_has_no_tenants() {
 }
 
 #[test]
-fn the_will_of_a_lost_client_is_a_downlink_request() {
+fn a_will_is_accepted_and_never_carried_out() {
     let network = start();
     let (device, mut watcher) = pump(&network);
     let request = r#"{"downlinks":[{"f_port":1,"frm_payload":"AQ=="}]}"#;
-    for (topic, counts) in [
-        (PUSH, true),
-        ("v3/simulated-app@ttn/devices/pump-1/up", false),
-        (REPLACE, true),
-    ] {
-        let hello = Hello {
-            will: Some((topic, request)),
-            ..Hello::of(&network)
-        };
-        let mut client = Raw::hello(&network, &hello);
-        client.packet();
-        drop(client);
-        if counts {
-            assert_eq!(topics(&mut watcher, 1), ["down/queued"]);
-        } else {
-            watcher.assert_silent();
-        }
-        assert_eq!(device.queue().len(), 1);
-    }
     let hello = Hello {
         will: Some((PUSH, request)),
+        keep_alive: 1,
         ..Hello::of(&network)
     };
-    let mut client = Raw::hello(&network, &hello);
-    client.packet();
-    client.write(&[0xe0, 0]);
-    client.ping();
-    assert_eq!(client.packet(), [0xd0, 0]);
-    drop(client);
+    let lost = || {
+        let mut client = Raw::hello(&network, &hello);
+        assert_eq!(client.packet(), [0x20, 2, 0, 0]);
+        client
+    };
+    let silent = lost();
+    drop(lost());
+    // Malformed.
+    lost().write(&[0xf0, 0]);
+    network.wait_for_clients(1, LONG);
     watcher.assert_silent();
+    drop(silent);
+    assert!(device.queue().is_empty());
 }
 
 // Subscriptions and publishing.
@@ -434,6 +419,7 @@ fn missing_rights_are_not_seen() {
     };
     let mut deaf = client("NNSXS.DEAF.KEY", (false, true));
     let mut mute = client("NNSXS.MUTE.KEY", (true, false));
+    let mut both = client("NNSXS.OTHER.RIGHTS", (false, false));
     let request = r#"{"downlinks":[{"f_port":1,"frm_payload":"AQ=="}]}"#;
     assert_eq!(mute.publish_1(PUSH, request), []);
     assert!(device.queue().is_empty());
@@ -441,6 +427,9 @@ fn missing_rights_are_not_seen() {
     assert_eq!(topics(&mut mute, 1), ["down/queued"]);
     assert_eq!(device.queue().len(), 1);
     deaf.assert_silent();
+    assert_eq!(both.publish_1(PUSH, request), []);
+    assert_eq!(device.queue().len(), 1);
+    both.assert_silent();
 }
 
 #[test]

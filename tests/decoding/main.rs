@@ -6,3 +6,4 @@ mod support;
 mod messages;
 mod messages_v3;
 mod properties;
+mod real_v2;

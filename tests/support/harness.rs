@@ -83,6 +83,7 @@ impl Harness {
         let simulator = Simulator::builder(network)
             .address(format!("{host}:0"))
             .application(app_id(network), access_key(network))
+            .quirks(|quirks| quirks.rate_limit = None)
             .start()
             .expect("the simulated network starts");
         Self {

@@ -49,6 +49,7 @@ pub(super) struct DownlinkBody {
     pub(super) confirmed: bool,
     pub(super) payload_raw: Vec<u8>,
     pub(super) payload_fields: Value,
+    pub(super) extra: Map<String, Value>,
 }
 
 impl<'de> Members<'de, V2> for DownlinkBody {
@@ -58,7 +59,9 @@ impl<'de> Members<'de, V2> for DownlinkBody {
             "confirmed" => self.confirmed = flag(map)?,
             "payload_raw" => self.payload_raw = bytes(map)?,
             "payload_fields" => self.payload_fields = map.next_value()?,
-            _ => ignore(map)?,
+            // The topic has them too.
+            "app_id" | "dev_id" => ignore(map)?,
+            _ => keep(&mut self.extra, name, map)?,
         }
         Ok(())
     }

@@ -173,7 +173,8 @@ impl Origin<'_> {
     }
 
     fn downlink(&self, step: DownlinkStep) -> Result<Event, serde_json::Error> {
-        let body: DownlinkEventBody = read_nullable(self.raw.payload())?;
+        let mut body: DownlinkEventBody = read_nullable(self.raw.payload())?;
+        body.extra.extend(body.message.extra);
         let transmission = (step == DownlinkStep::Sent).then_some(Transmission {
             gateway_id: body.gateway_id,
             frame: body.frame,

@@ -70,7 +70,7 @@ impl Instance {
             .spawn(move || {
                 instance.windows.run(
                     |id, key| instance.server.close_window(id, key),
-                    || instance.broker.flush(),
+                    || instance.act(|server| server.settle()),
                 );
             })?;
         *lock(&self.clock) = Some(clock);

@@ -143,8 +143,9 @@ impl Simulator {
         self.add_key(app_id, access_key, Rights::ALL);
     }
 
-    /// Adds a key with these rights to an application, or changes the rights of an existing key. A
-    /// client cannot connect with a key without rights; connected clients keep their rights.
+    /// Adds a key with these rights to an application, or changes the rights of an existing key;
+    /// connected clients keep theirs. With a key without rights, a client can connect to v3 but neither
+    /// receive nor send, as with a key of the real network that has other rights only; V2 refuses it.
     ///
     /// ```
     /// use ttn::simulator::Rights;
@@ -155,6 +156,20 @@ impl Simulator {
     pub fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
         let applications = &self.instance.applications;
         applications.add_key(app_id, access_key, rights);
+    }
+
+    /// Deletes a key of an application and returns whether it existed. Connected clients stay; the next
+    /// CONNECT with it is refused.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// assert!(network.remove_key(network.app_id(), network.access_key()));
+    /// assert!(!network.remove_key(network.app_id(), network.access_key()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn remove_key(&self, app_id: &str, access_key: &str) -> bool {
+        let applications = &self.instance.applications;
+        applications.remove_key(app_id, access_key)
     }
 
     /// Returns a device of the first application. Registers it if it is new, without publishing an
@@ -233,8 +248,8 @@ impl Simulator {
     }
 
     /// Turns the transmitters of all gateways off or on again. Without them, uplinks still arrive, but
-    /// joins fail and downlinks stay in the queue. On V2, each uplink that needs an answer then leads to
-    /// the error `No gateways available for downlink`.
+    /// joins fail without a message, and downlinks stay in the queue. On V2, each uplink that a downlink
+    /// waits for then leads to the error `No gateways available for downlink`.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
@@ -406,7 +421,9 @@ impl Simulator {
     }
 
     /// Sets the validator of the first application. An uplink whose decoded fields it rejects is not
-    /// published and gets no downlink; `up/errors` is published instead.
+    /// published and gets no downlink; `up/errors` is published instead, unless the uplink is
+    /// simulated. A downlink that such an uplink acknowledges is reported as acknowledged and sent
+    /// again.
     ///
     /// # Panics
     ///

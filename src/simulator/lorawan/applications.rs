@@ -25,10 +25,16 @@ impl Applications {
         application.keys.insert(access_key.to_owned(), rights);
     }
 
-    /// Returns what the key allows, or `None` if it is unknown or allows nothing.
+    /// Removes a key and returns whether there was one.
+    pub(crate) fn remove_key(&self, app_id: &str, access_key: &str) -> bool {
+        let mut applications = lock(&self.0);
+        let application = applications.get_mut(app_id);
+        application.is_some_and(|application| application.keys.remove(access_key).is_some())
+    }
+
+    /// Returns what the key allows, or `None` if it is unknown.
     pub(crate) fn rights(&self, app_id: &str, access_key: &str) -> Option<Rights> {
-        let rights = *lock(&self.0).get(app_id)?.keys.get(access_key)?;
-        (rights.read || rights.write).then_some(rights)
+        lock(&self.0).get(app_id)?.keys.get(access_key).copied()
     }
 
     pub(crate) fn change_functions(&self, app_id: &str, change: impl FnOnce(&mut Functions)) {

@@ -24,6 +24,9 @@ pub(crate) trait NetworkServer: Send + Sync {
     /// Handles an uplink and returns its frame counter, 0 if the device is not heard.
     fn uplink(&self, id: DeviceId<'_>, uplink: Uplink) -> u32;
 
+    /// Finishes what takes a moment.
+    fn settle(&self) {}
+
     /// Closes a receive window of the device, unless it is closed already, and sends what is due.
     fn close_window(&self, id: DeviceId<'_>, key: WindowKey);
 

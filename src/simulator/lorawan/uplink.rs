@@ -118,8 +118,9 @@ impl Uplink {
     }
 
     /// Repeats the last frame counter, as a device does when it hears no acknowledgement. The network
-    /// expects no acknowledgement in it. V2 answers with the last downlink again; v3 does not publish
-    /// the uplink again. Default: off.
+    /// expects no acknowledgement in it. V2 does not hear the repetition of an unconfirmed uplink, and
+    /// answers that of a confirmed one with the last downlink again; v3 does not publish the uplink
+    /// again. Default: off.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -249,8 +250,8 @@ impl Uplink {
         self
     }
 
-    /// Adds an attribute, as registered for the device. V2 and The Things Stack from
-    /// [release](crate::simulator::SimulatorBuilder::release) 3.34.0 on publish it. Default: none.
+    /// Adds an attribute, as registered for the device. V2 publishes it unless the decoder fails, The
+    /// Things Stack from [release](crate::simulator::SimulatorBuilder::release) 3.34.0 on. Default: none.
     ///
     /// ```
     /// use ttn::simulator::Uplink;

@@ -11,8 +11,19 @@ use super::packet::{Packet, Packets};
 
 /// The longest single read: some systems reject longer timeouts.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest read whose timeout systems keep to a few milliseconds.
+const READ_EXACTLY: Duration = Duration::from_millis(50);
 /// How long a refused client may take to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Returns how long a read may take for this much time that is left: less, since systems wait up to an
+/// eighth longer than they are told.
+fn timeout(left: Duration) -> Duration {
+    if left < READ_EXACTLY {
+        return left;
+    }
+    (left - left / 8).min(READ_TIMEOUT)
+}
 
 /// Reads packets from a stream.
 pub(super) struct Input {
@@ -52,8 +63,7 @@ impl Input {
             if left.is_zero() {
                 return None;
             }
-            let left = left.min(READ_TIMEOUT);
-            self.stream.set_read_timeout(Some(left)).ok()?;
+            self.stream.set_read_timeout(Some(timeout(left))).ok()?;
             match self.stream.as_ref().read(&mut self.chunk) {
                 Ok(0) => return None,
                 Ok(length) => return Some(length),
@@ -67,12 +77,39 @@ impl Input {
         }
     }
 
-    /// Sends a last packet, then reads until the client closes: closing with unread input would
-    /// reset the connection, and the reset could overtake the packet.
+    /// Sends a last packet, then closes.
     pub(super) fn close_with(&mut self, packet: &[u8]) {
         let _ = self.stream.as_ref().write_all(packet);
+        self.close();
+    }
+
+    /// Ends the output, then reads until the client closes: closing with unread input would reset the
+    /// connection, and the reset could overtake the last packets.
+    pub(super) fn close(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         while self.read(deadline).is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_ends_in_time_although_systems_wait_an_eighth_longer() {
+        for millis in [0, 1, 49, 50, 51, 1_000, 1_500, 3_000, 67_000, 3_600_000] {
+            let left = Duration::from_millis(millis);
+            let timeout = timeout(left);
+            let late = timeout + timeout / 8;
+            assert!(
+                late <= left || left < READ_EXACTLY,
+                "{timeout:?} of {left:?}"
+            );
+            assert!(
+                timeout >= left.min(READ_TIMEOUT) / 2,
+                "{timeout:?} of {left:?}"
+            );
+        }
     }
 }

@@ -16,11 +16,14 @@ use super::{
 };
 use crate::simulator::{
     quirks::WhenFull,
-    sync::{lock, wait, wait_until},
+    sync::{deadline, lock, wait, wait_until},
 };
 
 /// How long a publisher waits for room in a full session.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last packets may take to be written.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An accepted client.
 pub(super) struct Session {
@@ -44,6 +47,8 @@ struct Outgoing {
     held: Vec<Vec<u8>>,
     /// Whether a publisher ran into the timeout: the next one does not wait.
     stalled: bool,
+    /// Whether the session closes once its packets are written.
+    ending: bool,
     closed: bool,
 }
 
@@ -125,10 +130,12 @@ impl Session {
     pub(super) fn write(&self) {
         loop {
             let mut outgoing = lock(&self.outgoing);
-            while outgoing.packets.is_empty() && !outgoing.closed {
+            while outgoing.packets.is_empty() && !outgoing.closed && !outgoing.ending {
                 outgoing = wait(&self.changed, outgoing);
             }
-            if outgoing.closed {
+            if outgoing.closed || outgoing.packets.is_empty() {
+                outgoing.closed = true;
+                self.changed.notify_all();
                 return;
             }
             let packets: Vec<Arc<[u8]>> = outgoing.packets.drain(..).collect();
@@ -140,6 +147,15 @@ impl Session {
                 self.close();
                 return;
             }
+        }
+    }
+
+    /// Closes the session once its packets are written, at the latest after [`END_TIMEOUT`].
+    pub(super) fn end(&self) {
+        lock(&self.outgoing).ending = true;
+        self.changed.notify_all();
+        if !self.is_closed_before(deadline(END_TIMEOUT)) {
+            self.close();
         }
     }
 

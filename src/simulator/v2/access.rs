@@ -2,8 +2,9 @@
 
 use super::V2;
 use crate::simulator::{
-    lorawan,
+    lorawan::{self, Rights},
     mqtt::{Account, Policy},
+    quirks::Quirks,
 };
 
 const READABLE: [&str; 6] = [
@@ -15,6 +16,11 @@ const READABLE: [&str; 6] = [
     "events/#",
 ];
 const WRITABLE: [&str; 1] = ["devices/+/down"];
+/// The rights of a key that cannot connect.
+const NONE: Rights = Rights {
+    read: false,
+    write: false,
+};
 
 impl Policy for V2 {
     fn authenticate(&self, username: &str, password: &[u8]) -> Option<Account> {
@@ -23,6 +29,9 @@ impl Policy for V2 {
             return None;
         }
         let rights = self.env.applications.rights(username, key)?;
+        if rights == NONE {
+            return None;
+        }
         let (read, write) = rights.select(&READABLE, &WRITABLE);
         Some(Account::new(username, username, read, write))
     }
@@ -39,8 +48,22 @@ impl Policy for V2 {
         }
     }
 
+    fn carries_out_wills(&self) -> bool {
+        true
+    }
+
+    fn reading_rate(&self, quirks: &Quirks) -> Option<u32> {
+        quirks
+            .rate_limit
+            .filter(|rate| *rate > 0 && !quirks.plain_broker)
+    }
+
     fn message(&self, topic: &str, payload: &[u8]) {
-        self.request(topic, payload);
+        if self.broker.quirks().plain_broker {
+            self.burst(topic, payload);
+        } else {
+            self.request(topic, payload);
+        }
     }
 }
 

@@ -12,12 +12,25 @@ pub(super) struct Device {
     dev_eui: u64,
     pub(super) dev_addr: u32,
     pub(super) location: Option<Location>,
+    /// The last frame counter of the session.
     up_counter: Option<u32>,
+    /// The last frame counter that the handler remembers, which neither begins nor ends with a session.
+    handled_counter: u32,
     pub(super) down_counter: u32,
     pub(super) queue: VecDeque<QueuedDownlink>,
     pub(super) in_progress: Option<QueuedDownlink>,
     pub(super) window: ReceiveWindow<Window>,
     pub(super) end_device: EndDevice,
+}
+
+/// An uplink and what the handler makes of it.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) counter: u32,
+    /// Whether its frame counter is the one that the handler remembers.
+    pub(super) is_retry: bool,
+    /// The downlink in progress, if the uplink ends it.
+    pub(super) finished: Option<QueuedDownlink>,
 }
 
 /// How the network can answer an uplink.
@@ -30,6 +43,16 @@ pub(super) struct Window {
     pub(super) frequency: u32,
 }
 
+impl Window {
+    /// Returns whether the router chooses the second window of the device, in which the gateway may be
+    /// louder; in EU868, it does so for slow frames and now and then for others.
+    pub(super) fn answers_in_the_second(&self, random: &mut Rng) -> bool {
+        let is_european = (863_000_000..870_000_000).contains(&self.frequency);
+        let spreading = lorawan::lora_parts(self.modulation.data_rate()).map(|parts| parts.0);
+        spreading.is_some_and(|factor| is_european && (factor > 9 || random.bool()))
+    }
+}
+
 impl Device {
     pub(super) fn new(id: DeviceId<'_>, location: Option<Location>, random: &mut Rng) -> Self {
         Self {
@@ -37,6 +60,7 @@ impl Device {
             dev_addr: lorawan::new_address(random),
             location,
             up_counter: None,
+            handled_counter: 0,
             down_counter: 0,
             queue: VecDeque::new(),
             in_progress: None,
@@ -61,17 +85,38 @@ impl Device {
         self.end_device.restart();
     }
 
-    /// Counts the uplink and settles the downlink in progress; returns the frame counter and the
-    /// downlink that the uplink acknowledges.
-    pub(super) fn take_uplink(&mut self, uplink: &Uplink) -> (u32, Option<QueuedDownlink>) {
+    /// Returns the frame counter of an uplink that the network does not hear: a repetition of an
+    /// unconfirmed one.
+    pub(super) fn unheard(&self, uplink: &Uplink) -> Option<u32> {
+        let is_last = |last: &u32| uplink.counter.is_none_or(|counter| counter == *last);
+        let unheard = uplink.retry && !uplink.confirmed && !uplink.simulated;
+        self.up_counter.filter(is_last).filter(|_| unheard)
+    }
+
+    /// Counts the uplink; nothing else changes before [`keep`](Self::keep).
+    pub(super) fn take_uplink(&mut self, uplink: &Uplink) -> Taken {
         let counter = uplink.count(&mut self.up_counter);
-        if uplink.retry {
-            return (counter, None);
+        if counter == self.handled_counter {
+            return Taken {
+                counter,
+                is_retry: true,
+                finished: None,
+            };
         }
         let ack = self.end_device.take_ack();
-        let finished = self
-            .in_progress
-            .take_if(|downlink| !downlink.confirmed || ack);
-        (counter, finished.filter(|downlink| downlink.confirmed))
+        let in_progress = self.in_progress.clone();
+        Taken {
+            counter,
+            is_retry: false,
+            finished: in_progress.filter(|downlink| !downlink.confirmed || ack),
+        }
+    }
+
+    /// Remembers an uplink that is published, and forgets the downlink that it finishes.
+    pub(super) fn keep(&mut self, taken: &Taken) {
+        self.handled_counter = taken.counter;
+        if taken.finished.is_some() && self.in_progress == taken.finished {
+            self.in_progress = None;
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Downlinks of the V2 network: from the request to the device.
 
+use std::time::Instant;
+
 use super::{
     NO_GATEWAYS, V2,
     access::is_id,
@@ -29,6 +31,10 @@ impl V2 {
             return;
         };
         let mut state = lock(&self.state);
+        if state.away_until.is_some_and(|end| Instant::now() < end) {
+            log::debug!("dropping a downlink for {id}: the handler is not connected");
+            return;
+        }
         let Some(device) = state.devices.get(id) else {
             log::debug!("dropping a downlink for the unknown device {id}");
             return;
@@ -96,9 +102,18 @@ impl V2 {
                 self.transmit(id, &downlink, window);
             }
             Err(error) => {
+                let overtakes = {
+                    let in_any_order = !self.broker.quirks().plain_broker;
+                    lock(&self.state).random.bool() && in_any_order
+                };
+                if overtakes {
+                    self.post_uplink_error(id, &error);
+                }
                 let message = messages::downlink(Some(id), &downlink, "");
                 self.post_downlink_event(id, "down/errors", &error, Some(message));
-                self.post_uplink_error(id, &error);
+                if !overtakes {
+                    self.post_uplink_error(id, &error);
+                }
             }
         }
     }
@@ -128,7 +143,9 @@ impl V2 {
             payload,
         };
         let message = messages::downlink(Some(id), downlink, "");
-        let sent = messages::downlink_sent(&frame.bytes(random), counter, &message, window);
+        let second = window.answers_in_the_second(random);
+        let bytes = frame.bytes(random);
+        let sent = messages::downlink_sent(&bytes, counter, &message, window, second);
         self.post_event(id, "down/sent", &sent);
         if !payload.is_empty() {
             device.end_device.hear(Received {

@@ -1,20 +1,24 @@
 //! The V2 network: its access control, its handler and its messages.
 
 mod access;
+mod burst;
 mod device;
 mod downlinks;
 mod messages;
 mod request;
 mod uplinks;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use fastrand::Rng;
 
 #[cfg(test)]
 pub(super) use request::read;
 
-use self::device::Device;
+use self::{burst::Burst, device::Device};
 use super::{
     json,
     lorawan::{
@@ -32,11 +36,14 @@ pub(super) struct V2 {
     broker: Arc<Broker>,
     env: Environment,
     state: Mutex<State>,
+    burst: Mutex<Burst>,
 }
 
 struct State {
     devices: Devices<Device>,
     gateways_down: bool,
+    /// Until when the handler has no connection to its broker.
+    away_until: Option<Instant>,
     random: Rng,
 }
 
@@ -54,8 +61,10 @@ impl V2 {
             state: Mutex::new(State {
                 devices: Devices::new(),
                 gateways_down: false,
+                away_until: None,
                 random,
             }),
+            burst: Mutex::default(),
         }
     }
 
@@ -152,11 +161,13 @@ impl NetworkServer for V2 {
         let Some((device, random)) = state.parts(id) else {
             return;
         };
-        let no_gateways = format!("Activation not valid: {NO_GATEWAYS}");
-        let refusal = refusal.or(gateways_down.then_some(no_gateways.as_str()));
         if let Some(refusal) = refusal {
             let activation = messages::activation(&device.eui(), Err(refusal));
             self.post_event(id, "activations/errors", &activation);
+            return;
+        }
+        if gateways_down {
+            // The handler hears only of joins that can be answered.
             return;
         }
         device.window.close(&self.env.windows, None);
@@ -171,13 +182,17 @@ impl NetworkServer for V2 {
             gateways: &lorawan::gateways(1, random),
             uptime: self.env.clock.uptime(),
         };
-        let accepted = (device.address(), frame.metadata(None));
+        let accepted = (device.address(), frame.activation_metadata(device.location));
         let activation = messages::activation(&device.eui(), Ok((&accepted.0, &accepted.1)));
         self.post_event(id, "activations", &activation);
     }
 
     fn uplink(&self, id: DeviceId<'_>, uplink: Uplink) -> u32 {
         self.receive(id, &uplink).unwrap_or_default()
+    }
+
+    fn settle(&self) {
+        self.finish_burst();
     }
 
     fn close_window(&self, id: DeviceId<'_>, key: WindowKey) {

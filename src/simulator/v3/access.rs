@@ -1,7 +1,10 @@
 //! Access control of The Things Stack.
 
 use super::{V3, messages, request::is_id};
-use crate::simulator::mqtt::{Account, Policy};
+use crate::simulator::{
+    mqtt::{Account, Policy},
+    quirks::Quirks,
+};
 
 const READABLE: [&str; 1] = ["#"];
 const WRITABLE: [&str; 2] = ["devices/+/down/push", "devices/+/down/replace"];
@@ -27,6 +30,15 @@ impl Policy for V3 {
         let rest = filter.strip_prefix("v3/")?;
         let end = rest.strip_prefix('+').or(rest.strip_prefix(uid))?;
         (end.is_empty() || end.starts_with('/')).then(|| format!("v3/{uid}{end}"))
+    }
+
+    /// The real server tries, but in a context that has ended with the connection.
+    fn carries_out_wills(&self) -> bool {
+        false
+    }
+
+    fn reading_rate(&self, _quirks: &Quirks) -> Option<u32> {
+        None
     }
 
     fn message(&self, topic: &str, payload: &[u8]) {

@@ -168,17 +168,21 @@ impl Broker {
             let Some(packet) = input.next(deadline(silence)) else {
                 break;
             };
-            if let Some(rate) = self.quirks().rate_limit.filter(|rate| *rate > 0) {
+            let rate = policy.reading_rate(&self.quirks());
+            if let Some(rate) = rate {
                 free_at = Instant::now() + Duration::from_secs(1) / rate;
             }
             if !self.handle(session, policy, &mut inbound, packet) {
                 break;
             }
         }
-        session.close();
+        session.end();
         let _ = writer.join();
         self.changed.notify_all();
-        let will = lock(&session.will).take();
+        input.close();
+        let will = lock(&session.will)
+            .take()
+            .filter(|_| policy.carries_out_wills());
         if let Some(will) = will.filter(|_| !lock(&self.state).stopping) {
             self.dispatch(session, policy, &will.topic, &will.payload);
             self.flush();
@@ -194,6 +198,7 @@ impl Broker {
         packet: Packet,
     ) -> bool {
         match packet {
+            Packet::Publish(publish) if publish.qos > 2 => true,
             Packet::Publish(publish) => self.publish(session, policy, inbound, publish),
             Packet::PubRel(id) => {
                 inbound.unreleased.remove(&id);
@@ -225,7 +230,11 @@ impl Broker {
                 lock(&session.will).take();
                 true
             }
-            Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_) => true,
+            Packet::PubRec(id) => {
+                session.push(packet::pubrel(id));
+                true
+            }
+            Packet::PubAck(_) | Packet::PubComp(_) => true,
             Packet::Connect(_) => false,
         }
     }

@@ -9,7 +9,9 @@ mod write;
 mod written;
 
 pub(crate) use read::Packets;
-pub(crate) use write::{connack, pingresp, puback, pubcomp, publish, pubrec, suback, unsuback};
+pub(crate) use write::{
+    connack, pingresp, puback, pubcomp, publish, pubrec, pubrel, suback, unsuback,
+};
 
 /// A packet a client may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,7 @@ pub(crate) struct Will {
 pub(crate) struct Publish {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
+    /// 3, which MQTT forbids, is read too.
     pub(crate) qos: u8,
     pub(crate) dup: bool,
     /// 0 at QoS 0.

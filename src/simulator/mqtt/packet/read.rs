@@ -24,7 +24,6 @@ impl Packets {
         let Some((&first, after)) = rest.split_first() else {
             return Ok(None);
         };
-        check_flags(first)?;
         let Some((length, digits)) = remaining_length(after)? else {
             return Ok(None);
         };
@@ -52,23 +51,11 @@ fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     Err(Malformed("remaining length longer than four bytes"))
 }
 
-/// Checks the flags before the body arrives, so that a client of another protocol is cut off at once.
-fn check_flags(first: u8) -> Result<(), Malformed> {
-    let expected = match first >> 4 {
-        3 => return Ok(()),
-        6 | 8 | 10 => 2,
-        _ => 0,
-    };
-    if first & 0x0f == expected {
-        Ok(())
-    } else {
-        Err(Malformed("reserved flags"))
-    }
-}
-
+/// Reads a packet as leniently as the real broker: it ignores reserved flags and whatever follows the
+/// last field.
 fn parse(first: u8, body: &[u8]) -> Result<Packet, Malformed> {
     let mut body = Body(body);
-    let packet = match first >> 4 {
+    Ok(match first >> 4 {
         1 => return connect(body),
         3 => return publish_from(first & 0x0f, body),
         4 => Packet::PubAck(body.id()?),
@@ -86,9 +73,6 @@ fn parse(first: u8, body: &[u8]) -> Result<Packet, Malformed> {
                 }
                 filters.push((filter, qos));
             }
-            if filters.is_empty() {
-                return Err(Malformed("SUBSCRIBE without a filter"));
-            }
             Packet::Subscribe { id, filters }
         }
         10 => {
@@ -97,17 +81,12 @@ fn parse(first: u8, body: &[u8]) -> Result<Packet, Malformed> {
             while !body.0.is_empty() {
                 filters.push(body.string()?);
             }
-            if filters.is_empty() {
-                return Err(Malformed("UNSUBSCRIBE without a filter"));
-            }
             Packet::Unsubscribe { id, filters }
         }
         12 => Packet::PingReq,
         14 => Packet::Disconnect,
         _ => return Err(Malformed("packet type that clients do not send")),
-    };
-    body.end()?;
-    Ok(packet)
+    })
 }
 
 fn connect(mut body: Body<'_>) -> Result<Packet, Malformed> {
@@ -119,12 +98,8 @@ fn connect(mut body: Body<'_>) -> Result<Packet, Malformed> {
     if flag(0x01) {
         return Err(Malformed("reserved connect flag"));
     }
-    let will_qos = (flags >> 3) & 3;
-    if will_qos == 3 || (!flag(0x04) && (will_qos != 0 || flag(0x20))) {
-        return Err(Malformed("will flags"));
-    }
-    if flag(0x40) && !flag(0x80) {
-        return Err(Malformed("password without a username"));
+    if (flags >> 3) & 3 == 3 {
+        return Err(Malformed("will with QoS 3"));
     }
     let client_id = body.string()?;
     let will = if flag(0x04) {
@@ -144,12 +119,9 @@ fn connect(mut body: Body<'_>) -> Result<Packet, Malformed> {
     } else {
         None
     };
-    let supported = matches!(name.as_str(), "MQTT" | "MQIsdp") && matches!(level, 3 | 4);
     // The real broker reads every protocol level as if it were 3.1.1. An MQTT 5 CONNECT is therefore
-    // either unreadable or unsupported, and leftover bytes do not matter.
-    if supported {
-        body.end()?;
-    }
+    // either unreadable or unsupported.
+    let supported = matches!(name.as_str(), "MQTT" | "MQIsdp") && matches!(level, 3 | 4);
     Ok(Packet::Connect(Connect {
         supported,
         level,
@@ -164,14 +136,11 @@ fn connect(mut body: Body<'_>) -> Result<Packet, Malformed> {
 
 fn publish_from(flags: u8, mut body: Body<'_>) -> Result<Packet, Malformed> {
     let (dup, qos) = (flags & 0x08 != 0, (flags >> 1) & 3);
-    if qos == 3 {
-        return Err(Malformed("PUBLISH with QoS 3"));
-    }
     if dup && qos == 0 {
         return Err(Malformed("PUBLISH with DUP at QoS 0"));
     }
     let topic = body.string()?;
-    let id = if qos > 0 { body.id()? } else { 0 };
+    let id = if qos > 0 { body.u16()? } else { 0 };
     Ok(Packet::Publish(Publish {
         topic,
         payload: body.0.to_vec(),
@@ -215,16 +184,8 @@ impl<'a> Body<'a> {
         self.take(usize::from(length))
     }
 
+    /// Returns a string; a character that is not UTF-8 becomes U+FFFD, which no id contains.
     fn string(&mut self) -> Result<String, Malformed> {
-        let bytes = self.bytes()?.to_vec();
-        String::from_utf8(bytes).map_err(|_| Malformed("string that is not UTF-8"))
-    }
-
-    fn end(&self) -> Result<(), Malformed> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed("bytes after the last field"))
-        }
+        Ok(String::from_utf8_lossy(self.bytes()?).into_owned())
     }
 }

@@ -12,6 +12,10 @@ pub(crate) fn pubrec(id: u16) -> Vec<u8> {
     with_id(0x50, id)
 }
 
+pub(crate) fn pubrel(id: u16) -> Vec<u8> {
+    with_id(0x62, id)
+}
+
 pub(crate) fn pubcomp(id: u16) -> Vec<u8> {
     with_id(0x70, id)
 }
@@ -42,7 +46,7 @@ pub(crate) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     framed(0x30, &[&length, topic, payload])
 }
 
-pub(super) fn with_id(first: u8, id: u16) -> Vec<u8> {
+fn with_id(first: u8, id: u16) -> Vec<u8> {
     let [high, low] = id.to_be_bytes();
     vec![first, 2, high, low]
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Connect, Packet,
-    write::{framed, puback, pubcomp, publish, pubrec, with_id},
+    write::{framed, puback, pubcomp, publish, pubrec, pubrel},
 };
 
 impl Packet {
@@ -18,7 +18,7 @@ impl Packet {
             }
             Self::PubAck(id) => puback(*id),
             Self::PubRec(id) => pubrec(*id),
-            Self::PubRel(id) => with_id(0x62, *id),
+            Self::PubRel(id) => pubrel(*id),
             Self::PubComp(id) => pubcomp(*id),
             Self::Subscribe { id, filters } => {
                 let mut body = id.to_be_bytes().to_vec();
