@@ -100,8 +100,8 @@
 //!
 //! # Downlinks
 //!
-//! The payload of a downlink is hex text, base64 text, bytes or a JSON object. It is sent on FPort 1,
-//! unconfirmed, and replaces what is queued for the device (as in the Python SDK), unless a
+//! The payload of a downlink is hex text, base64 text, bytes or a JSON object. It is sent on FPort 1 (a
+//! formatter that encodes a JSON object can choose another), unconfirmed, and replaces what is queued for the device (as in the Python SDK), unless a
 //! [`Downlink`] says otherwise. [`send`](MqttClient::send) rejects everything it can check locally;
 //! some mistakes only the network can see. The network does not report a device that it does not
 //! know, fields that a v3 formatter cannot encode, or a key that lacks the right to write. So `send`
@@ -372,7 +372,8 @@
 //!   burst. A gap in the frame [`counter`](UplinkMessage::counter) of a device is the only sign.
 //! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second. A loop over
 //!   more devices must pause when `send` returns [`QueueFull`](ErrorKind::QueueFull). A v3 server
-//!   whose rate limit is exceeded closes the connection, and the last downlink is lost.
+//!   whose rate limit is exceeded closes the connection; the downlink that exceeds it and all behind it
+//!   are lost.
 //!
 //! # Building
 //!

@@ -22,8 +22,8 @@ impl MqttClient {
     /// # Errors
     ///
     /// [`ErrorKind::Downlink`] for everything that the network would drop silently: a device id, an
-    /// FPort (1 to 223) or a payload that is not valid. [`ErrorKind::NotConnected`];
-    /// [`ErrorKind::QueueFull`].
+    /// FPort (1 to 223) or a payload that is not valid or empty, or an absolute time less than 2.5 s
+    /// ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
     ///
     /// ```no_run
     /// use serde_json::json;

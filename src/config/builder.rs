@@ -553,14 +553,15 @@ impl MqttClientBuilder {
     /// [`send_capacity`](Self::send_capacity) limits them.
     ///
     /// A v3 server closes the connection of an application that exceeds its rate limit, and the message
-    /// that exceeds it is lost. The limit consists of the same two numbers (`as:down:mqtt`, under Rate
+    /// that exceeds it is lost, with all messages behind it. The limit consists of the same two numbers (`as:down:mqtt`, under Rate
     /// Limiting in The Things Stack's documentation). It counts messages: a
     /// [batch](crate::MqttClient::send_batch) is one. Stay somewhat below the limit, since all connections with
     /// the same key count together and messages can arrive closer together than they were sent. If the
     /// server still closes the connection
     /// ([`DisconnectCause::RateLimit`](crate::DisconnectCause::RateLimit)), the client continues at half
     /// the pace, and speeds up by a sixteenth of `pace` for every ten minutes without another such
-    /// disconnection. A V2 server does not close the connection: it reads 10 packets a second, and
+    /// disconnection, or at once if the server turns out to have
+    /// [stopped](crate::DisconnectCause::Stopped). A V2 server does not close the connection: it reads 10 packets a second, and
     /// further ones wait.
     ///
     /// When the connection is lost, messages that are not due yet keep waiting if there is an

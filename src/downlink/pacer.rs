@@ -22,6 +22,15 @@ pub(crate) struct Pacer {
     used_until: Option<Instant>,
     /// When the steps last changed.
     changed: Option<Instant>,
+    /// The state before the last limit, to return to if it was none.
+    before: Option<Used>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    steps: u32,
+    until: Option<Instant>,
+    changed: Option<Instant>,
 }
 
 struct Rate {
@@ -38,6 +47,7 @@ impl Pacer {
             steps: STEPS,
             used_until: None,
             changed: None,
+            before: None,
         }
     }
 
@@ -67,10 +77,24 @@ impl Pacer {
 
     /// Notes that the server closed the connection because of too many messages.
     pub(crate) fn limited(&mut self, now: Instant) {
+        self.before = Some(Used {
+            steps: self.steps,
+            until: self.used_until,
+            changed: self.changed,
+        });
         self.steps = (self.steps / 2).max(1);
         self.changed = Some(now);
         if let Some(Rate { interval, burst }) = self.rate() {
             self.used_until = Some(now + interval * burst);
+        }
+    }
+
+    /// Notes that the last limit was none: the pace is the same as before it.
+    pub(crate) fn restored(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.steps = before.steps;
+            self.used_until = before.until;
+            self.changed = before.changed;
         }
     }
 
@@ -154,6 +178,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_limit_that_was_none_leaves_the_pace_as_it_was() {
+        let now = Instant::now();
+        let mut pacer = pacer(60, 8);
+        assert_eq!(burst(&mut pacer, now), 8);
+        pacer.limited(now + SECOND);
+        assert_eq!(pacer.delay(now + 9 * SECOND), Duration::ZERO);
+        assert_eq!(burst(&mut pacer, now + 9 * SECOND), 4);
+        pacer.limited(now + 10 * SECOND);
+        assert_eq!(pacer.delay(now + 10 * SECOND), 4 * SECOND);
+        pacer.restored();
+        // The earlier limit stays.
+        assert_eq!(pacer.delay(now + 10 * SECOND), SECOND);
+        pacer.restored();
+        assert_eq!(pacer.delay(now + 10 * SECOND), SECOND);
+
+        let mut pacer = Pacer::new(Some(Pace {
+            per_minute: 60,
+            burst: 8,
+        }));
+        assert_eq!(burst(&mut pacer, now), 8);
+        pacer.limited(now);
+        pacer.restored();
+        assert_eq!(pacer.delay(now), SECOND);
+        assert_eq!(burst(&mut pacer, now + 5 * SECOND), 5);
     }
 
     #[test]

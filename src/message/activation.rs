@@ -30,7 +30,8 @@ pub struct Activation {
     pub app_eui: String,
     /// The DevEUI, 16 upper-case hex digits.
     pub dev_eui: String,
-    /// The new device address, 8 upper-case hex digits; empty if the join was refused.
+    /// The new device address, 8 upper-case hex digits; empty if the join was refused or
+    /// [simulated](Self::is_simulated).
     pub dev_addr: String,
     /// How the join request was received. V2 servers calculate its `airtime` for an empty payload; v3
     /// servers send only the time.
@@ -49,6 +50,7 @@ pub struct Activation {
     pub invalidated_downlinks: Vec<DownlinkEvent>,
     /// Members that have no field in this crate, as a v3 network sent them.
     pub extra: Map<String, Value>,
+    pub(crate) simulated: bool,
     pub(crate) raw: RawMessage,
 }
 
@@ -68,8 +70,24 @@ impl Activation {
             app_s_key: None,
             invalidated_downlinks: Vec::new(),
             extra: Map::new(),
+            simulated: false,
             raw,
         }
+    }
+
+    /// Returns whether the join was simulated in the console or by a tool. Such a join changes nothing
+    /// that the client knows about the device. Always `false` on V2, which simulates only uplinks.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// let event = Event::decode(Network::V3, "v3/greenhouse/devices/bed-07/join",
+    ///     r#"{"join_accept":{"session_key_id":"AQI="},"simulated":true}"#)?;
+    /// let Event::Activation(join) = event else { panic!() };
+    /// assert!(join.is_simulated());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
     }
 
     /// Returns the message as it arrived: topic and original bytes.

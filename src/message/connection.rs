@@ -47,6 +47,9 @@ pub struct Gap {
     pub silence: Duration,
     /// How many attempts it took, including the successful one.
     pub attempts: u32,
+    /// Why the connection was lost, as far as it is known now. Attempts during the outage can show that
+    /// the [cause](Disconnected::cause) reported at its beginning was wrong.
+    pub cause: DisconnectCause,
 }
 
 /// The content of [`Event::ConnectFailed`](crate::Event::ConnectFailed).
@@ -68,6 +71,9 @@ pub struct ConnectFailed {
     pub attempt: u32,
     /// The delay before the next attempt; `None` if the client gives up.
     pub retry_in: Option<Duration>,
+    /// Why the last connection was lost, as far as it is known now; `None` if there was none. Differs
+    /// from [`Disconnected::cause`] if this attempt, or one before it, shows that it was wrong.
+    pub outage: Option<DisconnectCause>,
 }
 
 /// The content of [`Event::Disconnected`](crate::Event::Disconnected).
@@ -82,7 +88,8 @@ pub struct ConnectFailed {
 pub struct Disconnected {
     /// What is known about the reason.
     pub error: Error,
-    /// The likely cause.
+    /// The likely cause, as far as it is known at this moment. [`ConnectFailed::outage`] and
+    /// [`Gap::cause`] tell what the following attempts show.
     pub cause: DisconnectCause,
     /// How long the connection lasted.
     pub connected_for: Duration,
@@ -92,7 +99,8 @@ pub struct Disconnected {
 }
 
 /// The likely cause of the end of a connection. A server never says why it closes a connection, so
-/// the client infers its reason from what happened before.
+/// the client infers its reason from what this connection has seen, and corrects it when the next
+/// attempt shows that it was another.
 ///
 /// ```
 /// fn slow_down(lost: &ttn::Disconnected) -> bool {
@@ -106,22 +114,35 @@ pub enum DisconnectCause {
     Unknown,
     /// The connection ended within half a second after a downlink was written, which was one of
     /// several within a minute: a v3 server does this when its rate limit is exceeded (The Things
-    /// Stack, rate limiting). That downlink is lost.
+    /// Stack, rate limiting). The downlink that exceeds it and all behind it are lost. This is a guess:
+    /// a server that stops while downlinks are sent looks the same until the next attempt, see
+    /// [`Stopped`](Self::Stopped).
     RateLimit,
+    /// The server stopped, for example to restart: it refused a later attempt (connection refused),
+    /// which never follows a rate limit or a network failure. Known only after the end of the
+    /// connection: [`ConnectFailed::outage`] and [`Gap::cause`] have it.
+    Stopped,
     /// The server accepted several connections in a row and closed each within 2 s: it limits
     /// connections, or is shutting down.
     ClosedAtOnce {
         /// How many, 2 or more.
         in_a_row: u32,
     },
-    /// Several connections in a row ended within a minute: the server may allow one client of this
-    /// application at a time, and another client may keep taking over.
+    /// Several connections in a row ended within a minute, and no attempt has shown why: the server or
+    /// the network is unstable. v3 only.
+    Unstable {
+        /// How many, 3 or more.
+        in_a_row: u32,
+    },
+    /// Several connections in a row ended within a minute: if the broker allows one client of this
+    /// application at a time, another client may keep taking over. Only on V2, where an installation can
+    /// use any broker: a v3 server lets any number of clients live side by side.
     Contested {
         /// How many, 3 or more.
         in_a_row: u32,
     },
-    /// Nothing arrived from the server within
-    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), and it did not answer a ping: a cable
+    /// The client itself ended the connection: nothing arrived from the server within
+    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), and it did not answer a ping. A cable
     /// was pulled, a router dropped the connection, or the server hangs.
     Silent,
     /// The server sent a packet larger than
@@ -138,12 +159,23 @@ impl fmt::Display for DisconnectCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("cause unknown"),
-            Self::RateLimit => f.write_str("probably the server's rate limit for downlinks"),
+            Self::RateLimit => f.write_str(
+                "it looks like the server's rate limit for downlinks, unless the server stopped at that moment",
+            ),
+            Self::Stopped => {
+                f.write_str("the server stopped or restarted: it refused the next attempt")
+            }
+            Self::Unstable { in_a_row } => write!(
+                f,
+                "{in_a_row} connections in a row ended within a minute; the server or the network is unstable"
+            ),
             Self::ClosedAtOnce { in_a_row } => write!(
                 f,
                 "the server accepted {in_a_row} connections in a row and closed each immediately; it may limit connections"
             ),
-            Self::Silent => f.write_str("the server is silent"),
+            Self::Silent => {
+                f.write_str("the server is silent, so the client ended the connection")
+            }
             Self::PacketTooLarge { bytes } => {
                 write!(
                     f,
@@ -153,7 +185,7 @@ impl fmt::Display for DisconnectCause {
             Self::Protocol => f.write_str("the server sent data that is not valid MQTT"),
             Self::Contested { in_a_row } => write!(
                 f,
-                "{in_a_row} connections in a row ended within a minute; another client of this application may be taking over"
+                "{in_a_row} connections in a row ended within a minute; if the broker allows one client of this application at a time, another client may be taking over"
             ),
         }
     }

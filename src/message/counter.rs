@@ -1,7 +1,7 @@
 //! What frame counters reveal about uplinks that did not arrive.
 
 /// The content of [`Event::Counter`](crate::Event::Counter). The uplink that it is about is the next
-/// event.
+/// event, but for a second report.
 ///
 /// ```
 /// use ttn::{CounterFinding, CounterReport};
@@ -38,7 +38,7 @@ pub struct CounterReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CounterFinding {
-    /// Uplinks between the two did not arrive.
+    /// Uplinks between the two did not arrive. If they were lost in two places, there are two reports.
     Missing {
         /// How many.
         frames: u32,
@@ -64,8 +64,10 @@ pub enum CounterFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FrameLoss {
-    /// This client was disconnected for part of the time between the two uplinks; see
-    /// [`Connected::gap`](crate::Connected::gap).
+    /// This client was away for a part of the time between the two uplinks, which is long enough for
+    /// them; see [`Connected::gap`](crate::Connected::gap). Not more than fit: the client assumes that the
+    /// device sent them at equal intervals, and counts those that fall into the time away, one second
+    /// around each outage included, and one more for each outage. The rest was lost elsewhere.
     Away,
     /// This client was connected, but dropped messages because its queue was full
     /// ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)) between the two uplinks.

@@ -56,7 +56,9 @@ impl Downlink {
         }
     }
 
-    /// Creates a downlink from bytes.
+    /// Creates a downlink from bytes, at least one. A v3 network drops a downlink with an empty payload,
+    /// so sending one is an error, and V2 has none; the [`fields`](Self::fields) `{}` give one on v3, if
+    /// the device has no downlink formatter.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([0x01, 0x02]);
@@ -89,8 +91,8 @@ impl Downlink {
     /// Creates a downlink from fields, which the application's encoder (v3: the downlink formatter)
     /// turns into bytes. They are a JSON object, or a type of your own that serializes to one.
     ///
-    /// Without a formatter, a v3 network reports `no FPort`, or sends an empty payload if a
-    /// [`port`](Self::port) is set; if the formatter fails, the network silently drops the downlink.
+    /// A v3 network without a downlink formatter sends an empty payload; if the formatter fails, the
+    /// network silently drops the downlink, and with it the whole batch.
     ///
     /// ```
     /// #[derive(serde::Serialize)]
@@ -108,8 +110,8 @@ impl Downlink {
         })
     }
 
-    /// Sets the LoRaWAN FPort, 1 to 223. Defaults to 1. For [`fields`](Self::fields) on v3 it defaults
-    /// to the FPort that the formatter chooses, or else 1, and is required without a formatter.
+    /// Sets the LoRaWAN FPort, 1 to 223. Defaults to 1. For [`fields`](Self::fields) on v3, a formatter
+    /// can choose another FPort, which wins.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).port(20);
@@ -190,8 +192,8 @@ impl Downlink {
         self
     }
 
-    /// Sets the exact time of transmission, which must be in the future; requires a gateway with GPS.
-    /// v3 only, for classes B and C. Defaults to as soon as possible.
+    /// Sets the exact time of transmission, at least 2.5 s ahead when the downlink is sent; requires a
+    /// gateway with GPS. v3 only, for classes B and C. Defaults to as soon as possible.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};

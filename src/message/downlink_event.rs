@@ -32,6 +32,13 @@ pub struct DownlinkEvent {
     pub app_id: String,
     /// The device id.
     pub dev_id: String,
+    /// The AppEUI (JoinEUI), 16 upper-case hex digits; empty on V2 and for devices without one.
+    pub app_eui: String,
+    /// The DevEUI, 16 upper-case hex digits; empty on V2 and for devices without one.
+    pub dev_eui: String,
+    /// The device address, 8 upper-case hex digits; empty on V2, and in v3 reports that the application server makes itself, such as
+    /// [`DownlinkStep::Queued`].
+    pub dev_addr: String,
     /// The step.
     pub step: DownlinkStep,
     /// The FPort; 0 if the network does not report it, or created the frame itself.
@@ -74,6 +81,7 @@ pub struct DownlinkEvent {
     pub received_at: Option<SystemTime>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    pub(crate) simulated: bool,
     pub(crate) raw: RawMessage,
 }
 
@@ -117,6 +125,12 @@ pub struct QueueInvalidated {
     pub app_id: String,
     /// The device id.
     pub dev_id: String,
+    /// The AppEUI (JoinEUI), 16 upper-case hex digits; empty for devices without one.
+    pub app_eui: String,
+    /// The DevEUI, 16 upper-case hex digits; empty for devices without one.
+    pub dev_eui: String,
+    /// The device address, 8 upper-case hex digits; empty for simulated messages.
+    pub dev_addr: String,
     /// The downlinks that were in the queue, each with [`DownlinkStep::Invalidated`].
     pub downlinks: Vec<DownlinkEvent>,
     /// The downlink frame counter that was used last.
@@ -129,10 +143,26 @@ pub struct QueueInvalidated {
     pub correlation_ids: Vec<String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    pub(crate) simulated: bool,
     pub(crate) raw: RawMessage,
 }
 
 impl QueueInvalidated {
+    /// Returns whether the message was simulated in the console or by a tool. Such a message changes no
+    /// [`Delivery`](crate::Delivery).
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// # let event = Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/down/invalidated",
+    /// #     r#"{"downlink_queue_invalidated":{},"simulated":true}"#)?;
+    /// # let Event::QueueInvalidated(invalidated) = event else { panic!() };
+    /// assert!(invalidated.is_simulated());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
     /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```
@@ -153,6 +183,9 @@ impl DownlinkEvent {
         Self {
             app_id: app_id.to_owned(),
             dev_id: dev_id.to_owned(),
+            app_eui: String::new(),
+            dev_eui: String::new(),
+            dev_addr: String::new(),
             step,
             port: 0,
             confirmed: false,
@@ -172,8 +205,25 @@ impl DownlinkEvent {
             session_key_id: Vec::new(),
             received_at: None,
             extra: Map::new(),
+            simulated: false,
             raw,
         }
+    }
+
+    /// Returns whether the report was simulated in the console or by a tool. Such a report changes no
+    /// [`Delivery`](crate::Delivery) and counts nowhere. Always `false` on V2, which simulates only
+    /// uplinks.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// let event = Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/down/ack",
+    ///     r#"{"downlink_ack":{"f_port":1},"simulated":true}"#)?;
+    /// let Event::Downlink(report) = event else { panic!() };
+    /// assert!(report.is_simulated());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
     }
 
     /// Returns the message as it arrived: topic and original bytes.

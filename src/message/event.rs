@@ -80,8 +80,8 @@ pub enum Event {
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
 
-    /// The frame counter of an uplink, which is the next event, is not the expected one: uplinks are
-    /// missing, or the device restarted. See
+    /// The frame counter of an uplink, which is the next event but for a second report, is not the
+    /// expected one: uplinks are missing, or the device restarted. See
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
 
@@ -149,6 +149,29 @@ pub struct CallbackFailed {
 }
 
 impl Event {
+    /// Returns whether the message was simulated in the console or by a tool, not caused by a device.
+    /// v3 marks such messages, of any kind; on V2 they are the uplinks without any data about gateways
+    /// and radio. Always `false` for events of the connection and messages that could not be read.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// let event = Event::decode(Network::V3, "v3/my-app@ttn/devices/dev-1/service/data",
+    ///     r#"{"service_data":{"service":"mine"},"simulated":true}"#)?;
+    /// assert!(event.is_simulated());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_simulated(&self) -> bool {
+        match self {
+            Self::Uplink(uplink) | Self::UplinkNormalized(uplink) => uplink.is_simulated(),
+            Self::Activation(activation) => activation.is_simulated(),
+            Self::Downlink(report) => report.is_simulated(),
+            Self::QueueInvalidated(invalidated) => invalidated.is_simulated(),
+            Self::LocationSolved(solved) => solved.is_simulated(),
+            Self::ServiceData(data) => data.is_simulated(),
+            _ => false,
+        }
+    }
+
     /// Returns whether the event is about the client itself; no queue may lose such events.
     pub(crate) fn is_lifecycle(&self) -> bool {
         matches!(

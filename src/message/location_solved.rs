@@ -26,6 +26,12 @@ pub struct LocationSolved {
     pub app_id: String,
     /// The device id.
     pub dev_id: String,
+    /// The AppEUI (JoinEUI), 16 upper-case hex digits; empty for devices without one.
+    pub app_eui: String,
+    /// The DevEUI, 16 upper-case hex digits; empty for devices without one.
+    pub dev_eui: String,
+    /// The device address, 8 upper-case hex digits; empty for simulated messages.
+    pub dev_addr: String,
     /// The source: `frm-payload` for the decoded payload, otherwise the name of an application package.
     pub service: String,
     /// The location; `None` if the service does not report it.
@@ -38,10 +44,25 @@ pub struct LocationSolved {
     pub correlation_ids: Vec<String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    pub(crate) simulated: bool,
     pub(crate) raw: RawMessage,
 }
 
 impl LocationSolved {
+    /// Returns whether the message was simulated in the console or by a tool.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// # let event = Event::decode(Network::V3, "v3/greenhouse/devices/bed-07/location/solved",
+    /// #     r#"{"location_solved":{},"simulated":true}"#)?;
+    /// # let Event::LocationSolved(solved) = event else { panic!() };
+    /// assert!(solved.is_simulated());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
     /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```

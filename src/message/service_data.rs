@@ -25,6 +25,12 @@ pub struct ServiceData {
     pub app_id: String,
     /// The device id.
     pub dev_id: String,
+    /// The AppEUI (JoinEUI), 16 upper-case hex digits; empty for devices without one.
+    pub app_eui: String,
+    /// The DevEUI, 16 upper-case hex digits; empty for devices without one.
+    pub dev_eui: String,
+    /// The device address, 8 upper-case hex digits; empty for simulated messages.
+    pub dev_addr: String,
     /// The name of the package.
     pub service: String,
     /// The data, an object; `Value::Null` if there is none.
@@ -35,10 +41,25 @@ pub struct ServiceData {
     pub correlation_ids: Vec<String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    pub(crate) simulated: bool,
     pub(crate) raw: RawMessage,
 }
 
 impl ServiceData {
+    /// Returns whether the message was simulated in the console or by a tool.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// # let event = Event::decode(Network::V3, "v3/greenhouse/devices/bed-07/service/data",
+    /// #     r#"{"service_data":{},"simulated":true}"#)?;
+    /// # let Event::ServiceData(data) = event else { panic!() };
+    /// assert!(data.is_simulated());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
     /// Returns the message as it arrived: topic and original bytes.
     ///
     /// ```

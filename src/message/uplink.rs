@@ -50,8 +50,10 @@ pub struct UplinkMessage {
     pub counter: u32,
     /// Whether the device requested an acknowledgement.
     pub confirmed: bool,
-    /// Whether this is a repetition of the previous frame. Always `false` on v3, which does not
-    /// publish repetitions.
+    /// Whether the network takes this for a repetition of the previous frame. Only repetitions of
+    /// [confirmed](Self::confirmed) frames are published. **The first uplink of a new device has it
+    /// too** if its counter is 0, as may the first one after a join: to skip repetitions, compare the
+    /// counters. Always `false` on v3, which publishes no repetitions.
     pub is_retry: bool,
     /// The decrypted payload; empty if there is none. It is still encrypted if there is an
     /// [`app_s_key`](Self::app_s_key).
@@ -81,7 +83,8 @@ pub struct UplinkMessage {
     /// The counter of the last application downlink, if the application handles payload encryption
     /// itself. v3 only.
     pub last_downlink_counter: Option<u32>,
-    /// The share of recent frames that were lost, 0 to 1. v3 only.
+    /// The share of recent frames that were lost, 0 to 1; `None` if the field mask of a webhook may have
+    /// removed it. v3 only.
     pub packet_error_rate: Option<f64>,
     /// The battery state that the device last reported to the network. v3 only, from release 3.33.1.
     pub battery: Option<Battery>,
@@ -389,7 +392,8 @@ pub struct NetworkIds {
 
 /// One decoded field of an uplink, which V2 servers also publish on a topic of its own
 /// (`{app}/devices/{dev}/up/{field}`). Enabled with
-/// [`field_topics`](crate::MqttClientBuilder::field_topics).
+/// [`field_topics`](crate::MqttClientBuilder::field_topics). A field without a name comes on the topic of the
+/// uplink itself, as [`Malformed`](crate::Event::Malformed).
 ///
 /// ```
 /// use ttn::{Event, Network};

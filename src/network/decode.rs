@@ -21,7 +21,7 @@ impl Event {
     /// ```
     /// use ttn::{Event, Network};
     ///
-    /// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up", br#"{"port":1,"counter":7}"#)?;
+    /// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up", br#"{"port":1,"counter":7,"metadata":{}}"#)?;
     /// let Event::Uplink(uplink) = event else { panic!() };
     /// assert_eq!((uplink.dev_id.as_str(), uplink.counter), ("dev-1", 7));
     /// # Ok::<(), ttn::Error>(())
@@ -41,12 +41,15 @@ impl Event {
     /// or as a line of a response of v3's Storage Integration. A v3 message contains its kind;
     /// outside MQTT, V2 sends only uplinks.
     ///
-    /// Returns [`Event::Other`] for a v3 message of an unknown kind.
+    /// Returns [`Event::Other`] for a v3 message of an unknown kind. What the field mask of a webhook
+    /// removes is empty or 0, also the frame counter.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the JSON cannot be read, or does not name
-    /// the application and the device.
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the body is not JSON, for example because the
+    /// format of a webhook is protobuf, if it cannot be read, or does not name the application and the
+    /// device. An event of the events stream or of an export of the Console is not a message itself;
+    /// pass its `data`.
     ///
     /// ```
     /// use ttn::{Event, Network};

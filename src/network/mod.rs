@@ -129,6 +129,14 @@ impl Network {
         }
     }
 
+    /// Says what is on a port, if it is not for applications.
+    pub(crate) fn foreign_port(self, port: u16) -> Option<&'static str> {
+        match self {
+            Self::V2 => None,
+            Self::V3 => v3::foreign_port(port),
+        }
+    }
+
     /// Says why a server may be unavailable.
     pub(crate) fn unavailable(self) -> &'static str {
         match self {
@@ -264,6 +272,15 @@ impl Network {
         }
     }
 
+    /// Returns whether a new client may take the place of another client of the application. A V2
+    /// installation can use any broker.
+    pub(crate) fn replaces_clients(self) -> bool {
+        match self {
+            Self::V2 => true,
+            Self::V3 => false,
+        }
+    }
+
     /// Returns whether the network keeps the downlink of a report and tries again to transmit it.
     pub(crate) fn tries_again(self, report: &DownlinkEvent, confirmed: bool) -> bool {
         match self {
@@ -305,7 +322,7 @@ impl Network {
         self.check_device_id(dev_id)?;
         match self {
             Self::V2 => Err(cannot_send(dev_id, v2::CANNOT_CLEAR)),
-            Self::V3 => Ok(v3::encode_clear(app_id, dev_id)),
+            Self::V3 => v3::encode_clear(app_id, dev_id).map_err(|why| cannot_send(dev_id, &why)),
         }
     }
 }

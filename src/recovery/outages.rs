@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::message::{DisconnectCause, Gap};
+use crate::{
+    error::ErrorKind,
+    message::{DisconnectCause, Gap},
+};
 
 /// A connection that was up this long counts as stable: the next delays start short again.
 const STABLE: Duration = Duration::from_secs(60);
@@ -29,9 +32,19 @@ pub(crate) struct Loss {
     pub(crate) was_stable: bool,
 }
 
+/// Why a server may close a connection on purpose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Customs {
+    /// It closes connections that exceed a rate limit.
+    pub(crate) limits_by_closing: bool,
+    /// It may give the place of a client to another one of the application.
+    pub(crate) replaces_clients: bool,
+}
+
 /// The connections of a client over time.
 #[derive(Debug)]
 pub(crate) struct Outages {
+    customs: Customs,
     keep_alive: Duration,
     connected: Option<Instant>,
     heard: Option<Instant>,
@@ -52,11 +65,13 @@ struct Lost {
     at: Instant,
     time: SystemTime,
     silence: Duration,
+    cause: DisconnectCause,
 }
 
 impl Outages {
-    pub(crate) fn new(keep_alive: Duration) -> Self {
+    pub(crate) fn new(customs: Customs, keep_alive: Duration) -> Self {
         Self {
+            customs,
             keep_alive,
             connected: None,
             heard: None,
@@ -91,6 +106,7 @@ impl Outages {
             length: now.saturating_duration_since(lost.at),
             silence: lost.silence,
             attempts,
+            cause: lost.cause,
         })
     }
 
@@ -107,20 +123,46 @@ impl Outages {
         self.written.push_back(now);
     }
 
-    /// Notes that the connection was lost, and returns what is known about it. `limits` is whether
-    /// servers of this network close connections that exceed a rate limit.
-    pub(crate) fn lost(&mut self, now: Instant, time: SystemTime, limits: bool) -> Loss {
+    /// Returns why the last connection was lost, as far as it is known; `None` if there is no outage.
+    pub(crate) fn cause(&self) -> Option<DisconnectCause> {
+        self.lost.map(|lost| lost.cause)
+    }
+
+    /// Notes that an attempt failed. Returns whether this takes back that the server has closed the
+    /// connection because of its rate limit. A refused connection means that the server has stopped:
+    /// none of the other inferred causes is followed by it.
+    pub(crate) fn failed(&mut self, kind: ErrorKind) -> bool {
+        let Some(lost) = &mut self.lost else {
+            return false;
+        };
+        if kind != ErrorKind::ConnectionRefused || is_seen(lost.cause) {
+            return false;
+        }
+        let was_limited = lost.cause == DisconnectCause::RateLimit;
+        lost.cause = DisconnectCause::Stopped;
+        self.at_once = 0;
+        self.unstable = 0;
+        if was_limited {
+            self.limited = None;
+        }
+        was_limited
+    }
+
+    /// Notes that the connection was lost, and returns what is known about it. `seen` is the cause that
+    /// the connection has seen itself, if it has.
+    pub(crate) fn lost(
+        &mut self,
+        now: Instant,
+        time: SystemTime,
+        seen: Option<DisconnectCause>,
+    ) -> Loss {
         let since = |moment: Option<Instant>| {
             moment.map_or(Duration::ZERO, |moment| {
                 now.saturating_duration_since(moment)
             })
         };
         let connected_for = since(self.connected.take());
-        self.lost = Some(Lost {
-            at: now,
-            time,
-            silence: since(self.heard.take()).min(longest_silence(self.keep_alive)),
-        });
+        let silence = since(self.heard.take()).min(longest_silence(self.keep_alive));
         let next = |count: u32, continues| {
             if continues {
                 count.saturating_add(1)
@@ -130,24 +172,39 @@ impl Outages {
         };
         self.at_once = next(self.at_once, connected_for < AT_ONCE);
         self.unstable = next(self.unstable, connected_for < STABLE);
-        let cause = if limits && self.has_written_too_much(now) {
+        let cause = seen.unwrap_or_else(|| self.infer(now));
+        self.lost = Some(Lost {
+            at: now,
+            time,
+            silence,
+            cause,
+        });
+        Loss {
+            cause,
+            connected_for,
+            was_stable: connected_for >= STABLE,
+        }
+    }
+
+    /// Returns the likely cause of a loss that nobody has seen.
+    fn infer(&mut self, now: Instant) -> DisconnectCause {
+        if self.customs.limits_by_closing && self.has_written_too_much(now) {
             self.limited = Some(now);
             DisconnectCause::RateLimit
         } else if self.at_once >= 2 {
             DisconnectCause::ClosedAtOnce {
                 in_a_row: self.at_once,
             }
-        } else if self.unstable >= 3 {
+        } else if self.unstable < 3 {
+            DisconnectCause::Unknown
+        } else if self.customs.replaces_clients {
             DisconnectCause::Contested {
                 in_a_row: self.unstable,
             }
         } else {
-            DisconnectCause::Unknown
-        };
-        Loss {
-            cause,
-            connected_for,
-            was_stable: connected_for >= STABLE,
+            DisconnectCause::Unstable {
+                in_a_row: self.unstable,
+            }
         }
     }
 
@@ -167,8 +224,18 @@ impl Outages {
 
     /// Notes that the client was closed or gave up. What follows is not an outage.
     pub(crate) fn closed(&mut self) {
-        *self = Self::new(self.keep_alive);
+        *self = Self::new(self.customs, self.keep_alive);
     }
+}
+
+/// Returns whether the connection has seen this cause itself, so that no later attempt corrects it.
+fn is_seen(cause: DisconnectCause) -> bool {
+    matches!(
+        cause,
+        DisconnectCause::Silent
+            | DisconnectCause::PacketTooLarge { .. }
+            | DisconnectCause::Protocol
+    )
 }
 
 /// Returns how long a dead connection can go unnoticed.
@@ -181,6 +248,14 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const V3: Customs = Customs {
+        limits_by_closing: true,
+        replaces_clients: false,
+    };
+    const ANY_BROKER: Customs = Customs {
+        limits_by_closing: false,
+        replaces_clients: true,
+    };
 
     struct Clock {
         outages: Outages,
@@ -191,9 +266,13 @@ mod tests {
 
     impl Clock {
         fn start() -> Self {
+            Self::of(V3)
+        }
+
+        fn of(customs: Customs) -> Self {
             let now = Instant::now();
             Self {
-                outages: Outages::new(4 * SECOND),
+                outages: Outages::new(customs, 4 * SECOND),
                 now,
                 start: SystemTime::now(),
                 begin: now,
@@ -217,7 +296,16 @@ mod tests {
 
         fn lose(&mut self) -> Loss {
             let time = self.start + (self.now - self.begin);
-            self.outages.lost(self.now, time, true)
+            self.outages.lost(self.now, time, None)
+        }
+
+        fn lose_to(&mut self, seen: DisconnectCause) -> Loss {
+            self.outages.lost(self.now, self.start, Some(seen))
+        }
+
+        fn refuse(&mut self) -> bool {
+            self.outages.attempt();
+            self.outages.failed(ErrorKind::ConnectionRefused)
         }
 
         /// Returns the causes for connections of these lifetimes, one after the other.
@@ -247,6 +335,7 @@ mod tests {
                 length: 30 * SECOND,
                 silence: 7 * SECOND,
                 attempts: 2,
+                cause: DisconnectCause::Unknown,
             })
         );
         assert_eq!(clock.outages.attempts(), 0);
@@ -286,8 +375,79 @@ mod tests {
     }
 
     #[test]
-    fn two_clients_that_throw_each_other_out_are_recognised_the_third_time() {
+    fn a_server_that_refuses_the_next_attempt_has_stopped_and_no_limit_was_exceeded() {
+        let soon = SECOND / 25;
         let mut clock = Clock::start();
+        clock.connect();
+        clock.after(100 * SECOND).write().after(soon).write();
+        assert_eq!(clock.after(soon).lose().cause, DisconnectCause::RateLimit);
+        assert_eq!(clock.outages.cause(), Some(DisconnectCause::RateLimit));
+        assert!(!clock.outages.failed(ErrorKind::TimedOut));
+        assert!(clock.refuse(), "the limit is taken back");
+        assert!(!clock.refuse(), "once");
+        assert_eq!(clock.outages.cause(), Some(DisconnectCause::Stopped));
+        assert_eq!(clock.connect().unwrap().cause, DisconnectCause::Stopped);
+        assert_eq!(clock.outages.cause(), None);
+        // The limit that was none does not make the next loss look like one.
+        clock.after(SECOND).write();
+        assert_eq!(clock.after(soon).lose().cause, DisconnectCause::Unknown);
+
+        let mut clock = Clock::start();
+        clock.connect();
+        clock.after(100 * SECOND).lose();
+        assert!(!clock.refuse());
+        assert_eq!(clock.connect().unwrap().cause, DisconnectCause::Stopped);
+    }
+
+    #[test]
+    fn a_server_that_restarts_again_and_again_is_not_said_to_prefer_another_client() {
+        for customs in [ANY_BROKER, V3] {
+            let mut clock = Clock::of(customs);
+            for pause in [5 * SECOND, SECOND].repeat(5) {
+                clock.connect();
+                let cause = clock.after(pause).lose().cause;
+                assert_eq!(cause, DisconnectCause::Unknown);
+                clock.refuse();
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_connection_has_seen_is_not_corrected() {
+        for cause in [
+            DisconnectCause::Silent,
+            DisconnectCause::Protocol,
+            DisconnectCause::PacketTooLarge { bytes: 7 },
+        ] {
+            let mut clock = Clock::start();
+            clock.connect();
+            clock.after(SECOND).write().write();
+            assert_eq!(clock.lose_to(cause).cause, cause);
+            assert!(!clock.refuse());
+            assert_eq!(clock.connect().unwrap().cause, cause);
+            // It was no limit, so one downlink does not look like one now.
+            clock.write();
+            assert_ne!(clock.lose().cause, DisconnectCause::RateLimit);
+        }
+    }
+
+    #[test]
+    fn the_servers_of_v3_never_let_a_client_take_the_place_of_another() {
+        let mut clock = Clock::start();
+        assert_eq!(
+            clock.causes(&[20 * SECOND, 40 * SECOND, 10 * SECOND, 60 * SECOND]),
+            [
+                DisconnectCause::Unknown,
+                DisconnectCause::Unknown,
+                DisconnectCause::Unstable { in_a_row: 3 },
+                DisconnectCause::Unknown,
+            ]
+        );
+    }
+
+    #[test]
+    fn two_clients_that_throw_each_other_out_are_recognised_the_third_time() {
+        let mut clock = Clock::of(ANY_BROKER);
         assert_eq!(
             clock.causes(&[
                 20 * SECOND,

@@ -254,8 +254,9 @@ impl Session {
     }
 
     fn on_message(&mut self, attempt: Attempt, raw: RawMessage) {
-        if let Some(event) = self.receiving.decode(attempt, raw) {
-            self.lifecycle.heard(Instant::now());
+        let now = Instant::now();
+        if let Some(event) = self.receiving.decode(attempt, raw, now) {
+            self.lifecycle.heard(now);
             self.sending.observe(&event);
             self.receiving.report(event);
         }
@@ -272,7 +273,7 @@ impl Session {
             self.feed(Input::Ended(attempt, end));
             self.feed_if_over(attempt);
         } else {
-            let error = reasons::not_accepted(&address.to_string(), &self.options, end);
+            let error = reasons::not_accepted(address, &self.options, end);
             self.feed(Input::Failed(attempt, error));
         }
     }
@@ -387,10 +388,7 @@ impl Session {
     /// Performs one action. Returns an input that the lifecycle must handle immediately.
     fn perform(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Begin => {
-                self.receiving.was_away();
-                self.status.open();
-            }
+            Action::Begin => self.status.open(),
             Action::LookUp(attempt) => return self.look_up(attempt),
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => {
@@ -465,14 +463,17 @@ impl Session {
                     false => Input::NotAsked(question),
                 });
             }
+            Action::RestorePace => self.sending.restore_pace(),
             Action::ReportFailed {
                 error,
                 attempts,
                 retry_in,
+                outage,
             } => self.receiving.report(Event::ConnectFailed(ConnectFailed {
                 error,
                 attempt: attempts,
                 retry_in,
+                outage,
             })),
             Action::ReportLost {
                 error,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    config::Options,
+    config::{Address, Options},
     error::{Error, ErrorKind},
     message::DisconnectCause,
     recovery::Loss,
@@ -59,14 +59,21 @@ fn timed_out(message: String) -> Error {
 
 /// Explains how a working connection was lost.
 pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
+    let ended = match loss.cause {
+        DisconnectCause::Silent => "was ended by this client",
+        _ => "ended unexpectedly",
+    };
     let mut sentence = format!(
-        "the connection to {server} ended unexpectedly after {:.1} s",
+        "the connection to {server} {ended} after {:.1} s",
         loss.connected_for.as_secs_f64()
     );
     if let Some(End::Lost(_, error)) = end {
         sentence = format!("{sentence}: {error}");
     }
-    if loss.cause != DisconnectCause::Unknown {
+    if !matches!(
+        loss.cause,
+        DisconnectCause::Unknown | DisconnectCause::Silent
+    ) {
         sentence = format!("{sentence}; {}", loss.cause);
     }
     Error::new(ErrorKind::ConnectionLost, sentence)
@@ -128,7 +135,7 @@ pub(super) fn no_mqtt_client(server: &str, detail: &str) -> Error {
 }
 
 /// Explains why the wire has no connection.
-pub(super) fn not_accepted(server: &str, options: &Options, end: End) -> Error {
+pub(super) fn not_accepted(server: &Address, options: &Options, end: End) -> Error {
     match end {
         End::Failed(error) | End::Lost(_, error) => error,
         End::Refused(code) => refused(server, options, code),
@@ -137,17 +144,20 @@ pub(super) fn not_accepted(server: &str, options: &Options, end: End) -> Error {
 }
 
 /// Explains a CONNACK that refuses the connection.
-fn refused(server: &str, options: &Options, code: u8) -> Error {
+fn refused(server: &Address, options: &Options, code: u8) -> Error {
     let Options {
         network, app_id, ..
     } = options;
     let (kind, why) = match code {
         4 | 5 => (
             ErrorKind::NotAuthorized,
-            format!(
-                "the application id {app_id:?} or its access key is not accepted; {}",
-                network.credentials_to_check(app_id)
-            ),
+            match network.foreign_port(server.port()) {
+                Some(advice) => advice.to_owned(),
+                None => format!(
+                    "the application id {app_id:?} or its access key is not accepted; {}",
+                    network.credentials_to_check(app_id)
+                ),
+            },
         ),
         3 => (
             ErrorKind::ServerUnavailable,
@@ -176,4 +186,33 @@ pub(super) fn subscription_refused(server: &str, options: &Options, filter: &str
             options.network.subscription_to_check()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MqttClientBuilder;
+
+    #[test]
+    fn a_port_for_gateways_is_named_and_nothing_else_is_blamed() {
+        for (address, is_foreign) in [
+            ("mqtt://ttn.example:1882", true),
+            ("mqtts://ttn.example:8882", true),
+            ("mqtt://ttn.example:1883", false),
+            ("mqtts://ttn.example", false),
+        ] {
+            let builder = MqttClientBuilder::new("barn".to_owned(), "NNSXS.ID.SECRET".to_owned());
+            let options = builder.mqtt_address(address).check().unwrap();
+            let server = address.parse().unwrap();
+            let error = not_accepted(&server, &options, End::Refused(5));
+            assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+            let text = error.to_string();
+            assert_eq!(
+                text.contains("this port is for gateways"),
+                is_foreign,
+                "{text}"
+            );
+            assert_eq!(text.contains("API key"), !is_foreign, "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, MutexGuard},
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use crossbeam_channel::Receiver;
@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use super::status::Status;
 use crate::{
     events::{Subscriber, Subscribers},
-    message::{Event, Malformed, RawMessage},
+    message::{DeviceChange, Event, Malformed, RawMessage},
     mqtt::{Attempt, Outlet, Run, Tagged},
     network::Network,
     stats::Devices,
@@ -48,19 +48,29 @@ impl Receiving {
 
     /// Decodes a message, unless it came before the client was closed. Reports what its frame counter
     /// shows before the caller reports the event.
-    pub(super) fn decode(&mut self, attempt: Attempt, raw: RawMessage) -> Option<Event> {
+    pub(super) fn decode(
+        &mut self,
+        attempt: Attempt,
+        raw: RawMessage,
+        now: Instant,
+    ) -> Option<Event> {
         if !self.takes(attempt, &raw) {
             return None;
         }
         let event = self.network.decode(raw);
         match &event {
             Event::Uplink(uplink) => {
-                let counter = self.devices().uplink(uplink, SystemTime::now());
-                if let Some(counter) = counter {
-                    self.report(Event::Counter(counter));
+                let reports = self.devices().uplink(uplink, now, SystemTime::now());
+                for report in reports.into_iter().flatten() {
+                    self.report(Event::Counter(report));
                 }
             }
-            Event::Activation(activation) => self.devices().joined(&activation.dev_id),
+            Event::Activation(join) if !join.is_simulated() => {
+                self.devices().starts_over(&join.dev_id)
+            }
+            Event::Device(device) if device.change != DeviceChange::Updated => {
+                self.devices().starts_over(&device.dev_id);
+            }
             _ => {}
         }
         Some(event)
@@ -95,12 +105,6 @@ impl Receiving {
         if messages > 0 {
             self.dropped(messages);
         }
-    }
-
-    /// Notes that the client was away. Called when an attempt begins, because a server may send
-    /// uplinks before it has granted every subscription.
-    pub(super) fn was_away(&self) {
-        self.devices().was_away();
     }
 
     /// Discards the unread messages of this attempt and earlier ones: they came before the client was

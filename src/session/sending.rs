@@ -144,6 +144,11 @@ impl Sending {
         }
     }
 
+    /// Notes that the last loss of the connection was not due to the rate limit.
+    pub(super) fn restore_pace(&mut self) {
+        self.pacer.restored();
+    }
+
     /// Takes all accepted messages, to be written before the client closes.
     pub(super) fn take_accepted(&mut self, now: Instant) {
         for mut message in self.outbox.take_all() {
@@ -172,9 +177,10 @@ impl Sending {
         }
     }
 
-    /// Records what the network reports about downlinks.
+    /// Records what the network reports about downlinks. A simulated report says nothing about them.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
+            event if event.is_simulated() => {}
             Event::Downlink(report) => self.book.observe(report),
             Event::QueueInvalidated(invalidated) => {
                 let reports = &invalidated.downlinks;

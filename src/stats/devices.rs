@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::frame_counters::{FrameCounters, Marks};
@@ -53,11 +53,26 @@ pub(crate) struct Devices {
     capacity: usize,
     /// The number of frames so far; a frame with a lower number is older.
     frames: u64,
-    marks: Marks,
+    /// The moment from which milliseconds count.
+    start: Option<Instant>,
+    absences: Absences,
+    /// How often this client has dropped messages.
+    drops: u32,
     /// Days since 1970.
     day: u64,
     /// What forgotten devices have used today.
     others: DeviceUse,
+}
+
+/// When the client was away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Absences {
+    /// When the outage began that lasts now.
+    since: Option<Instant>,
+    /// The time of the outages before.
+    time: Duration,
+    /// The number of outages, including the one that lasts.
+    count: u32,
 }
 
 /// The longest device id that networks allow.
@@ -131,28 +146,55 @@ impl Devices {
             known: 0,
             capacity,
             frames: 0,
-            marks: Marks::default(),
+            start: None,
+            absences: Absences::default(),
+            drops: 0,
             day: 0,
             others: DeviceUse::default(),
         }
     }
 
-    /// Notes that the client was away: what arrives from now on comes after an outage.
-    pub(crate) fn was_away(&mut self) {
-        self.marks.outages = self.marks.outages.wrapping_add(1);
+    /// Notes that the client has no connection any more.
+    pub(crate) fn left(&mut self, now: Instant) {
+        if self.absences.since.is_none() {
+            self.absences.since = Some(now);
+            self.absences.count = self.absences.count.wrapping_add(1);
+        }
+    }
+
+    /// Notes that the client is connected again. `unnoticed` is how long before the loss was noticed the
+    /// connection was dead.
+    pub(crate) fn returned(&mut self, now: Instant, unnoticed: Duration) {
+        if let Some(since) = self.absences.since.take() {
+            self.absences.time += unnoticed + now.saturating_duration_since(since);
+        }
     }
 
     /// Notes that this client dropped messages.
     pub(crate) fn dropped(&mut self) {
-        self.marks.drops = self.marks.drops.wrapping_add(1);
+        self.drops = self.drops.wrapping_add(1);
+    }
+
+    fn marks(&mut self, now: Instant) -> Marks {
+        let Absences { since, time, count } = self.absences;
+        let lasting = since.map(|since| now.saturating_duration_since(since));
+        let start = *self.start.get_or_insert(now);
+        let milliseconds = |time: Duration| time.as_millis() as u32;
+        Marks {
+            at: milliseconds(now.saturating_duration_since(start)),
+            away: milliseconds(time + lasting.unwrap_or_default()),
+            outages: count,
+            drops: self.drops,
+        }
     }
 
     fn find(&self, dev_id: &DeviceId) -> Option<&Device> {
         self.shelves[dev_id.shelf()].get(dev_id)
     }
 
-    /// Notes that a device has joined: its counter starts over, without a gap.
-    pub(crate) fn joined(&mut self, dev_id: &str) {
+    /// Notes that a device has joined, or was registered or deleted: its counter starts over, without a
+    /// gap.
+    pub(crate) fn starts_over(&mut self, dev_id: &str) {
         let dev_id = DeviceId::new(dev_id);
         if let Some(device) = self.shelves[dev_id.shelf()].get_mut(&dev_id) {
             device.counters = None;
@@ -163,28 +205,30 @@ impl Devices {
     pub(crate) fn uplink(
         &mut self,
         uplink: &UplinkMessage,
-        now: SystemTime,
-    ) -> Option<CounterReport> {
+        now: Instant,
+        time: SystemTime,
+    ) -> [Option<CounterReport>; 2] {
         if uplink.is_simulated() {
-            return None;
+            return [None, None];
         }
-        let heard = FrameCounters::new(uplink, self.marks);
+        let heard = FrameCounters::new(uplink, self.marks(now));
         let airtime = uplink.metadata.airtime.unwrap_or_default();
-        self.frame(&uplink.dev_id, now, |used, counters| {
+        self.frame(&uplink.dev_id, time, |used, counters| {
             used.uplinks += 1;
             used.airtime = used.airtime.saturating_add(airtime);
             let Some(counters) = counters else {
                 *counters = Some(heard);
-                return None;
+                return [None, None];
             };
             let previous = counters.highest();
-            let finding = counters.observe(heard)?;
-            Some(CounterReport {
-                app_id: uplink.app_id.clone(),
-                dev_id: uplink.dev_id.clone(),
-                counter: uplink.counter,
-                previous,
-                finding,
+            counters.observe(heard).map(|finding| {
+                Some(CounterReport {
+                    app_id: uplink.app_id.clone(),
+                    dev_id: uplink.dev_id.clone(),
+                    counter: uplink.counter,
+                    previous,
+                    finding: finding?,
+                })
             })
         })
     }
@@ -361,11 +405,24 @@ mod tests {
         CounterFinding::Missing { frames, loss }
     }
 
+    /// Counts an uplink at a moment that does not matter for what its counter shows.
+    fn count(
+        devices: &mut Devices,
+        uplink: &UplinkMessage,
+        time: SystemTime,
+    ) -> Option<CounterReport> {
+        let reports = devices.uplink(uplink, Instant::now(), time);
+        let mut reports = reports.into_iter().flatten();
+        let report = reports.next();
+        assert_eq!(reports.next(), None);
+        report
+    }
+
     /// What the counters of `bed-07` say.
     fn findings(devices: &mut Devices, counters: &[u32]) -> Vec<CounterFinding> {
         let counters = counters.iter();
         counters
-            .filter_map(|counter| devices.uplink(&uplink("bed-07", *counter), noon()))
+            .filter_map(|counter| count(devices, &uplink("bed-07", *counter), noon()))
             .map(|report| report.finding)
             .collect()
     }
@@ -373,8 +430,8 @@ mod tests {
     #[test]
     fn a_report_names_the_device_and_both_counters() {
         let mut devices = Devices::new(10);
-        assert_eq!(devices.uplink(&uplink("bed-07", 7), noon()), None);
-        devices.uplink(&uplink("bed-08", 70), noon());
+        assert_eq!(count(&mut devices, &uplink("bed-07", 7), noon()), None);
+        count(&mut devices, &uplink("bed-08", 70), noon());
         let expected = CounterReport {
             app_id: "greenhouse".to_owned(),
             dev_id: "bed-07".to_owned(),
@@ -382,7 +439,10 @@ mod tests {
             previous: 7,
             finding: missing(1, FrameLoss::Upstream),
         };
-        assert_eq!(devices.uplink(&uplink("bed-07", 9), noon()), Some(expected));
+        assert_eq!(
+            count(&mut devices, &uplink("bed-07", 9), noon()),
+            Some(expected)
+        );
     }
 
     #[test]
@@ -397,16 +457,49 @@ mod tests {
             findings(&mut devices, &[5]),
             [missing(1, FrameLoss::DroppedHere)]
         );
-        devices.was_away();
-        assert_eq!(findings(&mut devices, &[7]), [missing(1, FrameLoss::Away)]);
+        devices.left(Instant::now());
+        devices.left(Instant::now());
+        devices.returned(Instant::now(), Duration::ZERO);
+        assert_eq!(
+            findings(&mut devices, &[7, 9]),
+            [missing(1, FrameLoss::Away), missing(1, FrameLoss::Upstream)]
+        );
+    }
+
+    #[test]
+    fn the_time_away_includes_the_outage_that_lasts_and_the_silence_before_one() {
+        let mut devices = Devices::new(10);
+        let start = Instant::now();
+        let away = |devices: &mut Devices, counter, second| {
+            let now = start + second * SECOND;
+            let reports = devices.uplink(&uplink("bed-07", counter), now, noon());
+            let missing = reports.into_iter().flatten().map(|report| report.finding);
+            missing
+                .filter_map(|finding| match finding {
+                    CounterFinding::Missing { frames, loss } => {
+                        (loss == FrameLoss::Away).then_some(frames)
+                    }
+                    finding => panic!("{finding:?}"),
+                })
+                .sum::<u32>()
+        };
+        away(&mut devices, 0, 0);
+        devices.left(start + 10 * SECOND);
+        // It comes before the subscription is granted.
+        assert_eq!(away(&mut devices, 100, 100), 92);
+        devices.returned(start + 100 * SECOND, Duration::ZERO);
+        assert_eq!(away(&mut devices, 200, 200), 0);
+        devices.left(start + 290 * SECOND);
+        devices.returned(start + 291 * SECOND, 9 * SECOND);
+        assert_eq!(away(&mut devices, 300, 300), 12);
     }
 
     #[test]
     fn a_join_is_no_gap_and_takes_nothing_of_the_day_away() {
         let mut devices = Devices::new(10);
         assert_eq!(findings(&mut devices, &[500]), []);
-        devices.joined("bed-07");
-        devices.joined("bed-08");
+        devices.starts_over("bed-07");
+        devices.starts_over("bed-08");
         assert_eq!(findings(&mut devices, &[0, 1, 2]), []);
         assert_eq!(devices.used_by("bed-07"), used(4, 0));
         assert_eq!(users(&devices).len(), 1);
@@ -450,16 +543,28 @@ mod tests {
         for round in 0..50 {
             for device in 0..20 {
                 // Heard every time, among many that are heard once.
-                let report = devices.uplink(&uplink(&format!("often-{device}"), round), noon());
+                let report = count(
+                    &mut devices,
+                    &uplink(&format!("often-{device}"), round),
+                    noon(),
+                );
                 assert_eq!(report, None);
-                devices.uplink(&uplink(&format!("once-{round}-{device}"), 7), noon());
+                count(
+                    &mut devices,
+                    &uplink(&format!("once-{round}-{device}"), 7),
+                    noon(),
+                );
             }
             assert!(devices.known <= 100);
             let on_shelves: usize = devices.shelves.iter().map(HashMap::len).sum();
             assert_eq!(devices.known, on_shelves);
         }
         for device in 0..20 {
-            let report = devices.uplink(&uplink(&format!("often-{device}"), 60), noon());
+            let report = count(
+                &mut devices,
+                &uplink(&format!("often-{device}"), 60),
+                noon(),
+            );
             assert_eq!(report.unwrap().finding, missing(10, FrameLoss::Upstream));
         }
         let of_known: u64 = users(&devices).iter().map(|(_, used)| used.uplinks).sum();
@@ -476,7 +581,7 @@ mod tests {
                 .collect();
             let (next, first) = ids.split_last().unwrap();
             for dev_id in first.iter().rev().chain(first) {
-                devices.uplink(&uplink(dev_id, 7), noon());
+                count(&mut devices, &uplink(dev_id, 7), noon());
             }
             assert_eq!(users(&devices).len(), capacity);
             devices.downlink(next, noon());
@@ -506,7 +611,7 @@ mod tests {
     fn each_day_begins_with_nothing_used() {
         let mut devices = Devices::new(2);
         for second in [5, 86_399] {
-            devices.uplink(&uplink("bed-07", 7), on(20_000, second));
+            count(&mut devices, &uplink("bed-07", 7), on(20_000, second));
         }
         devices.downlink("bed-08", on(20_000, 86_399));
         devices.downlink("bed-09", on(20_000, 86_399));
@@ -528,8 +633,8 @@ mod tests {
     #[test]
     fn counting_goes_on_over_midnight() {
         let mut devices = Devices::new(10);
-        devices.uplink(&uplink("bed-07", 7), on(20_000, 86_399));
-        let report = devices.uplink(&uplink("bed-07", 9), on(20_001, 0));
+        count(&mut devices, &uplink("bed-07", 7), on(20_000, 86_399));
+        let report = count(&mut devices, &uplink("bed-07", 9), on(20_001, 0));
         assert_eq!(report.unwrap().finding, missing(1, FrameLoss::Upstream));
         assert_eq!(devices.used_by("bed-07"), used(1, 0));
     }
@@ -548,7 +653,7 @@ mod tests {
         let mut devices = Devices::new(10);
         for counter in [7, 0, 99] {
             assert!(simulated(counter).is_simulated());
-            assert_eq!(devices.uplink(&simulated(counter), noon()), None);
+            assert_eq!(count(&mut devices, &simulated(counter), noon()), None);
         }
         assert_eq!(users(&devices).len(), 0);
         assert_eq!(findings(&mut devices, &[500]), []);

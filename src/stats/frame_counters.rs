@@ -8,14 +8,47 @@ use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 /// How many counters below the highest are remembered.
 const WINDOW: u32 = u64::BITS;
 
-/// Compared with earlier marks, these show where missing uplinks may have gone.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many milliseconds longer than the client was away messages may be lost: those on their way when
+/// the connection broke, and those before the server has granted the next subscription.
+const EDGES: u64 = 1_000;
+
+/// Compared with earlier marks, these show where missing uplinks may have gone. Times are milliseconds and
+/// wrap after 49 days; every device has marks, so they are small.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks {
+    /// When they were made.
+    pub(crate) at: u32,
+    /// How long this client has been away so far.
+    pub(crate) away: u32,
     /// The number of outages so far.
     pub(crate) outages: u32,
     /// How often this client has dropped messages so far.
     pub(crate) drops: u32,
 }
+
+impl Marks {
+    /// Returns how many of the frames that are missing since the marks `earlier` this client can have
+    /// missed while it was away, if the device sent its frames at equal intervals: those that fit into
+    /// the time away with its [edges](EDGES), and one more for each outage.
+    fn missed_while_away(&self, earlier: &Self, frames: u32) -> u32 {
+        let outages = self.outages.wrapping_sub(earlier.outages);
+        // An uplink that came before the end of an outage has ended it.
+        if outages == 0 {
+            return 0;
+        }
+        let away = u64::from(self.away.wrapping_sub(earlier.away));
+        let away = u128::from(away + EDGES * u64::from(outages));
+        let time = self.at.wrapping_sub(earlier.at).max(1);
+        let intervals = u128::from(frames) + 1;
+        u32::try_from(away * intervals / u128::from(time))
+            .unwrap_or(u32::MAX)
+            .saturating_add(outages)
+            .min(frames)
+    }
+}
+
+/// What a counter shows: nothing, one thing, or that missing frames were lost in two places.
+pub(crate) type Findings = [Option<CounterFinding>; 2];
 
 /// What is known about the frame counter of a device.
 #[derive(Clone, Copy, Debug)]
@@ -49,24 +82,24 @@ impl FrameCounters {
     }
 
     /// Takes the next uplink, given as the state that it would start. Returns what its counter shows.
-    pub(crate) fn observe(&mut self, now: Self) -> Option<CounterFinding> {
+    pub(crate) fn observe(&mut self, now: Self) -> Findings {
         if self.session != now.session && self.session != 0 && now.session != 0 {
             *self = now;
-            return None;
+            return [None; 2];
         }
         let counter = now.highest;
         let Some(ahead) = counter.checked_sub(self.highest) else {
-            return Some(self.look_back(now));
+            return [Some(self.look_back(now)), None];
         };
         if ahead == 0 {
-            return Some(CounterFinding::Repeated);
+            return [Some(CounterFinding::Repeated), None];
         }
-        let loss = if self.marks.outages != now.marks.outages {
-            FrameLoss::Away
-        } else if self.marks.drops != now.marks.drops {
-            FrameLoss::DroppedHere
-        } else {
+        let frames = ahead - 1;
+        let away = now.marks.missed_while_away(&self.marks, frames);
+        let elsewhere = if self.marks.drops == now.marks.drops {
             FrameLoss::Upstream
+        } else {
+            FrameLoss::DroppedHere
         };
         *self = Self {
             seen: self.seen.checked_shl(ahead).unwrap_or(0) | 1,
@@ -77,8 +110,8 @@ impl FrameCounters {
             },
             ..now
         };
-        let frames = ahead - 1;
-        (frames > 0).then_some(CounterFinding::Missing { frames, loss })
+        [(away, FrameLoss::Away), (frames - away, elsewhere)]
+            .map(|(frames, loss)| (frames > 0).then_some(CounterFinding::Missing { frames, loss }))
     }
 
     /// Takes an uplink whose counter is lower than the highest.
@@ -136,32 +169,55 @@ mod tests {
         UplinkMessage::from_json(Network::V3, body.to_string()).unwrap()
     }
 
+    const SECOND: u32 = 1_000;
+
     /// What a client remembers of one device.
-    #[derive(Default)]
     struct Watch {
         counters: Option<FrameCounters>,
         marks: Marks,
     }
 
+    impl Default for Watch {
+        fn default() -> Self {
+            Self {
+                counters: None,
+                marks: Marks {
+                    // About to wrap.
+                    at: u32::MAX - SECOND,
+                    away: u32::MAX,
+                    outages: 0,
+                    drops: 0,
+                },
+            }
+        }
+    }
+
     impl Watch {
-        fn observe(&mut self, uplink: &UplinkMessage) -> Option<CounterFinding> {
+        fn observe(&mut self, uplink: &UplinkMessage) -> Findings {
             let now = FrameCounters::new(uplink, self.marks);
             match &mut self.counters {
                 Some(counters) => counters.observe(now),
                 None => {
                     self.counters = Some(now);
-                    None
+                    [None; 2]
                 }
             }
+        }
+
+        /// Lets time pass, `away` of it in one outage.
+        fn pass(&mut self, time: u32, away: u32) {
+            self.marks.at = self.marks.at.wrapping_add(time);
+            self.marks.away = self.marks.away.wrapping_add(away);
+            self.marks.outages += u32::from(away > 0);
         }
     }
 
     fn observe(watch: &mut Watch, counters: &[u32]) -> Vec<(u32, CounterFinding)> {
-        let finding = |counter: &u32| {
-            let finding = watch.observe(&uplink(*counter))?;
-            Some((*counter, finding))
+        let findings = |counter: &u32| {
+            let findings = watch.observe(&uplink(*counter));
+            findings.map(|finding| Some((*counter, finding?)))
         };
-        counters.iter().filter_map(finding).collect()
+        counters.iter().flat_map(findings).flatten().collect()
     }
 
     fn missing(frames: u32, loss: FrameLoss) -> CounterFinding {
@@ -190,13 +246,71 @@ mod tests {
             ]
         );
         watch.marks.drops += 1;
-        watch.marks.outages += 1;
+        watch.pass(100 * SECOND, 100 * SECOND);
         assert_eq!(
             observe(&mut watch, &[116, 118]),
             [
                 (116, missing(99, FrameLoss::Away)),
                 (118, missing(1, FrameLoss::Upstream))
             ]
+        );
+    }
+
+    #[test]
+    fn no_more_were_missed_while_away_than_fit_into_that_time() {
+        let mut watch = Watch::default();
+        observe(&mut watch, &[0]);
+        // One every second; away twice for 1.6 s, while the server loses what comes in 27 s.
+        watch.pass(10 * SECOND, SECOND * 8 / 5);
+        watch.pass(18 * SECOND, SECOND * 8 / 5);
+        assert_eq!(
+            observe(&mut watch, &[28]),
+            [
+                (28, missing(7, FrameLoss::Away)),
+                (28, missing(20, FrameLoss::Upstream))
+            ]
+        );
+        // One that was lost may have been lost in the shortest outage.
+        watch.pass(600 * SECOND, SECOND / 10);
+        assert_eq!(
+            observe(&mut watch, &[30]),
+            [(30, missing(1, FrameLoss::Away))]
+        );
+        // All of a night.
+        watch.pass(SECOND, 0);
+        watch.pass(36_000 * SECOND, 36_000 * SECOND);
+        watch.marks.drops += 1;
+        assert_eq!(
+            observe(&mut watch, &[4_000]),
+            [(4_000, missing(3_969, FrameLoss::Away))]
+        );
+        // Dropped here, and away for a moment.
+        watch.pass(100 * SECOND, SECOND / 10);
+        watch.marks.drops += 1;
+        assert_eq!(
+            observe(&mut watch, &[4_005]),
+            [
+                (4_005, missing(1, FrameLoss::Away)),
+                (4_005, missing(3, FrameLoss::DroppedHere))
+            ]
+        );
+    }
+
+    #[test]
+    fn the_end_of_an_outage_that_an_uplink_fell_into_takes_nothing_else_with_it() {
+        let mut watch = Watch::default();
+        observe(&mut watch, &[0]);
+        watch.pass(2 * SECOND, SECOND);
+        assert_eq!(
+            observe(&mut watch, &[2]),
+            [(2, missing(1, FrameLoss::Away))]
+        );
+        // The same outage goes on for a moment.
+        watch.pass(SECOND, SECOND / 100);
+        watch.marks.outages -= 1;
+        assert_eq!(
+            observe(&mut watch, &[4]),
+            [(4, missing(1, FrameLoss::Upstream))]
         );
     }
 
@@ -261,7 +375,7 @@ mod tests {
         ] {
             assert_eq!(
                 watch.observe(&in_session(session, counter)),
-                None,
+                [None; 2],
                 "{session} {counter}"
             );
         }

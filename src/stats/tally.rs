@@ -5,14 +5,14 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{Devices, FairUse, FrameStats, Stats};
 use crate::{
     error::Error,
     events::Reader,
-    message::{CounterFinding, DownlinkStep, Event, FrameLoss},
+    message::{CounterFinding, DisconnectCause, DownlinkStep, Event, FrameLoss},
     sync,
 };
 
@@ -101,6 +101,12 @@ impl Tally {
                 if connected.gap.is_some() {
                     add(&self.reconnects, 1);
                 }
+                // What did not answer a ping was dead since it was last heard of.
+                let unnoticed = match &connected.gap {
+                    Some(gap) if gap.cause == DisconnectCause::Silent => gap.silence,
+                    _ => Duration::ZERO,
+                };
+                self.devices().returned(Instant::now(), unnoticed);
                 self.rare().connected_since = Some(SystemTime::now());
             }
             Event::Disconnected(lost) => {
@@ -111,6 +117,7 @@ impl Tally {
             Event::Closed(_) | Event::Lagged(_) | Event::CallbackFailed(_) => {}
             Event::Downlink(report) => {
                 match report.step {
+                    _ if report.is_simulated() => {}
                     DownlinkStep::Acknowledged => add(&self.acknowledgements, 1),
                     DownlinkStep::Sent => {
                         self.devices().downlink(&report.dev_id, SystemTime::now());
@@ -160,6 +167,7 @@ impl Tally {
 
     /// Notes that the connection has ended.
     pub(crate) fn disconnected(&self) {
+        self.devices().left(Instant::now());
         self.rare().connected_since = None;
     }
 

@@ -16,7 +16,8 @@ use crate::support::{
     watchdog::watchdog,
 };
 use ttn::{
-    CounterFinding, DownlinkStep, ErrorKind, Event, Events, FrameLoss, MqttClient, Overflow,
+    CounterFinding, DownlinkStep, ErrorKind, Event, Events, FrameLoss, MqttClient, Network,
+    Overflow,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -261,6 +262,51 @@ fn a_join_is_no_gap() {
                 [0, 1, 2, 3].map(|counter| (counter, None))
             );
         }
+    });
+}
+
+#[test]
+fn a_device_that_is_deleted_or_registered_again_starts_over() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_of(Network::V2, |harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        for change in ["delete", "create", "update"] {
+            for counter in [7, 8] {
+                harness.uplink("dev-1", counter);
+            }
+            assert_eq!(story(&events, 8), [(7, None), (8, None)]);
+            let topic = harness.topic("dev-1", &format!("events/{change}"));
+            harness.publish(&topic, r#"{"update_at":"0001-01-01T00:00:00Z"}"#);
+            if change != "update" {
+                for counter in [0, 6] {
+                    harness.uplink("dev-1", counter);
+                }
+                let gap = missing(5, FrameLoss::Upstream);
+                assert_eq!(story(&events, 6), [(0, None), (6, gap), (6, None)]);
+            }
+        }
+        // Its data changed, not its session.
+        harness.uplink("dev-1", 10);
+        let gap = missing(1, FrameLoss::Upstream);
+        assert_eq!(story(&events, 10), [(10, gap), (10, None)]);
+    });
+}
+
+#[test]
+fn a_simulated_join_changes_nothing() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_of(Network::V3, |harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        harness.uplink("dev-1", 7);
+        let join = r#"{"join_accept":{"session_key_id":"AQID"},"simulated":true}"#;
+        harness.publish(&harness.topic("dev-1", "join"), join);
+        harness.uplink("dev-1", 9);
+        let gap = missing(1, FrameLoss::Upstream);
+        assert_eq!(story(&events, 9), [(7, None), (9, gap), (9, None)]);
     });
 }
 

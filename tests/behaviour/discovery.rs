@@ -360,6 +360,25 @@ fn an_answer_other_than_ok_is_told_by_its_status() {
 }
 
 #[test]
+fn what_a_server_since_2017_does_not_know_is_not_found_however_it_says_so() {
+    let _guard = watchdog(LIMIT);
+    let unknown = fixture("discovery-not-found-last-version");
+    answer_fails(
+        Answer::Json(500, unknown.clone()),
+        ErrorKind::ApplicationNotFound,
+        false,
+        &["handler:no-such-handler not found", "HTTP 500", APP],
+    );
+    let broken = unknown.replace("not found", "no Redis");
+    answer_fails(
+        Answer::Json(500, broken),
+        ErrorKind::ServerUnavailable,
+        true,
+        &["HTTP 500", "try again later"],
+    );
+}
+
+#[test]
 fn an_application_that_no_handler_names_is_not_found() {
     let _guard = watchdog(LIMIT);
     for list in [

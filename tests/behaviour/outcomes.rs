@@ -259,10 +259,55 @@ fn a_downlink_that_is_too_long_for_the_data_rate_fails_when_its_turn_comes() {
 }
 
 #[test]
+fn a_simulated_report_settles_no_delivery_and_counts_nowhere() {
+    let _watchdog = watchdog(LIMIT);
+    let desk = Desk::new(Network::V3);
+    let delivery = desk.queue(last([1]).confirmed(true));
+    let id = delivery.correlation_id().unwrap();
+    let report = |kind: &str, body: serde_json::Value| {
+        let topic = format!("v3/{}/devices/valve-3/{kind}", desk.network.app_id());
+        let mut message = json!({
+            "end_device_ids": {"device_id": "valve-3", "application_ids": {"application_id": "app"}},
+            "simulated": true
+        });
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(body.as_object().unwrap().clone());
+        desk.network.publish(&topic, message.to_string());
+    };
+    let downlink = json!({"f_port": 1, "f_cnt": 1, "frm_payload": "AQ==", "correlation_ids": [id]});
+    report("down/sent", json!({"downlink_sent": downlink}));
+    report("down/nack", json!({"downlink_nack": downlink}));
+    report(
+        "down/failed",
+        json!({"downlink_failed": {"downlink": downlink}}),
+    );
+    report(
+        "down/invalidated",
+        json!({"downlink_queue_invalidated": {"downlinks": [downlink]}}),
+    );
+    report("down/ack", json!({"downlink_ack": downlink}));
+    let simulated = desk.until(DownlinkStep::Acknowledged);
+    assert!(simulated.is_simulated() && simulated.is_about(&delivery));
+    assert!(is(&delivery, "queued"), "{}", delivery.state());
+    let stats = desk.client.stats();
+    assert_eq!(stats.confirmed, 0);
+    assert_eq!(stats.fair_use.device("valve-3").downlinks, 0);
+
+    desk.valve.uplink(1, [0]);
+    delivery.wait_for(DeliveryState::Sent, SOON).unwrap();
+    desk.valve.uplink(1, [0]);
+    delivery
+        .wait_for(DeliveryState::Acknowledged, SOON)
+        .unwrap();
+}
+
+#[test]
 fn a_downlink_whose_time_passes_in_the_queue_has_failed() {
     let _watchdog = watchdog(LIMIT);
     let desk = Desk::new(Network::V3);
-    let time = SystemTime::now() + Duration::from_secs(1);
+    let time = SystemTime::now() + Duration::from_millis(2_700);
     let delivery = desk.queue(last([1]).absolute_time(time));
     assert!(wait_until(SOON, || SystemTime::now() > time));
     // Only a device of class B or C could have received it.

@@ -100,6 +100,55 @@ fn a_loop_over_many_devices_keeps_the_connection_only_with_a_pace() {
 }
 
 #[test]
+fn a_server_that_restarts_while_downlinks_are_sent_is_no_limit_and_leaves_the_pace_as_it_was() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let network = harness.simulated();
+    join_lamps(&harness, 12);
+    // One every 200 ms.
+    let client = harness
+        .builder()
+        .pace(300, 1)
+        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().unwrap();
+    client.send_many(lamps(3)).unwrap().iter().for_each(queued);
+    network.stop();
+    let lost = events.iter().find_map(|event| match event {
+        Event::Disconnected(lost) => Some(lost),
+        _ => None,
+    });
+    let lost = lost.expect("the connection is lost");
+    assert_eq!(lost.cause, DisconnectCause::RateLimit);
+    let words = lost.error.to_string();
+    assert!(words.contains("it looks like"), "{words}");
+    let failed = events.iter().find_map(|event| match event {
+        Event::ConnectFailed(failed) => Some(failed),
+        _ => None,
+    });
+    let failed = failed.expect("an attempt fails");
+    assert_eq!(failed.error.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(failed.outage, Some(DisconnectCause::Stopped));
+    network.restart().unwrap();
+    let connected = events.iter().find_map(|event| match event {
+        Event::Connected(connected) => Some(connected),
+        _ => None,
+    });
+    let gap = connected.and_then(|connected| connected.gap).unwrap();
+    assert_eq!(gap.cause, DisconnectCause::Stopped);
+
+    let start = Instant::now();
+    let deliveries = client.send_many(lamps(12)).unwrap();
+    for delivery in &deliveries {
+        delivery.wait_for(DeliveryState::Written, SOON).unwrap();
+    }
+    // At half the pace, the last one is due after 4.4 s.
+    assert!(start.elapsed() < Duration::from_millis(4_000));
+}
+
+#[test]
 fn a_client_that_was_cut_for_its_pace_slows_down_and_loses_only_what_was_over_the_limit() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V3);

@@ -497,6 +497,27 @@ fn a_mistyped_member_is_named() {
 }
 
 #[test]
+fn a_field_without_a_name_is_never_an_uplink() {
+    for body in [
+        "5",
+        "true",
+        "null",
+        r#"{"port":9,"counter":77}"#,
+        "{}",
+        r#"{"lat":51.9}"#,
+    ] {
+        let error = Event::decode(Network::V2, "app1/devices/dev1/up", body).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+    }
+    let body = r#"{"port":9,"counter":77}"#;
+    let error = Event::decode(Network::V2, "app1/devices/dev1/up", body).unwrap_err();
+    assert!(
+        error.to_string().contains("a field without a name"),
+        "{error}"
+    );
+}
+
+#[test]
 fn null_and_numbers_as_text_are_read() {
     let body = r#"{"app_id":null,"port":"7","counter":"12","confirmed":null,"payload_raw":null,"payload_fields":null,
         "metadata":{"time":null,"frequency":"868.1","airtime":"1000","gateways":[null,{"rssi":-0,"snr":null,"location_source":null}],

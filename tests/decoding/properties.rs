@@ -34,7 +34,7 @@ fn an_uplink_of_v2_is_read_alike_in_every_form() {
         let payload_fields = json.value("payload_fields");
         let unknown = json.value("unheard_of");
         let attributes = json.texts("attributes");
-        let metadata = json.object("metadata", |json| {
+        let metadata = json.always("metadata", |json| {
             let gateways = json.list("gateways", V2Gateway::write);
             let radio = (
                 json.time("time"),
@@ -60,7 +60,7 @@ fn an_uplink_of_v2_is_read_alike_in_every_form() {
         assert_eq!(uplink.payload_fields, payload_fields.unwrap_or_default());
         assert_eq!(uplink.extra.get("unheard_of"), unknown.as_ref());
         assert_eq!(uplink.attributes, attributes);
-        let (radio, gateways) = metadata.unwrap_or_default();
+        let (radio, gateways) = metadata;
         let read = &uplink.metadata;
         let read_radio = (
             read.time,

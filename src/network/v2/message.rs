@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use serde::de::MapAccess;
+use serde::{de, de::MapAccess};
 use serde_json::Map;
 
 use super::{
@@ -25,7 +25,8 @@ use crate::{
 
 /// Reads an uplink, the only kind of message that V2 networks also send outside MQTT.
 pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
-    let uplink = read_uplink(&raw, "", "").map_err(|cause| unreadable("an uplink", &raw, cause))?;
+    let UplinkBody { uplink, .. } =
+        read_uplink(&raw, "", "").map_err(|cause| unreadable("an uplink", &raw, cause))?;
     for (member, id) in [("app_id", &uplink.app_id), ("dev_id", &uplink.dev_id)] {
         if id.is_empty() {
             return Err(Error::new(
@@ -92,14 +93,34 @@ fn read_uplink(
     raw: &RawMessage,
     app_id: &str,
     dev_id: &str,
-) -> Result<UplinkMessage, serde_json::Error> {
-    let mut uplink = UplinkMessage::new(app_id, dev_id, raw.clone());
-    read_object::<V2, _>(raw.payload(), &mut uplink)?;
-    let metadata = &uplink.metadata;
-    uplink.simulated = metadata.gateways.is_empty()
+) -> Result<UplinkBody, serde_json::Error> {
+    let mut body = UplinkBody {
+        uplink: UplinkMessage::new(app_id, dev_id, raw.clone()),
+        is_uplink: false,
+    };
+    read_object(raw.payload(), &mut body)?;
+    let metadata = &body.uplink.metadata;
+    body.uplink.simulated = metadata.gateways.is_empty()
         && metadata.modulation.is_empty()
         && metadata.frequency.is_none();
-    Ok(uplink)
+    Ok(body)
+}
+
+/// Members that tell an uplink from a field without a name, which servers publish on the same topic.
+/// Every uplink has the first one; a few programs that imitate a server write only the second one.
+const MARKS: [&str; 2] = ["metadata", "dev_id"];
+
+/// What the topic of uplinks carries.
+struct UplinkBody {
+    uplink: UplinkMessage,
+    is_uplink: bool,
+}
+
+impl<'de> Members<'de, V2> for UplinkBody {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        self.is_uplink |= MARKS.contains(&name);
+        Members::<V2>::member(&mut self.uplink, name, map)
+    }
 }
 
 /// What the topic of a message says about its origin.
@@ -111,8 +132,13 @@ struct Origin<'a> {
 
 impl Origin<'_> {
     fn uplink(&self) -> Result<Event, serde_json::Error> {
-        let uplink = read_uplink(self.raw, self.app_id, self.dev_id)?;
-        Ok(Event::Uplink(Arc::new(uplink)))
+        let body = read_uplink(self.raw, self.app_id, self.dev_id)?;
+        if !body.is_uplink {
+            return Err(de::Error::custom(
+                "metadata is missing; it is probably a field without a name, which comes on the same topic",
+            ));
+        }
+        Ok(Event::Uplink(Arc::new(body.uplink)))
     }
 
     fn field(&self, field: &str) -> Result<Event, serde_json::Error> {
@@ -174,7 +200,7 @@ impl Origin<'_> {
 
     fn downlink(&self, step: DownlinkStep) -> Result<Event, serde_json::Error> {
         let mut body: DownlinkEventBody = read_nullable(self.raw.payload())?;
-        body.extra.extend(body.message.extra);
+        body.extra.append(&mut body.message.extra);
         let transmission = (step == DownlinkStep::Sent).then_some(Transmission {
             gateway_id: body.gateway_id,
             frame: body.frame,

@@ -30,12 +30,16 @@ pub(super) fn queue_invalidated(raw: &RawMessage) -> QueueInvalidated {
     QueueInvalidated {
         app_id: String::new(),
         dev_id: String::new(),
+        app_eui: String::new(),
+        dev_eui: String::new(),
+        dev_addr: String::new(),
         downlinks: Vec::new(),
         last_downlink_counter: 0,
         session_key_id: Vec::new(),
         received_at: None,
         correlation_ids: Vec::new(),
         extra: Map::new(),
+        simulated: false,
         raw: raw.clone(),
     }
 }

@@ -136,8 +136,23 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
             cause,
         )
     };
+    if !is_json(raw.payload()) {
+        return Err(Error::new(
+            ErrorKind::Decode,
+            "cannot read the message: it is not JSON; is the webhook's format protobuf? Set it to JSON",
+        ));
+    }
     let mut envelope = Envelope::new(&raw, None);
     read_object(raw.payload(), &mut envelope).map_err(unreadable)?;
+    if let Some(name) = envelope.stream_event() {
+        return Err(Error::new(
+            ErrorKind::Decode,
+            format!(
+                "cannot read the message: it is the event {name:?} of the events stream or of an export of the Console, \
+                 not a message itself; the event as.up.data.forward has an uplink as its data, and others likewise"
+            ),
+        ));
+    }
     for (member, id) in [
         ("device_id", &envelope.ids.dev_id),
         ("application_id", &envelope.ids.app_id),
@@ -150,6 +165,13 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
         }
     }
     envelope.into_event().map_err(unreadable)
+}
+
+/// Returns whether text can be JSON: it begins like a value, and is text.
+fn is_json(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start().first();
+    let is_start = |byte: &u8| b"{[\"-tfn".contains(byte) || byte.is_ascii_digit();
+    start.is_none_or(is_start)
 }
 
 /// What all messages have in common, and the message inside.
@@ -180,6 +202,16 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    /// Returns the name of the event, if this is one of the events stream, which has the message as its
+    /// `data`.
+    fn stream_event(&self) -> Option<&str> {
+        let is_event = self.body.is_none()
+            && ["data", "identifiers", "unique_id"]
+                .iter()
+                .any(|member| self.extra.contains_key(*member));
+        self.extra.get("name")?.as_str().filter(|_| is_event)
+    }
+
     /// Returns the kind that the member `name` holds, if it is the one to read.
     fn kind_of(&self, name: &str) -> Option<Kind> {
         let (kind, ..) = KINDS.iter().find(|(.., member)| *member == name)?;
@@ -208,12 +240,10 @@ impl<'a> Envelope<'a> {
             downlink
         };
         Ok(match kind {
-            Kind::Uplink => {
-                let mut uplink = UplinkMessage::new("", "", raw.clone());
-                // Servers leave out 0.
-                uplink.packet_error_rate = Some(0.0);
-                shared(uplink, |uplink| object_into::<V3, _, _>(map, uplink))?.map(Event::Uplink)
-            }
+            Kind::Uplink => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
+                object_into::<V3, _, _>(map, uplink)
+            })?
+            .map(Event::Uplink),
             Kind::UplinkNormalized => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
                 object_into::<V3, _, _>(map, uplink)
             })?
@@ -249,20 +279,18 @@ impl<'a> Envelope<'a> {
             return Ok(Event::Other(self.raw.clone()));
         };
         match &mut event {
-            Event::Uplink(uplink) | Event::UplinkNormalized(uplink) => {
+            Event::Uplink(uplink) => {
                 let uplink = Arc::make_mut(uplink);
-                uplink.hardware_serial = std::mem::take(&mut self.ids.dev_eui);
-                uplink.app_eui = std::mem::take(&mut self.ids.join_eui);
-                uplink.dev_addr = std::mem::take(&mut self.ids.dev_addr);
-                uplink.simulated = self.simulated;
+                // Servers leave out 0.
+                if uplink.packet_error_rate.is_none() && !self.may_be_masked(uplink) {
+                    uplink.packet_error_rate = Some(0.0);
+                }
                 self.complete(uplink);
             }
+            Event::UplinkNormalized(uplink) => self.complete(Arc::make_mut(uplink)),
             Event::Activation(activation) => {
                 let activation = Arc::make_mut(activation);
                 self.complete_invalidated(&mut activation.invalidated_downlinks)?;
-                activation.app_eui = std::mem::take(&mut self.ids.join_eui);
-                activation.dev_eui = std::mem::take(&mut self.ids.dev_eui);
-                activation.dev_addr = std::mem::take(&mut self.ids.dev_addr);
                 self.complete(activation);
             }
             Event::QueueInvalidated(invalidated) => {
@@ -278,10 +306,21 @@ impl<'a> Envelope<'a> {
         Ok(event)
     }
 
+    /// Returns whether the field mask of a webhook may have removed members: some that servers always
+    /// send are missing.
+    fn may_be_masked(&self, uplink: &UplinkMessage) -> bool {
+        let is_whole = uplink.metadata.time.is_some() && !uplink.metadata.modulation.is_empty();
+        self.kind.is_none() && !is_whole
+    }
+
     fn complete<M: Enclosed>(mut self, message: &mut M) {
         let header = message.header();
         *header.app_id = self.ids.app_id;
         *header.dev_id = self.ids.dev_id;
+        *header.app_eui = self.ids.join_eui;
+        *header.dev_eui = self.ids.dev_eui;
+        *header.dev_addr = self.ids.dev_addr;
+        *header.simulated = self.simulated;
         *header.received_at = self.received_at;
         *header.correlation_ids = self.correlation_ids;
         header.extra.append(&mut self.extra);
@@ -289,10 +328,17 @@ impl<'a> Envelope<'a> {
 
     /// Completes the downlinks of a list, unless the copies would make a small message too large.
     fn complete_invalidated(&self, downlinks: &mut [DownlinkEvent]) -> serde_json::Result<()> {
+        let Ids {
+            app_id,
+            dev_id,
+            dev_eui,
+            join_eui,
+            dev_addr,
+        } = &self.ids;
         let texts = self
             .correlation_ids
             .iter()
-            .chain([&self.ids.app_id, &self.ids.dev_id]);
+            .chain([app_id, dev_id, dev_eui, join_eui, dev_addr]);
         let size: usize = texts.map(|text| size_of::<String>() + text.len()).sum();
         if downlinks.len().saturating_mul(size) > MAX_REPEATED {
             return Err(de::Error::custom(format_args!(
@@ -302,8 +348,12 @@ impl<'a> Envelope<'a> {
         }
         for downlink in downlinks {
             let header = downlink.header();
-            header.app_id.clone_from(&self.ids.app_id);
-            header.dev_id.clone_from(&self.ids.dev_id);
+            header.app_id.clone_from(app_id);
+            header.dev_id.clone_from(dev_id);
+            header.app_eui.clone_from(join_eui);
+            header.dev_eui.clone_from(dev_eui);
+            header.dev_addr.clone_from(dev_addr);
+            *header.simulated = self.simulated;
             *header.received_at = self.received_at;
             header.correlation_ids.clone_from(&self.correlation_ids);
             downlink.raw = self.raw.clone();
@@ -316,6 +366,10 @@ impl<'a> Envelope<'a> {
 struct Header<'a> {
     app_id: &'a mut String,
     dev_id: &'a mut String,
+    app_eui: &'a mut String,
+    dev_eui: &'a mut String,
+    dev_addr: &'a mut String,
+    simulated: &'a mut bool,
     received_at: &'a mut Option<SystemTime>,
     correlation_ids: &'a mut Vec<String>,
     extra: &'a mut Map<String, Value>,
@@ -328,12 +382,16 @@ trait Enclosed {
 
 /// The messages are public types with the same fields, so the fields cannot move to a shared type.
 macro_rules! enclosed {
-    ($($message:ident: $correlation_ids:ident,)*) => {$(
+    ($($message:ident: $dev_eui:ident, $correlation_ids:ident;)*) => {$(
         impl Enclosed for $message {
             fn header(&mut self) -> Header<'_> {
                 Header {
                     app_id: &mut self.app_id,
                     dev_id: &mut self.dev_id,
+                    app_eui: &mut self.app_eui,
+                    dev_eui: &mut self.$dev_eui,
+                    dev_addr: &mut self.dev_addr,
+                    simulated: &mut self.simulated,
                     received_at: &mut self.received_at,
                     correlation_ids: &mut self.$correlation_ids,
                     extra: &mut self.extra,
@@ -344,12 +402,12 @@ macro_rules! enclosed {
 }
 
 enclosed! {
-    UplinkMessage: correlation_ids,
-    Activation: correlation_ids,
-    DownlinkEvent: event_correlation_ids,
-    QueueInvalidated: correlation_ids,
-    LocationSolved: correlation_ids,
-    ServiceData: correlation_ids,
+    UplinkMessage: hardware_serial, correlation_ids;
+    Activation: dev_eui, correlation_ids;
+    DownlinkEvent: dev_eui, event_correlation_ids;
+    QueueInvalidated: dev_eui, correlation_ids;
+    LocationSolved: dev_eui, correlation_ids;
+    ServiceData: dev_eui, correlation_ids;
 }
 
 /// Reads a message in the place where it will stay. Returns `None` if `read` finds nothing.
@@ -366,12 +424,16 @@ fn location_solved(raw: &RawMessage) -> LocationSolved {
     LocationSolved {
         app_id: String::new(),
         dev_id: String::new(),
+        app_eui: String::new(),
+        dev_eui: String::new(),
+        dev_addr: String::new(),
         service: String::new(),
         location: None,
         attributes: BTreeMap::new(),
         received_at: None,
         correlation_ids: Vec::new(),
         extra: Map::new(),
+        simulated: false,
         raw: raw.clone(),
     }
 }
@@ -380,11 +442,15 @@ fn service_data(raw: &RawMessage) -> ServiceData {
     ServiceData {
         app_id: String::new(),
         dev_id: String::new(),
+        app_eui: String::new(),
+        dev_eui: String::new(),
+        dev_addr: String::new(),
         service: String::new(),
         data: Value::Null,
         received_at: None,
         correlation_ids: Vec::new(),
         extra: Map::new(),
+        simulated: false,
         raw: raw.clone(),
     }
 }

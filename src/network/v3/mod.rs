@@ -23,6 +23,14 @@ pub(super) const KEY_STARTS: [&str; 2] = ["NNSXS.", "MFRWG."];
 
 pub(super) const KEY_ADVICE: &str = "make an API key in the console of The Things Stack";
 
+/// Says that a port is the one of the server's MQTT for gateways.
+pub(super) fn foreign_port(port: u16) -> Option<&'static str> {
+    match port {
+        1882 | 8882 => Some("this port is for gateways; applications use 1883, or 8883 with TLS"),
+        _ => None,
+    }
+}
+
 pub(super) const UNAVAILABLE: &str = "the application or its tenant has reached its connection limit; close one of the other connections";
 
 pub(super) const MISSING_WRITE_RIGHT: &str = "the API key lacks the right to write downlink application traffic (RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE)";

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::ID_RULE;
+use super::{ID_RULE, split_uid};
 use crate::{
     message::{Antenna, Downlink, ReadPayload, Schedule, to_base64},
     network::request::{Request, check_port, in_batch},
@@ -16,6 +16,9 @@ use crate::{
 
 /// The most bytes that a request may carry. Most regions allow fewer; the network reports that.
 const MAX_PAYLOAD: usize = 255;
+
+const EMPTY: &str = "the payload is empty, and The Things Stack silently drops a downlink without a payload; \
+     only the fields {} give an empty one, for a device without a downlink formatter";
 
 /// The most characters of a correlation id.
 const MAX_CORRELATION_ID: usize = 100;
@@ -25,15 +28,31 @@ const MAX_ATTEMPTS: u32 = 32;
 /// The most downlinks in the queue of a device.
 const MAX_DOWNLINKS: usize = 10_000;
 
+/// How far ahead an absolute time must be for the server to take it.
+const LEAD: Duration = Duration::from_millis(2_500);
+
 #[derive(Serialize)]
 struct Body<'a> {
+    end_device_ids: EndDeviceIds<'a>,
     downlinks: Vec<Item<'a>>,
+}
+
+/// The addressee, for brokers between the client and the network. The network itself goes by the topic.
+#[derive(Serialize)]
+struct EndDeviceIds<'a> {
+    device_id: &'a str,
+    application_ids: ApplicationIds<'a>,
+}
+
+#[derive(Serialize)]
+struct ApplicationIds<'a> {
+    /// Never has a tenant.
+    application_id: &'a str,
 }
 
 #[derive(Serialize)]
 struct Item<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    f_port: Option<u8>,
+    f_port: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     frm_payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,41 +135,48 @@ pub(in crate::network) fn encode_downlinks(
             item(downlink, id).map_err(|why| in_batch(index, downlinks.len(), why))
         })
         .collect::<Result<_, _>>()?;
-    let payload =
-        serde_json::to_vec(&Body { downlinks: items }).map_err(|cause| cause.to_string())?;
     Ok(vec![Request {
         topic: format!("v3/{app_id}/devices/{dev_id}/down/{operation}"),
-        payload,
+        payload: body(app_id, dev_id, items)?,
         downlinks: 0..downlinks.len(),
     }])
 }
 
-pub(in crate::network) fn encode_clear(app_id: &str, dev_id: &str) -> Request {
-    Request {
+pub(in crate::network) fn encode_clear(app_id: &str, dev_id: &str) -> Result<Request, String> {
+    Ok(Request {
         topic: format!("v3/{app_id}/devices/{dev_id}/down/replace"),
-        payload: br#"{"downlinks":[]}"#.to_vec(),
+        payload: body(app_id, dev_id, Vec::new())?,
         downlinks: 0..1,
-    }
+    })
+}
+
+fn body(app_id: &str, dev_id: &str, downlinks: Vec<Item<'_>>) -> Result<Vec<u8>, String> {
+    let body = Body {
+        end_device_ids: EndDeviceIds {
+            device_id: dev_id,
+            application_ids: ApplicationIds {
+                application_id: split_uid(app_id).0,
+            },
+        },
+        downlinks,
+    };
+    serde_json::to_vec(&body).map_err(|cause| cause.to_string())
 }
 
 fn item<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Item<'a>, String> {
-    if let Some(port) = downlink.port {
-        check_port(port)?;
-    }
-    let (f_port, frm_payload, decoded_payload) = match downlink.payload.read()? {
+    // Without one, most formatters fail. A formatter that chooses an FPort of its own still does.
+    let f_port = downlink.port.unwrap_or(1);
+    check_port(f_port)?;
+    let (frm_payload, decoded_payload) = match downlink.payload.read()? {
+        ReadPayload::Bytes(bytes) if bytes.is_empty() => return Err(EMPTY.to_owned()),
         ReadPayload::Bytes(bytes) if bytes.len() > MAX_PAYLOAD => {
             return Err(format!(
                 "{} bytes are too many; a downlink has at most {MAX_PAYLOAD}, and fewer in most regions",
                 bytes.len()
             ));
         }
-        ReadPayload::Bytes(bytes) => (
-            Some(downlink.port.unwrap_or(1)),
-            Some(to_base64(&bytes)),
-            None,
-        ),
-        // If there is no FPort, the formatter chooses it.
-        ReadPayload::Fields(fields) => (downlink.port, None, Some(fields)),
+        ReadPayload::Bytes(bytes) => (Some(to_base64(&bytes)), None),
+        ReadPayload::Fields(fields) => (None, Some(fields)),
     };
     Ok(Item {
         f_port,
@@ -200,10 +226,16 @@ fn ahead(time: SystemTime) -> Result<String, String> {
     if time > SystemTime::UNIX_EPOCH + LATEST {
         return Err("the absolute time is after the year 9999".to_owned());
     }
-    if let Ok(ago) = SystemTime::now().duration_since(time) {
+    let now = SystemTime::now();
+    if let Ok(ago) = now.duration_since(time) {
         return Err(format!(
             "the absolute time is in the past, {} ago according to the clock of this machine",
             humantime::format_duration(Duration::from_secs(ago.as_secs()))
+        ));
+    }
+    if time < now + LEAD {
+        return Err(format!(
+            "the absolute time must be at least {LEAD:?} ahead by the clock of this machine, or the network rejects it"
         ));
     }
     Ok(humantime::format_rfc3339_nanos(time).to_string())

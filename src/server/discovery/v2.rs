@@ -41,7 +41,17 @@ pub(super) fn find(
     let failed = |failure| unanswered(server, options.network, failure);
     let answer = request.send().map_err(failed)?;
     if !(200..300).contains(&answer.status) {
-        return Err(no_list(server, &url, answer.status));
+        return Err(match not_found(answer.status, answer.body) {
+            Some(message) => Error::new(
+                ErrorKind::ApplicationNotFound,
+                format!(
+                    "{server} does not know what it was asked for, which is a handler for the application {app_id:?}: \
+                     {message} (HTTP {}); check the id",
+                    answer.status
+                ),
+            ),
+            None => no_list(server, &url, answer.status),
+        });
     }
     match find_handler(answer.body, app_id) {
         Ok(Search::Found(handler)) => address_of(handler, app_id),
@@ -69,6 +79,20 @@ pub(super) fn find(
 /// What to check, as part of errors.
 const OTHER_NETWORK: &str = "is it a V2 discovery server? \
      For The Things Stack v3, use one of its API keys (NNSXS.…), or set network(Network::V3)";
+
+/// Returns the server's message, if the answer says that something does not exist. Servers since 2017
+/// say so as an internal error.
+fn not_found(status: u16, body: impl Read) -> Option<String> {
+    const UNKNOWN: i64 = 2;
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+        code: i64,
+    }
+    let refusal: Refusal = serde_json::from_reader(body.take(MAX_TEXT as u64)).ok()?;
+    let says_so = status == 500 && refusal.code == UNKNOWN && refusal.error.ends_with("not found");
+    says_so.then_some(refusal.error)
+}
 
 fn no_list(server: &DiscoveryAddress, url: &str, status: u16) -> Error {
     let (kind, why) = match (server.closed(), status) {

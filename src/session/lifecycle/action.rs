@@ -47,11 +47,14 @@ pub(crate) enum Action {
         attempts: u32,
         delay: Option<Duration>,
     },
+    /// Write at the full pace again: the last loss was not due to the rate limit.
+    RestorePace,
     /// Report a failed attempt.
     ReportFailed {
         error: Error,
         attempts: u32,
         retry_in: Option<Duration>,
+        outage: Option<DisconnectCause>,
     },
     /// Report a lost connection.
     ReportLost {

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     message::{CallbackFailed, DisconnectCause},
     mqtt::Attempt,
-    recovery::{Mandate, Outages, Plan},
+    recovery::{Customs, Mandate, Outages, Plan},
     wire::End,
 };
 pub(super) use action::{Action, Outgoing};
@@ -63,7 +63,13 @@ impl Lifecycle {
             settings: Settings::new(options, subscriptions),
             state: State::Idle,
             plan: Plan::new(options.reconnect_delay, options.refused_retry),
-            outages: Outages::new(options.keep_alive),
+            outages: Outages::new(
+                Customs {
+                    limits_by_closing: options.network.limits_by_closing(),
+                    replaces_clients: options.network.replaces_clients(),
+                },
+                options.keep_alive,
+            ),
             mandate: Mandate::Once,
             connecting: Vec::new(),
             closing: Vec::new(),
@@ -369,6 +375,9 @@ impl Lifecycle {
             // After the connection has ended, subscriptions fail too; the end is the reason.
             | State::Subscribing { ended: None, .. } => {
                 self.act(Action::Abandon(attempt));
+                if self.outages.failed(error.kind()) {
+                    self.act(Action::RestorePace);
+                }
                 self.attempt_failed(error, now);
             }
             _ => {}
@@ -499,11 +508,8 @@ impl Lifecycle {
     }
 
     fn connection_lost(&mut self, attempt: Attempt, server: &str, end: Option<End>, now: Now) {
-        let limits = self.settings.limits_by_closing;
-        let mut loss = self.outages.lost(now.instant, now.time, limits);
-        if let Some(cause) = end.as_ref().and_then(reasons::seen_cause) {
-            loss.cause = cause;
-        }
+        let seen = end.as_ref().and_then(reasons::seen_cause);
+        let loss = self.outages.lost(now.instant, now.time, seen);
         let error = reasons::lost(server, end.as_ref(), &loss);
         log::debug!("{error}");
         self.act(Action::Interrupt {
@@ -578,6 +584,7 @@ impl Lifecycle {
                     error: error.clone(),
                     attempts: self.outages.attempts(),
                     retry_in,
+                    outage: self.outages.cause(),
                 });
                 error
             }

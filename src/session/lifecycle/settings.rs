@@ -10,8 +10,6 @@ pub(super) struct Settings {
     pub(super) close_timeout: Duration,
     pub(super) connect_retry: ConnectRetry,
     pub(super) reconnect: bool,
-    /// Whether the servers of this network close connections that send too much.
-    pub(super) limits_by_closing: bool,
     /// The number of subscriptions on each connection.
     pub(super) subscriptions: usize,
 }
@@ -23,7 +21,6 @@ impl Settings {
             close_timeout: options.close_timeout,
             connect_retry: options.connect_retry,
             reconnect: options.reconnect,
-            limits_by_closing: options.network.limits_by_closing(),
             subscriptions,
         }
     }

@@ -620,3 +620,94 @@ fn the_bytes_stay_with_every_message() {
         assert_eq!(raw.payload(), fixture(&name), "{name}");
     }
 }
+
+/// Returns the kind of an event, whether it is simulated, and its EUIs and address.
+fn origin(event: &Event) -> (&'static str, bool, [&str; 3]) {
+    match event {
+        Event::Uplink(it) => (
+            "up",
+            it.is_simulated(),
+            [&it.app_eui, &it.hardware_serial, &it.dev_addr],
+        ),
+        Event::Activation(it) => (
+            "join",
+            it.is_simulated(),
+            [&it.app_eui, &it.dev_eui, &it.dev_addr],
+        ),
+        Event::Downlink(it) => (
+            "down",
+            it.is_simulated(),
+            [&it.app_eui, &it.dev_eui, &it.dev_addr],
+        ),
+        Event::QueueInvalidated(it) => (
+            "invalidated",
+            it.is_simulated(),
+            [&it.app_eui, &it.dev_eui, &it.dev_addr],
+        ),
+        Event::LocationSolved(it) => (
+            "location",
+            it.is_simulated(),
+            [&it.app_eui, &it.dev_eui, &it.dev_addr],
+        ),
+        Event::ServiceData(it) => (
+            "service",
+            it.is_simulated(),
+            [&it.app_eui, &it.dev_eui, &it.dev_addr],
+        ),
+        event => panic!("{event:?}"),
+    }
+}
+
+#[test]
+fn every_kind_of_message_says_that_it_is_simulated_and_has_the_ids_of_the_device() {
+    let path = folder().parent().unwrap().join("v3-simulated.ndjson");
+    let mut kinds = Vec::new();
+    for line in fs::read_to_string(path).unwrap().lines() {
+        let message: Value = serde_json::from_str(line).unwrap();
+        let (topic, mut body) = (
+            message["topic"].as_str().unwrap(),
+            message["payload"].clone(),
+        );
+        let event = Event::decode(Network::V3, topic, body.to_string()).unwrap();
+        let (kind, is_simulated, ids) = origin(&event);
+        assert!(is_simulated && event.is_simulated(), "{line}");
+        assert_eq!(ids, ["70B3D57ED0000000", "5302A1490A2EDEAA", ""]);
+        kinds.push(kind);
+
+        body.as_object_mut().unwrap().remove("simulated");
+        body["end_device_ids"]["dev_addr"] = json!("26013F77");
+        let event = Event::decode(Network::V3, topic, body.to_string()).unwrap();
+        let (_, is_simulated, ids) = origin(&event);
+        assert!(!is_simulated && !event.is_simulated(), "{line}");
+        assert_eq!(ids, ["70B3D57ED0000000", "5302A1490A2EDEAA", "26013F77"]);
+    }
+    kinds.dedup();
+    assert_eq!(
+        kinds,
+        [
+            "up",
+            "join",
+            "location",
+            "service",
+            "down",
+            "invalidated",
+            "up"
+        ]
+    );
+}
+
+#[test]
+fn downlinks_that_were_thrown_away_have_the_ids_of_the_device_too() {
+    let invalidated = invalidated("down-queue-invalidated");
+    assert!(!invalidated.dev_eui.is_empty());
+    for downlink in &invalidated.downlinks {
+        assert_eq!(
+            [&downlink.app_eui, &downlink.dev_eui, &downlink.dev_addr],
+            [
+                &invalidated.app_eui,
+                &invalidated.dev_eui,
+                &invalidated.dev_addr
+            ]
+        );
+    }
+}

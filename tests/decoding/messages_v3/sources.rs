@@ -120,6 +120,64 @@ fn a_client_reports_what_it_cannot_read_with_its_bytes() {
 }
 
 #[test]
+fn a_webhook_with_a_field_mask_does_not_claim_that_no_frame_was_lost() {
+    let body = json!({
+        "end_device_ids": {
+            "device_id": "tank-1", "application_ids": {"application_id": "greenhouse"},
+            "dev_eui": "70B3D57ED0051A2C", "join_eui": "A840410000000101", "dev_addr": "00DB2643"
+        },
+        "uplink_message": {"f_port": 2, "frm_payload": "AQA="}
+    });
+    let masked = UplinkMessage::from_json(Network::V3, body.to_string()).unwrap();
+    assert_eq!(masked.packet_error_rate, None);
+    assert_eq!(masked.payload_raw, [1, 0]);
+    let whole = UplinkMessage::from_json(Network::V3, fixture("up-confirmed")).unwrap();
+    assert_eq!(whole.packet_error_rate, Some(0.0));
+    let over_mqtt = uplink_of(receive("up", &body).unwrap());
+    assert_eq!(over_mqtt.packet_error_rate, Some(0.0));
+}
+
+#[test]
+fn a_webhook_in_protobuf_is_told() {
+    // The start of a message in protobuf: the ids of device and application.
+    let body = [
+        &b"\x0a\x1c\x0a\x06tank-1\x12\x0c\x0a\x0agreenhouse\x32"[..],
+        &[0xda, 0x01],
+    ]
+    .concat();
+    let error = Event::from_json(Network::V3, &body).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().contains("protobuf"), "{error}");
+    let error = Event::from_json(Network::V3, "{\"a\":").unwrap_err();
+    assert!(!error.to_string().contains("protobuf"), "{error}");
+}
+
+#[test]
+fn an_event_of_the_events_stream_is_told_and_its_data_is_the_message() {
+    let mut data = value("up-confirmed");
+    data["@type"] = json!("type.googleapis.com/ttn.lorawan.v3.ApplicationUp");
+    let event = json!({
+        "name": "as.up.data.forward", "time": "2025-05-14T08:21:37Z",
+        "identifiers": [{"device_ids": data["end_device_ids"]}], "data": data,
+        "unique_id": "01JV6Z4FQQ82YCW78EYQ8PY9XY"
+    });
+    for body in [event.to_string(), json!({"result": event}).to_string()] {
+        let error = Event::from_json(Network::V3, &body).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        for words in ["\"as.up.data.forward\"", "events stream", "data"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+    let uplink = UplinkMessage::from_json(Network::V3, data.to_string()).unwrap();
+    assert_eq!(uplink.extra["@type"], data["@type"]);
+    let expected = uplink_of(decode("up-confirmed"));
+    assert_eq!(
+        (uplink.counter, uplink.metadata),
+        (expected.counter, expected.metadata)
+    );
+}
+
+#[test]
 fn requests_are_no_messages_of_a_network() {
     for name in names() {
         if name.starts_with("request-") {

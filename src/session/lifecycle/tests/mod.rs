@@ -96,7 +96,9 @@ fn brief(action: &Action, start: Instant) -> String {
             error,
             attempts,
             retry_in,
+            ..
         } => format!("failed {:?} #{attempts} in {retry_in:?}", error.kind()),
+        Action::RestorePace => "restore pace".to_owned(),
         Action::ReportLost {
             connected_for,
             retry_in,

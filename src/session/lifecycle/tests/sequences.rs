@@ -290,7 +290,7 @@ impl World {
                 self.question = None;
                 self.plan(*retry_in);
             }
-            Action::ReportCallback(_) | Action::Discard(_) => {}
+            Action::ReportCallback(_) | Action::Discard(_) | Action::RestorePace => {}
             Action::ReportClosed { .. } => {
                 assert_eq!(self.in_use, None, "closed with a connection in use");
                 (self.is_open, self.is_closed) = (false, true);
