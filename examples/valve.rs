@@ -80,6 +80,9 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, boo
                 let attempt = attempt.map_or("another".to_owned(), |number| number.to_string());
                 println!("  The device has not acknowledged it; attempt {attempt} follows.");
             }
+            Some(DeliveryState::GivenUp) => {
+                println!("  The network no longer waits for the acknowledgement.");
+            }
             Some(_) => {}
             // The state is final, or the deadline has passed.
             None => return (delivery.state(), was_sent),

@@ -15,7 +15,8 @@ impl MqttClient {
     /// confirmation and schedule.
     ///
     /// Returns once the downlink is checked and accepted. It is then written in the background, in
-    /// the order of the calls. The downlink callback gets its
+    /// the order of the calls. A V2 network may still queue two of them in another order if they arrive
+    /// together; [`send_batch`](Self::send_batch) keeps the order. The downlink callback gets its
     /// [`message_id`](Delivery::message_id) when it has left this machine, which may happen before
     /// `send` returns. The [`Delivery`] then follows its progress.
     ///
@@ -45,7 +46,13 @@ impl MqttClient {
     /// the device's queue with them.
     ///
     /// A v3 network gets them in one message. It counts once towards the rate limit, and the network
-    /// accepts all downlinks or none. A V2 network gets them one by one.
+    /// accepts all downlinks or none.
+    ///
+    /// A V2 network gets them one by one, and may queue two that arrive together in any order. So each
+    /// is written only when the network has reported on the one before it, or after 1 s without a
+    /// report; then the rest of the batch follows at once, in an order that is not certain, and a
+    /// warning is logged. This takes one round trip for each downlink, and no extra time with the
+    /// network's own broker, which reads one packet per 100 ms. Downlinks to other devices do not wait.
     ///
     /// # Errors
     ///
@@ -158,6 +165,12 @@ impl MqttClient {
     /// network does not report the downlinks that it discards, and it does not stop a downlink that
     /// is being sent.
     ///
+    /// The request has no answer. The deliveries of this client become
+    /// [`Replaced`](crate::DeliveryState::Replaced) when a report about a later downlink of this client
+    /// shows that the network has handled the request, or with the first message from the network after
+    /// [`unconfirmed_after`](crate::MqttClientBuilder::unconfirmed_after). If the connection ends before
+    /// that, it is unknown whether the network has emptied the queue, and they keep their state.
+    ///
     /// Returns once the request is accepted, with the id that the downlink callback gets when it has
     /// left this machine.
     ///
@@ -173,8 +186,7 @@ impl MqttClient {
     /// ```
     pub fn clear_queue(&self, dev_id: &str) -> Result<MessageId> {
         let options = &self.core().options;
-        let request = options.network.encode_clear(&options.app_id, dev_id)?;
-        let draft = Draft::of_request(request);
+        let draft = Draft::of_clear(options.network, &options.app_id, dev_id)?;
         let (first, room) = self.admit(draft.len())?;
         self.hand_over(draft.into_batch(first, room))?;
         Ok(MessageId(first))

@@ -14,6 +14,10 @@ use crate::{
 fn hand_over(client: &MqttClient, id: u64) {
     let link = &client.core().link;
     let message = Message {
+        dev_id: "valve-3".into(),
+        batch: 1,
+        is_followed: false,
+        replaces: false,
         ids: MessageIds::new(id, 1),
         topic: "greenhouse/devices/bed-07/down".to_owned(),
         payload: Vec::new(),

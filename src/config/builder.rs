@@ -630,7 +630,8 @@ impl MqttClientBuilder {
 
     /// Sets how long after writing a downlink becomes
     /// [`Unconfirmed`](crate::DeliveryState::Unconfirmed) if the network sends no report about it.
-    /// Defaults to 10 s.
+    /// Defaults to 10 s. On V2 each waits its turn first: 100 ms for every downlink that was written
+    /// before it and has no report yet, because the network's own broker reads 10 packets a second.
     ///
     /// ```
     /// # use ttn::MqttClient;

@@ -1,20 +1,28 @@
 //! The downlinks that the client follows: finds the downlink that a report is about, and updates its
 //! state. Reads no clock; the caller passes the time.
 
+mod clears;
+mod content;
+mod evidence;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use serde_json::{Map, Value};
-
-use super::delivery::{DeliveryState, Progress};
+use super::{
+    delivery::{DeliveryState, Progress},
+    outbox::Message,
+};
 use crate::{
     error::{Error, ErrorKind},
-    message::{Downlink, DownlinkEvent, DownlinkStep, MessageIds, ReadPayload},
+    message::{DeviceChange, DownlinkEvent, DownlinkStep, Event, MessageIds},
     network::Network,
 };
+use clears::{Clears, Handled};
+pub(crate) use content::Content;
+use evidence::{Cut, Evidence, Silence};
 
 /// The number of entries below which a sweep is not worth the time.
 const SWEEP: usize = 64;
@@ -38,8 +46,6 @@ pub(crate) struct Followed {
     pub(crate) content: Option<Content>,
     /// Whether a payload formatter has to encode it.
     pub(crate) has_fields: bool,
-    /// Whether it replaces what is queued for the device.
-    pub(crate) replaces: bool,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -51,63 +57,81 @@ impl Drop for Followed {
     }
 }
 
-/// The part of a downlink that is repeated by the reports of a network without ids.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Content {
-    port: u8,
-    confirmed: bool,
-    payload: Data,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Data {
-    Bytes(Vec<u8>),
-    Fields(Map<String, Value>),
-}
-
 struct Entry {
     followed: Followed,
     /// The number of the first of the downlinks that were sent together.
-    group: u64,
+    batch: u64,
     accepted: Instant,
-    /// How long after the write the connection ended; `None` if it did not.
-    cut_after: Option<Duration>,
+    /// When it was handed to the connection; `None` if the network cannot have it yet.
+    handed_over: Option<Instant>,
+    /// Whether it replaces what is queued for the device, and the effect is not noted yet.
+    replaces: bool,
+    /// Whether one of the downlinks in its message was sent as fields.
+    has_fields: bool,
+    /// When the network last said that the device did not acknowledge it.
+    not_acknowledged: Option<Instant>,
+    /// How many unanswered downlinks were written before it.
+    behind: usize,
+    cut: Option<Cut>,
+    was_deleted: bool,
+}
+
+impl Entry {
+    fn state(&self) -> DeliveryState {
+        self.followed.progress.state()
+    }
+}
+
+/// A downlink that was written, and about which the network has sent no report.
+struct Unanswered {
+    written: Instant,
+    /// When to stop waiting; `None` for never.
+    due: Option<Instant>,
+    /// Whether its connection has ended.
+    is_cut: bool,
 }
 
 /// The downlinks whose state is not final, by their number, which is also their order.
 pub(crate) struct Book {
     network: Network,
-    app_id: String,
     following: Following,
+    evidence: Evidence,
     /// The number of entries at which the next sweep is due.
     sweep_at: usize,
     entries: BTreeMap<u64, Entry>,
     by_correlation: HashMap<Arc<str>, u64>,
     by_device: HashMap<Arc<str>, Vec<u64>>,
-    /// When the downlinks were written that the network has not reported on yet.
-    unanswered: BTreeMap<u64, Instant>,
+    unanswered: BTreeMap<u64, Unanswered>,
+    /// How many of these were written to a connection that has ended.
+    cut: usize,
+    clears: Clears,
 }
 
 impl Book {
     pub(crate) fn new(network: Network, app_id: &str, following: Following) -> Self {
         Self {
             network,
-            app_id: app_id.to_owned(),
             following,
+            evidence: Evidence::new(network, app_id, following.capacity),
             sweep_at: SWEEP,
             entries: BTreeMap::new(),
             by_correlation: HashMap::new(),
             by_device: HashMap::new(),
             unanswered: BTreeMap::new(),
+            cut: 0,
+            clears: Clears::new(following.capacity, following.unconfirmed_after),
         }
     }
 
-    /// Follows the downlinks of one message.
-    pub(crate) fn open(&mut self, ids: MessageIds, downlinks: Vec<Followed>, now: Instant) {
-        let mut group = None;
-        for (id, followed) in ids.iter().zip(downlinks) {
+    /// Follows the downlinks of a message, and takes them from it.
+    pub(crate) fn open(&mut self, message: &mut Message, now: Instant) {
+        let followed = std::mem::take(&mut message.followed);
+        if followed.is_empty() && self.by_device.contains_key(&message.dev_id) {
+            self.clears.open(message);
+        }
+        let has_fields = followed.iter().any(|followed| followed.has_fields);
+        for (id, followed) in message.ids.iter().zip(followed) {
             let id = id.get();
-            let group = *group.get_or_insert(id);
             if let Some(correlation_id) = &followed.correlation_id {
                 self.by_correlation.insert(Arc::clone(correlation_id), id);
             }
@@ -120,9 +144,15 @@ impl Book {
             }
             let entry = Entry {
                 followed,
-                group,
+                batch: message.batch,
                 accepted: now,
-                cut_after: None,
+                handed_over: None,
+                replaces: message.replaces,
+                has_fields,
+                not_acknowledged: None,
+                behind: 0,
+                cut: None,
+                was_deleted: false,
             };
             self.entries.insert(id, entry);
             if self.entries.len() > self.following.capacity {
@@ -130,18 +160,22 @@ impl Book {
             } else if self.entries.len() >= self.sweep_at && self.network.correlates() {
                 // Not without ids: an unwatched entry still claims the reports about it, which would
                 // otherwise count for another downlink of the same content.
-                self.sweep();
+                self.sweep(true);
                 self.sweep_at = (2 * self.entries.len()).max(SWEEP);
             }
         }
     }
 
-    /// Removes unwatched entries.
-    fn sweep(&mut self) {
+    /// Removes unwatched entries, but if asked to, not those whose reports say something about a
+    /// watched one.
+    fn sweep(&mut self, keep_telling: bool) {
         let unwatched: Vec<u64> = self
             .entries
             .iter()
-            .filter(|(_, entry)| !entry.followed.progress.is_watched())
+            .filter(|(id, entry)| {
+                let is_kept = keep_telling && self.tells_of_others(**id, entry);
+                !is_kept && !entry.followed.progress.is_watched()
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in unwatched {
@@ -149,25 +183,40 @@ impl Book {
         }
     }
 
-    /// Removes unwatched entries, and then the oldest ones if that was not enough.
+    /// Returns whether an entry replaces watched ones, and the effect is not noted yet.
+    fn tells_of_others(&self, id: u64, entry: &Entry) -> bool {
+        let is_watched = |other: &u64| {
+            let other = self.entries.get(other);
+            other.is_some_and(|other| other.followed.progress.is_watched())
+        };
+        let device = self.by_device.get(&entry.followed.dev_id);
+        entry.replaces
+            && device.is_some_and(|ids| ids.iter().take_while(|other| **other < id).any(is_watched))
+    }
+
+    /// Removes unwatched entries, then those whose state is final, and then the oldest ones if that
+    /// was not enough.
     fn make_room(&mut self) {
-        self.sweep();
+        self.sweep(false);
         if self.entries.len() <= self.following.capacity {
             return;
         }
         // Frees more than necessary, so that not every further downlink causes a sweep.
         let room = self.following.capacity - self.following.capacity / 100;
-        while self.entries.len() > room {
-            let Some((id, _)) = self.entries.first_key_value() else {
-                return;
-            };
-            let id = *id;
+        let is_final = |entry: &Entry| entry.followed.progress.is_final();
+        let (last, present): (Vec<_>, Vec<_>) = self
+            .entries
+            .iter()
+            .map(|(id, entry)| (*id, is_final(entry)))
+            .partition(|(_, is_final)| *is_final);
+        let surplus = self.entries.len() - room;
+        for (id, _) in last.into_iter().chain(present).take(surplus) {
             self.remove(id);
         }
     }
 
     fn remove(&mut self, id: u64) {
-        self.unanswered.remove(&id);
+        self.stop_waiting(id);
         let Some(Entry { followed, .. }) = self.entries.remove(&id) else {
             return;
         };
@@ -182,8 +231,13 @@ impl Book {
         }
     }
 
+    fn stop_waiting(&mut self, id: u64) {
+        let unanswered = self.unanswered.remove(&id);
+        self.cut -= usize::from(unanswered.is_some_and(|unanswered| unanswered.is_cut));
+    }
+
     fn advance(&mut self, id: u64, state: DeliveryState) {
-        self.unanswered.remove(&id);
+        self.stop_waiting(id);
         if let Some(entry) = self.entries.get(&id) {
             if entry.followed.progress.advance(state) {
                 self.remove(id);
@@ -191,16 +245,41 @@ impl Book {
         }
     }
 
+    /// Notes that a message was handed to the connection.
+    pub(crate) fn handed_over(&mut self, ids: MessageIds, now: Instant) {
+        for id in ids.iter() {
+            if let Some(entry) = self.entries.get_mut(&id.get()) {
+                entry.handed_over.get_or_insert(now);
+            }
+            self.clears.handed_over(id.get(), now);
+        }
+    }
+
     /// Notes that a message was written.
     pub(crate) fn written(&mut self, ids: MessageIds, now: Instant) {
+        self.handed_over(ids, now);
+        let behind = self.unanswered.len() - self.cut;
+        let turn = u32::try_from(behind).unwrap_or(u32::MAX);
+        let turn = self.network.reading_interval().saturating_mul(turn);
+        let due = now.checked_add(self.following.unconfirmed_after.saturating_add(turn));
+        // The network reads in order, so none is due before the one before it.
+        let last = self.unanswered.last_key_value();
+        let due = last.map_or(due, |(_, last)| Some(last.due?.max(due?)));
         for id in ids.iter() {
             let id = id.get();
             self.advance(id, DeliveryState::Written);
             // The network may already have reported on it.
-            let is_unanswered =
-                |entry: &Entry| matches!(entry.followed.progress.state(), DeliveryState::Written);
-            if self.entries.get(&id).is_some_and(is_unanswered) {
-                self.unanswered.insert(id, now);
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            if matches!(entry.state(), DeliveryState::Written) {
+                entry.behind = behind;
+                let unanswered = Unanswered {
+                    written: now,
+                    due,
+                    is_cut: false,
+                };
+                self.unanswered.insert(id, unanswered);
             }
         }
     }
@@ -208,6 +287,7 @@ impl Book {
     /// Notes that a message was not written.
     pub(crate) fn not_written(&mut self, ids: MessageIds, error: &Error) {
         for id in ids.iter() {
+            self.clears.not_written(id.get());
             let state = match error.kind() {
                 ErrorKind::Expired => DeliveryState::Expired,
                 _ => DeliveryState::Failed(error.clone()),
@@ -216,14 +296,28 @@ impl Book {
         }
     }
 
-    /// Notes that the connection ended.
-    pub(crate) fn disconnected(&mut self, now: Instant) {
-        for (id, written) in &self.unanswered {
-            if let Some(entry) = self.entries.get_mut(id) {
-                let after = now.saturating_duration_since(*written);
-                entry.cut_after.get_or_insert(after);
-            }
+    /// Notes that the connection ended, and whether the server seems to have ended it because of its
+    /// rate limit.
+    pub(crate) fn disconnected(&mut self, is_limit: bool, now: Instant) {
+        for (id, unanswered) in &mut self.unanswered {
+            let Some(entry) = self.entries.get_mut(id).filter(|_| !unanswered.is_cut) else {
+                continue;
+            };
+            let after = now.saturating_duration_since(unanswered.written);
+            entry.cut = Some(Cut { after, is_limit });
+            unanswered.is_cut = true;
+            // It no longer waits for those before it.
+            unanswered.due = unanswered
+                .written
+                .checked_add(self.following.unconfirmed_after);
         }
+        self.cut = self.unanswered.len();
+        self.clears.disconnected();
+    }
+
+    /// Notes that the client uses another access key.
+    pub(crate) fn key_changed(&mut self) {
+        self.evidence.key_changed();
     }
 
     /// Returns when [`on_time`](Self::on_time) is next due.
@@ -232,25 +326,28 @@ impl Book {
         let oldest =
             oldest.and_then(|(_, entry)| entry.accepted.checked_add(self.following.max_age));
         let unanswered = self.unanswered.first_key_value();
-        let unanswered = unanswered
-            .and_then(|(_, written)| written.checked_add(self.following.unconfirmed_after));
-        [oldest, unanswered].into_iter().flatten().min()
+        let unanswered = unanswered.and_then(|(_, unanswered)| unanswered.due);
+        [oldest, unanswered, self.clears.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Stops waiting for reports that are overdue, and removes the entries that are too old.
     pub(crate) fn on_time(&mut self, now: Instant) {
         let is_due = |since: Instant, time| now.saturating_duration_since(since) >= time;
-        while let Some((id, written)) = self.unanswered.first_key_value() {
-            let id = *id;
-            if !is_due(*written, self.following.unconfirmed_after) {
+        while let Some((id, Unanswered { written, due, .. })) = self.unanswered.first_key_value() {
+            let (id, written) = (*id, *written);
+            let Some(due) = due.filter(|due| *due <= now) else {
                 break;
-            }
-            self.unanswered.remove(&id);
+            };
+            self.stop_waiting(id);
             if let Some(entry) = self.entries.get(&id) {
-                let error = self.unconfirmed(entry);
+                let error = self.unconfirmed(entry, due - written);
                 self.advance(id, DeliveryState::Unconfirmed(error));
             }
         }
+        self.clears.on_time(now);
         while let Some((id, entry)) = self.entries.first_key_value() {
             if !is_due(entry.accepted, self.following.max_age) {
                 break;
@@ -260,174 +357,219 @@ impl Book {
         }
     }
 
-    /// Updates the downlink that a report of the network is about.
-    pub(crate) fn observe(&mut self, event: &DownlinkEvent) {
-        let Some(id) = self.find(event) else {
-            return;
+    /// Updates the downlinks that a message of the network is about. Returns their numbers.
+    pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Vec<u64> {
+        self.evidence.heard = true;
+        let handled = self.clears.take_due();
+        self.conclude(handled);
+        let reports = match event {
+            // A simulated report says nothing about the downlinks.
+            event if event.is_simulated() => &[],
+            Event::Downlink(report) => std::slice::from_ref(&**report),
+            Event::QueueInvalidated(invalidated) => &invalidated.downlinks,
+            Event::Activation(activation) => {
+                self.exists(&activation.dev_id);
+                &activation.invalidated_downlinks
+            }
+            Event::Uplink(uplink) => {
+                self.exists(&uplink.dev_id);
+                &[]
+            }
+            Event::Device(device) if device.change == DeviceChange::Deleted => {
+                self.deleted(&device.dev_id);
+                &[]
+            }
+            _ => &[],
         };
-        let state = match event.step {
+        let reported = reports.iter().filter_map(|report| self.report(report, now));
+        reported.collect()
+    }
+
+    fn exists(&mut self, dev_id: &str) {
+        if let Some((dev_id, _)) = self.by_device.get_key_value(dev_id) {
+            self.evidence.exists(dev_id);
+        }
+    }
+
+    /// Ends the downlinks in the queue of a deleted device. Those about which there is no report yet may
+    /// be read after the device was created again.
+    fn deleted(&mut self, dev_id: &str) {
+        self.evidence.deleted(dev_id);
+        for id in self.by_device.get(dev_id).cloned().unwrap_or_default() {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            match entry.state() {
+                DeliveryState::Accepted | DeliveryState::Unconfirmed(_) => {}
+                DeliveryState::Written => entry.was_deleted = true,
+                _ => {
+                    let error = Error::new(
+                        ErrorKind::DownlinkFailed,
+                        format!("the device {dev_id} was deleted, and its queue with it"),
+                    );
+                    self.advance(id, DeliveryState::Failed(error));
+                }
+            }
+        }
+    }
+
+    /// Updates the downlink that a report is about, and others of the device. Returns its number.
+    fn report(&mut self, report: &DownlinkEvent, now: Instant) -> Option<u64> {
+        self.exists(&report.dev_id);
+        let found = self.find(report);
+        if report.step == DownlinkStep::Sent && report.confirmed {
+            self.give_up_others(&report.dev_id, found);
+        }
+        let id = found?;
+        self.evidence.reported = true;
+        // The network handles the messages of a connection in order.
+        let handled = self.clears.take_before(id);
+        self.conclude(handled);
+        let state = match report.step {
             DownlinkStep::Queued => DeliveryState::Queued,
             DownlinkStep::Sent => DeliveryState::Sent,
             DownlinkStep::Acknowledged => DeliveryState::Acknowledged,
+            DownlinkStep::NotAcknowledged if self.network.is_not_repeated(report) => {
+                DeliveryState::Failed(not_repeated(report))
+            }
             DownlinkStep::NotAcknowledged => DeliveryState::NotAcknowledged {
-                attempt: event.attempt,
+                attempt: report.attempt,
             },
-            DownlinkStep::Failed if self.is_retried(id, event) => {
-                DeliveryState::NotSent(failed(event))
+            DownlinkStep::Failed if self.is_retried(id, report) => {
+                DeliveryState::NotSent(failed(report))
             }
             DownlinkStep::Failed | DownlinkStep::Invalidated => {
-                DeliveryState::Failed(failed(event))
+                DeliveryState::Failed(failed(report))
             }
         };
-        let replaced = match (event.step, self.entries.get(&id)) {
-            (DownlinkStep::Queued, Some(entry)) if entry.followed.replaces => {
-                self.replaced_by(entry)
+        if let Some(entry) = self.entries.get_mut(&id) {
+            match state {
+                DeliveryState::NotAcknowledged { .. } => entry.not_acknowledged = Some(now),
+                // It may not have been queued.
+                DeliveryState::Failed(_) => entry.replaces = false,
+                _ => {}
             }
-            _ => Vec::new(),
-        };
-        for other in replaced {
-            self.advance(other, DeliveryState::Replaced);
+            if std::mem::take(&mut entry.replaces) {
+                let Entry {
+                    batch, handed_over, ..
+                } = *entry;
+                let dev_id = Arc::clone(&entry.followed.dev_id);
+                let since = handed_over.filter(|_| report.step != DownlinkStep::Queued);
+                self.replace(&dev_id, batch, since);
+            }
         }
         self.advance(id, state);
+        Some(id)
     }
 
     /// Returns whether the network retries a downlink that it reports as failed.
-    fn is_retried(&self, id: u64, event: &DownlinkEvent) -> bool {
+    fn is_retried(&self, id: u64, report: &DownlinkEvent) -> bool {
         let entry = self.entries.get(&id);
         let is_confirmed = entry.is_some_and(|entry| entry.followed.progress.is_confirmed());
-        self.network.tries_again(event, is_confirmed)
+        self.network.tries_again(report, is_confirmed)
     }
 
-    /// Returns the downlinks that a replacement discards from the device's queue.
-    fn replaced_by(&self, entry: &Entry) -> Vec<u64> {
+    /// Notes the effect of clears.
+    fn conclude(&mut self, handled: Vec<Handled>) {
+        for Handled { id, dev_id, since } in handled {
+            self.replace(&dev_id, id, since);
+        }
+    }
+
+    /// Ends the downlinks that the network has discarded from the queue of a device for `batch`. One
+    /// that was not acknowledged after `since` may have been queued again after that.
+    fn replace(&mut self, dev_id: &str, batch: u64, since: Option<Instant>) {
+        // A network without an order of its own may have queued later ones before.
+        let keeps_order = self.network.correlates();
+        let is_before = |id: u64, entry: &Entry| id < batch || !keeps_order && entry.batch != batch;
         let is_discarded = |id: &&u64| {
-            let Some(earlier) = self.entries.get(id).filter(|_| **id < entry.group) else {
+            let entry = self.entries.get(id).filter(|entry| is_before(**id, entry));
+            let Some(earlier) = entry else {
                 return false;
             };
-            match earlier.followed.progress.state() {
+            let again = earlier.not_acknowledged;
+            let is_again = since.is_some_and(|since| again.is_some_and(|again| again > since));
+            match earlier.state() {
                 // The queue also holds downlinks that will be sent again.
-                DeliveryState::Queued | DeliveryState::NotAcknowledged { .. } => true,
+                DeliveryState::NotAcknowledged { .. } => !is_again,
+                DeliveryState::Queued | DeliveryState::GivenUp => true,
                 DeliveryState::Sent | DeliveryState::NotSent(_) => {
                     self.network.replaces_transmitted()
                 }
                 _ => false,
             }
         };
-        let device = self.by_device.get(&entry.followed.dev_id);
-        device
-            .into_iter()
-            .flatten()
-            .filter(is_discarded)
-            .copied()
-            .collect()
+        let device = self.by_device.get(dev_id);
+        let ids = device.into_iter().flatten().filter(is_discarded).copied();
+        for id in ids.collect::<Vec<_>>() {
+            self.advance(id, DeliveryState::Replaced);
+            // A later report may show that it was on its way, unless the network discards that too.
+            if id < batch && self.network.replaces_transmitted() {
+                self.remove(id);
+            }
+        }
     }
 
-    fn find(&self, event: &DownlinkEvent) -> Option<u64> {
+    /// Notes that the network has sent a confirmed downlink, and no longer waits for the answer to the
+    /// one before.
+    fn give_up_others(&mut self, dev_id: &str, sent: Option<u64>) {
+        if !self.network.gives_up_waiting() {
+            return;
+        }
+        let is_unanswered = |id: &&u64| {
+            let entry = self.entries.get(id).filter(|_| Some(**id) != sent);
+            entry.is_some_and(|entry| matches!(entry.state(), DeliveryState::Sent))
+        };
+        let device = self.by_device.get(dev_id);
+        let ids = device.into_iter().flatten().filter(is_unanswered).copied();
+        for id in ids.collect::<Vec<_>>() {
+            self.advance(id, DeliveryState::GivenUp);
+        }
+    }
+
+    fn find(&self, report: &DownlinkEvent) -> Option<u64> {
         if self.network.correlates() {
             let known = |id: &String| self.by_correlation.get(id.as_str()).copied();
-            return event.correlation_ids.iter().find_map(known);
+            return report.correlation_ids.iter().find_map(known);
         }
-        // Frames that the network created on its own have no content.
-        let is_empty =
-            event.port == 0 && event.payload_raw.is_empty() && event.payload_fields.is_null();
-        if is_empty && event.step == DownlinkStep::Sent {
-            return None;
-        }
-        let ids = self.by_device.get(event.dev_id.as_str())?;
-        let fits = |id: &&u64| {
-            let Some(Entry { followed, .. }) = self.entries.get(id) else {
-                return false;
-            };
-            let Some(content) = &followed.content else {
-                return false;
-            };
-            let state = followed.progress.state();
-            if self.network.tries_again(event, content.confirmed) {
-                // The report does not identify the downlink, which must be in the queue.
-                matches!(state, DeliveryState::Queued | DeliveryState::NotSent(_))
-            } else if is_empty {
-                awaits(&state, content.confirmed, event.step)
-            } else {
-                content.is_of(event) && can_be_about(&state, content.confirmed, event.step)
-            }
+        let fit = |id: u64| {
+            let entry = self.entries.get(&id)?;
+            entry.handed_over?;
+            let fit = entry.followed.content.as_ref()?;
+            Some((fit.fit(&entry.state(), report)?, id))
         };
-        ids.iter().find(fits).copied()
+        let ids = self.by_device.get(report.dev_id.as_str())?;
+        let best = ids.iter().filter_map(|id| fit(*id)).min();
+        best.map(|(_, id)| id)
     }
 
-    fn unconfirmed(&self, entry: &Entry) -> Error {
-        let Followed {
-            dev_id, has_fields, ..
-        } = &entry.followed;
-        let mut causes = Vec::new();
-        if let Some(after) = entry.cut_after {
-            let after = after.as_millis();
-            causes.push(if self.network.limits_by_closing() {
-                format!(
-                    "the connection ended {after} ms after the downlink was written, as a server does when its rate limit is exceeded, or the report was lost in that gap"
-                )
-            } else {
-                format!("the connection ended {after} ms after the downlink was written, and the report was lost in that gap")
-            });
-        }
-        causes.push(self.network.missing_write_right().to_owned());
-        causes.push(self.network.unknown_device(&self.app_id, dev_id));
-        if *has_fields {
-            causes.push(
-                "it was sent as fields, and the application has no payload formatter that encodes them"
-                    .to_owned(),
-            );
-        }
+    fn unconfirmed(&self, entry: &Entry, waited: Duration) -> Error {
+        let silence = Silence {
+            dev_id: &entry.followed.dev_id,
+            has_fields: entry.has_fields,
+            cut: entry.cut,
+            was_deleted: entry.was_deleted,
+            behind: entry.behind,
+        };
         Error::new(
             ErrorKind::Unconfirmed,
             format!(
-                "the network sent no report about a downlink to {dev_id} within {:?}; likely causes, most likely first: {}",
-                self.following.unconfirmed_after,
-                causes.join("; ")
+                "the network sent no report about a downlink to {} within {waited:?}; likely causes, most likely first: {}",
+                silence.dev_id,
+                self.evidence.causes(&silence)
             ),
         )
     }
 }
 
-impl Content {
-    /// Returns the content of a downlink that was encoded successfully.
-    pub(crate) fn of(downlink: &Downlink) -> Self {
-        Self {
-            port: downlink.port.unwrap_or(1),
-            confirmed: downlink.confirmed,
-            payload: match downlink.payload.read() {
-                Ok(ReadPayload::Fields(fields)) => Data::Fields(fields.clone()),
-                Ok(ReadPayload::Bytes(bytes)) => Data::Bytes(bytes),
-                Err(_) => Data::Bytes(Vec::new()),
-            },
-        }
-    }
-
-    fn is_of(&self, event: &DownlinkEvent) -> bool {
-        self.port == event.port
-            && self.confirmed == event.confirmed
-            && match &self.payload {
-                Data::Bytes(bytes) => *bytes == event.payload_raw,
-                Data::Fields(fields) => event.payload_fields.as_object() == Some(fields),
-            }
-    }
-}
-
-/// Returns whether a report that names only the device can be the next one about a downlink in this
-/// state.
-fn awaits(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
-    can_be_about(state, confirmed, step)
-        && (step != DownlinkStep::Acknowledged || matches!(state, DeliveryState::Sent))
-}
-
-/// Returns whether a report without an id can be about a downlink in this state. Reports can be
-/// lost, so steps may be missing.
-fn can_be_about(state: &DeliveryState, confirmed: bool, step: DownlinkStep) -> bool {
-    use DeliveryState::{Accepted, Unconfirmed, Written};
-    match step {
-        DownlinkStep::Queued => matches!(state, Accepted | Written | Unconfirmed(_)),
-        DownlinkStep::Acknowledged => confirmed && !matches!(state, Accepted),
-        _ => true,
-    }
+fn not_repeated(report: &DownlinkEvent) -> Error {
+    Error::new(
+        ErrorKind::DownlinkFailed,
+        format!(
+            "{} did not acknowledge a downlink, and the network does not send it again, because the application keeps its own session keys; send it again",
+            report.dev_id
+        ),
+    )
 }
 
 fn failed(event: &DownlinkEvent) -> Error {

@@ -63,6 +63,11 @@ impl Delivery {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
     /// Returns the id that the downlink callback and [`Event::Published`](crate::Event::Published)
     /// carry once the downlink has left this machine. The callback may run before `send` returns.
     ///
@@ -113,7 +118,7 @@ impl Delivery {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn is_final(&self) -> bool {
-        self.progress.is_final(&self.progress.lock().state)
+        self.progress.is_final()
     }
 
     /// Waits until the downlink reaches `state` or a later one, and returns the state that it reached.
@@ -135,7 +140,7 @@ impl Delivery {
     /// ```
     pub fn wait_for(&self, state: DeliveryState, timeout: Duration) -> Result<DeliveryState> {
         let is_decided = |reached: &DeliveryState| {
-            reached.step() >= state.step() || self.progress.is_final(reached)
+            reached.step() >= state.step() || self.progress.ends_with(reached)
         };
         let reached = self
             .progress
@@ -146,7 +151,7 @@ impl Delivery {
         if let Some(error) = reached.error() {
             return Err(error);
         }
-        let (kind, outlook) = if self.progress.is_final(&reached) {
+        let (kind, outlook) = if self.progress.ends_with(&reached) {
             (ErrorKind::DownlinkFailed, format!("will not reach {state}"))
         } else {
             (
@@ -174,7 +179,7 @@ impl Delivery {
     /// ```
     pub fn wait(&self) -> DeliveryState {
         self.progress
-            .wait_until(|state| self.progress.is_final(state), None)
+            .wait_until(|state| self.progress.ends_with(state), None)
     }
 
     /// Returns a receiver of the current state and of every later one up to the final state, for use
@@ -234,13 +239,14 @@ impl DownlinkEvent {
 /// | `Written` | this machine, also to the downlink callback | the connection has it, and writes it immediately | that the server reads or accepts it |
 /// | `Queued` | the network | key, device and content are valid; it waits for the device | that it is ever transmitted |
 /// | `Sent` | V2: the network handed it to a gateway; v3: a gateway transmitted it. Not every gateway reports this | it was on the air, or about to be | that the device received it |
-/// | `NotSent` | the network: no gateway could transmit it this time | the network keeps it, and tries again | that it is ever transmitted |
-/// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was in range and had not received it, or its uplink was already on its way | that it failed: the network sends it again |
+/// | `NotSent` | the network: no gateway could transmit it this time, or (V2, confirmed) its fields could not be encoded | the network keeps it, and tries again | that it is ever transmitted |
+/// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was in range and had not received it, or its uplink was already on its way | that it failed: the network sends it again, or reports that it gave up |
+/// | `GivenUp` | this crate (v3): a later confirmed downlink to the device was sent, and this one is unanswered | the network no longer waits for its acknowledgement | that the device has not received it, or that it is not sent again: from release 3.35 on it is; a later report still counts |
 /// | `Acknowledged` | the device | the device received it | that the device acted on it |
-/// | `Failed` | the network, or this crate | there are no further attempts | if it was sent before: that the device did not receive it |
+/// | `Failed` | the network, or this crate | there are no further attempts, for example because a V2 device was deleted, or because the application keeps its own session keys and must repeat an unacknowledged downlink itself | if it was sent before: that the device did not receive it |
 /// | `Expired` | this crate | it was not sent | |
-/// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued | the network discarded it, unless it was on its way to a gateway | |
-/// | `Unconfirmed` | this crate: the network sent no report | nothing | anything; a later report still counts |
+/// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued, or [`clear_queue`](crate::MqttClient::clear_queue) took effect | the network discarded it, unless it was on its way to a gateway | v3: that it was not sent, because not every gateway reports that; a later report still counts |
+/// | `Unconfirmed` | this crate: the network sent no report | nothing; the error lists causes by what this client has seen | anything; a later report still counts |
 /// | `Forgotten` | this crate: it was followed for too long, there were too many, or the last handle of the client was dropped | nothing | anything |
 ///
 /// ```
@@ -265,7 +271,7 @@ pub enum DeliveryState {
     Queued,
     /// It was transmitted.
     Sent,
-    /// It could not be transmitted; the network tries again. The
+    /// It could not be encoded or transmitted; the network tries again. The
     /// [source](std::error::Error::source) of a v3 network's error is an [`ErrorDetails`].
     NotSent(Error),
     /// The device did not acknowledge it; the network sends it again.
@@ -273,6 +279,9 @@ pub enum DeliveryState {
         /// The number of the next attempt, if the network reports it.
         attempt: Option<u32>,
     },
+    /// The device has not answered it, and the network no longer waits for that. v3 only, for confirmed
+    /// downlinks.
+    GivenUp,
     /// The device acknowledged it.
     Acknowledged,
     /// It was not written, or the network refused it or gave up. The
@@ -281,7 +290,7 @@ pub enum DeliveryState {
     /// It waited longer for a connection than
     /// [`offline_queue`](crate::MqttClientBuilder::offline_queue) allows.
     Expired,
-    /// A later downlink took its place in the queue.
+    /// This client has replaced or emptied the queue that it was in.
     Replaced,
     /// The network sent no report about it; the error lists the likely causes.
     Unconfirmed(Error),
@@ -312,7 +321,7 @@ impl DeliveryState {
         match self {
             Self::Written | Self::Unconfirmed(_) => 1,
             Self::Queued | Self::NotSent(_) => 2,
-            Self::Sent | Self::NotAcknowledged { .. } => 3,
+            Self::Sent | Self::NotAcknowledged { .. } | Self::GivenUp => 3,
             Self::Acknowledged => 4,
             _ => 0,
         }
@@ -325,7 +334,7 @@ impl DeliveryState {
             Self::Expired => Some(Error::expired()),
             Self::Replaced => own(
                 ErrorKind::DownlinkFailed,
-                "a later downlink of this client replaced the downlink in the queue",
+                "this client has replaced or emptied the queue that the downlink was in",
             ),
             Self::Forgotten => own(
                 ErrorKind::Unconfirmed,
@@ -338,11 +347,18 @@ impl DeliveryState {
     /// Returns whether this state can follow `present`, which must not be the last state.
     fn follows(&self, present: &Self) -> bool {
         match (present, self) {
+            // Reports about the time before it was replaced are late.
+            (
+                Self::Replaced,
+                Self::Written | Self::Queued | Self::Expired | Self::Replaced | Self::Forgotten,
+            ) => false,
             (_, Self::Failed(_) | Self::Expired | Self::Replaced | Self::Forgotten) => true,
             (present, Self::Unconfirmed(_)) => matches!(present, Self::Written),
+            (present, Self::GivenUp) => matches!(present, Self::Sent),
             // The network retries.
-            (Self::Sent, Self::NotAcknowledged { .. })
-            | (Self::NotAcknowledged { .. }, Self::Sent)
+            (Self::Sent | Self::GivenUp, Self::NotAcknowledged { .. })
+            | (Self::NotAcknowledged { .. } | Self::GivenUp, Self::Sent)
+            | (Self::GivenUp, Self::NotSent(_))
             | (Self::Queued | Self::NotSent(_) | Self::NotAcknowledged { .. }, Self::NotSent(_)) => {
                 true
             }
@@ -368,6 +384,9 @@ impl fmt::Display for DeliveryState {
                 write!(f, "not acknowledged, attempt {attempt} follows")
             }
             Self::NotAcknowledged { attempt: None } => f.write_str("not acknowledged"),
+            Self::GivenUp => f.write_str(
+                "given up, a later confirmed downlink was sent before the device had answered this one",
+            ),
             Self::Acknowledged => f.write_str("acknowledged"),
             Self::Failed(error) => write!(f, "failed: {error}"),
             Self::Expired => f.write_str("expired"),
@@ -420,8 +439,13 @@ impl Progress {
         sync::lock(&self.present)
     }
 
-    /// Returns whether no further state is expected.
-    fn is_final(&self, state: &DeliveryState) -> bool {
+    /// Returns whether no further state is expected after the present one.
+    pub(crate) fn is_final(&self) -> bool {
+        self.ends_with(&self.lock().state)
+    }
+
+    /// Returns whether no further state is expected after this one.
+    fn ends_with(&self, state: &DeliveryState) -> bool {
         match state {
             DeliveryState::Sent => !self.confirmed,
             DeliveryState::Acknowledged
@@ -434,9 +458,14 @@ impl Progress {
         }
     }
 
-    /// Returns whether no further state is possible. A late report can still follow `Unconfirmed`.
+    /// Returns whether no further state is possible. A late report can still follow `Unconfirmed` and
+    /// `Replaced`.
     fn is_over(&self, state: &DeliveryState) -> bool {
-        self.is_final(state) && !matches!(state, DeliveryState::Unconfirmed(_))
+        let is_provisional = matches!(
+            state,
+            DeliveryState::Unconfirmed(_) | DeliveryState::Replaced
+        );
+        self.ends_with(state) && !is_provisional
     }
 
     /// Advances to `state` if it can follow the present one. Returns whether no further state is
@@ -450,7 +479,7 @@ impl Progress {
             present.state = state;
             self.changed.notify_all();
         }
-        if self.is_final(&present.state) {
+        if self.ends_with(&present.state) {
             present.watchers.clear();
         }
         self.is_over(&present.state)
@@ -465,7 +494,7 @@ impl Progress {
         let (sender, receiver) = unbounded();
         let mut present = self.lock();
         let _ = sender.send(present.state.clone());
-        if !self.is_final(&present.state) {
+        if !self.ends_with(&present.state) {
             present.watchers.push(sender);
         }
         receiver

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    message::{Downlink, MessageId, MessageIds, Schedule},
+    message::{Downlink, MessageId, MessageIds},
     network::{Network, Request},
 };
 
@@ -45,9 +45,16 @@ impl Correlation {
 /// Messages and the downlinks that they carry.
 #[derive(Default)]
 pub(crate) struct Draft {
-    /// Their ranges cover `followed` in order.
-    requests: Vec<Request>,
+    /// The ranges of their requests cover `followed`.
+    parts: Vec<Part>,
     followed: Vec<Followed>,
+}
+
+struct Part {
+    request: Request,
+    dev_id: Arc<str>,
+    /// The first of the downlinks that are sent together.
+    batch: usize,
 }
 
 impl Draft {
@@ -67,15 +74,19 @@ impl Draft {
         let correlates = network.correlates();
         let correlation_ids = correlation.take(if correlates { downlinks.len() } else { 0 });
         let requests = network.encode_downlinks(app_id, dev_id, downlinks, &correlation_ids)?;
-        let before = self.followed.len();
-        self.requests.extend(requests.into_iter().map(|request| {
+        let dev_id: Arc<str> = dev_id.into();
+        let batch = self.followed.len();
+        self.parts.extend(requests.into_iter().map(|request| {
             let Range { start, end } = request.downlinks;
-            Request {
-                downlinks: before + start..before + end,
-                ..request
+            Part {
+                request: Request {
+                    downlinks: batch + start..batch + end,
+                    ..request
+                },
+                dev_id: Arc::clone(&dev_id),
+                batch,
             }
         }));
-        let dev_id: Arc<str> = dev_id.into();
         let mut correlation_ids = correlation_ids.into_iter();
         self.followed
             .extend(downlinks.iter().map(|downlink| Followed {
@@ -83,26 +94,31 @@ impl Draft {
                 correlation_id: correlation_ids.next().map(Arc::from),
                 content: (!correlates).then(|| Content::of(downlink)),
                 has_fields: downlink.payload.is_fields(),
-                replaces: downlink.schedule == Schedule::Replace,
                 progress: Progress::new(downlink.confirmed),
             }));
         Ok(())
     }
 
-    /// Creates a draft of a request that carries no downlinks.
-    pub(crate) fn of_request(request: Request) -> Self {
-        Self {
-            requests: vec![request],
+    /// Creates a draft of a request to empty the queue of a device.
+    ///
+    /// # Errors
+    ///
+    /// When the network has no such request, or for a device id that is not valid.
+    pub(crate) fn of_clear(network: Network, app_id: &str, dev_id: &str) -> Result<Self> {
+        Ok(Self {
+            parts: vec![Part {
+                request: network.encode_clear(app_id, dev_id)?,
+                dev_id: dev_id.into(),
+                batch: 0,
+            }],
             followed: Vec::new(),
-        }
+        })
     }
 
     /// Returns the number of downlinks; a request to empty a queue counts as one.
     pub(crate) fn len(&self) -> usize {
-        self.requests
-            .iter()
-            .map(|request| request.downlinks.len())
-            .sum()
+        let downlinks = |part: &Part| part.request.downlinks.len();
+        self.parts.iter().map(downlinks).sum()
     }
 
     /// Returns the handles to follow the downlinks, which are numbered from `first`.
@@ -118,18 +134,25 @@ impl Draft {
 
     /// Returns the messages to write; their downlinks are numbered from `first`.
     pub(crate) fn into_batch(self, first: u64, mut room: Room) -> Batch {
-        let mut followed = self.followed.into_iter();
-        let message = |request: Request| {
-            let Range { start, end } = request.downlinks;
+        let mut followed: Vec<_> = self.followed.into_iter().map(Some).collect();
+        let mut parts = self.parts.into_iter().peekable();
+        let mut batch = Batch::new();
+        while let Some(part) = parts.next() {
+            let Range { start, end } = part.request.downlinks;
             let downlinks = end - start;
-            Message {
+            let own = followed.iter_mut().skip(start).take(downlinks);
+            batch.push(Message {
                 ids: MessageIds::new(first + start as u64, downlinks as u64),
-                topic: request.topic,
-                payload: request.payload,
-                followed: followed.by_ref().take(downlinks).collect(),
+                topic: part.request.topic,
+                payload: part.request.payload,
+                dev_id: part.dev_id,
+                batch: first + part.batch as u64,
+                is_followed: parts.peek().is_some_and(|next| next.batch == part.batch),
+                replaces: part.request.replaces,
+                followed: own.filter_map(Option::take).collect(),
                 _room: room.split(downlinks),
-            }
-        };
-        self.requests.into_iter().map(message).collect()
+            });
+        }
+        batch
     }
 }

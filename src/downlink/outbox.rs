@@ -1,5 +1,7 @@
 //! Downlinks that are accepted but not written yet.
 
+mod turnstile;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -13,12 +15,20 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::book::Followed;
 use crate::message::MessageIds;
+use turnstile::Turnstile;
 
 /// An MQTT message with downlinks, ready to be written.
 pub(crate) struct Message {
     pub(crate) ids: MessageIds,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
+    pub(crate) dev_id: Arc<str>,
+    /// The number of the first of the downlinks that were sent together.
+    pub(crate) batch: u64,
+    /// Whether another message of the batch follows it.
+    pub(crate) is_followed: bool,
+    /// Whether it discards what is queued for the device.
+    pub(crate) replaces: bool,
     /// Its downlinks, until the book takes them.
     pub(crate) followed: Vec<Followed>,
     /// Its share of the waiting room. Never read: dropping the message returns it.
@@ -83,6 +93,7 @@ impl Drop for Room {
 pub(crate) struct Outbox {
     pub(crate) accepted: Receiver<Batch>,
     waiting: VecDeque<Waiting>,
+    turnstile: Turnstile,
 }
 
 /// A message that waits for its turn or for a connection.
@@ -100,13 +111,19 @@ impl Outbox {
         let outbox = Self {
             accepted,
             waiting: VecDeque::new(),
+            turnstile: Turnstile::default(),
         };
         (outbox, sender)
     }
 
     /// Returns whether any message waits.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.turnstile.holds_any()
+    }
+
+    /// Returns whether a message waits for something else than a report about the one before it.
+    pub(crate) fn has_line(&self) -> bool {
+        !self.waiting.is_empty() || self.turnstile.lets_any_pass()
     }
 
     /// Adds a message at the end of the line.
@@ -116,10 +133,43 @@ impl Outbox {
 
     /// Puts a message that could not be written back at the front of the line.
     pub(crate) fn put_back(&mut self, message: Message) {
+        self.stop_holding();
         self.waiting.push_front(Waiting {
             message,
             expires: None,
         });
+    }
+
+    /// Notes that a message was handed to the connection. If more of its batch follows, that waits for
+    /// a report about this one.
+    pub(crate) fn handed_over(&mut self, message: &Message, now: Instant) {
+        self.turnstile.handed_over(message, now);
+    }
+
+    /// Notes that the network has reported on downlinks. Returns whether messages waited for that.
+    pub(crate) fn reported(&mut self, ids: &[u64]) -> bool {
+        let awaited = ids.iter().filter(|id| self.turnstile.reported(**id));
+        awaited.count() > 0
+    }
+
+    /// Returns when a message stops waiting for a report about the one before it.
+    pub(crate) fn next_turn(&self) -> Option<Instant> {
+        self.turnstile.next_deadline()
+    }
+
+    /// Stops waiting for reports that are overdue.
+    pub(crate) fn on_time(&mut self, now: Instant) {
+        self.turnstile.on_time(now);
+    }
+
+    /// Stops waiting for reports, because the connection has ended.
+    pub(crate) fn stop_holding(&mut self) {
+        for message in self.turnstile.take_all().into_iter().rev() {
+            self.waiting.push_front(Waiting {
+                message,
+                expires: None,
+            });
+        }
     }
 
     /// Sets when all waiting messages expire; with `None` they do not.
@@ -129,9 +179,17 @@ impl Outbox {
         }
     }
 
-    /// Takes the first message in line.
+    /// Takes the first message in line whose turn it is.
     pub(crate) fn take_next(&mut self) -> Option<Message> {
-        self.waiting.pop_front().map(|waiting| waiting.message)
+        if let Some(message) = self.turnstile.pass() {
+            return Some(message);
+        }
+        while let Some(Waiting { message, .. }) = self.waiting.pop_front() {
+            if let Some(message) = self.turnstile.admit(message) {
+                return Some(message);
+            }
+        }
+        None
     }
 
     /// Returns when the next message expires.
@@ -142,11 +200,13 @@ impl Outbox {
     /// Takes a message that has expired.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Message> {
         let is_expired = self.next_expiry().is_some_and(|expires| expires <= now);
-        if is_expired { self.take_next() } else { None }
+        let expired = is_expired.then(|| self.waiting.pop_front()).flatten();
+        expired.map(|waiting| waiting.message)
     }
 
     /// Takes all messages, the oldest first.
     pub(crate) fn take_all(&mut self) -> Batch {
+        self.stop_holding();
         let waiting = self.waiting.drain(..).map(|waiting| waiting.message);
         waiting.chain(self.accepted.try_iter().flatten()).collect()
     }

@@ -165,7 +165,14 @@ impl Downlink {
     /// Sets whether to send it only in class B and C, not after an uplink. v3 only. Defaults to
     /// `false`, or `true` with a [`gateway`](Self::gateway) or an
     /// [`absolute_time`](Self::absolute_time). The fate of a confirmed downlink is unknown until the
-    /// device sends an uplink; from release 3.35, the network sends it again after some time.
+    /// device sends an uplink; from release 3.35, the network sends it again after some time. Before
+    /// that release, the network stops waiting when it sends the next confirmed downlink
+    /// ([`DeliveryState::GivenUp`](crate::DeliveryState::GivenUp)).
+    ///
+    /// For a class A device it stays in the queue forever, **and so does everything behind it**, until
+    /// the queue is replaced or emptied. The network does not report that; the
+    /// [`Delivery`](crate::Delivery) stays [`Queued`](crate::DeliveryState::Queued). The same happens
+    /// if the device is deleted.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).class_b_c(true);
@@ -178,7 +185,12 @@ impl Downlink {
     }
 
     /// Adds a gateway, or one [`Antenna`] of it, to those that may transmit it; one of them does. v3
-    /// only, for classes B and C. By default the network chooses.
+    /// only, for classes B and C; see [`class_b_c`](Self::class_b_c) for class A devices. By default the
+    /// network chooses.
+    ///
+    /// If a gateway is connected but takes no downlinks, the network counts the downlink as sent and
+    /// discards it. It does not report that, and the [`Delivery`](crate::Delivery) stays
+    /// [`Queued`](crate::DeliveryState::Queued); a confirmed downlink is sent again after the next uplink.
     ///
     /// ```
     /// use ttn::{Antenna, Downlink};
@@ -194,6 +206,9 @@ impl Downlink {
 
     /// Sets the exact time of transmission, at least 2.5 s ahead when the downlink is sent; requires a
     /// gateway with GPS. v3 only, for classes B and C. Defaults to as soon as possible.
+    ///
+    /// For a class A device it stays in the queue, with everything behind it, and the network does not
+    /// report that. After its time it fails, but only when something else is to be sent.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};

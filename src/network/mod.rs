@@ -10,6 +10,8 @@ mod request;
 mod v2;
 mod v3;
 
+use std::time::Duration;
+
 use crate::{
     error::{Error, Result},
     message::{Downlink, DownlinkEvent, Event, RawMessage},
@@ -153,6 +155,22 @@ impl Network {
         }
     }
 
+    /// Names the right that a key may lack if a client receives nothing.
+    pub(crate) fn missing_read_right(self) -> &'static str {
+        match self {
+            Self::V2 => v2::MISSING_READ_RIGHT,
+            Self::V3 => v3::MISSING_READ_RIGHT,
+        }
+    }
+
+    /// Says why the network may silently drop fields.
+    pub(crate) fn silent_fields(self) -> &'static str {
+        match self {
+            Self::V2 => v2::SILENT_FIELDS,
+            Self::V3 => v3::SILENT_FIELDS,
+        }
+    }
+
     /// Says that the server may not know a device.
     pub(crate) fn unknown_device(self, app_id: &str, dev_id: &str) -> String {
         match self {
@@ -284,8 +302,33 @@ impl Network {
     /// Returns whether the network keeps the downlink of a report and tries again to transmit it.
     pub(crate) fn tries_again(self, report: &DownlinkEvent, confirmed: bool) -> bool {
         match self {
-            Self::V2 => v2::tries_again(report),
+            Self::V2 => v2::tries_again(report, confirmed),
             Self::V3 => confirmed && v3::tries_again(report),
+        }
+    }
+
+    /// Returns whether the network does not send the downlink of a negative acknowledgement again.
+    pub(crate) fn is_not_repeated(self, report: &DownlinkEvent) -> bool {
+        match self {
+            Self::V2 => false,
+            Self::V3 => v3::is_not_repeated(report),
+        }
+    }
+
+    /// Returns whether a network that waits for the answer to a confirmed downlink may stop waiting
+    /// and transmit the next one.
+    pub(crate) fn gives_up_waiting(self) -> bool {
+        match self {
+            Self::V2 => false,
+            Self::V3 => true,
+        }
+    }
+
+    /// Returns how long the network takes to read one of many messages; 0 if that is negligible.
+    pub(crate) fn reading_interval(self) -> Duration {
+        match self {
+            Self::V2 => v2::READING_INTERVAL,
+            Self::V3 => Duration::ZERO,
         }
     }
 

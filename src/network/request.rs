@@ -13,6 +13,8 @@ pub(crate) struct Request {
     pub(crate) payload: Vec<u8>,
     /// Which of the downlinks that are sent together it carries.
     pub(crate) downlinks: Range<usize>,
+    /// Whether it first discards what is queued for the device.
+    pub(crate) replaces: bool,
 }
 
 pub(super) fn cannot_send(dev_id: &str, why: &str) -> Error {

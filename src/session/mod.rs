@@ -257,8 +257,11 @@ impl Session {
         let now = Instant::now();
         if let Some(event) = self.receiving.decode(attempt, raw, now) {
             self.lifecycle.heard(now);
-            self.sending.observe(&event);
+            let frees = self.sending.observe(&event, now);
             self.receiving.report(event);
+            if frees {
+                self.execute();
+            }
         }
     }
 
@@ -331,6 +334,7 @@ impl Session {
                     // A key is used even if it arrives late.
                     if let Some(key) = retry.access_key {
                         self.access_key = key;
+                        self.sending.key_changed();
                     }
                     retry.delay
                 });

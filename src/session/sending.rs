@@ -54,7 +54,7 @@ impl Sending {
 
     /// Returns whether another message can be written immediately.
     pub(super) fn has_room(&self, transport: &Transport) -> bool {
-        !self.outbox.has_waiting()
+        !self.outbox.has_line()
             && transport.in_flight() < self.capacity
             && transport.end().is_none()
     }
@@ -67,6 +67,7 @@ impl Sending {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         [
             self.outbox.next_expiry(),
+            self.outbox.next_turn(),
             self.next_write,
             self.book.next_deadline(),
         ]
@@ -77,6 +78,7 @@ impl Sending {
 
     pub(super) fn handle_deadline(&mut self, now: Instant) {
         self.expire(now);
+        self.outbox.on_time(now);
         self.book.on_time(now);
     }
 
@@ -102,7 +104,7 @@ impl Sending {
         let Some(transport) = transport else { return };
         // Until it notices the end, the MQTT client accepts messages for a dead connection.
         while transport.end().is_none() && transport.in_flight() < self.capacity {
-            if !self.outbox.has_waiting() {
+            if !self.outbox.has_line() {
                 return;
             }
             let delay = self.pacer.delay(now);
@@ -114,7 +116,11 @@ impl Sending {
                 return;
             };
             match transport.publish(message.ids, &message.topic, &message.payload) {
-                Ok(()) => self.pacer.written(now),
+                Ok(()) => {
+                    self.pacer.written(now);
+                    self.outbox.handed_over(&message, now);
+                    self.book.handed_over(message.ids, now);
+                }
                 // The connection has just ended; its signal follows.
                 Err(_) => return self.outbox.put_back(message),
             }
@@ -130,7 +136,8 @@ impl Sending {
     /// Notes that the connection was lost. With an offline queue, waiting messages wait for the next
     /// connection; otherwise they fail.
     pub(super) fn disconnected(&mut self, rate_limited: bool, now: Instant) {
-        self.book.disconnected(now);
+        self.book.disconnected(rate_limited, now);
+        self.outbox.stop_holding();
         if rate_limited {
             self.pacer.limited(now);
         }
@@ -177,17 +184,15 @@ impl Sending {
         }
     }
 
-    /// Records what the network reports about downlinks. A simulated report says nothing about them.
-    pub(super) fn observe(&mut self, event: &Event) {
-        match event {
-            event if event.is_simulated() => {}
-            Event::Downlink(report) => self.book.observe(report),
-            Event::QueueInvalidated(invalidated) => {
-                let reports = &invalidated.downlinks;
-                reports.iter().for_each(|report| self.book.observe(report));
-            }
-            _ => {}
-        }
+    /// Records what the network reports about downlinks. Returns whether a message waited for that.
+    pub(super) fn observe(&mut self, event: &Event, now: Instant) -> bool {
+        let reported = self.book.observe(event, now);
+        self.outbox.reported(&reported)
+    }
+
+    /// Notes that the client uses another access key.
+    pub(super) fn key_changed(&mut self) {
+        self.book.key_changed();
     }
 
     /// Returns the events to report to the subscribers.
@@ -203,8 +208,7 @@ impl Sending {
 
     /// Enters the downlinks of a message into the book.
     fn follow(&mut self, message: &mut Message, now: Instant) {
-        let followed = std::mem::take(&mut message.followed);
-        self.book.open(message.ids, followed, now);
+        self.book.open(message, now);
     }
 
     fn fail(&mut self, ids: MessageIds, error: &Error) {

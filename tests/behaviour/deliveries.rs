@@ -13,7 +13,7 @@ use serde_json::json;
 use ttn::{
     Delivery, DeliveryState, Downlink, DownlinkStep, ErrorKind, Event, MqttClient, Network,
     Schedule,
-    simulator::{Device, Rights},
+    simulator::{Device, Rights, Simulator},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -342,4 +342,406 @@ fn nobody_waits_for_a_delivery_whose_client_is_gone() {
         assert!(matches!(waiting.join().unwrap(), DeliveryState::Forgotten));
         assert_eq!(states(&delivery), ["no longer followed"]);
     });
+}
+
+/// Waits until a delivery is in this state.
+#[track_caller]
+fn assert_becomes(delivery: &Delivery, state: &str) {
+    let is_reached = wait_until(SOON, || delivery.state().to_string() == state);
+    assert!(is_reached, "{state}: {delivery:?}");
+}
+
+/// Returns the error of a delivery about which the network says nothing.
+#[track_caller]
+fn silence(delivery: &Delivery) -> String {
+    match delivery.wait() {
+        DeliveryState::Unconfirmed(error) => error.to_string(),
+        state => panic!("{state}"),
+    }
+}
+
+#[test]
+fn of_a_batch_only_the_first_replaces_and_all_are_sent() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let (client, device) = start(harness);
+        let earlier = client.send("valve-3", last([9])).unwrap();
+        earlier.wait_for(DeliveryState::Queued, SOON).unwrap();
+        let batch = (0..4).map(|number| Downlink::bytes([number]));
+        let batch = client.send_batch("valve-3", batch).unwrap();
+        for delivery in &batch {
+            delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
+        }
+        assert!(matches!(earlier.wait(), DeliveryState::Replaced));
+        assert_eq!(device.queue().len(), 4);
+        for number in 0..4 {
+            device.uplink(1, [0]);
+            let downlink = device.next_downlink(SOON).unwrap();
+            assert_eq!(downlink.payload, [number]);
+        }
+        for delivery in &batch {
+            assert!(matches!(delivery.wait(), DeliveryState::Sent));
+        }
+    });
+}
+
+#[test]
+fn after_a_lost_downlink_an_equal_one_is_followed_to_its_end() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let device = joined(harness);
+        let client = harness
+            .builder()
+            .unconfirmed_after(Duration::from_millis(200))
+            .build()
+            .unwrap();
+        client.connect().unwrap();
+        let network = harness.simulated();
+        network.quirks(|quirks| quirks.ignore_publishes = true);
+        let lost = client.send("valve-3", Downlink::bytes([1])).unwrap();
+        silence(&lost);
+        network.quirks(|quirks| quirks.ignore_publishes = false);
+        let mut earlier: Option<Delivery> = None;
+        for _ in 0..3 {
+            let again = client.send("valve-3", Downlink::bytes([1])).unwrap();
+            assert_becomes(&again, "queued");
+            if let Some(earlier) = earlier {
+                assert_becomes(&earlier, "replaced");
+            }
+            earlier = Some(again);
+        }
+        device.uplink(1, [0]);
+        assert_becomes(&earlier.unwrap(), "sent");
+        assert!(matches!(lost.state(), DeliveryState::Unconfirmed(_)));
+    });
+}
+
+#[test]
+fn clear_queue_ends_what_it_discards_and_nothing_else() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let (client, device) = start(&harness);
+    harness.simulated().device("valve-4").join();
+    let elsewhere = client.send("valve-4", last([1])).unwrap();
+    let queued = client.send("valve-3", last([1]).confirmed(true)).unwrap();
+    queued.wait_for(DeliveryState::Queued, SOON).unwrap();
+    client.clear_queue("valve-3").unwrap();
+    let next = client.send("valve-3", last([2])).unwrap();
+    let error = queued.wait_for(DeliveryState::Sent, SOON).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DownlinkFailed);
+    assert!(error.to_string().contains("emptied"), "{error}");
+    assert!(matches!(queued.state(), DeliveryState::Replaced));
+    assert_becomes(&next, "queued");
+    assert_becomes(&elsewhere, "queued");
+    device.uplink(1, [0]);
+    assert_becomes(&next, "sent");
+}
+
+#[test]
+fn a_clear_without_a_later_downlink_takes_effect_while_the_network_is_heard() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let device = joined(&harness);
+    let patience = Duration::from_millis(300);
+    let client = harness
+        .builder()
+        .unconfirmed_after(patience)
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    let queued = client.send("valve-3", last([1])).unwrap();
+    queued.wait_for(DeliveryState::Queued, SOON).unwrap();
+    client.clear_queue("valve-3").unwrap();
+    assert!(wait_until(SOON, || device.queue().is_empty()));
+    let start = Instant::now();
+    let heard = || {
+        device.uplink(1, [0]);
+        queued.is_final()
+    };
+    assert!(wait_until(SOON, heard));
+    assert!(start.elapsed() > patience / 2);
+    assert!(matches!(queued.state(), DeliveryState::Replaced));
+}
+
+#[test]
+fn a_replaced_downlink_that_was_on_its_way_revives() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let (client, _device) = start(&harness);
+    let old = client.send("valve-3", last([1]).confirmed(true)).unwrap();
+    old.wait_for(DeliveryState::Queued, SOON).unwrap();
+    client.send("valve-3", Downlink::bytes([2])).unwrap();
+    assert!(matches!(old.wait(), DeliveryState::Replaced));
+    let id = old.correlation_id().unwrap();
+    let report = |kind: &str| {
+        let topic = harness.topic("valve-3", &format!("down/{kind}"));
+        let body = json!({"f_port": 1, "confirmed": true, "correlation_ids": [id]});
+        let body = json!({ format!("downlink_{kind}"): body }).to_string();
+        harness.simulated().publish(&topic, body);
+    };
+    report("sent");
+    assert_becomes(&old, "sent");
+    report("ack");
+    assert!(matches!(old.wait(), DeliveryState::Acknowledged));
+}
+
+#[test]
+fn an_unanswered_downlink_is_given_up_when_the_next_confirmed_one_is_sent() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let (client, device) = start(&harness);
+    let first = client.send("valve-3", last([1]).confirmed(true)).unwrap();
+    first.wait_for(DeliveryState::Queued, SOON).unwrap();
+    device.uplink(1, [0]);
+    first.wait_for(DeliveryState::Sent, SOON).unwrap();
+    let states = first.states();
+    // Sent by somebody else, after the network has waited long enough.
+    let body = json!({"f_port": 1, "confirmed": true, "correlation_ids": ["as:downlink:1"]});
+    let body = json!({"downlink_sent": body}).to_string();
+    let topic = harness.topic("valve-3", "down/sent");
+    harness.simulated().publish(&topic, body);
+    let is_given_up = || matches!(first.state(), DeliveryState::GivenUp);
+    assert!(wait_until(SOON, is_given_up), "{first:?}");
+    assert!(!first.is_final());
+    let error = first
+        .wait_for(DeliveryState::Acknowledged, Duration::from_millis(50))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("given up"), "{error}");
+    device.uplink(1, [0]);
+    assert!(matches!(first.wait(), DeliveryState::Acknowledged));
+    let states: Vec<_> = states.iter().map(|state| state.to_string()).collect();
+    assert_eq!(states.len(), 3, "{states:?}");
+}
+
+#[test]
+fn a_device_that_is_deleted_on_v2_ends_its_deliveries() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    let (client, _device) = start(&harness);
+    harness.simulated().device("valve-4").join();
+    let queued = client.send("valve-3", last([1])).unwrap();
+    let elsewhere = client.send("valve-4", last([1])).unwrap();
+    queued.wait_for(DeliveryState::Queued, SOON).unwrap();
+    elsewhere.wait_for(DeliveryState::Queued, SOON).unwrap();
+    harness.simulated().delete_device("valve-3");
+    let error = queued.wait_for(DeliveryState::Sent, SOON).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DownlinkFailed);
+    assert!(error.to_string().contains("valve-3 was deleted"), "{error}");
+    assert_becomes(&elsewhere, "queued");
+}
+
+#[test]
+fn a_downlink_that_the_network_does_not_repeat_is_not_said_to_be_repeated() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    let (client, device) = start(&harness);
+    let delivery = client.send("valve-3", last([1]).confirmed(true)).unwrap();
+    delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
+    device.uplink(1, [0]);
+    delivery.wait_for(DeliveryState::Sent, SOON).unwrap();
+    // As for an application that keeps its own session keys.
+    let id = delivery.correlation_id().unwrap();
+    let body = json!({
+        "f_port": 1, "confirmed": true, "correlation_ids": [id],
+        "confirmed_retry": {"attempt": 1},
+    });
+    let body = json!({"downlink_nack": body}).to_string();
+    let topic = harness.topic("valve-3", "down/nack");
+    harness.simulated().publish(&topic, body);
+    let end = delivery.wait();
+    assert!(matches!(end, DeliveryState::Failed(_)), "{end}");
+    let end = end.to_string();
+    assert!(end.contains("does not send it again"), "{end}");
+    assert!(!end.contains("follows"), "{end}");
+}
+
+/// Returns a client with a key of its own.
+fn client_with(network: &Simulator, key: &str, rights: Rights) -> MqttClient {
+    network.add_key(network.app_id(), key, rights);
+    let client = MqttClient::builder(network.app_id(), key)
+        .mqtt_address(network.mqtt_address())
+        .unconfirmed_after(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    client
+}
+
+#[test]
+fn a_client_with_a_deaf_key_is_told_about_the_right_to_read_first() {
+    let _watchdog = watchdog(LIMIT);
+    for (harness, key, read, write) in [
+        (
+            Network::V2,
+            "ttn-account-v2.deaf",
+            "messages:up:r",
+            "messages:down:w",
+        ),
+        (Network::V3, "NNSXS.DEAF.KEY", "TRAFFIC_READ", "DOWN_WRITE"),
+    ]
+    .map(|(network, key, read, write)| (Harness::simulator(network), key, read, write))
+    {
+        let device = joined(&harness);
+        let rights = Rights {
+            read: false,
+            write: true,
+        };
+        let client = client_with(harness.simulated(), key, rights);
+        let delivery = client.send("valve-3", last([1])).unwrap();
+        let words = silence(&delivery);
+        assert_eq!(device.queue().len(), 1);
+        let places = [read, write].map(|right| words.find(right).expect(&words));
+        assert!(places.is_sorted(), "{words}");
+        assert!(words.contains("may have queued"), "{words}");
+    }
+}
+
+#[test]
+fn a_key_that_has_had_a_downlink_queued_is_not_suspected() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        joined(harness);
+        let client = harness
+            .builder()
+            .unconfirmed_after(Duration::from_millis(300))
+            .build()
+            .unwrap();
+        client.connect().unwrap();
+        let queued = client.send("valve-3", last([1])).unwrap();
+        queued.wait_for(DeliveryState::Queued, SOON).unwrap();
+        harness
+            .simulated()
+            .quirks(|quirks| quirks.ignore_publishes = true);
+        let lost = client.send("valve-3", last([2])).unwrap();
+        let words = silence(&lost);
+        assert!(!words.contains("right"), "{words}");
+        assert!(!words.contains("no device"), "{words}");
+        assert!(words.contains("lost in the network"), "{words}");
+    });
+}
+
+#[test]
+fn fields_about_which_v3_is_silent_point_to_a_formatter_that_fails() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    joined(&harness);
+    let client = harness
+        .builder()
+        .unconfirmed_after(Duration::from_millis(300))
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    let queued = client.send("valve-3", last([1])).unwrap();
+    queued.wait_for(DeliveryState::Queued, SOON).unwrap();
+    let network = harness.simulated();
+    network.set_encoder(|_port, _fields| Err("TypeError: open".into()));
+    let lost = client.send("valve-3", json!({"open": true})).unwrap();
+    let words = silence(&lost);
+    let (_, causes) = words.split_once("most likely first: ").unwrap();
+    assert!(causes.starts_with("it was sent as fields"), "{words}");
+    assert!(causes.contains("formatter may have failed"), "{words}");
+}
+
+#[test]
+fn of_many_v2_downlinks_each_waits_its_turn_before_it_counts_as_unconfirmed() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    joined(&harness);
+    let network = harness.simulated();
+    network.quirks(|quirks| quirks.rate_limit = Some(10));
+    let client = harness
+        .builder()
+        .unconfirmed_after(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    let many = (0..25).map(|number| ("valve-3", last([number])));
+    for delivery in client.send_many(many).unwrap() {
+        let end = delivery.wait_for(DeliveryState::Queued, SOON);
+        assert!(end.is_ok(), "{end:?}");
+    }
+}
+
+/// Returns the number in the payload of the next downlink that arrives at the broker.
+fn next_number(harness: &mut Harness) -> u8 {
+    let (_, body) = harness.downlinks(1).remove(0);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let payload = body["payload_raw"].as_str().unwrap();
+    (0..=u8::MAX)
+        .find(|number| payload == base64_of(*number))
+        .unwrap()
+}
+
+fn base64_of(number: u8) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |index: u8| char::from(DIGITS[usize::from(index)]);
+    format!("{}{}==", digit(number >> 2), digit((number & 3) << 4))
+}
+
+#[test]
+fn a_v2_batch_is_written_one_by_one_because_the_network_may_queue_it_in_any_order() {
+    let _watchdog = watchdog(LIMIT);
+    let Some(mut harness) = Harness::mosquitto(Network::V2) else {
+        return;
+    };
+    let client = harness.client();
+    client.connect().unwrap();
+    let scheduled = |harness: &mut Harness, dev_id: &str, number: u8| {
+        let topic = harness.topic(dev_id, "events/down/scheduled");
+        let body = json!({"message": {"port": 1, "payload_raw": base64_of(number)}});
+        harness.publish(&topic, &body.to_string());
+    };
+    let batch = (1..4).map(|number| last([number]));
+    let deliveries = client.send_batch("valve-3", batch).unwrap();
+    client.send("valve-3", last([4])).unwrap();
+    client.send("valve-4", last([9])).unwrap();
+    assert_eq!(next_number(&mut harness), 1);
+    // Downlinks to other devices pass by.
+    assert_eq!(next_number(&mut harness), 9);
+    scheduled(&mut harness, "valve-3", 1);
+    assert_eq!(next_number(&mut harness), 2);
+    deliveries[0].wait_for(DeliveryState::Queued, SOON).unwrap();
+    scheduled(&mut harness, "valve-3", 2);
+    // Nobody waits for the last one of a batch.
+    assert_eq!(next_number(&mut harness), 3);
+    assert_eq!(next_number(&mut harness), 4);
+
+    // Without reports it goes on after a second, all at once.
+    let start = Instant::now();
+    let batch = (11..14).map(|number| last([number]));
+    client.send_batch("valve-3", batch).unwrap();
+    assert_eq!(next_number(&mut harness), 11);
+    assert!(start.elapsed() < Duration::from_millis(900));
+    assert_eq!(next_number(&mut harness), 12);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(next_number(&mut harness), 13);
+    assert!(start.elapsed() < Duration::from_millis(1_900));
+    client.close().unwrap();
+}
+
+#[test]
+fn a_v2_batch_that_a_lost_connection_interrupts_goes_on_in_order() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V2);
+    let device = joined(&harness);
+    let network = harness.simulated();
+    let client = harness
+        .builder()
+        .offline_queue(10, Duration::from_secs(60))
+        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    network.quirks(|quirks| quirks.lose_events = true);
+    let batch = (1..5).map(|number| last([number]));
+    let deliveries = client.send_batch("valve-3", batch).unwrap();
+    assert!(wait_until(SOON, || device.queue().len() == 1));
+    network.quirks(|quirks| quirks.lose_events = false);
+    network.disconnect_clients();
+    for delivery in &deliveries[1..] {
+        delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
+    }
+    let payloads = device.queue().into_iter().filter_map(|item| item.payload);
+    assert_eq!(payloads.collect::<Vec<_>>(), [[1], [2], [3], [4]]);
 }

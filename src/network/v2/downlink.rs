@@ -15,8 +15,15 @@ use crate::message::{DownlinkEvent, Transmission};
 /// The error of a network that keeps the downlink in its queue. It does not name the downlink.
 const NO_GATEWAYS: &str = "No gateways available for downlink";
 
-pub(in crate::network) fn tries_again(report: &DownlinkEvent) -> bool {
-    report.error == NO_GATEWAYS
+/// The errors of downlinks that are not queued.
+const REFUSALS: [&str; 2] = [
+    "Downlink Payload not valid: empty",
+    "ScheduleType not valid: unknown",
+];
+
+/// A confirmed downlink that cannot be encoded stays in progress, and is tried again after each uplink.
+pub(in crate::network) fn tries_again(report: &DownlinkEvent, confirmed: bool) -> bool {
+    report.error == NO_GATEWAYS || confirmed && !REFUSALS.contains(&report.error.as_str())
 }
 
 #[derive(Default)]

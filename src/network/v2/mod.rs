@@ -10,6 +10,8 @@ pub(super) use downlink::tries_again;
 pub(super) use message::{decode, event_from_json};
 pub(super) use request::encode_downlinks;
 
+use std::time::Duration;
+
 use super::{ids::IdRule, split_topic};
 use crate::error::{Error, Result};
 
@@ -29,8 +31,16 @@ pub(super) const CREDENTIALS_TO_CHECK: &str =
 
 pub(super) const UNAVAILABLE: &str = "the server is temporarily unavailable; wait";
 
+pub(super) const MISSING_READ_RIGHT: &str =
+    "the access key may lack the right to receive messages (messages:up:r)";
+
 pub(super) const MISSING_WRITE_RIGHT: &str =
-    "the access key lacks the right to send downlinks (messages:down:w)";
+    "the access key may lack the right to send downlinks (messages:down:w)";
+
+pub(super) const SILENT_FIELDS: &str = "it was sent as fields, and the application may have no payload format: the network then drops fields silently";
+
+/// How often the network's own broker reads a packet of a client.
+pub(super) const READING_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) const SUBSCRIPTION_TO_CHECK: &str =
     "check that the access key may read this application's messages";
@@ -95,7 +105,7 @@ pub(super) fn cluster_host(app_id: &str, cluster: &str) -> Result<String> {
 }
 
 pub(super) fn unknown_device(app_id: &str, dev_id: &str) -> String {
-    format!("there is no device {dev_id:?} in the application {app_id:?} on this server")
+    format!("there may be no device {dev_id:?} in the application {app_id:?} on this server")
 }
 
 pub(super) fn is_uplink_topic(topic: &str) -> bool {

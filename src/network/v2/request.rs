@@ -29,6 +29,7 @@ pub(in crate::network) fn encode_downlinks(
                 payload: encode_downlink(downlink, schedule)
                     .map_err(|why| in_batch(index, downlinks.len(), why))?,
                 downlinks: index..index + 1,
+                replaces: schedule == Schedule::Replace,
             })
         })
         .collect::<Result<Vec<_>, String>>()?;

@@ -26,6 +26,13 @@ pub(in crate::network) fn tries_again(report: &DownlinkEvent) -> bool {
     details.is_some_and(|details| details.id() == TRANSMISSION)
 }
 
+/// Returns whether the network does not send the downlink of this negative acknowledgement again. It
+/// counts attempts from 1 and reports the next one, except to an application that keeps its own session
+/// keys and must send the downlink again itself.
+pub(in crate::network) fn is_not_repeated(report: &DownlinkEvent) -> bool {
+    report.attempt.is_some_and(|next| next <= 1)
+}
+
 pub(super) fn queue_invalidated(raw: &RawMessage) -> QueueInvalidated {
     QueueInvalidated {
         app_id: String::new(),

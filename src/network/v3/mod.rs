@@ -6,7 +6,7 @@ mod parts;
 mod request;
 mod uplink;
 
-pub(super) use downlink::tries_again;
+pub(super) use downlink::{is_not_repeated, tries_again};
 pub(super) use message::{decode, event_from_json, is_uplink_topic};
 pub(super) use request::{encode_clear, encode_downlinks};
 
@@ -33,7 +33,12 @@ pub(super) fn foreign_port(port: u16) -> Option<&'static str> {
 
 pub(super) const UNAVAILABLE: &str = "the application or its tenant has reached its connection limit; close one of the other connections";
 
-pub(super) const MISSING_WRITE_RIGHT: &str = "the API key lacks the right to write downlink application traffic (RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE)";
+pub(super) const MISSING_READ_RIGHT: &str =
+    "the API key may lack the right to read application traffic (RIGHT_APPLICATION_TRAFFIC_READ)";
+
+pub(super) const MISSING_WRITE_RIGHT: &str = "the API key may lack the right to write downlink application traffic (RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE)";
+
+pub(super) const SILENT_FIELDS: &str = "it was sent as fields, and the downlink formatter may have failed (it threw an error or returned errors): the network then silently drops everything that was sent in the same message";
 
 pub(super) const SUBSCRIPTION_TO_CHECK: &str = "the server knows this client by another application id; check the tenant in it, and that the server runs The Things Stack v3";
 
@@ -122,7 +127,7 @@ pub(super) fn check_app_id(app_id: &str) -> Result<()> {
 
 pub(super) fn unknown_device(app_id: &str, dev_id: &str) -> String {
     format!(
-        "there is no device {dev_id:?} in the application {app_id:?} on this server (is it the right tenant and cluster?)"
+        "there may be no device {dev_id:?} in the application {app_id:?} on this server (is it the right tenant and cluster?)"
     )
 }
 

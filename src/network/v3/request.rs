@@ -139,6 +139,7 @@ pub(in crate::network) fn encode_downlinks(
         topic: format!("v3/{app_id}/devices/{dev_id}/down/{operation}"),
         payload: body(app_id, dev_id, items)?,
         downlinks: 0..downlinks.len(),
+        replaces: schedule == Schedule::Replace,
     }])
 }
 
@@ -147,6 +148,7 @@ pub(in crate::network) fn encode_clear(app_id: &str, dev_id: &str) -> Result<Req
         topic: format!("v3/{app_id}/devices/{dev_id}/down/replace"),
         payload: body(app_id, dev_id, Vec::new())?,
         downlinks: 0..1,
+        replaces: true,
     })
 }
 

@@ -1,11 +1,18 @@
 //! Reports about downlinks that are known by device and content, or by id.
 
+mod endings;
+mod silence;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    downlink::delivery::Delivery,
-    message::{Event, MessageId, Schedule},
+    downlink::{
+        delivery::Delivery,
+        draft::{Correlation, Draft},
+        outbox::WaitingRoom,
+    },
+    message::{Downlink, Event, MessageId, Schedule},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,13 +56,52 @@ impl Desk {
             correlation_id: Some(format!("id-{}", self.next).into()),
             content: Some(Content::of(downlink)),
             has_fields: downlink.payload.is_fields(),
-            replaces: downlink.schedule == Schedule::Replace,
             progress: Arc::clone(&progress),
         };
-        let ids = MessageIds::new(self.next, 1);
-        self.next += 1;
-        self.book.open(ids, vec![followed], self.now);
+        let replaces = downlink.schedule == Schedule::Replace;
+        self.open(dev_id, replaces, vec![followed]);
         progress
+    }
+
+    /// Empties the queue of the valve. Returns the number of the message.
+    fn clear(&mut self) -> MessageIds {
+        let ids = MessageIds::new(self.next, 1);
+        self.open("valve-3", true, Vec::new());
+        self.book.written(ids, self.now);
+        ids
+    }
+
+    fn open(&mut self, dev_id: &str, replaces: bool, followed: Vec<Followed>) {
+        let mut message = Message {
+            ids: MessageIds::new(self.next, 1),
+            topic: String::new(),
+            payload: Vec::new(),
+            dev_id: dev_id.into(),
+            batch: self.next,
+            is_followed: false,
+            replaces,
+            followed,
+            _room: WaitingRoom::default().take(1, 1).unwrap(),
+        };
+        self.next += 1;
+        self.book.open(&mut message, self.now);
+    }
+
+    /// Sends downlinks together. Returns their progress in this order.
+    fn send_batch(&mut self, downlinks: &[Downlink]) -> Vec<Arc<Progress>> {
+        let mut draft = Draft::default();
+        let correlation = Correlation::new();
+        let (network, valve) = (self.book.network, "valve-3");
+        let added = draft.add(network, "greenhouse", &correlation, valve, downlinks);
+        added.unwrap();
+        let deliveries = draft.deliveries(self.next);
+        let room = WaitingRoom::default().take(draft.len(), 100).unwrap();
+        for mut message in draft.into_batch(self.next, room) {
+            self.book.open(&mut message, self.now);
+            self.book.written(message.ids, self.now);
+        }
+        self.next += downlinks.len() as u64;
+        deliveries.iter().map(Delivery::progress).collect()
     }
 
     fn report(&mut self, kind: &str, message: Value) {
@@ -71,10 +117,8 @@ impl Desk {
     fn report_body(&mut self, kind: &str, body: &Value) {
         let topic = format!("greenhouse/devices/valve-3/events/down/{kind}");
         let event = Event::decode(Network::V2, topic, body.to_string()).unwrap();
-        let Event::Downlink(report) = event else {
-            panic!("{event:?}");
-        };
-        self.book.observe(&report);
+        assert!(matches!(event, Event::Downlink(_)), "{event:?}");
+        self.book.observe(&event, self.now);
     }
 
     /// Passes a v3 report about the downlink with that number.
@@ -89,10 +133,20 @@ impl Desk {
         };
         let topic = format!("v3/greenhouse@ttn/devices/valve-3/down/{kind}");
         let event = Event::decode(Network::V3, topic, body.to_string()).unwrap();
-        let Event::Downlink(report) = event else {
-            panic!("{event:?}");
+        assert!(matches!(event, Event::Downlink(_)), "{event:?}");
+        self.book.observe(&event, self.now);
+    }
+
+    /// Passes a message of the network on this topic of the valve.
+    fn hear(&mut self, topic: &str, body: &Value) {
+        let network = self.book.network;
+        let prefix = match network {
+            Network::V2 => "greenhouse",
+            Network::V3 => "v3/greenhouse@ttn",
         };
-        self.book.observe(&report);
+        let topic = format!("{prefix}/devices/valve-3/{topic}");
+        let event = Event::decode(network, topic, body.to_string()).unwrap();
+        self.book.observe(&event, self.now);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -111,6 +165,10 @@ fn last(bytes: impl Into<Vec<u8>>) -> Downlink {
 
 fn message(payload_raw: &str, confirmed: bool) -> Value {
     json!({"port": 1, "confirmed": confirmed, "payload_raw": payload_raw})
+}
+
+fn is_unconfirmed(progress: &Progress) -> bool {
+    matches!(progress.state(), DeliveryState::Unconfirmed(_))
 }
 
 fn is_not_sent(progress: &Progress) -> bool {
@@ -252,6 +310,110 @@ fn what_the_network_says_before_the_write_is_known_stands() {
 }
 
 #[test]
+fn fields_are_known_after_a_network_has_read_their_numbers_as_doubles() {
+    let mut desk = Desk::new(10);
+    let fields = json!({"level": 21.0, "id": 9_007_199_254_740_993_u64, "at": [{"x": -0.0}]});
+    let mine = desk.send("valve-3", &Downlink::fields(&fields));
+    let other = json!({"level": 21, "id": 9_007_199_254_740_990_u64, "at": [{"x": 0}]});
+    desk.report("scheduled", json!({"port": 1, "payload_fields": other}));
+    assert!(is(&mine, "written"));
+    let read = json!({"level": 21, "id": 9_007_199_254_740_992_u64, "at": [{"x": 0}]});
+    desk.report("scheduled", json!({"port": 1, "payload_fields": read}));
+    assert!(is(&mine, "queued"));
+}
+
+#[test]
+fn only_the_first_of_a_v2_batch_replaces_what_is_queued() {
+    let mut desk = Desk::new(10);
+    let earlier = desk.send("valve-3", &last([9]));
+    desk.report("scheduled", message("CQ==", false));
+    let batch = [1, 2, 3].map(|number| Downlink::bytes([number]));
+    let batch = desk.send_batch(&batch);
+    for payload in ["AQ==", "Ag==", "Aw=="] {
+        desk.report("scheduled", message(payload, false));
+    }
+    assert!(batch.iter().all(|one| is(one, "queued")));
+    assert!(is(&earlier, "replaced"));
+    for payload in ["AQ==", "Ag==", "Aw=="] {
+        desk.report("sent", message(payload, false));
+    }
+    assert!(batch.iter().all(|one| is(one, "sent")));
+}
+
+#[test]
+fn a_v2_batch_for_the_front_of_the_queue_is_followed_in_its_order_of_writing() {
+    let mut desk = Desk::new(10);
+    let batch = [1, 2].map(|number| Downlink::bytes([number]).schedule(Schedule::First));
+    let mut draft = Draft::default();
+    let (network, valve) = (Network::V2, "valve-3");
+    let added = draft.add(network, "greenhouse", &Correlation::new(), valve, &batch);
+    added.unwrap();
+    let deliveries = draft.deliveries(1);
+    let room = WaitingRoom::default().take(2, 2).unwrap();
+    let mut messages = draft.into_batch(1, room);
+    let now = desk.now;
+    messages
+        .iter_mut()
+        .for_each(|message| desk.book.open(message, now));
+    let first = &messages[0];
+    assert!(String::from_utf8_lossy(&first.payload).contains("Ag=="));
+    desk.book.written(first.ids, now);
+    let states: Vec<_> = deliveries
+        .iter()
+        .map(|one| one.state().to_string())
+        .collect();
+    assert_eq!(states, ["accepted", "written"]);
+    desk.report("scheduled", message("Ag==", false));
+    assert_eq!(deliveries[1].state().to_string(), "queued");
+}
+
+#[test]
+fn v2_reports_go_to_those_that_wait_in_time_before_those_that_were_given_up() {
+    let mut desk = Desk::new(10);
+    let lost = desk.send("valve-3", &last([1]).confirmed(true));
+    desk.pass(10 * SECOND);
+    assert!(is_unconfirmed(&lost));
+    let again = desk.send("valve-3", &last([1]).confirmed(true));
+    desk.report("scheduled", message("AQ==", true));
+    assert!(is_unconfirmed(&lost) && is(&again, "queued"));
+    desk.report("sent", message("AQ==", true));
+    assert!(is_unconfirmed(&lost) && is(&again, "sent"));
+    desk.report("acks", message("AQ==", true));
+    assert!(is_unconfirmed(&lost) && is(&again, "acknowledged"));
+    // A report that no other downlink waits for is late.
+    desk.report("scheduled", message("AQ==", true));
+    assert!(is(&lost, "queued"));
+}
+
+#[test]
+fn v2_reports_are_not_about_downlinks_that_have_not_left() {
+    let mut desk = Desk::new(10);
+    let lost = desk.send("valve-3", &last([1]));
+    desk.pass(10 * SECOND);
+    let ids = MessageIds::new(desk.next, 1);
+    let accepted = desk.accept("valve-3", &last([1]));
+    desk.report("scheduled", message("AQ==", false));
+    assert!(is(&lost, "queued") && is(&accepted, "accepted"));
+    // The network may be faster than this machine.
+    desk.book.handed_over(ids, desk.now);
+    desk.report("scheduled", message("AQ==", false));
+    assert!(is(&accepted, "queued"));
+}
+
+#[test]
+fn a_gateway_that_is_missing_is_missed_by_the_downlink_in_progress() {
+    let mut desk = Desk::new(10);
+    let sent = desk.send("valve-3", &last([1]).confirmed(true));
+    let next = desk.send("valve-3", &last([2]));
+    desk.report("scheduled", message("AQ==", true));
+    desk.report("scheduled", message("Ag==", false));
+    desk.report("sent", message("AQ==", true));
+    let error = json!({"error": "No gateways available for downlink"});
+    desk.report_body("errors", &error);
+    assert!(is(&sent, "sent") && is(&next, "queued"));
+}
+
+#[test]
 fn fields_are_known_by_their_names_and_values() {
     let mut desk = Desk::new(10);
     let fields = json!({"open": true});
@@ -267,30 +429,6 @@ fn fields_are_known_by_their_names_and_values() {
     let sent = json!({"port": 1, "payload_fields": fields, "payload_raw": "AQ=="});
     desk.report("sent", sent);
     assert!(is(&mine, "sent"));
-}
-
-#[test]
-fn silence_is_concluded_in_time_and_names_an_end_of_the_connection() {
-    let mut desk = Desk::new(10);
-    let answered = desk.send("valve-3", &last([1]));
-    desk.report("scheduled", message("AQ==", false));
-    let silent = desk.send("valve-3", &last([2]));
-    assert_eq!(desk.book.next_deadline(), Some(desk.now + 10 * SECOND));
-    desk.pass(SECOND / 25);
-    desk.book.disconnected(desk.now);
-    desk.pass(9 * SECOND);
-    assert!(is(&silent, "written"));
-    desk.pass(SECOND);
-    let text = silent.state().to_string();
-    assert!(
-        text.starts_with("unconfirmed") && text.contains("40 ms"),
-        "{text}"
-    );
-    assert!(is(&answered, "queued"));
-    desk.pass(3600 * SECOND);
-    assert!(is(&answered, "no longer followed"));
-    assert!(desk.book.entries.is_empty() && desk.book.by_device.is_empty());
-    assert_eq!(desk.book.next_deadline(), None);
 }
 
 #[test]

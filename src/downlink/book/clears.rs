@@ -1,0 +1,112 @@
+//! Requests to empty a queue. The network does not answer them; later evidence shows their effect.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::super::outbox::Message;
+
+/// A request to empty the queue of a device.
+struct Clear {
+    dev_id: Arc<str>,
+    handed_over: Option<Instant>,
+    /// Whether the time for a later report is over, so that any message of the network suffices.
+    is_due: bool,
+}
+
+/// A clear that the network has handled.
+pub(super) struct Handled {
+    pub(super) id: u64,
+    pub(super) dev_id: Arc<str>,
+    /// When it was handed to the connection.
+    pub(super) since: Option<Instant>,
+}
+
+/// The clears whose effect is not known, by their number, which is also their order.
+pub(super) struct Clears {
+    clears: BTreeMap<u64, Clear>,
+    capacity: usize,
+    /// How long to wait for a report about a later downlink.
+    patience: Duration,
+}
+
+impl Clears {
+    pub(super) fn new(capacity: usize, patience: Duration) -> Self {
+        Self {
+            clears: BTreeMap::new(),
+            capacity,
+            patience,
+        }
+    }
+
+    pub(super) fn open(&mut self, message: &Message) {
+        let Some(id) = message.ids.iter().next() else {
+            return;
+        };
+        if self.clears.len() >= self.capacity {
+            self.clears.pop_first();
+        }
+        let clear = Clear {
+            dev_id: Arc::clone(&message.dev_id),
+            handed_over: None,
+            is_due: false,
+        };
+        self.clears.insert(id.get(), clear);
+    }
+
+    pub(super) fn handed_over(&mut self, id: u64, now: Instant) {
+        if let Some(clear) = self.clears.get_mut(&id) {
+            clear.handed_over.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn not_written(&mut self, id: u64) {
+        self.clears.remove(&id);
+    }
+
+    /// Forgets what was written: the server may not have read it.
+    pub(super) fn disconnected(&mut self) {
+        self.clears.retain(|_, clear| clear.handed_over.is_none());
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let mut open = self.clears.values().filter(|clear| !clear.is_due);
+        open.next()?.handed_over?.checked_add(self.patience)
+    }
+
+    pub(super) fn on_time(&mut self, now: Instant) {
+        let is_due = |since| now.saturating_duration_since(since) >= self.patience;
+        for clear in self.clears.values_mut() {
+            clear.is_due |= clear.handed_over.is_some_and(is_due);
+        }
+    }
+
+    /// Takes those that the network had time to handle. Called when it sends a message, which shows
+    /// that the connection was not dead.
+    pub(super) fn take_due(&mut self) -> Vec<Handled> {
+        self.take(|_, clear| clear.is_due)
+    }
+
+    /// Takes those that were written before a downlink that the network has handled.
+    pub(super) fn take_before(&mut self, id: u64) -> Vec<Handled> {
+        self.take(|clear_id, clear| clear_id < id && clear.handed_over.is_some())
+    }
+
+    fn take(&mut self, is_handled: impl Fn(u64, &Clear) -> bool) -> Vec<Handled> {
+        let mut handled = Vec::new();
+        self.clears.retain(|id, clear| {
+            let is_handled = is_handled(*id, clear);
+            if is_handled {
+                handled.push(Handled {
+                    id: *id,
+                    dev_id: Arc::clone(&clear.dev_id),
+                    since: clear.handed_over,
+                });
+            }
+            !is_handled
+        });
+        handled
+    }
+}

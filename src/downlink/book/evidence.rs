@@ -1,0 +1,129 @@
+//! What a client has seen of the network, and what the network's silence may therefore mean.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use crate::network::Network;
+
+/// From how many unread downlinks on they are a likely cause.
+const MANY: usize = 10;
+
+/// What the client has seen since it began to use its access key.
+pub(super) struct Evidence {
+    network: Network,
+    app_id: String,
+    /// Whether it has received any message.
+    pub(super) heard: bool,
+    /// Whether the network has reported on any downlink of this client.
+    pub(super) reported: bool,
+    /// Devices that exist.
+    known: HashSet<Arc<str>>,
+    /// The most devices to remember.
+    capacity: usize,
+}
+
+/// A downlink about which the network sent no report.
+pub(super) struct Silence<'a> {
+    pub(super) dev_id: &'a str,
+    pub(super) has_fields: bool,
+    pub(super) cut: Option<Cut>,
+    pub(super) was_deleted: bool,
+    /// How many downlinks the network had not reported on when this one was written.
+    pub(super) behind: usize,
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// How long before it the downlink was written.
+    pub(super) after: Duration,
+    /// Whether the server seems to have ended it because of its rate limit.
+    pub(super) is_limit: bool,
+}
+
+impl Evidence {
+    pub(super) fn new(network: Network, app_id: &str, capacity: usize) -> Self {
+        Self {
+            network,
+            app_id: app_id.to_owned(),
+            heard: false,
+            reported: false,
+            known: HashSet::new(),
+            capacity,
+        }
+    }
+
+    /// Notes that a device exists.
+    pub(super) fn exists(&mut self, dev_id: &Arc<str>) {
+        if self.known.contains(dev_id) {
+            return;
+        }
+        if self.known.len() >= self.capacity {
+            self.known.clear();
+        }
+        self.known.insert(Arc::clone(dev_id));
+    }
+
+    /// Notes that a device was deleted.
+    pub(super) fn deleted(&mut self, dev_id: &str) {
+        self.known.remove(dev_id);
+    }
+
+    /// Forgets what was seen with another access key. The devices are the same.
+    pub(super) fn key_changed(&mut self) {
+        self.heard = false;
+        self.reported = false;
+    }
+
+    /// Returns what the silence may mean, the likeliest first.
+    pub(super) fn causes(&self, silence: &Silence<'_>) -> String {
+        let network = self.network;
+        let mut causes = Vec::new();
+        if silence.was_deleted {
+            causes.push("the device was deleted in the meantime".to_owned());
+        }
+        causes.extend(silence.cut.map(|cut| cut.to_string()));
+        if !self.heard {
+            causes.push(format!(
+                "{}: this client has not received any message yet, and the network may have queued the downlink",
+                network.missing_read_right()
+            ));
+        }
+        if !self.reported {
+            causes.push(network.missing_write_right().to_owned());
+        }
+        if silence.behind >= MANY && !network.reading_interval().is_zero() {
+            causes.push(format!(
+                "{} downlinks were written before it, and the network may not have read it yet",
+                silence.behind
+            ));
+        }
+        if !silence.was_deleted && !self.known.contains(silence.dev_id) {
+            causes.push(network.unknown_device(&self.app_id, silence.dev_id));
+        }
+        if silence.has_fields {
+            causes.push(network.silent_fields().to_owned());
+        }
+        if causes.is_empty() {
+            causes.push(
+                "the downlink, or the report about it, may have been lost in the network"
+                    .to_owned(),
+            );
+        }
+        causes.join("; ")
+    }
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let limit = if self.is_limit {
+            ", as a server does when its rate limit is exceeded"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "the connection ended {} ms after the downlink was written{limit}: the downlink was lost with the connection, or the report was lost in that gap",
+            self.after.as_millis()
+        )
+    }
+}

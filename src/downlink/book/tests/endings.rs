@@ -1,0 +1,268 @@
+//! Downlinks that end, or do not, without a report of their own.
+
+use super::*;
+
+fn nacked(attempt: u32) -> Value {
+    json!({"confirmed": true, "confirmed_retry": {"attempt": attempt}})
+}
+
+/// Returns a book with a downlink that is queued, one that is to be sent again, and one that was sent,
+/// all confirmed.
+fn three() -> (Desk, [Arc<Progress>; 3]) {
+    let mut desk = Desk::on(Network::V3, 10);
+    let three = [1, 2, 3].map(|number| desk.send("valve-3", &last([number]).confirmed(true)));
+    desk.report_of(1, "queued", json!({}));
+    desk.report_of(2, "nack", nacked(2));
+    desk.report_of(3, "sent", json!({}));
+    (desk, three)
+}
+
+#[test]
+fn a_clear_ends_what_was_queued_once_a_later_report_shows_that_it_was_read() {
+    let (mut desk, [queued, again, sent]) = three();
+    desk.pass(SECOND);
+    desk.clear();
+    let next = desk.send("valve-3", &last([4]));
+    assert!(is(&queued, "queued"));
+    desk.report_of(5, "queued", json!({}));
+    assert!(is(&queued, "replaced") && is(&again, "replaced"));
+    assert!(is(&sent, "sent") && is(&next, "queued"));
+    // It was on its way when the queue was emptied.
+    desk.report_of(1, "sent", json!({}));
+    desk.report_of(1, "nack", nacked(2));
+    assert!(is(&queued, "not acknowledged, attempt 2 follows"));
+    // A late report about the time before is not one about the time after.
+    desk.report_of(2, "queued", json!({}));
+    assert!(is(&again, "replaced"));
+}
+
+#[test]
+fn a_clear_ends_what_was_queued_in_time_if_the_connection_lives() {
+    let (mut desk, [queued, again, _sent]) = three();
+    desk.clear();
+    desk.pass(9 * SECOND);
+    desk.hear("up", &json!({"uplink_message": {}}));
+    assert!(is(&queued, "queued"));
+    assert_eq!(desk.book.next_deadline(), Some(desk.now + SECOND));
+    desk.pass(SECOND);
+    // So far the connection may be dead.
+    assert!(is(&queued, "queued"));
+    assert!(desk.book.next_deadline() > Some(desk.now + SECOND));
+    desk.hear("up", &json!({"uplink_message": {}}));
+    assert!(is(&queued, "replaced") && is(&again, "replaced"));
+}
+
+#[test]
+fn what_comes_into_the_queue_after_a_clear_is_not_ended_by_it() {
+    let (mut desk, [_queued, _again, sent]) = three();
+    desk.clear();
+    desk.pass(SECOND);
+    desk.report_of(3, "nack", nacked(2));
+    let next = desk.send("valve-3", &last([4]));
+    desk.report_of(5, "queued", json!({}));
+    assert!(is(&sent, "not acknowledged, attempt 2 follows"));
+    assert!(is(&next, "queued"));
+}
+
+#[test]
+fn a_clear_that_may_be_lost_with_its_connection_ends_nothing() {
+    let (mut desk, [queued, ..]) = three();
+    desk.clear();
+    desk.book.disconnected(false, desk.now);
+    desk.send("valve-3", &last([4]));
+    desk.report_of(5, "queued", json!({}));
+    desk.pass(60 * SECOND);
+    desk.hear("up", &json!({"uplink_message": {}}));
+    assert!(is(&queued, "queued"));
+
+    let ids = desk.clear();
+    desk.book.not_written(ids, &Error::not_written(None));
+    desk.send("valve-3", &last([5]));
+    desk.report_of(7, "queued", json!({}));
+    assert!(is(&queued, "queued"));
+}
+
+#[test]
+fn any_sign_that_a_replacement_was_queued_ends_what_it_replaced() {
+    let (mut desk, [queued, ..]) = three();
+    desk.pass(SECOND);
+    let new = desk.send("valve-3", &Downlink::bytes([4]).confirmed(true));
+    desk.report_of(4, "sent", json!({"confirmed": true}));
+    assert!(is(&queued, "replaced") && is(&new, "sent"));
+}
+
+#[test]
+fn a_refused_replacement_ends_nothing() {
+    let (mut desk, [queued, ..]) = three();
+    let new = desk.send("valve-3", &Downlink::bytes([4]));
+    desk.report_of(4, "failed", json!({}));
+    assert!(matches!(new.state(), DeliveryState::Failed(_)) && is(&queued, "queued"));
+}
+
+#[test]
+fn a_replacement_that_nobody_watches_still_ends_what_it_replaces() {
+    let mut desk = Desk::on(Network::V3, 10_000);
+    let old = desk.send("valve-3", &last([1]));
+    desk.report_of(1, "queued", json!({}));
+    let number = desk.next;
+    drop(desk.send("valve-3", &Downlink::bytes([2])));
+    (0..2 * SWEEP).for_each(|_| drop(desk.send("valve-4", &last([3]))));
+    desk.report_of(number, "queued", json!({}));
+    assert!(is(&old, "replaced"));
+}
+
+#[test]
+fn on_v2_a_replaced_downlink_claims_no_further_reports() {
+    let mut desk = Desk::new(10);
+    let old = desk.send("valve-3", &last([1]));
+    desk.report("scheduled", message("AQ==", false));
+    let new = desk.send("valve-3", &Downlink::bytes([2]));
+    desk.report("scheduled", message("Ag==", false));
+    assert!(is(&old, "replaced") && is(&new, "queued"));
+    desk.report("sent", message("AQ==", false));
+    assert!(is(&old, "replaced"));
+    assert_eq!(desk.book.entries.len(), 1);
+}
+
+#[test]
+fn those_that_are_final_give_way_before_those_that_are_not() {
+    let mut desk = Desk::on(Network::V3, 3);
+    let open = desk.send("valve-4", &last([1]));
+    let old = desk.send("valve-3", &last([1]));
+    desk.report_of(2, "queued", json!({}));
+    let new = desk.send("valve-3", &Downlink::bytes([2]));
+    desk.report_of(3, "queued", json!({}));
+    let next = desk.send("valve-3", &last([3]));
+    assert!(is(&open, "written") && is(&new, "queued") && is(&next, "written"));
+    assert!(is(&old, "replaced"));
+}
+
+#[test]
+fn an_unanswered_downlink_is_given_up_when_a_later_confirmed_one_is_sent_and_can_revive() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let [first, second] =
+        [1, 2].map(|number| desk.send("valve-3", &last([number]).confirmed(true)));
+    let states = Delivery::new(MessageId(1), None, Arc::clone(&first)).states();
+    desk.report_of(1, "sent", json!({"confirmed": true}));
+    let unconfirmed = desk.send("valve-3", &last([3]));
+    desk.report_of(3, "sent", json!({}));
+    assert!(is(&first, "sent") && is(&unconfirmed, "sent"));
+    desk.report_of(2, "sent", json!({"confirmed": true}));
+    assert!(matches!(first.state(), DeliveryState::GivenUp) && !first.is_final());
+    assert!(is(&second, "sent"));
+    let delivery = Delivery::new(MessageId(1), None, Arc::clone(&first));
+    let error = delivery.wait_for(DeliveryState::Acknowledged, Duration::ZERO);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("given up"), "{error}");
+    delivery
+        .wait_for(DeliveryState::Sent, Duration::ZERO)
+        .unwrap();
+
+    desk.report_of(1, "sent", json!({"confirmed": true}));
+    assert!(is(&first, "sent") && matches!(second.state(), DeliveryState::GivenUp));
+    desk.report_of(1, "ack", json!({"confirmed": true}));
+    desk.report_of(2, "nack", nacked(2));
+    assert!(is(&first, "acknowledged") && is(&second, "not acknowledged, attempt 2 follows"));
+    let states: Vec<_> = states.iter().map(|state| state.to_string()).collect();
+    assert_eq!(states.len(), 5, "{states:?}");
+    assert!(states[2].starts_with("given up"), "{states:?}");
+}
+
+#[test]
+fn another_clients_confirmed_downlink_gives_up_ours_and_repeats_give_up_nothing() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let mine = desk.send("valve-3", &last([1]).confirmed(true));
+    desk.report_of(1, "sent", json!({"confirmed": true}));
+    desk.report_of(1, "sent", json!({"confirmed": true}));
+    assert!(is(&mine, "sent"));
+    desk.report_of(99, "sent", json!({"confirmed": true}));
+    assert!(matches!(mine.state(), DeliveryState::GivenUp));
+}
+
+#[test]
+fn a_deleted_v2_device_ends_what_was_queued_for_it() {
+    let mut desk = Desk::new(10);
+    let queued = desk.send("valve-3", &last([1]));
+    let sent = desk.send("valve-3", &last([2]).confirmed(true));
+    let elsewhere = desk.send("valve-4", &last([1]));
+    desk.report("scheduled", message("AQ==", false));
+    desk.report("sent", message("Ag==", true));
+    let written = desk.send("valve-3", &last([3]));
+    desk.hear("events/delete", &Value::Null);
+    for ended in [&queued, &sent] {
+        let DeliveryState::Failed(error) = ended.state() else {
+            panic!("{}", ended.state());
+        };
+        assert!(error.to_string().contains("valve-3 was deleted"), "{error}");
+    }
+    assert!(is(&elsewhere, "written") && is(&written, "written"));
+    desk.pass(20 * SECOND);
+    let text = written.state().to_string();
+    assert!(text.contains("the device was deleted"), "{text}");
+}
+
+#[test]
+fn a_negative_acknowledgement_without_another_attempt_is_the_end() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let own_keys = desk.send("valve-3", &last([1]).confirmed(true));
+    desk.report_of(1, "queued", nacked(1));
+    desk.report_of(1, "sent", json!({"confirmed": true}));
+    desk.report_of(1, "nack", nacked(1));
+    let DeliveryState::Failed(error) = own_keys.state() else {
+        panic!("{}", own_keys.state());
+    };
+    let text = error.to_string();
+    assert!(text.contains("does not send it again"), "{text}");
+    assert!(!text.contains("follows"), "{text}");
+}
+
+#[test]
+fn a_join_ends_what_the_network_discards_for_its_new_keys() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let queued = desk.send("valve-3", &last([1]));
+    desk.report_of(1, "queued", json!({}));
+    let discarded = json!([{"f_port": 1, "correlation_ids": ["id-1"]}]);
+    desk.hear(
+        "join",
+        &json!({"join_accept": {"invalidated_downlinks": discarded}}),
+    );
+    assert!(matches!(queued.state(), DeliveryState::Failed(_)));
+}
+
+#[test]
+fn a_confirmed_v2_downlink_that_cannot_be_encoded_stays_in_progress() {
+    let mut desk = Desk::new(10);
+    let fields = json!({"open": true});
+    let mine = desk.send("valve-3", &Downlink::fields(&fields).confirmed(true));
+    let body = json!({"port": 1, "confirmed": true, "payload_fields": fields});
+    desk.report("scheduled", body.clone());
+    let failing =
+        json!({"error": "Internal error: Encoder threw error: Error: no", "message": body});
+    desk.report_body("errors", &failing);
+    desk.report_body("errors", &failing);
+    let text = mine.state().to_string();
+    assert!(
+        is_not_sent(&mine) && text.contains("Encoder threw"),
+        "{text}"
+    );
+    desk.report("sent", body.clone());
+    desk.report("acks", body);
+    assert!(is(&mine, "acknowledged"));
+}
+
+#[test]
+fn v2_replacements_that_the_network_handles_in_another_order_end_each_other_in_that_order() {
+    let mut desk = Desk::new(10);
+    let [first, second, third] = [1, 2, 3].map(|number| {
+        let downlink = Downlink::bytes([number]).confirmed(true);
+        desk.send("valve-3", &downlink)
+    });
+    for payload in ["Aw==", "AQ==", "Ag=="] {
+        desk.report("scheduled", message(payload, true));
+    }
+    assert!(is(&first, "replaced") && is(&second, "queued") && is(&third, "replaced"));
+    // Only the reports were in another order.
+    desk.report("sent", message("Aw==", true));
+    assert!(is(&third, "sent"));
+}
