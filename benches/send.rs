@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{
-    PATIENCE, bare,
+    APP, PATIENCE, bare,
     figures::{Reach, note},
     report::{Side, interleave, print},
     source::Source,
@@ -83,10 +83,12 @@ fn send(client: &MqttClient, number: usize) {
 /// Returns the message that `send` makes of it.
 fn body(number: usize) -> String {
     let downlink = json!({
+        "f_port": 1,
         "decoded_payload": fields(number),
         "correlation_ids": [format!("ttn:3f0977c1ee55327a:{}", 100_000 + number)],
     });
-    json!({"downlinks": [downlink]}).to_string()
+    let ids = json!({"device_id": DEV_ID, "application_ids": {"application_id": APP}});
+    json!({"end_device_ids": ids, "downlinks": [downlink]}).to_string()
 }
 
 /// Returns fields of the same size for every downlink.

@@ -18,6 +18,7 @@ fn hand_over(client: &MqttClient, id: u64) {
         batch: 1,
         is_followed: false,
         replaces: false,
+        is_clear: false,
         ids: MessageIds::new(id, 1),
         topic: "greenhouse/devices/bed-07/down".to_owned(),
         payload: Vec::new(),

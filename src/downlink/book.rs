@@ -126,7 +126,7 @@ impl Book {
     /// Follows the downlinks of a message, and takes them from it.
     pub(crate) fn open(&mut self, message: &mut Message, now: Instant) {
         let followed = std::mem::take(&mut message.followed);
-        if followed.is_empty() && self.by_device.contains_key(&message.dev_id) {
+        if message.is_clear && self.by_device.contains_key(&message.dev_id) {
             self.clears.open(message);
         }
         let has_fields = followed.iter().any(|followed| followed.has_fields);

@@ -134,6 +134,7 @@ impl Draft {
 
     /// Returns the messages to write; their downlinks are numbered from `first`.
     pub(crate) fn into_batch(self, first: u64, mut room: Room) -> Batch {
+        let is_clear = self.followed.is_empty();
         let mut followed: Vec<_> = self.followed.into_iter().map(Some).collect();
         let mut parts = self.parts.into_iter().peekable();
         let mut batch = Batch::new();
@@ -149,6 +150,7 @@ impl Draft {
                 batch: first + part.batch as u64,
                 is_followed: parts.peek().is_some_and(|next| next.batch == part.batch),
                 replaces: part.request.replaces,
+                is_clear,
                 followed: own.filter_map(Option::take).collect(),
                 _room: room.split(downlinks),
             });

@@ -29,6 +29,8 @@ pub(crate) struct Message {
     pub(crate) is_followed: bool,
     /// Whether it discards what is queued for the device.
     pub(crate) replaces: bool,
+    /// Whether it does only that.
+    pub(crate) is_clear: bool,
     /// Its downlinks, until the book takes them.
     pub(crate) followed: Vec<Followed>,
     /// Its share of the waiting room. Never read: dropping the message returns it.
@@ -202,6 +204,11 @@ impl Outbox {
         let is_expired = self.next_expiry().is_some_and(|expires| expires <= now);
         let expired = is_expired.then(|| self.waiting.pop_front()).flatten();
         expired.map(|waiting| waiting.message)
+    }
+
+    /// Takes the newly accepted messages.
+    pub(crate) fn take_accepted(&mut self) -> Batch {
+        self.accepted.try_iter().flatten().collect()
     }
 
     /// Takes all messages, the oldest first.

@@ -28,6 +28,8 @@ const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) struct Loss {
     pub(crate) cause: DisconnectCause,
     pub(crate) connected_for: Duration,
+    /// How long nothing had arrived before.
+    pub(crate) silence: Duration,
     /// Whether the connection was stable, so that earlier setbacks no longer count.
     pub(crate) was_stable: bool,
 }
@@ -182,6 +184,7 @@ impl Outages {
         Loss {
             cause,
             connected_for,
+            silence,
             was_stable: connected_for >= STABLE,
         }
     }

@@ -392,7 +392,10 @@ impl Session {
     /// Performs one action. Returns an input that the lifecycle must handle immediately.
     fn perform(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Begin => self.status.open(),
+            Action::Begin => {
+                self.receiving.attempt();
+                self.status.open();
+            }
             Action::LookUp(attempt) => return self.look_up(attempt),
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => {
@@ -426,9 +429,10 @@ impl Session {
             Action::Interrupt {
                 attempt,
                 rate_limited,
+                silence,
             } => {
                 self.status.set_connected(false);
-                self.status.tally().disconnected();
+                self.status.tally().disconnected(silence);
                 self.settle_in_flight(attempt);
                 self.sending.disconnected(rate_limited, Instant::now());
                 self.report_sending();
@@ -494,7 +498,7 @@ impl Session {
                 self.receiving.report(Event::CallbackFailed(failed));
             }
             Action::Discard(error) => {
-                self.status.tally().disconnected();
+                self.status.tally().disconnected(Duration::ZERO);
                 self.sending.discard(&error, Instant::now());
                 self.report_sending();
             }

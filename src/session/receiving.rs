@@ -107,6 +107,11 @@ impl Receiving {
         }
     }
 
+    /// Notes that an attempt to connect begins: uplinks from now on may come over its connection.
+    pub(super) fn attempt(&self) {
+        self.devices().attempt();
+    }
+
     /// Discards the unread messages of this attempt and earlier ones: they came before the client was
     /// closed.
     pub(super) fn closed(&mut self, last: Attempt) {

@@ -158,7 +158,8 @@ impl Sending {
 
     /// Takes all accepted messages, to be written before the client closes.
     pub(super) fn take_accepted(&mut self, now: Instant) {
-        for mut message in self.outbox.take_all() {
+        self.outbox.expire_at(None);
+        for mut message in self.outbox.take_accepted() {
             self.follow(&mut message, now);
             self.outbox.push(message, None);
         }

@@ -76,7 +76,9 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
         let ids: Vec<String> = (0..cases.len()).map(|id| format!("ttn:{id}")).collect();
         let valid = schedule != Schedule::First
             && cases.iter().all(|case| {
-                case.bytes.as_ref().is_none_or(|bytes| bytes.len() <= 255)
+                case.bytes
+                    .as_ref()
+                    .is_none_or(|bytes| (1..=255).contains(&bytes.len()))
                     && port_is_valid(case)
                     && case.options.as_ref().is_none_or(|options| {
                         options.valid && (case.confirmed || options.max_attempts.is_none())
@@ -101,17 +103,13 @@ fn v3_reads_what_a_client_writes_and_a_client_writes_what_v3_reads() {
         assert_eq!(read.len(), cases.len());
         for ((read, case), id) in read.iter().zip(&cases).zip(&ids) {
             let options = case.options.clone().unwrap_or_default();
-            let port = match case.fields {
-                None => case.port.unwrap_or(1),
-                Some(_) => case.port.unwrap_or(0),
-            };
             let mut correlation_ids = options.correlation_ids;
             correlation_ids.push(id.clone());
             let expected = v3::Downlink {
                 session_key_id: Vec::new(),
-                f_port: port,
+                f_port: case.port.unwrap_or(1),
                 f_cnt: 0,
-                payload: case.bytes.clone(),
+                payload: case.bytes.clone().filter(|bytes| !bytes.is_empty()),
                 decoded: case.fields.clone().map(Value::Object),
                 warnings: Vec::new(),
                 heard: (None, Vec::new()),

@@ -40,7 +40,8 @@ pub struct PublishRate {
     pub burst: u32,
 }
 
-/// Deviations from an ordinary, fast and friendly network; by default there are none.
+/// How a network behaves where real ones fail, limit their clients or differ from each other. By
+/// default, it is fast, loses nothing, and has the limits of the real networks.
 ///
 /// Set them with [`SimulatorBuilder::quirks`](super::SimulatorBuilder::quirks), and change them at
 /// run time with [`Simulator::quirks`](super::Simulator::quirks). A change applies from the next
@@ -48,11 +49,11 @@ pub struct PublishRate {
 ///
 /// ```
 /// use ttn::Network;
-/// use ttn::simulator::Simulator;
+/// use ttn::simulator::{Quirks, Simulator};
 ///
 /// let network = Simulator::start(Network::V3)?;
 /// network.quirks(|quirks| quirks.connack = Some(3));
-/// network.quirks(|quirks| *quirks = Default::default());
+/// network.quirks(|quirks| *quirks = Quirks::of(Network::V3));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[non_exhaustive]
@@ -91,16 +92,17 @@ pub struct Quirks {
     /// Whether to publish every uplink twice. Default: off.
     pub duplicate_uplinks: bool,
     /// The number of packets per second to read from each client, without bursts, by delaying the
-    /// read; every packet counts. `None` and 0 mean no limit. V2 only: v3 reads as fast as it can,
-    /// whatever the value. Default: 10, as on the real V2 network.
+    /// read; every packet counts. `None` and 0 mean no limit. Default: 10 on V2, as on the real
+    /// network; `None` on v3, which has no such limit.
     pub rate_limit: Option<u32>,
     /// The number of PUBLISH packets that each connection may send. The next one is lost, is not
-    /// answered and ends the connection, as on The Things Stack above its rate limit, which applies
-    /// to each application and key. Default: `None`, no limit.
+    /// answered and ends the connection after everything before it is answered, as on The Things Stack
+    /// above its rate limit, which applies to each application and key. Default: `None`, no limit.
     pub publish_limit: Option<usize>,
     /// The rate at which each key of an application may send PUBLISH packets, over all its
     /// connections. A packet above the limit is lost, is neither answered nor counted, and ends its
-    /// connection, as on The Things Stack. Default: `None`, no limit.
+    /// connection after everything before it is answered, as on The Things Stack. Default: `None`, no
+    /// limit.
     pub publish_rate: Option<PublishRate>,
     /// The number of clients of an application that may be connected at a time. Others are refused
     /// with CONNACK 3, as on The Things Stack Cloud. Default: `None`, no limit.
@@ -139,6 +141,22 @@ pub struct Quirks {
 }
 
 impl Quirks {
+    /// Returns the quirks with which a network starts. Those of v3 are the [`Default`].
+    ///
+    /// ```
+    /// use ttn::Network;
+    /// use ttn::simulator::Quirks;
+    ///
+    /// assert_eq!(Quirks::of(Network::V2).rate_limit, Some(10));
+    /// assert_eq!(Quirks::of(Network::V3), Quirks::default());
+    /// ```
+    pub fn of(network: Network) -> Self {
+        Self {
+            rate_limit: (network == Network::V2).then_some(10),
+            ..Self::default()
+        }
+    }
+
     /// Changes the quirks of a network.
     ///
     /// # Panics
@@ -177,7 +195,7 @@ impl Default for Quirks {
             ignore_pings: false,
             ignore_publishes: false,
             duplicate_uplinks: false,
-            rate_limit: Some(10),
+            rate_limit: None,
             publish_limit: None,
             publish_rate: None,
             connection_limit: None,

@@ -73,6 +73,8 @@ struct Absences {
     time: Duration,
     /// The number of outages, including the one that lasts.
     count: u32,
+    /// The number of attempts to connect.
+    attempts: u32,
 }
 
 /// The longest device id that networks allow.
@@ -154,19 +156,24 @@ impl Devices {
         }
     }
 
-    /// Notes that the client has no connection any more.
-    pub(crate) fn left(&mut self, now: Instant) {
+    /// Notes that the client has no connection any more. The connection may have been dead for as long as
+    /// nothing arrived.
+    pub(crate) fn left(&mut self, now: Instant, silence: Duration) {
         if self.absences.since.is_none() {
-            self.absences.since = Some(now);
+            self.absences.since = now.checked_sub(silence).or(Some(now));
             self.absences.count = self.absences.count.wrapping_add(1);
         }
     }
 
-    /// Notes that the client is connected again. `unnoticed` is how long before the loss was noticed the
-    /// connection was dead.
-    pub(crate) fn returned(&mut self, now: Instant, unnoticed: Duration) {
+    /// Notes that the client attempts to connect.
+    pub(crate) fn attempt(&mut self) {
+        self.absences.attempts = self.absences.attempts.wrapping_add(1);
+    }
+
+    /// Notes that the client is connected again.
+    pub(crate) fn returned(&mut self, now: Instant) {
         if let Some(since) = self.absences.since.take() {
-            self.absences.time += unnoticed + now.saturating_duration_since(since);
+            self.absences.time += now.saturating_duration_since(since);
         }
     }
 
@@ -176,7 +183,12 @@ impl Devices {
     }
 
     fn marks(&mut self, now: Instant) -> Marks {
-        let Absences { since, time, count } = self.absences;
+        let Absences {
+            since,
+            time,
+            count,
+            attempts,
+        } = self.absences;
         let lasting = since.map(|since| now.saturating_duration_since(since));
         let start = *self.start.get_or_insert(now);
         let milliseconds = |time: Duration| time.as_millis() as u32;
@@ -184,6 +196,7 @@ impl Devices {
             at: milliseconds(now.saturating_duration_since(start)),
             away: milliseconds(time + lasting.unwrap_or_default()),
             outages: count,
+            attempts,
             drops: self.drops,
         }
     }
@@ -457,9 +470,9 @@ mod tests {
             findings(&mut devices, &[5]),
             [missing(1, FrameLoss::DroppedHere)]
         );
-        devices.left(Instant::now());
-        devices.left(Instant::now());
-        devices.returned(Instant::now(), Duration::ZERO);
+        devices.left(Instant::now(), Duration::ZERO);
+        devices.left(Instant::now(), Duration::ZERO);
+        devices.returned(Instant::now());
         assert_eq!(
             findings(&mut devices, &[7, 9]),
             [missing(1, FrameLoss::Away), missing(1, FrameLoss::Upstream)]
@@ -484,14 +497,14 @@ mod tests {
                 .sum::<u32>()
         };
         away(&mut devices, 0, 0);
-        devices.left(start + 10 * SECOND);
+        devices.left(start + 10 * SECOND, Duration::ZERO);
         // It comes before the subscription is granted.
-        assert_eq!(away(&mut devices, 100, 100), 92);
-        devices.returned(start + 100 * SECOND, Duration::ZERO);
+        assert_eq!(away(&mut devices, 100, 100), 96);
+        devices.returned(start + 100 * SECOND);
         assert_eq!(away(&mut devices, 200, 200), 0);
-        devices.left(start + 290 * SECOND);
-        devices.returned(start + 291 * SECOND, 9 * SECOND);
-        assert_eq!(away(&mut devices, 300, 300), 12);
+        devices.left(start + 290 * SECOND, 9 * SECOND);
+        devices.returned(start + 291 * SECOND);
+        assert_eq!(away(&mut devices, 300, 300), 16);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 /// How many counters below the highest are remembered.
 const WINDOW: u32 = u64::BITS;
 
-/// How many milliseconds longer than the client was away messages may be lost: those on their way when
-/// the connection broke, and those before the server has granted the next subscription.
-const EDGES: u64 = 1_000;
+/// How many milliseconds longer than the client was away messages may be lost: those on their way, and
+/// those in the buffers of a server that stops or starts. Also what makes up for devices that do not send
+/// at equal intervals.
+const EDGES: u64 = 5_000;
 
 /// Compared with earlier marks, these show where missing uplinks may have gone. Times are milliseconds and
 /// wrap after 49 days; every device has marks, so they are small.
@@ -22,6 +23,9 @@ pub(crate) struct Marks {
     pub(crate) away: u32,
     /// The number of outages so far.
     pub(crate) outages: u32,
+    /// The number of attempts to connect so far. A server may send uplinks before it has granted every
+    /// subscription, so there can be several attempts in an outage with uplinks between them.
+    pub(crate) attempts: u32,
     /// How often this client has dropped messages so far.
     pub(crate) drops: u32,
 }
@@ -31,11 +35,10 @@ impl Marks {
     /// missed while it was away, if the device sent its frames at equal intervals: those that fit into
     /// the time away with its [edges](EDGES), and one more for each outage.
     fn missed_while_away(&self, earlier: &Self, frames: u32) -> u32 {
-        let outages = self.outages.wrapping_sub(earlier.outages);
-        // An uplink that came before the end of an outage has ended it.
-        if outages == 0 {
+        if (self.outages, self.attempts) == (earlier.outages, earlier.attempts) {
             return 0;
         }
+        let outages = self.outages.wrapping_sub(earlier.outages).max(1);
         let away = u64::from(self.away.wrapping_sub(earlier.away));
         let away = u128::from(away + EDGES * u64::from(outages));
         let time = self.at.wrapping_sub(earlier.at).max(1);
@@ -186,6 +189,7 @@ mod tests {
                     at: u32::MAX - SECOND,
                     away: u32::MAX,
                     outages: 0,
+                    attempts: 0,
                     drops: 0,
                 },
             }
@@ -209,6 +213,7 @@ mod tests {
             self.marks.at = self.marks.at.wrapping_add(time);
             self.marks.away = self.marks.away.wrapping_add(away);
             self.marks.outages += u32::from(away > 0);
+            self.marks.attempts += u32::from(away > 0);
         }
     }
 
@@ -266,8 +271,8 @@ mod tests {
         assert_eq!(
             observe(&mut watch, &[28]),
             [
-                (28, missing(7, FrameLoss::Away)),
-                (28, missing(20, FrameLoss::Upstream))
+                (28, missing(15, FrameLoss::Away)),
+                (28, missing(12, FrameLoss::Upstream))
             ]
         );
         // One that was lost may have been lost in the shortest outage.
@@ -308,9 +313,17 @@ mod tests {
         // The same outage goes on for a moment.
         watch.pass(SECOND, SECOND / 100);
         watch.marks.outages -= 1;
+        watch.marks.attempts -= 1;
         assert_eq!(
             observe(&mut watch, &[4]),
             [(4, missing(1, FrameLoss::Upstream))]
+        );
+        // It goes on after an attempt that failed when an uplink had come.
+        watch.pass(SECOND, SECOND);
+        watch.marks.outages -= 1;
+        assert_eq!(
+            observe(&mut watch, &[6]),
+            [(6, missing(1, FrameLoss::Away))]
         );
     }
 

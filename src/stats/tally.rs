@@ -12,7 +12,7 @@ use super::{Devices, FairUse, FrameStats, Stats};
 use crate::{
     error::Error,
     events::Reader,
-    message::{CounterFinding, DisconnectCause, DownlinkStep, Event, FrameLoss},
+    message::{CounterFinding, DownlinkStep, Event, FrameLoss},
     sync,
 };
 
@@ -101,12 +101,7 @@ impl Tally {
                 if connected.gap.is_some() {
                     add(&self.reconnects, 1);
                 }
-                // What did not answer a ping was dead since it was last heard of.
-                let unnoticed = match &connected.gap {
-                    Some(gap) if gap.cause == DisconnectCause::Silent => gap.silence,
-                    _ => Duration::ZERO,
-                };
-                self.devices().returned(Instant::now(), unnoticed);
+                self.devices().returned(Instant::now());
                 self.rare().connected_since = Some(SystemTime::now());
             }
             Event::Disconnected(lost) => {
@@ -165,9 +160,9 @@ impl Tally {
         add(&self.dropped, messages);
     }
 
-    /// Notes that the connection has ended.
-    pub(crate) fn disconnected(&self) {
-        self.devices().left(Instant::now());
+    /// Notes that the connection has ended, on which nothing had arrived for this long.
+    pub(crate) fn disconnected(&self, silence: Duration) {
+        self.devices().left(Instant::now(), silence);
         self.rare().connected_since = None;
     }
 

@@ -295,12 +295,12 @@ fn a_silent_client_is_cut_off_after_exactly_one_and_a_half_keep_alives() {
             ..Hello::of(network)
         };
         let silence = || {
+            let silent_from = Instant::now();
             let mut client = Raw::hello(network, &hello);
             client.packet();
-            let silent_since = Instant::now();
             client.assert_closed();
-            let silence = silent_since.elapsed();
-            assert!(silence >= Duration::from_millis(2_980), "{silence:?}");
+            let silence = silent_from.elapsed();
+            assert!(silence >= Duration::from_secs(3), "{silence:?}");
             silence
         };
         // A busy machine wakes a thread late, but not each time.

@@ -721,6 +721,25 @@ fn a_v2_batch_is_written_one_by_one_because_the_network_may_queue_it_in_any_orde
 }
 
 #[test]
+fn a_v2_batch_keeps_its_order_when_the_client_closes() {
+    let _watchdog = watchdog(LIMIT);
+    let Some(mut harness) = Harness::mosquitto(Network::V2) else {
+        return;
+    };
+    let client = harness.client();
+    client.connect().unwrap();
+    let batch = (1..3).map(|number| last([number]));
+    client.send_batch("valve-3", batch).unwrap();
+    let closing = std::thread::spawn(move || client.close());
+    assert_eq!(next_number(&mut harness), 1);
+    let start = Instant::now();
+    // Nobody reports on the first one.
+    assert_eq!(next_number(&mut harness), 2);
+    assert!(start.elapsed() > Duration::from_millis(500));
+    closing.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_v2_batch_that_a_lost_connection_interrupts_goes_on_in_order() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V2);

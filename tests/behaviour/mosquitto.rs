@@ -110,8 +110,8 @@ fn every_message_arrives_once_with_and_without_field_topics() {
             "events/activations",
             "events/down/acks",
         ] {
-            peer.publish(&format!("greenhouse-demo/devices/dev-1/{kind}"), "{}")
-                .unwrap();
+            let topic = format!("greenhouse-demo/devices/dev-1/{kind}");
+            peer.publish(&topic, r#"{"metadata":{}}"#).unwrap();
         }
         expected.extend(["events/activations", "events/down/acks"]);
         let mut seen = Vec::new();

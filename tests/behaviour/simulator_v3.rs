@@ -98,9 +98,10 @@ fn assert_shape(message: &Value, name: &str, without: &[&str]) {
         ];
         let of_request =
             name.starts_with("down-queued") || name.starts_with("down-failed") && !is_transmission;
-        !line.contains("rx_metadata[]/location")
-            && !ends.iter().any(|end| line.ends_with(end))
-            && !(of_request && line == "/end_device_ids/dev_addr: string")
+        let varies = line.contains("rx_metadata[]/location")
+            || ends.iter().any(|end| line.ends_with(end))
+            || of_request && line == "/end_device_ids/dev_addr: string";
+        !varies
     };
     let members = |value| {
         shape(value)
@@ -1100,6 +1101,35 @@ fn requests_are_queued_as_recorded() {
 }
 
 #[test]
+fn a_request_over_http_is_named_in_its_correlation_ids() {
+    let network = instant();
+    let (device, mut client) = pump(&network);
+    let item = json!({"f_port": 1, "frm_payload": "AQ==", "correlation_ids": ["mine"]});
+    let call = |call: &str| format!("rpc:/ttn.lorawan.v3.AppAs/{call}:");
+    assert!(device.push_over_http(&json!({"downlinks": [item, item]})));
+    let first = client.message_on("down/queued")["correlation_ids"].clone();
+    let second = client.message_on("down/queued")["correlation_ids"].clone();
+    assert_eq!((&first[1], &first[2]), (&json!("mine"), &second[2]));
+    assert_ne!(first[0], second[0]);
+    let id = first[2].as_str().unwrap();
+    assert!(id.starts_with(&call("DownlinkQueuePush")), "{id}");
+    assert!(device.replace_over_http(&json!({"downlinks": [item]})));
+    let replaced = client.message_on("down/queued")["correlation_ids"].clone();
+    let id = replaced[2].as_str().unwrap();
+    assert!(id.starts_with(&call("DownlinkQueueReplace")), "{id}");
+    assert!(!device.push_over_http(&json!({"downlinks": [{"f_port": 0, "frm_payload": "AQ=="}]})));
+    assert_failed(
+        &client.message_on("down/failed"),
+        "applicationserver",
+        "no_f_port",
+        3,
+    );
+    device.uplink(1, [1]);
+    let sent = client.message_on("down/sent")["downlink_sent"]["correlation_ids"].to_string();
+    assert!(sent.contains(id), "{sent}");
+}
+
+#[test]
 fn replace_swaps_the_queue_and_push_appends_to_it() {
     let network = start();
     let (device, mut client) = pump(&network);
@@ -1791,6 +1821,19 @@ fn a_class_c_queue_waits_for_gateways_and_for_the_class() {
 }
 
 #[test]
+fn a_device_that_no_longer_listens_is_sent_nothing_without_an_uplink() {
+    let network = start();
+    let (device, mut client) = always_listening(&network);
+    client.publish_1(PUSH, &request("request-push-many"));
+    assert_eq!(topics(&mut client, 1), ["down/sent"]);
+    device.class_c(false);
+    client.assert_silent();
+    assert_eq!(device.queue().len(), 2);
+    device.uplink(1, [1]);
+    assert_eq!(topics(&mut client, 2), ["up", "down/sent"]);
+}
+
+#[test]
 fn named_gateways_are_for_classes_b_and_c() {
     let network = instant();
     let (device, mut client) = pump(&network);
@@ -1918,6 +1961,11 @@ fn a_downlink_of_class_a_whose_time_passed_makes_room_for_the_next() {
     device.uplink(1, [1]);
     assert_eq!(topics(&mut client, 2), ["up", "down/sent"]);
     let failed = client.message_on("down/failed");
+    let ids = failed["correlation_ids"].to_string();
+    assert!(
+        ids.contains("gs:uplink:") && !ids.contains("as:up:"),
+        "{ids}"
+    );
     assert_eq!(
         failed["downlink_failed"]["error"]["name"],
         "downlink_expired"

@@ -3,6 +3,8 @@
 //! The recordings are in `tests/fixtures/v3-real`. A test has one line for each of them; what a recording
 //! does not say (a gateway without location, a payload formatter) stands beside that line.
 
+#![allow(unreachable_pub, reason = "this target exports nothing anyway")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -187,6 +187,7 @@ mod tests {
                     batch: first,
                     is_followed: id + 1 < first + count,
                     replaces: false,
+                    is_clear: false,
                     followed: Vec::new(),
                     _room: self.room.take(1, 10_000).unwrap(),
                 };

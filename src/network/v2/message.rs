@@ -107,8 +107,8 @@ fn read_uplink(
 }
 
 /// Members that tell an uplink from a field without a name, which servers publish on the same topic.
-/// Every uplink has the first one; a few programs that imitate a server write only the second one.
-const MARKS: [&str; 2] = ["metadata", "dev_id"];
+/// Every uplink of a server has the first two; programs that imitate a server leave out some.
+const MARKS: [&str; 4] = ["metadata", "payload_raw", "payload_fields", "dev_id"];
 
 /// What the topic of uplinks carries.
 struct UplinkBody {

@@ -29,6 +29,8 @@ pub(crate) enum Action {
     Interrupt {
         attempt: Attempt,
         rate_limited: bool,
+        /// How long nothing had arrived before.
+        silence: Duration,
     },
     /// Write everything that was accepted; [`Input::Drained`] follows.
     Drain,

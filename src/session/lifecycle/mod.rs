@@ -515,6 +515,7 @@ impl Lifecycle {
         self.act(Action::Interrupt {
             attempt,
             rate_limited: loss.cause == DisconnectCause::RateLimit,
+            silence: loss.silence,
         });
         self.act(Action::Abandon(attempt));
         if loss.was_stable {

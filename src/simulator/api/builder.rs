@@ -63,7 +63,7 @@ impl SimulatorBuilder {
             seed: None,
             time: None,
             release: [3, 32, 1],
-            quirks: Quirks::default(),
+            quirks: Quirks::of(network),
         }
     }
 
@@ -92,7 +92,8 @@ impl SimulatorBuilder {
     }
 
     /// Sets how long the network waits after an uplink before it selects the downlink. With zero, the
-    /// downlink is sent before the uplink call returns. Default: 100 ms.
+    /// downlink is sent before the uplink call returns. Downlinks to a class C device are as far apart;
+    /// with zero, they leave at once. Default: 100 ms.
     ///
     /// ```
     /// # use std::time::Duration;

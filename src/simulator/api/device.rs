@@ -375,8 +375,9 @@ impl Device {
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
     /// let device = network.device("pump-1");
     /// device.resets_counters(true);
-    /// device.uplink(2, [1]);
-    /// device.send(Uplink::new(2, [1]).counter(0));
+    /// device.send(Uplink::new(2, [1]).counter(7));
+    /// assert_eq!(device.send(Uplink::new(2, [1]).counter(0)), 0);
+    /// assert_eq!(device.uplink(2, [1]), 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
@@ -406,6 +407,53 @@ impl Device {
         self.instance.act_on_v3("Device::mac_commands", |v3| {
             v3.set_commands(self.id(), answers)
         });
+    }
+
+    /// Queues downlinks as somebody else does over HTTP: the request is the body of `down/push`, and the
+    /// correlation ids of its downlinks name the call. Returns whether the network accepts it.
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// let item = json!({"f_port": 1, "frm_payload": "AQ=="});
+    /// assert!(device.push_over_http(&json!({"downlinks": [item]})));
+    /// assert_eq!(device.queue().len(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn push_over_http(&self, request: &Value) -> bool {
+        let mut is_accepted = false;
+        self.instance.act_on_v3("Device::push_over_http", |v3| {
+            is_accepted = v3.request_over_http(self.id(), request, false);
+        });
+        is_accepted
+    }
+
+    /// Replaces the queue as somebody else does over HTTP; see [`push_over_http`](Self::push_over_http).
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// let device = network.device("pump-1");
+    /// assert!(device.replace_over_http(&json!({"downlinks": []})));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn replace_over_http(&self, request: &Value) -> bool {
+        let mut is_accepted = false;
+        self.instance.act_on_v3("Device::replace_over_http", |v3| {
+            is_accepted = v3.request_over_http(self.id(), request, true);
+        });
+        is_accepted
     }
 
     /// Deletes the session and the queue of the device, as if it had never joined. It is not heard

@@ -461,7 +461,8 @@ impl Simulator {
     }
 
     /// Returns topic and payload of every PUBLISH of every client since the start, accepted or not, in
-    /// order. The network has already acted on them.
+    /// order. The network has already acted on them, unless it has a
+    /// [plain broker](Quirks::plain_broker).
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;

@@ -1,4 +1,7 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -22,14 +25,32 @@ fn what_only_v3_can_do_panics_on_v2() {
     let network = Simulator::start(Network::V2).unwrap();
     let device = network.device("pump-1");
     let location = Location::default();
-    let actions: [(&str, &dyn Fn()); 13] = [
+    let actions: [(&str, &dyn Fn()); 23] = [
         ("Simulator::transmission_fails", &|| {
             network.transmission_fails(Some("TOO_LATE"));
         }),
         ("Simulator::gateways_silent", &|| {
             network.gateways_silent(true);
         }),
+        ("Simulator::gateways_deaf", &|| network.gateways_deaf(true)),
         ("Device::class_c", &|| device.class_c(true)),
+        ("Device::class_c_timeout", &|| {
+            device.class_c_timeout(Duration::ZERO);
+        }),
+        ("Device::multicast", &|| device.multicast()),
+        ("Device::without_euis", &|| device.without_euis()),
+        ("Device::keeps_own_keys", &|| device.keeps_own_keys("own")),
+        ("Device::synchronizes_clock", &|| {
+            device.synchronizes_clock(true);
+        }),
+        ("Device::resets_counters", &|| device.resets_counters(true)),
+        ("Device::push_over_http", &|| {
+            device.push_over_http(&json!({}));
+        }),
+        ("Device::replace_over_http", &|| {
+            device.replace_over_http(&json!({}));
+        }),
+        ("Device::mac_commands", &|| device.mac_commands(1)),
         ("Device::forget_session", &|| device.forget_session()),
         ("Device::invalidate_queue", &|| device.invalidate_queue()),
         ("Device::service_data", &|| {
@@ -74,6 +95,7 @@ fn uplinks_that_only_v3_knows_panic_on_v2() {
         ("normalized", uplink().normalized(json!({}))),
         ("battery", uplink().battery(0.0)),
         ("packet_broker", uplink().packet_broker(true)),
+        ("options", uplink().options(3)),
         ("heard_by", uplink().heard_by(Gateway::new("roof-east"))),
         ("version_ids", uplink().version_ids(json!({}))),
         ("bad_crc", uplink().bad_crc(true)),

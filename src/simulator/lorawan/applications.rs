@@ -61,6 +61,13 @@ impl Applications {
         );
     }
 
+    /// Forgets the functions of a device.
+    pub(crate) fn forget(&self, id: DeviceId<'_>) {
+        if let Some(application) = lock(&self.0).get_mut(id.app_id) {
+            application.of_devices.remove(id.dev_id);
+        }
+    }
+
     /// Returns the functions of a device: its own, and those of the application where it has none.
     pub(crate) fn functions_of(&self, id: DeviceId<'_>) -> Functions {
         let applications = lock(&self.0);

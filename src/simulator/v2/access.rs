@@ -53,9 +53,7 @@ impl Policy for V2 {
     }
 
     fn reading_rate(&self, quirks: &Quirks) -> Option<u32> {
-        quirks
-            .rate_limit
-            .filter(|rate| *rate > 0 && !quirks.plain_broker)
+        quirks.rate_limit.filter(|_| !quirks.plain_broker)
     }
 
     fn message(&self, topic: &str, payload: &[u8]) {

@@ -37,8 +37,8 @@ impl Policy for V3 {
         false
     }
 
-    fn reading_rate(&self, _quirks: &Quirks) -> Option<u32> {
-        None
+    fn reading_rate(&self, quirks: &Quirks) -> Option<u32> {
+        quirks.rate_limit
     }
 
     fn message(&self, topic: &str, payload: &[u8]) {

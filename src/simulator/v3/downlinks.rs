@@ -6,6 +6,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use serde_json::Value;
 
 use super::{
     ACK, FAILED, NACK, QUEUED, V3,
@@ -29,32 +30,53 @@ const LONGEST_ENCODED: usize = 255;
 const SHORTEST_NOTICE: Duration = Duration::from_millis(2_500);
 
 impl V3 {
-    /// Handles a request on `v3/U/devices/D/down/push` or `replace`. An unreadable one leaves no
-    /// trace, as on the real network.
+    /// Handles a request on `v3/U/devices/D/down/push` or `replace`.
     pub(super) fn request(&self, topic: &str, payload: &[u8]) {
         let levels: Vec<&str> = topic.split('/').collect();
         let ["v3", app_id, "devices", dev_id, "down", operation] = levels[..] else {
             return;
         };
         let id = DeviceId { app_id, dev_id };
-        let Some(mut downlinks) = request::read(payload).filter(|_| is_id(dev_id)) else {
+        self.handle(id, payload, operation == "replace", false);
+    }
+
+    /// Handles a request over HTTP and returns whether it is accepted.
+    pub(in crate::simulator) fn request_over_http(
+        &self,
+        id: DeviceId<'_>,
+        request: &Value,
+        replace: bool,
+    ) -> bool {
+        self.handle(id, request.to_string().as_bytes(), replace, true)
+    }
+
+    /// Handles a request and returns whether it is accepted. An unreadable one leaves no trace, as on the
+    /// real network.
+    fn handle(&self, id: DeviceId<'_>, payload: &[u8], replace: bool, over_http: bool) -> bool {
+        let Some(mut downlinks) = request::read(payload).filter(|_| is_id(id.dev_id)) else {
             log::debug!("dropping unreadable downlinks for {id}");
-            return;
+            return false;
         };
         if lock(&self.state).devices.get(id).is_none() {
             log::debug!("dropping downlinks for the unknown device {id}");
-            return;
+            return false;
         }
         let functions = self.env.applications.functions_of(id);
         if formatters::encode(&mut downlinks, &functions).is_none() {
             log::debug!("dropping downlinks for {id} without a payload");
-            return;
+            return false;
         }
         let mut state = lock(&self.state);
         let Some((device, _, random)) = state.parts(id) else {
-            return;
+            return false;
         };
-        self.enqueue(id, device, downlinks, operation == "replace", random);
+        if over_http {
+            let call = Correlation::new(self.env.clock.now(), random).over_http(replace);
+            for downlink in &mut downlinks {
+                downlink.correlation_ids.push(call.clone());
+            }
+        }
+        let is_accepted = self.enqueue(id, device, downlinks, replace, random);
         let answers_uplink = device
             .window
             .get()
@@ -62,9 +84,10 @@ impl V3 {
         if device.class_c && !answers_uplink {
             self.serve(&mut state, id, Window::ALWAYS);
         }
+        is_accepted
     }
 
-    /// Queues all of the downlinks or none.
+    /// Queues all of the downlinks or none, and returns whether it does.
     pub(super) fn enqueue(
         &self,
         id: DeviceId<'_>,
@@ -72,7 +95,7 @@ impl V3 {
         mut downlinks: Vec<Downlink>,
         replace: bool,
         random: &mut Rng,
-    ) {
+    ) -> bool {
         let now = self.env.clock.now();
         for downlink in &mut downlinks {
             let mut correlation = Correlation::new(now, random);
@@ -91,7 +114,7 @@ impl V3 {
                 let event = failure.event(&downlink.message(), &correlation_id);
                 self.post(now, &ids, FAILED, &downlink.correlation_ids, &event);
             }
-            return;
+            return false;
         }
         if replace {
             device.queue.clear();
@@ -102,6 +125,7 @@ impl V3 {
             (downlink.decoded, downlink.warnings) = downlink.heard.clone();
             device.enqueue(downlink);
         }
+        true
     }
 
     /// Returns why the downlinks cannot be queued, if so.

@@ -34,11 +34,14 @@ pub(super) fn decode(uplink: &Uplink, functions: &Functions) -> Option<Formatted
     if decoded.crashes {
         return None;
     }
-    let Some(fields) = decoded.fields.and_then(as_object) else {
+    let Some(data) = decoded.fields else {
+        return Some(formatted);
+    };
+    let Some(fields) = as_object(data.clone()) else {
         return Some(formatted);
     };
     if formatted.normalized.is_empty() {
-        let Ok(normalized) = normalize(&fields, functions) else {
+        let Ok(normalized) = normalize(&data, &fields, functions) else {
             return Some(formatted);
         };
         if normalized.crashes {
@@ -52,11 +55,12 @@ pub(super) fn decode(uplink: &Uplink, functions: &Functions) -> Option<Formatted
     Some(formatted)
 }
 
-/// Returns the measurements in range: those of the normalizer or, without one, the fields if they are
-/// a measurement. An error means that the normalizer failed.
-fn normalize(fields: &Value, functions: &Functions) -> Result<Normalized, String> {
-    let normalized = match &functions.normalizer {
-        Some(normalizer) => lorawan::call(|| normalizer(fields))?,
+/// Returns the measurements in range: those that the normalizer makes of the data or, if it is not
+/// called, the fields if they are a measurement. An error means that the normalizer failed.
+fn normalize(data: &Value, fields: &Value, functions: &Functions) -> Result<Normalized, String> {
+    let normalizer = functions.normalizer.as_ref();
+    let normalized = match normalizer.filter(|_| !data.is_null()) {
+        Some(normalizer) => lorawan::call(|| normalizer(data))?,
         None => fields.clone().into(),
     };
     if normalized.crashes {
@@ -137,5 +141,47 @@ fn decoded(downlink: &Downlink, functions: &Functions) -> (Option<Value>, Vec<St
     match fields.and_then(as_object) {
         Some(fields) => (Some(fields), warnings),
         None => (None, Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn formatted(data: Value, normalized: Value) -> Formatted {
+        let mut functions = Functions::default();
+        functions.set_decoder(move |_, _| Ok(data.clone()));
+        functions.set_normalizer(move |_| Ok(normalized.clone()));
+        decode(&Uplink::new(1, [1]), &functions).unwrap()
+    }
+
+    #[test]
+    fn a_normalizer_is_called_only_with_data() {
+        let air = json!({"air": {"temperature": 1}});
+        for data in [json!({}), json!([])] {
+            assert_eq!(formatted(data, air.clone()).normalized.len(), 1);
+        }
+        for data in [Value::Null, json!(7)] {
+            assert!(formatted(data, air.clone()).normalized.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_a_normalizer_returns_must_be_measurements() {
+        for wrong in [Value::Null, json!(7), json!({"smell": 1})] {
+            let formatted = formatted(json!({"t": 1}), wrong);
+            assert_eq!(formatted.fields, Some(json!({"t": 1})));
+            assert!(formatted.normalized.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_uplink_of_mac_commands_is_not_decoded() {
+        let mut functions = Functions::default();
+        functions.set_decoder(|_, _| Ok(json!({"t": 1})));
+        let formatted = decode(&Uplink::new(0, [2]), &functions);
+        assert_eq!(formatted, Some(Formatted::default()));
     }
 }

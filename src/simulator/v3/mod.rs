@@ -159,7 +159,9 @@ impl V3 {
         let body = messages::invalidated(device.queue.iter(), last, key_id);
         device.queue.clear();
         let now = self.env.clock.now();
-        let correlation_ids = Correlation::new(now, random).passed_on(None);
+        let mut correlation = Correlation::new(now, random);
+        let cause = correlation.uplink();
+        let correlation_ids = correlation.passed_on(Some(&cause));
         self.post(now, &device.ids(id), INVALIDATED, &correlation_ids, &body);
     }
 }
@@ -184,6 +186,7 @@ impl NetworkServer for V3 {
             return false;
         };
         device.window.close(&self.env.windows, None);
+        self.env.applications.forget(id);
         true
     }
 

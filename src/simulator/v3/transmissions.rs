@@ -84,7 +84,9 @@ impl V3 {
     ) -> bool {
         let session = device.session.as_ref();
         let is_heard = session.is_some_and(|session| session.up_counter.is_some());
-        if !is_heard || device.pending.is_some() || !device.path.exists || gateways.down {
+        let listens = device.class_c || window.cause.is_some();
+        let is_reachable = device.path.exists && !gateways.down;
+        if !is_heard || device.pending.is_some() || !listens || !is_reachable {
             return false;
         }
         let ids = device.ids(id);
@@ -120,7 +122,7 @@ impl V3 {
         }
         let now = self.env.clock.now();
         for (downlink, failure) in failed {
-            let cause = cause(&downlink, window);
+            let cause = window.cause.as_ref().filter(|_| !failure.is_of_path());
             let passed_on = Correlation::new(now, random).passed_on(cause);
             let correlation_ids = joined(&downlink.correlation_ids, &passed_on);
             let correlation_id = failure.correlation_id_when_sending(random);

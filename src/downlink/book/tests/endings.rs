@@ -83,6 +83,35 @@ fn a_clear_that_may_be_lost_with_its_connection_ends_nothing() {
 }
 
 #[test]
+fn a_replacement_that_still_waits_is_not_taken_for_a_clear() {
+    let (mut desk, [queued, ..]) = three();
+    let mut draft = Draft::default();
+    let replacing = [Downlink::bytes([4])];
+    let correlation = Correlation::new();
+    let added = draft.add(
+        Network::V3,
+        "greenhouse",
+        &correlation,
+        "valve-3",
+        &replacing,
+    );
+    added.unwrap();
+    let _deliveries = draft.deliveries(4);
+    let room = WaitingRoom::default().take(1, 1).unwrap();
+    let now = desk.now;
+    for message in &mut draft.into_batch(4, room) {
+        // Twice, as at the end of a client that has not written it.
+        desk.book.open(message, now);
+        desk.book.open(message, now);
+        desk.book.handed_over(message.ids, now);
+    }
+    desk.next = 5;
+    desk.send("valve-3", &last([5]));
+    desk.report_of(5, "queued", json!({}));
+    assert!(is(&queued, "queued"));
+}
+
+#[test]
 fn any_sign_that_a_replacement_was_queued_ends_what_it_replaced() {
     let (mut desk, [queued, ..]) = three();
     desk.pass(SECOND);

@@ -80,6 +80,7 @@ impl Desk {
             batch: self.next,
             is_followed: false,
             replaces,
+            is_clear: followed.is_empty(),
             followed,
             _room: WaitingRoom::default().take(1, 1).unwrap(),
         };
@@ -338,6 +339,17 @@ fn only_the_first_of_a_v2_batch_replaces_what_is_queued() {
         desk.report("sent", message(payload, false));
     }
     assert!(batch.iter().all(|one| is(one, "sent")));
+}
+
+#[test]
+fn what_is_queued_between_the_downlinks_of_a_v2_batch_is_not_replaced() {
+    let mut desk = Desk::new(10);
+    let batch = desk.send_batch(&[1, 2].map(|number| Downlink::bytes([number])));
+    let other = desk.send("valve-3", &last([3]));
+    for payload in ["AQ==", "Aw==", "Ag=="] {
+        desk.report("scheduled", message(payload, false));
+    }
+    assert!(batch.iter().all(|one| is(one, "queued")) && is(&other, "queued"));
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn brief(action: &Action, start: Instant) -> String {
         Action::Interrupt {
             attempt,
             rate_limited,
+            ..
         } => format!("interrupt {} limited {rate_limited}", attempt.0),
         Action::Drain => "drain".to_owned(),
         Action::Flush(attempt) => format!("flush {}", attempt.0),

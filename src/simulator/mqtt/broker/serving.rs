@@ -169,7 +169,7 @@ impl Broker {
                 break;
             };
             let rate = policy.reading_rate(&self.quirks());
-            if let Some(rate) = rate {
+            if let Some(rate) = rate.filter(|rate| *rate > 0) {
                 free_at = Instant::now() + Duration::from_secs(1) / rate;
             }
             if !self.handle(session, policy, &mut inbound, packet) {

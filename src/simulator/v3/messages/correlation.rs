@@ -11,6 +11,8 @@ const HANDLED: &str = "rpc:/ttn.lorawan.v3.GsNs/HandleUplink";
 const PASSED_ON: &str = "rpc:/ttn.lorawan.v3.NsAs/HandleUplink";
 const SCHEDULED: &str = "rpc:/ttn.lorawan.v3.NsGs/ScheduleDownlink";
 const REPORTED: &str = "rpc:/ttn.lorawan.v3.GsNs/ReportTxAcknowledgment";
+const PUSHED: &str = "rpc:/ttn.lorawan.v3.AppAs/DownlinkQueuePush";
+const REPLACED: &str = "rpc:/ttn.lorawan.v3.AppAs/DownlinkQueueReplace";
 const SIMULATED: &str = "rpc:/ttn.lorawan.v3.AppAs/SimulateUplink";
 
 /// The ids that an uplink brings in, those of the Gateway Server and the Network Server.
@@ -55,6 +57,11 @@ impl<'a> Correlation<'a> {
     /// Returns the ids of a message of the Application Server about a device.
     pub(crate) fn of_service(&mut self) -> Vec<String> {
         vec![self.id("as:up")]
+    }
+
+    /// Returns the id of a request over HTTP.
+    pub(crate) fn over_http(&mut self, replace: bool) -> String {
+        self.id(if replace { REPLACED } else { PUSHED })
     }
 
     /// Adds the id of a requested downlink to its own.
