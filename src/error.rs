@@ -124,7 +124,9 @@ pub enum ErrorKind {
     Expired,
     /// The network refused a downlink or gave up on it, or a later one replaced it in the queue.
     DownlinkFailed,
-    /// The network sent no report about a downlink; the message names the likely causes.
+    /// The network sent no report about a downlink; the message names the likely causes. From
+    /// [`close`](crate::MqttClient::close): the server may not have processed every downlink; the
+    /// message says how many.
     Unconfirmed,
     /// A message could not be read.
     Decode,

@@ -17,15 +17,18 @@ use std::{
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::{
-    config::{ConnectRetry, MqttClientBuilder, Options, Overflow},
+    config::{ConnectRetry, MAX_CLOSE_TIME, MqttClientBuilder, Options, Overflow},
     downlink::Correlation,
     error::{Error, ErrorKind, Result},
     events::{Events, subscription},
-    session::{Command, Session, SessionLink},
+    session::{Command, Farewell, Session, SessionLink},
     stats::Stats,
 };
 pub use callbacks::CallbackId;
 use callbacks::{Callbacks, Interest, Setter};
+
+/// How late the session may answer that closing has failed: its answer says why.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The client of one application.
 ///
@@ -185,7 +188,8 @@ impl MqttClient {
         let options = &self.core().options;
         // The session keeps the deadlines; this limit is for a session that waits for a slow
         // subscriber. It includes the retry callback and a last attempt after its answer.
-        let attempt = 2 * options.connect_timeout + options.close_timeout;
+        let close = options.close_timeout.unwrap_or(MAX_CLOSE_TIME);
+        let attempt = 2 * options.connect_timeout + close;
         let patience = match options.connect_retry {
             ConnectRetry::Never => attempt,
             ConnectRetry::For(time) => time + attempt,
@@ -201,22 +205,36 @@ impl MqttClient {
         })
     }
 
-    /// Closes the client within [`close_timeout`](MqttClientBuilder::close_timeout).
+    /// Closes the client within [`close_timeout`](MqttClientBuilder::close_timeout), which is longer if
+    /// many downlinks are open.
     ///
-    /// It first writes everything that [`send`](Self::send) accepted and waits until the server has
-    /// read it, for at most half of that time. It then ends its side of the connection and waits
-    /// until the server closes the other side and the close callbacks have run with `true`. A server
-    /// that is busy with downlinks closes late: The Things Stack took 2 s for 600. A connection that
-    /// is still open after the timeout is closed in the background within 20 s.
+    /// It first writes everything that [`send`](Self::send) accepted, and then unsubscribes. A server
+    /// processes what it receives in order, so its answer proves that it has processed every downlink:
+    /// `Ok` means that none is lost on the way. It does not mean that the network has accepted them, as
+    /// a [`Delivery`](crate::Delivery) tells; if the network reports on downlinks, `close` waits up to
+    /// 200 ms for reports that are still missing. It then ends its side of the connection and waits
+    /// until the server closes the other side and the close callbacks have run with `true`.
     ///
     /// From inside a callback it does not wait for callbacks; they run when the current one returns.
     /// Closing a closed client does nothing. A `connect` that another thread is waiting for returns
     /// [`ErrorKind::Closed`].
     ///
+    /// Dropping the last handle closes in the same way in the background, without telling anyone. A
+    /// program that ends right after that loses what the server has not processed.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::TimedOut`] if a callback is still running after the timeout. The connection has
-    /// ended nevertheless.
+    /// The client is closed nevertheless, and can connect again.
+    ///
+    /// - [`ErrorKind::Unconfirmed`] if the server has not processed everything in time, or the
+    ///   connection ended first. The error says how many downlinks are uncertain, and
+    ///   [`Stats::uncertain`](crate::Stats::uncertain) counts them; their deliveries are
+    ///   [`Unconfirmed`](crate::DeliveryState::Unconfirmed). As long as the program runs, the connection
+    ///   stays open for up to 30 s, so that the server can complete its work; reports that arrive until
+    ///   then count. Set a longer `close_timeout`, or wait for the deliveries before closing.
+    /// - [`ErrorKind::TimedOut`] or [`ErrorKind::ConnectionLost`] if downlinks were not even written:
+    ///   because of [`pace`](MqttClientBuilder::pace), for example.
+    /// - [`ErrorKind::TimedOut`] if a callback is still running after the timeout.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -226,26 +244,27 @@ impl MqttClient {
     /// ```
     pub fn close(&self) -> Result<()> {
         let link = &self.core().link;
-        let deadline = Instant::now() + self.core().options.close_timeout;
+        let start = Instant::now();
         let (reply, answer) = bounded(1);
         let _ = link.interrupt.try_send(());
         if link.commands.send(Command::Close(reply)).is_err() {
             return Ok(());
         }
-        let told = match answer.recv_deadline(deadline) {
-            Ok(end) => !self.awaits_callbacks() || link.status.wait_until_told(end, deadline),
-            Err(_) => false,
+        // The session knows how much is open, and answers in time.
+        let longest = self.core().options.close_timeout.unwrap_or(MAX_CLOSE_TIME);
+        let Ok(Farewell {
+            end,
+            within,
+            result,
+        }) = answer.recv_deadline(start + longest + GRACE)
+        else {
+            return Err(not_closed_within(longest));
         };
-        if told {
-            return Ok(());
+        let is_told = !self.awaits_callbacks() || link.status.wait_until_told(end, start + within);
+        match is_told {
+            true => result,
+            false => result.and(Err(not_closed_within(within))),
         }
-        Err(Error::new(
-            ErrorKind::TimedOut,
-            format!(
-                "closing took longer than {:?}; is a callback still running?",
-                self.core().options.close_timeout
-            ),
-        ))
     }
 
     /// Waits until the client is closed and the close callbacks have run: because of
@@ -388,6 +407,13 @@ impl MqttClient {
     fn is_callbacks_thread(&self) -> bool {
         self.core().callbacks_thread.get() == Some(&thread::current().id())
     }
+}
+
+fn not_closed_within(time: Duration) -> Error {
+    Error::new(
+        ErrorKind::TimedOut,
+        format!("closing took longer than {time:?}; is a callback still running?"),
+    )
 }
 
 fn gone() -> Error {

@@ -20,6 +20,10 @@ impl MqttClient {
     /// [`message_id`](Delivery::message_id) when it has left this machine, which may happen before
     /// `send` returns. The [`Delivery`] then follows its progress.
     ///
+    /// `Ok` does not mean that the server has it. A program that ends after sending calls
+    /// [`close`](Self::close), which waits until the server has processed every downlink, or says how
+    /// many are uncertain.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Downlink`] for everything that the network would drop silently: a device id, an

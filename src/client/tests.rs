@@ -20,6 +20,7 @@ fn hand_over(client: &MqttClient, id: u64) {
         replaces: false,
         is_clear: false,
         ids: MessageIds::new(id, 1),
+        correlation_id: None,
         topic: "greenhouse/devices/bed-07/down".to_owned(),
         payload: Vec::new(),
         followed: Vec::new(),

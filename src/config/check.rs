@@ -219,12 +219,15 @@ fn check_client_id_prefix(prefix: &str) -> Result<()> {
 fn check_times(
     keep_alive: Duration,
     connect_timeout: Duration,
-    close_timeout: Duration,
+    close_timeout: Option<Duration>,
 ) -> Result<()> {
     let seconds = Duration::from_secs(1)..=Duration::from_secs(65_535);
     check_range("keep_alive", keep_alive, seconds)?;
     check_range("connect_timeout", connect_timeout, MILLISECOND..=DAY)?;
-    check_range("close_timeout", close_timeout, MILLISECOND..=DAY)
+    match close_timeout {
+        Some(timeout) => check_range("close_timeout", timeout, MILLISECOND..=DAY),
+        None => Ok(()),
+    }
 }
 
 fn check_retries(

@@ -19,7 +19,8 @@ pub(crate) use certificates::{Certificates, ClientCertificate, Passphrase, Pem};
 pub use connect_retry::ConnectRetry;
 pub(crate) use discovery_address::DiscoveryAddress;
 pub(crate) use options::{
-    FollowDownlinks, OfflineQueue, Options, ReceiveCapacity, ReconnectDelay, RefusedRetry, Server,
+    FollowDownlinks, MAX_CLOSE_TIME, MIN_CLOSE_TIME, OfflineQueue, Options, ReceiveCapacity,
+    ReconnectDelay, RefusedRetry, Server,
 };
 pub use overflow::Overflow;
 pub(crate) use pace::Pace;

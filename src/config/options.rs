@@ -7,6 +7,10 @@ use super::{
 };
 use crate::network::Network;
 
+/// How long `close` may take by default: the first if nothing is open, the second at most.
+pub(crate) const MIN_CLOSE_TIME: Duration = Duration::from_secs(5);
+pub(crate) const MAX_CLOSE_TIME: Duration = Duration::from_secs(30);
+
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) network: Network,
@@ -19,7 +23,8 @@ pub(crate) struct Options {
     pub(crate) field_topics: bool,
     pub(crate) keep_alive: Duration,
     pub(crate) connect_timeout: Duration,
-    pub(crate) close_timeout: Duration,
+    /// `None` for a time that depends on what is open.
+    pub(crate) close_timeout: Option<Duration>,
     pub(crate) connect_retry: ConnectRetry,
     pub(crate) reconnect: bool,
     pub(crate) reconnect_delay: ReconnectDelay,

@@ -2,6 +2,7 @@
 //! state. Reads no clock; the caller passes the time.
 
 mod clears;
+mod connection;
 mod content;
 mod evidence;
 
@@ -294,25 +295,6 @@ impl Book {
             };
             self.advance(id.get(), state);
         }
-    }
-
-    /// Notes that the connection ended, and whether the server seems to have ended it because of its
-    /// rate limit.
-    pub(crate) fn disconnected(&mut self, is_limit: bool, now: Instant) {
-        for (id, unanswered) in &mut self.unanswered {
-            let Some(entry) = self.entries.get_mut(id).filter(|_| !unanswered.is_cut) else {
-                continue;
-            };
-            let after = now.saturating_duration_since(unanswered.written);
-            entry.cut = Some(Cut { after, is_limit });
-            unanswered.is_cut = true;
-            // It no longer waits for those before it.
-            unanswered.due = unanswered
-                .written
-                .checked_add(self.following.unconfirmed_after);
-        }
-        self.cut = self.unanswered.len();
-        self.clears.disconnected();
     }
 
     /// Notes that the client uses another access key.

@@ -142,6 +142,7 @@ impl Draft {
             let Range { start, end } = part.request.downlinks;
             let downlinks = end - start;
             let own = followed.iter_mut().skip(start).take(downlinks);
+            let own: Vec<_> = own.filter_map(Option::take).collect();
             batch.push(Message {
                 ids: MessageIds::new(first + start as u64, downlinks as u64),
                 topic: part.request.topic,
@@ -151,7 +152,8 @@ impl Draft {
                 is_followed: parts.peek().is_some_and(|next| next.batch == part.batch),
                 replaces: part.request.replaces,
                 is_clear,
-                followed: own.filter_map(Option::take).collect(),
+                correlation_id: own.last().and_then(|last| last.correlation_id.clone()),
+                followed: own,
                 _room: room.split(downlinks),
             });
         }

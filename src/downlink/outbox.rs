@@ -31,6 +31,8 @@ pub(crate) struct Message {
     pub(crate) replaces: bool,
     /// Whether it does only that.
     pub(crate) is_clear: bool,
+    /// The correlation id of its last downlink, on networks whose reports repeat it.
+    pub(crate) correlation_id: Option<Arc<str>>,
     /// Its downlinks, until the book takes them.
     pub(crate) followed: Vec<Followed>,
     /// Its share of the waiting room. Never read: dropping the message returns it.
@@ -126,6 +128,11 @@ impl Outbox {
     /// Returns whether a message waits for something else than a report about the one before it.
     pub(crate) fn has_line(&self) -> bool {
         !self.waiting.is_empty() || self.turnstile.lets_any_pass()
+    }
+
+    /// Returns how many messages wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Adds a message at the end of the line.

@@ -40,8 +40,12 @@ pub(crate) struct MessageIds {
 }
 
 impl MessageIds {
-    pub(crate) fn new(first: u64, count: u64) -> Self {
+    pub(crate) const fn new(first: u64, count: u64) -> Self {
         Self { first, count }
+    }
+
+    pub(crate) fn len(self) -> u64 {
+        self.count
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = MessageId> {

@@ -26,6 +26,8 @@ pub(crate) enum Signal {
     Dropped(u64),
     /// The server has accepted the client, which may connect to this doorway.
     Ready(wire::Doorway),
+    /// The server has processed this many of the messages that were published on this connection.
+    Processed(u64),
     /// The connection to the server has ended, or could not be made.
     Ended(wire::End),
     /// The MQTT client has noticed that its connection has ended.
@@ -43,7 +45,7 @@ pub(crate) struct Run(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     Connect,
-    Subscribe(usize),
+    Subscribe,
     Publish(MessageIds),
     Unsubscribe,
 }
@@ -133,6 +135,7 @@ impl Inlet {
     pub(crate) fn forward(&self, attempt: Attempt, report: wire::Report) {
         match report {
             wire::Report::Ready(doorway) => self.signal(attempt, Signal::Ready(doorway)),
+            wire::Report::Processed(packets) => self.signal(attempt, Signal::Processed(packets)),
             wire::Report::Ended(end) => self.signal(attempt, Signal::Ended(end)),
             wire::Report::Unreadable(wire::Unreadable { topic, payload }) => {
                 let topic = String::from_utf8_lossy(&topic);

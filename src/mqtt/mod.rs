@@ -16,10 +16,11 @@
 //! | automatic reconnect crashes and does not resubscribe; a client that reconnects writes leftover messages | a new client for each connection |
 //! | publishing fails when 100 messages wait to be written | the limit is 65 536, above our own limit |
 //! | there are no message ids, and a result can be read only once | our own ids, and each token is read once |
-//! | `subscribe_many` returns Ok for a refusal | one `subscribe` per filter |
+//! | `subscribe_many` returns Ok for a refusal, and reads as many codes as there are filters, wherever the SUBACK ends | each code is checked; the wire passes only a SUBACK with a code for each filter |
 //! | callbacks that are set while connecting are ignored | set before |
 //! | QoS 0 completes when the bytes are in the kernel | that is the loopback; documented at [`Event::Published`](crate::Event::Published) |
 
+mod handed;
 mod inlet;
 mod paho;
 

@@ -16,10 +16,13 @@ use std::{
 
 use paho_mqtt::{
     AsyncClient, ConnectOptionsBuilder, ConnectToken, CreateOptionsBuilder, DeliveryToken,
-    MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, SubscribeToken, Token,
+    MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, ServerResponse, SubscribeManyToken, Token,
 };
 
-use super::inlet::{Attempt, Inlet, Operation, Signal};
+use super::{
+    handed::Handed,
+    inlet::{Attempt, Inlet, Operation, Signal},
+};
 use crate::{
     error::{Error, Result},
     message::MessageIds,
@@ -47,13 +50,13 @@ pub(crate) enum Outcome {
     /// With Paho's error message.
     ConnectFailed(String),
     Subscribed,
-    /// The server refused the subscription with this number.
-    SubscribeRefused(usize),
+    /// The server refused the subscriptions to the filters with these numbers.
+    SubscribeRefused(Vec<usize>),
     /// The connection ended before the answer.
     SubscribeUnanswered,
     Published(MessageIds),
     PublishFailed(MessageIds, Error),
-    /// The server has read everything that was published, or never will.
+    /// The server has processed everything that was published before, or the connection has ended.
     Unsubscribed,
 }
 
@@ -91,11 +94,12 @@ pub(crate) struct Transport {
     /// be dropped.
     connecting: Option<Pending<ConnectToken>>,
     permit: Option<Permit>,
-    subscribing: HashMap<usize, Pending<SubscribeToken>>,
+    subscribing: Option<Pending<SubscribeManyToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
-    /// Whether something was published that the server has not confirmed to have read.
-    unread: bool,
+    /// Whether the server answered no UNSUBSCRIBE because the connection has ended.
+    unanswered: bool,
+    handed: Handed,
     /// Whether Paho is connected to the wire.
     up: bool,
     /// Whether Paho has noticed the end, possibly before the result of connecting was read.
@@ -152,10 +156,11 @@ impl Transport {
             inlet,
             connecting: Some(connecting),
             permit: Some(permit),
-            subscribing: HashMap::new(),
+            subscribing: None,
             publishing: HashMap::new(),
             unsubscribing: None,
-            unread: false,
+            unanswered: false,
+            handed: Handed::default(),
             up: false,
             lost: false,
             end: None,
@@ -166,11 +171,14 @@ impl Transport {
         self.attempt
     }
 
-    /// Subscribes to `filter`. The outcome is reported as [`Operation::Subscribe`] with `number`.
-    pub(crate) fn subscribe(&mut self, number: usize, filter: &str) {
-        let token = self.client.subscribe(filter, QOS_0);
-        let bell = self.bell(Operation::Subscribe(number));
-        self.subscribing.insert(number, Pending::new(token, bell));
+    /// Subscribes to all filters with one packet. The outcome is reported as
+    /// [`Operation::Subscribe`].
+    pub(crate) fn subscribe(&mut self, filters: &[String]) {
+        let token = self
+            .client
+            .subscribe_many(filters, &vec![QOS_0; filters.len()]);
+        let bell = self.bell(Operation::Subscribe);
+        self.subscribing = Some(Pending::new(token, bell));
     }
 
     /// Publishes with QoS 0. The outcome is reported as [`Operation::Publish`].
@@ -178,7 +186,13 @@ impl Transport {
     /// # Errors
     ///
     /// When the connection has ended; nothing was written then.
-    pub(crate) fn publish(&mut self, ids: MessageIds, topic: &str, payload: &[u8]) -> Result<()> {
+    pub(crate) fn publish(
+        &mut self,
+        ids: MessageIds,
+        correlation_id: Option<Arc<str>>,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<()> {
         let message = Message::new(topic, payload, QOS_0);
         let token = self
             .client
@@ -186,32 +200,48 @@ impl Transport {
             .map_err(|cause| Error::not_written(Some(cause.into())))?;
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));
-        self.unread = true;
+        self.handed.push(ids, correlation_id);
         Ok(())
     }
 
-    /// Returns whether something was published that the server may not have read. If messages arrive
-    /// while the connection is being closed, the server never receives what it has not read by then,
-    /// even if it was written.
-    pub(crate) fn is_unread(&self) -> bool {
-        self.unread
-    }
-
-    /// Returns whether the server has not yet answered the request to confirm that it has read
-    /// everything.
+    /// Returns whether the server has not yet answered an UNSUBSCRIBE.
     pub(crate) fn is_flushing(&self) -> bool {
         self.unsubscribing.is_some()
     }
 
-    /// Unsubscribes. The server answers when it has read everything that was published before; the
-    /// outcome is reported as [`Operation::Unsubscribe`]. Until then, further calls do nothing.
+    /// Unsubscribes. The server answers when it has processed everything that was published before;
+    /// the outcome is reported as [`Operation::Unsubscribe`]. Until then, further calls do nothing.
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
         if self.unsubscribing.is_none() {
-            self.unread = false;
             let token = self.client.unsubscribe_many(filters);
             let bell = self.bell(Operation::Unsubscribe);
             self.unsubscribing = Some(Pending::new(token, bell));
         }
+    }
+
+    /// Notes how many of the published messages the server has processed.
+    pub(crate) fn processed(&mut self, messages: u64) {
+        self.handed.advance(messages);
+    }
+
+    /// Notes that the network has reported on a downlink with these correlation ids.
+    pub(crate) fn reported(&mut self, correlation_ids: &[String]) {
+        self.handed.reported(correlation_ids);
+    }
+
+    /// Returns how many of the published messages the server may not have processed.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.handed.len()
+    }
+
+    /// Returns whether the server can still prove that it has processed what was published.
+    pub(crate) fn answers(&self) -> bool {
+        !self.unanswered && self.end.is_none()
+    }
+
+    /// Returns the published messages that the server may not have processed, and forgets them.
+    pub(crate) fn take_unfinished(&mut self) -> Vec<MessageIds> {
+        self.handed.take()
     }
 
     /// Returns how many messages are in flight.
@@ -234,26 +264,31 @@ impl Transport {
                     Err(cause) => Outcome::ConnectFailed(cause.to_string()),
                 })
             }
-            Operation::Subscribe(number) => {
-                let result = self.subscribing.get_mut(&number)?.take()?;
-                self.subscribing.remove(&number);
-                Some(match result {
-                    Ok(_) => Outcome::Subscribed,
-                    Err(paho_mqtt::Error::Failure) => Outcome::SubscribeRefused(number),
-                    Err(_) => Outcome::SubscribeUnanswered,
-                })
+            Operation::Subscribe => {
+                let result = self.subscribing.as_mut()?.take()?;
+                self.subscribing = None;
+                Some(subscribed(result))
             }
             Operation::Publish(ids) => {
                 let result = self.publishing.get_mut(&ids)?.take()?;
                 self.publishing.remove(&ids);
-                Some(published(ids, result))
+                Some(self.published(ids, result))
             }
             Operation::Unsubscribe => {
                 let result = self.unsubscribing.as_mut()?.take()?;
                 self.unsubscribing = None;
-                // Without an answer, another request would not be answered either.
-                self.unread &= result.is_ok();
+                self.unanswered |= result.is_err();
                 Some(Outcome::Unsubscribed)
+            }
+        }
+    }
+
+    fn published(&mut self, ids: MessageIds, result: paho_mqtt::Result<()>) -> Outcome {
+        match result {
+            Ok(()) => Outcome::Published(ids),
+            Err(cause) => {
+                self.handed.remove(ids);
+                Outcome::PublishFailed(ids, Error::not_written(Some(cause.into())))
             }
         }
     }
@@ -289,15 +324,20 @@ impl Transport {
         self.wire.cancel();
     }
 
-    /// Stops waiting for the messages in flight, and returns their outcomes, oldest first.
-    pub(crate) fn take_in_flight(&mut self) -> Vec<Outcome> {
+    /// Stops waiting for the messages in flight, and returns their outcomes, oldest first. Those that
+    /// have none count as published if the connection stays open, and as failed otherwise.
+    pub(crate) fn take_in_flight(&mut self, stays_open: bool) -> Vec<Outcome> {
         let mut in_flight: Vec<_> = std::mem::take(&mut self.publishing).into_iter().collect();
         in_flight.sort_by_key(|(ids, _)| *ids);
         in_flight
             .into_iter()
             .map(|(ids, mut token)| {
-                let unfinished = || Err(paho_mqtt::Error::OperationIncomplete);
-                published(ids, token.take().unwrap_or_else(unfinished))
+                let unfinished = || match stays_open {
+                    true => Ok(()),
+                    false => Err(paho_mqtt::Error::OperationIncomplete),
+                };
+                let result = token.take().unwrap_or_else(unfinished);
+                self.published(ids, result)
             })
             .collect()
     }
@@ -360,9 +400,24 @@ fn create(uri: &str, client_id: &str) -> paho_mqtt::Result<AsyncClient> {
         .create_client()
 }
 
-fn published(ids: MessageIds, result: paho_mqtt::Result<()>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Published(ids),
-        Err(cause) => Outcome::PublishFailed(ids, Error::not_written(Some(cause.into()))),
+/// Reads the codes of a SUBACK: whether the server granted each filter.
+fn subscribed(result: paho_mqtt::Result<ServerResponse>) -> Outcome {
+    let codes = match result {
+        Ok(response) => response.subscribe_many_response().unwrap_or_default(),
+        // A single filter that is refused.
+        Err(paho_mqtt::Error::Failure) => return Outcome::SubscribeRefused(vec![0]),
+        Err(_) => return Outcome::SubscribeUnanswered,
+    };
+    // MQTT 3.1.1 knows 0x80 alone; Mosquitto also sends codes of MQTT 5.
+    let is_refused = |(_, code): &(usize, i32)| !(0..=2).contains(code);
+    let numbered = codes.into_iter().enumerate();
+    let refused: Vec<usize> = numbered
+        .filter(is_refused)
+        .map(|(number, _)| number)
+        .collect();
+    if refused.is_empty() {
+        Outcome::Subscribed
+    } else {
+        Outcome::SubscribeRefused(refused)
     }
 }

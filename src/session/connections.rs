@@ -1,5 +1,8 @@
 //! The connection in use, and earlier ones that have not ended yet.
 
+use std::time::{Duration, Instant};
+
+use super::lifecycle::LATE_REPORTS;
 use crate::{
     config::Address,
     error::Result,
@@ -7,13 +10,25 @@ use crate::{
     wire::{Doorway, End, Plan, Wire},
 };
 
+/// How long a connection that the client has closed stays open for a server that is busy with its
+/// downlinks.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// The handles of a session's connections.
 pub(super) struct Connections {
     inlet: Inlet,
     current: Option<Connection>,
     /// Connections that are no longer in use. A handle of the MQTT client must not be dropped before
     /// both sides of its wire have ended.
-    ending: Vec<Transport>,
+    ending: Vec<Ending>,
+}
+
+/// A connection that is no longer in use.
+struct Ending {
+    transport: Transport,
+    /// It stays open until then, so that the server processes what was published; `None` if it is
+    /// ending.
+    lingers_until: Option<Instant>,
 }
 
 /// A connection to a server.
@@ -123,7 +138,7 @@ impl Connections {
 
     /// Notes how a connection has ended. Returns whether it is the one in use.
     pub(super) fn ended(&mut self, attempt: Attempt, end: End) -> bool {
-        if let Some(transport) = self.ending(attempt) {
+        if let Some(Ending { transport, .. }) = self.ending(attempt) {
             transport.ended(end);
             self.drop_ended();
             return false;
@@ -136,7 +151,7 @@ impl Connections {
 
     /// Notes that the MQTT client has noticed the end of its connection.
     pub(super) fn noticed(&mut self, attempt: Attempt) {
-        if let Some(transport) = self.ending(attempt) {
+        if let Some(Ending { transport, .. }) = self.ending(attempt) {
             transport.lost();
             self.drop_ended();
         } else if let Some(transport) = self.transport(attempt) {
@@ -146,8 +161,12 @@ impl Connections {
 
     /// Returns the outcome of an operation, if it belongs to the connection in use.
     pub(super) fn advance(&mut self, attempt: Attempt, operation: Operation) -> Option<Outcome> {
-        if let Some(transport) = self.ending(attempt) {
-            transport.advance(operation);
+        if let Some(ending) = self.ending(attempt) {
+            if let Some(Outcome::Unsubscribed) = ending.transport.advance(operation) {
+                if let Some(until) = &mut ending.lingers_until {
+                    *until = (*until).min(Instant::now() + LATE_REPORTS);
+                }
+            }
             self.drop_ended();
             return None;
         }
@@ -158,6 +177,13 @@ impl Connections {
     pub(super) fn is_over(&mut self, attempt: Attempt) -> bool {
         self.transport(attempt)
             .is_some_and(|transport| transport.is_over())
+    }
+
+    /// Notes how many of the messages published on a connection the server has processed.
+    pub(super) fn processed(&mut self, attempt: Attempt, messages: u64) {
+        if let Some(transport) = self.transport(attempt) {
+            transport.processed(messages);
+        }
     }
 
     /// Cuts a connection and stops using it.
@@ -175,8 +201,58 @@ impl Connections {
             ..
         }) = self.take(attempt)
         {
-            self.ending.push(*transport);
+            self.ending.push(Ending {
+                transport: *transport,
+                lingers_until: None,
+            });
             self.drop_ended();
+        }
+    }
+
+    /// Stops using a connection, which stays open until the server has processed what was published,
+    /// and then ends on its own.
+    pub(super) fn linger(&mut self, attempt: Attempt, filters: &[String], now: Instant) {
+        if let Some(Connection {
+            stage: Stage::Entered(mut transport),
+            ..
+        }) = self.take(attempt)
+        {
+            transport.unsubscribe(filters);
+            self.ending.push(Ending {
+                transport: *transport,
+                lingers_until: Some(now + LINGER),
+            });
+            self.drop_ended();
+        }
+    }
+
+    /// Returns whether a report on this connection still counts: it has been left and stays open, and
+    /// there is no other that gets the same reports.
+    pub(super) fn lingers(&self, attempt: Attempt) -> bool {
+        self.current.is_none()
+            && self.ending.iter().any(|ending| {
+                ending.transport.attempt() == attempt && ending.lingers_until.is_some()
+            })
+    }
+
+    /// Returns when [`handle_deadline`](Self::handle_deadline) is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.ending
+            .iter()
+            .filter_map(|ending| ending.lingers_until)
+            .min()
+    }
+
+    /// Ends the connections that have lingered long enough.
+    pub(super) fn handle_deadline(&mut self, now: Instant) {
+        for Ending {
+            transport,
+            lingers_until,
+        } in &mut self.ending
+        {
+            if lingers_until.take_if(|until| *until <= now).is_some() {
+                transport.finish();
+            }
         }
     }
 
@@ -185,15 +261,16 @@ impl Connections {
             .take_if(|connection| connection.attempt == attempt)
     }
 
-    fn ending(&mut self, attempt: Attempt) -> Option<&mut Transport> {
+    fn ending(&mut self, attempt: Attempt) -> Option<&mut Ending> {
         self.ending
             .iter_mut()
-            .find(|transport| transport.attempt() == attempt)
+            .find(|ending| ending.transport.attempt() == attempt)
     }
 
     fn drop_ended(&mut self) {
-        while let Some(index) = self.ending.iter().position(Transport::is_over) {
-            self.ending.swap_remove(index).drop_handle();
+        let is_over = |ending: &Ending| ending.transport.is_over();
+        while let Some(index) = self.ending.iter().position(is_over) {
+            self.ending.swap_remove(index).transport.drop_handle();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The ends of a session's channels that other threads hold.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::Sender;
 
@@ -17,8 +17,8 @@ use crate::{
 pub(crate) enum Command {
     /// Connect. The reply is the result.
     Connect(Sender<Result<()>>),
-    /// Close. The reply is the number of the end that the close callbacks will be told.
-    Close(Sender<u64>),
+    /// Close.
+    Close(Sender<Farewell>),
     /// Add this subscriber.
     Subscribe(Subscriber),
     /// Use this retry callback from now on.
@@ -27,6 +27,17 @@ pub(crate) enum Command {
     Report(Event),
     /// Close, and end the thread afterwards.
     Shutdown,
+}
+
+/// The reply to `close`.
+#[derive(Clone, Debug)]
+pub(crate) struct Farewell {
+    /// The number of the end that the close callbacks will be told.
+    pub(crate) end: u64,
+    /// How long `close` may take in all.
+    pub(crate) within: Duration,
+    /// An error if downlinks are uncertain or were not sent.
+    pub(crate) result: Result<()>,
 }
 
 /// What a client uses to reach its session.

@@ -2,6 +2,7 @@
 //! results of blocking work and deadlines, feeds them to the [lifecycle], and performs the actions
 //! that come out. The lifecycle makes all decisions.
 
+mod closing;
 mod connections;
 mod lifecycle;
 mod link;
@@ -31,9 +32,10 @@ use crate::{
     server::Route,
     wire::{self, End, Login},
 };
+use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
 use lifecycle::{Action, Input, Lifecycle, Now, Outgoing, Question};
-pub(crate) use link::{Command, SessionLink};
+pub(crate) use link::{Command, Farewell, SessionLink};
 pub(crate) use reasons::not_connected;
 use receiving::Receiving;
 use sending::Sending;
@@ -67,6 +69,8 @@ pub(crate) struct Session {
     /// The server of the last working connection.
     known: Option<Address>,
     waiters: Waiters,
+    /// What the `close` of a connection in progress leaves behind.
+    left_behind: Option<LeftBehind>,
 }
 
 /// The result of blocking work.
@@ -107,7 +111,7 @@ impl Session {
             .network
             .subscriptions(&options.app_id, options.field_topics);
         let session = Self {
-            lifecycle: Lifecycle::new(&options, filters.len()),
+            lifecycle: Lifecycle::new(&options),
             connections: Connections::new(inlet),
             receiving: Receiving::new(
                 options.network,
@@ -127,6 +131,7 @@ impl Session {
             route: None,
             known: None,
             waiters: Waiters::default(),
+            left_behind: None,
         };
         thread::Builder::new()
             .name("ttn-session".to_owned())
@@ -186,6 +191,7 @@ impl Session {
             .then(|| Instant::now() + NEWS_OF_LOSS);
         [
             self.lifecycle.next_deadline(),
+            self.connections.next_deadline(),
             self.sending.next_deadline(),
             news,
         ]
@@ -244,6 +250,10 @@ impl Session {
                 self.connections.accepted(attempt, doorway);
                 self.feed(Input::Accepted(attempt));
             }
+            Signal::Processed(messages) => {
+                self.connections.processed(attempt, messages);
+                self.execute();
+            }
             Signal::Ended(end) => self.on_ended(attempt, end),
             Signal::Lost => {
                 self.connections.noticed(attempt);
@@ -255,11 +265,19 @@ impl Session {
 
     fn on_message(&mut self, attempt: Attempt, raw: RawMessage) {
         let now = Instant::now();
-        if let Some(event) = self.receiving.decode(attempt, raw, now) {
+        if self.connections.lingers(attempt) {
+            let event = self.receiving.decode_late(raw);
+            self.sending.observe(&event, now);
+        } else if let Some(event) = self.receiving.decode(attempt, raw, now) {
             self.lifecycle.heard(now);
             let frees = self.sending.observe(&event, now);
+            if let Event::Downlink(report) = &event {
+                if let Some(transport) = self.connections.transport(attempt) {
+                    transport.reported(&report.correlation_ids);
+                }
+            }
             self.receiving.report(event);
-            if frees {
+            if frees || self.lifecycle.is_settling() {
                 self.execute();
             }
         }
@@ -295,10 +313,13 @@ impl Session {
                 }
             }
             Some(Outcome::Subscribed) => self.feed(Input::Granted(attempt)),
-            Some(Outcome::SubscribeRefused(number)) => {
+            Some(Outcome::SubscribeRefused(numbers)) => {
                 if let Some(server) = self.server_of(attempt) {
-                    let filter = &self.filters[number];
-                    let error = reasons::subscription_refused(&server, &self.options, filter);
+                    let filters = numbers
+                        .iter()
+                        .filter_map(|number| self.filters.get(*number));
+                    let filters: Vec<_> = filters.map(String::as_str).collect();
+                    let error = reasons::subscription_refused(&server, &self.options, &filters);
                     self.feed(Input::Failed(attempt, error));
                 }
             }
@@ -357,6 +378,7 @@ impl Session {
         }
         self.receiving.tell_drops();
         self.sending.handle_deadline(Instant::now());
+        self.connections.handle_deadline(Instant::now());
         self.report_sending();
         self.lifecycle.handle_deadline(now());
         self.execute();
@@ -406,9 +428,7 @@ impl Session {
             }
             Action::Subscribe(attempt) => {
                 if let Some(transport) = self.connections.transport(attempt) {
-                    for (number, filter) in self.filters.iter().enumerate() {
-                        transport.subscribe(number, filter);
-                    }
+                    transport.subscribe(&self.filters);
                 }
             }
             Action::ReportConnected(attempt, gap) => {
@@ -433,14 +453,14 @@ impl Session {
             } => {
                 self.status.set_connected(false);
                 self.status.tally().disconnected(silence);
-                self.settle_in_flight(attempt);
-                self.sending.disconnected(rate_limited, Instant::now());
+                self.settle_in_flight(attempt, false);
+                let unfinished = self.take_unfinished(attempt);
+                let now = Instant::now();
+                let uncertain = self.sending.disconnected(&unfinished, rate_limited, now);
+                self.status.tally().uncertain(uncertain);
                 self.report_sending();
             }
-            Action::Drain => {
-                self.status.set_connected(false);
-                self.sending.take_accepted(Instant::now());
-            }
+            Action::Drain(attempt) => return Some(self.drain(attempt)),
             Action::Flush(attempt) => {
                 if let Some(transport) = self.connections.transport(attempt) {
                     transport.unsubscribe(&self.filters);
@@ -452,12 +472,17 @@ impl Session {
                 }
             }
             Action::Abandon(attempt) => {
-                self.settle_in_flight(attempt);
+                self.settle_in_flight(attempt, false);
                 self.connections.abandon(attempt);
             }
             Action::Release(attempt) => {
-                self.settle_in_flight(attempt);
+                self.leave(attempt, true);
                 self.connections.release(attempt);
+            }
+            Action::Linger(attempt) => {
+                self.leave(attempt, false);
+                let now = Instant::now();
+                self.connections.linger(attempt, &self.filters, now);
             }
             Action::Ask {
                 question,
@@ -499,7 +524,10 @@ impl Session {
             }
             Action::Discard(error) => {
                 self.status.tally().disconnected(Duration::ZERO);
-                self.sending.discard(&error, Instant::now());
+                let unsent = self.sending.discard(&error, Instant::now());
+                if let Some(left) = &mut self.left_behind {
+                    left.unsent += unsent;
+                }
                 self.report_sending();
             }
             Action::ReportClosed { error, last } => {
@@ -512,9 +540,8 @@ impl Session {
             }
             Action::ReportIdle => self.status.not_opened(),
             Action::AnswerConnect(waiter, answer) => self.waiters.answer_connect(waiter, answer),
-            Action::AnswerClose(waiter) => {
-                self.receiving.resume();
-                self.waiters.answer_close(waiter, self.status.last_end());
+            Action::AnswerClose { waiters, within } => {
+                self.answer_closes(waiters, within);
             }
         }
         None
@@ -584,21 +611,6 @@ impl Session {
         })
     }
 
-    /// Settles the messages in flight before a connection is left.
-    fn settle_in_flight(&mut self, attempt: Attempt) {
-        let Some(transport) = self.connections.transport(attempt) else {
-            return;
-        };
-        let now = Instant::now();
-        for outcome in transport.take_in_flight() {
-            if let Outcome::Published(_) = outcome {
-                self.lifecycle.written(now);
-            }
-            self.sending.observe_outcome(outcome, now);
-        }
-        self.report_sending();
-    }
-
     /// Writes waiting downlinks if there is a connection.
     fn write(&mut self) {
         let transport = match self.lifecycle.outgoing() {
@@ -606,17 +618,6 @@ impl Session {
             _ => None,
         };
         self.sending.write(transport, Instant::now());
-    }
-
-    /// Returns [`Input::Drained`] if the client is closing and everything is written.
-    fn drained(&mut self) -> Option<Input> {
-        let attempt = self.lifecycle.draining()?;
-        let transport = self.connections.transport(attempt)?;
-        if transport.is_flushing() || !self.sending.is_drained(transport) {
-            return None;
-        }
-        let unread = transport.is_unread();
-        Some(Input::Drained { attempt, unread })
     }
 
     fn report_sending(&mut self) {

@@ -178,11 +178,12 @@ fn refused(server: &Address, options: &Options, code: u8) -> Error {
     )
 }
 
-pub(super) fn subscription_refused(server: &str, options: &Options, filter: &str) -> Error {
+pub(super) fn subscription_refused(server: &str, options: &Options, filters: &[&str]) -> Error {
     Error::new(
         ErrorKind::SubscriptionRefused,
         format!(
-            "{server} refused the subscription to {filter}: {}",
+            "{server} refused the subscription to {}: {}",
+            filters.join(", "),
             options.network.subscription_to_check()
         ),
     )

@@ -76,6 +76,14 @@ impl Receiving {
         Some(event)
     }
 
+    /// Decodes a message that came after the client was closed, for the downlinks that it may be about.
+    /// It counts as dropped.
+    pub(super) fn decode_late(&self, raw: RawMessage) -> Event {
+        self.outlet.make_room(&raw);
+        self.status.tally().dropped(1);
+        self.network.decode(raw)
+    }
+
     /// Reports a message whose topic is not text.
     pub(super) fn unreadable(&mut self, attempt: Attempt, raw: RawMessage) {
         if self.takes(attempt, &raw) {

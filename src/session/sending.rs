@@ -24,6 +24,8 @@ pub(super) struct Sending {
     /// How long downlinks wait for a connection; `None` if they do not wait.
     expire_after: Option<Duration>,
     reports: Vec<Event>,
+    /// Whether the network has reported on a downlink of this client: the key may read its reports.
+    was_reported: bool,
 }
 
 impl Sending {
@@ -43,6 +45,7 @@ impl Sending {
             capacity: options.send_capacity,
             expire_after: options.offline_queue.map(|queue| queue.expire_after),
             reports: Vec::new(),
+            was_reported: false,
         };
         (sending, accepted)
     }
@@ -115,7 +118,13 @@ impl Sending {
             let Some(message) = self.outbox.take_next() else {
                 return;
             };
-            match transport.publish(message.ids, &message.topic, &message.payload) {
+            let correlation_id = message.correlation_id.clone();
+            match transport.publish(
+                message.ids,
+                correlation_id,
+                &message.topic,
+                &message.payload,
+            ) {
                 Ok(()) => {
                     self.pacer.written(now);
                     self.outbox.handed_over(&message, now);
@@ -133,10 +142,16 @@ impl Sending {
         self.outbox.expire_at(None);
     }
 
-    /// Notes that the connection was lost. With an offline queue, waiting messages wait for the next
-    /// connection; otherwise they fail.
-    pub(super) fn disconnected(&mut self, rate_limited: bool, now: Instant) {
-        self.book.disconnected(rate_limited, now);
+    /// Notes that the connection was lost, and that the server may not have processed these messages.
+    /// Returns the number of their downlinks without a report. With an offline queue, waiting messages
+    /// wait for the next connection; otherwise they fail.
+    pub(super) fn disconnected(
+        &mut self,
+        unfinished: &[MessageIds],
+        rate_limited: bool,
+        now: Instant,
+    ) -> u64 {
+        let uncertain = self.book.disconnected(unfinished, rate_limited, now);
         self.outbox.stop_holding();
         if rate_limited {
             self.pacer.limited(now);
@@ -149,6 +164,23 @@ impl Sending {
                 }
             }
         }
+        uncertain
+    }
+
+    /// Notes that the client left the connection, and that the server may not have processed these
+    /// messages. Returns the number of their downlinks without a report.
+    pub(super) fn left(&mut self, unfinished: &[MessageIds], error: &Error) -> u64 {
+        self.book.lost_with_connection(unfinished, error)
+    }
+
+    /// Returns how many messages wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    /// Returns whether the first report about a downlink is missing and can arrive.
+    pub(super) fn awaits_report(&self) -> bool {
+        self.was_reported && self.book.awaits_report()
     }
 
     /// Notes that the last loss of the connection was not due to the rate limit.
@@ -165,12 +197,15 @@ impl Sending {
         }
     }
 
-    /// Fails all accepted messages.
-    pub(super) fn discard(&mut self, error: &Error, now: Instant) {
+    /// Fails all accepted messages. Returns the number of their downlinks.
+    pub(super) fn discard(&mut self, error: &Error, now: Instant) -> u64 {
+        let mut downlinks = 0;
         for mut message in self.outbox.take_all() {
+            downlinks += message.ids.len();
             self.follow(&mut message, now);
             self.fail(message.ids, error);
         }
+        downlinks
     }
 
     /// Records the outcome of a message that was handed to the connection.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crossbeam_channel::Sender;
 
-use super::lifecycle::Waiter;
+use super::{lifecycle::Waiter, link::Farewell};
 use crate::error::Result;
 
 /// The reply channels of the calls that wait.
@@ -12,7 +12,7 @@ use crate::error::Result;
 pub(super) struct Waiters {
     last: u64,
     connecting: HashMap<Waiter, Sender<Result<()>>>,
-    closing: HashMap<Waiter, Sender<u64>>,
+    closing: HashMap<Waiter, Sender<Farewell>>,
 }
 
 impl Waiters {
@@ -27,7 +27,7 @@ impl Waiters {
         waiter
     }
 
-    pub(super) fn add_close(&mut self, reply: Sender<u64>) -> Waiter {
+    pub(super) fn add_close(&mut self, reply: Sender<Farewell>) -> Waiter {
         let waiter = self.next();
         self.closing.insert(waiter, reply);
         waiter
@@ -40,8 +40,8 @@ impl Waiters {
         let _ = reply.map(|reply| reply.send(answer));
     }
 
-    pub(super) fn answer_close(&mut self, waiter: Waiter, end: u64) {
+    pub(super) fn answer_close(&mut self, waiter: Waiter, answer: Farewell) {
         let reply = self.closing.remove(&waiter);
-        let _ = reply.map(|reply| reply.send(end));
+        let _ = reply.map(|reply| reply.send(answer));
     }
 }

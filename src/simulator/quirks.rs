@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::Network;
 
 const DOWNLINK_QUEUE: usize = 10_000;
+const PUSH_TIME: Duration = Duration::from_millis(2);
 
 /// What a session does with a message when its buffer is full.
 ///
@@ -95,6 +96,11 @@ pub struct Quirks {
     /// read; every packet counts. `None` and 0 mean no limit. Default: 10 on V2, as on the real
     /// network; `None` on v3, which has no such limit.
     pub rate_limit: Option<u32>,
+    /// How long the network works on each PUBLISH with downlinks. Until it is done, it reads nothing
+    /// else from that client, and what the client has already sent is lost when the connection
+    /// breaks. v3 only: V2 has [`rate_limit`](Self::rate_limit). Default: 2 ms, as on The Things
+    /// Stack with many devices; one device with a long queue takes 4 ms.
+    pub push_time: Duration,
     /// The number of PUBLISH packets that each connection may send. The next one is lost, is not
     /// answered and ends the connection after everything before it is answered, as on The Things Stack
     /// above its rate limit, which applies to each application and key. Default: `None`, no limit.
@@ -196,6 +202,7 @@ impl Default for Quirks {
             ignore_publishes: false,
             duplicate_uplinks: false,
             rate_limit: None,
+            push_time: PUSH_TIME,
             publish_limit: None,
             publish_rate: None,
             connection_limit: None,

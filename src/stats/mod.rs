@@ -36,7 +36,7 @@ pub struct Stats {
     pub malformed: u64,
     /// Messages that were dropped between the network and the client's thread because its queue was
     /// full ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)), and those that were
-    /// still in that queue when the client was closed.
+    /// still in that queue when the client was closed, or came afterwards.
     pub dropped: u64,
     /// Events that were dropped because the callbacks did not keep up.
     pub dropped_by_callbacks: u64,
@@ -48,6 +48,11 @@ pub struct Stats {
     pub sent: u64,
     /// Downlinks and requests that were accepted but could not be sent.
     pub not_sent: u64,
+    /// Downlinks and requests that have left this machine, but whose connection ended, or was given up
+    /// by [`close`](crate::MqttClient::close), before the server had processed them and before the
+    /// network reported on them. They may be lost. They count in `sent` too; a later report does not
+    /// change this number.
+    pub uncertain: u64,
     /// Downlinks and requests that were accepted and still wait for their turn or for a connection.
     pub waiting: usize,
     /// Acknowledgements that devices sent for downlinks: each is a

@@ -31,6 +31,7 @@ pub(crate) struct Tally {
     dropped: AtomicU64,
     sent: AtomicU64,
     not_sent: AtomicU64,
+    uncertain: AtomicU64,
     /// Shown as [`Stats::confirmed`].
     acknowledgements: AtomicU64,
     disconnects: AtomicU64,
@@ -72,6 +73,7 @@ impl Tally {
             dropped: AtomicU64::default(),
             sent: AtomicU64::default(),
             not_sent: AtomicU64::default(),
+            uncertain: AtomicU64::default(),
             acknowledgements: AtomicU64::default(),
             disconnects: AtomicU64::default(),
             reconnects: AtomicU64::default(),
@@ -160,6 +162,11 @@ impl Tally {
         add(&self.dropped, messages);
     }
 
+    /// Counts downlinks that the server may not have processed.
+    pub(crate) fn uncertain(&self, downlinks: u64) {
+        add(&self.uncertain, downlinks);
+    }
+
     /// Notes that the connection has ended, on which nothing had arrived for this long.
     pub(crate) fn disconnected(&self, silence: Duration) {
         self.devices().left(Instant::now(), silence);
@@ -197,6 +204,7 @@ impl Tally {
             dropped_by_subscribers: dropped_events.flatten().collect(),
             sent: get(&self.sent),
             not_sent: get(&self.not_sent),
+            uncertain: get(&self.uncertain),
             waiting,
             confirmed: get(&self.acknowledgements),
             bytes_received: bytes.received,

@@ -110,10 +110,9 @@ fn run(waiter: &mut Waiter, plan: &Plan, report: &dyn Fn(Report)) {
         Ok(client) => client,
         Err(failure) => return report(Report::Ended(failure.into())),
     };
-    let unreadable = |message| report(Report::Unreadable(message));
     let relay = Relay::new(
         waiter,
-        &unreadable,
+        report,
         line,
         client,
         &connack,

@@ -14,6 +14,8 @@ pub(crate) enum Report {
     Ready(Doorway),
     /// A message that was not passed to the client, because it cannot read the topic.
     Unreadable(Unreadable),
+    /// The server has processed this many of the PUBLISH packets of this connection, in their order.
+    Processed(u64),
     /// There is no connection, or it has ended. Nothing follows, and the loopback is closed after this.
     Ended(End),
 }

@@ -431,12 +431,15 @@ fn close_ends_in_time_when_the_server_reads_nothing() {
             .count();
         assert!(sent > 100, "{sent}");
         let start = Instant::now();
-        client.close().unwrap();
+        let error = client.close().unwrap_err();
         assert!(
             start.elapsed() < timeout + Duration::from_secs(1),
             "{:?}",
             start.elapsed()
         );
+        assert_eq!(error.kind(), ErrorKind::Unconfirmed);
+        let stats = client.stats();
+        assert_eq!(stats.uncertain + stats.not_sent, sent as u64, "{error}");
         let told = events
             .receiver()
             .try_iter()

@@ -635,7 +635,7 @@ fn fields_about_which_v3_is_silent_point_to_a_formatter_that_fails() {
     let queued = client.send("valve-3", last([1])).unwrap();
     queued.wait_for(DeliveryState::Queued, SOON).unwrap();
     let network = harness.simulated();
-    network.set_encoder(|_port, _fields| Err("TypeError: open".into()));
+    network.set_encoder(|_port, _fields| Err::<Vec<u8>, _>("TypeError: open".into()));
     let lost = client.send("valve-3", json!({"open": true})).unwrap();
     let words = silence(&lost);
     let (_, causes) = words.split_once("most likely first: ").unwrap();

@@ -824,7 +824,9 @@ fn not_sent(stage: &mut Stage, case: &Case) {
     let error = failed["error"].as_str().unwrap();
     if let Some(error) = error.strip_prefix("Internal error: Encoder threw error: ") {
         let error = error.to_owned();
-        stage.network.set_encoder(move |_, _| Err(error.clone()));
+        stage
+            .network
+            .set_encoder(move |_, _| Err::<Vec<u8>, _>(error.clone()));
     }
     stage.request(&request.to_string());
     stage.device.uplink(2, [1]);

@@ -7,6 +7,7 @@ mod support;
 mod addresses;
 mod broker;
 mod callbacks;
+mod closing;
 mod connection;
 mod counters;
 mod deliveries;

@@ -761,7 +761,7 @@ fn news_that_fell_into_a_gap_of_the_connection_are_named_and_later_ones_count() 
         assert!(wait_until(SOON, || desk.valve.queue().len() == 1));
         desk.network.disconnect_clients();
         let words = unconfirmed(&delivery);
-        assert!(words.contains("was lost in that gap"), "{words}");
+        assert!(words.contains("lost with the connection"), "{words}");
         assert!(wait_until(SOON, || desk.client.is_connected()));
         desk.network.quirks(|quirks| quirks.lose_events = false);
         desk.valve.uplink(1, [0]);

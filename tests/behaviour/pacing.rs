@@ -237,14 +237,17 @@ fn close_keeps_to_the_pace_and_reports_what_was_not_due() {
         client.connect().unwrap();
         let deliveries = client.send_many(lamps(10)).unwrap();
         let start = Instant::now();
-        client.close().unwrap();
+        let closed = client.close().unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(2));
         let errors: Vec<_> = deliveries
             .iter()
             .filter_map(|delivery| delivery.wait_for(DeliveryState::Written, SOON).err())
             .collect();
-        // In half a second there are three turns.
-        assert!((7..10).contains(&errors.len()), "{errors:?}");
+        // In nine tenths of a second there are five turns.
+        assert!((5..10).contains(&errors.len()), "{errors:?}");
+        assert_eq!(closed.kind(), ErrorKind::TimedOut);
+        let words = format!("{} downlinks are not sent", errors.len());
+        assert!(closed.to_string().contains(&words), "{closed}");
         assert!(errors.iter().all(|error| error.kind() == ErrorKind::Closed));
         assert_eq!(client.stats().waiting, 0);
         let published = harness.simulated().published().len();

@@ -128,7 +128,7 @@ impl Stage {
             device.uplink(1, [0]);
             if plan.network == Network::V3 && index % 4 == 0 {
                 device.class_c(true);
-                //TIMEOUT
+                device.class_c_timeout(CLASS_C_TIMEOUT);
             }
         }
         Self {
@@ -330,7 +330,7 @@ impl Fate {
         };
         match self.last() {
             DeliveryState::Acknowledged | DeliveryState::Replaced => None,
-            //ABANDONED
+            DeliveryState::GivenUp => None,
             DeliveryState::Sent if !confirmed => None,
             state @ DeliveryState::Failed(_) if is_retried_out(state) => None,
             DeliveryState::Failed(_) => Some("failed for no reason"),
@@ -418,6 +418,7 @@ fn name(state: &DeliveryState) -> &'static str {
         DeliveryState::Expired => "expired",
         DeliveryState::Replaced => "replaced",
         DeliveryState::Unconfirmed(_) => "unconfirmed",
+        DeliveryState::GivenUp => "given up",
         _ => "forgotten",
     }
 }

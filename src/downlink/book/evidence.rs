@@ -38,6 +38,8 @@ pub(super) struct Cut {
     pub(super) after: Duration,
     /// Whether the server seems to have ended it because of its rate limit.
     pub(super) is_limit: bool,
+    /// Whether the server had processed the downlink.
+    pub(super) is_processed: bool,
 }
 
 impl Evidence {
@@ -120,9 +122,14 @@ impl std::fmt::Display for Cut {
         } else {
             ""
         };
+        let lost = if self.is_processed {
+            "the server had processed it, and the report was lost with the connection"
+        } else {
+            "the downlink or the report about it was lost with the connection"
+        };
         write!(
             f,
-            "the connection ended {} ms after the downlink was written{limit}: the downlink was lost with the connection, or the report was lost in that gap",
+            "the connection ended {} ms after the downlink was written{limit}: {lost}",
             self.after.as_millis()
         )
     }

@@ -180,6 +180,7 @@ mod tests {
         fn push(&mut self, dev_id: &str, first: u64, count: u64) {
             for id in first..first + count {
                 let message = Message {
+                    correlation_id: None,
                     ids: MessageIds::new(id, 1),
                     topic: String::new(),
                     payload: Vec::new(),

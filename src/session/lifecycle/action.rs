@@ -20,7 +20,7 @@ pub(crate) enum Action {
     Dial { attempt: Attempt, deadline: Instant },
     /// Connect the MQTT client to the wire.
     Enter(Attempt),
-    /// Request every subscription.
+    /// Request all subscriptions.
     Subscribe(Attempt),
     /// Report that the client is connected.
     ReportConnected(Attempt, Option<Gap>),
@@ -32,9 +32,9 @@ pub(crate) enum Action {
         /// How long nothing had arrived before.
         silence: Duration,
     },
-    /// Write everything that was accepted; [`Input::Drained`] follows.
-    Drain,
-    /// Ask the server to confirm that it has read everything.
+    /// Write everything that was accepted; [`Input::Unfinished`] and [`Input::Drained`] follow.
+    Drain(Attempt),
+    /// Ask the server to confirm that it has processed everything.
     Flush(Attempt),
     /// End the connection in a way that lets the server process everything it received.
     Finish(Attempt),
@@ -42,6 +42,9 @@ pub(crate) enum Action {
     Abandon(Attempt),
     /// Stop using the connection, which then ends on its own.
     Release(Attempt),
+    /// Stop using a connection whose server has not confirmed in time. It stays open in the background
+    /// until the server has.
+    Linger(Attempt),
     /// Ask the retry callback what to do.
     Ask {
         question: Question,
@@ -75,8 +78,11 @@ pub(crate) enum Action {
     ReportIdle,
     /// Answer a `connect`.
     AnswerConnect(Waiter, Result<(), Error>),
-    /// Answer a `close`.
-    AnswerClose(Waiter),
+    /// Answer these calls of `close`, whose time limit is `within`.
+    AnswerClose {
+        waiters: Vec<Waiter>,
+        within: Duration,
+    },
 }
 
 /// What happens to a downlink that `send` accepts now.

@@ -37,7 +37,7 @@ pub(crate) enum Input {
     Accepted(Attempt),
     /// The MQTT client is connected to the wire.
     Entered(Attempt),
-    /// The server has granted one subscription.
+    /// The server has granted all subscriptions.
     Granted(Attempt),
     /// The attempt has failed, at any stage.
     Failed(Attempt, Error),
@@ -45,9 +45,11 @@ pub(crate) enum Input {
     Ended(Attempt, End),
     /// Both sides of the wire have ended.
     Over(Attempt),
-    /// The client is closing, and everything that was accepted is written. `unread` if the server may
-    /// not have read all of it.
-    Drained { attempt: Attempt, unread: bool },
+    /// The client is closing, and this many messages are accepted that the server may not have
+    /// processed.
+    Unfinished { attempt: Attempt, messages: usize },
+    /// The client is closing, and everything that was accepted is written.
+    Drained { attempt: Attempt, left: Left },
     /// The retry callback has answered with a delay, with `None` to give up, or has failed.
     Answered(Question, Result<Option<Duration>, CallbackFailed>),
     /// The retry callback has been asked. That can be long after the decision to ask it, because slow
@@ -55,6 +57,16 @@ pub(crate) enum Input {
     Asked(Question),
     /// No retry callback is set, or it is busy.
     NotAsked(Question),
+}
+
+/// What is left to wait for when everything is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The server may not have processed everything.
+    Unread,
+    /// The network has not reported on every downlink, and its reports do reach this client.
+    Unreported,
+    Nothing,
 }
 
 impl Input {
@@ -68,6 +80,7 @@ impl Input {
             | Self::Failed(attempt, _)
             | Self::Ended(attempt, _)
             | Self::Over(attempt)
+            | Self::Unfinished { attempt, .. }
             | Self::Drained { attempt, .. } => Some(*attempt),
             Self::Connect(_)
             | Self::Close(_)

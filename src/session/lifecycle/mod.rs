@@ -5,6 +5,7 @@
 //! what [`poll`](Lifecycle::poll) returns.
 
 mod action;
+mod closing;
 mod input;
 mod settings;
 mod state;
@@ -27,15 +28,13 @@ use crate::{
     wire::End,
 };
 pub(super) use action::{Action, Outgoing};
-pub(super) use input::{Input, Now, Question, Waiter};
+pub(super) use closing::LATE_REPORTS;
+pub(super) use input::{Input, Left, Now, Question, Waiter};
 use settings::Settings;
 use state::{Ended, Setback, State};
 
 /// How long the MQTT client may take to notice that its connection has ended.
 const NOTICE: Duration = Duration::from_secs(10);
-
-/// The share of the close timeout that is spent waiting for the server; the rest is for the callbacks.
-const CLOSE_SHARE: f64 = 0.9;
 
 /// The most lookups at a time. A lookup cannot be cancelled, so abandoned ones add up.
 const MAX_LOOKUPS: usize = 4;
@@ -51,16 +50,19 @@ pub(super) struct Lifecycle {
     closing: Vec<Waiter>,
     last_attempt: Attempt,
     last_question: Question,
+    /// The time limit of the last `close`.
+    close_time: Duration,
     lookups: usize,
     is_shut_down: bool,
     actions: VecDeque<Action>,
 }
 
 impl Lifecycle {
-    /// Creates a lifecycle that requests this number of subscriptions on each connection.
-    pub(super) fn new(options: &Options, subscriptions: usize) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
+        let settings = Settings::new(options);
         Self {
-            settings: Settings::new(options, subscriptions),
+            close_time: settings.close_time(0),
+            settings,
             state: State::Idle,
             plan: Plan::new(options.reconnect_delay, options.refused_retry),
             outages: Outages::new(
@@ -99,7 +101,8 @@ impl Lifecycle {
                 ended: None,
                 ..
             }
-            | State::Closing { attempt, .. } => Outgoing::Written(*attempt),
+            | State::Closing { attempt, .. }
+            | State::Settling { attempt, .. } => Outgoing::Written(*attempt),
             State::Up { .. } => Outgoing::Held,
             State::Idle => Outgoing::Refused,
             _ => Outgoing::Kept,
@@ -109,9 +112,14 @@ impl Lifecycle {
     /// Returns the connection whose accepted downlinks are being written before it closes.
     pub(super) fn draining(&self) -> Option<Attempt> {
         match self.state {
-            State::Closing { attempt, .. } => Some(attempt),
+            State::Closing { attempt, .. } | State::Settling { attempt, .. } => Some(attempt),
             _ => None,
         }
+    }
+
+    /// Returns whether only late reports are missing before the client closes.
+    pub(super) fn is_settling(&self) -> bool {
+        matches!(self.state, State::Settling { .. })
     }
 
     /// Returns whether the last handle was dropped and everything has ended.
@@ -154,7 +162,8 @@ impl Lifecycle {
             Input::Failed(attempt, error) => self.on_failed(attempt, error, now),
             Input::Ended(attempt, end) => self.on_ended(attempt, end, now),
             Input::Over(attempt) => self.on_over(attempt, now),
-            Input::Drained { attempt, unread } => self.on_drained(attempt, unread),
+            Input::Unfinished { messages, .. } => self.on_unfinished(messages),
+            Input::Drained { attempt, left } => self.on_drained(attempt, left, now),
             Input::Asked(question) => self.on_asked(question, now),
             Input::Answered(question, answer) => self.on_answered(question, answer, now),
             Input::NotAsked(question) => self.on_not_asked(question, now),
@@ -209,9 +218,13 @@ impl Lifecycle {
                 self.retry_or_stop(setback, planned, now);
             }
             State::BackingOff { .. } => self.start_attempt(now),
-            State::Closing {
+            State::Closing { attempt, .. } => {
+                self.act(Action::Linger(attempt));
+                self.enter_idle(None, now);
+            }
+            State::Settling {
                 attempt, leave_by, ..
-            } => self.start_leaving(attempt, leave_by),
+            } => self.start_leaving(attempt, leave_by, now),
             State::Leaving { attempt, .. } => {
                 self.act(Action::Release(attempt));
                 self.enter_idle(None, now);
@@ -232,45 +245,6 @@ impl Lifecycle {
                 self.start_attempt(now);
             }
             _ => self.connecting.push(waiter),
-        }
-    }
-
-    fn on_close(&mut self, now: Now) {
-        self.answer_connects(&Err(reasons::closed_while_connecting()));
-        match self.take_state() {
-            State::Idle => {
-                self.act(Action::Discard(reasons::closed_before_written()));
-                self.answer_closes();
-            }
-            State::Asking { setback, .. } => {
-                self.report(setback, None);
-                self.enter_idle(None, now);
-            }
-            State::Dialing { attempt, .. }
-            | State::Entering { attempt, .. }
-            | State::Subscribing { attempt, .. } => {
-                self.act(Action::Abandon(attempt));
-                self.enter_idle(None, now);
-            }
-            State::WaitingToLookUp { .. } | State::LookingUp { .. } | State::BackingOff { .. } => {
-                self.enter_idle(None, now);
-            }
-            State::Up { attempt, ended, .. } => {
-                let timeout = self.settings.close_timeout;
-                let leave_by = now.instant + timeout.mul_f64(CLOSE_SHARE);
-                self.act(Action::Drain);
-                match ended {
-                    None => {
-                        self.state = State::Closing {
-                            attempt,
-                            deadline: now.instant + timeout / 2,
-                            leave_by,
-                        };
-                    }
-                    Some(_) => self.start_leaving(attempt, leave_by),
-                }
-            }
-            closing @ (State::Closing { .. } | State::Leaving { .. }) => self.state = closing,
         }
     }
 
@@ -328,7 +302,6 @@ impl Lifecycle {
                     server,
                     deadline,
                     ended,
-                    ungranted: self.settings.subscriptions,
                 };
                 self.act(Action::Subscribe(attempt));
             }
@@ -342,7 +315,6 @@ impl Lifecycle {
                 attempt,
                 server,
                 ended,
-                ungranted: 1,
                 ..
             } => {
                 let notice_by = now.instant + NOTICE;
@@ -359,12 +331,7 @@ impl Lifecycle {
                 self.act(Action::ReportConnected(attempt, gap));
                 self.answer_connects(&Ok(()));
             }
-            mut state => {
-                if let State::Subscribing { ungranted, .. } = &mut state {
-                    *ungranted -= 1;
-                }
-                self.state = state;
-            }
+            state => self.state = state,
         }
     }
 
@@ -391,9 +358,9 @@ impl Lifecycle {
                 let notice_by = now.instant + NOTICE;
                 *ended = Some(Ended { end, notice_by });
             }
-            State::Closing { leave_by, .. } => {
+            State::Closing { leave_by, .. } | State::Settling { leave_by, .. } => {
                 let leave_by = *leave_by;
-                self.start_leaving(attempt, leave_by);
+                self.start_leaving(attempt, leave_by, now);
             }
             _ => {}
         }
@@ -408,19 +375,11 @@ impl Lifecycle {
             State::Up { server, ended, .. } => {
                 self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);
             }
-            State::Closing { .. } | State::Leaving { .. } => {
+            State::Closing { .. } | State::Settling { .. } | State::Leaving { .. } => {
                 self.act(Action::Release(attempt));
                 self.enter_idle(None, now);
             }
             state => self.state = state,
-        }
-    }
-
-    fn on_drained(&mut self, attempt: Attempt, unread: bool) {
-        match self.state {
-            State::Closing { .. } if unread => self.act(Action::Flush(attempt)),
-            State::Closing { leave_by, .. } => self.start_leaving(attempt, leave_by),
-            _ => {}
         }
     }
 
@@ -492,14 +451,6 @@ impl Lifecycle {
         self.lookups += 1;
         self.state = State::LookingUp { attempt, deadline };
         self.act(Action::LookUp(attempt));
-    }
-
-    fn start_leaving(&mut self, attempt: Attempt, leave_by: Instant) {
-        self.state = State::Leaving {
-            attempt,
-            deadline: leave_by,
-        };
-        self.act(Action::Finish(attempt));
     }
 
     fn attempt_failed(&mut self, error: Error, now: Now) {
@@ -626,12 +577,6 @@ impl Lifecycle {
     fn answer_connects(&mut self, answer: &Result<(), Error>) {
         for waiter in std::mem::take(&mut self.connecting) {
             self.act(Action::AnswerConnect(waiter, answer.clone()));
-        }
-    }
-
-    fn answer_closes(&mut self) {
-        for waiter in std::mem::take(&mut self.closing) {
-            self.act(Action::AnswerClose(waiter));
         }
     }
 

@@ -2,26 +2,79 @@
 
 use std::time::Duration;
 
-use crate::config::{ConnectRetry, Options};
+use crate::config::{ConnectRetry, MAX_CLOSE_TIME, MIN_CLOSE_TIME, Options};
 
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
-    pub(super) close_timeout: Duration,
+    close_timeout: Option<Duration>,
+    /// How long a server of this network works on a message with downlinks.
+    time_per_message: Duration,
     pub(super) connect_retry: ConnectRetry,
     pub(super) reconnect: bool,
-    /// The number of subscriptions on each connection.
-    pub(super) subscriptions: usize,
 }
 
 impl Settings {
-    pub(super) fn new(options: &Options, subscriptions: usize) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         Self {
             connect_timeout: options.connect_timeout,
             close_timeout: options.close_timeout,
             connect_retry: options.connect_retry,
             reconnect: options.reconnect,
-            subscriptions,
+            time_per_message: options.network.time_per_message(),
         }
+    }
+
+    /// Returns how long closing may take if the server has to process this many messages.
+    pub(super) fn close_time(&self, messages: usize) -> Duration {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        self.close_timeout.unwrap_or_else(|| {
+            let work = self.time_per_message.saturating_mul(messages);
+            MAX_CLOSE_TIME.min(MIN_CLOSE_TIME.saturating_add(work))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MqttClientBuilder, network::Network};
+
+    fn settings(network: Network, change: fn(MqttClientBuilder) -> MqttClientBuilder) -> Settings {
+        let key = match network {
+            Network::V2 => "ttn-account-v2.key",
+            Network::V3 => "NNSXS.ID.SECRET",
+        };
+        let builder = crate::MqttClient::builder("my-app", key).network(network);
+        Settings::new(
+            &change(builder.mqtt_address("localhost:1883"))
+                .check()
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_time_to_close_grows_with_what_is_open() {
+        let seconds = Duration::from_secs;
+        let v3 = settings(Network::V3, |builder| builder);
+        let v2 = settings(Network::V2, |builder| builder);
+        for (settings, messages, expected) in [
+            (&v3, 0, seconds(5)),
+            (&v3, 900, seconds(14)),
+            (&v3, usize::MAX, seconds(30)),
+            (&v2, 0, seconds(5)),
+            (&v2, 30, seconds(8)),
+            (&v2, 1000, seconds(30)),
+        ] {
+            assert_eq!(settings.close_time(messages), expected, "{messages}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_close_that_was_set_stays() {
+        let settings = settings(Network::V3, |builder| {
+            builder.close_timeout(Duration::from_secs(1))
+        });
+        assert_eq!(settings.close_time(100_000), Duration::from_secs(1));
     }
 }

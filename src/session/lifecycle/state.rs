@@ -41,8 +41,6 @@ pub(super) enum State {
         server: Arc<str>,
         deadline: Instant,
         ended: Option<End>,
-        /// The number of subscriptions that the server has not granted yet.
-        ungranted: usize,
     },
     Up {
         attempt: Attempt,
@@ -59,8 +57,14 @@ pub(super) enum State {
     BackingOff {
         until: Instant,
     },
-    /// Writes what was accepted, and waits until the server has read it.
+    /// Writes what was accepted, and waits until the server has processed it.
     Closing {
+        attempt: Attempt,
+        since: Instant,
+        leave_by: Instant,
+    },
+    /// Waits for reports about what the server has processed.
+    Settling {
         attempt: Attempt,
         deadline: Instant,
         leave_by: Instant,
@@ -84,6 +88,7 @@ impl State {
             | Self::Subscribing { attempt, .. }
             | Self::Up { attempt, .. }
             | Self::Closing { attempt, .. }
+            | Self::Settling { attempt, .. }
             | Self::Leaving { attempt, .. } => Some(*attempt),
         }
     }
@@ -97,8 +102,9 @@ impl State {
             | Self::LookingUp { deadline, .. }
             | Self::Subscribing { deadline, .. }
             | Self::Asking { deadline, .. }
-            | Self::Closing { deadline, .. }
+            | Self::Settling { deadline, .. }
             | Self::Leaving { deadline, .. } => Some(*deadline),
+            Self::Closing { leave_by, .. } => Some(*leave_by),
             // The wire keeps the deadline and knows what it was waiting for.
             Self::Dialing { deadline, .. } | Self::Entering { deadline, .. } => {
                 Some(*deadline + SPARE)

@@ -17,6 +17,11 @@ pub(crate) trait Policy: Send + Sync {
     /// Returns how many packets per second it reads from a client, `None` for any number.
     fn reading_rate(&self, quirks: &Quirks) -> Option<u32>;
 
+    /// Returns whether the network works on messages with this topic for a while, one after another.
+    fn takes_time(&self, _topic: &str) -> bool {
+        false
+    }
+
     /// Handles a message on a topic that the client may write to. Posts the resulting messages but
     /// does not flush them.
     fn message(&self, topic: &str, payload: &[u8]);

@@ -41,6 +41,10 @@ impl Policy for V3 {
         quirks.rate_limit
     }
 
+    fn takes_time(&self, topic: &str) -> bool {
+        topic.ends_with("/down/push") || topic.ends_with("/down/replace")
+    }
+
     fn message(&self, topic: &str, payload: &[u8]) {
         self.request(topic, payload);
     }

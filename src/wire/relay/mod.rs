@@ -5,6 +5,7 @@ mod buffer;
 mod door;
 mod farewell;
 mod keep_alive;
+mod marks;
 mod packet;
 
 use std::{
@@ -17,6 +18,7 @@ use mio::net::TcpStream;
 use buffer::Buffer;
 pub(super) use door::{Door, Look};
 use keep_alive::{KeepAlive, Pulse};
+use marks::Marks;
 pub(super) use packet::PING_REQUEST;
 pub(crate) use packet::{Fault, Login};
 use packet::{Framing, FromClient, FromServer};
@@ -24,6 +26,7 @@ use packet::{Framing, FromClient, FromServer};
 use super::{
     line::{Line, uninterrupted},
     opening::LINE,
+    report::Report,
     waiter::{Waiter, Word, earlier},
 };
 
@@ -68,7 +71,7 @@ pub(crate) struct Unreadable {
 
 pub(super) struct Relay<'a> {
     waiter: &'a mut Waiter,
-    unreadable: &'a dyn Fn(Unreadable),
+    report: &'a dyn Fn(Report),
     line: Line,
     client: TcpStream,
     down: Buffer,
@@ -77,8 +80,15 @@ pub(super) struct Relay<'a> {
     from_client: Framing,
     /// Packets of our own, for the next boundary.
     to_server: Vec<u8>,
+    /// A part of our own packets is written: the rest must follow.
+    own_begun: bool,
     to_client: Vec<u8>,
     pulse: KeepAlive,
+    marks: Marks,
+    /// A mark waits until everything before it has left.
+    marking: bool,
+    /// The number of filters in the SUBSCRIBE that is not answered yet.
+    filters: Option<usize>,
     /// Whether a ping is among what goes to the server.
     asking: bool,
     ready: Ready,
@@ -108,7 +118,7 @@ impl<'a> Relay<'a> {
     /// CONNACK.
     pub(super) fn new(
         waiter: &'a mut Waiter,
-        unreadable: &'a dyn Fn(Unreadable),
+        report: &'a dyn Fn(Report),
         line: Line,
         mut client: TcpStream,
         connack: &[u8],
@@ -126,7 +136,7 @@ impl<'a> Relay<'a> {
         down.pass(connack.len());
         Ok(Self {
             waiter,
-            unreadable,
+            report,
             line,
             client,
             down,
@@ -135,8 +145,12 @@ impl<'a> Relay<'a> {
             // The client's packets are limited where they are made.
             from_client: Framing::new(usize::MAX),
             to_server: Vec::new(),
+            own_begun: false,
             to_client: Vec::new(),
             pulse: KeepAlive::new(keep_alive, Instant::now()),
+            marks: Marks::default(),
+            marking: false,
+            filters: None,
             asking: false,
             ready: Ready {
                 line_read: true,
@@ -203,11 +217,23 @@ impl<'a> Relay<'a> {
                 // An earlier ping may still wait for a packet boundary.
                 if !self.asking {
                     self.asking = true;
-                    self.to_server.extend(packet::PING_REQUEST);
+                    self.ping();
                 }
                 self.up();
                 Ok(now)
             }
+        }
+    }
+
+    /// Queues a ping.
+    fn ping(&mut self) {
+        self.to_server.extend(packet::PING_REQUEST);
+        self.marks.pinged();
+    }
+
+    fn report_processed(&self, packets: Option<u64>) {
+        if let Some(packets) = packets {
+            (self.report)(Report::Processed(packets));
         }
     }
 
@@ -296,14 +322,31 @@ impl<'a> Relay<'a> {
             match self.from_server.next_of_server(unseen) {
                 Err(fault) => self.stop(Cause::Fault(fault)),
                 Ok(FromServer::Pass(length)) => self.down.pass(length),
-                Ok(FromServer::PingAnswer(length)) if is_first => self.down.take_out(length),
+                Ok(FromServer::PingAnswer(length)) if is_first => {
+                    self.down.take_out(length);
+                    let news = self.marks.ping_answered();
+                    self.report_processed(news);
+                }
+                Ok(FromServer::Unsubscribed(length)) => {
+                    self.down.pass(length);
+                    let news = self.marks.unsubscribe_answered();
+                    self.report_processed(news);
+                }
+                Ok(FromServer::Subscribed { length, codes }) => {
+                    // Paho reads as many codes as it has sent filters, wherever the packet ends.
+                    if self.filters.take() == Some(codes) {
+                        self.down.pass(length);
+                    } else {
+                        self.stop(Cause::Fault(Fault::BadLength));
+                    }
+                }
                 Ok(FromServer::Unreadable(length)) if is_first => match packet::publish(unseen) {
                     Some(publish) => {
                         self.to_server.extend(publish.answer.iter().flatten());
-                        (self.unreadable)(Unreadable {
+                        (self.report)(Report::Unreadable(Unreadable {
                             topic: publish.topic.to_vec(),
                             payload: publish.payload.to_vec(),
-                        });
+                        }));
                         self.down.take_out(length);
                     }
                     None => self.stop(Cause::Fault(Fault::BadLength)),
@@ -401,6 +444,13 @@ impl<'a> Relay<'a> {
     fn sort_up(&mut self) {
         loop {
             let is_first = self.up.outgoing().is_empty();
+            if self.marks.is_due() && self.from_client.is_between_packets() {
+                self.marking = true;
+                self.ping();
+            }
+            if self.marking {
+                return;
+            }
             match self.from_client.next_of_client(self.up.unseen()) {
                 // Our own client sends no faults.
                 Err(_) => {
@@ -408,6 +458,18 @@ impl<'a> Relay<'a> {
                     return;
                 }
                 Ok(FromClient::Pass(length)) => self.up.pass(length),
+                Ok(FromClient::Publish(length)) => {
+                    self.up.pass(length);
+                    self.marks.published();
+                }
+                Ok(FromClient::Subscribe { length, filters }) => {
+                    self.up.pass(length);
+                    self.filters = Some(filters);
+                }
+                Ok(FromClient::Unsubscribe(length)) => {
+                    self.up.pass(length);
+                    self.marks.unsubscribed();
+                }
                 Ok(FromClient::PingRequest(length)) if is_first => {
                     self.up.take_out(length);
                     self.to_client.extend(packet::PING_ANSWER);
@@ -430,7 +492,7 @@ impl<'a> Relay<'a> {
             return false;
         }
         let outgoing = self.up.outgoing();
-        let is_own = outgoing.is_empty() && self.from_client.is_between_packets();
+        let is_own = self.own_begun || outgoing.is_empty() && self.from_client.is_between_packets();
         let bytes = if is_own { &*self.to_server } else { outgoing };
         let written = if bytes.is_empty() {
             if !self.line.wants_flush() {
@@ -444,6 +506,8 @@ impl<'a> Relay<'a> {
             Ok(length) => {
                 if is_own {
                     self.to_server.drain(..length);
+                    self.own_begun = !self.to_server.is_empty();
+                    self.marking &= self.own_begun;
                 } else {
                     self.up.gone(length);
                 }

@@ -93,6 +93,10 @@ pub(super) enum FromServer {
     PingAnswer(usize),
     /// This many bytes are a whole PUBLISH whose topic is not text.
     Unreadable(usize),
+    /// Pass this many bytes: they begin the answer to a SUBSCRIBE, with a code for each of its filters.
+    Subscribed { length: usize, codes: usize },
+    /// Pass this many bytes: they begin the answer to an UNSUBSCRIBE.
+    Unsubscribed(usize),
     /// Wait until there are this many bytes in all.
     More(usize),
 }
@@ -102,6 +106,12 @@ pub(super) enum FromServer {
 pub(super) enum FromClient {
     /// Pass this many bytes to the server.
     Pass(usize),
+    /// Pass this many bytes: they begin a PUBLISH.
+    Publish(usize),
+    /// Pass this many bytes: they are a SUBSCRIBE with this many filters.
+    Subscribe { length: usize, filters: usize },
+    /// Pass this many bytes: they begin an UNSUBSCRIBE.
+    Unsubscribe(usize),
     /// This many bytes are a ping, which the relay answers.
     PingRequest(usize),
     /// This many bytes announce that the client ends the connection.
@@ -216,12 +226,17 @@ impl Framing {
             // Checks the length at once: a broken stream may never send the rest.
             kind => match (kind, header.packet - header.length) {
                 (kind::PING_ANSWER, 0) => Ok(FromServer::PingAnswer(header.packet)),
-                (kind::SUBSCRIPTION_ANSWER, 3..)
-                | (
-                    kind::FIRST_PUBLISH_ANSWER..=kind::LAST_PUBLISH_ANSWER
-                    | kind::UNSUBSCRIPTION_ANSWER,
-                    2,
-                ) => Ok(FromServer::Pass(self.pass(header.packet, bytes.len()))),
+                (kind::SUBSCRIPTION_ANSWER, rest @ 3..) => Ok(FromServer::Subscribed {
+                    length: self.pass(header.packet, bytes.len()),
+                    codes: rest - 2,
+                }),
+                (kind::UNSUBSCRIPTION_ANSWER, 2) => {
+                    let length = self.pass(header.packet, bytes.len());
+                    Ok(FromServer::Unsubscribed(length))
+                }
+                (kind::FIRST_PUBLISH_ANSWER..=kind::LAST_PUBLISH_ANSWER, 2) => {
+                    Ok(FromServer::Pass(self.pass(header.packet, bytes.len())))
+                }
                 (
                     kind::PING_ANSWER
                     | kind::SUBSCRIPTION_ANSWER
@@ -246,7 +261,21 @@ impl Framing {
         match header.kind {
             kind::PING_REQUEST if is_whole => Ok(FromClient::PingRequest(header.packet)),
             kind::DISCONNECT if is_whole => Ok(FromClient::Disconnect(header.packet)),
-            kind::PING_REQUEST | kind::DISCONNECT => Ok(FromClient::More(header.packet)),
+            kind::SUBSCRIBE if is_whole => Ok(FromClient::Subscribe {
+                filters: filters(&bytes[header.length..header.packet])?,
+                length: header.packet,
+            }),
+            kind::PING_REQUEST | kind::DISCONNECT | kind::SUBSCRIBE => {
+                Ok(FromClient::More(header.packet))
+            }
+            kind::PUBLISH => {
+                let length = self.pass(header.packet, bytes.len());
+                Ok(FromClient::Publish(length))
+            }
+            kind::UNSUBSCRIBE => {
+                let length = self.pass(header.packet, bytes.len());
+                Ok(FromClient::Unsubscribe(length))
+            }
             _ => Ok(FromClient::Pass(self.pass(header.packet, bytes.len()))),
         }
     }
@@ -258,11 +287,26 @@ mod kind {
     /// PUBACK, PUBREC, PUBREL and PUBCOMP.
     pub(super) const FIRST_PUBLISH_ANSWER: u8 = 4;
     pub(super) const LAST_PUBLISH_ANSWER: u8 = 7;
+    pub(super) const SUBSCRIBE: u8 = 8;
     pub(super) const SUBSCRIPTION_ANSWER: u8 = 9;
+    pub(super) const UNSUBSCRIBE: u8 = 10;
     pub(super) const UNSUBSCRIPTION_ANSWER: u8 = 11;
     pub(in crate::wire) const PING_REQUEST: u8 = 12;
     pub(super) const PING_ANSWER: u8 = 13;
     pub(super) const DISCONNECT: u8 = 14;
+}
+
+/// Counts the filters in the body of a SUBSCRIBE.
+fn filters(body: &[u8]) -> Result<usize, Fault> {
+    let mut rest = body.get(2..).ok_or(Fault::BadLength)?;
+    let mut count = 0;
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let filter = usize::from(u16::from_be_bytes(*length));
+        // One byte for the QoS follows.
+        rest = after.get(filter + 1..).ok_or(Fault::BadLength)?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// A PUBLISH whose topic is not text.
@@ -337,6 +381,11 @@ mod tests {
                 let bytes = &stream[start..end];
                 match framing.next_of_server(bytes).unwrap() {
                     FromServer::Pass(length) => {
+                        assert!(length > 0);
+                        passed.extend(&bytes[..length]);
+                        start += length;
+                    }
+                    FromServer::Subscribed { length, .. } | FromServer::Unsubscribed(length) => {
                         assert!(length > 0);
                         passed.extend(&bytes[..length]);
                         start += length;
@@ -459,7 +508,7 @@ mod tests {
         let publish = published(b"t", &PING_REQUEST);
         assert_eq!(
             framing.next_of_client(&publish[..4]),
-            Ok(FromClient::Pass(4))
+            Ok(FromClient::Publish(4))
         );
         assert!(!framing.is_between_packets());
         assert_eq!(
@@ -492,6 +541,8 @@ mod tests {
             while let Ok(
                 FromServer::Pass(length)
                 | FromServer::PingAnswer(length)
+                | FromServer::Subscribed { length, .. }
+                | FromServer::Unsubscribed(length)
                 | FromServer::Unreadable(length),
             ) = framing.next_of_server(&bytes[start..])
             {

@@ -387,13 +387,13 @@ pub(super) fn read_packet(stream: &mut impl Read) -> Vec<u8> {
     try_packet(stream).expect("a packet")
 }
 
-/// Reads the next packet that is not an answer to a ping, with which the relay wakes a client that had
-/// to wait.
+/// Reads the next packet that is not a ping of the relay, which asks the server how far it has come,
+/// nor an answer to one, with which it wakes a client that had to wait.
 #[track_caller]
 pub(super) fn read_message(stream: &mut impl Read) -> Vec<u8> {
     loop {
         let packet = read_packet(stream);
-        if packet != PINGRESP {
+        if packet != PINGRESP && packet != PINGREQ {
             return packet;
         }
     }

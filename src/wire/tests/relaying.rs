@@ -12,12 +12,12 @@ use super::{
     LONG, Setting, at_once,
     peer::{
         CONNACK, Client, PINGREQ, PINGRESP, Peer, Server, number, packet, publish, read_message,
-        read_out, read_packet, string, try_packet,
+        read_out, read_packet, string,
     },
 };
 use crate::{
     error::ErrorKind,
-    wire::{End, Loss},
+    wire::{End, Loss, Report},
 };
 
 const BLOCKED: Duration = Duration::from_millis(500);
@@ -91,7 +91,7 @@ fn a_flood_over_tls_waits_for_a_reader_who_stands_still_and_then_arrives_whole()
     thread::scope(|scope| {
         scope.spawn(|| write_on(&mut line, &packet, up, 0));
         for _ in 0..up.div_ceil(packet.len()) {
-            assert_eq!(number(&read_packet(&mut peer)), 7);
+            assert_eq!(number(&read_message(&mut peer)), 7);
         }
         let (tell, told) = crossbeam_channel::bounded::<()>(0);
         scope.spawn(move || {
@@ -375,8 +375,79 @@ fn packets_of_all_sizes_pass_however_they_are_cut() {
                 }
             });
             for index in 0..200 {
-                assert_eq!(number(&try_packet(&mut peer).unwrap()), index);
+                assert_eq!(number(&read_message(&mut peer)), index);
             }
         });
     });
+}
+
+const SUBSCRIBE: u8 = 0x82;
+const UNSUBSCRIBE: u8 = 0xa2;
+
+#[track_caller]
+fn processed(attempt: &super::Attempt) -> u64 {
+    match attempt.report() {
+        Report::Processed(messages) => messages,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_question_stands_behind_every_fifty_messages_and_its_answer_tells_how_many_are_processed() {
+    for tls in [false, true] {
+        let (attempt, mut peer, mut client) = Setting::tls(tls).connect();
+        let many: Vec<u8> = (0..120).flat_map(|index| publish(index, 300)).collect();
+        client.0.write_all(&many).unwrap();
+        for index in 0..120 {
+            assert_eq!(number(&read_packet(&mut peer)), index);
+            if [49, 99].contains(&index) {
+                assert_eq!(read_packet(&mut peer), PINGREQ);
+            }
+        }
+        peer.write_all(&PINGRESP).unwrap();
+        assert_eq!(processed(&attempt), 50);
+        // Behind a message of the server, as The Things Stack reports on a downlink first.
+        peer.write_all(&[&publish(7, 4)[..], &PINGRESP].concat())
+            .unwrap();
+        assert_eq!(processed(&attempt), 100);
+        assert_eq!(number(&read_packet(&mut client.0)), 7);
+    }
+}
+
+#[test]
+fn the_answer_to_an_unsubscribe_tells_that_everything_before_it_is_processed() {
+    let (attempt, mut peer, mut client) = Setting::default().connect();
+    let request = packet(UNSUBSCRIBE, &[&[0, 1][..], &string(b"a/#")].concat());
+    let messages = [publish(0, 4), publish(1, 4), request.clone(), publish(2, 4)];
+    client.0.write_all(&messages.concat()).unwrap();
+    for message in messages {
+        assert_eq!(read_packet(&mut peer), message);
+    }
+    let answer = [0xb0, 2, 0, 1];
+    for piece in [&answer[..1], &answer[1..]] {
+        peer.write_all(piece).unwrap();
+    }
+    assert_eq!(processed(&attempt), 2);
+    assert_eq!(read_packet(&mut client.0), answer);
+}
+
+#[test]
+fn the_answer_to_a_subscribe_must_have_a_code_for_each_filter() {
+    let filter = |name: &[u8]| [&string(name)[..], &[0]].concat();
+    let body = [&[0, 1][..], &filter(b"a/#"), &filter(b""), &filter(b"c")].concat();
+    let request = packet(SUBSCRIBE, &body);
+    for codes in 1..5 {
+        let (attempt, mut peer, mut client) = Setting::default().connect();
+        client.0.write_all(&request).unwrap();
+        assert_eq!(read_packet(&mut peer), request);
+        let answer = packet(0x90, &[&[0, 1][..], &vec![0; codes]].concat());
+        peer.write_all(&answer).unwrap();
+        if codes == 3 {
+            assert_eq!(read_packet(&mut client.0), answer);
+        } else {
+            let reading = thread::spawn(move || client.leave());
+            assert_eq!(attempt.loss().0, Loss::Protocol);
+            assert_eq!(reading.join().unwrap(), b"");
+        }
+    }
 }

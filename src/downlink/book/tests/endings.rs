@@ -68,7 +68,7 @@ fn what_comes_into_the_queue_after_a_clear_is_not_ended_by_it() {
 fn a_clear_that_may_be_lost_with_its_connection_ends_nothing() {
     let (mut desk, [queued, ..]) = three();
     desk.clear();
-    desk.book.disconnected(false, desk.now);
+    desk.book.disconnected(&[ALL], false, desk.now);
     desk.send("valve-3", &last([4]));
     desk.report_of(5, "queued", json!({}));
     desk.pass(60 * SECOND);

@@ -17,6 +17,9 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// All messages of a desk.
+const ALL: MessageIds = MessageIds::new(1, 10_000);
+
 /// A book, its clock and the number of the next downlink.
 struct Desk {
     book: Book,
@@ -73,6 +76,7 @@ impl Desk {
 
     fn open(&mut self, dev_id: &str, replaces: bool, followed: Vec<Followed>) {
         let mut message = Message {
+            correlation_id: None,
             ids: MessageIds::new(self.next, 1),
             topic: String::new(),
             payload: Vec::new(),
@@ -502,4 +506,44 @@ fn a_dropped_delivery_of_the_same_content_takes_what_is_its_own_on_v2() {
     assert!(is(&mine, "written"));
     desk.report("scheduled", message("AQ==", false));
     assert!(is(&mine, "queued"));
+}
+
+#[test]
+fn what_the_server_has_processed_is_not_lost_with_the_connection() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let processed = desk.send("valve-3", &last([1]));
+    let uncertain = desk.send("valve-3", &last([2]));
+    desk.pass(SECOND / 25);
+    let lost = desk
+        .book
+        .disconnected(&[MessageIds::new(2, 1)], false, desk.now);
+    assert_eq!(lost, 1);
+    desk.pass(10 * SECOND);
+    let (processed, uncertain) = (processed.state().to_string(), uncertain.state().to_string());
+    assert!(
+        processed.contains("the server had processed it"),
+        "{processed}"
+    );
+    assert!(
+        uncertain.contains("40 ms") && !uncertain.contains("had processed"),
+        "{uncertain}"
+    );
+}
+
+#[test]
+fn what_the_client_leaves_behind_is_uncertain_unless_it_was_reported() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let queued = desk.send("valve-3", &last([1]));
+    let silent = desk.send("valve-3", &last([2]));
+    desk.report_of(1, "queued", json!({}));
+    assert!(desk.book.awaits_report());
+    let error = Error::new(ErrorKind::Unconfirmed, "left behind");
+    // The last is a request that carries no downlink to follow.
+    let messages = [MessageIds::new(1, 2), MessageIds::new(3, 1)];
+    assert_eq!(desk.book.lost_with_connection(&messages, &error), 2);
+    assert!(is(&queued, "queued"));
+    assert!(silent.state().to_string().contains("left behind"));
+    assert!(!desk.book.awaits_report());
+    desk.report_of(2, "queued", json!({}));
+    assert!(is(&silent, "queued"));
 }

@@ -18,7 +18,7 @@ fn silence_is_concluded_in_time_and_names_an_end_of_the_connection() {
     let silent = desk.send("valve-3", &last([2]));
     assert_eq!(desk.book.next_deadline(), Some(desk.now + 10 * SECOND));
     desk.pass(SECOND / 25);
-    desk.book.disconnected(false, desk.now);
+    desk.book.disconnected(&[ALL], false, desk.now);
     desk.pass(9 * SECOND);
     assert!(is(&silent, "written"));
     desk.pass(SECOND);
@@ -104,7 +104,7 @@ fn only_an_end_that_looks_like_a_limit_is_called_one() {
     for is_limit in [false, true] {
         let mut desk = Desk::on(Network::V3, 10);
         let lost = desk.send("valve-3", &last([1]));
-        desk.book.disconnected(is_limit, desk.now);
+        desk.book.disconnected(&[ALL], is_limit, desk.now);
         desk.pass(10 * SECOND);
         let text = silent(&lost);
         assert_eq!(text.contains("rate limit"), is_limit, "{text}");
@@ -135,7 +135,7 @@ fn on_v2_each_waits_its_turn_before_it_counts_as_unconfirmed() {
     let lost: Vec<_> = (0..50)
         .map(|_| desk.send("valve-3", &last([200])))
         .collect();
-    desk.book.disconnected(false, desk.now);
+    desk.book.disconnected(&[ALL], false, desk.now);
     let next = desk.send("valve-3", &last([201]));
     desk.pass(10 * SECOND);
     assert!(lost.iter().all(|one| is_unconfirmed(one)));

@@ -5,7 +5,7 @@ mod states;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Action, Input, Lifecycle, Now, Question, Waiter};
+use super::{Action, Input, Left, Lifecycle, Now, Question, Waiter};
 use crate::{
     config::MqttClientBuilder,
     error::{Error, ErrorKind},
@@ -15,19 +15,15 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Subscriptions of a connection.
-const FILTERS: usize = 2;
-
 fn builder() -> MqttClientBuilder {
     MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned())
         .cluster("eu1")
         .connect_timeout(10 * SECOND)
-        .close_timeout(5 * SECOND)
         .reconnect_delay(SECOND, 60 * SECOND)
 }
 
 fn machine(builder: MqttClientBuilder) -> Lifecycle {
-    Lifecycle::new(&builder.check().unwrap(), FILTERS)
+    Lifecycle::new(&builder.check().unwrap())
 }
 
 fn now() -> Now {
@@ -78,11 +74,12 @@ fn brief(action: &Action, start: Instant) -> String {
             rate_limited,
             ..
         } => format!("interrupt {} limited {rate_limited}", attempt.0),
-        Action::Drain => "drain".to_owned(),
+        Action::Drain(attempt) => format!("drain {}", attempt.0),
         Action::Flush(attempt) => format!("flush {}", attempt.0),
         Action::Finish(attempt) => format!("finish {}", attempt.0),
         Action::Abandon(attempt) => format!("abandon {}", attempt.0),
         Action::Release(attempt) => format!("release {}", attempt.0),
+        Action::Linger(attempt) => format!("linger {}", attempt.0),
         Action::Ask {
             question,
             error,
@@ -117,6 +114,9 @@ fn brief(action: &Action, start: Instant) -> String {
         Action::AnswerConnect(waiter, Err(error)) => {
             format!("connect {} {:?}", waiter.0, error.kind())
         }
-        Action::AnswerClose(waiter) => format!("close {} ok", waiter.0),
+        Action::AnswerClose { waiters, within } => {
+            let waiters: Vec<_> = waiters.iter().map(|waiter| waiter.0).collect();
+            format!("close {waiters:?} within {within:?}")
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 
 const CONNECT: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(4);
+const LONGEST_CLOSE: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(500);
 
 /// What a lookup, a wire or an MQTT client may be late by, and so may everything that waits for it.
@@ -42,6 +43,14 @@ struct World {
     free_attempts: usize,
     /// What the connection in use says next if all goes well, or as it often goes.
     expected: Option<fn(Attempt) -> Input>,
+    /// The longest that `close` may take.
+    patience: Duration,
+    /// Whether the server has processed everything that was written.
+    is_processed: bool,
+    /// Whether the connection in use has ended.
+    has_ended: bool,
+    /// Whether it has ended after `close` was called.
+    has_ended_closing: bool,
     question: Option<Question>,
     /// The retry callback has chosen the delay.
     is_answered: bool,
@@ -49,11 +58,14 @@ struct World {
 }
 
 impl World {
-    fn new(random: fastrand::Rng, retry: ConnectRetry, reconnect: bool) -> Self {
+    fn new(mut random: fastrand::Rng, retry: ConnectRetry, reconnect: bool) -> Self {
+        let (builder, patience) = match random.bool() {
+            true => (builder().close_timeout(CLOSE), CLOSE),
+            false => (builder(), LONGEST_CLOSE),
+        };
         let lifecycle = machine(
-            builder()
+            builder
                 .connect_timeout(CONNECT)
-                .close_timeout(CLOSE)
                 .reconnect_delay(SHORTEST, 200 * SECOND)
                 .refused_retry(Some(SECOND), Some(SECOND))
                 .connect_retry(retry)
@@ -75,6 +87,10 @@ impl World {
             not_before: None,
             free_attempts: 0,
             expected: None,
+            patience,
+            is_processed: false,
+            has_ended: false,
+            has_ended_closing: false,
             question: None,
             is_answered: false,
             seen: HashSet::new(),
@@ -183,16 +199,21 @@ impl World {
 
     /// A signal of a connection, in its state or not.
     fn signal(&mut self, attempt: Attempt) -> Input {
-        match self.random.u32(0..12) {
+        let left = [Left::Unread, Left::Unreported, Left::Nothing];
+        match self.random.u32(0..13) {
             0 | 1 => Input::Accepted(attempt),
             2 | 3 => Input::Entered(attempt),
             4..=7 => Input::Granted(attempt),
             8 => Input::Failed(attempt, error(ErrorKind::ConnectionRefused)),
             9 => Input::Ended(attempt, closed_by_server()),
             10 => Input::Over(attempt),
+            11 => Input::Unfinished {
+                attempt,
+                messages: self.random.usize(0..2_000),
+            },
             _ => Input::Drained {
                 attempt,
-                unread: self.random.bool(),
+                left: left[self.random.usize(0..3)],
             },
         }
     }
@@ -222,6 +243,16 @@ impl World {
     }
 
     fn feed(&mut self, input: Input) {
+        match &input {
+            Input::Drained { attempt, left } if Some(*attempt) == self.in_use => {
+                self.is_processed = *left != Left::Unread;
+            }
+            Input::Ended(attempt, _) | Input::Over(attempt) => {
+                self.has_ended |= Some(*attempt) == self.in_use;
+                self.has_ended_closing |= Some(*attempt) == self.in_use;
+            }
+            _ => {}
+        }
         self.lifecycle.handle(input, self.now);
         self.work();
     }
@@ -260,6 +291,7 @@ impl World {
                 assert!(*deadline <= self.now.instant + CONNECT);
                 self.last = *attempt;
                 self.in_use = Some(*attempt);
+                (self.is_processed, self.has_ended) = (false, false);
             }
             Action::Enter(attempt) | Action::Subscribe(attempt) => self.is_in_use(*attempt),
             Action::ReportConnected(attempt, _) => {
@@ -273,11 +305,25 @@ impl World {
                 assert!(self.is_open, "lost what was not open");
                 self.is_open = false;
             }
-            Action::Drain => {
+            Action::Drain(attempt) => {
                 assert!(self.is_open, "closes what was not open");
+                self.is_in_use(*attempt);
                 self.is_open = false;
+                (self.is_processed, self.has_ended_closing) = (false, false);
             }
-            Action::Flush(attempt) | Action::Finish(attempt) => self.is_in_use(*attempt),
+            Action::Flush(attempt) => self.is_in_use(*attempt),
+            Action::Finish(attempt) => {
+                self.is_in_use(*attempt);
+                assert!(
+                    self.is_processed || self.has_ended,
+                    "leaves before the server has processed everything"
+                );
+            }
+            Action::Linger(attempt) => {
+                self.is_in_use(*attempt);
+                assert!(!self.has_ended_closing, "waits for a server that has gone");
+                self.in_use = None;
+            }
             Action::Abandon(attempt) | Action::Release(attempt) => {
                 self.is_in_use(*attempt);
                 self.in_use = None;
@@ -309,11 +355,13 @@ impl World {
                 );
                 self.free_attempts = self.free_attempts.min(self.connects.len());
             }
-            Action::AnswerClose(waiter) => {
-                assert!(
-                    self.closes.remove(waiter).is_some(),
-                    "a close is answered twice"
-                );
+            Action::AnswerClose { waiters, within } => {
+                assert!(!waiters.is_empty(), "an answer to nobody");
+                assert!(*within <= self.patience);
+                for waiter in waiters {
+                    let since = self.closes.remove(waiter);
+                    assert!(since.is_some(), "a close is answered twice");
+                }
             }
         }
     }
@@ -324,13 +372,13 @@ impl World {
             Action::Enter(_) => Some(Input::Entered),
             Action::Subscribe(_) => Some(Input::Granted),
             Action::ReportConnected(..) => Some(Input::Over),
-            Action::Drain => Some(|attempt| Input::Drained {
+            Action::Drain(_) => Some(|attempt| Input::Drained {
                 attempt,
-                unread: true,
+                left: Left::Unread,
             }),
             Action::Flush(_) => Some(|attempt| Input::Drained {
                 attempt,
-                unread: false,
+                left: Left::Unreported,
             }),
             Action::Finish(_) => Some(Input::Over),
             _ => return,
@@ -373,7 +421,7 @@ impl World {
             ConnectRetry::Forever => None,
         };
         if let Some(patience) = patience {
-            let patience = patience + 3 * CONNECT + CLOSE + LATE;
+            let patience = patience + 3 * CONNECT + self.patience + LATE;
             for (waiter, since) in &self.connects {
                 let time = self.now.instant - *since;
                 assert!(time <= patience, "{waiter:?} waits for {time:?} to connect");
@@ -381,7 +429,10 @@ impl World {
         }
         for (waiter, since) in &self.closes {
             let time = self.now.instant - *since;
-            assert!(time <= CLOSE, "{waiter:?} waits for {time:?} to close");
+            assert!(
+                time <= self.patience,
+                "{waiter:?} waits for {time:?} to close"
+            );
         }
     }
 
@@ -393,7 +444,7 @@ impl World {
             assert!(self.lifecycle.next_deadline().is_some(), "it never ends");
             self.expire();
             let time = self.now.instant - start;
-            assert!(time <= CLOSE, "it has not ended after {time:?}");
+            assert!(time <= self.patience, "it has not ended after {time:?}");
         }
         assert!(self.connects.is_empty(), "a connect is never answered");
         assert!(self.closes.is_empty(), "a close is never answered");
@@ -420,5 +471,5 @@ fn whatever_happens_the_promises_hold() {
         seen.extend(world.seen);
     });
     // Otherwise these sequences would show little.
-    assert_eq!(seen.len(), 21, "not every action has been seen");
+    assert_eq!(seen.len(), 22, "not every action has been seen");
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{config::ConnectRetry, message::CallbackFailed, session::lifecycle::Outgoing};
 
 /// The states, by the shortest way there.
-const STATES: [&str; 12] = [
+const STATES: [&str; 13] = [
     "idle",
     "waiting to look up",
     "looking up",
@@ -16,6 +16,7 @@ const STATES: [&str; 12] = [
     "asking",
     "backing off",
     "closing",
+    "settling",
     "leaving",
 ];
 
@@ -72,7 +73,6 @@ impl Bench {
             return bench;
         }
         bench.feed(Input::Granted(attempt));
-        bench.feed(Input::Granted(attempt));
         match state {
             "up" => {}
             "up and ended" => drop(bench.feed(Input::Ended(attempt, closed_by_server()))),
@@ -82,12 +82,13 @@ impl Bench {
                 bench.feed(Input::Answered(Question(1), Ok(Some(30 * SECOND))));
             }
             "closing" => drop(bench.feed(Input::Close(Waiter(2)))),
-            "leaving" => {
+            "settling" | "leaving" => {
                 bench.feed(Input::Close(Waiter(2)));
-                bench.feed(Input::Drained {
-                    attempt,
-                    unread: false,
-                });
+                let left = match state {
+                    "settling" => Left::Unreported,
+                    _ => Left::Nothing,
+                };
+                bench.feed(Input::Drained { attempt, left });
             }
             other => panic!("{other}"),
         }
@@ -143,7 +144,6 @@ fn the_way_to_a_connection_is_one_step_for_each_answer() {
     assert_eq!(done, ["dial 1 until 10s"]);
     assert_eq!(bench.feed(Input::Accepted(one)), ["enter 1"]);
     assert_eq!(bench.feed(Input::Entered(one)), ["subscribe 1"]);
-    assert!(bench.feed(Input::Granted(one)).is_empty());
     assert_eq!(bench.lifecycle.outgoing(), Outgoing::Kept);
     let done = bench.feed(Input::Granted(one));
     assert_eq!(done, ["open 1 gap None", "connect 1 ok"]);
@@ -165,6 +165,7 @@ fn connect_in_each_state() {
         ("asking", vec![]),
         ("backing off", vec!["begin", "look up 2"]),
         ("closing", vec![]),
+        ("settling", vec![]),
         ("leaving", vec![]),
     ] {
         let done = Bench::in_state(state).feed(Input::Connect(Waiter(7)));
@@ -178,7 +179,7 @@ fn close_in_each_state() {
         [
             "discard Closed",
             &format!("closed None up to {last}"),
-            "close 8 ok",
+            "close [8] within 5s",
         ]
         .map(str::to_owned)
     };
@@ -190,21 +191,25 @@ fn close_in_each_state() {
     for (state, expected) in [
         (
             "idle",
-            vec!["discard Closed".to_owned(), "close 8 ok".to_owned()],
+            vec![
+                "discard Closed".to_owned(),
+                "close [8] within 5s".to_owned(),
+            ],
         ),
         ("waiting to look up", with(&["connect 1 Closed"], "5")),
         ("looking up", with(&["connect 1 Closed"], "1")),
         ("dialing", with(&["connect 1 Closed", "abandon 1"], "1")),
         ("entering", with(&["connect 1 Closed", "abandon 1"], "1")),
         ("subscribing", with(&["connect 1 Closed", "abandon 1"], "1")),
-        ("up", vec!["drain".to_owned()]),
+        ("up", vec!["drain 1".to_owned()]),
         (
             "up and ended",
-            vec!["drain".to_owned(), "finish 1".to_owned()],
+            vec!["drain 1".to_owned(), "finish 1".to_owned()],
         ),
         ("asking", with(&["lost after 0ns in None"], "1")),
         ("backing off", with(&[], "1")),
         ("closing", vec![]),
+        ("settling", vec![]),
         ("leaving", vec![]),
     ] {
         let mut bench = Bench::in_state(state);
@@ -283,7 +288,17 @@ fn each_deadline_has_its_consequence() {
             ],
         ),
         ("backing off", 30 * SECOND, vec!["begin", "look up 2"]),
-        ("closing", 5 * SECOND / 2, vec!["finish 1"]),
+        (
+            "closing",
+            Duration::from_millis(4_500),
+            vec![
+                "linger 1",
+                "discard Closed",
+                "closed None up to 1",
+                "close [2] within 5s",
+            ],
+        ),
+        ("settling", Duration::from_millis(200), vec!["finish 1"]),
         (
             "leaving",
             Duration::from_millis(4_500),
@@ -291,7 +306,7 @@ fn each_deadline_has_its_consequence() {
                 "release 1",
                 "discard Closed",
                 "closed None up to 1",
-                "close 2 ok",
+                "close [2] within 5s",
             ],
         ),
     ] {
@@ -457,7 +472,6 @@ fn the_end_of_a_connection_before_its_subscriptions_is_a_failed_attempt() {
 fn a_connection_that_ends_while_its_last_subscription_is_granted_is_open_and_lost() {
     let mut bench = Bench::in_state("subscribing");
     bench.feed(Input::Ended(Attempt(1), closed_by_server()));
-    bench.feed(Input::Granted(Attempt(1)));
     let done = bench.feed(Input::Granted(Attempt(1)));
     assert_eq!(done, ["open 1 gap None", "connect 1 ok"]);
     assert_eq!(bench.lifecycle.outgoing(), Outgoing::Held);
@@ -481,7 +495,6 @@ fn a_lost_connection_comes_back_with_its_gap() {
     bench.feed(Input::LookedUp(two, Ok("server".into())));
     bench.feed(Input::Accepted(two));
     bench.feed(Input::Entered(two));
-    bench.feed(Input::Granted(two));
     assert_eq!(bench.feed(Input::Granted(two)), ["open 2 gap Some(4s)"]);
 }
 
@@ -493,7 +506,7 @@ fn without_reconnect_a_lost_connection_closes_the_client() {
     bench.feed(Input::LookedUp(Attempt(1), Ok("server".into())));
     bench.feed(Input::Accepted(Attempt(1)));
     bench.feed(Input::Entered(Attempt(1)));
-    (0..FILTERS).for_each(|_| drop(bench.feed(Input::Granted(Attempt(1)))));
+    bench.feed(Input::Granted(Attempt(1)));
     assert_eq!(
         bench.lose(),
         [
@@ -540,7 +553,7 @@ fn one_attempt_of_a_connect_while_backing_off_is_answered_with_its_error() {
 
 #[test]
 fn connect_while_closing_connects_again_when_the_client_is_closed() {
-    for state in ["closing", "leaving"] {
+    for state in ["closing", "settling", "leaving"] {
         let mut bench = Bench::in_state(state);
         bench.feed(Input::Connect(Waiter(7)));
         assert_eq!(
@@ -549,7 +562,7 @@ fn connect_while_closing_connects_again_when_the_client_is_closed() {
                 "release 1",
                 "discard Closed",
                 "closed None up to 1",
-                "close 2 ok",
+                "close [2] within 5s",
                 "begin",
                 "look up 2"
             ],
@@ -558,20 +571,23 @@ fn connect_while_closing_connects_again_when_the_client_is_closed() {
     }
 }
 
-#[test]
-fn a_closing_client_leaves_when_the_server_has_read_everything() {
-    let mut bench = Bench::in_state("closing");
-    let drained = |unread| Input::Drained {
+fn drained(left: Left) -> Input {
+    Input::Drained {
         attempt: Attempt(1),
-        unread,
-    };
+        left,
+    }
+}
+
+#[test]
+fn a_closing_client_leaves_when_the_server_has_processed_everything() {
+    let mut bench = Bench::in_state("closing");
     assert_eq!(bench.lifecycle.draining(), Some(Attempt(1)));
     assert_eq!(bench.lifecycle.outgoing(), Outgoing::Written(Attempt(1)));
-    assert_eq!(bench.feed(drained(true)), ["flush 1"]);
-    assert_eq!(bench.feed(drained(false)), ["finish 1"]);
+    assert_eq!(bench.feed(drained(Left::Unread)), ["flush 1"]);
+    assert_eq!(bench.feed(drained(Left::Nothing)), ["finish 1"]);
     assert_eq!(bench.lifecycle.draining(), None);
     assert_eq!(bench.lifecycle.outgoing(), Outgoing::Kept);
-    assert!(bench.feed(drained(true)).is_empty());
+    assert!(bench.feed(drained(Left::Unread)).is_empty());
     let done = bench.feed(Input::Over(Attempt(1)));
     assert_eq!(
         done,
@@ -579,19 +595,81 @@ fn a_closing_client_leaves_when_the_server_has_read_everything() {
             "release 1",
             "discard Closed",
             "closed None up to 1",
-            "close 2 ok"
+            "close [2] within 5s"
         ]
     );
 }
 
 #[test]
-fn a_closing_client_leaves_when_the_server_ends_the_connection() {
+fn a_closing_client_waits_a_moment_for_late_reports() {
     let mut bench = Bench::in_state("closing");
-    assert_eq!(
-        bench.feed(Input::Ended(Attempt(1), closed_by_server())),
-        ["finish 1"]
-    );
-    assert_eq!(bench.expire().0, Duration::from_millis(4_500));
+    bench.pass(SECOND);
+    assert!(bench.feed(drained(Left::Unreported)).is_empty());
+    assert!(bench.lifecycle.is_settling());
+    assert_eq!(bench.lifecycle.outgoing(), Outgoing::Written(Attempt(1)));
+    assert!(bench.feed(drained(Left::Unreported)).is_empty());
+    assert_eq!(bench.feed(drained(Left::Nothing)), ["finish 1"]);
+}
+
+#[test]
+fn a_closing_client_does_not_wait_for_late_reports_longer_than_it_has_time() {
+    let mut bench = Bench::in_state("closing");
+    bench.pass(Duration::from_millis(4_400));
+    bench.feed(drained(Left::Unreported));
+    let (time, done) = bench.expire();
+    assert_eq!((time, done[0].as_str()), (SECOND / 10, "finish 1"));
+}
+
+#[test]
+fn what_is_sent_while_the_client_waits_for_late_reports_is_processed_too() {
+    let mut bench = Bench::in_state("settling");
+    assert_eq!(bench.feed(drained(Left::Unread)), ["flush 1"]);
+    assert!(!bench.lifecycle.is_settling());
+    assert_eq!(bench.expire().1[0], "linger 1");
+}
+
+#[test]
+fn the_time_to_close_grows_with_what_the_server_has_to_process() {
+    let mut bench = Bench::in_state("closing");
+    let unfinished = |messages| Input::Unfinished {
+        attempt: Attempt(1),
+        messages,
+    };
+    assert!(bench.feed(unfinished(900)).is_empty());
+    let (time, done) = bench.expire();
+    assert_eq!(time, Duration::from_millis(12_600));
+    assert_eq!(done.last().unwrap(), "close [2] within 14s");
+
+    let mut bench = Bench::in_state("leaving");
+    let before = bench.shape();
+    bench.feed(unfinished(900));
+    assert_eq!(bench.shape(), before);
+}
+
+#[test]
+fn a_server_that_has_processed_everything_does_not_hold_up_the_end() {
+    let mut bench = Bench::in_state("closing");
+    bench.feed(Input::Unfinished {
+        attempt: Attempt(1),
+        messages: 100_000,
+    });
+    bench.pass(SECOND);
+    bench.feed(drained(Left::Nothing));
+    let (time, done) = bench.expire();
+    assert_eq!(time, Duration::from_millis(4_500));
+    assert_eq!(done[0], "release 1");
+}
+
+#[test]
+fn a_closing_client_leaves_when_the_server_ends_the_connection() {
+    for state in ["closing", "settling"] {
+        let mut bench = Bench::in_state(state);
+        assert_eq!(
+            bench.feed(Input::Ended(Attempt(1), closed_by_server())),
+            ["finish 1"]
+        );
+        assert_eq!(bench.expire().0, Duration::from_millis(4_500), "{state}");
+    }
 }
 
 #[test]
@@ -623,7 +701,7 @@ fn connect_with_retry_tries_until_its_time_is_over() {
 #[test]
 fn a_signal_of_an_earlier_attempt_changes_nothing_in_any_state() {
     for state in STATES {
-        for kind in 0..7 {
+        for kind in 0..8 {
             let mut bench = Bench::in_state(state);
             let before = bench.shape();
             let stale = Attempt(bench.attempt.0.wrapping_sub(1));
@@ -634,9 +712,13 @@ fn a_signal_of_an_earlier_attempt_changes_nothing_in_any_state() {
                 3 => Input::Failed(stale, error(ErrorKind::Protocol)),
                 4 => Input::Ended(stale, closed_by_server()),
                 5 => Input::Over(stale),
+                6 => Input::Unfinished {
+                    attempt: stale,
+                    messages: 9,
+                },
                 _ => Input::Drained {
                     attempt: stale,
-                    unread: false,
+                    left: Left::Nothing,
                 },
             });
             assert!(done.is_empty(), "{state}, {kind}: {done:?}");
@@ -669,6 +751,7 @@ fn a_signal_that_does_not_belong_to_a_state_changes_nothing_there() {
         ("asking", "aegofd"),
         ("backing off", "aegofd"),
         ("closing", "aefg"),
+        ("settling", "aefg"),
         ("leaving", "aefgd"),
     ] {
         for signal in ignored.chars() {
@@ -683,7 +766,7 @@ fn a_signal_that_does_not_belong_to_a_state_changes_nothing_there() {
                 'f' => Input::Failed(attempt, error(ErrorKind::Protocol)),
                 _ => Input::Drained {
                     attempt,
-                    unread: false,
+                    left: Left::Nothing,
                 },
             });
             assert!(done.is_empty(), "{state}, {signal}: {done:?}");

@@ -249,18 +249,26 @@ impl Broker {
         if !topic::is_name(&publish.topic) {
             return false;
         }
-        let (ignored, limit, rate) = {
+        let (ignored, limit, rate, push_time) = {
             let quirks = self.quirks();
             (
                 quirks.ignore_publishes,
                 quirks.publish_limit,
                 quirks.publish_rate,
+                quirks.push_time,
             )
         };
         inbound.publishes += 1;
         let too_many = limit.is_some_and(|limit| inbound.publishes > limit)
             || rate.is_some_and(|rate| !lock(&session.bucket).admits(rate, Instant::now()));
         let ignored = ignored || too_many;
+        let is_slow = !ignored
+            && !push_time.is_zero()
+            && session.account.may_write(&publish.topic)
+            && policy.takes_time(&publish.topic);
+        if is_slow && session.is_closed_before(deadline(push_time)) {
+            return false;
+        }
         if !ignored && (publish.qos < 2 || inbound.unreleased.insert(publish.id)) {
             self.dispatch(session, policy, &publish.topic, &publish.payload);
         }

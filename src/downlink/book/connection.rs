@@ -1,0 +1,81 @@
+//! What the end of a connection means for its downlinks.
+
+use std::{collections::HashSet, time::Instant};
+
+use super::{Book, Entry, evidence::Cut};
+use crate::{
+    downlink::DeliveryState,
+    error::Error,
+    message::{MessageId, MessageIds},
+};
+
+impl Entry {
+    /// Returns whether the network has sent no report about the downlink.
+    fn is_unanswered(&self) -> bool {
+        use DeliveryState::{Accepted, Unconfirmed, Written};
+        matches!(self.state(), Accepted | Written | Unconfirmed(_))
+    }
+}
+
+impl Book {
+    /// Returns whether the first report about a downlink of the current connection is missing and can
+    /// arrive.
+    pub(crate) fn awaits_report(&self) -> bool {
+        self.evidence.reported && self.cut < self.unanswered.len()
+    }
+
+    /// Notes that the connection ended before the server is known to have processed these messages, and
+    /// whether the server seems to have ended it because of its rate limit. Returns the number of their
+    /// downlinks without a report.
+    pub(crate) fn disconnected(
+        &mut self,
+        unfinished: &[MessageIds],
+        is_limit: bool,
+        now: Instant,
+    ) -> u64 {
+        let ids = || {
+            unfinished
+                .iter()
+                .flat_map(|ids| ids.iter())
+                .map(MessageId::get)
+        };
+        let unprocessed: HashSet<u64> = ids().collect();
+        for (id, unanswered) in &mut self.unanswered {
+            let Some(entry) = self.entries.get_mut(id).filter(|_| !unanswered.is_cut) else {
+                continue;
+            };
+            entry.cut = Some(Cut {
+                after: now.saturating_duration_since(unanswered.written),
+                is_limit,
+                is_processed: !unprocessed.contains(id),
+            });
+            unanswered.is_cut = true;
+            // It no longer waits for those before it.
+            unanswered.due = unanswered
+                .written
+                .checked_add(self.following.unconfirmed_after);
+        }
+        self.cut = self.unanswered.len();
+        self.clears.disconnected();
+        ids().map(|id| u64::from(self.is_uncertain(id))).sum()
+    }
+
+    /// Notes that the client left the connection before the server had processed these messages.
+    /// Returns the number of their downlinks without a report; their deliveries get the error.
+    pub(crate) fn lost_with_connection(&mut self, messages: &[MessageIds], error: &Error) -> u64 {
+        let mut uncertain = 0;
+        for id in messages.iter().flat_map(|ids| ids.iter()) {
+            if self.is_uncertain(id.get()) {
+                uncertain += 1;
+                self.advance(id.get(), DeliveryState::Unconfirmed(error.clone()));
+            }
+        }
+        uncertain
+    }
+
+    /// Returns whether the network has not reported on a downlink. A report about one that is no longer
+    /// followed would have proved that the server has processed its message.
+    fn is_uncertain(&self, id: u64) -> bool {
+        self.entries.get(&id).is_none_or(Entry::is_unanswered)
+    }
+}

@@ -1,0 +1,138 @@
+//! The messages that were handed to a connection and that the server may not have processed. Pure
+//! state.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::message::MessageIds;
+
+/// The most messages to remember. A server that has not answered for so many never does; the oldest
+/// count as processed.
+const MAX_MESSAGES: usize = 100_000;
+
+/// Messages in the order of their PUBLISH packets.
+#[derive(Debug, Default)]
+pub(super) struct Handed {
+    /// How many messages before the first of `messages` are processed.
+    processed: u64,
+    messages: VecDeque<Message>,
+}
+
+#[derive(Debug)]
+struct Message {
+    ids: MessageIds,
+    /// The correlation id of its last downlink.
+    correlation_id: Option<Arc<str>>,
+}
+
+impl Handed {
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Notes that a message was handed to the connection.
+    pub(super) fn push(&mut self, ids: MessageIds, correlation_id: Option<Arc<str>>) {
+        self.messages.push_back(Message {
+            ids,
+            correlation_id,
+        });
+        if self.messages.len() > MAX_MESSAGES {
+            self.advance(self.processed + 1);
+        }
+    }
+
+    /// Notes that the connection will not write a message. It writes no later one either.
+    pub(super) fn remove(&mut self, ids: MessageIds) {
+        self.messages.retain(|message| message.ids != ids);
+    }
+
+    /// Notes that the server has processed this many messages in all.
+    pub(super) fn advance(&mut self, messages: u64) {
+        while self.processed < messages && self.messages.pop_front().is_some() {
+            self.processed += 1;
+        }
+    }
+
+    /// Notes that the network has reported on a downlink with these correlation ids. The server has
+    /// processed its message, and those before it. A report that repeats only the content proves
+    /// nothing: it can be about the downlink of another client.
+    pub(super) fn reported(&mut self, correlation_ids: &[String]) {
+        let is_it = |message: &Message| {
+            let own = message.correlation_id.as_deref();
+            correlation_ids.iter().any(|id| Some(id.as_str()) == own)
+        };
+        if let Some(before) = self.messages.iter().position(is_it) {
+            self.advance(self.processed + before as u64 + 1);
+        }
+    }
+
+    /// Returns the messages that may not be processed, and forgets them.
+    pub(super) fn take(&mut self) -> Vec<MessageIds> {
+        let messages = std::mem::take(&mut self.messages).into_iter();
+        messages.map(|message| message.ids).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed(messages: u64) -> Handed {
+        let mut handed = Handed::default();
+        for id in 1..=messages {
+            let correlation_id = format!("id-{id}").into();
+            handed.push(MessageIds::new(10 * id, 2), Some(correlation_id));
+        }
+        handed
+    }
+
+    fn left(handed: &mut Handed) -> Vec<u64> {
+        let first = |ids: MessageIds| ids.iter().next().map_or(0, |id| id.get() / 10);
+        handed.take().into_iter().map(first).collect()
+    }
+
+    #[test]
+    fn what_is_not_processed_is_left_in_order() {
+        let mut handed = handed(5);
+        handed.advance(2);
+        handed.advance(1);
+        assert_eq!(handed.len(), 3);
+        assert_eq!(left(&mut handed), [3, 4, 5]);
+        assert_eq!(handed.len(), 0);
+    }
+
+    #[test]
+    fn a_report_about_a_downlink_proves_it_and_everything_before_it() {
+        let mut handed = handed(5);
+        let ids = ["other", "id-3"].map(str::to_owned);
+        handed.reported(&ids);
+        handed.reported(&ids);
+        assert_eq!(handed.len(), 2);
+        handed.reported(&["id-2".to_owned(), "id-9".to_owned()]);
+        handed.advance(4);
+        assert_eq!(left(&mut handed), [5]);
+    }
+
+    #[test]
+    fn more_answers_than_messages_change_nothing() {
+        let mut handed = handed(1);
+        handed.advance(9);
+        handed.push(MessageIds::new(90, 1), None);
+        handed.advance(2);
+        assert_eq!(left(&mut handed), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_does_not_fill_the_memory() {
+        let mut handed = handed(MAX_MESSAGES as u64 + 9);
+        assert_eq!(handed.len(), MAX_MESSAGES);
+        handed.advance(10);
+        assert_eq!(left(&mut handed)[0], 11);
+    }
+
+    #[test]
+    fn a_message_that_was_not_written_is_not_uncertain() {
+        let mut handed = handed(3);
+        handed.remove(MessageIds::new(30, 2));
+        assert_eq!(left(&mut handed), [1, 2]);
+    }
+}
