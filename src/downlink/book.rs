@@ -74,12 +74,24 @@ struct Entry {
     /// How many unanswered downlinks were written before it.
     behind: usize,
     cut: Option<Cut>,
+    /// Whether the connection ended while it was in the network, so that reports may be missing.
+    has_gap: bool,
     was_deleted: bool,
 }
 
 impl Entry {
     fn state(&self) -> DeliveryState {
         self.followed.progress.state()
+    }
+
+    /// Returns the state of a downlink that is no longer in the queue: `certain` if no report about it
+    /// can be missing.
+    fn gone(&self, certain: DeliveryState) -> DeliveryState {
+        if self.has_gap {
+            DeliveryState::Unconfirmed(evidence::gone(&self.followed.dev_id))
+        } else {
+            certain
+        }
     }
 }
 
@@ -153,6 +165,7 @@ impl Book {
                 not_acknowledged: None,
                 behind: 0,
                 cut: None,
+                has_gap: false,
                 was_deleted: false,
             };
             self.entries.insert(id, entry);
@@ -329,7 +342,8 @@ impl Book {
                 self.advance(id, DeliveryState::Unconfirmed(error));
             }
         }
-        self.clears.on_time(now);
+        let handled = self.clears.on_time(now);
+        self.conclude(handled);
         while let Some((id, entry)) = self.entries.first_key_value() {
             if !is_due(entry.accepted, self.following.max_age) {
                 break;
@@ -389,7 +403,8 @@ impl Book {
                         ErrorKind::DownlinkFailed,
                         format!("the device {dev_id} was deleted, and its queue with it"),
                     );
-                    self.advance(id, DeliveryState::Failed(error));
+                    let state = entry.gone(DeliveryState::Failed(error));
+                    self.advance(id, state);
                 }
             }
         }
@@ -440,6 +455,9 @@ impl Book {
                 self.replace(&dev_id, batch, since);
             }
         }
+        if matches!(state, DeliveryState::Sent) && self.network.queues_in_order() {
+            self.left_the_queue(&report.dev_id, id);
+        }
         self.advance(id, state);
         Some(id)
     }
@@ -484,11 +502,33 @@ impl Book {
         let device = self.by_device.get(dev_id);
         let ids = device.into_iter().flatten().filter(is_discarded).copied();
         for id in ids.collect::<Vec<_>>() {
-            self.advance(id, DeliveryState::Replaced);
+            let Some(entry) = self.entries.get(&id) else {
+                continue;
+            };
+            let (has_gap, state) = (entry.has_gap, entry.gone(DeliveryState::Replaced));
+            self.advance(id, state);
             // A later report may show that it was on its way, unless the network discards that too.
-            if id < batch && self.network.replaces_transmitted() {
+            if id < batch && !has_gap && self.network.replaces_transmitted() {
                 self.remove(id);
             }
+        }
+    }
+
+    /// Notes that a downlink has left the queue, and therefore those that were queued before it and
+    /// about which a report may be missing.
+    fn left_the_queue(&mut self, dev_id: &str, sent: u64) {
+        let has_left = |id: &&u64| {
+            let entry = self
+                .entries
+                .get(id)
+                .filter(|entry| **id < sent && entry.has_gap);
+            entry.is_some_and(|entry| matches!(entry.state(), DeliveryState::Queued))
+        };
+        let device = self.by_device.get(dev_id);
+        let ids = device.into_iter().flatten().filter(has_left).copied();
+        for id in ids.collect::<Vec<_>>() {
+            let error = evidence::gone(dev_id);
+            self.advance(id, DeliveryState::Unconfirmed(error));
         }
     }
 

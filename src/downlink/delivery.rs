@@ -246,7 +246,7 @@ impl DownlinkEvent {
 /// | `Failed` | the network, or this crate | there are no further attempts, for example because a V2 device was deleted, or because the application keeps its own session keys and must repeat an unacknowledged downlink itself | if it was sent before: that the device did not receive it |
 /// | `Expired` | this crate | it was not sent | |
 /// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued, or [`clear_queue`](crate::MqttClient::clear_queue) took effect | the network discarded it, unless it was on its way to a gateway | v3: that it was not sent, because not every gateway reports that; a later report still counts |
-/// | `Unconfirmed` | this crate: the network sent no report | nothing; the error lists causes by what this client has seen | anything; a later report still counts |
+/// | `Unconfirmed` | this crate: the network sent no report, or the report was lost with a connection: the client closed before the server had processed the downlink, or the downlink has left the queue since | nothing; the error names causes by what this client has seen | anything; a later report still counts |
 /// | `Forgotten` | this crate: it was followed for too long, there were too many, or the last handle of the client was dropped | nothing | anything |
 ///
 /// ```
@@ -292,7 +292,7 @@ pub enum DeliveryState {
     Expired,
     /// This client has replaced or emptied the queue that it was in.
     Replaced,
-    /// The network sent no report about it; the error lists the likely causes.
+    /// The network sent no report about it, or the report was lost; the error lists the likely causes.
     Unconfirmed(Error),
     /// The client no longer follows it.
     Forgotten,
@@ -353,7 +353,10 @@ impl DeliveryState {
                 Self::Written | Self::Queued | Self::Expired | Self::Replaced | Self::Forgotten,
             ) => false,
             (_, Self::Failed(_) | Self::Expired | Self::Replaced | Self::Forgotten) => true,
-            (present, Self::Unconfirmed(_)) => matches!(present, Self::Written),
+            (present, Self::Unconfirmed(_)) => !matches!(
+                present,
+                Self::Accepted | Self::Replaced | Self::Unconfirmed(_)
+            ),
             (present, Self::GivenUp) => matches!(present, Self::Sent),
             // The network retries.
             (Self::Sent | Self::GivenUp, Self::NotAcknowledged { .. })

@@ -45,11 +45,13 @@ impl Handed {
         self.messages.retain(|message| message.ids != ids);
     }
 
-    /// Notes that the server has processed this many messages in all.
-    pub(super) fn advance(&mut self, messages: u64) {
-        while self.processed < messages && self.messages.pop_front().is_some() {
-            self.processed += 1;
-        }
+    /// Notes that the server has processed this many messages in all, and returns those that are news.
+    pub(super) fn advance(&mut self, messages: u64) -> Vec<MessageIds> {
+        let news = usize::try_from(messages.saturating_sub(self.processed)).unwrap_or(usize::MAX);
+        let news = self.messages.drain(..news.min(self.messages.len()));
+        let news: Vec<_> = news.map(|message| message.ids).collect();
+        self.processed += news.len() as u64;
+        news
     }
 
     /// Notes that the network has reported on a downlink with these correlation ids. The server has

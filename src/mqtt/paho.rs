@@ -219,9 +219,10 @@ impl Transport {
         }
     }
 
-    /// Notes how many of the published messages the server has processed.
-    pub(crate) fn processed(&mut self, messages: u64) {
-        self.handed.advance(messages);
+    /// Notes how many of the published messages the server has processed, and returns those that are
+    /// news.
+    pub(crate) fn processed(&mut self, messages: u64) -> Vec<MessageIds> {
+        self.handed.advance(messages)
     }
 
     /// Notes that the network has reported on a downlink with these correlation ids.

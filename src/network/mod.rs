@@ -324,6 +324,15 @@ impl Network {
         }
     }
 
+    /// Returns whether the network transmits downlinks in the order in which it queued them, so that
+    /// those before a transmitted one have left the queue. V2 can queue one before all others.
+    pub(crate) fn queues_in_order(self) -> bool {
+        match self {
+            Self::V2 => false,
+            Self::V3 => true,
+        }
+    }
+
     /// Returns whether a network that waits for the answer to a confirmed downlink may stop waiting
     /// and transmit the next one.
     pub(crate) fn gives_up_waiting(self) -> bool {

@@ -6,6 +6,7 @@ use super::lifecycle::LATE_REPORTS;
 use crate::{
     config::Address,
     error::Result,
+    message::MessageIds,
     mqtt::{Attempt, Inlet, Operation, Outcome, Transport},
     wire::{Doorway, End, Plan, Wire},
 };
@@ -180,10 +181,9 @@ impl Connections {
     }
 
     /// Notes how many of the messages published on a connection the server has processed.
-    pub(super) fn processed(&mut self, attempt: Attempt, messages: u64) {
-        if let Some(transport) = self.transport(attempt) {
-            transport.processed(messages);
-        }
+    pub(super) fn processed(&mut self, attempt: Attempt, messages: u64) -> Vec<MessageIds> {
+        let transport = self.transport(attempt);
+        transport.map_or_else(Vec::new, |transport| transport.processed(messages))
     }
 
     /// Cuts a connection and stops using it.

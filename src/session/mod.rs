@@ -251,7 +251,8 @@ impl Session {
                 self.feed(Input::Accepted(attempt));
             }
             Signal::Processed(messages) => {
-                self.connections.processed(attempt, messages);
+                let news = self.connections.processed(attempt, messages);
+                self.sending.processed(&news, Instant::now());
                 self.execute();
             }
             Signal::Ended(end) => self.on_ended(attempt, end),
@@ -271,15 +272,21 @@ impl Session {
         } else if let Some(event) = self.receiving.decode(attempt, raw, now) {
             self.lifecycle.heard(now);
             let frees = self.sending.observe(&event, now);
-            if let Event::Downlink(report) = &event {
-                if let Some(transport) = self.connections.transport(attempt) {
-                    transport.reported(&report.correlation_ids);
-                }
-            }
+            self.note_report(attempt, &event);
             self.receiving.report(event);
             if frees || self.lifecycle.is_settling() {
                 self.execute();
             }
+        }
+    }
+
+    /// Notes what a report proves about the messages of the connection.
+    fn note_report(&mut self, attempt: Attempt, event: &Event) {
+        match (event, self.connections.transport(attempt)) {
+            (Event::Downlink(report), Some(transport)) if !event.is_simulated() => {
+                transport.reported(&report.correlation_ids);
+            }
+            _ => {}
         }
     }
 

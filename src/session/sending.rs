@@ -24,8 +24,6 @@ pub(super) struct Sending {
     /// How long downlinks wait for a connection; `None` if they do not wait.
     expire_after: Option<Duration>,
     reports: Vec<Event>,
-    /// Whether the network has reported on a downlink of this client: the key may read its reports.
-    was_reported: bool,
 }
 
 impl Sending {
@@ -45,7 +43,6 @@ impl Sending {
             capacity: options.send_capacity,
             expire_after: options.offline_queue.map(|queue| queue.expire_after),
             reports: Vec::new(),
-            was_reported: false,
         };
         (sending, accepted)
     }
@@ -167,6 +164,11 @@ impl Sending {
         uncertain
     }
 
+    /// Notes that the server has processed these messages.
+    pub(super) fn processed(&mut self, messages: &[MessageIds], now: Instant) {
+        self.book.processed(messages, now);
+    }
+
     /// Notes that the client left the connection, and that the server may not have processed these
     /// messages. Returns the number of their downlinks without a report.
     pub(super) fn left(&mut self, unfinished: &[MessageIds], error: &Error) -> u64 {
@@ -180,7 +182,7 @@ impl Sending {
 
     /// Returns whether the first report about a downlink is missing and can arrive.
     pub(super) fn awaits_report(&self) -> bool {
-        self.was_reported && self.book.awaits_report()
+        self.book.awaits_report()
     }
 
     /// Notes that the last loss of the connection was not due to the rate limit.

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use ttn::{
-    Delivery, DeliveryState, Downlink, Event, MqttClient, Network, Schedule,
+    Delivery, DeliveryState, Downlink, ErrorKind, Event, MqttClient, Network, Schedule,
     simulator::{Device, Received, Simulator, Uplink},
 };
 
@@ -333,6 +333,11 @@ impl Fate {
             DeliveryState::GivenUp => None,
             DeliveryState::Sent if !confirmed => None,
             state @ DeliveryState::Failed(_) if is_retried_out(state) => None,
+            DeliveryState::Failed(error)
+                if self.had_outage && error.kind() == ErrorKind::ConnectionLost =>
+            {
+                None
+            }
             DeliveryState::Failed(_) => Some("failed for no reason"),
             DeliveryState::Expired | DeliveryState::Forgotten => Some("it was not followed"),
             _ if self.had_outage => None,

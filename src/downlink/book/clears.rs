@@ -7,11 +7,17 @@ use std::{
 };
 
 use super::super::outbox::Message;
+use crate::message::MessageIds;
+
+/// How long a report can be on its way after the server has processed a later message.
+const LATE_REPORTS: Duration = Duration::from_secs(1);
 
 /// A request to empty the queue of a device.
 struct Clear {
     dev_id: Arc<str>,
     handed_over: Option<Instant>,
+    /// When the server was known to have processed it.
+    processed: Option<Instant>,
     /// Whether the time for a later report is over, so that any message of the network suffices.
     is_due: bool,
 }
@@ -51,6 +57,7 @@ impl Clears {
         let clear = Clear {
             dev_id: Arc::clone(&message.dev_id),
             handed_over: None,
+            processed: None,
             is_due: false,
         };
         self.clears.insert(id.get(), clear);
@@ -59,6 +66,17 @@ impl Clears {
     pub(super) fn handed_over(&mut self, id: u64, now: Instant) {
         if let Some(clear) = self.clears.get_mut(&id) {
             clear.handed_over.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn processed(&mut self, messages: &[MessageIds], now: Instant) {
+        if self.clears.is_empty() {
+            return;
+        }
+        for id in messages.iter().flat_map(|ids| ids.iter()) {
+            if let Some(clear) = self.clears.get_mut(&id.get()) {
+                clear.processed.get_or_insert(now);
+            }
         }
     }
 
@@ -72,15 +90,23 @@ impl Clears {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let mut open = self.clears.values().filter(|clear| !clear.is_due);
-        open.next()?.handed_over?.checked_add(self.patience)
+        let deadline = |clear: &Clear| match (clear.processed, clear.handed_over) {
+            (Some(processed), _) => processed.checked_add(LATE_REPORTS),
+            (None, Some(handed_over)) if !clear.is_due => handed_over.checked_add(self.patience),
+            _ => None,
+        };
+        self.clears.values().filter_map(deadline).min()
     }
 
-    pub(super) fn on_time(&mut self, now: Instant) {
+    /// Takes those that were processed long enough ago that no report about the time before is on its
+    /// way.
+    pub(super) fn on_time(&mut self, now: Instant) -> Vec<Handled> {
         let is_due = |since| now.saturating_duration_since(since) >= self.patience;
         for clear in self.clears.values_mut() {
             clear.is_due |= clear.handed_over.is_some_and(is_due);
         }
+        let is_over = |processed| now.saturating_duration_since(processed) >= LATE_REPORTS;
+        self.take(|_, clear| clear.processed.is_some_and(is_over))
     }
 
     /// Takes those that the network had time to handle. Called when it sends a message, which shows

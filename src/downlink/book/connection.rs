@@ -24,6 +24,11 @@ impl Book {
         self.evidence.reported && self.cut < self.unanswered.len()
     }
 
+    /// Notes that the server has processed these messages.
+    pub(crate) fn processed(&mut self, messages: &[MessageIds], now: Instant) {
+        self.clears.processed(messages, now);
+    }
+
     /// Notes that the connection ended before the server is known to have processed these messages, and
     /// whether the server seems to have ended it because of its rate limit. Returns the number of their
     /// downlinks without a report.
@@ -40,6 +45,10 @@ impl Book {
                 .map(MessageId::get)
         };
         let unprocessed: HashSet<u64> = ids().collect();
+        let in_network = self.entries.values_mut();
+        for entry in in_network.filter(|entry| entry.handed_over.is_some()) {
+            entry.has_gap = true;
+        }
         for (id, unanswered) in &mut self.unanswered {
             let Some(entry) = self.entries.get_mut(id).filter(|_| !unanswered.is_cut) else {
                 continue;

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::network::Network;
+use crate::{
+    error::{Error, ErrorKind},
+    network::Network,
+};
 
 /// From how many unread downlinks on they are a likely cause.
 const MANY: usize = 10;
@@ -113,6 +116,16 @@ impl Evidence {
         }
         causes.join("; ")
     }
+}
+
+/// Explains why it is not known what became of a downlink that is no longer in the queue.
+pub(super) fn gone(dev_id: &str) -> Error {
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!(
+            "the network no longer holds a downlink to {dev_id}: it was sent or discarded while the client was not connected, and the report was lost"
+        ),
+    )
 }
 
 impl std::fmt::Display for Cut {

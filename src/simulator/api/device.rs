@@ -152,8 +152,8 @@ impl Device {
     ///
     /// Before it returns, all resulting messages are published and a receive window is open, for 100 ms
     /// unless [set otherwise](super::SimulatorBuilder::receive_window). The next uplink of the device
-    /// closes the window early. A class C device needs no window, and on V2 a downlink in progress is
-    /// repeated at once.
+    /// closes the window early. A class C device also gets downlinks after it. On V2, a downlink in
+    /// progress is repeated at once.
     ///
     /// # Panics
     ///

@@ -395,6 +395,8 @@ impl Uplink {
     /// Puts MAC commands of that many bytes, 0 to 15, into the frame, which lengthens its time on air.
     /// Default: 3 if the device has MAC commands of the network to answer, else 0.
     ///
+    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
+    ///
     /// ```
     /// use ttn::simulator::Uplink;
     ///

@@ -15,7 +15,6 @@ use super::{
     messages::{Correlation, Downlink, Failure, Ids, Retry, joined},
     request::{self, is_id},
     session::Session,
-    transmissions::Window,
 };
 use crate::simulator::{
     lorawan::{DeviceId, QueuedDownlink},
@@ -77,13 +76,7 @@ impl V3 {
             }
         }
         let is_accepted = self.enqueue(id, device, downlinks, replace, random);
-        let answers_uplink = device
-            .window
-            .get()
-            .is_some_and(|window| window.cause.is_some());
-        if device.class_c && !answers_uplink {
-            self.serve(&mut state, id, Window::ALWAYS);
-        }
+        self.serve_listening(&mut state, id);
         is_accepted
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gateways, V3, device::Device, transmissions::Window};
+use super::{Gateways, V3, device::Device};
 use crate::simulator::{lorawan::DeviceId, sync::lock};
 
 impl V3 {
@@ -19,9 +19,7 @@ impl V3 {
             return;
         };
         device.class_c = on;
-        if on {
-            self.serve(&mut state, id, Window::ALWAYS);
-        }
+        self.serve_listening(&mut state, id);
     }
 
     /// Sets how long an unanswered confirmed downlink holds up others of a class C device.
@@ -93,7 +91,7 @@ impl V3 {
         change(&mut state.gateways);
         for (app_id, dev_id) in state.devices.find(|device| device.class_c) {
             let (app_id, dev_id) = (app_id.as_str(), dev_id.as_str());
-            self.serve(&mut state, DeviceId { app_id, dev_id }, Window::ALWAYS);
+            self.serve_listening(&mut state, DeviceId { app_id, dev_id });
         }
     }
 }

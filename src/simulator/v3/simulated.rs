@@ -1,13 +1,13 @@
 //! Messages that are simulated over HTTP.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     ACK, FAILED, INVALIDATED, JOIN, Kind, LOCATION, NACK, NORMALIZED, QUEUED, SENT, SERVICE, UP,
     V3,
     formatters::{self, Formatted},
-    messages::{self, Correlation, Ids},
+    messages::{self, Correlation},
 };
 use crate::simulator::{
     lorawan::{DeviceId, Modulation, Uplink, lora_parts},
@@ -120,7 +120,7 @@ impl V3 {
         let locations = locations.and_then(|text| serde_json::from_str(&text).ok());
         let now = self.env.clock.now();
         let correlation_ids = Correlation::new(now, random).simulated();
-        let ids: Ids<'_> = device.ids(id).of_request();
+        let ids = device.ids(id).of_request();
         for ((path, member), body) in messages(locations) {
             let Ok(body) = messages::print(member, &body) else {
                 continue;
@@ -134,20 +134,20 @@ impl V3 {
 
 /// Puts what the formatters made of an uplink into its body.
 fn format(body: &mut Value, formatted: &Formatted) {
-    let Some(body) = body.as_object_mut() else {
-        return;
-    };
-    let mut set = |name: &str, value: Value| -> Option<Value> {
-        let members: &mut Map<String, Value> = body;
-        members.insert(name.to_owned(), value)
-    };
     if let Some(fields) = &formatted.fields {
-        set("decoded_payload", fields.clone());
-        set("decoded_payload_warnings", json!(formatted.warnings));
-        set("normalized_payload", json!(formatted.normalized));
-        set(
+        body["decoded_payload"] = fields.clone();
+    }
+    let texts = [
+        ("decoded_payload_warnings", &formatted.warnings),
+        (
             "normalized_payload_warnings",
-            json!(formatted.normalized_warnings),
-        );
+            &formatted.normalized_warnings,
+        ),
+    ];
+    for (member, warnings) in texts.into_iter().filter(|(_, texts)| !texts.is_empty()) {
+        body[member] = json!(warnings);
+    }
+    if !formatted.normalized.is_empty() {
+        body["normalized_payload"] = json!(formatted.normalized);
     }
 }

@@ -62,6 +62,17 @@ impl V3 {
         }
     }
 
+    /// Sends a device that always listens what is due, unless the window of an uplink is open.
+    pub(super) fn serve_listening(&self, state: &mut State, id: DeviceId<'_>) {
+        let Some(device) = state.devices.get(id) else {
+            return;
+        };
+        let window = device.window.get();
+        if device.class_c && window.is_none_or(|window| window.cause.is_none()) {
+            self.serve(state, id, Window::ALWAYS);
+        }
+    }
+
     /// Sends the device the first downlink of its queue that can be sent, or else what the network
     /// itself has to say. A class C device gets the others one after the other.
     pub(super) fn serve(&self, state: &mut State, id: DeviceId<'_>, mut window: Window) {
@@ -118,7 +129,7 @@ impl V3 {
             break;
         }
         if !is_sent {
-            self.answer(&ids, device, window, random);
+            self.answer(&ids, device, window, gateways, random);
         }
         let now = self.env.clock.now();
         for (downlink, failure) in failed {
@@ -243,7 +254,14 @@ impl V3 {
 
     /// Sends a frame of the network itself if the uplink needs an answer. It takes a counter of the
     /// application.
-    fn answer(&self, ids: &Ids<'_>, device: &mut Device, window: &Window, random: &mut Rng) {
+    fn answer(
+        &self,
+        ids: &Ids<'_>,
+        device: &mut Device,
+        window: &Window,
+        gateways: &Gateways,
+        random: &mut Rng,
+    ) {
         let (Some(cause), Some(session)) = (&window.cause, device.session.as_mut()) else {
             return;
         };
@@ -252,7 +270,9 @@ impl V3 {
         }
         if session.commands > 0 {
             session.commands -= 1;
-            device.end_device.hear_commands();
+            if !device.path.deaf && !gateways.deaf && gateways.failure.is_none() {
+                device.end_device.hear_commands();
+            }
         }
         let counter = session.take_network_frame();
         let is_too_low = |downlink: &Downlink| downlink.f_cnt <= counter;
