@@ -5,9 +5,13 @@
 //! ```text
 //! cargo run --release --example soak -- 10000
 //! cargo run --release --example soak -- 30m 42 v2 mosquitto
+//! cargo run --release --example soak -- 100000d
 //! ```
 //!
-//! Arguments: the number of cuts, or of minutes with an `m`; the seed; the network, `v2` or `v3`; the
+//! With a number of downlinks, it sends these at random instead, and compares every delivery with what
+//! the device received.
+//!
+//! Arguments: the number of cuts, of minutes with an `m`, or of downlinks with a `d`; the seed; the network, `v2` or `v3`; the
 //! server, `simulator` or `mosquitto`.
 
 #[cfg(unix)]
@@ -18,6 +22,7 @@ mod support;
 fn main() -> anyhow::Result<()> {
     use anyhow::Context;
     use support::{
+        deliveries::{self, Plan},
         harness::Harness,
         soak::{self, Until},
     };
@@ -25,10 +30,6 @@ fn main() -> anyhow::Result<()> {
 
     let mut arguments = std::env::args().skip(1);
     let length = arguments.next().unwrap_or_else(|| "100".to_owned());
-    let until = match length.strip_suffix('m') {
-        Some(minutes) => Until::Minutes(minutes.parse()?),
-        None => Until::Cuts(length.parse()?),
-    };
     let seed = match arguments.next() {
         Some(seed) => seed.parse()?,
         None => fastrand::u64(..),
@@ -42,6 +43,21 @@ fn main() -> anyhow::Result<()> {
         Some("simulator") | None => true,
         Some("mosquitto") => false,
         Some(other) => anyhow::bail!("unknown server {other:?}: use simulator or mosquitto"),
+    };
+    if let Some(downlinks) = length.strip_suffix('d') {
+        let account = deliveries::run(Plan {
+            network,
+            downlinks: downlinks.parse()?,
+            outages: true,
+            seed,
+        });
+        println!("{account}");
+        account.assert_true();
+        return Ok(());
+    }
+    let until = match length.strip_suffix('m') {
+        Some(minutes) => Until::Minutes(minutes.parse()?),
+        None => Until::Cuts(length.parse()?),
     };
     let harness = || {
         let harness = if is_simulated {

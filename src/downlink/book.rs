@@ -7,7 +7,7 @@ mod content;
 mod evidence;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +27,9 @@ use evidence::{Cut, Evidence, Silence};
 
 /// The number of entries below which a sweep is not worth the time.
 const SWEEP: usize = 64;
+
+/// How long a report can be on its way after the network has processed a later message.
+const LATE_REPORTS: Duration = Duration::from_secs(1);
 
 /// How many downlinks a book follows, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +87,14 @@ impl Entry {
         self.followed.progress.state()
     }
 
+    /// Returns whether its first report is late, or may be lost with its connection.
+    fn is_overdue(&self) -> bool {
+        match self.state() {
+            DeliveryState::Written => self.cut.is_some(),
+            state => matches!(state, DeliveryState::Unconfirmed(_)),
+        }
+    }
+
     /// Returns the state of a downlink that is no longer in the queue: `certain` if no report about it
     /// can be missing.
     fn gone(&self, certain: DeliveryState) -> DeliveryState {
@@ -104,6 +115,18 @@ struct Unanswered {
     is_cut: bool,
 }
 
+/// What discards the downlinks in the queue of a device.
+#[derive(Clone, Copy)]
+struct Replacement {
+    /// The number of the first of the downlinks that take their place.
+    batch: u64,
+    /// When it was handed to the connection, if the network did not just report it: a downlink that was
+    /// not acknowledged after that may have been queued again.
+    since: Option<Instant>,
+    /// Whether the report may mean another downlink, which discards nothing.
+    is_ambiguous: bool,
+}
+
 /// The downlinks whose state is not final, by their number, which is also their order.
 pub(crate) struct Book {
     network: Network,
@@ -118,6 +141,8 @@ pub(crate) struct Book {
     /// How many of these were written to a connection that has ended.
     cut: usize,
     clears: Clears,
+    /// Replaced downlinks that reports without an id may still be about, because they were on their way.
+    discarded: VecDeque<(Instant, u64)>,
 }
 
 impl Book {
@@ -133,6 +158,7 @@ impl Book {
             unanswered: BTreeMap::new(),
             cut: 0,
             clears: Clears::new(following.capacity, following.unconfirmed_after),
+            discarded: VecDeque::new(),
         }
     }
 
@@ -322,7 +348,9 @@ impl Book {
             oldest.and_then(|(_, entry)| entry.accepted.checked_add(self.following.max_age));
         let unanswered = self.unanswered.first_key_value();
         let unanswered = unanswered.and_then(|(_, unanswered)| unanswered.due);
-        [oldest, unanswered, self.clears.next_deadline()]
+        let discarded = self.discarded.front();
+        let discarded = discarded.and_then(|(since, _)| since.checked_add(LATE_REPORTS));
+        [oldest, unanswered, discarded, self.clears.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -342,8 +370,18 @@ impl Book {
                 self.advance(id, DeliveryState::Unconfirmed(error));
             }
         }
+        while let Some((since, id)) = self.discarded.front().copied() {
+            if !is_due(since, LATE_REPORTS) {
+                break;
+            }
+            self.discarded.pop_front();
+            let entry = self.entries.get(&id);
+            if entry.is_some_and(|entry| matches!(entry.state(), DeliveryState::Replaced)) {
+                self.remove(id);
+            }
+        }
         let handled = self.clears.on_time(now);
-        self.conclude(handled);
+        self.conclude(handled, now);
         while let Some((id, entry)) = self.entries.first_key_value() {
             if !is_due(entry.accepted, self.following.max_age) {
                 break;
@@ -357,8 +395,12 @@ impl Book {
     pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Vec<u64> {
         self.evidence.heard = true;
         let handled = self.clears.take_due();
-        self.conclude(handled);
+        self.conclude(handled, now);
         let reports = match event {
+            Event::Uplink(uplink) => {
+                self.exists(&uplink.dev_id);
+                &[]
+            }
             // A simulated report says nothing about the downlinks.
             event if event.is_simulated() => &[],
             Event::Downlink(report) => std::slice::from_ref(&**report),
@@ -366,10 +408,6 @@ impl Book {
             Event::Activation(activation) => {
                 self.exists(&activation.dev_id);
                 &activation.invalidated_downlinks
-            }
-            Event::Uplink(uplink) => {
-                self.exists(&uplink.dev_id);
-                &[]
             }
             Event::Device(device) if device.change == DeviceChange::Deleted => {
                 self.deleted(&device.dev_id);
@@ -421,7 +459,7 @@ impl Book {
         self.evidence.reported = true;
         // The network handles the messages of a connection in order.
         let handled = self.clears.take_before(id);
-        self.conclude(handled);
+        self.conclude(handled, now);
         let state = match report.step {
             DownlinkStep::Queued => DeliveryState::Queued,
             DownlinkStep::Sent => DeliveryState::Sent,
@@ -439,6 +477,7 @@ impl Book {
                 DeliveryState::Failed(failed(report))
             }
         };
+        let is_ambiguous = self.is_ambiguous(report);
         if let Some(entry) = self.entries.get_mut(&id) {
             match state {
                 DeliveryState::NotAcknowledged { .. } => entry.not_acknowledged = Some(now),
@@ -452,7 +491,15 @@ impl Book {
                 } = *entry;
                 let dev_id = Arc::clone(&entry.followed.dev_id);
                 let since = handed_over.filter(|_| report.step != DownlinkStep::Queued);
-                self.replace(&dev_id, batch, since);
+                self.replace(
+                    &dev_id,
+                    Replacement {
+                        batch,
+                        since,
+                        is_ambiguous,
+                    },
+                    now,
+                );
             }
         }
         if matches!(state, DeliveryState::Sent) && self.network.queues_in_order() {
@@ -470,18 +517,30 @@ impl Book {
     }
 
     /// Notes the effect of clears.
-    fn conclude(&mut self, handled: Vec<Handled>) {
+    fn conclude(&mut self, handled: Vec<Handled>, now: Instant) {
         for Handled { id, dev_id, since } in handled {
-            self.replace(&dev_id, id, since);
+            self.replace(
+                &dev_id,
+                Replacement {
+                    batch: id,
+                    since,
+                    is_ambiguous: false,
+                },
+                now,
+            );
         }
     }
 
-    /// Ends the downlinks that the network has discarded from the queue of a device for `batch`. One
-    /// that was not acknowledged after `since` may have been queued again after that.
-    fn replace(&mut self, dev_id: &str, batch: u64, since: Option<Instant>) {
+    /// Ends the downlinks that the network has discarded from the queue of a device.
+    fn replace(&mut self, dev_id: &str, replacement: Replacement, now: Instant) {
+        let Replacement {
+            batch,
+            since,
+            is_ambiguous,
+        } = replacement;
         // A network without an order of its own may have queued later ones before.
-        let keeps_order = self.network.correlates();
-        let is_before = |id: u64, entry: &Entry| id < batch || !keeps_order && entry.batch != batch;
+        let any_order = !self.network.correlates() && since.is_none();
+        let is_before = |id: u64, entry: &Entry| id < batch || any_order && entry.batch != batch;
         let is_discarded = |id: &&u64| {
             let entry = self.entries.get(id).filter(|entry| is_before(**id, entry));
             let Some(earlier) = entry else {
@@ -505,12 +564,16 @@ impl Book {
             let Some(entry) = self.entries.get(&id) else {
                 continue;
             };
-            let (has_gap, state) = (entry.has_gap, entry.gone(DeliveryState::Replaced));
-            self.advance(id, state);
-            // A later report may show that it was on its way, unless the network discards that too.
-            if id < batch && !has_gap && self.network.replaces_transmitted() {
-                self.remove(id);
+            let state = match entry.gone(DeliveryState::Replaced) {
+                DeliveryState::Replaced if is_ambiguous => {
+                    DeliveryState::Unconfirmed(evidence::equal(dev_id))
+                }
+                state => state,
+            };
+            if matches!(state, DeliveryState::Replaced) && !self.network.correlates() {
+                self.discarded.push_back((now, id));
             }
+            self.advance(id, state);
         }
     }
 
@@ -554,15 +617,34 @@ impl Book {
             let known = |id: &String| self.by_correlation.get(id.as_str()).copied();
             return report.correlation_ids.iter().find_map(known);
         }
-        let fit = |id: u64| {
-            let entry = self.entries.get(&id)?;
-            entry.handed_over?;
-            let fit = entry.followed.content.as_ref()?;
-            Some((fit.fit(&entry.state(), report)?, id))
-        };
         let ids = self.by_device.get(report.dev_id.as_str())?;
-        let best = ids.iter().filter_map(|id| fit(*id)).min();
-        best.map(|(_, id)| id)
+        let best = ids
+            .iter()
+            .filter_map(|id| Some((self.fit(*id, report)?, *id)));
+        best.min().map(|(_, id)| id)
+    }
+
+    /// Returns how well a report without an id fits a downlink: 0 fits best.
+    fn fit(&self, id: u64, report: &DownlinkEvent) -> Option<u8> {
+        let entry = self.entries.get(&id)?;
+        entry.handed_over?;
+        let content = entry.followed.content.as_ref()?;
+        content.fit(&entry.state(), entry.cut.is_some(), report)
+    }
+
+    /// Returns whether a report may as well be about an earlier downlink without a report, which leaves
+    /// the queue as it is.
+    fn is_ambiguous(&self, report: &DownlinkEvent) -> bool {
+        if self.network.correlates() {
+            return false;
+        }
+        let is_other = |id: &u64| {
+            let entry = self.entries.get(id);
+            entry.is_some_and(|entry| !entry.replaces && entry.is_overdue())
+        };
+        let ids = self.by_device.get(report.dev_id.as_str());
+        let mut others = ids.into_iter().flatten().filter(|id| is_other(id));
+        others.any(|id| self.fit(*id, report).is_some())
     }
 
     fn unconfirmed(&self, entry: &Entry, waited: Duration) -> Error {

@@ -67,6 +67,8 @@ pub struct Account {
     outages: usize,
     states: BTreeMap<&'static str, usize>,
     transmissions: usize,
+    /// The reports about each device.
+    reports: BTreeMap<String, Vec<String>>,
     deviation_count: usize,
     /// The first of them.
     deviations: Vec<String>,
@@ -82,6 +84,15 @@ pub fn run(plan: Plan) -> Account {
     stage.account()
 }
 
+/// What the client reported.
+#[derive(Default)]
+struct Seen {
+    /// When it lost its connection.
+    outages: Vec<Instant>,
+    /// The reports about each device, to explain a deviation.
+    reports: BTreeMap<String, Vec<String>>,
+}
+
 struct Stage {
     plan: Plan,
     random: Rng,
@@ -89,9 +100,34 @@ struct Stage {
     devices: Vec<Device>,
     heard: Vec<Receiver<Received>>,
     client: MqttClient,
-    /// When the client lost its connection.
-    outages: Arc<Mutex<Vec<Instant>>>,
+    seen: Arc<Mutex<Seen>>,
     tracked: Vec<Tracked>,
+}
+
+impl Seen {
+    fn add(&mut self, device: usize, what: String) {
+        let reports = self.reports.entry(format!("device-{device}"));
+        reports.or_default().push(what);
+    }
+
+    fn note(&mut self, event: &Event) {
+        let mut note = |dev_id: &str, what: String| {
+            self.reports
+                .entry(dev_id.to_owned())
+                .or_default()
+                .push(what);
+        };
+        match event {
+            Event::Disconnected(_) => self.outages.push(Instant::now()),
+            Event::Downlink(report) => {
+                let payload = hex::encode(&report.payload_raw);
+                note(&report.dev_id, format!("{:?} {payload}", report.step));
+            }
+            Event::Uplink(uplink) => note(&uplink.dev_id, "uplink".to_owned()),
+            Event::Activation(activation) => note(&activation.dev_id, "join".to_owned()),
+            _ => {}
+        }
+    }
 }
 
 impl Stage {
@@ -105,18 +141,17 @@ impl Stage {
         let client = MqttClient::builder(network.app_id(), network.access_key())
             .mqtt_address(network.mqtt_address())
             .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-            .offline_queue(10_000, Duration::from_secs(60))
+            .offline_queue(30_000, Duration::from_secs(60))
+            .send_capacity(30_000)
             .unconfirmed_after(UNCONFIRMED_AFTER)
             .build()
             .unwrap();
-        let outages = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&outages);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let noted = Arc::clone(&seen);
         let events = client.events();
         thread::spawn(move || {
             for event in &events {
-                if let Event::Disconnected(_) = event {
-                    lock(&noted).push(Instant::now());
-                }
+                lock(&noted).note(&event);
             }
         });
         client.connect().unwrap();
@@ -138,7 +173,7 @@ impl Stage {
             network,
             devices,
             client,
-            outages,
+            seen,
             tracked: Vec::new(),
         }
     }
@@ -185,12 +220,20 @@ impl Stage {
                 .confirmed(*confirmed)
                 .schedule(schedule)
         });
+        for (_, _, payload) in &contents {
+            let what = format!("send {schedule:?} {}", hex::encode(payload));
+            lock(&self.seen).add(device, what);
+        }
         let sent = Instant::now();
         let deliveries = self
             .client
             .send_batch(&format!("device-{device}"), downlinks)
             .unwrap();
         for (content, delivery) in contents.into_iter().zip(deliveries) {
+            // v3 takes that long; without a pause, an outage would hit most of them.
+            if self.plan.network == Network::V3 {
+                pause(Duration::from_millis(2));
+            }
             self.tracked.push(Tracked {
                 device,
                 content,
@@ -223,8 +266,13 @@ impl Stage {
         }
         let has_nothing =
             |device: &Device| device.queue().is_empty() && device.in_progress().is_none();
+        let is_open =
+            |tracked: &Tracked| matches!(tracked.delivery.state(), DeliveryState::Written);
         let start = Instant::now();
-        while !self.devices.iter().all(has_nothing) || start.elapsed() < 2 * UNCONFIRMED_AFTER {
+        while !self.devices.iter().all(has_nothing)
+            || start.elapsed() < 2 * UNCONFIRMED_AFTER
+            || self.tracked.iter().any(is_open)
+        {
             assert!(start.elapsed() < PATIENCE, "the queues do not become empty");
             for device in self.devices.iter().filter(|device| !has_nothing(device)) {
                 device.send(Uplink::new(1, [2]));
@@ -234,11 +282,12 @@ impl Stage {
     }
 
     fn account(self) -> Account {
-        let outages = lock(&self.outages).clone();
+        let Seen { outages, reports } = std::mem::take(&mut *lock(&self.seen));
         let mut account = Account {
             seed: self.plan.seed,
             downlinks: self.tracked.len(),
             outages: outages.len(),
+            reports,
             ..Account::default()
         };
         let mut received: BTreeMap<(usize, Content), usize> = BTreeMap::new();
@@ -264,9 +313,7 @@ impl Stage {
             account.check(device, content, &fates, transmissions);
         }
         for (device, content) in received.into_keys() {
-            account.deviates(format!(
-                "device-{device} received {content:?}, which nobody sent"
-            ));
+            account.deviates(device, &content, "nobody sent it".to_owned());
         }
         account
     }
@@ -278,6 +325,8 @@ struct Fate {
     states: Vec<DeliveryState>,
     /// Whether the connection was lost after the downlink was sent.
     had_outage: bool,
+    /// Whether it was lost before that.
+    had_outage_before: bool,
 }
 
 impl Fate {
@@ -291,6 +340,7 @@ impl Fate {
         Self {
             states,
             had_outage: outages.iter().any(|outage| *outage >= tracked.sent),
+            had_outage_before: outages.iter().any(|outage| *outage < tracked.sent),
         }
     }
 
@@ -341,6 +391,12 @@ impl Fate {
             DeliveryState::Failed(_) => Some("failed for no reason"),
             DeliveryState::Expired | DeliveryState::Forgotten => Some("it was not followed"),
             _ if self.had_outage => None,
+            // One that an earlier outage hit may be equal.
+            DeliveryState::Unconfirmed(error)
+                if self.had_outage_before && error.to_string().contains("equal downlinks") =>
+            {
+                None
+            }
             DeliveryState::Unconfirmed(_) => Some("unconfirmed without an outage"),
             _ => Some("not final without an outage"),
         }
@@ -355,31 +411,46 @@ impl Account {
         for fate in fates {
             *self.states.entry(name(fate.last())).or_default() += 1;
             if let Some(deviation) = fate.deviation(confirmed) {
-                self.deviates(format!(
-                    "device-{device}, {content:?}: {deviation}: {:?}",
-                    fate.states
-                ));
+                let states = &fate.states;
+                self.deviates(device, content, format!("{deviation}: {states:?}"));
             }
         }
         let sent = fates.iter().filter(|fate| fate.was_sent(confirmed)).count();
         if sent > transmissions {
-            self.deviates(format!(
-                "device-{device}, {content:?}: {sent} were sent, as the client says, but the device received {transmissions}"
-            ));
+            self.deviates(
+                device,
+                content,
+                format!(
+                    "{sent} were sent, as the client says, but the device received {transmissions}"
+                ),
+            );
         }
         if transmissions > 0 && fates.iter().all(Fate::was_not_sent) {
-            self.deviates(format!(
-                "device-{device}, {content:?}: none was sent, as the client says, but the device received {transmissions}: {:?}",
-                fates[0].states
-            ));
+            let states = &fates[0].states;
+            self.deviates(
+                device,
+                content,
+                format!("none was sent, as the client says, but the device received {transmissions}: {states:?}"),
+            );
         }
     }
 
-    fn deviates(&mut self, deviation: String) {
+    /// Notes a deviation, with the reports about the device around those about this content.
+    fn deviates(&mut self, device: usize, content: &Content, deviation: String) {
         self.deviation_count += 1;
-        if self.deviations.len() < DEVIATIONS {
-            self.deviations.push(deviation);
+        if self.deviations.len() >= DEVIATIONS {
+            return;
         }
+        let mut text = format!("device-{device}, {content:?}: {deviation}");
+        let reports = self.reports.get(&format!("device-{device}"));
+        let reports = reports.map(Vec::as_slice).unwrap_or_default();
+        let payload = hex::encode(&content.2);
+        let is_own = |report: &String| report.contains(&payload);
+        let first = reports.iter().position(is_own).unwrap_or(reports.len());
+        for report in reports.iter().skip(first.saturating_sub(8)).take(24) {
+            text += &format!("\n    {report}");
+        }
+        self.deviations.push(text);
     }
 
     /// Asserts that no delivery is false, and that each is final or explained.

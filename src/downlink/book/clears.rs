@@ -6,11 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::outbox::Message;
+use super::{super::outbox::Message, LATE_REPORTS};
 use crate::message::MessageIds;
-
-/// How long a report can be on its way after the server has processed a later message.
-const LATE_REPORTS: Duration = Duration::from_secs(1);
 
 /// A request to empty the queue of a device.
 struct Clear {

@@ -34,13 +34,22 @@ impl Content {
     }
 
     /// Returns how well a report fits a downlink with this content in this state, which the network
-    /// may have: 0 fits best. `None` if the report is not about it.
-    pub(super) fn fit(&self, state: &DeliveryState, report: &DownlinkEvent) -> Option<u8> {
+    /// may have: 0 fits best. `None` if the report is not about it. `was_cut` is whether the connection
+    /// ended before the first report.
+    pub(super) fn fit(
+        &self,
+        state: &DeliveryState,
+        was_cut: bool,
+        report: &DownlinkEvent,
+    ) -> Option<u8> {
         let is_named = has_content(report);
         if is_named && !self.is_of(report) {
             return None;
         }
-        let place = place(state)?;
+        let place = match place(state)? {
+            WAITING if was_cut => OVERDUE,
+            place => place,
+        };
         // Reports can be lost, so steps may be missing.
         let fits = match report.step {
             DownlinkStep::Queued => place == WAITING || place == OVERDUE,
@@ -71,7 +80,7 @@ const IN_PROGRESS: u8 = 0;
 const IN_QUEUE: u8 = 1;
 /// A report about it is still expected.
 const WAITING: u8 = 2;
-/// No report about it came in time.
+/// No report about it came in time, or it may be lost with its connection.
 const OVERDUE: u8 = 3;
 /// The network seems to have discarded it.
 const DISCARDED: u8 = 4;

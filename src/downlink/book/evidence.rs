@@ -128,6 +128,16 @@ pub(super) fn gone(dev_id: &str) -> Error {
     )
 }
 
+/// Explains why it is not known whether a downlink is still in the queue.
+pub(super) fn equal(dev_id: &str) -> Error {
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!(
+            "the network may have discarded a downlink to {dev_id}: it queued one of several equal downlinks, of which only some replace the queue"
+        ),
+    )
+}
+
 impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let limit = if self.is_limit {
