@@ -105,7 +105,7 @@ fn outcome(state: &DeliveryState) -> String {
         DeliveryState::Failed(error) => state
             .error_details()
             .map_or_else(|| error.to_string(), ErrorDetails::to_string),
-        DeliveryState::Unconfirmed(_) => "the network has not accepted it".to_owned(),
+        DeliveryState::Unconfirmed(_) => "no report: does the network know them?".to_owned(),
         DeliveryState::Queued => "not heard from yet; it is queued for them".to_owned(),
         state => format!("{state}, and no further yet"),
     }

@@ -58,7 +58,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             Event::Connected(connected) => match connected.gap {
                 None => println!("connected to {}", connected.address),
-                Some(gap) => println!("back after {:.1?}, {} attempts", gap.length, gap.attempts),
+                Some(gap) => println!(
+                    "back after {:.1?}, {} attempts: {}",
+                    gap.length, gap.attempts, gap.cause
+                ),
             },
             Event::Published(id) if Some(id) == water => {
                 println!("the downlink is written");

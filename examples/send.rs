@@ -1,5 +1,5 @@
 //! Shows every form of a downlink: hex, base64, bytes, fields; FPort, confirmation, schedule,
-//! priority; several at once; and what `send` refuses.
+//! priority; several at once; an emptied queue; what `send` refuses; and how to close.
 //!
 //! ```text
 //! cargo run --example send
@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use ttn::{
-    DeliveryState, Downlink, Event, MqttClient, Network, Priority, Schedule, simulator::Simulator,
-};
+use ttn::{DeliveryState, Downlink, MqttClient, Network, Priority, Schedule, simulator::Simulator};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -68,15 +66,21 @@ fn main() -> Result<()> {
             println!("class C: the device received {:?}", got.payload);
         }
     }
-    let events = client.events();
-    let cleared = client.clear_queue("pump-1")?;
-    while !matches!(events.recv_timeout(SOON)?, Event::Published(mid) if mid == cleared) {}
-    println!("message {cleared} has emptied the queue");
+    pump.class_c(false);
+
+    let late = client.send("pump-1", Downlink::bytes([4]))?;
+    late.wait_for(DeliveryState::Queued, SOON)?;
+    client.clear_queue("pump-1")?;
+    // The network does not report that the queue is empty; the report about a later downlink shows it.
+    let last = client.send("pump-1", Downlink::bytes([5]).schedule(Schedule::Last))?;
+    last.wait_for(DeliveryState::Queued, SOON)?;
+    println!("message {} is {}", late.message_id(), late.state());
 
     for (dev_id, bad) in [
         ("Pump 1", Downlink::from("01")),
         ("pump-1", Downlink::from("01").port(224)),
         ("pump-1", Downlink::from("not a payload")),
+        ("pump-1", Downlink::bytes([])),
         ("pump-1", Downlink::from(json!([1, 2]))),
         ("pump-1", Downlink::from("01").schedule(Schedule::First)),
     ] {
@@ -84,6 +88,11 @@ fn main() -> Result<()> {
             println!("refused: {error}");
         }
     }
+
+    client.send("pump-1", Downlink::bytes([6]).schedule(Schedule::Last))?;
+    // Without this, the program could end before the server has processed the last downlink. The error
+    // says how many downlinks are uncertain.
     client.close()?;
+    println!("the server has processed every downlink");
     Ok(())
 }

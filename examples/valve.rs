@@ -50,16 +50,23 @@ fn open_valve(client: &MqttClient, dev_id: &str, limit: Duration) -> Result<bool
         .max_attempts(3);
     let delivery = client.send(dev_id, open)?;
     println!("Asking {dev_id} to open.");
-    let (last, was_sent) = follow(&delivery, Instant::now().checked_add(limit));
-    println!("{}", conclusion(dev_id, &last, was_sent, limit));
+    let (last, seen) = follow(&delivery, Instant::now().checked_add(limit));
+    println!("{}", conclusion(dev_id, &last, &seen, limit));
     Ok(matches!(last, DeliveryState::Acknowledged))
 }
 
-/// Prints each state of the downlink, until the final one or the deadline. Returns the last state,
-/// and whether a gateway has sent it.
-fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, bool) {
+/// What happened to the order on its way.
+#[derive(Default)]
+struct Seen {
+    was_queued: bool,
+    was_sent: bool,
+}
+
+/// Prints each state of the downlink, until the final one or the deadline. Returns the last state, and
+/// what happened before.
+fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, Seen) {
     let states = delivery.states();
-    let mut was_sent = false;
+    let mut seen = Seen::default();
     loop {
         let state = match deadline {
             Some(deadline) => states.recv_deadline(deadline).ok(),
@@ -68,10 +75,11 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, boo
         match state {
             Some(DeliveryState::Queued) => {
                 println!("  The network keeps it until the device listens.");
+                seen.was_queued = true;
             }
             Some(DeliveryState::Sent) => {
                 println!("  A gateway has sent it.");
-                was_sent = true;
+                seen.was_sent = true;
             }
             Some(DeliveryState::NotSent(_)) => {
                 println!("  No gateway could send it; the network will try again.");
@@ -85,22 +93,25 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, boo
             }
             Some(_) => {}
             // The state is final, or the deadline has passed.
-            None => return (delivery.state(), was_sent),
+            None => return (delivery.state(), seen),
         }
     }
 }
 
 /// Returns what the person at the valve needs to know.
-fn conclusion(dev_id: &str, state: &DeliveryState, was_sent: bool, limit: Duration) -> String {
+fn conclusion(dev_id: &str, state: &DeliveryState, seen: &Seen, limit: Duration) -> String {
     match state {
         DeliveryState::Acknowledged => format!("Yes: {dev_id} has acknowledged the order."),
-        DeliveryState::Queued | DeliveryState::NotSent(_) if !was_sent => format!(
+        DeliveryState::Queued | DeliveryState::NotSent(_) if !seen.was_sent => format!(
             "Not yet: {dev_id} was not heard from within {limit:?}. The order is still queued, so the valve may yet open."
         ),
-        DeliveryState::Failed(error) if was_sent => {
+        DeliveryState::Failed(error) if seen.was_sent => {
             format!("Unknown: the order was sent, so the valve may be open; {error}.")
         }
         DeliveryState::Failed(error) => format!("No: {error}."),
+        DeliveryState::Unconfirmed(error) if seen.was_queued || seen.was_sent => {
+            format!("Unknown: the valve may be open; {error}.")
+        }
         DeliveryState::Unconfirmed(error) => format!("Probably not: {error}."),
         state => format!(
             "Unknown: after {limit:?} the order is {state}. The valve may be open, or may yet open."

@@ -101,8 +101,9 @@
 //! # Downlinks
 //!
 //! The payload of a downlink is hex text, base64 text, bytes or a JSON object. It is sent on FPort 1 (a
-//! formatter that encodes a JSON object can choose another), unconfirmed, and replaces what is queued for the device (as in the Python SDK), unless a
-//! [`Downlink`] says otherwise. [`send`](MqttClient::send) rejects everything it can check locally;
+//! formatter that encodes a JSON object can choose another), unconfirmed, and replaces what is queued
+//! for the device (as in the Python SDK), unless a [`Downlink`] says otherwise.
+//! [`send`](MqttClient::send) rejects everything it can check locally;
 //! some mistakes only the network can see. The network does not report a device that it does not
 //! know, fields that a v3 formatter cannot encode, or a key that lacks the right to write. So `send`
 //! returns a [`Delivery`] that shows how far the downlink has come; [`DeliveryState`] says what each
@@ -138,9 +139,9 @@
 //! ```
 //!
 //! A v3 network identifies the downlink in every report, so the match is exact. A V2 network does
-//! not: there a report is matched to the oldest waiting downlink of this client with the same device,
-//! FPort, confirmation and payload. If two programs send the same bytes to the same device at the same
-//! time, their reports may be confused. All reports, including those about other programs' downlinks,
+//! not: there a report is matched by device, FPort, confirmation and payload, to the oldest downlink of
+//! this client that waits for such a report. If two programs send the same bytes to the same device
+//! at the same time, their reports may be confused. All reports, including those about other programs' downlinks,
 //! are available as [`Event::Downlink`].
 //!
 //! A class A device listens only after its own uplinks, so `Sent` may take a while. Use
@@ -157,6 +158,12 @@
 //! On v3 a downlink can have a [`priority`](Downlink::priority), and go out through [certain
 //! gateways](Downlink::gateway) or at [a certain time](Downlink::absolute_time). Each report says
 //! [which downlink it is about](DownlinkEvent::is_about).
+//!
+//! Before your program ends, call [`close`](MqttClient::close) and check its result: it waits until the
+//! server has processed every downlink, or returns an error that says how many are uncertain. A
+//! downlink that was processed is not always accepted; only its [`Delivery`] shows that. After
+//! [`GivenUp`](DeliveryState::GivenUp) and [`Unconfirmed`](DeliveryState::Unconfirmed), the device may
+//! have received the downlink or not: send it again only if it may arrive twice.
 //!
 //! # Messages that arrive another way
 //!
@@ -321,7 +328,7 @@
 //! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within twice this |
 //! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, including discovery, name lookup and subscriptions |
 //! | [`proxy`](MqttClientBuilder::proxy), [`proxy_from_environment`](MqttClientBuilder::proxy_from_environment) | none |
-//! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s, up to 30 s with open downlinks |
+//! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s, and up to 30 s if downlinks are open |
 //! | [`connect_retry`](MqttClientBuilder::connect_retry) | no: one attempt |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |
 //! | [`reconnect_delay`](MqttClientBuilder::reconnect_delay) | 1 s growing to 60 s, with jitter; starts over after a connection of 60 s |
@@ -340,8 +347,9 @@
 //! # Without a network
 //!
 //! The feature `simulator` adds the module `simulator`: a simulated network inside your process, with
-//! users, devices, gateways and the server's quirks. The examples in this documentation run on it,
-//! and so can your tests.
+//! users, devices, gateways and the server's quirks. It is checked against recordings of real servers,
+//! and its documentation lists what differs. It behaves like The Things Stack 3.32.1 unless you choose
+//! another release. The examples in this documentation run on it, and so can your tests.
 //!
 //! # Logging
 //!
@@ -351,7 +359,7 @@
 //! | level | for |
 //! |---|---|
 //! | `error` | a callback that failed |
-//! | `warn` | events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities |
+//! | `warn` | events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch |
 //! | `debug` | connections made, lost and refused |
 //!
 //! The access key appears in none of these messages, nor in what Paho logs.
@@ -360,9 +368,8 @@
 //!
 //! * With `panic = "abort"`, a panic in a callback ends the process.
 //! * When the last handle is dropped, the connection ends in the background. A process that exits
-//!   immediately cuts that short, and loses the downlinks that the server has not processed: The
-//!   Things Stack takes 2 to 4 ms for each, a V2 server 100 ms. Call [`close`](MqttClient::close)
-//!   first, which waits for the server, and check its result.
+//!   immediately loses the downlinks that the server has not processed: The Things Stack takes 2 to
+//!   4 ms for each, a V2 server 100 ms. Call [`close`](MqttClient::close) first.
 //! * rustls with ring supports neither keys on the curve P-521, nor server certificates of version 1,
 //!   nor names that appear only in the common name; each is an error that says so.
 //! * If your program also uses Paho directly, it shares Paho's lock and its two threads with this
@@ -371,10 +378,10 @@
 //!   connection breaks at that moment, the downlink may not have left this machine.
 //! * A v3 server silently drops messages for a client that reads too slowly, and sometimes in a
 //!   burst. A gap in the frame [`counter`](UplinkMessage::counter) of a device is the only sign.
-//! * At most 1 000 downlinks wait at a time, and a V2 server takes about 10 a second. A loop over
+//! * At most 1 000 downlinks wait at a time, and a V2 server reads 10 packets a second. A loop over
 //!   more devices must pause when `send` returns [`QueueFull`](ErrorKind::QueueFull). A v3 server
-//!   whose rate limit is exceeded closes the connection; the downlink that exceeds it and all behind it
-//!   are lost.
+//!   whose rate limit is exceeded closes the connection, and loses the downlink that exceeds it and all
+//!   behind it.
 //!
 //! # Building
 //!

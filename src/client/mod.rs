@@ -27,7 +27,7 @@ use crate::{
 pub use callbacks::CallbackId;
 use callbacks::{Callbacks, Interest, Setter};
 
-/// How late the session may answer that closing has failed: its answer says why.
+/// How much longer than its time limit `close` waits for the session, whose answer says what failed.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The client of one application.
@@ -205,8 +205,8 @@ impl MqttClient {
         })
     }
 
-    /// Closes the client within [`close_timeout`](MqttClientBuilder::close_timeout), which is longer if
-    /// many downlinks are open.
+    /// Closes the client within [`close_timeout`](MqttClientBuilder::close_timeout). By default, this time
+    /// grows with the number of open downlinks.
     ///
     /// It first writes everything that [`send`](Self::send) accepted, and then unsubscribes. A server
     /// processes what it receives in order, so its answer proves that it has processed every downlink:
@@ -219,7 +219,7 @@ impl MqttClient {
     /// Closing a closed client does nothing. A `connect` that another thread is waiting for returns
     /// [`ErrorKind::Closed`].
     ///
-    /// Dropping the last handle closes in the same way in the background, without telling anyone. A
+    /// Dropping the last handle closes in the same way, but in the background and without a result. A
     /// program that ends right after that loses what the server has not processed.
     ///
     /// # Errors
@@ -250,7 +250,7 @@ impl MqttClient {
         if link.commands.send(Command::Close(reply)).is_err() {
             return Ok(());
         }
-        // The session knows how much is open, and answers in time.
+        // The session knows how much is open, and keeps the time limit.
         let longest = self.core().options.close_timeout.unwrap_or(MAX_CLOSE_TIME);
         let Ok(Farewell {
             end,

@@ -15,20 +15,19 @@ impl MqttClient {
     /// confirmation and schedule.
     ///
     /// Returns once the downlink is checked and accepted. It is then written in the background, in
-    /// the order of the calls. A V2 network may still queue two of them in another order if they arrive
-    /// together; [`send_batch`](Self::send_batch) keeps the order. The downlink callback gets its
+    /// the order of the calls. A V2 network may still queue two that arrive together in another order;
+    /// [`send_batch`](Self::send_batch) keeps the order. The downlink callback gets its
     /// [`message_id`](Delivery::message_id) when it has left this machine, which may happen before
     /// `send` returns. The [`Delivery`] then follows its progress.
     ///
-    /// `Ok` does not mean that the server has it. A program that ends after sending calls
-    /// [`close`](Self::close), which waits until the server has processed every downlink, or says how
-    /// many are uncertain.
+    /// `Ok` does not mean that the server has it. Call [`close`](Self::close) before the program ends: it
+    /// waits until the server has processed every downlink, and otherwise says how many are uncertain.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Downlink`] for everything that the network would drop silently: a device id, an
-    /// FPort (1 to 223) or a payload that is not valid or empty, or an absolute time less than 2.5 s
-    /// ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
+    /// FPort (1 to 223) or a payload that is not valid, an empty payload, or an absolute time less than
+    /// 2.5 s ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
     ///
     /// ```no_run
     /// use serde_json::json;
@@ -169,11 +168,12 @@ impl MqttClient {
     /// network does not report the downlinks that it discards, and it does not stop a downlink that
     /// is being sent.
     ///
-    /// The request has no answer. The deliveries of this client become
-    /// [`Replaced`](crate::DeliveryState::Replaced) when a report about a later downlink of this client
-    /// shows that the network has handled the request, or with the first message from the network after
-    /// [`unconfirmed_after`](crate::MqttClientBuilder::unconfirmed_after). If the connection ends before
-    /// that, it is unknown whether the network has emptied the queue, and they keep their state.
+    /// The network does not report on the request. The deliveries of this client become
+    /// [`Replaced`](crate::DeliveryState::Replaced) when the server has processed it: shown by a report
+    /// about a later downlink of this client, 1 s after a later ping was answered, or with the first
+    /// message from the network after [`unconfirmed_after`](crate::MqttClientBuilder::unconfirmed_after).
+    /// If the connection ends before that, it is unknown whether the queue was emptied, and they keep
+    /// their state.
     ///
     /// Returns once the request is accepted, with the id that the downlink callback gets when it has
     /// left this machine.

@@ -430,13 +430,13 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets how long [`close`](crate::MqttClient::close) may take: nine tenths for writing what `send`
-    /// accepted and for the server to process it, the rest for the callbacks. When they are over,
-    /// `close` returns an error with the number of downlinks that are uncertain.
+    /// Sets how long [`close`](crate::MqttClient::close) may take: nine tenths of it for writing what
+    /// `send` accepted and for the server to process it, the rest for the callbacks. If the server needs
+    /// longer, `close` returns an error with the number of downlinks that are uncertain.
     ///
-    /// Defaults to 5 s, and to more if downlinks are open when `close` is called: 10 ms for each message
-    /// on v3 and 100 ms on V2, up to 30 s in all. The Things Stack takes 2 to 4 ms for a message, and
-    /// V2 reads ten packets per second.
+    /// Defaults to 5 s, and for each message that is open when `close` is called 10 ms more on v3 and
+    /// 100 ms more on V2, up to 30 s in all. The Things Stack takes 2 to 4 ms for a message, and V2 reads
+    /// 10 packets per second.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -556,17 +556,17 @@ impl MqttClientBuilder {
     /// after a pause. `send` does not wait. Messages that are not due yet wait in the order of the calls;
     /// [`send_capacity`](Self::send_capacity) limits them.
     ///
-    /// A v3 server closes the connection of an application that exceeds its rate limit, and the message
-    /// that exceeds it is lost, with all messages behind it. The limit consists of the same two numbers (`as:down:mqtt`, under Rate
-    /// Limiting in The Things Stack's documentation). It counts messages: a
-    /// [batch](crate::MqttClient::send_batch) is one. Stay somewhat below the limit, since all connections with
-    /// the same key count together and messages can arrive closer together than they were sent. If the
-    /// server still closes the connection
+    /// A v3 server closes the connection of an application that exceeds its rate limit. The message that
+    /// exceeds it and all messages behind it are lost. The limit consists of the same two numbers
+    /// (`as:down:mqtt`, under Rate Limiting in The Things Stack's documentation). It counts messages: a
+    /// [batch](crate::MqttClient::send_batch) is one. Stay somewhat below the limit, since all
+    /// connections with the same key count together and messages can arrive closer together than they
+    /// were sent. If the server still closes the connection
     /// ([`DisconnectCause::RateLimit`](crate::DisconnectCause::RateLimit)), the client continues at half
     /// the pace, and speeds up by a sixteenth of `pace` for every ten minutes without another such
-    /// disconnection, or at once if the server turns out to have
-    /// [stopped](crate::DisconnectCause::Stopped). A V2 server does not close the connection: it reads 10 packets a second, and
-    /// further ones wait.
+    /// disconnection. It returns to the full pace at once if the server turns out to have
+    /// [stopped](crate::DisconnectCause::Stopped). A V2 server does not close the connection: it reads 10
+    /// packets a second, and further ones wait.
     ///
     /// When the connection is lost, messages that are not due yet keep waiting if there is an
     /// [`offline_queue`](Self::offline_queue), whose `expire_after` then starts, and fail otherwise.
@@ -635,8 +635,8 @@ impl MqttClientBuilder {
 
     /// Sets how long after writing a downlink becomes
     /// [`Unconfirmed`](crate::DeliveryState::Unconfirmed) if the network sends no report about it.
-    /// Defaults to 10 s. On V2 each waits its turn first: 100 ms for every downlink that was written
-    /// before it and has no report yet, because the network's own broker reads 10 packets a second.
+    /// Defaults to 10 s. On V2, 100 ms are added for each downlink that was written before it and has no
+    /// report yet, because the network's own broker reads 10 packets a second.
     ///
     /// ```
     /// # use ttn::MqttClient;

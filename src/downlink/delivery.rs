@@ -236,12 +236,12 @@ impl DownlinkEvent {
 /// | state | who reports it | what it proves | what it does not prove |
 /// |---|---|---|---|
 /// | `Accepted` | this crate | the downlink is valid, and waits to be written | anything about the network |
-/// | `Written` | this machine, also to the downlink callback | the connection has it, and writes it immediately | that the server reads or accepts it |
-/// | `Queued` | the network | key, device and content are valid; it waits for the device | that it is ever transmitted |
+/// | `Written` | this machine, also to the downlink callback | the connection has it, and writes it immediately | that the server processes or accepts it |
+/// | `Queued` | the network | key, device and content are valid; it waits for the device | that it is ever transmitted; on V2 after an outage: that it still waits, because the report that it was sent may be lost |
 /// | `Sent` | V2: the network handed it to a gateway; v3: a gateway transmitted it. Not every gateway reports this | it was on the air, or about to be | that the device received it |
 /// | `NotSent` | the network: no gateway could transmit it this time, or (V2, confirmed) its fields could not be encoded | the network keeps it, and tries again | that it is ever transmitted |
-/// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was in range and had not received it, or its uplink was already on its way | that it failed: the network sends it again, or reports that it gave up |
-/// | `GivenUp` | this crate (v3): a later confirmed downlink to the device was sent, and this one is unanswered | the network no longer waits for its acknowledgement | that the device has not received it, or that it is not sent again: from release 3.35 on it is; a later report still counts |
+/// | `NotAcknowledged` | the network (v3): the device's next uplink did not acknowledge it | the device was in range and had not received it, or its uplink was already on its way | that it failed: the network sends it again, or reports a failure |
+/// | `GivenUp` | this crate (v3): a later confirmed downlink to the device was sent before this one was acknowledged | the network no longer waits for its acknowledgement | that the device has not received it, or that the network does not send it again (from release 3.35 on it does); a later report still counts |
 /// | `Acknowledged` | the device | the device received it | that the device acted on it |
 /// | `Failed` | the network, or this crate | there are no further attempts, for example because a V2 device was deleted, or because the application keeps its own session keys and must repeat an unacknowledged downlink itself | if it was sent before: that the device did not receive it |
 /// | `Expired` | this crate | it was not sent | |
@@ -279,8 +279,8 @@ pub enum DeliveryState {
         /// The number of the next attempt, if the network reports it.
         attempt: Option<u32>,
     },
-    /// The device has not answered it, and the network no longer waits for that. v3 only, for confirmed
-    /// downlinks.
+    /// The device has not acknowledged it, and the network no longer waits for that. v3 only, for
+    /// confirmed downlinks.
     GivenUp,
     /// The device acknowledged it.
     Acknowledged,

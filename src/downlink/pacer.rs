@@ -22,7 +22,7 @@ pub(crate) struct Pacer {
     used_until: Option<Instant>,
     /// When the steps last changed.
     changed: Option<Instant>,
-    /// The state before the last limit, to return to if it was none.
+    /// The state before the last limit, to return to if that was not a limit.
     before: Option<Used>,
 }
 
@@ -89,7 +89,7 @@ impl Pacer {
         }
     }
 
-    /// Notes that the last limit was none: the pace is the same as before it.
+    /// Notes that the last limit was not a limit: the pace is the same as before it.
     pub(crate) fn restored(&mut self) {
         if let Some(before) = self.before.take() {
             self.steps = before.steps;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_was_none_leaves_the_pace_as_it_was() {
+    fn a_limit_that_is_taken_back_leaves_the_pace_as_it_was() {
         let now = Instant::now();
         let mut pacer = pacer(60, 8);
         assert_eq!(burst(&mut pacer, now), 8);

@@ -56,9 +56,9 @@ impl Downlink {
         }
     }
 
-    /// Creates a downlink from bytes, at least one. A v3 network drops a downlink with an empty payload,
-    /// so sending one is an error, and V2 has none; the [`fields`](Self::fields) `{}` give one on v3, if
-    /// the device has no downlink formatter.
+    /// Creates a downlink from bytes, at least one: the networks drop a downlink with an empty payload,
+    /// so sending one is an error. On v3, the [`fields`](Self::fields) `{}` make an empty payload if the
+    /// device has no downlink formatter.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([0x01, 0x02]);
@@ -91,7 +91,7 @@ impl Downlink {
     /// Creates a downlink from fields, which the application's encoder (v3: the downlink formatter)
     /// turns into bytes. They are a JSON object, or a type of your own that serializes to one.
     ///
-    /// A v3 network without a downlink formatter sends an empty payload; if the formatter fails, the
+    /// Without a downlink formatter, a v3 network sends an empty payload. If the formatter fails, the
     /// network silently drops the downlink, and with it the whole batch.
     ///
     /// ```
@@ -110,8 +110,8 @@ impl Downlink {
         })
     }
 
-    /// Sets the LoRaWAN FPort, 1 to 223. Defaults to 1. For [`fields`](Self::fields) on v3, a formatter
-    /// can choose another FPort, which wins.
+    /// Sets the LoRaWAN FPort, 1 to 223. Defaults to 1. For [`fields`](Self::fields) on v3, the formatter
+    /// can choose another FPort, which takes precedence.
     ///
     /// ```
     /// let downlink = ttn::Downlink::bytes([1]).port(20);
@@ -208,7 +208,7 @@ impl Downlink {
     /// gateway with GPS. v3 only, for classes B and C. Defaults to as soon as possible.
     ///
     /// For a class A device it stays in the queue, with everything behind it, and the network does not
-    /// report that. After its time it fails, but only when something else is to be sent.
+    /// report that. It fails after its time, but only when another downlink is to be sent.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};

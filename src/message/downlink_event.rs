@@ -36,8 +36,8 @@ pub struct DownlinkEvent {
     pub app_eui: String,
     /// The DevEUI, 16 upper-case hex digits; empty on V2 and for devices without one.
     pub dev_eui: String,
-    /// The device address, 8 upper-case hex digits; empty on V2, and in v3 reports that the application server makes itself, such as
-    /// [`DownlinkStep::Queued`].
+    /// The device address, 8 upper-case hex digits; empty on V2, and in v3 reports that the application
+    /// server makes itself, such as [`DownlinkStep::Queued`].
     pub dev_addr: String,
     /// The step.
     pub step: DownlinkStep,

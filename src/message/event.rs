@@ -80,7 +80,7 @@ pub enum Event {
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
 
-    /// The frame counter of an uplink, which is the next event but for a second report, is not the
+    /// The frame counter of an uplink, which is the next event or follows a second report, is not the
     /// expected one: uplinks are missing, or the device restarted. See
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),

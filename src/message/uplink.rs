@@ -51,9 +51,9 @@ pub struct UplinkMessage {
     /// Whether the device requested an acknowledgement.
     pub confirmed: bool,
     /// Whether the network takes this for a repetition of the previous frame. Only repetitions of
-    /// [confirmed](Self::confirmed) frames are published. **The first uplink of a new device has it
-    /// too** if its counter is 0, as may the first one after a join: to skip repetitions, compare the
-    /// counters. Always `false` on v3, which publishes no repetitions.
+    /// [confirmed](Self::confirmed) frames are published. **Also `true` for the first uplink of a new
+    /// device** if its counter is 0, and sometimes for the first one after a join: to skip repetitions,
+    /// compare the counters. Always `false` on v3, which publishes no repetitions.
     pub is_retry: bool,
     /// The decrypted payload; empty if there is none. It is still encrypted if there is an
     /// [`app_s_key`](Self::app_s_key).
@@ -392,8 +392,8 @@ pub struct NetworkIds {
 
 /// One decoded field of an uplink, which V2 servers also publish on a topic of its own
 /// (`{app}/devices/{dev}/up/{field}`). Enabled with
-/// [`field_topics`](crate::MqttClientBuilder::field_topics). A field without a name comes on the topic of the
-/// uplink itself, as [`Malformed`](crate::Event::Malformed).
+/// [`field_topics`](crate::MqttClientBuilder::field_topics). A field without a name is published on the
+/// topic of the uplink itself, and becomes [`Malformed`](crate::Event::Malformed).
 ///
 /// ```
 /// use ttn::{Event, Network};

@@ -5,8 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::message::MessageIds;
 
-/// The most messages to remember. A server that has not answered for so many never does; the oldest
-/// count as processed.
+/// The most messages to remember. A server that has answered nothing for that many never will; beyond
+/// it, the oldest count as processed.
 const MAX_MESSAGES: usize = 100_000;
 
 /// Messages in the order of their PUBLISH packets.
@@ -45,7 +45,7 @@ impl Handed {
         self.messages.retain(|message| message.ids != ids);
     }
 
-    /// Notes that the server has processed this many messages in all, and returns those that are news.
+    /// Notes that the server has processed this many messages in all, and returns the newly processed ones.
     pub(super) fn advance(&mut self, messages: u64) -> Vec<MessageIds> {
         let news = usize::try_from(messages.saturating_sub(self.processed)).unwrap_or(usize::MAX);
         let news = self.messages.drain(..news.min(self.messages.len()));

@@ -219,8 +219,8 @@ impl Transport {
         }
     }
 
-    /// Notes how many of the published messages the server has processed, and returns those that are
-    /// news.
+    /// Notes how many of the published messages the server has processed, and returns the newly processed
+    /// ones.
     pub(crate) fn processed(&mut self, messages: u64) -> Vec<MessageIds> {
         self.handed.advance(messages)
     }

@@ -131,7 +131,7 @@ impl Network {
         }
     }
 
-    /// Says what is on a port, if it is not for applications.
+    /// Says what a port is for, if it is not for applications.
     pub(crate) fn foreign_port(self, port: u16) -> Option<&'static str> {
         match self {
             Self::V2 => None,
@@ -299,8 +299,8 @@ impl Network {
         }
     }
 
-    /// Returns how long its servers may work on a message with downlinks, one after the other: 2 to
-    /// 4 ms on The Things Stack if it is not busy, and 100 ms on V2, which reads ten packets per second.
+    /// Returns how long to allow its servers for each message with downlinks. The Things Stack takes 2 to
+    /// 4 ms unless it is busy; V2 takes 100 ms, because it reads 10 packets per second.
     pub(crate) fn time_per_message(self) -> Duration {
         match self {
             Self::V2 => Duration::from_millis(100),
@@ -316,7 +316,7 @@ impl Network {
         }
     }
 
-    /// Returns whether the network does not send the downlink of a negative acknowledgement again.
+    /// Returns whether the network does not send a downlink again that the device has not acknowledged.
     pub(crate) fn is_not_repeated(self, report: &DownlinkEvent) -> bool {
         match self {
             Self::V2 => false,
@@ -333,8 +333,8 @@ impl Network {
         }
     }
 
-    /// Returns whether a network that waits for the answer to a confirmed downlink may stop waiting
-    /// and transmit the next one.
+    /// Returns whether the network may stop waiting for the acknowledgement of a confirmed downlink and
+    /// transmit the next one.
     pub(crate) fn gives_up_waiting(self) -> bool {
         match self {
             Self::V2 => false,

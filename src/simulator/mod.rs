@@ -138,42 +138,42 @@
 //! | gateways | one entry for each antenna of each gateway; copies count once; a copy that comes 200 ms after the first is in no message; `time` and `settings.time` only with a clock; antennas other than the first transmit nothing |
 //! | frame counters | repeated frames, damaged ones, old counters and jumps by more than 16,384 are never published; what they acknowledge is not acknowledged |
 //! | FPort | no payload on 0 and 226; 224 never appears, nor the `down/ack` or `down/nack` that would come with it |
-//! | decoder | no trace of a failure; `null` becomes `{}`, an array an object; not called on FPort 0; one that [crashes](Decoded::crash) the server takes the uplink with it, but not its `down/ack` |
-//! | normalizer | measurements are checked; one unknown name takes all of them away, and a failure the decoded fields too; without one, fields that are a measurement are taken for one |
+//! | decoder | no trace of a failure; `null` becomes `{}`, an array an object; not called on FPort 0; if it [crashes](Decoded::crash) the server, the uplink is lost, but not its `down/ack` |
+//! | normalizer | measurements are checked; one unknown name removes all of them, and a failure also the decoded fields; without a normalizer, fields that are a measurement count as one |
 //! | positions | in fields such as `latitude` and `longitude`, or in `gps_1`; kept in `locations.frm-payload` of later uplinks |
-//! | simulated messages | [every kind](Device::simulate), with only what the request says, and refused as by the server |
+//! | simulated messages | [every kind](Device::simulate), with only what the request contains; which requests are refused |
 //! | releases | `last_battery_percentage` from 3.33.1 and `attributes` from 3.34.0, by their documentation, if the [release](SimulatorBuilder::release) has them |
 //!
-//! | about | by choice different |
+//! | about | different by choice |
 //! |---|---|
-//! | delays | an uplink is published at once, though its times say otherwise |
+//! | delays | an uplink is published at once; only the times in it include the delays |
 //! | first counter | the first uplink of a session may have any frame counter, so that a test need not send those before |
-//! | several `up/normalized` | in the order of the measurements; the real server changes it |
+//! | several `up/normalized` | in the order of the measurements; the order of the real server varies |
 //! | `up/normalized`, `location/solved` | always before and after their `up`; the real server does so almost always |
 //! | LoRaWAN | devices use EU868 and LoRaWAN 1.0.3; `consumed_airtime` is missing for data rates that LoRa lacks |
-//! | not measured | FSK, LR-FHSS and Packet Broker look as their documentation says; there are no relays but in [simulated messages](Device::simulate), and no class B |
+//! | not measured | FSK, LR-FHSS and Packet Broker look as their documentation says; relays exist only in [simulated messages](Device::simulate), and there is no class B |
 //! | ids | a hosted application has made-up `network_ids`; every device has the same JoinEUI |
 //! | setters of [`Uplink`] | [fields](Uplink::fields), [warnings](Uplink::warning) and [measurements](Uplink::normalized) are published as they are, without formatters |
 //!
 //! ## Downlinks of The Things Stack
 //!
-//! They were compared in the same way.
+//! These were compared in the same way.
 //!
 //! | about | like the real server |
 //! |---|---|
 //! | requests | read by protobuf's rules; an empty payload counts as none; which mistakes are silent, and which fail for each downlink of the request; a refused request changes nothing |
-//! | events | their members, order and form; no `dev_addr` where the Application Server speaks of a request; correlation ids by kind, one `as:downlink` for each downlink |
+//! | events | their members, order and form; no `dev_addr` in messages about a request; correlation ids by kind, one `as:downlink` for each downlink |
 //! | errors | names, codes, texts and attributes; one correlation id for all downlinks of a request, none for those that fail in the queue |
-//! | frame counters | given when queued, from 1 in each session; replaced and cleared ones leave gaps; [MAC commands](Device::mac_commands) and mere acknowledgements take some, and what is queued with too low a number is numbered anew |
-//! | class A | one downlink for each uplink; one that is too long leaves its slot to the next and fails after that; one for classes B and C waits, with all behind it, until its time has passed and another is to be sent |
-//! | confirmed ones | the next uplink decides; a nacked one goes to the end of the queue; `max_attempts` counts from `attempt`; the last nack follows `max_retries_reached` |
-//! | joins | queue and unanswered downlink go over to the new session; the first downlink travels with MAC commands and has priority `HIGHEST` |
-//! | class C | nothing before the first uplink; one after the other; a confirmed one waits for the decision about the one before, or for the [timeout](Device::class_c_timeout), which forgets the one before |
-//! | absolute time | 2.5 s of notice; a gateway [with GPS](Gateway::gps); sent 5 s before the time or at once; what is behind waits until 1.1 s after the time; too late for it below 2 s |
-//! | gateways | those that [refuse](Simulator::transmission_fails), [say nothing](Simulator::gateways_silent) or [take no downlinks](Simulator::gateways_deaf); words that the server does not know become `UNKNOWN_ERROR` |
+//! | frame counters | assigned when queued, from 1 in each session; replaced and cleared downlinks leave gaps; [MAC commands](Device::mac_commands) and acknowledgements without a downlink take counters too, and queued downlinks whose counters are then too low are renumbered |
+//! | class A | one downlink for each uplink; if it is too long, the next one is sent and it fails after that; a downlink for classes B and C blocks those behind it until its time has passed and another is to be sent |
+//! | confirmed downlinks | the next uplink decides; after a `down/nack`, the downlink goes to the end of the queue; `max_attempts` counts from `attempt`; the last nack follows `max_retries_reached` |
+//! | joins | the queue and an unanswered downlink move to the new session; the first downlink travels with MAC commands and has priority `HIGHEST` |
+//! | class C | nothing before the first uplink; one downlink after the other; a confirmed one waits until the one before is acknowledged or not, or until the [timeout](Device::class_c_timeout), after which nothing is reported about the one before |
+//! | absolute time | 2.5 s of notice; a gateway [with GPS](Gateway::gps); sent to the gateway 5 s before the time or at once; those behind it wait until 1.1 s after the time; with less than 2 s left, it is too late |
+//! | gateways | those that [refuse](Simulator::transmission_fails), [report nothing](Simulator::gateways_silent) or [take no downlinks](Simulator::gateways_deaf); results that the server does not know become `UNKNOWN_ERROR` |
 //! | kinds of device | [without EUIs](Device::without_euis), without a join (no `session_key_id`), [groups](Device::multicast), those whose application [keeps the keys](Device::keeps_own_keys), those that may [reset their counters](Device::resets_counters), those that [ask for the time](Device::synchronizes_clock) |
 //!
-//! | about | by choice different |
+//! | about | different by choice |
 //! |---|---|
 //! | pauses of class C | as long as the [receive window](SimulatorBuilder::receive_window); the real server takes 0.2 to 5 s |
 //! | `down/sent` | never missing; the real server loses about one in a hundred |
@@ -186,10 +186,10 @@
 //!
 //! Both networks use the same broker library.
 //!
-//! | Matter | Like the real server | Different by choice |
+//! | about | like the real server | different by choice |
 //! |---|---|---|
 //! | CONNECT | Protocol levels 3 and 4; code 1 for others. Code 5 for any mistake in key, user name, id or account. A client id that is not UTF-8 and bytes after the last field are accepted. | Code 3 only with [`Quirks::connection_limit`]. |
-//! | Rights | A key without rights is deaf and mute on v3; V2 refuses it. Connected clients keep their rights. A [deleted key](Simulator::remove_key) is refused at the next CONNECT. | V2 remembers the rights of a key for a minute; the simulator does not. |
+//! | Rights | A key without rights connects to v3, but neither receives nor sends; V2 refuses it. Connected clients keep their rights. A [deleted key](Simulator::remove_key) is refused at the next CONNECT. | V2 remembers the rights of a key for a minute; the simulator does not. |
 //! | Sessions | Nothing is kept for an absent client. Two clients with the same id can be connected. | |
 //! | Wills | v3 accepts them and never publishes them. V2 publishes one if the client may write to its topic. | |
 //! | Filters | Any filter of the client's application is granted, others get 0x80. `#` and `+` are replaced by the application id. `x/#` does not match `x`. | |
@@ -206,10 +206,10 @@
 //!
 //! ## V2
 //!
-//! | Matter | Like the real server | Different by choice |
+//! | about | like the real server | different by choice |
 //! |---|---|---|
 //! | Messages | Members, their order and absence, number formats, escapes and error texts. | Signal strengths and identifiers are made up, also the payload and integrity code of a frame in `down/sent`; its header and size are right. |
-//! | Uplinks | The first one of a device is a retry if its counter is 0, also after a join if the last counter was 0. Repetitions of unconfirmed ones are not heard. Gateways come in any order. | Published at once, not after 200 ms. Any counter that a test sets is accepted, as for a device without the frame counter check. Coding rate 4/5; no second antenna, no fine timestamps, no MAC commands. |
+//! | Uplinks | The first one of a device is a retry if its counter is 0, also after a join if the last counter was 0. Repetitions of unconfirmed ones are dropped. Gateways come in any order. | Published at once, not after 200 ms. Any counter that a test sets is accepted, as for a device without the frame counter check. Coding rate 4/5; no second antenna, no fine timestamps, no MAC commands. |
 //! | Simulated uplinks | No radio data, no source of the location, no retry. | |
 //! | Attributes | Published unless decoding failed. The last servers add a warning ([`Quirks::shutdown_warning`]). | Off by default: the simulator is the network in service. |
 //! | Field topics | In any order, and sometimes before their uplink. A field with an empty name is published on the topic of the uplink. One with `#` costs the handler its connection: later messages of the uplink and the requests of that moment are lost. | The handler connects again after 50 ms and loses nothing else. [`Quirks::field_topics`] turns them off. |

@@ -48,9 +48,9 @@ pub struct Stats {
     pub sent: u64,
     /// Downlinks and requests that were accepted but could not be sent.
     pub not_sent: u64,
-    /// Downlinks and requests that have left this machine, but whose connection ended, or was given up
-    /// by [`close`](crate::MqttClient::close), before the server had processed them and before the
-    /// network reported on them. They may be lost. They count in `sent` too; a later report does not
+    /// Downlinks and requests that have left this machine and may be lost: their connection ended, or
+    /// [`close`](crate::MqttClient::close) stopped waiting, before the server was known to have processed
+    /// them and before the network reported on them. They count in `sent` too; a later report does not
     /// change this number.
     pub uncertain: u64,
     /// Downlinks and requests that were accepted and still wait for their turn or for a connection.

@@ -1,7 +1,7 @@
 //! The difference between two texts, line by line.
 
-/// Returns the lines of both texts, those of only one of them after `-` (expected) or `+` (found), with
-/// some lines around them; `None` if the texts are equal.
+/// Returns the lines that differ, after `-` (expected) or `+` (found), with some lines around them; `None`
+/// if the texts are equal.
 pub fn between(expected: &[String], found: &[String]) -> Option<String> {
     if expected == found {
         return None;
@@ -30,7 +30,7 @@ pub fn between(expected: &[String], found: &[String]) -> Option<String> {
     Some(excerpt(&lines))
 }
 
-/// Returns the changed lines, what stands just around them, and the topic of each changed message.
+/// Returns the changed lines, those just around them, and the topic of each changed message.
 fn excerpt(lines: &[(char, &str)]) -> String {
     const AROUND: usize = 2;
     let is_changed = |index: usize| lines[index].0 != ' ';

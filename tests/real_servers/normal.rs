@@ -1,7 +1,7 @@
 //! The normal form of messages: without what may vary between two runs of the same scenario.
 //!
-//! Ids and times are numbered in the order of their appearance, so that it still shows which of them are
-//! equal. Everything else stands as it is: members, their order, and the form of every value.
+//! Ids and times are numbered in the order of their appearance, so that equal ones are still equal.
+//! Everything else is kept: members, their order, and the form of every value.
 
 use std::collections::HashMap;
 

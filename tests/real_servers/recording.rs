@@ -15,11 +15,11 @@ pub struct Line {
 
 #[derive(Debug)]
 pub enum Kind {
-    /// The client wrote it.
+    /// The client published it.
     Sent(Vec<u8>),
-    /// The client wrote it over HTTP, and got that status.
+    /// The client posted it over HTTP, and got this status.
     Http(Json, u16),
-    /// The server wrote it.
+    /// The server published it.
     Received(Json),
 }
 

@@ -28,13 +28,13 @@ const WINDOW: Duration = Duration::from_millis(60);
 /// How long a message may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long nothing may come in the end.
+/// How long nothing may come after the last line.
 const SILENCE: Duration = Duration::from_millis(300);
 
 type Step = Box<dyn FnOnce(&Stage)>;
 type Change = Box<dyn Fn(&Json, Uplink) -> Uplink>;
 
-/// A recording, and what is to be known besides it to play it.
+/// A recording, and what the player must know besides.
 pub struct Scene {
     name: &'static str,
     lines: Vec<Line>,
@@ -42,8 +42,6 @@ pub struct Scene {
     before: BTreeMap<usize, Vec<Step>>,
     instead: BTreeMap<usize, Step>,
     last: Vec<Step>,
-    /// Lines that the network does not send.
-    without: BTreeSet<usize>,
     uplink: Change,
     window: Duration,
     in_real_time: bool,
@@ -66,7 +64,6 @@ impl Scene {
             before: BTreeMap::new(),
             instead: BTreeMap::new(),
             last: Vec::new(),
-            without: BTreeSet::new(),
             uplink: Box::new(|_, uplink| uplink),
             window: WINDOW,
             in_real_time: false,
@@ -108,8 +105,7 @@ impl Scene {
         self
     }
 
-    /// Lets the network wait longer after each uplink, so that requests that must reach it in that time
-    /// do.
+    /// Lets the network wait longer after each uplink, so that requests reach it in time.
     pub fn window(mut self, window: Duration) -> Self {
         self.window = window;
         self
@@ -166,15 +162,10 @@ impl Scene {
         }
         player.expect_silence();
         let found = std::mem::take(&mut player.found);
-        let expected = lines
-            .iter()
-            .enumerate()
-            .filter_map(|(index, line)| match &line.kind {
-                Kind::Received(message) if !self.without.contains(&(index + 1)) => {
-                    Some((line.topic.clone(), message.clone()))
-                }
-                _ => None,
-            });
+        let expected = lines.iter().filter_map(|line| match &line.kind {
+            Kind::Received(message) => Some((line.topic.clone(), message.clone())),
+            _ => None,
+        });
         let expected = normal::form(&expected.collect::<Vec<_>>());
         if let Some(difference) = difference::between(&expected, &normal::form(&found)) {
             panic!("{} differs:\n{difference}", self.name);
@@ -230,7 +221,7 @@ impl Player<'_> {
         }
     }
 
-    /// Returns whether what the request queues is sent because of an uplink that came before.
+    /// Returns whether what the request queues is sent in answer to an uplink that came before.
     fn is_answer(&self, request: usize) -> bool {
         let messages = self.lines[request + 1..]
             .iter()
@@ -354,7 +345,7 @@ impl Player<'_> {
         let Ok(time) = humantime::parse_rfc3339(time) else {
             return request;
         };
-        // Both clocks are those of the recording: that of its messages, and that of its lines.
+        // The messages give the time of day, and the lines the time since the first line.
         let first = self.lines.iter().find_map(|line| match &line.kind {
             Kind::Received(message) => Some((message.get("received_at")?.text(), line.at)),
             _ => None,
@@ -397,7 +388,7 @@ fn uplink_of(message: &Json) -> Option<String> {
     ulid.map(str::to_owned)
 }
 
-/// Returns the uplink that the server described in that way.
+/// Returns an uplink that the network describes as `up`.
 fn as_recorded(up: &Json) -> Uplink {
     let number = |name| {
         up.get(name)
@@ -422,7 +413,7 @@ fn as_recorded(up: &Json) -> Uplink {
         .fold(uplink, Uplink::heard_by)
 }
 
-/// Returns the gateway that the server described in that way.
+/// Returns a gateway that the network describes as `reception`.
 fn gateway(reception: &Json) -> Gateway {
     let text = |path| reception.at(path).map(Json::text);
     let number = |path| text(path).map_or(0.0, |number| number.parse::<f64>().unwrap());

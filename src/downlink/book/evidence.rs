@@ -7,7 +7,7 @@ use crate::{
     network::Network,
 };
 
-/// From how many unread downlinks on they are a likely cause.
+/// From this number on, unread downlinks are a likely cause.
 const MANY: usize = 10;
 
 /// What the client has seen since it began to use its access key.
@@ -89,7 +89,7 @@ impl Evidence {
         causes.extend(silence.cut.map(|cut| cut.to_string()));
         if !self.heard {
             causes.push(format!(
-                "{}: this client has not received any message yet, and the network may have queued the downlink",
+                "{}: this client has not received any message yet; the network may have queued the downlink",
                 network.missing_read_right()
             ));
         }

@@ -30,7 +30,7 @@ struct Lane {
     waiting: VecDeque<Message>,
     is_held: bool,
     /// The batch that no longer waits, because the network did not report in time.
-    silent: Option<u64>,
+    unanswered: Option<u64>,
 }
 
 impl Turnstile {
@@ -71,7 +71,7 @@ impl Turnstile {
     pub(super) fn handed_over(&mut self, message: &Message, now: Instant) {
         let Message { dev_id, batch, .. } = message;
         let lane = self.lanes.entry(Arc::clone(dev_id)).or_default();
-        let awaits = message.is_followed && lane.silent != Some(*batch);
+        let awaits = message.is_followed && lane.unanswered != Some(*batch);
         match message.ids.iter().next() {
             Some(id) if awaits => {
                 lane.is_held = true;
@@ -82,7 +82,7 @@ impl Turnstile {
             }
             _ if message.is_followed => {}
             _ => {
-                lane.silent = None;
+                lane.unanswered = None;
                 if lane.waiting.is_empty() {
                     self.lanes.remove(dev_id);
                 }
@@ -112,7 +112,7 @@ impl Turnstile {
             let awaited = overdue.and_then(|(_, id)| self.awaited.remove(&id));
             if let Some((dev_id, batch)) = awaited {
                 log::warn!(
-                    "no report about a downlink to {dev_id} within {PATIENCE:?}; the rest of its batch does not wait, and the network may queue it in any order"
+                    "no report about a downlink to {dev_id} within {PATIENCE:?}; the rest of its batch is written at once, and the network may queue it in any order"
                 );
                 self.release(dev_id, Some(batch));
             }
@@ -128,17 +128,17 @@ impl Turnstile {
         lanes.into_iter().flatten().collect()
     }
 
-    /// Lets the messages to a device pass. If the network was silent about a batch, the rest of it does
-    /// not wait.
-    fn release(&mut self, dev_id: Arc<str>, silent: Option<u64>) {
+    /// Lets the messages to a device pass. If the network did not report on a batch in time, the rest of
+    /// it does not wait.
+    fn release(&mut self, dev_id: Arc<str>, unanswered: Option<u64>) {
         let Some(lane) = self.lanes.get_mut(&dev_id) else {
             return;
         };
         lane.is_held = false;
-        lane.silent = silent;
+        lane.unanswered = unanswered;
         if !lane.waiting.is_empty() {
             self.free.push_back(dev_id);
-        } else if silent.is_none() {
+        } else if unanswered.is_none() {
             self.lanes.remove(&dev_id);
         }
     }
@@ -159,7 +159,7 @@ mod tests {
         message::MessageIds,
     };
 
-    /// An outbox of which everything is written that may be.
+    /// An outbox that is emptied as far as the turnstile allows.
     struct Line {
         outbox: Outbox,
         room: WaitingRoom,
@@ -176,7 +176,7 @@ mod tests {
             }
         }
 
-        /// Adds a batch of so many messages, numbered from `first`.
+        /// Adds a batch of `count` messages, numbered from `first`.
         fn push(&mut self, dev_id: &str, first: u64, count: u64) {
             for id in first..first + count {
                 let message = Message {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_batch_about_which_the_network_is_silent_waits_no_longer() {
+    fn without_a_report_the_rest_of_a_batch_does_not_wait() {
         let mut line = Line::new();
         line.push("valve-3", 1, 4);
         line.push("valve-3", 5, 2);

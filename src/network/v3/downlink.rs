@@ -26,7 +26,7 @@ pub(in crate::network) fn tries_again(report: &DownlinkEvent) -> bool {
     details.is_some_and(|details| details.id() == TRANSMISSION)
 }
 
-/// Returns whether the network does not send the downlink of this negative acknowledgement again. It
+/// Returns whether the network does not send the downlink of this report again. It
 /// counts attempts from 1 and reports the next one, except to an application that keeps its own session
 /// keys and must send the downlink again itself.
 pub(in crate::network) fn is_not_repeated(report: &DownlinkEvent) -> bool {

@@ -148,8 +148,8 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
         return Err(Error::new(
             ErrorKind::Decode,
             format!(
-                "cannot read the message: it is the event {name:?} of the events stream or of an export of the Console, \
-                 not a message itself; the event as.up.data.forward has an uplink as its data, and others likewise"
+                "cannot read the message: it is the event {name:?} of the events stream or of an export of the Console; \
+                 pass its \"data\", which for as.up.data.forward is an uplink"
             ),
         ));
     }

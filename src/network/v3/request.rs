@@ -18,7 +18,7 @@ use crate::{
 const MAX_PAYLOAD: usize = 255;
 
 const EMPTY: &str = "the payload is empty, and The Things Stack silently drops a downlink without a payload; \
-     only the fields {} give an empty one, for a device without a downlink formatter";
+     to send an empty one to a device without a downlink formatter, use the fields {}";
 
 /// The most characters of a correlation id.
 const MAX_CORRELATION_ID: usize = 100;
@@ -166,7 +166,7 @@ fn body(app_id: &str, dev_id: &str, downlinks: Vec<Item<'_>>) -> Result<Vec<u8>,
 }
 
 fn item<'a>(downlink: &'a Downlink, id: &'a str) -> Result<Item<'a>, String> {
-    // Without one, most formatters fail. A formatter that chooses an FPort of its own still does.
+    // Without an FPort, most formatters fail. A formatter can still choose another one.
     let f_port = downlink.port.unwrap_or(1);
     check_port(f_port)?;
     let (frm_payload, decoded_payload) = match downlink.payload.read()? {

@@ -45,8 +45,7 @@ pub(super) fn find(
             Some(message) => Error::new(
                 ErrorKind::ApplicationNotFound,
                 format!(
-                    "{server} does not know what it was asked for, which is a handler for the application {app_id:?}: \
-                     {message} (HTTP {}); check the id",
+                    "{server} knows no handler for the application {app_id:?}: {message} (HTTP {}); check the id",
                     answer.status
                 ),
             ),
@@ -80,8 +79,8 @@ pub(super) fn find(
 const OTHER_NETWORK: &str = "is it a V2 discovery server? \
      For The Things Stack v3, use one of its API keys (NNSXS.…), or set network(Network::V3)";
 
-/// Returns the server's message, if the answer says that something does not exist. Servers since 2017
-/// say so as an internal error.
+/// Returns the server's message, if the answer means that something does not exist. Servers since 2017
+/// report that as an internal error.
 fn not_found(status: u16, body: impl Read) -> Option<String> {
     const UNKNOWN: i64 = 2;
     #[derive(Deserialize)]

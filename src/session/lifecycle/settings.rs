@@ -8,7 +8,7 @@ use crate::config::{ConnectRetry, MAX_CLOSE_TIME, MIN_CLOSE_TIME, Options};
 pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     close_timeout: Option<Duration>,
-    /// How long a server of this network works on a message with downlinks.
+    /// How long a server of this network may take to process a message with downlinks.
     time_per_message: Duration,
     pub(super) connect_retry: ConnectRetry,
     pub(super) reconnect: bool,

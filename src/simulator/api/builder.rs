@@ -156,7 +156,7 @@ impl SimulatorBuilder {
             .collect();
         self.release = numbers.try_into().unwrap_or_else(|_| {
             panic!(
-                "{release:?} is no release of The Things Stack; use three numbers, such as 3.36.0"
+                "{release:?} is not a release of The Things Stack; use three numbers, such as 3.36.0"
             )
         });
         self

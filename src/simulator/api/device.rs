@@ -258,7 +258,7 @@ impl Device {
     }
 
     /// Sets how long a class C device has to answer a confirmed downlink. After that time, the network
-    /// sends the next confirmed one and never mentions the earlier one again. Default: 5 minutes.
+    /// sends the next confirmed one, and no longer reports on the earlier one. Default: 5 minutes.
     ///
     /// # Panics
     ///
@@ -409,7 +409,7 @@ impl Device {
         });
     }
 
-    /// Queues downlinks as somebody else does over HTTP: the request is the body of `down/push`, and the
+    /// Queues downlinks as another program does over HTTP: the request is the body of `down/push`, and the
     /// correlation ids of its downlinks name the call. Returns whether the network accepts it.
     ///
     /// # Panics
@@ -434,7 +434,7 @@ impl Device {
         is_accepted
     }
 
-    /// Replaces the queue as somebody else does over HTTP; see [`push_over_http`](Self::push_over_http).
+    /// Replaces the queue as another program does over HTTP; see [`push_over_http`](Self::push_over_http).
     ///
     /// # Panics
     ///

@@ -10,8 +10,8 @@ impl Device {
     ///
     /// The request is an object with the member of one message, such as `uplink_message` with at least
     /// `settings`; its other members are ignored. The message has `simulated` and only what the request
-    /// says, except that an uplink is decoded and normalized and gets the locations of the device. 400
-    /// stands for a request that the server refuses, 404 for a device that is deleted.
+    /// contains, except that an uplink is decoded and normalized and gets the locations of the device. 400
+    /// means that the server refuses the request, 404 that the device is deleted.
     ///
     /// # Panics
     ///

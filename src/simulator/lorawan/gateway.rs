@@ -124,8 +124,8 @@ impl Gateway {
         self
     }
 
-    /// Sets the public location; `None` stands for a gateway without one, or one whose owner keeps it
-    /// to himself. Default: a place in Rotterdam.
+    /// Sets the public location; `None` stands for a gateway without one, or whose owner does not
+    /// publish it. Default: a place in Rotterdam.
     ///
     /// ```
     /// use ttn::simulator::{Gateway, Location};
@@ -154,8 +154,8 @@ impl Gateway {
         self
     }
 
-    /// Gives it a clock that shows this time, whatever the time is. Default: no clock; with
-    /// [`clock`](Self::clock) or [`gps`](Self::gps), one that is right.
+    /// Gives it a clock that always shows this time. Default: no clock; with [`clock`](Self::clock) or
+    /// [`gps`](Self::gps), a correct one.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};

@@ -17,7 +17,7 @@ const READ_EXACTLY: Duration = Duration::from_millis(50);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns how long a read may take for this much time that is left: less, since systems wait up to an
-/// eighth longer than they are told.
+/// eighth longer than asked.
 fn timeout(left: Duration) -> Duration {
     if left < READ_EXACTLY {
         return left;

@@ -44,7 +44,7 @@ impl Frame<'_> {
         })
     }
 
-    /// Returns the member `metadata` of an activation, in which nobody adds to the gateways what the
+    /// Returns the member `metadata` of an activation, whose gateways lack what the
     /// network knows about them.
     pub(super) fn activation_metadata(&self, device: Option<Location>) -> String {
         self.metadata_with(device, |frame, gateway| {

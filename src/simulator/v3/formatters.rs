@@ -99,7 +99,7 @@ fn as_object(value: Value) -> Option<Value> {
     }
 }
 
-/// Gives downlinks with fields their bytes, and each what its later events say about its payload.
+/// Encodes the downlinks with fields, and decodes the payload of each for its later events.
 /// Returns `None` if one has no payload or cannot be encoded.
 pub(super) fn encode(downlinks: &mut [Downlink], functions: &Functions) -> Option<()> {
     for downlink in downlinks {

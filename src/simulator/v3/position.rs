@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::simulator::{json, lorawan::Location};
 
-/// Where a device is by its own account.
+/// The position that a device reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Position {
     pub(crate) latitude: f64,

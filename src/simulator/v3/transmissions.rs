@@ -73,8 +73,8 @@ impl V3 {
         }
     }
 
-    /// Sends the device the first downlink of its queue that can be sent, or else what the network
-    /// itself has to say. A class C device gets the others one after the other.
+    /// Sends the device the first downlink of its queue that can be sent, or otherwise a frame of the
+    /// network itself. A class C device gets the others one after the other.
     pub(super) fn serve(&self, state: &mut State, id: DeviceId<'_>, mut window: Window) {
         let Some((device, gateways, random)) = state.parts(id) else {
             return;

@@ -69,7 +69,7 @@ impl<'a> Correlation<'a> {
         joined(own, &[self.id("as:downlink")])
     }
 
-    /// Returns the ids of a downlink that was transmitted because of an uplink, or else by itself: those
+    /// Returns the ids of a downlink that was transmitted because of an uplink, or on its own: those
     /// of the report, and those inside it.
     pub(crate) fn transmitted(
         &mut self,

@@ -161,7 +161,7 @@ impl Failure {
         self
     }
 
-    /// Returns the failure of a transmission. The server does not know all words of gateways.
+    /// Returns the failure of a transmission. The server does not know every result that a gateway can report.
     pub(crate) fn transmission(result: &str) -> Self {
         let result = match RESULTS.contains(&result) {
             true => result,

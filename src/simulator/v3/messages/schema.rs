@@ -307,7 +307,7 @@ pub(crate) fn check(name: &str, body: &Value) -> Result<(), Misfit> {
     }
 }
 
-/// Returns version ids as the server prints them; `None` if they are no version ids.
+/// Returns version ids as the server prints them; `None` if they are not valid.
 pub(crate) fn version_ids(ids: &Value) -> Option<String> {
     object(VERSION_IDS, ids, "version_ids").ok()
 }
