@@ -11,8 +11,9 @@
 //! With a number of downlinks, it sends these at random instead, and compares every delivery with what
 //! the device received.
 //!
-//! Arguments: the number of cuts, of minutes with an `m`, or of downlinks with a `d`; the seed; the network, `v2` or `v3`; the
-//! server, `simulator` or `mosquitto`.
+//! Arguments: the number of cuts, of minutes with an `m`, or of downlinks with a `d`; the seed; the
+//! network, `v2` or `v3`; the server, `simulator`, `mosquitto`, or `plain` for downlinks to a simulator
+//! of V2 with a plain broker.
 
 #[cfg(unix)]
 #[path = "../tests/support/mod.rs"]
@@ -39,16 +40,18 @@ fn main() -> anyhow::Result<()> {
         Some("v3") | None => Network::V3,
         Some(other) => anyhow::bail!("unknown network {other:?}: use v2 or v3"),
     };
-    let is_simulated = match arguments.next().as_deref() {
-        Some("simulator") | None => true,
-        Some("mosquitto") => false,
-        Some(other) => anyhow::bail!("unknown server {other:?}: use simulator or mosquitto"),
+    let (is_simulated, plain_broker) = match arguments.next().as_deref() {
+        Some("simulator") | None => (true, false),
+        Some("plain") => (true, true),
+        Some("mosquitto") => (false, true),
+        Some(other) => anyhow::bail!("unknown server {other:?}: use simulator, plain or mosquitto"),
     };
     if let Some(downlinks) = length.strip_suffix('d') {
         let account = deliveries::run(Plan {
             network,
             downlinks: downlinks.parse()?,
             outages: true,
+            plain_broker,
             seed,
         });
         println!("{account}");

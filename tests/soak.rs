@@ -145,14 +145,19 @@ fn an_uplink_that_overtakes_the_answer_to_the_subscription_says_that_the_client_
 
 /// Asserts that every delivery of some random downlinks is true, and final or explained.
 fn every_delivery(network: Network, outages: bool, seed: u64) {
-    let _place = place();
-    let _watchdog = watchdog(LIMIT);
-    let account = deliveries::run(Plan {
+    every_delivery_of(Plan {
         network,
         downlinks: 2_500,
         outages,
+        plain_broker: false,
         seed,
     });
+}
+
+fn every_delivery_of(plan: Plan) {
+    let _place = place();
+    let _watchdog = watchdog(LIMIT);
+    let account = deliveries::run(plan);
     println!("{account}");
     account.assert_true();
 }
@@ -165,6 +170,17 @@ fn every_delivery_ends_as_the_device_knows_on_v2() {
 #[test]
 fn every_delivery_ends_as_the_device_knows_on_v3() {
     every_delivery(Network::V3, false, 12);
+}
+
+#[test]
+fn every_delivery_is_true_and_final_or_explained_behind_a_plain_broker() {
+    every_delivery_of(Plan {
+        network: Network::V2,
+        downlinks: 2_500,
+        outages: true,
+        plain_broker: true,
+        seed: 15,
+    });
 }
 
 #[test]

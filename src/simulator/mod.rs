@@ -103,7 +103,8 @@
 //! V2 starts and works in the same way. Features of only one of the networks are marked; using one
 //! on the other network panics if a test would otherwise pass or fail for the wrong reason. Like the
 //! real one, V2 reads 10 packets per second from a client, which a test that sends more can
-//! [turn off](Quirks::rate_limit).
+//! [turn off](Quirks::rate_limit). Its payload functions are decoder, [converter](Simulator::set_converter),
+//! [validator](Simulator::set_validator) and encoder, or [CayenneLPP](Simulator::set_payload_format).
 //!
 //! ```
 //! use ttn::Network;
@@ -192,7 +193,7 @@
 //! | Rights | A key without rights connects to v3, but neither receives nor sends; V2 refuses it. Connected clients keep their rights. A [deleted key](Simulator::remove_key) is refused at the next CONNECT. | V2 remembers the rights of a key for a minute; the simulator does not. |
 //! | Sessions | Nothing is kept for an absent client. Two clients with the same id can be connected. | |
 //! | Wills | v3 accepts them and never publishes them. V2 publishes one if the client may write to its topic. | |
-//! | Filters | Any filter of the client's application is granted, others get 0x80. `#` and `+` are replaced by the application id. `x/#` does not match `x`. | |
+//! | Filters | Any filter of the client's application is granted, others get 0x80. `#` and `+` are replaced by the application id. `x/#` does not match `x`. | They stay so behind a [plain broker](Quirks::plain_broker), which leaves filters as they are and lets `x/#` match `x`. |
 //! | Delivery | At QoS 0, not retained, once however many filters match. | In the order of the causes, except the fields of V2. The real brokers deliver with several threads. |
 //! | PUBLISH | Acknowledged and dropped if it is forbidden. A repeated message is executed again at QoS 1, but not at QoS 2. Packet identifier 0 gets its answer, QoS 3 is ignored. | |
 //! | Order | A packet is handled before the next one is read: every answer comes after the events of what was published before. | |
@@ -209,15 +210,18 @@
 //! | about | like the real server | different by choice |
 //! |---|---|---|
 //! | Messages | Members, their order and absence, number formats, escapes and error texts. | Signal strengths and identifiers are made up, also the payload and integrity code of a frame in `down/sent`; its header and size are right. |
-//! | Uplinks | The first one of a device is a retry if its counter is 0, also after a join if the last counter was 0. Repetitions of unconfirmed ones are dropped. Gateways come in any order. | Published at once, not after 200 ms. Any counter that a test sets is accepted, as for a device without the frame counter check. Coding rate 4/5; no second antenna, no fine timestamps, no MAC commands. |
+//! | Uplinks | The first one of a device is a retry if its counter is 0, also after a join if the last counter was 0. Repetitions of unconfirmed ones are not heard. Gateways come in any order. | Published at once, not after 200 ms. The first uplink of a session may have any frame counter. |
+//! | Frame counters | Old ones and jumps by more than 16,384 are not heard, unless the device may [reset them](Device::resets_counters); what they acknowledge is not acknowledged. | |
+//! | Gateways | One entry for each [antenna](Gateway::antenna); copies count once. Fine timestamps, also encrypted; a time only [with a clock](Gateway::clock); [trust](Gateway::trusted); the location with its [source](Gateway::location_source). | `rf_chain` is 1. |
+//! | MAC commands | [Answered](Device::mac_commands) with the downlink or in a frame of their own. | The only answer is that to a link check. |
 //! | Simulated uplinks | No radio data, no source of the location, no retry. | |
 //! | Attributes | Published unless decoding failed. The last servers add a warning ([`Quirks::shutdown_warning`]). | Off by default: the simulator is the network in service. |
 //! | Field topics | In any order, and sometimes before their uplink. A field with an empty name is published on the topic of the uplink. One with `#` costs the handler its connection: later messages of the uplink and the requests of that moment are lost. | The handler connects again after 50 ms and loses nothing else. [`Quirks::field_topics`] turns them off. |
-//! | Payload functions | Decoder errors are published before or after the uplink. A rejected uplink is not published; the downlink it acknowledges is sent again. | Functions of the program instead of JavaScript: no converters, no time limit, no CayenneLPP. |
-//! | Joins | Gateways have no location, the device has its own. Without a gateway that can transmit, nothing is published. | On one frequency at SF7BW125, heard by one gateway. |
-//! | Device events | The location is left out unless it changed. | The time is in UTC, not in the zone of the server. |
+//! | Payload functions | Decoder errors are published before or after the uplink. A rejected uplink is not published; the downlink it acknowledges is sent again. [Without a format](PayloadFormat::None), there are neither fields nor attributes, and fields of a downlink are dropped. [CayenneLPP](PayloadFormat::CayenneLpp) is built in; its objects are published whole. | Functions of the program instead of JavaScript: the simulator does not cut off one that runs for 100 ms; it can [say that it does](Decoded::endless). |
+//! | Joins | Gateways have neither trust nor a location, unless they state it; the device has its own. Without a gateway that can transmit, nothing is published. | On 868.1 MHz at SF7BW125, heard by one gateway, unless the test [chooses](Device::join_with). There is no registration on join: a test creates the device. |
+//! | Device events | The location is left out unless it changed. The time is in the zone of the server, in UTC unless [set](Quirks::utc_offset). | |
 //! | Requests | A request that cannot be read, or for an unknown device, leaves no trace. Keys in any case. | |
-//! | Bursts | Queued in order behind the network's own broker, in any order behind a [plain one](Quirks::plain_broker). | |
+//! | Bursts | Queued in order behind the network's own broker, in any order behind a [plain one](Quirks::plain_broker): a third of the batches of five keep it. | Nothing overtakes a request that replaces the queue, which was not seen to happen. |
 //! | Queue | `replace`, `first`, `last`; a confirmed downlink is sent after each uplink until it is acknowledged or replaced. | |
 //! | Transmission | In the first or second receive window, slow frames always in the second; FSK in the first. | Always possible: gateways have no duty cycle and are never busy. A receive window lasts [as long as set](SimulatorBuilder::receive_window). |
 //! | Addresses | From a block of the network. | `2601` for all devices. |
@@ -236,8 +240,8 @@ mod v3;
 
 pub use api::{Device, Simulator, SimulatorBuilder};
 pub use lorawan::{
-    Decoded, DownlinkConstraint, Encoded, Gateway, Location, Normalized, QueuedDownlink, Received,
-    Rights, Uplink,
+    Decoded, DownlinkConstraint, Encoded, Gateway, Location, Normalized, PayloadFormat,
+    QueuedDownlink, Received, Rights, Uplink, Validated,
 };
 pub use mqtt::ClientInfo;
 pub use quirks::{PublishRate, Quirks, WhenFull};

@@ -144,6 +144,9 @@ pub struct Quirks {
     /// Whether to add the attribute `warning` to every uplink, as servers did in the last year of the
     /// network. V2 only: v3 has no such attribute, whatever the value. Default: off.
     pub shutdown_warning: bool,
+    /// The time zone of the server in minutes east of UTC, in which device events print the time. V2
+    /// only: v3 has no such events, whatever the value. Default: 0.
+    pub utc_offset: i16,
 }
 
 impl Quirks {
@@ -215,6 +218,7 @@ impl Default for Quirks {
             field_topics: true,
             plain_broker: false,
             shutdown_warning: false,
+            utc_offset: 0,
         }
     }
 }

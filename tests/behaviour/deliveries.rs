@@ -720,6 +720,51 @@ fn a_v2_batch_is_written_one_by_one_because_the_network_may_queue_it_in_any_orde
     client.close().unwrap();
 }
 
+/// Returns the ports of the device's queue once it holds that many downlinks.
+fn queued_ports(device: &Device, count: usize) -> Vec<u8> {
+    assert!(wait_until(SOON, || device.queue().len() == count));
+    let queue = device.queue().into_iter();
+    queue.map(|downlink| downlink.port).collect()
+}
+
+#[test]
+fn behind_a_plain_broker_a_batch_keeps_its_order_and_a_loop_does_not() {
+    let _watchdog = watchdog(LIMIT);
+    let in_order = [1, 2, 3, 4, 5];
+    let downlinks = || in_order.map(|port| last([port]).port(port));
+    let (mut batch_time, mut loop_time, mut loops_in_order) = (Duration::ZERO, Duration::ZERO, 0);
+    for seed in 1..=5 {
+        let network = Simulator::builder(Network::V2)
+            .seed(seed)
+            .quirks(|quirks| quirks.plain_broker = true)
+            .start()
+            .unwrap();
+        let client = client_with(&network, "ttn-account-v2.another-key", Rights::ALL);
+        for round in 0..10 {
+            let device = network.device(&format!("batch-{round}"));
+            let start = Instant::now();
+            client.send_batch(device.dev_id(), downlinks()).unwrap();
+            assert_eq!(queued_ports(&device, 5), in_order);
+            batch_time += start.elapsed();
+
+            let device = network.device(&format!("loop-{round}"));
+            let start = Instant::now();
+            for downlink in downlinks() {
+                client.send(device.dev_id(), downlink).unwrap();
+            }
+            loops_in_order += usize::from(queued_ports(&device, 5) == in_order);
+            loop_time += start.elapsed();
+        }
+    }
+    println!(
+        "in 50 rounds: batches {batch_time:?}, loops {loop_time:?}, {loops_in_order} in order"
+    );
+    assert!(
+        (1..45).contains(&loops_in_order),
+        "{loops_in_order} loops in order"
+    );
+}
+
 #[test]
 fn a_v2_batch_keeps_its_order_when_the_client_closes() {
     let _watchdog = watchdog(LIMIT);

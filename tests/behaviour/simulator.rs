@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -1072,6 +1074,33 @@ fn the_first_uplink_with_counter_0_counts_as_a_repetition() {
 }
 
 #[test]
+fn old_counters_and_long_jumps_are_not_heard_and_what_they_acknowledge_is_not() {
+    let network = instant();
+    let (device, mut client) = pump(&network);
+    let uplink = |counter| Uplink::new(1, [1]).counter(counter);
+    device.send(uplink(5));
+    client.message();
+    client.publish_1(DOWN, r#"{"payload_raw":"AQ==","confirmed":true}"#);
+    device.uplink(1, [1]);
+    client.message_on("down/sent");
+    for unheard in [4, 6, 6 + 16_385] {
+        device.send(uplink(unheard));
+        client.assert_silent();
+    }
+    // The acknowledgement was in one of those.
+    device.send(uplink(6 + 16_384));
+    assert!(client.message().0.ends_with("/up"));
+    client.message_on("down/sent");
+    device.send(uplink(6 + 16_385).confirmed(true));
+    assert!(client.message().0.ends_with("down/acks"));
+    client.message_on("down/sent");
+
+    device.resets_counters(true);
+    device.send(uplink(0));
+    assert_eq!(client.message_on("/up")["counter"], 0);
+}
+
+#[test]
 fn the_repetition_of_an_unconfirmed_uplink_is_not_published() {
     let network = instant();
     let (device, mut client) = pump(&network);
@@ -1170,12 +1199,74 @@ fn behind_a_plain_broker_a_burst_of_downlinks_is_queued_in_any_order() {
     assert_eq!(burst(5), in_order);
     network.quirks(|quirks| quirks.plain_broker = true);
     let bursts: Vec<Vec<u8>> = (0..40).map(|_| burst(5)).collect();
-    assert!(bursts.iter().any(|burst| *burst != in_order), "{bursts:?}");
+    // A third of them; more if a busy machine takes their time.
+    let ordered = bursts.iter().filter(|burst| **burst == in_order).count();
+    assert!((4..36).contains(&ordered), "{ordered} of 40 in order");
     for mut burst in bursts {
         assert_eq!(burst[0], 1, "the one that replaces is first");
         burst.sort();
         assert_eq!(burst, in_order, "none is lost");
     }
+}
+
+#[test]
+fn behind_a_plain_broker_nothing_overtakes_a_replacement_whatever_devices_send() {
+    let network = instant();
+    network.quirks(|quirks| quirks.plain_broker = true);
+    let (_, mut client) = pump(&network);
+    let others: Vec<Device> = (0..4)
+        .map(|index| network.device(&format!("other-{index}")))
+        .collect();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for other in &others {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    other.uplink(1, [1]);
+                }
+            });
+        }
+        let mut ports = Vec::new();
+        for round in 0..100 {
+            for port in 1..=5 {
+                let request = json!({"port": port, "payload_raw": "AQ=="});
+                client.publish(DOWN, request.to_string().as_bytes());
+            }
+            for _ in 0..5 {
+                let scheduled = client.message_on("down/scheduled");
+                ports.push((round, scheduled["message"]["port"].as_u64()));
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        assert!(ports.is_sorted(), "{ports:?}");
+    });
+}
+
+#[test]
+fn a_plain_broker_reads_at_any_rate_and_carries_out_wills() {
+    let network = Simulator::builder(Network::V2)
+        .quirks(|quirks| quirks.plain_broker = true)
+        .start()
+        .unwrap();
+    let (device, mut watcher) = pump(&network);
+    let will = Some((DOWN, r#"{"port":2,"payload_raw":"AQ==","schedule":"last"}"#));
+    let hello = Hello {
+        will,
+        ..Hello::of(&network)
+    };
+    let mut client = Raw::hello(&network, &hello);
+    client.packet();
+    let start = Instant::now();
+    for _ in 0..30 {
+        let request = r#"{"port":1,"payload_raw":"AQ==","schedule":"last"}"#;
+        client.publish(DOWN, request.as_bytes());
+    }
+    (0..30).for_each(|_| drop(watcher.message_on("down/scheduled")));
+    assert!(start.elapsed() < Duration::from_secs(2), "not 10 a second");
+    drop(client);
+    let scheduled = watcher.message_on("down/scheduled");
+    assert_eq!(scheduled["message"]["port"], 2);
+    assert_eq!(device.queue().len(), 31);
 }
 
 #[test]

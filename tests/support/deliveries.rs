@@ -44,6 +44,8 @@ pub struct Plan {
     pub downlinks: usize,
     /// Whether the connection is cut and the network restarts now and then.
     pub outages: bool,
+    /// Whether the V2 network has a plain broker, behind which it queues bursts in any order.
+    pub plain_broker: bool,
     pub seed: u64,
 }
 
@@ -134,7 +136,10 @@ impl Stage {
     fn new(plan: Plan) -> Self {
         let network = Simulator::builder(plan.network)
             .receive_window(Duration::from_millis(2))
-            .quirks(|quirks| quirks.rate_limit = None)
+            .quirks(|quirks| {
+                quirks.rate_limit = None;
+                quirks.plain_broker = plan.plain_broker;
+            })
             .seed(plan.seed)
             .start()
             .unwrap();
@@ -425,7 +430,8 @@ impl Account {
                 ),
             );
         }
-        if transmissions > 0 && fates.iter().all(Fate::was_not_sent) {
+        let was_replaced_later = self.was_replaced_after_transmission(device, content);
+        if transmissions > 0 && fates.iter().all(Fate::was_not_sent) && !was_replaced_later {
             let states = &fates[0].states;
             self.deviates(
                 device,
@@ -433,6 +439,23 @@ impl Account {
                 format!("none was sent, as the client says, but the device received {transmissions}: {states:?}"),
             );
         }
+    }
+
+    /// Returns whether the network reported that it sent a downlink with this content, and later that it
+    /// queued one that replaces it. If the former came late, the states of the delivery had ended.
+    fn was_replaced_after_transmission(&self, device: usize, content: &Content) -> bool {
+        let reports = self.reports.get(&format!("device-{device}"));
+        let reports = reports.map(Vec::as_slice).unwrap_or_default();
+        let sent = format!("Sent {}", hex::encode(&content.2));
+        let Some(sent) = reports.iter().rposition(|report| *report == sent) else {
+            return false;
+        };
+        let replaces = |report: &String| {
+            let queued = report.strip_prefix("Queued ");
+            let request = queued.map(|payload| format!("send Replace {payload}"));
+            request.is_some_and(|request| reports.contains(&request))
+        };
+        reports[sent..].iter().any(replaces)
     }
 
     /// Notes a deviation, with the reports about the device around those about this content.

@@ -119,8 +119,30 @@ impl Device {
     /// network.device("pump-1").join();
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn join(&self) {
-        self.instance.act(|server| server.join(self.id(), None));
+        self.join_with(Uplink::new(0, []));
+    }
+
+    /// Joins with a frame like this: on V2, the activation shows its data rate, frequency, coding rate
+    /// and time, and the gateways that hear it. Nothing else of it has an effect.
+    ///
+    /// # Panics
+    ///
+    /// On V2, if the frame uses a setter of [`Uplink`] that is for v3 only.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
+    /// let frame = Uplink::new(0, []).data_rate("SF12BW125").frequency(868.5).gateways(2);
+    /// network.device("pump-1").join_with(frame);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join_with(&self, frame: Uplink) {
+        self.check(&frame);
+        self.instance
+            .act(|server| server.join(self.id(), Ok(&frame)));
     }
 
     /// Attempts to join and is refused with that error; nothing else changes. V2 publishes
@@ -133,7 +155,7 @@ impl Device {
     /// ```
     pub fn join_fails(&self, error: &str) {
         self.instance
-            .act(|server| server.join(self.id(), Some(error)));
+            .act(|server| server.join(self.id(), Err(error)));
     }
 
     /// Sends an ordinary uplink, opens a receive window, and returns the frame counter.
@@ -167,10 +189,16 @@ impl Device {
     /// ```
     #[track_caller]
     pub fn send(&self, uplink: Uplink) -> u32 {
+        self.check(&uplink);
+        self.instance.act(|server| server.uplink(self.id(), uplink))
+    }
+
+    /// Rejects an uplink that the network has no equivalent of.
+    #[track_caller]
+    fn check(&self, uplink: &Uplink) {
         if let Some(setter) = uplink.v3_setter() {
             self.instance.require(Network::V3, setter);
         }
-        self.instance.act(|server| server.uplink(self.id(), uplink))
     }
 
     /// Returns a receiver of all downlinks that reach the device by radio. Clones share one stream: each
@@ -363,12 +391,9 @@ impl Device {
         });
     }
 
-    /// Lets the frame counter of the device begin again at 0 without a join. The network then takes the
-    /// first uplink unless it acknowledges a downlink. Default: off, as on the real network.
-    ///
-    /// # Panics
-    ///
-    /// On V2.
+    /// Lets the frame counter of the device begin again at 0 without a join. v3 then takes the first
+    /// uplink unless it acknowledges a downlink; V2 takes any counter but the last one. Default: off, as
+    /// on the real networks.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -380,20 +405,14 @@ impl Device {
     /// assert_eq!(device.uplink(2, [1]), 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[track_caller]
     pub fn resets_counters(&self, on: bool) {
-        self.instance.act_on_v3("Device::resets_counters", |v3| {
-            v3.set_counter_resets(self.id(), on)
-        });
+        self.instance.server().set_counter_resets(self.id(), on);
     }
 
     /// Makes the network send MAC commands with its next answers to the device, that many: with a
     /// downlink if one is queued, which then has the priority `HIGHEST`, or else in a frame of its own,
-    /// which takes a frame counter. Default: 1 after a join, otherwise 0.
-    ///
-    /// # Panics
-    ///
-    /// On V2, which sends none.
+    /// which takes a frame counter. V2 answers a link check, and publishes `down/sent` for a frame of its
+    /// own too. Default: 1 after a join on v3, otherwise 0.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
@@ -402,11 +421,8 @@ impl Device {
     /// device.uplink(2, [1]);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[track_caller]
     pub fn mac_commands(&self, answers: u32) {
-        self.instance.act_on_v3("Device::mac_commands", |v3| {
-            v3.set_commands(self.id(), answers)
-        });
+        self.instance.server().set_commands(self.id(), answers);
     }
 
     /// Queues downlinks as another program does over HTTP: the request is the body of `down/push`, and the

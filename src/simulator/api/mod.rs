@@ -4,6 +4,7 @@ mod builder;
 mod device;
 mod formatters;
 mod instance;
+mod payload_functions;
 mod simulate;
 mod simulator;
 #[cfg(test)]

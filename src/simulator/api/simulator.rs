@@ -233,6 +233,21 @@ impl Simulator {
         self.instance.act(|server| server.update(id, location))
     }
 
+    /// Changes the description of a device of the first application, which no message contains, and, on
+    /// V2, publishes the event `update`. Returns false if the device is not registered.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.device("pump-2");
+    /// assert!(network.describe_device("pump-2", "behind the barn"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn describe_device(&self, dev_id: &str, description: &str) -> bool {
+        let id = self.id(dev_id);
+        self.instance
+            .act(|server| server.describe_as(id, description))
+    }
+
     /// Deletes a device of the first application including its queue and, on V2, publishes the event
     /// `delete`. Returns false if the device is not registered.
     ///
@@ -420,28 +435,7 @@ impl Simulator {
         self.change_functions(|functions| functions.set_downlink_decoder(decoder));
     }
 
-    /// Sets the validator of the first application. An uplink whose decoded fields it rejects is not
-    /// published and gets no downlink; `up/errors` is published instead, unless the uplink is
-    /// simulated. A downlink that such an uplink acknowledges is reported as acknowledged and sent
-    /// again.
-    ///
-    /// # Panics
-    ///
-    /// On v3, which has no validators.
-    ///
-    /// ```
-    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V2)?;
-    /// network.set_validator(|_port, fields| fields["level"].as_u64() < Some(100));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn set_validator(&self, validator: impl Fn(u8, &Value) -> bool + Send + Sync + 'static) {
-        self.instance
-            .require(Network::V2, "Simulator::set_validator");
-        self.change_functions(|functions| functions.validator = Some(Arc::new(validator)));
-    }
-
-    fn change_functions(&self, change: impl FnOnce(&mut Functions)) {
+    pub(super) fn change_functions(&self, change: impl FnOnce(&mut Functions)) {
         let applications = &self.instance.applications;
         applications.change_functions(&self.app_id, change);
     }

@@ -24,6 +24,15 @@ pub struct Decoded {
     pub(crate) fields: Option<Value>,
     pub(crate) warnings: Vec<String>,
     pub(crate) crashes: bool,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What a JavaScript function does that a closure cannot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// It returns a number that JSON lacks.
+    Number(f64),
+    Endless,
 }
 
 impl Decoded {
@@ -69,6 +78,36 @@ impl Decoded {
             ..None.into()
         }
     }
+
+    /// Creates a result with this number, NaN or an infinity, somewhere in the fields: JSON lacks it, so
+    /// the uplink is published without fields. V2 also publishes `up/errors`.
+    ///
+    /// ```
+    /// use ttn::simulator::Decoded;
+    ///
+    /// let decoded = Decoded::number(f64::NAN);
+    /// ```
+    pub fn number(number: f64) -> Self {
+        Self {
+            failure: Some(Failure::Number(number)),
+            ..None.into()
+        }
+    }
+
+    /// Creates the result of a function that does not end: the network cuts it off after 100 ms, and
+    /// publishes the uplink without fields. V2 also publishes `up/errors`. The simulator does not wait.
+    ///
+    /// ```
+    /// use ttn::simulator::Decoded;
+    ///
+    /// let decoded = Decoded::endless();
+    /// ```
+    pub fn endless() -> Self {
+        Self {
+            failure: Some(Failure::Endless),
+            ..None.into()
+        }
+    }
 }
 
 impl From<Value> for Decoded {
@@ -84,7 +123,36 @@ impl From<Option<Value>> for Decoded {
             fields,
             warnings: Vec::new(),
             crashes: false,
+            failure: None,
         }
+    }
+}
+
+/// What a validator returns:
+/// [`Simulator::set_validator`](crate::simulator::Simulator::set_validator).
+///
+/// A validator can return a `bool` instead, or a `Result` with a [`Value`] that should be one.
+///
+/// ```
+/// use serde_json::{Value, json};
+/// use ttn::simulator::Validated;
+///
+/// let accepted = Validated::from(true);
+/// let thrown = Validated::from(Err::<Value, _>("TypeError: no level".to_owned()));
+/// let not_a_boolean = Validated::from(Ok(json!("yes")));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated(pub(crate) Result<Value, String>);
+
+impl From<bool> for Validated {
+    fn from(accepted: bool) -> Self {
+        Self(Ok(accepted.into()))
+    }
+}
+
+impl From<Result<Value, String>> for Validated {
+    fn from(result: Result<Value, String>) -> Self {
+        Self(result)
     }
 }
 
@@ -106,6 +174,8 @@ impl From<Option<Value>> for Decoded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     pub(crate) bytes: Vec<u8>,
+    /// What it returned if that is no array of bytes.
+    pub(crate) value: Option<Value>,
     pub(crate) port: Option<u32>,
     pub(crate) warnings: Vec<String>,
 }
@@ -121,8 +191,30 @@ impl Encoded {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             bytes: bytes.into(),
+            value: None,
             port: None,
             warnings: Vec::new(),
+        }
+    }
+
+    /// Creates a result with what a JavaScript encoder returned. It should be an array of whole numbers
+    /// from 0 to 255; anything else is an error.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use ttn::simulator::Encoded;
+    ///
+    /// let encoded = Encoded::value(json!([1, 2.5]));
+    /// ```
+    pub fn value(value: Value) -> Self {
+        let bytes: Option<Vec<u8>> = value.as_array().and_then(|numbers| {
+            let bytes = numbers.iter().map(|number| byte(number.as_f64()?));
+            bytes.collect()
+        });
+        let is_wrong = bytes.is_none();
+        Self {
+            value: is_wrong.then_some(value),
+            ..Self::new(bytes.unwrap_or_default())
         }
     }
 
@@ -159,6 +251,12 @@ impl Encoded {
         self.warnings.push(warning.into());
         self
     }
+}
+
+/// Returns the number as a byte if it is one.
+fn byte(number: f64) -> Option<u8> {
+    let is_byte = number.fract() == 0.0 && (0.0..=255.0).contains(&number);
+    is_byte.then_some(number as u8)
 }
 
 impl From<Vec<u8>> for Encoded {

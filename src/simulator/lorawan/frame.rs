@@ -33,6 +33,8 @@ pub(crate) struct DownlinkFrame<'a> {
     pub(crate) ack: bool,
     pub(crate) more_queued: bool,
     pub(crate) counter: u32,
+    /// MAC commands.
+    pub(crate) options: &'a [u8],
     pub(crate) port: u8,
     pub(crate) payload: &'a [u8],
 }
@@ -42,8 +44,10 @@ impl DownlinkFrame<'_> {
     pub(crate) fn bytes(&self, random: &mut Rng) -> Vec<u8> {
         let mut frame = vec![if self.confirmed { 0xa0 } else { 0x60 }];
         frame.extend_from_slice(&self.dev_addr.to_le_bytes());
-        frame.push(u8::from(self.ack) << 5 | u8::from(self.more_queued) << 4);
+        let options = self.options.len() as u8;
+        frame.push(u8::from(self.ack) << 5 | u8::from(self.more_queued) << 4 | options);
         frame.extend_from_slice(&self.counter.to_le_bytes()[..2]);
+        frame.extend_from_slice(self.options);
         if !self.payload.is_empty() {
             frame.push(self.port);
             frame.extend(self.payload.iter().map(|byte| byte ^ random.u8(..)));
@@ -65,6 +69,7 @@ mod tests {
             ack: true,
             more_queued: false,
             counter: 11,
+            options: &[],
             port,
             payload,
         };

@@ -7,29 +7,28 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Decoded, Encoded, Normalized, Uplink};
+use super::{Decoded, Encoded, Normalized, PayloadFormat, Uplink, Validated};
 
 pub(crate) type Decoder = dyn Fn(u8, &[u8]) -> Result<Decoded, String> + Send + Sync;
 pub(crate) type Encoder = dyn Fn(u8, &Value) -> Result<Encoded, String> + Send + Sync;
 pub(crate) type Normalizer = dyn Fn(&Value) -> Result<Normalized, String> + Send + Sync;
-pub(crate) type Validator = dyn Fn(u8, &Value) -> bool + Send + Sync;
+pub(crate) type Converter = dyn Fn(u8, &Value) -> Result<Decoded, String> + Send + Sync;
+pub(crate) type Validator = dyn Fn(u8, &Value) -> Validated + Send + Sync;
 
 /// The payload functions that are set.
 #[derive(Clone, Default)]
 pub(crate) struct Functions {
+    /// V2 only.
+    pub(crate) format: PayloadFormat,
     pub(crate) decoder: Option<Arc<Decoder>>,
     pub(crate) encoder: Option<Arc<Encoder>>,
+    pub(crate) converter: Option<Arc<Converter>>,
     pub(crate) validator: Option<Arc<Validator>>,
     pub(crate) normalizer: Option<Arc<Normalizer>>,
     pub(crate) downlink_decoder: Option<Arc<Decoder>>,
 }
 
 impl Functions {
-    /// Returns the fields set on the uplink, otherwise the result of the decoder.
-    pub(crate) fn decode(&self, uplink: &Uplink) -> Result<Option<Value>, String> {
-        self.decoded(uplink).map(|decoded| decoded.fields)
-    }
-
     /// Returns what the decoder makes of the uplink, unless fields are set on the uplink.
     pub(crate) fn decoded(&self, uplink: &Uplink) -> Result<Decoded, String> {
         match (&uplink.fields, &self.decoder) {
@@ -44,6 +43,8 @@ impl Functions {
         Self {
             decoder: self.decoder.or(others.decoder),
             encoder: self.encoder.or(others.encoder),
+            format: others.format,
+            converter: self.converter.or(others.converter),
             validator: self.validator.or(others.validator),
             normalizer: self.normalizer.or(others.normalizer),
             downlink_decoder: self.downlink_decoder.or(others.downlink_decoder),
@@ -75,6 +76,22 @@ impl Functions {
         self.encoder = Some(Arc::new(move |port, fields| {
             encoder(port, fields).map(E::into)
         }));
+    }
+
+    pub(crate) fn set_converter<D: Into<Decoded>>(
+        &mut self,
+        converter: impl Fn(u8, &Value) -> Result<D, String> + Send + Sync + 'static,
+    ) {
+        self.converter = Some(Arc::new(move |port, fields| {
+            converter(port, fields).map(D::into)
+        }));
+    }
+
+    pub(crate) fn set_validator<V: Into<Validated>>(
+        &mut self,
+        validator: impl Fn(u8, &Value) -> V + Send + Sync + 'static,
+    ) {
+        self.validator = Some(Arc::new(move |port, fields| validator(port, fields).into()));
     }
 
     pub(crate) fn set_normalizer<N: Into<Normalized>>(

@@ -12,10 +12,14 @@ const ID_START: &str = "eui-58a0cbfffe80";
 /// How long the network waits for copies of a frame from further gateways.
 const DEDUPLICATION: Duration = Duration::from_millis(200);
 
-/// A gateway, and how it hears an uplink. v3 only.
+/// The source of a location that the network knows.
+pub(crate) const REGISTRY: &str = "registry";
+
+/// A gateway, and how it hears an uplink.
 ///
 /// By default, it has a public location and one antenna; it hears well; and it has neither a clock nor
-/// GPS, like most real gateways.
+/// GPS, like most real gateways. Messages of V2 contain neither EUI nor GPS time, nor anything about the
+/// signal but RSSI and SNR.
 ///
 /// ```
 /// use ttn::Network;
@@ -51,6 +55,10 @@ pub struct Gateway {
     pub(crate) deaf: bool,
     pub(crate) delay: Duration,
     pub(crate) location: Option<Location>,
+    /// Where V2 has the location from, if the gateway states it.
+    pub(crate) location_source: Option<String>,
+    /// Metres.
+    pub(crate) location_accuracy: u32,
 }
 
 /// Whether the owner of a gateway lets it transmit downlinks:
@@ -108,6 +116,8 @@ impl Gateway {
                 longitude: 4.477733,
                 altitude: 14,
             }),
+            location_source: None,
+            location_accuracy: 0,
         }
     }
 
@@ -137,6 +147,49 @@ impl Gateway {
     #[must_use]
     pub fn location(mut self, location: impl Into<Option<Location>>) -> Self {
         self.location = location.into();
+        self
+    }
+
+    /// Makes the gateway state its location itself, with this source: `gps`, `config` or
+    /// `ip_geolocation`. V2 then prints the location in activations too. Default: `gps` for a gateway
+    /// with [GPS](Self::gps); otherwise the network knows the location from the registry. v3 ignores
+    /// it.
+    ///
+    /// ```
+    /// use ttn::simulator::Gateway;
+    ///
+    /// let gateway = Gateway::new("roof-east").location_source("config");
+    /// ```
+    #[must_use]
+    pub fn location_source(mut self, source: impl Into<String>) -> Self {
+        self.location_source = Some(source.into());
+        self
+    }
+
+    /// Sets the accuracy of the location in metres; messages omit 0. v3 ignores it. Default: 0.
+    ///
+    /// ```
+    /// use ttn::simulator::Gateway;
+    ///
+    /// let gateway = Gateway::new("roof-east").location_source("ip_geolocation").location_accuracy(2_000);
+    /// ```
+    #[must_use]
+    pub fn location_accuracy(mut self, metres: u32) -> Self {
+        self.location_accuracy = metres;
+        self
+    }
+
+    /// Makes V2 trust it, as a gateway that has identified itself. v3 has no such mark and ignores it.
+    /// Default: off.
+    ///
+    /// ```
+    /// use ttn::simulator::Gateway;
+    ///
+    /// let gateway = Gateway::new("roof-east").trusted(true);
+    /// ```
+    #[must_use]
+    pub fn trusted(mut self, trusted: bool) -> Self {
+        self.trusted = trusted;
         self
     }
 
@@ -217,7 +270,7 @@ impl Gateway {
 
     /// Sets the index of the antenna that hears the uplink. A gateway with several antennas hears it
     /// once with each: call [`Uplink::heard_by`](super::Uplink::heard_by) for each of them. Antennas
-    /// other than the first transmit nothing and have no location. Default: 0.
+    /// other than the first transmit nothing and, on v3, have no location. Default: 0.
     ///
     /// ```
     /// use ttn::simulator::{Gateway, Uplink};
@@ -355,6 +408,12 @@ impl Gateway {
         self
     }
 
+    /// Returns where V2 has the location from.
+    pub(crate) fn source_of_location(&self) -> &str {
+        let usual = if self.has_gps { "gps" } else { REGISTRY };
+        self.location_source.as_deref().unwrap_or(usual)
+    }
+
     /// Returns what messages say about its downlinks.
     pub(crate) fn constraint(&self) -> Option<DownlinkConstraint> {
         match self.antenna {
@@ -377,15 +436,13 @@ pub(crate) fn is_gateway(id: &str) -> bool {
     id.starts_with(ID_START)
 }
 
-/// Returns the simulator's own gateways that heard a frame, nearest first. The first has a clock.
+/// Returns the simulator's own gateways that heard a frame, nearest first.
 pub(crate) fn gateways(count: usize, random: &mut Rng) -> Vec<Gateway> {
     (0..count)
         .map(|index| {
             let distance = i32::try_from(index.min(8)).unwrap_or(8);
             let gateway = Gateway::new(format!("{ID_START}{:04x}", 0xaa11 + index));
             Gateway {
-                trusted: index == 1,
-                has_clock: index == 0,
                 rssi: (random.i32(-92..=-84) - 4 * distance) as f32,
                 snr: random.i32(28..=40) as f32 / 4.0 - 2.5 * distance as f32,
                 location: gateway.location.filter(|_| index == 0),

@@ -38,10 +38,23 @@ impl Modulation {
         }
     }
 
-    /// Returns the time on air of a frame with that many bytes, zero if the data rate is unknown.
-    pub(crate) fn airtime(&self, frame: usize) -> Duration {
+    /// Returns the coding rate that gateways report unless another one is set.
+    pub(crate) fn coding_rate(&self) -> &'static str {
         match self {
-            Self::Lora(data_rate) => lora_airtime(data_rate, 5, frame).unwrap_or_default(),
+            Self::Lora(_) => "4/5",
+            Self::Fsk => "",
+            Self::LrFhss => "1/3",
+        }
+    }
+
+    /// Returns the time on air of a frame with that many bytes, zero if the data rate is unknown.
+    pub(crate) fn airtime(&self, frame: usize, coding_rate: &str) -> Duration {
+        match self {
+            Self::Lora(data_rate) => {
+                let coding = coding_rate.strip_prefix("4/");
+                let coding = coding.and_then(|denominator| denominator.parse().ok());
+                lora_airtime(data_rate, coding.unwrap_or(5), frame).unwrap_or_default()
+            }
             // Preamble 5, sync word 3, length 1 and checksum 2 bytes.
             Self::Fsk => Duration::from_nanos(
                 (frame as u64 + 11) * 8 * 1_000_000_000 / u64::from(FSK_BIT_RATE),
@@ -109,19 +122,21 @@ mod tests {
             ("SF12BW125", 5, 12, 1_155_072_000),
             ("SF12BW125", 5, 19, 1_318_912_000),
             ("SF7BW250", 6, 17, 28_800_000),
+            ("SF7BW125", 8, 14, 61_696_000),
         ] {
             let airtime = lora_airtime(data_rate, coding, frame);
             let expected = Duration::from_nanos(expected);
             assert_eq!(airtime, Some(expected), "{data_rate} {frame}");
         }
-        assert_eq!(Modulation::Fsk.airtime(17), Duration::from_nanos(4_480_000));
+        let airtime = Modulation::Fsk.airtime(17, "");
+        assert_eq!(airtime, Duration::from_nanos(4_480_000));
     }
 
     #[test]
     fn unknown_data_rates_have_no_airtime() {
         for data_rate in ["", "SF", "SF7", "SF6BW125", "SF13BW125", "SF7BW126", "FSK"] {
             let modulation = Modulation::Lora(data_rate.into());
-            assert_eq!(modulation.airtime(20), Duration::ZERO, "{data_rate}");
+            assert_eq!(modulation.airtime(20, "4/5"), Duration::ZERO, "{data_rate}");
         }
     }
 }

@@ -12,14 +12,17 @@ pub(crate) trait NetworkServer: Send + Sync {
     /// Changes the location of the device and returns whether it is registered.
     fn update(&self, id: DeviceId<'_>, location: Option<Location>) -> bool;
 
+    /// Changes the description of the device and returns whether it is registered.
+    fn describe_as(&self, id: DeviceId<'_>, description: &str) -> bool;
+
     /// Deletes the device and returns whether it was registered.
     fn delete(&self, id: DeviceId<'_>) -> bool;
 
     /// Returns what the network knows about the device, or `None` if it is not registered.
     fn describe(&self, id: DeviceId<'_>) -> Option<Description>;
 
-    /// Lets the device join, or refuses it with that error.
-    fn join(&self, id: DeviceId<'_>, refusal: Option<&str>);
+    /// Lets the device join with a frame like this, or refuses it with that error.
+    fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>);
 
     /// Handles an uplink and returns its frame counter, 0 if the device is not heard.
     fn uplink(&self, id: DeviceId<'_>, uplink: Uplink) -> u32;
@@ -32,6 +35,12 @@ pub(crate) trait NetworkServer: Send + Sync {
 
     /// Sets whether the device acknowledges confirmed downlinks.
     fn set_acknowledging(&self, id: DeviceId<'_>, acknowledges: bool);
+
+    /// Sets how many of the next answers to the device carry MAC commands.
+    fn set_commands(&self, id: DeviceId<'_>, answers: u32);
+
+    /// Sets whether the frame counter of the device may begin again without a join.
+    fn set_counter_resets(&self, id: DeviceId<'_>, on: bool);
 
     /// Sets whether the gateways cannot transmit.
     fn set_gateways_down(&self, down: bool);

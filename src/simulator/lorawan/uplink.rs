@@ -1,6 +1,9 @@
 //! An uplink.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -35,6 +38,7 @@ pub struct Uplink {
     pub(crate) gateways: usize,
     pub(crate) heard_by: Vec<Gateway>,
     pub(crate) modulation: Modulation,
+    pub(crate) coding_rate: Option<String>,
     pub(crate) frequency: Option<u32>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) location: Option<Location>,
@@ -72,6 +76,7 @@ impl Uplink {
             gateways: 1,
             heard_by: Vec::new(),
             modulation: Modulation::Lora("SF7BW125".into()),
+            coding_rate: None,
             frequency: None,
             attributes: BTreeMap::new(),
             location: None,
@@ -89,8 +94,9 @@ impl Uplink {
     /// Sets the frame counter, which later uplinks continue from. Default: one more than the last, 0
     /// after a join.
     ///
-    /// After the first uplink of a session, v3 hears only a counter that is higher than the last it has
-    /// heard, by at most 16,384.
+    /// After the first uplink of a session, the network hears only a counter that is higher than the last
+    /// it has heard, by at most 16,384, unless the device may
+    /// [reset it](crate::simulator::Device::resets_counters).
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -181,8 +187,6 @@ impl Uplink {
     /// [`gateways`](Self::gateways): once with each antenna. What the same antenna hears again counts
     /// once.
     ///
-    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
-    ///
     /// ```
     /// use ttn::simulator::{Gateway, Uplink};
     ///
@@ -205,6 +209,19 @@ impl Uplink {
     #[must_use]
     pub fn data_rate(mut self, data_rate: impl Into<String>) -> Self {
         self.modulation = Modulation::Lora(data_rate.into());
+        self
+    }
+
+    /// Sets the coding rate that the gateways report: `4/5` to `4/8`. Default: `4/5`, and none for FSK.
+    ///
+    /// ```
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let sturdy = Uplink::new(2, [1]).coding_rate("4/8");
+    /// ```
+    #[must_use]
+    pub fn coding_rate(mut self, coding_rate: impl Into<String>) -> Self {
+        self.coding_rate = Some(coding_rate.into());
         self
     }
 
@@ -393,9 +410,8 @@ impl Uplink {
     }
 
     /// Puts MAC commands of that many bytes, 0 to 15, into the frame, which lengthens its time on air.
-    /// Default: 3 if the device has MAC commands of the network to answer, else 0.
-    ///
-    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
+    /// [`Device::mac_commands`](crate::simulator::Device::mac_commands) lets the network answer them.
+    /// Default: on v3, 3 if the device has MAC commands of the network to answer; otherwise 0.
     ///
     /// ```
     /// use ttn::simulator::Uplink;
@@ -423,10 +439,22 @@ impl Uplink {
         (channel, frequency)
     }
 
-    /// Returns the length of its frame on a v3 network.
+    /// Returns the length of its frame without MAC commands among its options.
     pub(crate) fn length(&self) -> usize {
         let has_port = self.port > 0 || !self.payload.is_empty();
         super::uplink_length(&self.payload) - usize::from(!has_port)
+    }
+
+    /// Returns the coding rate that gateways report.
+    pub(crate) fn reported_coding_rate(&self) -> &str {
+        let usual = self.modulation.coding_rate();
+        self.coding_rate.as_deref().unwrap_or(usual)
+    }
+
+    /// Returns its time on air as a frame of that many bytes.
+    pub(crate) fn airtime(&self, frame: usize) -> Duration {
+        let coding_rate = self.reported_coding_rate();
+        self.modulation.airtime(frame, coding_rate)
     }
 
     /// Returns its frequency in Hz.
@@ -434,13 +462,12 @@ impl Uplink {
         self.channel(counter).1
     }
 
-    /// Returns the receptions of the gateways of a v3 network.
+    /// Returns the receptions of the gateways.
     pub(crate) fn receptions(&self, random: &mut Rng) -> Vec<Gateway> {
         if !self.heard_by.is_empty() {
             return gateway::deduplicated(self.heard_by.clone());
         }
-        let own = gateway::gateways(self.gateways, random).into_iter();
-        own.map(|gateway| gateway.clock(false)).collect()
+        gateway::gateways(self.gateways, random)
     }
 
     /// Returns the name of a setter that was used and that V2 has no equivalent of, if any.
@@ -451,8 +478,6 @@ impl Uplink {
             ("Uplink::normalized", !self.normalized.is_empty()),
             ("Uplink::battery", self.battery.is_some()),
             ("Uplink::packet_broker", self.packet_broker),
-            ("Uplink::options", self.options.is_some()),
-            ("Uplink::heard_by", !self.heard_by.is_empty()),
             ("Uplink::version_ids", self.version_ids.is_some()),
             ("Uplink::bad_crc", self.bad_crc),
         ]

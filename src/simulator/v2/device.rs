@@ -8,6 +8,9 @@ use crate::simulator::lorawan::{
     self, DeviceId, EndDevice, Location, Modulation, QueuedDownlink, ReceiveWindow, Uplink,
 };
 
+/// How much a counter may jump.
+const LARGEST_GAP: u32 = 16_384;
+
 pub(super) struct Device {
     dev_eui: u64,
     pub(super) dev_addr: u32,
@@ -21,6 +24,12 @@ pub(super) struct Device {
     pub(super) in_progress: Option<QueuedDownlink>,
     pub(super) window: ReceiveWindow<Window>,
     pub(super) end_device: EndDevice,
+    /// How many of the next answers carry MAC commands.
+    pub(super) commands: u32,
+    /// Whether the network takes a counter that is lower than the last.
+    pub(super) resets_counters: bool,
+    /// As the application registered it.
+    pub(super) description: String,
 }
 
 /// An uplink and what the handler makes of it.
@@ -39,6 +48,8 @@ pub(super) struct Window {
     pub(super) wants_ack: bool,
     /// `None` if no gateway can transmit.
     pub(super) gateway_id: Option<String>,
+    /// Whether that gateway loses what it should transmit.
+    pub(super) is_deaf: bool,
     pub(super) modulation: Modulation,
     pub(super) frequency: u32,
 }
@@ -66,6 +77,9 @@ impl Device {
             in_progress: None,
             window: ReceiveWindow::closed(),
             end_device: EndDevice::new(),
+            commands: 0,
+            resets_counters: false,
+            description: String::new(),
         }
     }
 
@@ -83,19 +97,31 @@ impl Device {
         self.up_counter = None;
         self.down_counter = 0;
         self.end_device.restart();
+        self.commands = 0;
     }
 
-    /// Returns the frame counter of an uplink that the network does not hear: a repetition of an
-    /// unconfirmed one.
-    pub(super) fn unheard(&self, uplink: &Uplink) -> Option<u32> {
-        let is_last = |last: &u32| uplink.counter.is_none_or(|counter| counter == *last);
-        let unheard = uplink.retry && !uplink.confirmed && !uplink.simulated;
-        self.up_counter.filter(is_last).filter(|_| unheard)
+    /// Counts an uplink and returns its frame counter, an error if the network does not hear it.
+    pub(super) fn count(&mut self, uplink: &Uplink) -> Result<u32, u32> {
+        let counter = uplink.count(&mut self.end_device.counter);
+        let is_heard = self.up_counter.is_none_or(|last| match counter {
+            // The broker of the network keeps repetitions of unconfirmed ones to itself.
+            _ if counter == last => uplink.confirmed,
+            _ => self.resets_counters || (1..=LARGEST_GAP).contains(&counter.wrapping_sub(last)),
+        });
+        if is_heard {
+            self.up_counter = Some(counter);
+            return Ok(counter);
+        }
+        if !uplink.retry {
+            // What it acknowledges is lost with it.
+            self.end_device.take_ack();
+        }
+        Err(counter)
     }
 
-    /// Counts the uplink; nothing else changes before [`keep`](Self::keep).
-    pub(super) fn take_uplink(&mut self, uplink: &Uplink) -> Taken {
-        let counter = uplink.count(&mut self.up_counter);
+    /// Returns what the handler makes of an uplink with that counter; nothing else changes before
+    /// [`keep`](Self::keep).
+    pub(super) fn take_uplink(&mut self, counter: u32) -> Taken {
         if counter == self.handled_counter {
             return Taken {
                 counter,

@@ -6,13 +6,16 @@ use super::{
     NO_GATEWAYS, V2,
     access::is_id,
     device::Window,
-    messages,
+    messages, payload,
     request::{self, Request},
 };
 use crate::simulator::{
-    lorawan::{self, DeviceId, DownlinkFrame, Encoder, QueuedDownlink, Received, WindowKey},
+    lorawan::{DeviceId, DownlinkFrame, QueuedDownlink, Received, WindowKey},
     sync::lock,
 };
+
+/// The answer to a link check: a margin of 16 dB, and one gateway.
+const LINK_CHECK: &[u8] = &[0x02, 16, 1];
 
 impl V2 {
     /// Handles a request on `A/devices/D/down`. An unreadable one leaves no trace, as on the real
@@ -96,7 +99,7 @@ impl V2 {
         };
         let mut downlink = downlink.unwrap_or_default();
         let functions = self.env.applications.functions(id.app_id);
-        match encode(&downlink, functions.encoder.as_deref()) {
+        match payload::encode(&downlink, &functions) {
             Ok(payload) => {
                 downlink.payload = payload;
                 self.transmit(id, &downlink, window);
@@ -120,9 +123,6 @@ impl V2 {
 
     fn transmit(&self, id: DeviceId<'_>, downlink: &QueuedDownlink, window: &Window) {
         let payload = downlink.payload.as_deref().unwrap_or_default();
-        if payload.is_empty() && !window.wants_ack {
-            return;
-        }
         let port = [downlink.port, window.port, 1]
             .into_iter()
             .find(|port| *port != 0)
@@ -131,6 +131,11 @@ impl V2 {
         let Some((device, random)) = state.parts(id) else {
             return;
         };
+        if payload.is_empty() && !window.wants_ack && device.commands == 0 {
+            return;
+        }
+        let options = if device.commands > 0 { LINK_CHECK } else { &[] };
+        device.commands = device.commands.saturating_sub(1);
         let counter = device.down_counter;
         device.down_counter = counter.wrapping_add(1);
         let frame = DownlinkFrame {
@@ -139,6 +144,7 @@ impl V2 {
             ack: window.wants_ack,
             more_queued: !device.queue.is_empty(),
             counter,
+            options,
             port,
             payload,
         };
@@ -147,7 +153,7 @@ impl V2 {
         let bytes = frame.bytes(random);
         let sent = messages::downlink_sent(&bytes, counter, &message, window, second);
         self.post_event(id, "down/sent", &sent);
-        if !payload.is_empty() {
+        if !payload.is_empty() && !window.is_deaf {
             device.end_device.hear(Received {
                 port,
                 payload: payload.to_vec(),
@@ -156,22 +162,4 @@ impl V2 {
             });
         }
     }
-}
-
-/// Returns the bytes of a downlink, or the handler's error text.
-fn encode(downlink: &QueuedDownlink, encoder: Option<&Encoder>) -> Result<Option<Vec<u8>>, String> {
-    let Some(fields) = &downlink.fields else {
-        return Ok(downlink.payload.clone());
-    };
-    if downlink.payload.is_some() {
-        return Err("Downlink not valid: Both Fields and Payload provided".into());
-    }
-    let Some(encoder) = encoder else {
-        return Err(
-            "Downlink Payload not valid: fields supplied, but no Encoder function set".into(),
-        );
-    };
-    lorawan::call(|| encoder(downlink.port, fields))
-        .map(|encoded| Some(encoded.bytes))
-        .map_err(|error| messages::threw("Encoder", &error))
 }

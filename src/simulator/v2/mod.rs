@@ -2,10 +2,14 @@
 
 mod access;
 mod burst;
+mod cayenne;
 mod device;
 mod downlinks;
 mod messages;
+mod metadata;
+mod payload;
 mod request;
+mod time;
 mod uplinks;
 
 use std::{
@@ -22,8 +26,8 @@ use self::{burst::Burst, device::Device};
 use super::{
     json,
     lorawan::{
-        self, Description, DeviceId, Devices, Environment, Location, Modulation, NetworkServer,
-        Uplink, WindowKey,
+        self, Description, DeviceId, Devices, Environment, Location, NetworkServer, Uplink,
+        WindowKey,
     },
     mqtt::Broker,
     sync::lock,
@@ -88,6 +92,19 @@ impl V2 {
         self.post_event(id, "up/errors", &messages::error(error));
     }
 
+    /// Posts that the device was saved; `location` is what changed of its location.
+    fn post_saved(
+        &self,
+        id: DeviceId<'_>,
+        event: &str,
+        location: Option<Location>,
+        is_changed: bool,
+    ) {
+        let at = is_changed.then(|| self.env.clock.now());
+        let offset = self.broker.quirks().utc_offset;
+        self.post_event(id, event, &messages::saved(location, at, offset));
+    }
+
     /// Posts a downlink event; `message` is the downlink as events print it.
     fn post_downlink_event(
         &self,
@@ -109,8 +126,7 @@ impl NetworkServer for V2 {
         let device = Device::new(id, location, &mut state.random);
         state.devices.insert(id, device);
         if announce {
-            let payload = messages::saved(location, Some(self.env.clock.now()));
-            self.post_event(id, "create", &payload);
+            self.post_saved(id, "create", location, true);
         }
     }
 
@@ -128,8 +144,18 @@ impl NetworkServer for V2 {
             longitude: changed(before.longitude, now.longitude),
             altitude: changed(before.altitude, now.altitude),
         };
-        let at = (before != now).then(|| self.env.clock.now());
-        self.post_event(id, "update", &messages::saved(Some(changed), at));
+        self.post_saved(id, "update", Some(changed), before != now);
+        true
+    }
+
+    fn describe_as(&self, id: DeviceId<'_>, description: &str) -> bool {
+        let mut state = lock(&self.state);
+        let Some(device) = state.devices.get(id) else {
+            return false;
+        };
+        let is_changed = device.description != description;
+        device.description = description.to_owned();
+        self.post_saved(id, "update", None, is_changed);
         true
     }
 
@@ -155,31 +181,34 @@ impl NetworkServer for V2 {
         })
     }
 
-    fn join(&self, id: DeviceId<'_>, refusal: Option<&str>) {
+    fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>) {
         let mut state = lock(&self.state);
         let gateways_down = state.gateways_down;
         let Some((device, random)) = state.parts(id) else {
             return;
         };
-        if let Some(refusal) = refusal {
-            let activation = messages::activation(&device.eui(), Err(refusal));
-            self.post_event(id, "activations/errors", &activation);
-            return;
-        }
-        if gateways_down {
+        let uplink = match frame {
+            Ok(uplink) => uplink,
+            Err(refusal) => {
+                let activation = messages::activation(&device.eui(), Err(refusal));
+                self.post_event(id, "activations/errors", &activation);
+                return;
+            }
+        };
+        let gateways = uplinks::heard(uplink, random);
+        if gateways_down || lorawan::answering(&gateways).is_none() {
             // The handler hears only of joins that can be answered.
             return;
         }
         device.window.close(&self.env.windows, None);
         device.start_session(random);
-        let frame = messages::Frame {
-            time: self.env.clock.now(),
+        let frame = metadata::Frame {
+            uplink,
+            time: uplink.time.unwrap_or_else(|| self.env.clock.now()),
             // The real handler computes the airtime of an activation without any bytes.
             length: 0,
-            modulation: &Modulation::Lora("SF7BW125".into()),
-            frequency: 868_100_000,
-            channel: 0,
-            gateways: &lorawan::gateways(1, random),
+            frequency: uplink.hertz(0),
+            gateways: &gateways,
             uptime: self.env.clock.uptime(),
         };
         let accepted = (device.address(), frame.activation_metadata(device.location));
@@ -202,6 +231,18 @@ impl NetworkServer for V2 {
     fn set_acknowledging(&self, id: DeviceId<'_>, acknowledges: bool) {
         if let Some(device) = lock(&self.state).devices.get(id) {
             device.end_device.acknowledges = acknowledges;
+        }
+    }
+
+    fn set_commands(&self, id: DeviceId<'_>, answers: u32) {
+        if let Some(device) = lock(&self.state).devices.get(id) {
+            device.commands = answers;
+        }
+    }
+
+    fn set_counter_resets(&self, id: DeviceId<'_>, on: bool) {
+        if let Some(device) = lock(&self.state).devices.get(id) {
+            device.resets_counters = on;
         }
     }
 

@@ -1,17 +1,18 @@
 //! Uplinks of the V2 network: from the device to the clients.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use fastrand::Rng;
-use serde_json::Value;
 
 use super::{
     V2,
     device::{Taken, Window},
-    messages::{self, Frame},
+    messages,
+    metadata::{self, Frame},
+    payload::{self, Fields, UplinkError},
 };
 use crate::simulator::{
-    lorawan::{self, DeviceId, Functions, QueuedDownlink, Uplink},
+    lorawan::{self, DeviceId, Gateway, PayloadFormat, QueuedDownlink, Uplink},
     sync::{deadline, lock},
 };
 
@@ -22,38 +23,35 @@ const SHUTDOWN_WARNING: &str =
 /// How long the handler takes to connect again when its broker closes the connection.
 const RECONNECT: Duration = Duration::from_millis(50);
 
-enum UplinkError {
-    Invalid,
-    Undecodable(String),
-}
-
 impl V2 {
     /// Handles an uplink and returns its frame counter, or `None` if the device is not registered.
     pub(super) fn receive(&self, id: DeviceId<'_>, uplink: &Uplink) -> Option<u32> {
         self.finish_burst();
-        let unheard = lock(&self.state).devices.get(id)?.unheard(uplink);
-        if unheard.is_some() {
-            return unheard;
-        }
-        if !uplink.simulated {
+        let taken = if uplink.simulated {
+            Taken::default()
+        } else {
+            let counted = lock(&self.state).devices.get(id)?.count(uplink);
+            let Ok(counter) = counted else {
+                log::debug!(
+                    "dropping an uplink of {id}: repeated, or with an unexpected frame counter"
+                );
+                return counted.err();
+            };
             self.close_and_answer(id, None);
-        }
-        let taken = self.take(id, uplink)?;
-        let fields = decode(uplink, &self.env.applications.functions(id.app_id));
-        if let Some(window) = self.publish_uplink(id, uplink, &taken, fields) {
+            self.take(id, counter)?
+        };
+        let functions = self.env.applications.functions(id.app_id);
+        let fields = payload::decode(uplink, &functions);
+        let has_format = functions.format != PayloadFormat::None;
+        if let Some(window) = self.publish_uplink(id, uplink, &taken, fields, has_format) {
             self.answer(id, &window);
         }
         Some(taken.counter)
     }
 
-    /// Counts the uplink and reports the downlink that it acknowledges.
-    fn take(&self, id: DeviceId<'_>, uplink: &Uplink) -> Option<Taken> {
-        let mut state = lock(&self.state);
-        let device = state.devices.get(id)?;
-        if uplink.simulated {
-            return Some(Taken::default());
-        }
-        let taken = device.take_uplink(uplink);
+    /// Takes an uplink with that frame counter and reports the downlink that it acknowledges.
+    fn take(&self, id: DeviceId<'_>, counter: u32) -> Option<Taken> {
+        let taken = lock(&self.state).devices.get(id)?.take_uplink(counter);
         let confirmed = |downlink: &&QueuedDownlink| downlink.confirmed;
         if let Some(downlink) = taken.finished.as_ref().filter(confirmed) {
             let message = messages::downlink(None, downlink, "");
@@ -63,19 +61,20 @@ impl V2 {
     }
 
     /// Publishes the uplink. Keeps the window that it opens, or returns it if it is due at once.
+    /// `has_format` tells whether the application has a payload format.
     fn publish_uplink(
         &self,
         id: DeviceId<'_>,
         uplink: &Uplink,
         taken: &Taken,
-        decoded: Result<Option<Value>, UplinkError>,
+        decoded: Result<Option<Fields>, UplinkError>,
+        has_format: bool,
     ) -> Option<Window> {
         let mut state = lock(&self.state);
-        let can_transmit = !state.gateways_down && uplink.gateways > 0;
+        let gateways_down = state.gateways_down;
         let (device, random) = state.parts(id)?;
-        let mut gateways = lorawan::gateways(uplink.gateways, random);
-        let nearest = gateways.first().map(|gateway| gateway.id.clone());
-        random.shuffle(&mut gateways);
+        let gateways = heard(uplink, random);
+        let answering = lorawan::answering(&gateways).filter(|_| !gateways_down);
         let (fields, error) = match decoded {
             Ok(fields) => (fields, None),
             Err(UplinkError::Invalid) => {
@@ -85,26 +84,21 @@ impl V2 {
                 }
                 return None;
             }
-            Err(UplinkError::Undecodable(error)) => {
-                let error = format!("Unable to decode payload fields: {error}");
-                (None, Some(error))
-            }
+            Err(UplinkError::Undecodable(error)) => (None, Some(error)),
         };
         if !uplink.simulated {
             device.keep(taken);
         }
-        let (channel, frequency) = uplink.channel(taken.counter);
         let time = uplink.time.unwrap_or_else(|| self.env.clock.now());
         let location = uplink.location.or(device.location);
         let metadata = if uplink.simulated {
-            messages::simulated_metadata(time, location)
+            metadata::simulated_metadata(time, location)
         } else {
             let frame = Frame {
+                uplink,
                 time,
-                length: lorawan::uplink_length(&uplink.payload),
-                modulation: &uplink.modulation,
-                frequency,
-                channel,
+                length: uplink.length() + uplink.options.unwrap_or_default(),
+                frequency: uplink.hertz(taken.counter),
                 gateways: &gateways,
                 uptime: self.env.clock.uptime(),
             };
@@ -117,8 +111,8 @@ impl V2 {
         let contents = messages::Contents {
             uplink,
             taken,
-            fields: fields.as_ref(),
-            attributes: attributes(uplink, error.is_none(), shutdown_warning),
+            fields: fields.as_ref().map(|fields| &fields.value),
+            attributes: attributes(uplink, has_format && error.is_none(), shutdown_warning),
             metadata: &metadata,
         };
         let message = messages::uplink(id, &device.eui(), &contents);
@@ -135,9 +129,10 @@ impl V2 {
         let window = Window {
             port: uplink.port,
             wants_ack: uplink.confirmed,
-            gateway_id: nearest.filter(|_| can_transmit),
+            gateway_id: answering.map(|gateway| gateway.id.clone()),
+            is_deaf: answering.is_some_and(|gateway| gateway.deaf),
             modulation: uplink.modulation.clone(),
-            frequency,
+            frequency: uplink.hertz(taken.counter),
         };
         if device.in_progress.is_some() || self.env.receive_window.is_zero() {
             return Some(window);
@@ -193,6 +188,20 @@ impl V2 {
     }
 }
 
+/// Returns how gateways hear a frame, in any order. Of the simulator's own, the first has a clock, and
+/// the network trusts the second.
+pub(super) fn heard(uplink: &Uplink, random: &mut Rng) -> Vec<Gateway> {
+    let mut heard = uplink.receptions(random);
+    if uplink.heard_by.is_empty() {
+        for (index, gateway) in heard.iter_mut().enumerate() {
+            gateway.has_clock = index == 0;
+            gateway.trusted = index == 1;
+        }
+    }
+    random.shuffle(&mut heard);
+    heard
+}
+
 /// Returns the attributes to publish: those of the device unless its fields could not be decoded.
 fn attributes(uplink: &Uplink, decoded: bool, shutdown_warning: bool) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::new();
@@ -203,33 +212,4 @@ fn attributes(uplink: &Uplink, decoded: bool, shutdown_warning: bool) -> BTreeMa
         attributes.insert("warning".into(), SHUTDOWN_WARNING.into());
     }
     attributes
-}
-
-/// Returns the fields of an uplink, if any.
-fn decode(uplink: &Uplink, functions: &Functions) -> Result<Option<Value>, UplinkError> {
-    let threw = |function, error: String| {
-        let error = messages::threw(function, &error);
-        UplinkError::Undecodable(error)
-    };
-    let mut uplink = Cow::Borrowed(uplink);
-    if uplink.port == 0 {
-        // The payload of such a frame is MAC commands.
-        uplink.to_mut().payload.clear();
-    }
-    let decoded = functions.decode(&uplink);
-    let Some(fields) = decoded.map_err(|error| threw("Decoder", error))? else {
-        return Ok(None);
-    };
-    if !fields.is_object() {
-        let error = "Decoder not valid: does not return an object".into();
-        return Err(UplinkError::Undecodable(error));
-    }
-    if let Some(validator) = &functions.validator {
-        let valid = lorawan::call(|| Ok(validator(uplink.port, &fields)));
-        if !valid.map_err(|error| threw("Validator", error))? {
-            return Err(UplinkError::Invalid);
-        }
-    }
-    let empty = fields.as_object().is_some_and(serde_json::Map::is_empty);
-    Ok((!empty).then_some(fields))
 }

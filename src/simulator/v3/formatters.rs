@@ -111,6 +111,9 @@ pub(super) fn encode(downlinks: &mut [Downlink], functions: &Functions) -> Optio
             (None, Some(_), None) => Vec::new(),
             (None, Some(fields), Some(encoder)) => {
                 let encoded = lorawan::call(|| encoder(downlink.f_port, fields)).ok()?;
+                if encoded.value.is_some() {
+                    return None;
+                }
                 downlink.f_port = match encoded.port {
                     Some(port) => port as u8,
                     None => downlink.f_port.max(1),

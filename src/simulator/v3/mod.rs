@@ -181,6 +181,11 @@ impl NetworkServer for V3 {
         device.map(|device| device.location = location).is_some()
     }
 
+    fn describe_as(&self, id: DeviceId<'_>, _: &str) -> bool {
+        // v3 has no MQTT message about changes of devices.
+        self.describe(id).is_some()
+    }
+
     fn delete(&self, id: DeviceId<'_>) -> bool {
         let Some(mut device) = lock(&self.state).devices.remove(id) else {
             return false;
@@ -206,13 +211,13 @@ impl NetworkServer for V3 {
         })
     }
 
-    fn join(&self, id: DeviceId<'_>, refusal: Option<&str>) {
+    fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>) {
         let mut state = lock(&self.state);
         let Some((device, gateways, random)) = state.parts(id) else {
             return;
         };
         // v3 has no MQTT message about a join that fails.
-        if refusal.is_some() || gateways.down {
+        if frame.is_err() || gateways.down {
             return;
         }
         device.window.close(&self.env.windows, None);
@@ -246,6 +251,18 @@ impl NetworkServer for V3 {
         if let Some(device) = lock(&self.state).devices.get(id) {
             device.end_device.acknowledges = acknowledges;
         }
+    }
+
+    fn set_commands(&self, id: DeviceId<'_>, answers: u32) {
+        self.change_device(id, |device| {
+            if let Some(session) = &mut device.session {
+                session.commands = answers;
+            }
+        });
+    }
+
+    fn set_counter_resets(&self, id: DeviceId<'_>, on: bool) {
+        self.change_device(id, |device| device.resets_counters = on);
     }
 
     fn set_gateways_down(&self, down: bool) {

@@ -6,7 +6,7 @@ use super::{Gateways, V3, device::Device};
 use crate::simulator::{lorawan::DeviceId, sync::lock};
 
 impl V3 {
-    fn change_device(&self, id: DeviceId<'_>, change: impl FnOnce(&mut Device)) {
+    pub(super) fn change_device(&self, id: DeviceId<'_>, change: impl FnOnce(&mut Device)) {
         if let Some(device) = lock(&self.state).devices.get(id) {
             change(device);
         }
@@ -45,20 +45,6 @@ impl V3 {
     /// Sets whether the server answers when the device asks for the time.
     pub(in crate::simulator) fn set_clock_synchronization(&self, id: DeviceId<'_>, on: bool) {
         self.change_device(id, |device| device.synchronizes_clock = on);
-    }
-
-    /// Sets whether frame counters of the device may begin again without a join.
-    pub(in crate::simulator) fn set_counter_resets(&self, id: DeviceId<'_>, on: bool) {
-        self.change_device(id, |device| device.resets_counters = on);
-    }
-
-    /// Sets how many of the next answers to the device carry MAC commands.
-    pub(in crate::simulator) fn set_commands(&self, id: DeviceId<'_>, answers: u32) {
-        self.change_device(id, |device| {
-            if let Some(session) = &mut device.session {
-                session.commands = answers;
-            }
-        });
     }
 
     /// Deletes session and queue of the device.

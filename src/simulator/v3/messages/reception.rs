@@ -106,7 +106,7 @@ impl Reception<'_> {
             .integer("f_cnt", self.counter)
             .bytes("frm_payload", bytes);
         let length = uplink.length() + self.options;
-        let airtime = uplink.modulation.airtime(length);
+        let airtime = uplink.airtime(length);
         let airtime = (!airtime.is_zero()).then(|| json::string(&duration(airtime)));
         payload(object)
             .list("rx_metadata", self.rx_metadata.iter().cloned())
@@ -125,7 +125,7 @@ impl Reception<'_> {
                 let rate = Object::new()
                     .integer("bandwidth", bandwidth.saturating_mul(1000) as u32)
                     .integer("spreading_factor", spreading as u32)
-                    .string("coding_rate", "4/5");
+                    .string("coding_rate", self.uplink.reported_coding_rate());
                 ("lora", rate)
             }
             Modulation::Fsk => {
@@ -135,7 +135,7 @@ impl Reception<'_> {
             Modulation::LrFhss => {
                 let rate = Object::new()
                     .integer("operating_channel_width", 137_000)
-                    .string("coding_rate", "1/3");
+                    .string("coding_rate", self.uplink.reported_coding_rate());
                 ("lrfhss", rate)
             }
         };
