@@ -211,7 +211,8 @@ impl MqttClient {
     /// It first writes everything that [`send`](Self::send) accepted, and then unsubscribes. A server
     /// processes what it receives in order, so its answer proves that it has processed every downlink:
     /// `Ok` means that none is lost on the way. It does not mean that the network has accepted them, as
-    /// a [`Delivery`](crate::Delivery) tells; if the network reports on downlinks, `close` waits up to
+    /// a [`Delivery`](crate::Delivery) tells, nor, with a broker between client and network, that the
+    /// network has them; if the network reports on downlinks, `close` waits up to
     /// 200 ms for reports that are still missing. It then ends its side of the connection and waits
     /// until the server closes the other side and the close callbacks have run with `true`.
     ///
@@ -230,10 +231,12 @@ impl MqttClient {
     ///   connection ended first. The error says how many downlinks are uncertain, and
     ///   [`Stats::uncertain`](crate::Stats::uncertain) counts them; their deliveries are
     ///   [`Unconfirmed`](crate::DeliveryState::Unconfirmed). As long as the program runs, the connection
-    ///   stays open for up to 30 s, so that the server can complete its work; reports that arrive until
-    ///   then count. Set a longer `close_timeout`, or wait for the deliveries before closing.
-    /// - [`ErrorKind::TimedOut`] or [`ErrorKind::ConnectionLost`] if downlinks were not even written:
-    ///   because of [`pace`](MqttClientBuilder::pace), for example.
+    ///   stays open for up to 30 s, so that the server can complete its work (the last 16 of such
+    ///   connections do); reports that arrive until then count. Set a longer `close_timeout`, or wait for the deliveries before closing.
+    /// - [`ErrorKind::TimedOut`], [`ErrorKind::ConnectionLost`] or [`ErrorKind::NotConnected`] if
+    ///   downlinks were not even written: because of [`pace`](MqttClientBuilder::pace), for example, or
+    ///   because they waited in the [offline queue](MqttClientBuilder::offline_queue) for a connection.
+    ///   The error says how many.
     /// - [`ErrorKind::TimedOut`] if a callback is still running after the timeout.
     ///
     /// ```

@@ -528,7 +528,7 @@ impl MqttClientBuilder {
     /// reported as [`Event::PublishFailed`](crate::Event::PublishFailed):
     ///
     /// - with [`Expired`](crate::ErrorKind::Expired) if it waited for a connection for `expire_after`,
-    /// - with [`Closed`](crate::ErrorKind::Closed) if the client was closed first,
+    /// - with [`Closed`](crate::ErrorKind::Closed) if the client was closed first; `close` says how many,
     /// - with the error that made the client give up, if it did,
     /// - with [`ConnectionLost`](crate::ErrorKind::ConnectionLost) if the connection ended while it was
     ///   being written. It may or may not have arrived, and is never written again.

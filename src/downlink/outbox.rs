@@ -122,7 +122,7 @@ impl Outbox {
 
     /// Returns whether any message waits.
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.turnstile.holds_any()
+        self.waiting() > 0
     }
 
     /// Returns whether a message waits for something else than a report about the one before it.
@@ -132,7 +132,7 @@ impl Outbox {
 
     /// Returns how many messages wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.turnstile.holds()
     }
 
     /// Adds a message at the end of the line.

@@ -19,8 +19,16 @@ pub(super) struct LeftBehind {
     uncertain: u64,
     /// Downlinks that were not written.
     pub(super) unsent: u64,
-    /// Whether the connection ended first.
-    ended: bool,
+    /// How the client left its connection; `None` if there was none.
+    leaving: Option<Leaving>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// The connection ended first.
+    Ended,
+    /// The time was up.
+    TimeUp,
 }
 
 impl LeftBehind {
@@ -35,7 +43,6 @@ impl Session {
     pub(super) fn drain(&mut self, attempt: Attempt) -> Input {
         self.status.set_connected(false);
         self.sending.take_accepted(Instant::now());
-        self.left_behind = Some(LeftBehind::default());
         let transport = self.connections.transport(attempt);
         let unfinished = transport.map_or(0, |transport| transport.unfinished());
         let messages = unfinished + self.sending.waiting();
@@ -72,12 +79,15 @@ impl Session {
         let unsent = self.settle_in_flight(attempt, !ended);
         let unfinished = self.take_unfinished(attempt);
         let error = written_before_closing(ended);
-        let uncertain = self.sending.left(&unfinished, &error);
+        let uncertain = self.sending.left(&unfinished, &error, Instant::now());
         self.status.tally().uncertain(uncertain);
         if let Some(left) = &mut self.left_behind {
             left.unsent += unsent;
             left.uncertain += uncertain;
-            left.ended = ended;
+            left.leaving = Some(match ended {
+                true => Leaving::Ended,
+                false => Leaving::TimeUp,
+            });
         }
     }
 
@@ -134,7 +144,7 @@ fn left_behind(left: LeftBehind, within: Duration) -> Error {
     let LeftBehind {
         uncertain,
         unsent,
-        ended,
+        leaving,
     } = left;
     let what = [
         (unsent, "not sent"),
@@ -150,19 +160,21 @@ fn left_behind(left: LeftBehind, within: Duration) -> Error {
         _ => format!("{downlinks} downlinks are {how}"),
     });
     let what = what.collect::<Vec<_>>().join(", and ");
-    let why = if ended {
-        "the connection ended while the client was closing".to_owned()
-    } else {
-        format!("closing was not complete within {within:?}")
+    let why = match leaving {
+        None => "the client was not connected when it was closed".to_owned(),
+        Some(Leaving::Ended) => "the connection ended while the client was closing".to_owned(),
+        Some(Leaving::TimeUp) => format!("closing was not complete within {within:?}"),
     };
-    let advice = if ended {
-        "wait for the deliveries before you call close()"
-    } else {
-        "set a longer close_timeout, or wait for the deliveries before you call close()"
+    let advice = match leaving {
+        Some(Leaving::TimeUp) => {
+            "set a longer close_timeout, or wait for the deliveries before you call close()"
+        }
+        _ => "wait for the deliveries before you call close()",
     };
-    let kind = match (uncertain, ended) {
-        (0, true) => ErrorKind::ConnectionLost,
-        (0, false) => ErrorKind::TimedOut,
+    let kind = match (uncertain, leaving) {
+        (0, None) => ErrorKind::NotConnected,
+        (0, Some(Leaving::Ended)) => ErrorKind::ConnectionLost,
+        (0, Some(Leaving::TimeUp)) => ErrorKind::TimedOut,
         _ => ErrorKind::Unconfirmed,
     };
     Error::new(kind, format!("{why}: {what}; {advice}"))

@@ -15,6 +15,10 @@ use crate::{
 /// downlinks.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// The most connections that may be ending. A client that connects and closes again and again, while its
+/// server processes nothing, cuts the oldest.
+const MAX_ENDING: usize = 16;
+
 /// The handles of a session's connections.
 pub(super) struct Connections {
     inlet: Inlet,
@@ -223,16 +227,25 @@ impl Connections {
                 lingers_until: Some(now + LINGER),
             });
             self.drop_ended();
+            let surplus = self.ending.len().saturating_sub(MAX_ENDING);
+            for oldest in &mut self.ending[..surplus] {
+                oldest.lingers_until = None;
+                oldest.transport.cancel();
+            }
         }
     }
 
-    /// Returns whether a report on this connection still counts: it has been left and stays open, and
-    /// there is no other that gets the same reports.
+    /// Returns whether this connection has been left and stays open.
     pub(super) fn lingers(&self, attempt: Attempt) -> bool {
-        self.current.is_none()
-            && self.ending.iter().any(|ending| {
-                ending.transport.attempt() == attempt && ending.lingers_until.is_some()
-            })
+        self.ending
+            .iter()
+            .any(|ending| ending.transport.attempt() == attempt && ending.lingers_until.is_some())
+    }
+
+    /// Returns whether the MQTT client has entered the connection in use, which may get messages.
+    pub(super) fn has_entered(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|connection| matches!(connection.stage, Stage::Entered(_)))
     }
 
     /// Returns when [`handle_deadline`](Self::handle_deadline) is due.

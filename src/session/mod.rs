@@ -69,7 +69,7 @@ pub(crate) struct Session {
     /// The server of the last working connection.
     known: Option<Address>,
     waiters: Waiters,
-    /// What the `close` of a connection in progress leaves behind.
+    /// What the `close` in progress leaves behind.
     left_behind: Option<LeftBehind>,
 }
 
@@ -208,6 +208,7 @@ impl Session {
             }
             Command::Close(reply) => {
                 let waiter = self.waiters.add_close(reply);
+                self.left_behind.get_or_insert_default();
                 self.feed(Input::Close(waiter));
             }
             Command::Subscribe(subscriber) => self.receiving.subscribe(subscriber),
@@ -266,7 +267,7 @@ impl Session {
 
     fn on_message(&mut self, attempt: Attempt, raw: RawMessage) {
         let now = Instant::now();
-        if self.connections.lingers(attempt) {
+        if self.counts_late(attempt) {
             let event = self.receiving.decode_late(raw);
             self.sending.observe(&event, now);
         } else if let Some(event) = self.receiving.decode(attempt, raw, now) {
@@ -278,6 +279,14 @@ impl Session {
                 self.execute();
             }
         }
+    }
+
+    /// Returns whether a report on this connection still counts although the client has left it: as
+    /// long as no other connection gets the same reports. A network that correlates its reports may
+    /// repeat them.
+    fn counts_late(&mut self, attempt: Attempt) -> bool {
+        let may_hear_both = self.connections.has_entered() && !self.options.network.correlates();
+        !self.status.is_connected() && !may_hear_both && self.connections.lingers(attempt)
     }
 
     /// Notes what a report proves about the messages of the connection.

@@ -91,14 +91,15 @@ pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
     }
 }
 
-/// Explains why a connection ended before it was up, if the wire has seen its end.
-pub(super) fn closed_at_once(server: &str, end: Option<&End>) -> Error {
+/// Explains why a connection ended before it was up, if the wire has seen its end. `more` is what else
+/// the server may mean by it.
+fn closed_early(server: &str, end: Option<&End>, more: &str) -> Error {
     match end {
         Some(End::Lost(wire::Loss::Closed, error)) => Error::with_source(
             ErrorKind::ConnectionLost,
             format!(
                 "{server} accepted the connection and closed it again immediately ({error}); it may be restarting, \
-                 or limit the connections of this application"
+                 or limit the connections of this application{more}"
             ),
             error.clone(),
         ),
@@ -107,10 +108,15 @@ pub(super) fn closed_at_once(server: &str, end: Option<&End>) -> Error {
     }
 }
 
+/// Explains why a connection ended before the server answered the subscription.
+pub(super) fn unsubscribed(server: &str, end: Option<&End>) -> Error {
+    closed_early(server, end, ", or refuse its subscription")
+}
+
 /// Explains why the MQTT client is not connected to the wire. `detail` is its own message.
 pub(super) fn not_entered(server: &str, end: Option<&End>, detail: &str) -> Error {
     match (end, wire::want_of_descriptors()) {
-        (Some(End::Lost(..) | End::Failed(_)), _) => closed_at_once(server, end),
+        (Some(End::Lost(..) | End::Failed(_)), _) => closed_early(server, end, ""),
         (_, Some(cause)) => Error::with_source(
             ErrorKind::ResourcesExhausted,
             format!("cannot connect to {server}: {} ({cause})", wire::EXHAUSTED),

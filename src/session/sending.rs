@@ -171,8 +171,8 @@ impl Sending {
 
     /// Notes that the client left the connection, and that the server may not have processed these
     /// messages. Returns the number of their downlinks without a report.
-    pub(super) fn left(&mut self, unfinished: &[MessageIds], error: &Error) -> u64 {
-        self.book.lost_with_connection(unfinished, error)
+    pub(super) fn left(&mut self, unfinished: &[MessageIds], error: &Error, now: Instant) -> u64 {
+        self.book.left(unfinished, error, now)
     }
 
     /// Returns how many messages wait to be written.

@@ -281,7 +281,8 @@ fn a_downlink_that_is_not_written_has_failed_or_expired() {
         let error = expired.wait_for(DeliveryState::Queued, SOON).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Expired);
         let closed = away.client.send("valve-3", last([2])).unwrap();
-        away.client.close().unwrap();
+        let error = away.client.close().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
         let error = closed.wait_for(DeliveryState::Queued, SOON).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
     });

@@ -177,12 +177,18 @@ fn closing_reports_what_still_waits_and_takes_nothing_more() {
                     .message_id()
             })
             .collect();
-        away.client.close().unwrap();
+        let error = away.client.close().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let text = error.to_string();
+        assert!(text.contains("3 downlinks are not sent"), "{text}");
+        assert_eq!(away.client.stats().not_sent, 3);
         for id in ids {
             assert_eq!(outcome(&away.events), (id, Err(ErrorKind::Closed)));
         }
         let error = away.client.send("dev-1", numbered(9)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
+        // It is said once.
+        away.client.close().unwrap();
         // Its place is free again.
         away.relay.listen().unwrap();
         away.client.connect().unwrap();

@@ -112,6 +112,11 @@ impl Clears {
         self.take(|_, clear| clear.is_due)
     }
 
+    /// Takes those that the server is known to have processed.
+    pub(super) fn take_processed(&mut self) -> Vec<Handled> {
+        self.take(|_, clear| clear.processed.is_some())
+    }
+
     /// Takes those that were written before a downlink that the network has handled.
     pub(super) fn take_before(&mut self, id: u64) -> Vec<Handled> {
         self.take(|clear_id, clear| clear_id < id && clear.handed_over.is_some())

@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use super::{Book, Entry, evidence::Cut};
+use super::{
+    Book, Entry,
+    evidence::{Cut, CutBy},
+};
 use crate::{
     downlink::DeliveryState,
     error::Error,
@@ -38,13 +41,31 @@ impl Book {
         is_limit: bool,
         now: Instant,
     ) -> u64 {
-        let ids = || {
-            unfinished
-                .iter()
-                .flat_map(|ids| ids.iter())
-                .map(MessageId::get)
-        };
-        let unprocessed: HashSet<u64> = ids().collect();
+        let end = if is_limit { CutBy::Limit } else { CutBy::Loss };
+        self.cut(unfinished, end, now);
+        let downlinks = numbers(unfinished);
+        downlinks.map(|id| u64::from(self.is_uncertain(id))).sum()
+    }
+
+    /// Notes that the client left the connection, before the server is known to have processed these
+    /// messages. Returns the number of their downlinks without a report; their deliveries get the error.
+    pub(crate) fn left(&mut self, unfinished: &[MessageIds], error: &Error, now: Instant) -> u64 {
+        let handled = self.clears.take_processed();
+        self.conclude(handled, now);
+        self.cut(unfinished, CutBy::Close, now);
+        let mut uncertain = 0;
+        for id in numbers(unfinished) {
+            if self.is_uncertain(id) {
+                uncertain += 1;
+                self.advance(id, DeliveryState::Unconfirmed(error.clone()));
+            }
+        }
+        uncertain
+    }
+
+    /// Notes that the network's reports no longer arrive.
+    fn cut(&mut self, unfinished: &[MessageIds], end: CutBy, now: Instant) {
+        let unprocessed: HashSet<u64> = numbers(unfinished).collect();
         let in_network = self.entries.values_mut();
         for entry in in_network.filter(|entry| entry.handed_over.is_some()) {
             entry.has_gap = true;
@@ -55,7 +76,7 @@ impl Book {
             };
             entry.cut = Some(Cut {
                 after: now.saturating_duration_since(unanswered.written),
-                is_limit,
+                end,
                 is_processed: !unprocessed.contains(id),
             });
             unanswered.is_cut = true;
@@ -66,20 +87,6 @@ impl Book {
         }
         self.cut = self.unanswered.len();
         self.clears.disconnected();
-        ids().map(|id| u64::from(self.is_uncertain(id))).sum()
-    }
-
-    /// Notes that the client left the connection before the server had processed these messages.
-    /// Returns the number of their downlinks without a report; their deliveries get the error.
-    pub(crate) fn lost_with_connection(&mut self, messages: &[MessageIds], error: &Error) -> u64 {
-        let mut uncertain = 0;
-        for id in messages.iter().flat_map(|ids| ids.iter()) {
-            if self.is_uncertain(id.get()) {
-                uncertain += 1;
-                self.advance(id.get(), DeliveryState::Unconfirmed(error.clone()));
-            }
-        }
-        uncertain
     }
 
     /// Returns whether the network has not reported on a downlink. A report about one that is no longer
@@ -87,4 +94,10 @@ impl Book {
     fn is_uncertain(&self, id: u64) -> bool {
         self.entries.get(&id).is_none_or(Entry::is_unanswered)
     }
+}
+
+/// Returns the numbers of the downlinks of some messages.
+fn numbers(messages: &[MessageIds]) -> impl Iterator<Item = u64> {
+    let ids = messages.iter().flat_map(|ids| ids.iter());
+    ids.map(MessageId::get)
 }

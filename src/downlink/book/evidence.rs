@@ -39,10 +39,19 @@ pub(super) struct Silence<'a> {
 pub(super) struct Cut {
     /// How long before it the downlink was written.
     pub(super) after: Duration,
-    /// Whether the server seems to have ended it because of its rate limit.
-    pub(super) is_limit: bool,
+    pub(super) end: CutBy,
     /// Whether the server had processed the downlink.
     pub(super) is_processed: bool,
+}
+
+/// What ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CutBy {
+    Loss,
+    /// The server, as it seems, because of its rate limit.
+    Limit,
+    /// The user, who closed the client.
+    Close,
 }
 
 impl Evidence {
@@ -140,19 +149,24 @@ pub(super) fn equal(dev_id: &str) -> Error {
 
 impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let limit = if self.is_limit {
-            ", as a server does when its rate limit is exceeded"
-        } else {
-            ""
+        let (what, limit) = match self.end {
+            CutBy::Loss => ("the connection ended", ""),
+            CutBy::Limit => (
+                "the connection ended",
+                ", as a server does when its rate limit is exceeded",
+            ),
+            CutBy::Close => ("the client was closed", ""),
         };
-        let lost = if self.is_processed {
-            "the server had processed it, and the report was lost with the connection"
-        } else {
-            "the downlink or the report about it was lost with the connection"
+        let lost = match (self.end, self.is_processed) {
+            (CutBy::Close, true) => {
+                "the server had processed it, and a later report cannot be received"
+            }
+            (_, true) => "the server had processed it, and the report was lost with the connection",
+            (_, false) => "the downlink or the report about it was lost with the connection",
         };
         write!(
             f,
-            "the connection ended {} ms after the downlink was written{limit}: {lost}",
+            "{what} {} ms after the downlink was written{limit}: {lost}",
             self.after.as_millis()
         )
     }

@@ -34,9 +34,9 @@ struct Lane {
 }
 
 impl Turnstile {
-    /// Returns whether any message waits here.
-    pub(super) fn holds_any(&self) -> bool {
-        self.lanes.values().any(|lane| !lane.waiting.is_empty())
+    /// Returns how many messages wait here.
+    pub(super) fn holds(&self) -> usize {
+        self.lanes.values().map(|lane| lane.waiting.len()).sum()
     }
 
     /// Returns whether a message that waited may pass.

@@ -370,7 +370,7 @@ impl Lifecycle {
         match self.take_state() {
             State::Subscribing { server, ended, .. } => {
                 self.act(Action::Release(attempt));
-                self.attempt_failed(reasons::closed_at_once(&server, ended.as_ref()), now);
+                self.attempt_failed(reasons::unsubscribed(&server, ended.as_ref()), now);
             }
             State::Up { server, ended, .. } => {
                 self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);

@@ -33,7 +33,8 @@ impl Relay<'_> {
             let permit = relay.go_on_until(until, Self::permit())?;
             relay.shut_client();
             relay.go_on_until(until, |relay, _| {
-                relay.client_ended.then_some(()).ok_or(None)
+                let is_all = relay.client_ended && !relay.up_waits;
+                is_all.then_some(()).ok_or(None)
             })?;
             drop(permit);
             if relay.from_client.is_between_packets() {

@@ -87,6 +87,8 @@ pub(super) struct Relay<'a> {
     marks: Marks,
     /// A mark waits until everything before it has left.
     marking: bool,
+    /// Packets of the client wait until something before them has left.
+    up_waits: bool,
     /// The number of filters in the SUBSCRIBE that is not answered yet.
     filters: Option<usize>,
     /// Whether a ping is among what goes to the server.
@@ -150,6 +152,7 @@ impl<'a> Relay<'a> {
             pulse: KeepAlive::new(keep_alive, Instant::now()),
             marks: Marks::default(),
             marking: false,
+            up_waits: false,
             filters: None,
             asking: false,
             ready: Ready {
@@ -441,7 +444,13 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Decides which of the client's bytes are passed on.
     fn sort_up(&mut self) {
+        self.up_waits = !self.sort_client();
+    }
+
+    /// Returns `false` if complete packets are left, whose turn comes later.
+    fn sort_client(&mut self) -> bool {
         loop {
             let is_first = self.up.outgoing().is_empty();
             if self.marks.is_due() && self.from_client.is_between_packets() {
@@ -449,13 +458,13 @@ impl<'a> Relay<'a> {
                 self.ping();
             }
             if self.marking {
-                return;
+                return false;
             }
             match self.from_client.next_of_client(self.up.unseen()) {
                 // Our own client sends no faults.
                 Err(_) => {
                     self.client_ended = true;
-                    return;
+                    return true;
                 }
                 Ok(FromClient::Pass(length)) => self.up.pass(length),
                 Ok(FromClient::Publish(length)) => {
@@ -476,12 +485,12 @@ impl<'a> Relay<'a> {
                 }
                 // The relay sends its own, at the very end.
                 Ok(FromClient::Disconnect(length)) if is_first => self.up.take_out(length),
-                Ok(FromClient::PingRequest(_) | FromClient::Disconnect(_)) => return,
+                Ok(FromClient::PingRequest(_) | FromClient::Disconnect(_)) => return false,
                 Ok(FromClient::More(wanted)) => {
                     if is_first {
                         self.up.provide(wanted);
                     }
-                    return;
+                    return true;
                 }
             }
         }

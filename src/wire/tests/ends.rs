@@ -196,6 +196,25 @@ fn what_lies_in_the_client_s_socket_leaves_before_the_farewell() {
 }
 
 #[test]
+fn the_farewell_follows_everything_however_many_questions_stand_in_between() {
+    let (attempt, mut peer, mut client) = Setting::default().connect();
+    let count = 30_000;
+    let many: Vec<u8> = (0..count).flat_map(|index| publish(index, 200)).collect();
+    let writing = thread::spawn(move || {
+        client.0.write_all(&many).unwrap();
+        client.leave()
+    });
+    // The server has read nothing so far.
+    attempt.wire.finish();
+    let mut received = packets(&mut peer);
+    assert_eq!(received.pop().unwrap(), DISCONNECT);
+    are_all(&received, count);
+    peer.close_writing();
+    assert!(matches!(attempt.end(), End::Closed));
+    writing.join().unwrap();
+}
+
+#[test]
 fn a_flood_of_the_server_does_not_hold_up_a_farewell() {
     let (attempt, peer, client) = Setting::default().connect();
     thread::scope(|scope| {

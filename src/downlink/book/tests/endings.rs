@@ -83,6 +83,30 @@ fn a_clear_that_may_be_lost_with_its_connection_ends_nothing() {
 }
 
 #[test]
+fn a_clear_that_was_processed_when_the_client_closed_has_its_effect_and_another_has_none() {
+    let closed = Error::new(ErrorKind::Unconfirmed, "closed");
+    for is_processed in [true, false] {
+        let (mut desk, [queued, ..]) = three();
+        let clear = desk.clear();
+        let unfinished = match is_processed {
+            true => vec![],
+            false => vec![clear],
+        };
+        if is_processed {
+            desk.book.processed(&[clear], desk.now);
+        }
+        desk.book.left(&unfinished, &closed, desk.now);
+        let state = if is_processed { "replaced" } else { "queued" };
+        assert!(is(&queued, state));
+        // What has happened since then is not known.
+        let next = desk.send("valve-3", &Downlink::bytes([5]));
+        desk.report_of(5, "queued", json!({}));
+        assert!(is(&next, "queued"));
+        assert_eq!(is_unconfirmed(&queued), !is_processed);
+    }
+}
+
+#[test]
 fn a_replacement_that_still_waits_is_not_taken_for_a_clear() {
     let (mut desk, [queued, ..]) = three();
     let mut draft = Draft::default();

@@ -540,7 +540,7 @@ fn what_the_client_leaves_behind_is_uncertain_unless_it_was_reported() {
     let error = Error::new(ErrorKind::Unconfirmed, "left behind");
     // The last is a request that carries no downlink to follow.
     let messages = [MessageIds::new(1, 2), MessageIds::new(3, 1)];
-    assert_eq!(desk.book.lost_with_connection(&messages, &error), 2);
+    assert_eq!(desk.book.left(&messages, &error, desk.now), 2);
     assert!(is(&queued, "queued"));
     assert!(silent.state().to_string().contains("left behind"));
     assert!(!desk.book.awaits_report());
