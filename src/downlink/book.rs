@@ -4,7 +4,9 @@
 mod clears;
 mod connection;
 mod content;
+mod endings;
 mod evidence;
+mod reasons;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -21,7 +23,7 @@ use crate::{
     message::{DeviceChange, DownlinkEvent, DownlinkStep, Event, MessageIds},
     network::Network,
 };
-use clears::{Clears, Handled};
+use clears::Clears;
 pub(crate) use content::Content;
 use evidence::{Cut, Evidence, Silence};
 
@@ -70,6 +72,8 @@ struct Entry {
     handed_over: Option<Instant>,
     /// Whether it replaces what is queued for the device, and the effect is not noted yet.
     replaces: bool,
+    /// Whether the network has reported on it.
+    has_report: bool,
     /// Whether one of the downlinks in its message was sent as fields.
     has_fields: bool,
     /// When the network last said that the device did not acknowledge it.
@@ -77,7 +81,8 @@ struct Entry {
     /// How many unanswered downlinks were written before it.
     behind: usize,
     cut: Option<Cut>,
-    /// Whether the connection ended while it was in the network, so that reports may be missing.
+    /// Whether the connection ended while it was in the network, so that reports may be missing. A later
+    /// report does not change that: reports come in any order.
     has_gap: bool,
     was_deleted: bool,
 }
@@ -85,24 +90,6 @@ struct Entry {
 impl Entry {
     fn state(&self) -> DeliveryState {
         self.followed.progress.state()
-    }
-
-    /// Returns whether its first report is late, or may be lost with its connection.
-    fn is_overdue(&self) -> bool {
-        match self.state() {
-            DeliveryState::Written => self.cut.is_some(),
-            state => matches!(state, DeliveryState::Unconfirmed(_)),
-        }
-    }
-
-    /// Returns the state of a downlink that is no longer in the queue: `certain` if no report about it
-    /// can be missing.
-    fn gone(&self, certain: DeliveryState) -> DeliveryState {
-        if self.has_gap {
-            DeliveryState::Unconfirmed(evidence::gone(&self.followed.dev_id))
-        } else {
-            certain
-        }
     }
 }
 
@@ -113,18 +100,6 @@ struct Unanswered {
     due: Option<Instant>,
     /// Whether its connection has ended.
     is_cut: bool,
-}
-
-/// What discards the downlinks in the queue of a device.
-#[derive(Clone, Copy)]
-struct Replacement {
-    /// The number of the first of the downlinks that take their place.
-    batch: u64,
-    /// When it was handed to the connection, if the network did not just report it: a downlink that was
-    /// not acknowledged after that may have been queued again.
-    since: Option<Instant>,
-    /// Whether the report may mean another downlink, which discards nothing.
-    is_ambiguous: bool,
 }
 
 /// The downlinks whose state is not final, by their number, which is also their order.
@@ -187,6 +162,7 @@ impl Book {
                 accepted: now,
                 handed_over: None,
                 replaces: message.replaces,
+                has_report: false,
                 has_fields,
                 not_acknowledged: None,
                 behind: 0,
@@ -370,16 +346,7 @@ impl Book {
                 self.advance(id, DeliveryState::Unconfirmed(error));
             }
         }
-        while let Some((since, id)) = self.discarded.front().copied() {
-            if !is_due(since, LATE_REPORTS) {
-                break;
-            }
-            self.discarded.pop_front();
-            let entry = self.entries.get(&id);
-            if entry.is_some_and(|entry| matches!(entry.state(), DeliveryState::Replaced)) {
-                self.remove(id);
-            }
-        }
+        self.forget_discarded(now);
         let handled = self.clears.on_time(now);
         self.conclude(handled, now);
         while let Some((id, entry)) = self.entries.first_key_value() {
@@ -425,29 +392,6 @@ impl Book {
         }
     }
 
-    /// Ends the downlinks in the queue of a deleted device. Those about which there is no report yet may
-    /// be read after the device was created again.
-    fn deleted(&mut self, dev_id: &str) {
-        self.evidence.deleted(dev_id);
-        for id in self.by_device.get(dev_id).cloned().unwrap_or_default() {
-            let Some(entry) = self.entries.get_mut(&id) else {
-                continue;
-            };
-            match entry.state() {
-                DeliveryState::Accepted | DeliveryState::Unconfirmed(_) => {}
-                DeliveryState::Written => entry.was_deleted = true,
-                _ => {
-                    let error = Error::new(
-                        ErrorKind::DownlinkFailed,
-                        format!("the device {dev_id} was deleted, and its queue with it"),
-                    );
-                    let state = entry.gone(DeliveryState::Failed(error));
-                    self.advance(id, state);
-                }
-            }
-        }
-    }
-
     /// Updates the downlink that a report is about, and others of the device. Returns its number.
     fn report(&mut self, report: &DownlinkEvent, now: Instant) -> Option<u64> {
         self.exists(&report.dev_id);
@@ -465,19 +409,18 @@ impl Book {
             DownlinkStep::Sent => DeliveryState::Sent,
             DownlinkStep::Acknowledged => DeliveryState::Acknowledged,
             DownlinkStep::NotAcknowledged if self.network.is_not_repeated(report) => {
-                DeliveryState::Failed(not_repeated(report))
+                DeliveryState::Failed(reasons::not_repeated(report))
             }
             DownlinkStep::NotAcknowledged => DeliveryState::NotAcknowledged {
                 attempt: report.attempt,
             },
             DownlinkStep::Failed if self.is_retried(id, report) => {
-                DeliveryState::NotSent(failed(report))
+                DeliveryState::NotSent(reasons::failed(report))
             }
             DownlinkStep::Failed | DownlinkStep::Invalidated => {
-                DeliveryState::Failed(failed(report))
+                DeliveryState::Failed(reasons::failed(report))
             }
         };
-        let is_ambiguous = self.is_ambiguous(report);
         if let Some(entry) = self.entries.get_mut(&id) {
             match state {
                 DeliveryState::NotAcknowledged { .. } => entry.not_acknowledged = Some(now),
@@ -485,25 +428,13 @@ impl Book {
                 DeliveryState::Failed(_) => entry.replaces = false,
                 _ => {}
             }
-            if std::mem::take(&mut entry.replaces) {
-                let Entry {
-                    batch, handed_over, ..
-                } = *entry;
-                let dev_id = Arc::clone(&entry.followed.dev_id);
-                let since = handed_over.filter(|_| report.step != DownlinkStep::Queued);
-                self.replace(
-                    &dev_id,
-                    Replacement {
-                        batch,
-                        since,
-                        is_ambiguous,
-                    },
-                    now,
-                );
-            }
         }
-        if matches!(state, DeliveryState::Sent) && self.network.queues_in_order() {
+        self.take_place(id, report, now);
+        if matches!(state, DeliveryState::Sent) {
             self.left_the_queue(&report.dev_id, id);
+        }
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.has_report = true;
         }
         self.advance(id, state);
         Some(id)
@@ -514,102 +445,6 @@ impl Book {
         let entry = self.entries.get(&id);
         let is_confirmed = entry.is_some_and(|entry| entry.followed.progress.is_confirmed());
         self.network.tries_again(report, is_confirmed)
-    }
-
-    /// Notes the effect of clears.
-    fn conclude(&mut self, handled: Vec<Handled>, now: Instant) {
-        for Handled { id, dev_id, since } in handled {
-            self.replace(
-                &dev_id,
-                Replacement {
-                    batch: id,
-                    since,
-                    is_ambiguous: false,
-                },
-                now,
-            );
-        }
-    }
-
-    /// Ends the downlinks that the network has discarded from the queue of a device.
-    fn replace(&mut self, dev_id: &str, replacement: Replacement, now: Instant) {
-        let Replacement {
-            batch,
-            since,
-            is_ambiguous,
-        } = replacement;
-        // A network without an order of its own may have queued later ones before.
-        let any_order = !self.network.correlates() && since.is_none();
-        let is_before = |id: u64, entry: &Entry| id < batch || any_order && entry.batch != batch;
-        let is_discarded = |id: &&u64| {
-            let entry = self.entries.get(id).filter(|entry| is_before(**id, entry));
-            let Some(earlier) = entry else {
-                return false;
-            };
-            let again = earlier.not_acknowledged;
-            let is_again = since.is_some_and(|since| again.is_some_and(|again| again > since));
-            match earlier.state() {
-                // The queue also holds downlinks that will be sent again.
-                DeliveryState::NotAcknowledged { .. } => !is_again,
-                DeliveryState::Queued | DeliveryState::GivenUp => true,
-                DeliveryState::Sent | DeliveryState::NotSent(_) => {
-                    self.network.replaces_transmitted()
-                }
-                _ => false,
-            }
-        };
-        let device = self.by_device.get(dev_id);
-        let ids = device.into_iter().flatten().filter(is_discarded).copied();
-        for id in ids.collect::<Vec<_>>() {
-            let Some(entry) = self.entries.get(&id) else {
-                continue;
-            };
-            let state = match entry.gone(DeliveryState::Replaced) {
-                DeliveryState::Replaced if is_ambiguous => {
-                    DeliveryState::Unconfirmed(evidence::equal(dev_id))
-                }
-                state => state,
-            };
-            if matches!(state, DeliveryState::Replaced) && !self.network.correlates() {
-                self.discarded.push_back((now, id));
-            }
-            self.advance(id, state);
-        }
-    }
-
-    /// Notes that a downlink has left the queue, and therefore those that were queued before it and
-    /// about which a report may be missing.
-    fn left_the_queue(&mut self, dev_id: &str, sent: u64) {
-        let has_left = |id: &&u64| {
-            let entry = self
-                .entries
-                .get(id)
-                .filter(|entry| **id < sent && entry.has_gap);
-            entry.is_some_and(|entry| matches!(entry.state(), DeliveryState::Queued))
-        };
-        let device = self.by_device.get(dev_id);
-        let ids = device.into_iter().flatten().filter(has_left).copied();
-        for id in ids.collect::<Vec<_>>() {
-            let error = evidence::gone(dev_id);
-            self.advance(id, DeliveryState::Unconfirmed(error));
-        }
-    }
-
-    /// Notes that the network has sent a confirmed downlink, and no longer waits for the answer to the
-    /// one before.
-    fn give_up_others(&mut self, dev_id: &str, sent: Option<u64>) {
-        if !self.network.gives_up_waiting() {
-            return;
-        }
-        let is_unanswered = |id: &&u64| {
-            let entry = self.entries.get(id).filter(|_| Some(**id) != sent);
-            entry.is_some_and(|entry| matches!(entry.state(), DeliveryState::Sent))
-        };
-        let device = self.by_device.get(dev_id);
-        let ids = device.into_iter().flatten().filter(is_unanswered).copied();
-        for id in ids.collect::<Vec<_>>() {
-            self.advance(id, DeliveryState::GivenUp);
-        }
     }
 
     fn find(&self, report: &DownlinkEvent) -> Option<u64> {
@@ -628,23 +463,12 @@ impl Book {
     fn fit(&self, id: u64, report: &DownlinkEvent) -> Option<u8> {
         let entry = self.entries.get(&id)?;
         entry.handed_over?;
+        // It is queued once.
+        if entry.has_report && report.step == DownlinkStep::Queued {
+            return None;
+        }
         let content = entry.followed.content.as_ref()?;
         content.fit(&entry.state(), entry.cut.is_some(), report)
-    }
-
-    /// Returns whether a report may as well be about an earlier downlink without a report, which leaves
-    /// the queue as it is.
-    fn is_ambiguous(&self, report: &DownlinkEvent) -> bool {
-        if self.network.correlates() {
-            return false;
-        }
-        let is_other = |id: &u64| {
-            let entry = self.entries.get(id);
-            entry.is_some_and(|entry| !entry.replaces && entry.is_overdue())
-        };
-        let ids = self.by_device.get(report.dev_id.as_str());
-        let mut others = ids.into_iter().flatten().filter(|id| is_other(id));
-        others.any(|id| self.fit(*id, report).is_some())
     }
 
     fn unconfirmed(&self, entry: &Entry, waited: Duration) -> Error {
@@ -663,34 +487,6 @@ impl Book {
                 self.evidence.causes(&silence)
             ),
         )
-    }
-}
-
-fn not_repeated(report: &DownlinkEvent) -> Error {
-    Error::new(
-        ErrorKind::DownlinkFailed,
-        format!(
-            "{} did not acknowledge a downlink, and the network does not send it again, because the application keeps its own session keys; send it again",
-            report.dev_id
-        ),
-    )
-}
-
-fn failed(event: &DownlinkEvent) -> Error {
-    let reason = match (event.step, event.error.as_str()) {
-        (DownlinkStep::Invalidated, _) => {
-            "it discarded the device's queue because the device has new session keys"
-        }
-        (_, "") => "it states no reason",
-        (_, error) => error,
-    };
-    let text = format!(
-        "the network cannot deliver a downlink to {}: {reason}",
-        event.dev_id
-    );
-    match &event.error_details {
-        Some(details) => Error::with_source(ErrorKind::DownlinkFailed, text, (**details).clone()),
-        None => Error::new(ErrorKind::DownlinkFailed, text),
     }
 }
 

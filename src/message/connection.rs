@@ -41,9 +41,11 @@ pub struct Gap {
     /// The time from then until the client was connected and subscribed again, on a monotonic clock.
     /// A server may send uplinks slightly before that.
     pub length: Duration,
-    /// How long nothing had arrived before the loss was noticed. A closed connection is noticed
-    /// immediately; a silent one may have been dead for this long, but at most for twice
-    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive), or `keep_alive` plus 5 s.
+    /// How long the server had sent nothing before the loss was noticed: no message, and no answer to a
+    /// ping or anything else. The connection may have been dead for this long, even if it was then
+    /// closed. While the server lives, an idle connection carries an answer to a ping each
+    /// [`keep_alive`](crate::MqttClientBuilder::keep_alive); one that answers nothing is given up after
+    /// at least 5 s more, usually after twice `keep_alive`.
     pub silence: Duration,
     /// How many attempts it took, including the successful one.
     pub attempts: u32,

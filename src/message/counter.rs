@@ -64,11 +64,11 @@ pub enum CounterFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FrameLoss {
-    /// This client was away for a part of the time between the two uplinks, or its connection may have
-    /// been dead already, since nothing arrived; see [`Connected::gap`](crate::Connected::gap). Not more
-    /// than fit into that time: the client assumes that the device sent its frames at equal intervals,
-    /// counts those that fall into it, with five seconds around each outage, and adds one for each outage.
-    /// The rest was lost elsewhere.
+    /// This client was away for a part of the time between the two uplinks: it had no connection, or one
+    /// that may have been dead already, because the server had sent nothing at all, not even an answer to
+    /// a ping ([`Gap::silence`](crate::Gap::silence)). Not more than fit into that time: the client
+    /// assumes that the device sent its frames at equal intervals, counts those that fall into it, with a
+    /// second more for each outage, and adds one for each outage. The rest was lost elsewhere.
     Away,
     /// This client was connected, but dropped messages because its queue was full
     /// ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)) between the two uplinks.

@@ -55,16 +55,17 @@ impl Handed {
     }
 
     /// Notes that the network has reported on a downlink with these correlation ids. The server has
-    /// processed its message, and those before it. A report that repeats only the content proves
-    /// nothing: it can be about the downlink of another client.
-    pub(super) fn reported(&mut self, correlation_ids: &[String]) {
+    /// processed its message, and those before it; returns those that are news. A report that repeats
+    /// only the content proves nothing: it can be about the downlink of another client.
+    pub(super) fn reported(&mut self, correlation_ids: &[String]) -> Vec<MessageIds> {
         let is_it = |message: &Message| {
             let own = message.correlation_id.as_deref();
             correlation_ids.iter().any(|id| Some(id.as_str()) == own)
         };
-        if let Some(before) = self.messages.iter().position(is_it) {
-            self.advance(self.processed + before as u64 + 1);
-        }
+        let before = self.messages.iter().position(is_it);
+        before.map_or_else(Vec::new, |before| {
+            self.advance(self.processed + before as u64 + 1)
+        })
     }
 
     /// Returns the messages that may not be processed, and forgets them.
@@ -87,9 +88,27 @@ mod tests {
         handed
     }
 
-    fn left(handed: &mut Handed) -> Vec<u64> {
+    /// The numbers of these messages.
+    fn numbers(messages: Vec<MessageIds>) -> Vec<u64> {
         let first = |ids: MessageIds| ids.iter().next().map_or(0, |id| id.get() / 10);
-        handed.take().into_iter().map(first).collect()
+        messages.into_iter().map(first).collect()
+    }
+
+    fn left(handed: &mut Handed) -> Vec<u64> {
+        numbers(handed.take())
+    }
+
+    #[test]
+    fn each_message_is_told_as_processed_once_and_in_order() {
+        let mut handed = handed(5);
+        assert_eq!(numbers(handed.advance(2)), [1, 2]);
+        assert_eq!(numbers(handed.advance(2)), Vec::<u64>::new());
+        assert_eq!(numbers(handed.reported(&["id-4".to_owned()])), [3, 4]);
+        assert_eq!(numbers(handed.advance(3)), Vec::<u64>::new());
+        assert_eq!(numbers(handed.advance(9)), [5]);
+        handed.push(MessageIds::new(60, 1), None);
+        assert_eq!(numbers(handed.advance(5)), Vec::<u64>::new());
+        assert_eq!(numbers(handed.advance(6)), [6]);
     }
 
     #[test]

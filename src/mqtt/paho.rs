@@ -225,9 +225,10 @@ impl Transport {
         self.handed.advance(messages)
     }
 
-    /// Notes that the network has reported on a downlink with these correlation ids.
-    pub(crate) fn reported(&mut self, correlation_ids: &[String]) {
-        self.handed.reported(correlation_ids);
+    /// Notes that the network has reported on a downlink with these correlation ids. Returns the
+    /// published messages that this newly proves to be processed.
+    pub(crate) fn reported(&mut self, correlation_ids: &[String]) -> Vec<MessageIds> {
+        self.handed.reported(correlation_ids)
     }
 
     /// Returns how many of the published messages the server may not have processed.

@@ -28,7 +28,7 @@ const LIMIT_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) struct Loss {
     pub(crate) cause: DisconnectCause,
     pub(crate) connected_for: Duration,
-    /// How long nothing had arrived before.
+    /// How long the server had sent nothing before.
     pub(crate) silence: Duration,
     /// Whether the connection was stable, so that earlier setbacks no longer count.
     pub(crate) was_stable: bool,
@@ -47,9 +47,7 @@ pub(crate) struct Customs {
 #[derive(Debug)]
 pub(crate) struct Outages {
     customs: Customs,
-    keep_alive: Duration,
     connected: Option<Instant>,
-    heard: Option<Instant>,
     /// When the last two downlinks were written.
     written: VecDeque<Instant>,
     /// When the server last closed a connection because of its rate limit.
@@ -71,12 +69,10 @@ struct Lost {
 }
 
 impl Outages {
-    pub(crate) fn new(customs: Customs, keep_alive: Duration) -> Self {
+    pub(crate) fn new(customs: Customs) -> Self {
         Self {
             customs,
-            keep_alive,
             connected: None,
-            heard: None,
             written: VecDeque::new(),
             limited: None,
             at_once: 0,
@@ -100,7 +96,6 @@ impl Outages {
     /// Notes that a connection is up. Returns the gap that it ends, if there was one.
     pub(crate) fn connected(&mut self, now: Instant) -> Option<Gap> {
         self.connected = Some(now);
-        self.heard = Some(now);
         self.written.clear();
         let attempts = std::mem::take(&mut self.attempts);
         self.lost.take().map(|lost| Gap {
@@ -110,11 +105,6 @@ impl Outages {
             attempts,
             cause: lost.cause,
         })
-    }
-
-    /// Notes that a message has arrived.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.heard = Some(now);
     }
 
     /// Notes that a message with downlinks was written.
@@ -150,12 +140,13 @@ impl Outages {
         was_limited
     }
 
-    /// Notes that the connection was lost, and returns what is known about it. `seen` is the cause that
-    /// the connection has seen itself, if it has.
+    /// Notes that the connection was lost, and returns what is known about it. `heard` is when the last
+    /// packet of the server arrived, and `seen` the cause that the connection has seen itself, if it has.
     pub(crate) fn lost(
         &mut self,
         now: Instant,
         time: SystemTime,
+        heard: Option<Instant>,
         seen: Option<DisconnectCause>,
     ) -> Loss {
         let since = |moment: Option<Instant>| {
@@ -164,7 +155,8 @@ impl Outages {
             })
         };
         let connected_for = since(self.connected.take());
-        let silence = since(self.heard.take()).min(longest_silence(self.keep_alive));
+        // What was heard before the connection was up belongs to the outage before.
+        let silence = since(heard).min(connected_for);
         let next = |count: u32, continues| {
             if continues {
                 count.saturating_add(1)
@@ -227,7 +219,7 @@ impl Outages {
 
     /// Notes that the client was closed or gave up. What follows is not an outage.
     pub(crate) fn closed(&mut self) {
-        *self = Self::new(self.customs, self.keep_alive);
+        *self = Self::new(self.customs);
     }
 }
 
@@ -239,11 +231,6 @@ fn is_seen(cause: DisconnectCause) -> bool {
             | DisconnectCause::PacketTooLarge { .. }
             | DisconnectCause::Protocol
     )
-}
-
-/// Returns how long a dead connection can go unnoticed.
-fn longest_silence(keep_alive: Duration) -> Duration {
-    keep_alive + keep_alive.max(Duration::from_secs(5))
 }
 
 #[cfg(test)]
@@ -262,6 +249,7 @@ mod tests {
 
     struct Clock {
         outages: Outages,
+        heard: Option<Instant>,
         now: Instant,
         start: SystemTime,
         begin: Instant,
@@ -275,7 +263,8 @@ mod tests {
         fn of(customs: Customs) -> Self {
             let now = Instant::now();
             Self {
-                outages: Outages::new(customs, 4 * SECOND),
+                outages: Outages::new(customs),
+                heard: None,
                 now,
                 start: SystemTime::now(),
                 begin: now,
@@ -297,13 +286,19 @@ mod tests {
             self
         }
 
+        fn hear(&mut self) -> &mut Self {
+            self.heard = Some(self.now);
+            self
+        }
+
         fn lose(&mut self) -> Loss {
             let time = self.start + (self.now - self.begin);
-            self.outages.lost(self.now, time, None)
+            self.outages.lost(self.now, time, self.heard, None)
         }
 
         fn lose_to(&mut self, seen: DisconnectCause) -> Loss {
-            self.outages.lost(self.now, self.start, Some(seen))
+            self.outages
+                .lost(self.now, self.start, self.heard, Some(seen))
         }
 
         fn refuse(&mut self) -> bool {
@@ -325,9 +320,7 @@ mod tests {
     fn a_gap_is_as_long_as_nobody_was_there() {
         let mut clock = Clock::start();
         assert_eq!(clock.connect(), None);
-        let now = clock.after(100 * SECOND).now;
-        clock.outages.heard(now);
-        let loss = clock.after(7 * SECOND).lose();
+        let loss = clock.after(100 * SECOND).hear().after(7 * SECOND).lose();
         assert_eq!(loss.connected_for, 107 * SECOND);
         assert!(loss.was_stable);
         clock.after(20 * SECOND).outages.attempt();
@@ -345,11 +338,15 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_is_no_longer_than_a_dead_connection_can_be() {
+    fn a_silence_is_as_long_as_the_server_sent_nothing_but_no_longer_than_the_connection() {
         let mut clock = Clock::start();
-        clock.connect();
-        clock.after(3600 * SECOND).lose();
-        assert_eq!(clock.connect().unwrap().silence, 9 * SECOND);
+        clock.hear().after(SECOND).connect();
+        let loss = clock.after(3600 * SECOND).lose();
+        assert_eq!(loss.silence, 3600 * SECOND);
+        assert_eq!(clock.connect().unwrap().silence, 3600 * SECOND);
+        // The end was not seen.
+        clock.heard = None;
+        assert_eq!(clock.after(SECOND).lose().silence, Duration::ZERO);
     }
 
     #[test]
@@ -358,7 +355,8 @@ mod tests {
         clock.causes(&[SECOND, SECOND]);
         clock.outages.closed();
         assert_eq!(clock.connect(), None);
-        assert_eq!(clock.after(SECOND).lose().cause, DisconnectCause::Unknown);
+        let loss = clock.hear().after(SECOND).lose();
+        assert_eq!(loss.cause, DisconnectCause::Unknown);
         assert_eq!(clock.connect().unwrap().silence, SECOND);
     }
 

@@ -271,9 +271,8 @@ impl Session {
             let event = self.receiving.decode_late(raw);
             self.sending.observe(&event, now);
         } else if let Some(event) = self.receiving.decode(attempt, raw, now) {
-            self.lifecycle.heard(now);
             let frees = self.sending.observe(&event, now);
-            self.note_report(attempt, &event);
+            self.note_report(attempt, &event, now);
             self.receiving.report(event);
             if frees || self.lifecycle.is_settling() {
                 self.execute();
@@ -290,10 +289,11 @@ impl Session {
     }
 
     /// Notes what a report proves about the messages of the connection.
-    fn note_report(&mut self, attempt: Attempt, event: &Event) {
+    fn note_report(&mut self, attempt: Attempt, event: &Event, now: Instant) {
         match (event, self.connections.transport(attempt)) {
             (Event::Downlink(report), Some(transport)) if !event.is_simulated() => {
-                transport.reported(&report.correlation_ids);
+                let news = transport.reported(&report.correlation_ids);
+                self.sending.processed(&news, now);
             }
             _ => {}
         }

@@ -67,7 +67,7 @@ pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
         "the connection to {server} {ended} after {:.1} s",
         loss.connected_for.as_secs_f64()
     );
-    if let Some(End::Lost(_, error)) = end {
+    if let Some(End::Lost { error, .. }) = end {
         sentence = format!("{sentence}: {error}");
     }
     if !matches!(
@@ -81,13 +81,14 @@ pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
 
 /// Returns the cause that the wire has seen; `None` if the server just closed the connection.
 pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
-    match end {
-        End::Lost(wire::Loss::Silent, _) => Some(DisconnectCause::Silent),
-        End::Lost(wire::Loss::TooLarge(bytes), _) => {
-            Some(DisconnectCause::PacketTooLarge { bytes: *bytes })
-        }
-        End::Lost(wire::Loss::Protocol, _) => Some(DisconnectCause::Protocol),
-        _ => None,
+    let End::Lost { loss, .. } = end else {
+        return None;
+    };
+    match *loss {
+        wire::Loss::Closed => None,
+        wire::Loss::Silent => Some(DisconnectCause::Silent),
+        wire::Loss::TooLarge(bytes) => Some(DisconnectCause::PacketTooLarge { bytes }),
+        wire::Loss::Protocol => Some(DisconnectCause::Protocol),
     }
 }
 
@@ -95,7 +96,11 @@ pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
 /// the server may mean by it.
 fn closed_early(server: &str, end: Option<&End>, more: &str) -> Error {
     match end {
-        Some(End::Lost(wire::Loss::Closed, error)) => Error::with_source(
+        Some(End::Lost {
+            loss: wire::Loss::Closed,
+            error,
+            ..
+        }) => Error::with_source(
             ErrorKind::ConnectionLost,
             format!(
                 "{server} accepted the connection and closed it again immediately ({error}); it may be restarting, \
@@ -103,7 +108,7 @@ fn closed_early(server: &str, end: Option<&End>, more: &str) -> Error {
             ),
             error.clone(),
         ),
-        Some(End::Lost(_, error) | End::Failed(error)) => error.clone(),
+        Some(End::Lost { error, .. } | End::Failed(error)) => error.clone(),
         _ => not_taken_over(server, ""),
     }
 }
@@ -116,7 +121,7 @@ pub(super) fn unsubscribed(server: &str, end: Option<&End>) -> Error {
 /// Explains why the MQTT client is not connected to the wire. `detail` is its own message.
 pub(super) fn not_entered(server: &str, end: Option<&End>, detail: &str) -> Error {
     match (end, wire::want_of_descriptors()) {
-        (Some(End::Lost(..) | End::Failed(_)), _) => closed_early(server, end, ""),
+        (Some(End::Lost { .. } | End::Failed(_)), _) => closed_early(server, end, ""),
         (_, Some(cause)) => Error::with_source(
             ErrorKind::ResourcesExhausted,
             format!("cannot connect to {server}: {} ({cause})", wire::EXHAUSTED),
@@ -143,7 +148,7 @@ pub(super) fn no_mqtt_client(server: &str, detail: &str) -> Error {
 /// Explains why the wire has no connection.
 pub(super) fn not_accepted(server: &Address, options: &Options, end: End) -> Error {
     match end {
-        End::Failed(error) | End::Lost(_, error) => error,
+        End::Failed(error) | End::Lost { error, .. } => error,
         End::Refused(code) => refused(server, options, code),
         End::Closed => Error::new(ErrorKind::Closed, "the attempt to connect was cancelled"),
     }

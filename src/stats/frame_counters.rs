@@ -8,10 +8,10 @@ use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 /// How many counters below the highest are remembered.
 const WINDOW: u32 = u64::BITS;
 
-/// How many milliseconds longer than the client was away messages may be lost: those on their way, and
-/// those in the buffers of a server that stops or starts. Also what makes up for devices that do not send
-/// at equal intervals.
-const EDGES: u64 = 5_000;
+/// How many milliseconds longer than the client was away the network may lose messages for it. The last
+/// packet that arrived can have overtaken messages that the server was still processing. This also makes
+/// up for devices that do not send at exactly equal intervals.
+const EDGE: u64 = 1_000;
 
 /// Compared with earlier marks, these show where missing uplinks may have gone. Times are milliseconds and
 /// wrap after 49 days; every device has marks, so they are small.
@@ -33,14 +33,14 @@ pub(crate) struct Marks {
 impl Marks {
     /// Returns how many of the frames that are missing since the marks `earlier` this client can have
     /// missed while it was away, if the device sent its frames at equal intervals: those that fit into
-    /// the time away with its [edges](EDGES), and one more for each outage.
+    /// the time away with the [edge](EDGE) of each outage, and one more for each outage.
     fn missed_while_away(&self, earlier: &Self, frames: u32) -> u32 {
         if (self.outages, self.attempts) == (earlier.outages, earlier.attempts) {
             return 0;
         }
         let outages = self.outages.wrapping_sub(earlier.outages).max(1);
         let away = u64::from(self.away.wrapping_sub(earlier.away));
-        let away = u128::from(away + EDGES * u64::from(outages));
+        let away = u128::from(away + EDGE * u64::from(outages));
         let time = self.at.wrapping_sub(earlier.at).max(1);
         let intervals = u128::from(frames) + 1;
         u32::try_from(away * intervals / u128::from(time))
@@ -271,8 +271,8 @@ mod tests {
         assert_eq!(
             observe(&mut watch, &[28]),
             [
-                (28, missing(15, FrameLoss::Away)),
-                (28, missing(12, FrameLoss::Upstream))
+                (28, missing(7, FrameLoss::Away)),
+                (28, missing(20, FrameLoss::Upstream))
             ]
         );
         // One that was lost may have been lost in the shortest outage.

@@ -167,7 +167,7 @@ impl Tally {
         add(&self.uncertain, downlinks);
     }
 
-    /// Notes that the connection has ended, on which nothing had arrived for this long.
+    /// Notes that the connection has ended, on which the server had sent nothing for this long.
     pub(crate) fn disconnected(&self, silence: Duration) {
         self.devices().left(Instant::now(), silence);
         self.rare().connected_since = None;

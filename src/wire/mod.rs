@@ -130,7 +130,8 @@ fn run(waiter: &mut Waiter, plan: &Plan, report: &dyn Fn(Report)) {
         return report(Report::Ended(End::Closed));
     }
     // Reported before the client notices, so that the reason is known by then.
-    report(Report::Ended(End::of_relay(server, relay.line(), cause)));
+    let end = End::of_relay(server, relay.line(), relay.heard(), cause);
+    report(Report::Ended(end));
     relay.close_line_at_once();
     relay.close_client();
 }

@@ -1,5 +1,7 @@
 //! What a connection reports, and how it ended.
 
+use std::time::Instant;
+
 use super::{
     gate::Permit,
     line::Line,
@@ -41,7 +43,12 @@ pub(crate) enum End {
     /// This side closed it.
     Closed,
     /// It was lost after it had worked.
-    Lost(Loss, Error),
+    Lost {
+        loss: Loss,
+        /// When the last whole packet of the server arrived, of whatever type.
+        heard: Instant,
+        error: Error,
+    },
 }
 
 /// What ended a connection that worked.
@@ -58,8 +65,9 @@ pub(crate) enum Loss {
 }
 
 impl End {
-    /// Says why a connection that worked has ended.
-    pub(super) fn of_relay(server: &str, line: &Line, cause: Cause) -> Self {
+    /// Says why a connection that worked has ended. `heard` is when the last whole packet of the server
+    /// arrived.
+    pub(super) fn of_relay(server: &str, line: &Line, heard: Instant, cause: Cause) -> Self {
         let lost = |kind, text: String| Error::new(kind, text);
         let (loss, error) = match cause {
             Cause::Word(_) => return Self::Closed,
@@ -112,6 +120,15 @@ impl End {
                 ),
             ),
         };
-        Self::Lost(loss, error)
+        Self::Lost { loss, heard, error }
+    }
+
+    /// Returns when the last whole packet of the server arrived, if the connection worked before it was
+    /// lost.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        match self {
+            Self::Lost { heard, .. } => Some(*heard),
+            Self::Failed(_) | Self::Refused(_) | Self::Closed => None,
+        }
     }
 }

@@ -5,19 +5,19 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::support::{
     harness::{Harness, SOON},
     raw::{frame, string},
     relayed_client::RelayedClient,
-    resources::wait_until,
+    resources::{pause, wait_until},
     watchdog::watchdog,
 };
 use ttn::{
-    CounterFinding, DownlinkStep, ErrorKind, Event, Events, FrameLoss, MqttClient, Network,
-    Overflow,
+    CounterFinding, DisconnectCause, DownlinkStep, ErrorKind, Event, Events, FrameLoss, MqttClient,
+    Network, Overflow,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -101,6 +101,86 @@ fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
                 (7, missing(1, FrameLoss::Upstream)),
                 (7, None)
             ]
+        );
+    });
+}
+
+/// Waits for the next event of a kind.
+fn wait_for<T>(events: &Events, kind: impl Fn(&Event) -> Option<T>) -> T {
+    loop {
+        let event = events.recv_timeout(SOON).expect("it happens");
+        if let Some(found) = kind(&event) {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn what_a_living_connection_did_not_bring_is_not_blamed_on_the_outage_that_follows() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        const UPLINKS: u32 = 100;
+        let link = RelayedClient::connect(harness, |builder| {
+            builder.keep_alive(Duration::from_secs(1))
+        });
+        let begin = Instant::now();
+        harness.uplink("dev-1", 0);
+        assert_eq!(story(&link.events, 0), [(0, None)]);
+        // The server answers pings, and publishes nothing.
+        pause(Duration::from_secs(6));
+        link.leave();
+        link.come_back();
+        let gap = wait_for(&link.events, |event| match event {
+            Event::Connected(connected) => connected.gap.clone(),
+            _ => None,
+        });
+        assert!(gap.silence < Duration::from_secs(2), "{gap:?}");
+        harness.uplink("dev-1", UPLINKS);
+        let story = story(&link.events, UPLINKS);
+        let time = begin.elapsed();
+        let [(_, Some(away)), (_, Some(upstream)), (UPLINKS, None)] = story[..] else {
+            panic!("{story:?}");
+        };
+        let frames = |finding, expected| match finding {
+            CounterFinding::Missing { frames, loss } if loss == expected => frames,
+            finding => panic!("{finding:?}"),
+        };
+        let away = frames(away, FrameLoss::Away);
+        let upstream = frames(upstream, FrameLoss::Upstream);
+        assert_eq!(away + upstream, UPLINKS - 1);
+        let most = (gap.silence + gap.length + Duration::from_secs(1)).as_secs_f64();
+        let most = most / time.as_secs_f64() * f64::from(UPLINKS) + 2.0;
+        assert!(f64::from(away) <= most, "{away} of at most {most}");
+        assert!(upstream > UPLINKS / 3, "{upstream}");
+    });
+}
+
+#[test]
+fn what_a_dead_link_swallowed_before_that_was_noticed_was_missed_while_away() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each_simulator(|harness| {
+        let link = RelayedClient::connect(harness, |builder| {
+            builder.keep_alive(Duration::from_secs(1))
+        });
+        harness.uplink("dev-1", 0);
+        assert_eq!(story(&link.events, 0), [(0, None)]);
+        link.relay.stall();
+        for counter in 1..50 {
+            harness.uplink("dev-1", counter);
+            pause(Duration::from_millis(100));
+        }
+        let cause = wait_for(&link.events, |event| match event {
+            Event::Disconnected(lost) => Some(lost.cause),
+            _ => None,
+        });
+        assert_eq!(cause, DisconnectCause::Silent);
+        link.relay.cut();
+        link.relay.pass();
+        assert!(wait_until(SOON, || link.client.is_connected()));
+        harness.uplink("dev-1", 50);
+        assert_eq!(
+            story(&link.events, 50),
+            [(50, missing(49, FrameLoss::Away)), (50, None)]
         );
     });
 }

@@ -465,6 +465,31 @@ fn a_clear_without_a_later_downlink_takes_effect_while_the_network_is_heard() {
 }
 
 #[test]
+fn a_report_about_a_downlink_that_is_no_longer_followed_shows_that_a_clear_was_processed() {
+    let _watchdog = watchdog(LIMIT);
+    let harness = Harness::simulator(Network::V3);
+    joined(&harness);
+    harness.simulated().device("valve-4").join();
+    let client = harness
+        .builder()
+        .follow_downlinks(2, Duration::from_secs(3600))
+        .build()
+        .unwrap();
+    client.connect().unwrap();
+    let queued = client.send("valve-3", last([1])).unwrap();
+    queued.wait_for(DeliveryState::Queued, SOON).unwrap();
+    harness
+        .simulated()
+        .quirks(|quirks| quirks.event_delay = Duration::from_millis(300));
+    client.clear_queue("valve-3").unwrap();
+    drop(client.send("valve-4", last([1])).unwrap());
+    // Takes the place of the one before, and nothing is reported about it.
+    let _silent = client.send("valve-5", last([1])).unwrap();
+    let is_replaced = || matches!(queued.state(), DeliveryState::Replaced);
+    assert!(wait_until(SOON / 2, is_replaced), "{}", queued.state());
+}
+
+#[test]
 fn a_replaced_downlink_that_was_on_its_way_revives() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V3);

@@ -526,8 +526,9 @@ struct Account {
     outages: Vec<Outage>,
     /// Uplinks that were lost in an outage that has not ended.
     unresolved: Vec<Loss>,
-    /// How long the last uplink of this connection took to arrive; 0 before the first one.
-    latency: u64,
+    /// When the last uplink that arrived was published, or when the client was connected if that was
+    /// later: nothing published before can still be lost.
+    complete: u64,
     longest_latency: u64,
     longest_gap: Duration,
     closed: bool,
@@ -587,7 +588,7 @@ impl Account {
             outage: None,
             outages: Vec::new(),
             unresolved: Vec::new(),
-            latency: 0,
+            complete: 0,
             longest_latency: 0,
             longest_gap: Duration::ZERO,
             closed: false,
@@ -630,10 +631,9 @@ impl Account {
                 }
                 self.outage = Some(Outage {
                     events: self.index..self.index,
-                    times: self.latency..micros(SystemTime::now()),
+                    times: self.complete..micros(SystemTime::now()),
                     failures: 0,
                 });
-                self.latency = 0;
             }
             Event::ConnectFailed(failed) => {
                 self.failures_in_all += 1;
@@ -656,10 +656,12 @@ impl Account {
         let now = micros(SystemTime::now());
         let time = lock(&published[device]).get(counter as usize).copied();
         match time {
-            Some(time) => self.latency = now.saturating_sub(time),
+            Some(time) => {
+                self.complete = self.complete.max(time);
+                self.longest_latency = self.longest_latency.max(now.saturating_sub(time));
+            }
             None => self.mismatch(format!("dev-{device} never sent {counter}")),
         }
-        self.longest_latency = self.longest_latency.max(self.latency);
         let DeviceAccount { next, index, .. } = self.devices[device];
         let finding = self
             .report
@@ -725,9 +727,8 @@ impl Account {
     }
 
     /// An uplink cannot be lost before the publication of the last uplink that arrived over the
-    /// connection, because they arrive in order. That uplink took `latency` to arrive, which is the
-    /// only inaccuracy of the beginning. The end is exact: an uplink that is published while the
-    /// client is connected finds its subscription there.
+    /// connection, because they arrive in order, nor before the client was connected: an uplink that is
+    /// published later finds its subscription there.
     fn on_connected(&mut self, connected: &Connected, published: &[Mutex<Vec<u64>>]) {
         self.connects += 1;
         let now = micros(SystemTime::now());
@@ -744,7 +745,7 @@ impl Account {
         };
         let since = micros(gap.since);
         let end = since + gap.length.as_micros() as u64;
-        let (latency, noticed) = (outage.times.start, outage.times.end);
+        let (complete, noticed) = (outage.times.start, outage.times.end);
         if since > noticed + CLOCK_STEP || end > now + CLOCK_STEP {
             self.mismatch(format!(
                 "{gap:?} from {since} to {end} was told at {noticed} and {now}"
@@ -753,8 +754,12 @@ impl Account {
         if gap.attempts != outage.failures + 1 {
             self.mismatch(format!("{} failed, but {gap:?}", outage.failures));
         }
-        outage.times =
-            since - gap.silence.as_micros() as u64 - latency - CLOCK_STEP..end + CLOCK_STEP;
+        let silence = gap.silence.as_micros() as u64;
+        if silence > since.saturating_sub(complete) + CLOCK_STEP {
+            self.mismatch(format!("{gap:?}, but uplinks arrived until {complete}"));
+        }
+        outage.times = complete.saturating_sub(CLOCK_STEP)..end + CLOCK_STEP;
+        self.complete = self.complete.max(end);
         outage.events.end = self.index;
         self.outages.push(outage);
         for lost in std::mem::take(&mut self.unresolved) {

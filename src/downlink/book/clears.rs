@@ -81,9 +81,10 @@ impl Clears {
         self.clears.remove(&id);
     }
 
-    /// Forgets what was written: the server may not have read it.
+    /// Forgets what was written and is not known to be processed: the server may not have read it.
     pub(super) fn disconnected(&mut self) {
-        self.clears.retain(|_, clear| clear.handed_over.is_none());
+        self.clears
+            .retain(|_, clear| clear.handed_over.is_none() || clear.processed.is_some());
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

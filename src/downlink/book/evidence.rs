@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use crate::{
-    error::{Error, ErrorKind},
-    network::Network,
-};
+use crate::network::Network;
 
 /// From this number on, unread downlinks are a likely cause.
 const MANY: usize = 10;
@@ -125,26 +122,6 @@ impl Evidence {
         }
         causes.join("; ")
     }
-}
-
-/// Explains why it is not known what became of a downlink that is no longer in the queue.
-pub(super) fn gone(dev_id: &str) -> Error {
-    Error::new(
-        ErrorKind::Unconfirmed,
-        format!(
-            "the network no longer holds a downlink to {dev_id}: it was sent or discarded while the client was not connected, and the report was lost"
-        ),
-    )
-}
-
-/// Explains why it is not known whether a downlink is still in the queue.
-pub(super) fn equal(dev_id: &str) -> Error {
-    Error::new(
-        ErrorKind::Unconfirmed,
-        format!(
-            "the network may have discarded a downlink to {dev_id}: it queued one of several equal downlinks, of which only some replace the queue"
-        ),
-    )
 }
 
 impl std::fmt::Display for Cut {

@@ -29,7 +29,7 @@ pub(crate) enum Action {
     Interrupt {
         attempt: Attempt,
         rate_limited: bool,
-        /// How long nothing had arrived before.
+        /// How long the server had sent nothing before.
         silence: Duration,
     },
     /// Write everything that was accepted; [`Input::Unfinished`] and [`Input::Drained`] follow.

@@ -65,13 +65,10 @@ impl Lifecycle {
             settings,
             state: State::Idle,
             plan: Plan::new(options.reconnect_delay, options.refused_retry),
-            outages: Outages::new(
-                Customs {
-                    limits_by_closing: options.network.limits_by_closing(),
-                    replaces_clients: options.network.replaces_clients(),
-                },
-                options.keep_alive,
-            ),
+            outages: Outages::new(Customs {
+                limits_by_closing: options.network.limits_by_closing(),
+                replaces_clients: options.network.replaces_clients(),
+            }),
             mandate: Mandate::Once,
             connecting: Vec::new(),
             closing: Vec::new(),
@@ -125,11 +122,6 @@ impl Lifecycle {
     /// Returns whether the last handle was dropped and everything has ended.
     pub(super) fn is_ended(&self) -> bool {
         self.is_shut_down && matches!(self.state, State::Idle)
-    }
-
-    /// Notes that a message has arrived.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.outages.heard(now);
     }
 
     /// Notes that a message was written.
@@ -460,7 +452,8 @@ impl Lifecycle {
 
     fn connection_lost(&mut self, attempt: Attempt, server: &str, end: Option<End>, now: Now) {
         let seen = end.as_ref().and_then(reasons::seen_cause);
-        let loss = self.outages.lost(now.instant, now.time, seen);
+        let heard = end.as_ref().and_then(End::heard);
+        let loss = self.outages.lost(now.instant, now.time, heard, seen);
         let error = reasons::lost(server, end.as_ref(), &loss);
         log::debug!("{error}");
         self.act(Action::Interrupt {

@@ -89,6 +89,11 @@ impl KeepAlive {
         }
     }
 
+    /// Returns when the last bytes of the server arrived.
+    pub(super) fn last_heard(&self) -> Instant {
+        self.heard
+    }
+
     /// Returns for how long the server has sent nothing.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)

@@ -77,6 +77,8 @@ pub(super) struct Relay<'a> {
     down: Buffer,
     up: Buffer,
     from_server: Framing,
+    /// When the last whole packet of the server arrived.
+    heard: Instant,
     from_client: Framing,
     /// Packets of our own, for the next boundary.
     to_server: Vec<u8>,
@@ -136,6 +138,7 @@ impl<'a> Relay<'a> {
             Ok(connack.len())
         })?;
         down.pass(connack.len());
+        let now = Instant::now();
         Ok(Self {
             waiter,
             report,
@@ -144,12 +147,13 @@ impl<'a> Relay<'a> {
             down,
             up: Buffer::new(),
             from_server: Framing::new(max_packet),
+            heard: now,
             // The client's packets are limited where they are made.
             from_client: Framing::new(usize::MAX),
             to_server: Vec::new(),
             own_begun: false,
             to_client: Vec::new(),
-            pulse: KeepAlive::new(keep_alive, Instant::now()),
+            pulse: KeepAlive::new(keep_alive, now),
             marks: Marks::default(),
             marking: false,
             up_waits: false,
@@ -364,6 +368,9 @@ impl<'a> Relay<'a> {
                     return;
                 }
             }
+            if self.from_server.is_between_packets() {
+                self.heard = self.pulse.last_heard();
+            }
         }
     }
 
@@ -544,5 +551,10 @@ impl<'a> Relay<'a> {
 
     pub(super) fn line(&self) -> &Line {
         &self.line
+    }
+
+    /// Returns when the last whole packet of the server arrived.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
     }
 }

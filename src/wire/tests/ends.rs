@@ -114,7 +114,10 @@ fn the_reason_is_told_before_the_client_sees_the_end() {
         let report = attempt.reports.try_recv();
         assert!(matches!(
             report,
-            Ok(super::Report::Ended(End::Lost(Loss::Closed, _)))
+            Ok(super::Report::Ended(End::Lost {
+                loss: Loss::Closed,
+                ..
+            }))
         ));
     }
 }

@@ -105,6 +105,29 @@ fn a_server_that_has_gone_silent_is_given_five_seconds() {
 }
 
 #[test]
+fn the_end_says_when_the_server_last_sent_anything_and_an_answer_to_a_ping_counts() {
+    for tls in [false, true] {
+        let setting = Setting {
+            tls,
+            ..Setting::keep_alive(1)
+        };
+        let (attempt, mut peer, client) = setting.connect();
+        assert_eq!(read_packet(&mut peer), PINGREQ);
+        let before = Instant::now();
+        peer.write_all(&PINGRESP).unwrap();
+        assert_eq!(read_packet(&mut peer), PINGREQ);
+        let after = Instant::now();
+        // A part of a packet proves nothing about what was sent before its end.
+        peer.write_all(&publish(1, 100)[..50]).unwrap();
+        drop(peer);
+        client.leave();
+        let heard = attempt.end().heard().unwrap();
+        assert!(heard >= before && heard < after, "{:?}", heard - before);
+        assert!(after - heard > ALMOST, "{:?}", after - heard);
+    }
+}
+
+#[test]
 fn a_server_that_answers_a_moment_before_it_is_given_up_lives() {
     let (attempt, mut peer, client) = Setting::keep_alive(1).connect();
     for _ in 0..2 {

@@ -181,7 +181,7 @@ impl Attempt {
     #[track_caller]
     fn loss(&self) -> (Loss, Error) {
         match self.end() {
-            End::Lost(loss, error) => (loss, error),
+            End::Lost { loss, error, .. } => (loss, error),
             other => panic!("{other:?}"),
         }
     }

@@ -6,6 +6,13 @@ fn nacked(attempt: u32) -> Value {
     json!({"confirmed": true, "confirmed_retry": {"attempt": attempt}})
 }
 
+/// Returns whether a downlink is unconfirmed because it is no longer in the queue, and an outage may have
+/// hidden why.
+fn is_gone(progress: &Progress) -> bool {
+    let text = progress.state().to_string();
+    is_unconfirmed(progress) && text.contains("the network no longer holds")
+}
+
 /// Returns a book with a downlink that is queued, one that is to be sent again, and one that was sent,
 /// all confirmed.
 fn three() -> (Desk, [Arc<Progress>; 3]) {
@@ -62,6 +69,43 @@ fn what_comes_into_the_queue_after_a_clear_is_not_ended_by_it() {
     desk.report_of(5, "queued", json!({}));
     assert!(is(&sent, "not acknowledged, attempt 2 follows"));
     assert!(is(&next, "queued"));
+}
+
+#[test]
+fn a_clear_that_the_server_has_processed_ends_what_was_queued_a_second_later() {
+    let (mut desk, [queued, again, sent]) = three();
+    desk.pass(SECOND);
+    let clear = desk.clear();
+    let processed = [MessageIds::new(2, 1), clear];
+    desk.book.processed(&processed, desk.now);
+    assert_eq!(desk.book.next_deadline(), Some(desk.now + SECOND));
+    // A report about the time before may still come.
+    desk.pass(SECOND / 2);
+    desk.book.processed(&processed, desk.now);
+    desk.report_of(2, "sent", json!({}));
+    desk.pass(SECOND / 2 - Duration::from_millis(1));
+    assert!(is(&queued, "queued"));
+    desk.pass(Duration::from_millis(1));
+    assert!(is(&queued, "replaced"));
+    assert!(is(&again, "sent") && is(&sent, "sent"));
+    // Once.
+    let next = desk.send("valve-3", &last([4]));
+    desk.report_of(5, "queued", json!({}));
+    desk.pass(20 * SECOND);
+    assert!(is(&next, "queued"));
+}
+
+#[test]
+fn a_clear_that_the_server_has_processed_is_not_lost_with_its_connection() {
+    let (mut desk, [queued, ..]) = three();
+    let clear = desk.clear();
+    desk.book.processed(&[clear], desk.now);
+    desk.book.disconnected(&[], false, desk.now);
+    let next = desk.send("valve-3", &last([4]));
+    assert!(is(&queued, "queued"));
+    desk.pass(SECOND);
+    assert!(is_gone(&queued));
+    assert!(is(&next, "written"));
 }
 
 #[test]
@@ -178,6 +222,166 @@ fn on_v2_a_replaced_downlink_may_have_been_on_its_way_for_a_while() {
         assert!(is(&old, state), "{}", old.state());
         assert_eq!(desk.book.entries.len(), entries);
     }
+}
+
+#[test]
+fn on_v2_a_replaced_downlink_that_was_on_its_way_is_followed_to_its_end() {
+    let mut desk = Desk::new(10);
+    let old = desk.send("valve-3", &last([1]).confirmed(true));
+    desk.report("scheduled", message("AQ==", true));
+    desk.send("valve-3", &Downlink::bytes([2]));
+    desk.report("scheduled", message("Ag==", false));
+    assert!(is(&old, "replaced"));
+    assert_eq!(desk.book.next_deadline(), Some(desk.now + SECOND));
+    desk.report("sent", message("AQ==", true));
+    desk.pass(20 * SECOND);
+    assert!(is(&old, "sent"));
+    desk.report("acks", message("AQ==", true));
+    assert!(is(&old, "acknowledged"));
+}
+
+#[test]
+fn on_v2_a_downlink_that_was_replaced_a_while_ago_takes_no_report_about_another() {
+    let mut desk = Desk::new(10);
+    let old = desk.send("valve-3", &last([1]).confirmed(true));
+    desk.report("scheduled", message("AQ==", true));
+    desk.send("valve-3", &Downlink::bytes([2]));
+    desk.report("scheduled", message("Ag==", false));
+    desk.pass(SECOND);
+    // It is the downlink of another client.
+    desk.report("sent", message("AQ==", true));
+    assert!(is(&old, "replaced"));
+    assert_eq!(desk.book.entries.len(), 1);
+    assert!(desk.book.discarded.is_empty());
+}
+
+#[test]
+fn what_an_outage_may_have_ended_is_unconfirmed_when_it_is_replaced_and_can_revive() {
+    for network in [Network::V2, Network::V3] {
+        let mut desk = Desk::on(network, 10);
+        let report = |desk: &mut Desk, number: u64, kind: &str| match network {
+            Network::V3 => desk.report_of(number, kind, json!({})),
+            Network::V2 => {
+                let kind = if kind == "queued" { "scheduled" } else { kind };
+                let payload = ["AQ==", "Ag==", "Aw=="][number as usize - 1];
+                desk.report(kind, message(payload, false));
+            }
+        };
+        let before = desk.send("valve-3", &last([1]));
+        report(&mut desk, 1, "queued");
+        desk.book.disconnected(&[], false, desk.now);
+        let after = desk.send("valve-3", &last([2]));
+        report(&mut desk, 2, "queued");
+        assert!(is(&before, "queued"));
+        let new = desk.send("valve-3", &Downlink::bytes([3]));
+        report(&mut desk, 3, "queued");
+        assert!(is_gone(&before));
+        assert!(is(&after, "replaced") && is(&new, "queued"));
+        report(&mut desk, 1, "sent");
+        assert!(is(&before, "sent"));
+    }
+}
+
+#[test]
+fn what_was_replaced_before_its_device_was_deleted_stays_replaced() {
+    let mut desk = Desk::new(10);
+    let old = desk.send("valve-3", &last([1]));
+    desk.report("scheduled", message("AQ==", false));
+    desk.send("valve-3", &Downlink::bytes([2]));
+    desk.report("scheduled", message("Ag==", false));
+    desk.hear("events/delete", &Value::Null);
+    assert!(is(&old, "replaced"), "{}", old.state());
+}
+
+#[test]
+fn what_an_outage_may_have_ended_is_unconfirmed_when_its_device_is_deleted() {
+    let mut desk = Desk::new(10);
+    let before = desk.send("valve-3", &last([1]));
+    desk.report("scheduled", message("AQ==", false));
+    desk.book.disconnected(&[], false, desk.now);
+    let after = desk.send("valve-3", &last([2]));
+    desk.report("scheduled", message("Ag==", false));
+    desk.hear("events/delete", &Value::Null);
+    assert!(is_gone(&before));
+    assert!(matches!(after.state(), DeliveryState::Failed(_)));
+    desk.report("sent", message("AQ==", false));
+    assert!(is(&before, "sent"));
+}
+
+#[test]
+fn what_an_outage_may_have_ended_is_unconfirmed_when_a_later_one_is_sent() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let [before, sent] = [1, 2].map(|number| desk.send("valve-3", &last([number])));
+    let elsewhere = desk.send("valve-4", &last([1]));
+    for number in 1..=3 {
+        desk.report_of(number, "queued", json!({}));
+    }
+    desk.book.disconnected(&[], false, desk.now);
+    let [after, next] = [4, 5].map(|number| {
+        let progress = desk.send("valve-3", &last([number]));
+        desk.report_of(u64::from(number), "queued", json!({}));
+        progress
+    });
+    desk.report_of(2, "sent", json!({}));
+    assert!(is_gone(&before) && is(&sent, "sent"));
+    // Its report can only be late.
+    desk.report_of(5, "sent", json!({}));
+    assert!(is(&after, "queued") && is(&next, "sent"));
+    assert!(is(&elsewhere, "queued"));
+    desk.report_of(1, "sent", json!({}));
+    assert!(is(&before, "sent"));
+}
+
+#[test]
+fn a_v2_report_that_may_be_about_an_equal_one_leaves_it_open_what_was_replaced() {
+    // The connection of the first has ended, or it has had its time.
+    for pause in [Duration::ZERO, 10 * SECOND] {
+        let mut desk = Desk::new(10);
+        let lost = desk.send("valve-3", &last([1]));
+        desk.book.disconnected(&[ALL], false, desk.now);
+        desk.pass(pause);
+        assert_eq!(is_unconfirmed(&lost), !pause.is_zero());
+        let queued = desk.send("valve-3", &last([9]));
+        desk.report("scheduled", message("CQ==", false));
+        let new = desk.send("valve-3", &Downlink::bytes([1]));
+        desk.report("scheduled", message("AQ==", false));
+        assert!(is(&new, "queued") && !is(&lost, "queued"));
+        let text = queued.state().to_string();
+        assert!(text.contains("one of several equal downlinks"), "{text}");
+        desk.report("sent", message("CQ==", false));
+        assert!(is(&queued, "sent"));
+    }
+}
+
+#[test]
+fn a_v2_report_is_clear_if_the_other_one_is_different_or_replaces_as_well() {
+    for other in [last([2]), last([1]).port(2), Downlink::bytes([1])] {
+        let mut desk = Desk::new(10);
+        let _lost = desk.send("valve-3", &other);
+        desk.book.disconnected(&[ALL], false, desk.now);
+        let queued = desk.send("valve-3", &last([9]));
+        desk.report("scheduled", message("CQ==", false));
+        desk.send("valve-3", &Downlink::bytes([1]));
+        desk.report("scheduled", message("AQ==", false));
+        assert!(is(&queued, "replaced"), "{other:?}: {}", queued.state());
+    }
+}
+
+#[test]
+fn a_v2_downlink_that_was_queued_before_an_outage_makes_no_later_equal_one_uncertain() {
+    let mut desk = Desk::new(10);
+    let mut replacing = |outage: bool| {
+        let progress = desk.send("valve-3", &Downlink::bytes([1]));
+        desk.report("scheduled", message("AQ==", false));
+        if outage {
+            desk.book.disconnected(&[], false, desk.now);
+        }
+        progress
+    };
+    let [before, after, next, new] = [true, false, false, false].map(&mut replacing);
+    assert!(is_gone(&before));
+    assert!(is(&after, "replaced"), "{}", after.state());
+    assert!(is(&next, "replaced") && is(&new, "queued"));
 }
 
 #[test]

@@ -113,6 +113,19 @@ fn only_an_end_that_looks_like_a_limit_is_called_one() {
 }
 
 #[test]
+fn on_v2_a_report_is_about_the_one_of_this_connection_before_one_that_an_outage_hit() {
+    let mut desk = Desk::new(10);
+    let lost = desk.send("valve-3", &last([1]));
+    desk.book.disconnected(&[ALL], false, desk.now);
+    let again = desk.send("valve-3", &last([1]));
+    desk.report("scheduled", message("AQ==", false));
+    assert!(is(&lost, "written") && is(&again, "queued"));
+    // The server has read both.
+    desk.report("scheduled", message("AQ==", false));
+    assert!(is(&lost, "queued"));
+}
+
+#[test]
 fn on_v2_each_waits_its_turn_before_it_counts_as_unconfirmed() {
     let mut desk = Desk::new(1_000);
     let many: Vec<_> = (0..150_u8)

@@ -47,7 +47,11 @@ fn error(kind: ErrorKind) -> Error {
 }
 
 fn closed_by_server() -> End {
-    End::Lost(wire::Loss::Closed, error(ErrorKind::ConnectionLost))
+    End::Lost {
+        loss: wire::Loss::Closed,
+        heard: Instant::now(),
+        error: error(ErrorKind::ConnectionLost),
+    }
 }
 
 /// Everything that there is to do.

@@ -480,6 +480,28 @@ fn a_connection_that_ends_while_its_last_subscription_is_granted_is_open_and_los
 }
 
 #[test]
+fn the_silence_before_a_loss_begins_when_the_server_last_sent_anything() {
+    let mut bench = Bench::in_state("up");
+    bench.pass(3 * SECOND);
+    let end = End::Lost {
+        loss: wire::Loss::Closed,
+        heard: bench.now.instant,
+        error: error(ErrorKind::ConnectionLost),
+    };
+    bench.pass(5 * SECOND);
+    bench
+        .lifecycle
+        .handle(Input::Ended(Attempt(1), end), bench.now);
+    bench.pass(2 * SECOND);
+    bench.lifecycle.handle(Input::Over(Attempt(1)), bench.now);
+    let interrupt = bench.lifecycle.poll();
+    let Some(Action::Interrupt { silence, .. }) = interrupt else {
+        panic!("{interrupt:?}");
+    };
+    assert_eq!(silence, 7 * SECOND);
+}
+
+#[test]
 fn a_lost_connection_comes_back_with_its_gap() {
     let mut bench = Bench::in_state("up");
     bench.pass(3 * SECOND);
