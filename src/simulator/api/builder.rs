@@ -13,7 +13,7 @@ use super::{Instance, Simulator};
 use crate::{
     Network,
     simulator::{
-        lorawan::{Clock, Environment, Release, Rights},
+        lorawan::{Clock, Delays, Environment, Release, Rights},
         quirks::Quirks,
     },
 };
@@ -42,6 +42,7 @@ pub struct SimulatorBuilder {
     app_id: String,
     access_key: String,
     receive_window: Duration,
+    delays: Option<Delays>,
     seed: Option<u64>,
     time: Option<SystemTime>,
     release: Release,
@@ -60,6 +61,7 @@ impl SimulatorBuilder {
             app_id: String::from(app_id),
             access_key: String::from(access_key),
             receive_window: Duration::from_millis(100),
+            delays: None,
             seed: None,
             time: None,
             release: [3, 32, 1],
@@ -102,6 +104,45 @@ impl SimulatorBuilder {
     /// ```
     pub fn receive_window(mut self, receive_window: Duration) -> Self {
         self.receive_window = receive_window;
+        self
+    }
+
+    /// Lets the network take as long as the real one, times that factor; 1 is real time. Default: it takes
+    /// no time but the [receive window](Self::receive_window), which this replaces.
+    ///
+    /// | what | with factor 1 |
+    /// |---|---|
+    /// | an uplink is published | after 200 ms, while copies from other gateways may come |
+    /// | the answer to it leaves | 200 ms later |
+    /// | a join is published | after 3.8 s; the device sends its next uplink after that |
+    /// | the first downlink of a class C device leaves | 0.2 to 2.3 s after it is queued |
+    /// | each further one | 1.5 to 2.5 s later |
+    ///
+    /// [`Device::send`](super::Device::send) and [`Device::join`](super::Device::join) return at once, before
+    /// anything is published.
+    ///
+    /// # Panics
+    ///
+    /// On V2, and if the factor is not a positive number.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let network = Simulator::builder(Network::V3).real_delays(0.1).start()?;
+    /// network.device("pump-1").uplink(2, [0x01]); // published after 20 ms
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn real_delays(mut self, factor: f64) -> Self {
+        assert!(
+            self.network == Network::V3,
+            "SimulatorBuilder::real_delays is for v3 only, and this network is V2"
+        );
+        assert!(
+            factor.is_finite() && factor > 0.0,
+            "{factor} is no factor of delays; use a positive number, 1 for real time"
+        );
+        self.delays = Some(Delays { factor });
         self
     }
 
@@ -199,7 +240,11 @@ impl SimulatorBuilder {
             applications: Arc::default(),
             windows: Arc::default(),
             clock: Clock::new(self.time),
-            receive_window: self.receive_window,
+            receive_window: match self.delays {
+                Some(delays) => delays.receive_window(),
+                None => self.receive_window,
+            },
+            delays: self.delays,
             release: self.release,
         };
         let random = self.seed.map_or_else(Rng::new, Rng::with_seed);

@@ -112,7 +112,8 @@ impl Device {
 
     /// Joins: the network publishes `join`, or `activations` on V2; the device gets a new DevAddr, and
     /// its frame counters restart. On v3, the session begins with the next uplink. The downlink queue
-    /// is kept.
+    /// is kept. With [real delays](super::SimulatorBuilder::real_delays), the network publishes it later,
+    /// and the next uplink after that.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
@@ -172,8 +173,9 @@ impl Device {
 
     /// Sends an uplink and returns the frame counter, or 0 if the device is deleted and not heard.
     ///
-    /// Before it returns, all resulting messages are published and a receive window is open, for 100 ms
-    /// unless [set otherwise](super::SimulatorBuilder::receive_window). The next uplink of the device
+    /// Before it returns, all resulting messages are published, unless the network has [real
+    /// delays](super::SimulatorBuilder::real_delays), and a receive window is open, for 100 ms unless
+    /// [set otherwise](super::SimulatorBuilder::receive_window). The next uplink of the device
     /// closes the window early. A class C device also gets downlinks after it. On V2, a downlink in
     /// progress is repeated at once.
     ///

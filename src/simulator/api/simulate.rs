@@ -9,9 +9,10 @@ impl Device {
     /// status.
     ///
     /// The request is an object with the member of one message, such as `uplink_message` with at least
-    /// `settings`; its other members are ignored. The message has `simulated` and only what the request
-    /// contains, except that an uplink is decoded and normalized and gets the locations of the device. 400
-    /// means that the server refuses the request, 404 that the device is deleted.
+    /// `settings`, and with `received_at` if it is not now; `simulated` is refused, other members are
+    /// ignored. The message has `simulated` and only what the request contains, except that an uplink is
+    /// decoded and normalized and gets the locations of the device. 400 means that the server refuses the
+    /// request. A request about a deleted device has no effect.
     ///
     /// # Panics
     ///

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Applications, Clock, Windows};
+use super::{Applications, Clock, Delays, Windows};
 
 /// Applications, clock and receive windows of a network.
 pub(crate) struct Environment {
@@ -11,6 +11,8 @@ pub(crate) struct Environment {
     pub(crate) clock: Clock,
     /// How long each receive window stays open.
     pub(crate) receive_window: Duration,
+    /// How long the real network takes, if this one takes as long.
+    pub(crate) delays: Option<Delays>,
     /// Of The Things Stack.
     pub(crate) release: Release,
 }

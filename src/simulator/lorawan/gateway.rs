@@ -466,14 +466,15 @@ pub(crate) fn deduplicated(mut heard: Vec<Gateway>) -> Vec<Gateway> {
     heard
 }
 
-/// Returns the gateway through which the answer to an uplink goes: of those that may transmit, the one
-/// that heard it best.
-pub(crate) fn answering(heard: &[Gateway]) -> Option<&Gateway> {
+/// Returns the gateways through which the answer to an uplink can go, first the one that heard it best.
+pub(crate) fn answering(heard: &[Gateway]) -> Vec<&Gateway> {
     let may = |gateway: &&Gateway| gateway.constraint() != Some(DownlinkConstraint::Never);
-    heard.iter().filter(may).max_by(|a, b| {
-        let rank = |gateway: &Gateway| gateway.constraint().is_none();
-        (rank(a).cmp(&rank(b))).then(a.snr.total_cmp(&b.snr))
-    })
+    let mut gateways: Vec<&Gateway> = heard.iter().filter(may).collect();
+    gateways.sort_by(|a, b| {
+        let avoided = |gateway: &Gateway| gateway.constraint().is_some();
+        (avoided(a).cmp(&avoided(b))).then(b.snr.total_cmp(&a.snr))
+    });
+    gateways
 }
 
 #[cfg(test)]
@@ -481,7 +482,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_goes_through_the_gateway_that_heard_best_and_may_transmit() {
+    fn gateways_answer_in_the_order_in_which_they_heard_best() {
         let heard = [
             Gateway::new("far").snr(-3.0),
             Gateway::new("reluctant")
@@ -493,10 +494,9 @@ mod tests {
             Gateway::new("near").snr(5.0),
             Gateway::new("near").snr(11.0).antenna(1),
         ];
-        let id = |heard: &[Gateway]| answering(heard).map(|gateway| gateway.id.clone());
-        assert_eq!(id(&heard).unwrap(), "near");
-        assert_eq!(id(&heard[1..3]).unwrap(), "reluctant");
-        assert_eq!(id(&heard[2..3]), None);
+        let gateways = answering(&heard);
+        let ids: Vec<_> = gateways.iter().map(|gateway| gateway.id.as_str()).collect();
+        assert_eq!(ids, ["near", "far", "reluctant"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod applications;
 mod clock;
+mod delays;
 mod device_id;
 mod devices;
 mod end_device;
@@ -24,6 +25,7 @@ mod windows;
 
 pub(crate) use applications::Applications;
 pub(crate) use clock::Clock;
+pub(crate) use delays::Delays;
 pub(crate) use device_id::{DeviceId, is_well_formed};
 pub(crate) use devices::Devices;
 pub(crate) use end_device::EndDevice;

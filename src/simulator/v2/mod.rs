@@ -196,7 +196,7 @@ impl NetworkServer for V2 {
             }
         };
         let gateways = uplinks::heard(uplink, random);
-        if gateways_down || lorawan::answering(&gateways).is_none() {
+        if gateways_down || lorawan::answering(&gateways).is_empty() {
             // The handler hears only of joins that can be answered.
             return;
         }

@@ -74,7 +74,8 @@ impl V2 {
         let gateways_down = state.gateways_down;
         let (device, random) = state.parts(id)?;
         let gateways = heard(uplink, random);
-        let answering = lorawan::answering(&gateways).filter(|_| !gateways_down);
+        let answering = lorawan::answering(&gateways).first().copied();
+        let answering = answering.filter(|_| !gateways_down);
         let (fields, error) = match decoded {
             Ok(fields) => (fields, None),
             Err(UplinkError::Invalid) => {

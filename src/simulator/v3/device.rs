@@ -8,12 +8,14 @@ use std::{
 use fastrand::Rng;
 
 use super::{
+    arrivals::Arrival,
+    gateways::Path,
     messages::{self, Downlink, Ids},
     position::Position,
     session::Session,
-    transmissions::Window,
+    turn::Window,
 };
-use crate::simulator::lorawan::{self, DeviceId, EndDevice, Gateway, Location, ReceiveWindow};
+use crate::simulator::lorawan::{DeviceId, EndDevice, Location, ReceiveWindow, WindowKey};
 
 /// The longest payload at any data rate.
 pub(super) const MAX_LENGTH: usize = 242;
@@ -34,8 +36,10 @@ pub(super) struct Device {
     pub(super) queue: VecDeque<Downlink>,
     pub(super) unanswered: Option<Unanswered>,
     pub(super) window: ReceiveWindow<Window>,
-    /// How the gateway that heard its last uplink best reaches it.
-    pub(super) path: Path,
+    /// What it sent and the network has not received, and when it does.
+    pub(super) arrivals: VecDeque<(WindowKey, Arrival)>,
+    /// How the gateways that heard its last uplink reach it, the best one first.
+    pub(super) paths: Vec<Path>,
     pub(super) class_c: bool,
     pub(super) class_c_timeout: Duration,
     /// When a class C device can be sent the next downlink that answers no uplink.
@@ -58,40 +62,6 @@ pub(super) struct Unanswered {
     pub(super) sent_at: Instant,
 }
 
-/// How a gateway reaches a device.
-#[derive(Clone, Copy)]
-pub(super) struct Path {
-    pub(super) exists: bool,
-    /// Whether it knows the time.
-    pub(super) has_time: bool,
-    /// Whether it is connected but takes no downlinks.
-    pub(super) deaf: bool,
-}
-
-impl Path {
-    /// The path to a device that was not heard yet.
-    const NONE: Self = Self {
-        exists: false,
-        has_time: false,
-        deaf: false,
-    };
-
-    /// Returns the path back to a device that these gateways heard.
-    pub(super) fn of(heard: &[Gateway], packet_broker: bool) -> Self {
-        match lorawan::answering(heard) {
-            Some(gateway) => Self {
-                exists: true,
-                has_time: gateway.has_gps,
-                deaf: gateway.deaf,
-            },
-            None => Self {
-                exists: packet_broker,
-                ..Self::NONE
-            },
-        }
-    }
-}
-
 impl Device {
     pub(super) fn new(id: DeviceId<'_>, location: Option<Location>, random: &mut Rng) -> Self {
         Self {
@@ -104,7 +74,8 @@ impl Device {
             queue: VecDeque::new(),
             unanswered: None,
             window: ReceiveWindow::closed(),
-            path: Path::NONE,
+            arrivals: VecDeque::new(),
+            paths: Vec::new(),
             class_c: false,
             class_c_timeout: CLASS_C_TIMEOUT,
             paused_until: None,
@@ -140,13 +111,6 @@ impl Device {
         Some(messages::wrapped_key(label, &session.app_key))
     }
 
-    /// Returns whether an uplink with that counter begins to count again. It must not acknowledge
-    /// anything.
-    pub(super) fn begins_again(&mut self, counter: u32, last: Option<u32>) -> bool {
-        let is_lower = last.is_some_and(|last| counter < last);
-        self.resets_counters && is_lower && !self.end_device.take_ack()
-    }
-
     /// Begins the session that the device joined, if there is one; the queue goes over to it.
     pub(super) fn begin_session(&mut self) {
         let Some(pending) = self.pending.take() else {
@@ -156,6 +120,15 @@ impl Device {
         if self.own_keys.is_none() {
             session.renumber(&mut self.queue);
         }
+    }
+
+    /// Takes the first downlink from the queue to send it in the current session.
+    pub(super) fn take_next(&mut self) -> Option<Downlink> {
+        let mut downlink = self.queue.pop_front()?;
+        if let Some(session) = &self.session {
+            downlink.session_key_id = session.key_id.clone();
+        }
+        Some(downlink)
     }
 
     /// Puts a downlink into the queue and gives it a counter.

@@ -1,20 +1,15 @@
 //! Downlinks of The Things Stack: from the request to the queue, and what the next uplink decides.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, SystemTime},
-};
-
 use fastrand::Rng;
 use serde_json::Value;
 
 use super::{
-    ACK, FAILED, NACK, QUEUED, V3,
-    device::{Device, MAX_LENGTH, Unanswered},
+    ACK, FAILED, INVALIDATED, NACK, QUEUED, V3,
+    device::{Device, Unanswered},
     formatters,
-    messages::{Correlation, Downlink, Failure, Ids, Retry, joined},
+    messages::{self, Correlation, Downlink, Failure, Ids, Retry, joined},
     request::{self, is_id},
-    session::Session,
+    uplinks::Heard,
 };
 use crate::simulator::{
     lorawan::{DeviceId, QueuedDownlink},
@@ -23,10 +18,6 @@ use crate::simulator::{
 
 /// How often a confirmed downlink is sent unless the request says otherwise.
 const MAX_ATTEMPTS: u32 = 8;
-/// How many bytes an encoder may make.
-const LONGEST_ENCODED: usize = 255;
-/// How long before its time a downlink must be queued.
-const SHORTEST_NOTICE: Duration = Duration::from_millis(2_500);
 
 impl V3 {
     /// Handles a request on `v3/U/devices/D/down/push` or `replace`.
@@ -101,7 +92,9 @@ impl V3 {
             }
         }
         let ids = device.ids(id).of_request();
-        if let Some(failure) = self.refusal(device, &downlinks, replace, random) {
+        let limit = self.broker.quirks().downlink_queue;
+        let refusal = device.refusal(&downlinks, replace, limit, now, random);
+        if let Some(failure) = refusal {
             let correlation_id = Failure::correlation_id(random);
             for downlink in &downlinks {
                 let event = failure.event(&downlink.message(), &correlation_id);
@@ -121,80 +114,20 @@ impl V3 {
         true
     }
 
-    /// Returns why the downlinks cannot be queued, if so.
-    fn refusal(
-        &self,
-        device: &Device,
-        downlinks: &[Downlink],
-        replace: bool,
-        random: &mut Rng,
-    ) -> Option<Failure> {
-        let limit = self.broker.quirks().downlink_queue;
-        let earliest = self.env.clock.now() + SHORTEST_NOTICE;
-        let is_expired = |downlink: &Downlink| {
-            let class_b_c = downlink.class_b_c.as_ref();
-            let time = class_b_c.and_then(|class_b_c| class_b_c.absolute_time);
-            time.is_some_and(|time| time < earliest)
-        };
-        let has_path = |downlink: &Downlink| {
-            let class_b_c = downlink.class_b_c.as_ref();
-            class_b_c.is_some_and(|class_b_c| !class_b_c.gateways.is_empty())
-        };
-        let waiting = if replace { 0 } else { device.queue.len() };
-        let mut lengths = downlinks.iter().map(Downlink::length);
-        if downlinks.iter().any(|downlink| downlink.f_port == 0) {
-            return Some(Failure::NO_PORT);
-        }
-        let Some(session) = device.newest_session() else {
-            return Some(Failure::NO_SESSION);
-        };
-        if let Some(index) = downlinks
-            .iter()
-            .position(|item| item.length() > LONGEST_ENCODED)
-        {
-            Some(Failure::invalid(index, random))
-        } else if let Some(length) = lengths.find(|length| *length > MAX_LENGTH) {
-            Some(Failure::too_long(length, MAX_LENGTH))
-        } else if device.is_group && downlinks.iter().any(|downlink| downlink.confirmed) {
-            Some(Failure::CONFIRMED_TO_GROUP)
-        } else if device.is_group && !downlinks.iter().all(has_path) {
-            Some(Failure::NO_PATH)
-        } else if downlinks.iter().any(is_expired) {
-            Some(Failure::EXPIRED)
-        } else if waiting + downlinks.len() > limit {
-            Some(Failure::QUEUE_FULL)
-        } else {
-            let kept = if replace {
-                &VecDeque::new()
-            } else {
-                &device.queue
-            };
-            let mut lowest = session.lowest(kept);
-            let own = downlinks.iter().filter(|_| device.own_keys.is_some());
-            own.map(|downlink| {
-                let failure = misfit(downlink, session, lowest);
-                lowest = downlink.f_cnt.saturating_add(1);
-                failure
-            })
-            .find_map(|failure| failure)
-        }
-    }
-
     /// Reports whether the device acknowledged the confirmed downlink that it was sent.
     pub(super) fn settle(
         &self,
-        received: SystemTime,
         ids: &Ids<'_>,
         device: &mut Device,
-        uplink_ids: &[String],
+        heard: &Heard<'_>,
         random: &mut Rng,
     ) {
-        let acknowledged = device.end_device.take_ack();
         let Some(Unanswered { mut downlink, .. }) = device.unanswered.take() else {
             return;
         };
-        let correlation_ids = joined(&downlink.correlation_ids, uplink_ids);
-        if acknowledged {
+        let received = heard.received;
+        let correlation_ids = joined(&downlink.correlation_ids, &heard.correlation_ids);
+        if heard.frame.acknowledges {
             self.post(received, ids, ACK, &correlation_ids, &downlink.message());
             return;
         }
@@ -217,18 +150,24 @@ impl V3 {
             device.enqueue(downlink);
         }
     }
-}
 
-/// Returns why the downlink of an application with its own keys does not fit into the session, if so.
-fn misfit(downlink: &Downlink, session: &Session, lowest: u32) -> Option<Failure> {
-    let given = &downlink.session_key_id;
-    if !given.is_empty() && *given != session.key_id {
-        Some(Failure::UNKNOWN_SESSION.of_session(session.dev_addr, &session.key_id, lowest))
-    } else if downlink.f_cnt < lowest {
-        let failure = Failure::counter_too_low(downlink.f_cnt, lowest);
-        Some(failure.of_session(session.dev_addr, &session.key_id, lowest))
-    } else {
-        None
+    /// Empties the queue of the device and posts what it held.
+    pub(in crate::simulator) fn invalidate_queue(&self, id: DeviceId<'_>) {
+        let mut state = lock(&self.state);
+        let Some((device, _, random)) = state.parts(id) else {
+            return;
+        };
+        let (last, key_id) = match &device.session {
+            Some(session) => (session.given, &session.key_id[..]),
+            None => (0, &[][..]),
+        };
+        let body = messages::invalidated(device.queue.iter(), last, key_id);
+        device.queue.clear();
+        let now = self.env.clock.now();
+        let mut correlation = Correlation::new(now, random);
+        let cause = correlation.uplink();
+        let correlation_ids = correlation.passed_on(Some(&cause));
+        self.post(now, &device.ids(id), INVALIDATED, &correlation_ids, &body);
     }
 }
 

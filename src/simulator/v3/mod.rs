@@ -1,35 +1,36 @@
 //! The Things Stack v3: its access control, its servers and their messages.
 
 mod access;
+mod arrivals;
 mod clock_package;
 mod device;
 mod downlinks;
 mod formatters;
+mod frame;
+mod gateways;
+mod joins;
 mod measurement;
 mod messages;
 mod position;
+mod refusal;
 mod request;
+mod services;
 mod session;
 mod settings;
 mod simulated;
 mod transmissions;
+mod turn;
 mod uplinks;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex},
     time::SystemTime,
 };
 
 use fastrand::Rng;
-use serde_json::Value;
 
 pub(super) use self::messages::Downlink;
-use self::{
-    device::Device,
-    messages::{Correlation, Ids},
-    session::Session,
-};
+use self::{arrivals::Arrival, device::Device, gateways::Gateways, messages::Ids};
 #[cfg(test)]
 pub(super) use self::{
     messages::{ClassBC, FixedGateway, Retry},
@@ -77,20 +78,6 @@ impl State {
     }
 }
 
-/// How well the gateways transmit.
-#[derive(Default)]
-struct Gateways {
-    down: bool,
-    /// The ids of those that heard a device.
-    known: BTreeSet<String>,
-    /// Whether they are connected but take no downlinks.
-    deaf: bool,
-    /// Whether they transmit without a report.
-    silent: bool,
-    /// The result of each transmission, if it fails.
-    failure: Option<String>,
-}
-
 impl V3 {
     pub(super) fn new(broker: Arc<Broker>, env: Environment, random: Rng) -> Self {
         Self {
@@ -125,45 +112,6 @@ impl V3 {
             self.env.windows.deliver_at(due);
         }
     }
-
-    /// Posts a message of a service about the device.
-    fn post_service(&self, id: DeviceId<'_>, kind: Kind, body: &str) {
-        let mut state = lock(&self.state);
-        if let Some((device, _, random)) = state.parts(id) {
-            let now = self.env.clock.now();
-            let correlation_ids = Correlation::new(now, random).of_service();
-            self.post(now, &device.ids(id), kind, &correlation_ids, body);
-        }
-    }
-
-    /// Posts an object of an application package.
-    pub(super) fn post_service_data(&self, id: DeviceId<'_>, service: &str, data: &Value) {
-        self.post_service(id, SERVICE, &messages::service_data(service, data));
-    }
-
-    /// Posts a location that a service found.
-    pub(super) fn post_location(&self, id: DeviceId<'_>, service: &str, location: Location) {
-        self.post_service(id, LOCATION, &messages::location_solved(service, location));
-    }
-
-    /// Empties the queue of the device and posts what it held.
-    pub(super) fn invalidate_queue(&self, id: DeviceId<'_>) {
-        let mut state = lock(&self.state);
-        let Some((device, _, random)) = state.parts(id) else {
-            return;
-        };
-        let (last, key_id) = match &device.session {
-            Some(session) => (session.given, &session.key_id[..]),
-            None => (0, &[][..]),
-        };
-        let body = messages::invalidated(device.queue.iter(), last, key_id);
-        device.queue.clear();
-        let now = self.env.clock.now();
-        let mut correlation = Correlation::new(now, random);
-        let cause = correlation.uplink();
-        let correlation_ids = correlation.passed_on(Some(&cause));
-        self.post(now, &device.ids(id), INVALIDATED, &correlation_ids, &body);
-    }
 }
 
 impl NetworkServer for V3 {
@@ -191,6 +139,9 @@ impl NetworkServer for V3 {
             return false;
         };
         device.window.close(&self.env.windows, None);
+        for (key, _) in device.arrivals {
+            self.env.windows.forget(key);
+        }
         self.env.applications.forget(id);
         true
     }
@@ -213,38 +164,39 @@ impl NetworkServer for V3 {
 
     fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>) {
         let mut state = lock(&self.state);
-        let Some((device, gateways, random)) = state.parts(id) else {
-            return;
-        };
         // v3 has no MQTT message about a join that fails.
-        if frame.is_err() || gateways.down {
+        if frame.is_err() || state.gateways.down {
             return;
         }
-        device.window.close(&self.env.windows, None);
-        let last = device.newest_session().map(|session| session.dev_addr);
-        let session = Session::new(last, random);
-        let now = self.env.clock.now();
-        let own_key = device.own_key(&session);
-        // Those of other applications go over to the new session.
-        let invalidated = match own_key {
-            Some(_) => std::mem::take(&mut device.queue),
-            None => VecDeque::new(),
-        };
-        let message = messages::join_accept(&session.key_id, own_key, &invalidated, now);
-        device.pending = Some(session);
-        device.end_device.restart();
-        let mut correlation = Correlation::new(now, random);
-        let cause = correlation.uplink();
-        let correlation_ids = correlation.passed_on(Some(&cause));
-        self.post(now, &device.ids(id), JOIN, &correlation_ids, &message);
+        if let Some(device) = state.devices.get(id) {
+            device.end_device.restart();
+            self.send(&mut state, id, Arrival::Join);
+        }
     }
 
     fn uplink(&self, id: DeviceId<'_>, uplink: Uplink) -> u32 {
-        self.receive(id, &uplink).unwrap_or_default()
+        if uplink.simulated {
+            self.simulate_from_console(id, &uplink);
+            return 0;
+        }
+        if self.env.delays.is_none() {
+            self.close_and_serve(&mut lock(&self.state), id, None);
+        }
+        let formatted = formatters::decode(&uplink, &self.env.applications.functions_of(id));
+        let mut state = lock(&self.state);
+        let device = state.devices.get(id);
+        let Some(frame) = device.and_then(|device| device.frame(uplink, formatted)) else {
+            return 0;
+        };
+        let counter = frame.counter;
+        self.send(&mut state, id, Arrival::Uplink(Box::new(frame)));
+        counter
     }
 
     fn close_window(&self, id: DeviceId<'_>, key: WindowKey) {
-        self.close_and_serve(id, Some(key));
+        if !self.arrive_at(id, key) {
+            self.close_and_serve(&mut lock(&self.state), id, Some(key));
+        }
     }
 
     fn set_acknowledging(&self, id: DeviceId<'_>, acknowledges: bool) {

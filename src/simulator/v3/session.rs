@@ -68,6 +68,13 @@ impl Session {
         self.sent = Some(counter);
     }
 
+    /// Returns whether the next answer carries MAC commands.
+    pub(super) fn take_commands(&mut self) -> bool {
+        let carries = self.commands > 0;
+        self.commands = self.commands.saturating_sub(1);
+        carries
+    }
+
     /// Returns the counter of a frame of the network itself, which begin with 0 and share the counters
     /// of the application.
     pub(super) fn take_network_frame(&mut self) -> u32 {

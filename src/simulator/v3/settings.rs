@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gateways, V3, device::Device};
+use super::{V3, device::Device, gateways::Gateways};
 use crate::simulator::{lorawan::DeviceId, sync::lock};
 
 impl V3 {

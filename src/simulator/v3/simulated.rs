@@ -1,5 +1,7 @@
 //! Messages that are simulated over HTTP.
 
+use std::time::SystemTime;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -30,7 +32,6 @@ const KINDS: [Kind; 11] = [
 
 const OK: u16 = 200;
 const BAD_REQUEST: u16 = 400;
-const NOT_FOUND: u16 = 404;
 
 impl V3 {
     /// Publishes the message that the body of a request describes, and returns the HTTP status.
@@ -42,13 +43,23 @@ impl V3 {
             return BAD_REQUEST;
         };
         let (_, member) = *kind;
+        let received = match request.get("received_at") {
+            Some(time) => time
+                .as_str()
+                .and_then(|text| humantime::parse_rfc3339(text).ok()),
+            None => Some(self.env.clock.now()),
+        };
+        let is_marked = request.get("simulated") == Some(&Value::Bool(true));
+        let Some(received) = received.filter(|_| !is_marked) else {
+            return BAD_REQUEST;
+        };
         let body = &request[member];
         if let Err(path) = messages::check(member, body) {
             log::debug!("refusing to simulate a message for {id}: invalid {path}");
             return BAD_REQUEST;
         }
         if *kind != UP {
-            return self.post_simulated(id, |_| vec![(*kind, body.clone())]);
+            return self.post_simulated(id, received, |_| vec![(*kind, body.clone())]);
         }
         let bytes = body["frm_payload"]
             .as_str()
@@ -58,7 +69,7 @@ impl V3 {
         };
         let port = body["f_port"].as_u64().unwrap_or_default();
         let uplink = Uplink::new(port as u8, bytes);
-        self.simulate_uplink(id, &uplink, body.clone())
+        self.simulate_uplink(id, &uplink, received, body.clone())
     }
 
     /// Publishes an uplink as the Console simulates it: heard by a gateway that does not exist.
@@ -82,16 +93,22 @@ impl V3 {
             "settings": {"data_rate": rate, "frequency": uplink.frequency.unwrap_or(868_000_000)},
             "confirmed": uplink.confirmed,
         });
-        self.simulate_uplink(id, uplink, body);
+        self.simulate_uplink(id, uplink, self.env.clock.now(), body);
     }
 
     /// Publishes an uplink, decoded and normalized.
-    fn simulate_uplink(&self, id: DeviceId<'_>, uplink: &Uplink, mut body: Value) -> u16 {
+    fn simulate_uplink(
+        &self,
+        id: DeviceId<'_>,
+        uplink: &Uplink,
+        received: SystemTime,
+        mut body: Value,
+    ) -> u16 {
         let functions = self.env.applications.functions_of(id);
         let Some(formatted) = formatters::decode(uplink, &functions) else {
             return OK;
         };
-        self.post_simulated(id, |locations| {
+        self.post_simulated(id, received, |locations| {
             format(&mut body, &formatted);
             if let Some(locations) = locations {
                 body["locations"] = locations;
@@ -106,15 +123,17 @@ impl V3 {
         })
     }
 
-    /// Posts messages, which may contain the known locations of the device.
+    /// Posts messages, which may contain the known locations of the device; about an unknown device,
+    /// none.
     fn post_simulated(
         &self,
         id: DeviceId<'_>,
+        received: SystemTime,
         messages: impl FnOnce(Option<Value>) -> Vec<(Kind, Value)>,
     ) -> u16 {
         let mut state = lock(&self.state);
         let Some((device, _, random)) = state.parts(id) else {
-            return NOT_FOUND;
+            return OK;
         };
         let locations = messages::locations(device.location, device.position);
         let locations = locations.and_then(|text| serde_json::from_str(&text).ok());
@@ -125,7 +144,7 @@ impl V3 {
             let Ok(body) = messages::print(member, &body) else {
                 continue;
             };
-            let message = ids.envelope(&correlation_ids, now, (member, &body), true);
+            let message = ids.envelope(&correlation_ids, received, (member, &body), true);
             self.post_message(&ids, path, message);
         }
         OK

@@ -5,16 +5,18 @@ use std::time::SystemTime;
 use fastrand::Rng;
 
 use super::{
-    LOCATION, NORMALIZED, UP, V3, clock_package,
-    device::{Device, MAX_LENGTH, Path},
-    formatters::{self, Formatted},
+    LOCATION, NORMALIZED, State, UP, V3, clock_package,
+    device::{Device, MAX_LENGTH},
+    formatters::Formatted,
+    frame::Frame,
+    gateways,
     messages::{self, Correlation, DEDUPLICATION, Downlink, Ids, Reception, at_network_server},
     position::Position,
-    transmissions::Window,
+    turn::Window,
 };
 use crate::simulator::{
-    lorawan::{self, DeviceId, Gateway, Modulation, Release, Uplink},
-    sync::{deadline, lock},
+    lorawan::{self, DeviceId, Gateway, Modulation, Release},
+    sync::deadline,
 };
 
 /// The FPort that the Network Server may not report.
@@ -24,105 +26,93 @@ const LARGEST_GAP: u32 = 16_384;
 /// The first release with `last_battery_percentage`, and that with `attributes`.
 const WITH_BATTERY: Release = [3, 33, 1];
 const WITH_ATTRIBUTES: Release = [3, 34, 0];
-/// The length of the answer to a MAC command that asks for the status of the device.
-const DEVICE_STATUS: usize = 3;
 
 /// An uplink that the network heard.
-struct Heard<'a> {
-    uplink: &'a Uplink,
-    counter: u32,
+pub(super) struct Heard<'a> {
+    pub(super) frame: &'a Frame,
     gateways: Vec<Gateway>,
     /// By the Application Server.
-    received: SystemTime,
-    correlation_ids: Vec<String>,
-    /// The length of the MAC commands in it.
-    options: usize,
+    pub(super) received: SystemTime,
+    pub(super) correlation_ids: Vec<String>,
 }
 
 impl V3 {
-    /// Handles an uplink and returns its frame counter, or `None` if the device is not registered or has
-    /// no session.
-    pub(super) fn receive(&self, id: DeviceId<'_>, uplink: &Uplink) -> Option<u32> {
-        if uplink.simulated {
-            self.simulate_from_console(id, uplink);
-            return Some(0);
-        }
-        self.close_and_serve(id, None);
-        let formatted = formatters::decode(uplink, &self.env.applications.functions_of(id));
-        let mut state = lock(&self.state);
+    /// Handles an uplink.
+    pub(super) fn receive(&self, state: &mut State, id: DeviceId<'_>, frame: &Frame) {
+        let uplink = &frame.uplink;
         let gateways = uplink.receptions(&mut state.random);
-        let known = gateways.iter().map(|gateway| gateway.id.clone());
-        state.gateways.known.extend(known);
-        let (device, _, random) = state.parts(id)?;
-        let last = device.newest_session()?.up_counter;
-        let counter = uplink.count(&mut device.end_device.counter);
-        let is_again = Some(counter) == last;
-        let is_new = is_new(counter, last) || !is_again && device.begins_again(counter, last);
+        state.gateways.meet(&gateways);
+        let Some((device, _, random)) = state.parts(id) else {
+            return;
+        };
+        let Some(session) = device.newest_session() else {
+            return;
+        };
+        let last = session.up_counter;
+        let is_again = Some(frame.counter) == last;
+        let is_reset = device.resets_counters && !frame.acknowledges;
+        let is_new = is_new(frame.counter, last)
+            || is_reset && last.is_some_and(|last| frame.counter < last);
         if uplink.bad_crc || !is_new && !is_again {
             log::debug!("dropping an uplink of {id}: damaged, or with an unexpected frame counter");
-            device.end_device.take_ack();
-            return Some(counter);
+            return;
         }
         device.begin_session();
         if let Some(session) = &mut device.session {
-            session.up_counter = Some(counter);
+            session.up_counter = Some(frame.counter);
         }
+        device.paths = gateways::paths(&gateways, uplink.packet_broker);
         let received = match uplink.time {
             Some(time) => time.checked_add(DEDUPLICATION).unwrap_or(time),
             None => self.env.clock.now(),
         };
         let cause = Correlation::new(received, random).uplink();
         let heard = Heard {
-            uplink,
-            counter,
+            frame,
             gateways,
             received,
             correlation_ids: Correlation::new(received, random).passed_on(Some(&cause)),
-            options: uplink
-                .options
-                .unwrap_or(match device.end_device.take_answers() {
-                    true => DEVICE_STATUS,
-                    false => 0,
-                }),
         };
         if is_new && uplink.port == UNPUBLISHED {
             // What the Network Server reports about it is invalid as a whole.
-            device.end_device.take_ack();
             device.unanswered = None;
         } else if is_new {
-            let ids = device.ids(id);
-            self.settle(received, &ids, device, &heard.correlation_ids, random);
-            let keeps_keys = device.own_keys.is_some();
-            let formatted = if keeps_keys {
-                Some(Formatted::default())
-            } else {
-                formatted
-            };
-            if let Some(formatted) = formatted {
-                self.publish(&heard, &formatted, &ids, device, random);
-            }
-            let answer = clock_package::answer(uplink, at_network_server(received));
-            if let Some(answer) = answer.filter(|_| device.synchronizes_clock) {
-                let answer = Downlink {
-                    correlation_ids: heard.correlation_ids.clone(),
-                    ..answer
-                };
-                self.enqueue(id, device, vec![answer], false, random);
-            }
+            self.process(id, &heard, device, random);
         }
-        device.path = Path::of(&heard.gateways, uplink.packet_broker);
         let window = Window {
             cause: Some(cause),
             acknowledges: uplink.confirmed,
             max_length: max_length(&uplink.modulation),
         };
         if self.env.receive_window.is_zero() {
-            self.serve(&mut state, id, window);
+            self.serve(state, id, window);
         } else {
             let closes = deadline(self.env.receive_window);
             device.window.open(&self.env.windows, closes, id, window);
         }
-        Some(counter)
+    }
+
+    /// Does what the Application Server does about an uplink.
+    fn process(&self, id: DeviceId<'_>, heard: &Heard<'_>, device: &mut Device, random: &mut Rng) {
+        let ids = device.ids(id);
+        self.settle(&ids, device, heard, random);
+        let encrypted = Formatted::default();
+        let formatted = match device.own_keys {
+            Some(_) => Some(&encrypted),
+            None => heard.frame.formatted.as_ref(),
+        };
+        if let Some(formatted) = formatted {
+            self.publish(heard, formatted, &ids, device, random);
+        }
+        let asked_at = at_network_server(heard.received);
+        let answer = clock_package::answer(&heard.frame.uplink, asked_at);
+        if let Some(answer) = answer.filter(|_| device.synchronizes_clock) {
+            let answer = Downlink {
+                correlation_ids: heard.correlation_ids.clone(),
+                ..answer
+            };
+            self.enqueue(id, device, vec![answer], false, random);
+        }
     }
 
     /// Posts the messages about an uplink.
@@ -134,10 +124,10 @@ impl V3 {
         device: &mut Device,
         random: &mut Rng,
     ) {
-        let uplink = heard.uplink;
+        let uplink = &heard.frame.uplink;
         if let Some(percent) = uplink.battery.filter(|_| self.env.release >= WITH_BATTERY) {
             let at = at_network_server(heard.received);
-            device.battery = Some(messages::battery(heard.counter, percent, at));
+            device.battery = Some(messages::battery(heard.frame.counter, percent, at));
         }
         let in_fields = || Position::find(formatted.fields.as_ref()?);
         let position = uplink.location.map(Position::from).or_else(in_fields);
@@ -165,20 +155,20 @@ impl V3 {
         device: &'a Device,
         random: &mut Rng,
     ) -> Reception<'a> {
-        let uplink = heard.uplink;
+        let uplink = &heard.frame.uplink;
         let session = device.session.as_ref();
         let mut reception = Reception {
             uid: ids.uid,
             session_key_id: session.map_or(&[], |session| &session.key_id[..]),
             uplink,
-            counter: heard.counter,
+            counter: heard.frame.counter,
             formatted,
             time: at_network_server(heard.received),
-            frequency: uplink.hertz(heard.counter),
+            frequency: uplink.hertz(heard.frame.counter),
             uptime: self.env.clock.uptime(),
             heard: &heard.gateways,
             rx_metadata: Vec::new(),
-            options: heard.options,
+            options: heard.frame.options,
             own_key: session.and_then(|session| device.own_key(session)),
             last_downlink: match (&device.own_keys, session) {
                 (Some(_), Some(session)) => session.given,

@@ -62,6 +62,11 @@ pub(crate) struct Retry {
 }
 
 impl Downlink {
+    /// Returns when it is to be sent, if that matters.
+    pub(crate) fn absolute_time(&self) -> Option<SystemTime> {
+        self.class_b_c.as_ref()?.absolute_time
+    }
+
     fn start(&self) -> Object {
         Object::new()
             .bytes("session_key_id", &self.session_key_id)

@@ -183,11 +183,6 @@ impl Failure {
         hex::encode(random_bytes::<16>(random))
     }
 
-    /// Returns whether the downlink was to be sent by itself, not in answer to an uplink.
-    pub(crate) fn is_of_path(&self) -> bool {
-        [Self::FIXED_PATHS.name, Self::ABSOLUTE_TIME.name].contains(&self.name)
-    }
-
     /// Returns the correlation id of an error that shows up when a downlink is to be sent; empty for
     /// those that have none.
     pub(crate) fn correlation_id_when_sending(&self, random: &mut Rng) -> String {
