@@ -210,11 +210,11 @@ impl MqttClient {
     ///
     /// It first writes everything that [`send`](Self::send) accepted, and then unsubscribes. A server
     /// processes what it receives in order, so its answer proves that it has processed every downlink:
-    /// `Ok` means that none is lost on the way. It does not mean that the network has accepted them, as
-    /// a [`Delivery`](crate::Delivery) tells, nor, with a broker between client and network, that the
-    /// network has them; if the network reports on downlinks, `close` waits up to
-    /// 200 ms for reports that are still missing. It then ends its side of the connection and waits
-    /// until the server closes the other side and the close callbacks have run with `true`.
+    /// `Ok` means that none is lost on the way. It does not mean that the network has accepted them (a
+    /// [`Delivery`](crate::Delivery) shows that), nor, with a broker between client and network, that the
+    /// network has them. If the network has reported on downlinks before, `close` waits up to 200 ms for
+    /// reports that are still missing. It then ends its side of the connection and waits until the
+    /// server closes the other side and the close callbacks have run with `true`.
     ///
     /// From inside a callback it does not wait for callbacks; they run when the current one returns.
     /// Closing a closed client does nothing. A `connect` that another thread is waiting for returns
@@ -230,13 +230,14 @@ impl MqttClient {
     /// - [`ErrorKind::Unconfirmed`] if the server has not processed everything in time, or the
     ///   connection ended first. The error says how many downlinks are uncertain, and
     ///   [`Stats::uncertain`](crate::Stats::uncertain) counts them; their deliveries are
-    ///   [`Unconfirmed`](crate::DeliveryState::Unconfirmed). As long as the program runs, the connection
-    ///   stays open for up to 30 s, so that the server can complete its work (the last 16 of such
-    ///   connections do); reports that arrive until then count. Set a longer `close_timeout`, or wait for the deliveries before closing.
+    ///   [`Unconfirmed`](crate::DeliveryState::Unconfirmed). If the time was over, the connection stays
+    ///   open in the background for up to 30 s, so that the server can finish (at most the last 16 such
+    ///   connections); reports that arrive in that time count. Set a longer `close_timeout`, or wait for
+    ///   the deliveries before closing.
     /// - [`ErrorKind::TimedOut`], [`ErrorKind::ConnectionLost`] or [`ErrorKind::NotConnected`] if
-    ///   downlinks were not even written: because of [`pace`](MqttClientBuilder::pace), for example, or
-    ///   because they waited in the [offline queue](MqttClientBuilder::offline_queue) for a connection.
-    ///   The error says how many.
+    ///   downlinks were not written, for example because of [`pace`](MqttClientBuilder::pace), or because
+    ///   they waited in the [offline queue](MqttClientBuilder::offline_queue) for a connection. The error
+    ///   says how many.
     /// - [`ErrorKind::TimedOut`] if a callback is still running after the timeout.
     ///
     /// ```

@@ -52,9 +52,9 @@ impl MqttClient {
     /// accepts all downlinks or none.
     ///
     /// A V2 network gets them one by one, and may queue two that arrive together in any order. So each
-    /// is written only when the network has reported on the one before it, or after 1 s without a
-    /// report; then the rest of the batch follows at once, in an order that is not certain, and a
-    /// warning is logged. This takes one round trip for each downlink: five of them take 37 ms instead of
+    /// is written only when the network has reported on the one before it. If no report comes within
+    /// 1 s, a warning is logged, and the rest of the batch is written at once, in an order that the
+    /// network may change. This takes one round trip for each downlink: five of them take 37 ms instead of
     /// 11 ms if the network needs 5 ms for each. It takes no extra time with the network's own broker,
     /// which reads one packet per 100 ms. Downlinks to other devices do not wait.
     ///

@@ -31,7 +31,7 @@ use evidence::{Cut, Evidence, Silence};
 const SWEEP: usize = 64;
 
 /// How long a report can be on its way after the network has processed a later message.
-const LATE_REPORTS: Duration = Duration::from_secs(1);
+const REPORT_DELAY: Duration = Duration::from_secs(5);
 
 /// How many downlinks a book follows, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +182,7 @@ impl Book {
         }
     }
 
-    /// Removes unwatched entries, but if asked to, not those whose reports say something about a
+    /// Removes unwatched entries. With `keep_telling`, keeps those whose reports show what became of a
     /// watched one.
     fn sweep(&mut self, keep_telling: bool) {
         let unwatched: Vec<u64> = self
@@ -325,7 +325,7 @@ impl Book {
         let unanswered = self.unanswered.first_key_value();
         let unanswered = unanswered.and_then(|(_, unanswered)| unanswered.due);
         let discarded = self.discarded.front();
-        let discarded = discarded.and_then(|(since, _)| since.checked_add(LATE_REPORTS));
+        let discarded = discarded.and_then(|(since, _)| since.checked_add(REPORT_DELAY));
         [oldest, unanswered, discarded, self.clears.next_deadline()]
             .into_iter()
             .flatten()
@@ -368,7 +368,7 @@ impl Book {
                 self.exists(&uplink.dev_id);
                 &[]
             }
-            // A simulated report says nothing about the downlinks.
+            // A simulated report proves nothing about the downlinks.
             event if event.is_simulated() => &[],
             Event::Downlink(report) => std::slice::from_ref(&**report),
             Event::QueueInvalidated(invalidated) => &invalidated.downlinks,

@@ -125,7 +125,7 @@ impl Outbox {
         self.waiting() > 0
     }
 
-    /// Returns whether a message waits for something else than a report about the one before it.
+    /// Returns whether any message waits for something other than a report about the one before it.
     pub(crate) fn has_line(&self) -> bool {
         !self.waiting.is_empty() || self.turnstile.lets_any_pass()
     }

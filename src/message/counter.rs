@@ -1,7 +1,7 @@
 //! What frame counters reveal about uplinks that did not arrive.
 
 /// The content of [`Event::Counter`](crate::Event::Counter). The uplink that it is about is the next
-/// event, but for a second report.
+/// event, or the one after a second report.
 ///
 /// ```
 /// use ttn::{CounterFinding, CounterReport};
@@ -68,7 +68,7 @@ pub enum FrameLoss {
     /// that may have been dead already, because the server had sent nothing at all, not even an answer to
     /// a ping ([`Gap::silence`](crate::Gap::silence)). Not more than fit into that time: the client
     /// assumes that the device sent its frames at equal intervals, counts those that fall into it, with a
-    /// second more for each outage, and adds one for each outage. The rest was lost elsewhere.
+    /// second more for each outage, and adds one for each outage. Further ones were lost elsewhere.
     Away,
     /// This client was connected, but dropped messages because its queue was full
     /// ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)) between the two uplinks.

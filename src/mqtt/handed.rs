@@ -14,11 +14,11 @@ const MAX_MESSAGES: usize = 100_000;
 pub(super) struct Handed {
     /// How many messages before the first of `messages` are processed.
     processed: u64,
-    messages: VecDeque<Message>,
+    messages: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
-struct Message {
+struct Entry {
     ids: MessageIds,
     /// The correlation id of its last downlink.
     correlation_id: Option<Arc<str>>,
@@ -31,7 +31,7 @@ impl Handed {
 
     /// Notes that a message was handed to the connection.
     pub(super) fn push(&mut self, ids: MessageIds, correlation_id: Option<Arc<str>>) {
-        self.messages.push_back(Message {
+        self.messages.push_back(Entry {
             ids,
             correlation_id,
         });
@@ -58,7 +58,7 @@ impl Handed {
     /// processed its message, and those before it; returns those that are news. A report that repeats
     /// only the content proves nothing: it can be about the downlink of another client.
     pub(super) fn reported(&mut self, correlation_ids: &[String]) -> Vec<MessageIds> {
-        let is_it = |message: &Message| {
+        let is_it = |message: &Entry| {
             let own = message.correlation_id.as_deref();
             correlation_ids.iter().any(|id| Some(id.as_str()) == own)
         };

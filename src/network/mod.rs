@@ -303,7 +303,7 @@ impl Network {
     /// 4 ms unless it is busy; V2 takes 100 ms, because it reads 10 packets per second.
     pub(crate) fn time_per_message(self) -> Duration {
         match self {
-            Self::V2 => Duration::from_millis(100),
+            Self::V2 => v2::READING_INTERVAL,
             Self::V3 => Duration::from_millis(10),
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     mqtt::{Attempt, Outcome},
 };
 
-/// What is left behind by a client that closes.
+/// What a client leaves behind when it closes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LeftBehind {
     /// Downlinks that the server may not have processed.
@@ -100,7 +100,7 @@ impl Session {
         }
         let left = if transport.unfinished() > 0 {
             // Without an answer, the end of the connection or the deadline follows.
-            transport.answers().then_some(Left::Unread)?
+            transport.answers().then_some(Left::Unprocessed)?
         } else if self.sending.awaits_report() {
             (!self.lifecycle.is_settling()).then_some(Left::Unreported)?
         } else {
@@ -147,7 +147,7 @@ fn left_behind(left: LeftBehind, within: Duration) -> Error {
         leaving,
     } = left;
     let what = [
-        (unsent, "not sent"),
+        (unsent, "not written"),
         (
             uncertain,
             "uncertain: written, but not known to be processed by the server",

@@ -180,7 +180,7 @@ fn closing_reports_what_still_waits_and_takes_nothing_more() {
         let error = away.client.close().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         let text = error.to_string();
-        assert!(text.contains("3 downlinks are not sent"), "{text}");
+        assert!(text.contains("3 downlinks are not written"), "{text}");
         assert_eq!(away.client.stats().not_sent, 3);
         for id in ids {
             assert_eq!(outcome(&away.events), (id, Err(ErrorKind::Closed)));

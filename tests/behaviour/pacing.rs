@@ -246,7 +246,7 @@ fn close_keeps_to_the_pace_and_reports_what_was_not_due() {
         // In nine tenths of a second there are five turns.
         assert!((5..10).contains(&errors.len()), "{errors:?}");
         assert_eq!(closed.kind(), ErrorKind::TimedOut);
-        let words = format!("{} downlinks are not sent", errors.len());
+        let words = format!("{} downlinks are not written", errors.len());
         assert!(closed.to_string().contains(&words), "{closed}");
         assert!(errors.iter().all(|error| error.kind() == ErrorKind::Closed));
         assert_eq!(client.stats().waiting, 0);

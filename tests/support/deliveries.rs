@@ -71,6 +71,8 @@ pub struct Account {
     transmissions: usize,
     /// The reports about each device.
     reports: BTreeMap<String, Vec<String>>,
+    /// How many deliveries have no end, because a report was lost and nothing followed.
+    unfinished: usize,
     deviation_count: usize,
     /// The first of them.
     deviations: Vec<String>,
@@ -395,7 +397,9 @@ impl Fate {
             }
             DeliveryState::Failed(_) => Some("failed for no reason"),
             DeliveryState::Expired | DeliveryState::Forgotten => Some("it was not followed"),
-            _ if self.had_outage => None,
+            DeliveryState::Unconfirmed(_) if self.had_outage => None,
+            // The last report that was not lost; nothing has shown more since.
+            state if self.had_outage && is_unfinished(state) => None,
             // One that an earlier outage hit may be equal.
             DeliveryState::Unconfirmed(error)
                 if self.had_outage_before && error.to_string().contains("equal downlinks") =>
@@ -415,6 +419,8 @@ impl Account {
         let confirmed = content.1;
         for fate in fates {
             *self.states.entry(name(fate.last())).or_default() += 1;
+            let is_final = matches!(fate.last(), DeliveryState::Sent) && !confirmed;
+            self.unfinished += usize::from(is_unfinished(fate.last()) && !is_final);
             if let Some(deviation) = fate.deviation(confirmed) {
                 let states = &fate.states;
                 self.deviates(device, content, format!("{deviation}: {states:?}"));
@@ -476,7 +482,8 @@ impl Account {
         self.deviations.push(text);
     }
 
-    /// Asserts that no delivery is false, and that each is final or explained.
+    /// Asserts that no delivery is false, that each is final or explained, and that outages leave few
+    /// without an end.
     ///
     /// # Panics
     ///
@@ -484,6 +491,7 @@ impl Account {
     #[track_caller]
     pub fn assert_true(&self) {
         assert!(self.deviation_count == 0, "{self}");
+        assert!(100 * self.unfinished <= self.downlinks, "{self}");
     }
 }
 
@@ -502,6 +510,17 @@ impl fmt::Display for Account {
         }
         Ok(())
     }
+}
+
+/// Returns whether the network has the downlink, as far as the client knows.
+fn is_unfinished(state: &DeliveryState) -> bool {
+    matches!(
+        state,
+        DeliveryState::Queued
+            | DeliveryState::Sent
+            | DeliveryState::NotSent(_)
+            | DeliveryState::NotAcknowledged { .. }
+    )
 }
 
 fn name(state: &DeliveryState) -> &'static str {

@@ -1,4 +1,4 @@
-//! Requests to empty a queue. The network does not answer them; later evidence shows their effect.
+//! Requests to empty a queue. The network does not report on them; later evidence shows their effect.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::outbox::Message, LATE_REPORTS};
+use super::{super::outbox::Message, REPORT_DELAY};
 use crate::message::MessageIds;
 
 /// A request to empty the queue of a device.
@@ -19,7 +19,7 @@ struct Clear {
     is_due: bool,
 }
 
-/// A clear that the network has handled.
+/// A clear that the server has processed.
 pub(super) struct Handled {
     pub(super) id: u64,
     pub(super) dev_id: Arc<str>,
@@ -81,7 +81,7 @@ impl Clears {
         self.clears.remove(&id);
     }
 
-    /// Forgets what was written and is not known to be processed: the server may not have read it.
+    /// Forgets what was written and is not known to be processed: the server may not have processed it.
     pub(super) fn disconnected(&mut self) {
         self.clears
             .retain(|_, clear| clear.handed_over.is_none() || clear.processed.is_some());
@@ -89,7 +89,7 @@ impl Clears {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadline = |clear: &Clear| match (clear.processed, clear.handed_over) {
-            (Some(processed), _) => processed.checked_add(LATE_REPORTS),
+            (Some(processed), _) => processed.checked_add(REPORT_DELAY),
             (None, Some(handed_over)) if !clear.is_due => handed_over.checked_add(self.patience),
             _ => None,
         };
@@ -103,12 +103,12 @@ impl Clears {
         for clear in self.clears.values_mut() {
             clear.is_due |= clear.handed_over.is_some_and(is_due);
         }
-        let is_over = |processed| now.saturating_duration_since(processed) >= LATE_REPORTS;
+        let is_over = |processed| now.saturating_duration_since(processed) >= REPORT_DELAY;
         self.take(|_, clear| clear.processed.is_some_and(is_over))
     }
 
-    /// Takes those that the network had time to handle. Called when it sends a message, which shows
-    /// that the connection was not dead.
+    /// Takes those that the server has had time to process. Called when the network sends a message, which
+    /// shows that the connection was not dead.
     pub(super) fn take_due(&mut self) -> Vec<Handled> {
         self.take(|_, clear| clear.is_due)
     }
@@ -118,7 +118,7 @@ impl Clears {
         self.take(|_, clear| clear.processed.is_some())
     }
 
-    /// Takes those that were written before a downlink that the network has handled.
+    /// Takes those that were written before a downlink that the server has processed.
     pub(super) fn take_before(&mut self, id: u64) -> Vec<Handled> {
         self.take(|clear_id, clear| clear_id < id && clear.handed_over.is_some())
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Book, Entry, LATE_REPORTS, clears::Handled, reasons};
+use super::{Book, Entry, REPORT_DELAY, clears::Handled, reasons};
 use crate::{
     downlink::DeliveryState,
     message::{DownlinkEvent, DownlinkStep},
@@ -42,8 +42,8 @@ impl Entry {
 }
 
 impl Book {
-    /// Ends the downlinks in the queue of a deleted device. Those about which there is no report yet may
-    /// be read after the device was created again.
+    /// Ends the downlinks in the queue of a deleted device. The network may process those without a report
+    /// after the device was created again.
     pub(super) fn deleted(&mut self, dev_id: &str) {
         self.evidence.deleted(dev_id);
         for id in self.of_device(dev_id, |_, _| true) {
@@ -115,7 +115,7 @@ impl Book {
             since,
             is_ambiguous,
         } = replacement;
-        // A network without an order of its own may have queued later ones before.
+        // A network that does not keep the order may have queued later ones before.
         let any_order = !self.network.correlates() && since.is_none();
         let is_discarded = |id: u64, entry: &Entry| {
             let is_before = id < batch || any_order && entry.batch != batch;
@@ -152,7 +152,7 @@ impl Book {
     /// Removes the replaced downlinks that no report can be about any longer.
     pub(super) fn forget_discarded(&mut self, now: Instant) {
         while let Some((since, id)) = self.discarded.front().copied() {
-            if now.saturating_duration_since(since) < LATE_REPORTS {
+            if now.saturating_duration_since(since) < REPORT_DELAY {
                 break;
             }
             self.discarded.pop_front();
@@ -163,8 +163,8 @@ impl Book {
         }
     }
 
-    /// Notes that a downlink has left the queue, and therefore those that were queued before it and
-    /// about which a report may be missing.
+    /// Notes that a downlink has left the queue. Those that were queued before it have left it too, even
+    /// if the report is missing.
     pub(super) fn left_the_queue(&mut self, dev_id: &str, sent: u64) {
         if !self.network.queues_in_order() {
             return;
@@ -177,8 +177,8 @@ impl Book {
         }
     }
 
-    /// Notes that the network has sent a confirmed downlink, and no longer waits for the answer to the
-    /// one before.
+    /// Notes that the network has sent a confirmed downlink, and no longer waits for the acknowledgement
+    /// of the one before.
     pub(super) fn give_up_others(&mut self, dev_id: &str, sent: Option<u64>) {
         if !self.network.gives_up_waiting() {
             return;

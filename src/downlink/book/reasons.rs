@@ -20,7 +20,7 @@ pub(super) fn equal(dev_id: &str) -> Error {
     Error::new(
         ErrorKind::Unconfirmed,
         format!(
-            "the network may have discarded a downlink to {dev_id}: it queued one of several equal downlinks, of which only some replace the queue"
+            "the network may have discarded a downlink to {dev_id}: it queued one of several equal downlinks, and only some of them replace the queue"
         ),
     )
 }

@@ -86,7 +86,7 @@ impl Lifecycle {
             return;
         };
         match left {
-            Left::Unread => {
+            Left::Unprocessed => {
                 // `send` was called again while the client was closing.
                 if self.is_settling() {
                     self.state = State::Closing {

@@ -63,7 +63,7 @@ pub(crate) enum Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// The server may not have processed everything.
-    Unread,
+    Unprocessed,
     /// The network has not reported on every downlink, and its reports do reach this client.
     Unreported,
     Nothing,

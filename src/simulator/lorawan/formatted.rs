@@ -218,7 +218,7 @@ impl Encoded {
         }
     }
 
-    /// Sets the FPort, whatever the request says; v3 takes it modulo 256, and V2 ignores it. Default:
+    /// Sets the FPort, in place of that of the request; v3 takes it modulo 256, and V2 ignores it. Default:
     /// that of the request, or 1.
     ///
     /// An encoder that returns the FPort it was given, as CayenneLPP and encoders in the style of V2 do

@@ -199,7 +199,7 @@ impl World {
 
     /// A signal of a connection, in its state or not.
     fn signal(&mut self, attempt: Attempt) -> Input {
-        let left = [Left::Unread, Left::Unreported, Left::Nothing];
+        let left = [Left::Unprocessed, Left::Unreported, Left::Nothing];
         match self.random.u32(0..13) {
             0 | 1 => Input::Accepted(attempt),
             2 | 3 => Input::Entered(attempt),
@@ -245,7 +245,7 @@ impl World {
     fn feed(&mut self, input: Input) {
         match &input {
             Input::Drained { attempt, left } if Some(*attempt) == self.in_use => {
-                self.is_processed = *left != Left::Unread;
+                self.is_processed = *left != Left::Unprocessed;
             }
             Input::Ended(attempt, _) | Input::Over(attempt) => {
                 self.has_ended |= Some(*attempt) == self.in_use;
@@ -374,7 +374,7 @@ impl World {
             Action::ReportConnected(..) => Some(Input::Over),
             Action::Drain(_) => Some(|attempt| Input::Drained {
                 attempt,
-                left: Left::Unread,
+                left: Left::Unprocessed,
             }),
             Action::Flush(_) => Some(|attempt| Input::Drained {
                 attempt,

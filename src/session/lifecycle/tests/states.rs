@@ -605,11 +605,11 @@ fn a_closing_client_leaves_when_the_server_has_processed_everything() {
     let mut bench = Bench::in_state("closing");
     assert_eq!(bench.lifecycle.draining(), Some(Attempt(1)));
     assert_eq!(bench.lifecycle.outgoing(), Outgoing::Written(Attempt(1)));
-    assert_eq!(bench.feed(drained(Left::Unread)), ["flush 1"]);
+    assert_eq!(bench.feed(drained(Left::Unprocessed)), ["flush 1"]);
     assert_eq!(bench.feed(drained(Left::Nothing)), ["finish 1"]);
     assert_eq!(bench.lifecycle.draining(), None);
     assert_eq!(bench.lifecycle.outgoing(), Outgoing::Kept);
-    assert!(bench.feed(drained(Left::Unread)).is_empty());
+    assert!(bench.feed(drained(Left::Unprocessed)).is_empty());
     let done = bench.feed(Input::Over(Attempt(1)));
     assert_eq!(
         done,
@@ -645,7 +645,7 @@ fn a_closing_client_does_not_wait_for_late_reports_longer_than_it_has_time() {
 #[test]
 fn what_is_sent_while_the_client_waits_for_late_reports_is_processed_too() {
     let mut bench = Bench::in_state("settling");
-    assert_eq!(bench.feed(drained(Left::Unread)), ["flush 1"]);
+    assert_eq!(bench.feed(drained(Left::Unprocessed)), ["flush 1"]);
     assert!(!bench.lifecycle.is_settling());
     assert_eq!(bench.expire().1[0], "linger 1");
 }
