@@ -352,6 +352,8 @@ impl DeliveryState {
                 Self::Replaced,
                 Self::Written | Self::Queued | Self::Expired | Self::Replaced | Self::Forgotten,
             ) => false,
+            // What is known of it stays.
+            (Self::Unconfirmed(_), Self::Forgotten) => false,
             (_, Self::Failed(_) | Self::Expired | Self::Replaced | Self::Forgotten) => true,
             (present, Self::Unconfirmed(_)) => !matches!(
                 present,

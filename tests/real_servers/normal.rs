@@ -77,7 +77,10 @@ fn value(name: &str, json: &Json, numbers: &mut Numbers) -> Json {
         _ => "",
     };
     match json {
-        Json::Text(text) if !kind.is_empty() => numbers.name(kind, text),
+        Json::Text(text) if !kind.is_empty() => {
+            assert!(kind != "time" || is_time(text), "{name}: {text}");
+            numbers.name(kind, text)
+        }
         Json::List(items) => {
             Json::List(items.iter().map(|item| value("", item, numbers)).collect())
         }
@@ -128,6 +131,14 @@ fn receptions(receptions: &[Json], numbers: &mut Numbers) -> Json {
     });
     let normal = |reception: &Json| value("", reception, numbers);
     Json::List(receptions.iter().map(normal).collect())
+}
+
+/// Returns whether it is a time in UTC with a fraction of 0, 3, 6 or 9 digits, as short as possible.
+fn is_time(text: &str) -> bool {
+    let digits = fraction(text);
+    humantime::parse_rfc3339(text).is_ok()
+        && digits % 3 == 0
+        && (digits == 0 || !text.ends_with("000Z"))
 }
 
 /// Returns the number of digits of the fraction of a time.

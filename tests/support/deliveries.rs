@@ -150,6 +150,7 @@ impl Stage {
             .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
             .offline_queue(30_000, Duration::from_secs(60))
             .send_capacity(30_000)
+            .follow_downlinks(2 * plan.downlinks, Duration::from_secs(3600))
             .unconfirmed_after(UNCONFIRMED_AFTER)
             .build()
             .unwrap();

@@ -100,6 +100,18 @@ fn fields_that_a_v2_application_cannot_encode_are_dropped_silently() {
 }
 
 #[test]
+fn an_unconfirmed_delivery_keeps_its_reason_when_it_is_no_longer_followed() {
+    let mut desk = Desk::on(Network::V3, 10);
+    let lost = desk.send("valve-3", &last([1]));
+    let queued = desk.send("valve-3", &last([2]));
+    desk.report_of(2, "queued", json!({}));
+    desk.pass(3600 * SECOND);
+    assert!(desk.book.entries.is_empty());
+    assert!(is_unconfirmed(&lost));
+    assert!(is(&queued, "no longer followed"));
+}
+
+#[test]
 fn only_an_end_that_looks_like_a_limit_is_called_one() {
     for is_limit in [false, true] {
         let mut desk = Desk::on(Network::V3, 10);
