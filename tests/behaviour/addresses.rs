@@ -65,6 +65,20 @@ impl Server {
         }
     }
 
+    /// Does the same with a port that nobody else uses at the other address.
+    fn each_alone(host: IpAddr, other: IpAddr, test: impl Fn(&Server)) {
+        for tls in [false, cfg!(feature = "tls")] {
+            let (server, _reserved) = (0..100)
+                .find_map(|_| {
+                    let server = Self::start(host, tls);
+                    let reserved = reserve(SocketAddr::new(other, server.port()))?;
+                    Some((server, reserved))
+                })
+                .expect("a port that is free at both addresses");
+            test(&server);
+        }
+    }
+
     fn start(host: IpAddr, tls: bool) -> Self {
         let network = Simulator::builder(Network::V3)
             .application(APP, KEY)
@@ -189,6 +203,15 @@ impl Dead {
     }
 }
 
+/// Keeps other tests from listening at an address, which refuses connections.
+fn reserve(address: SocketAddr) -> Option<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
+    // So that a dead server can listen there.
+    socket.set_reuse_address(true).ok()?;
+    socket.bind(&address.into()).ok()?;
+    Some(socket)
+}
+
 /// Runs the test in a process whose name lookups it controls.
 fn with_names(test: &str, body: impl FnOnce(&Names)) {
     let _watchdog = watchdog(LIMIT);
@@ -280,7 +303,7 @@ fn a_name_of_both_families_is_reached_where_the_server_has_only_one() {
                 return;
             }
             for (good, other) in [(V4, V6), (V6, V4)] {
-                Server::each(good, |server| {
+                Server::each_alone(good, other, |server| {
                     for addresses in [[V4, V6], [V6, V4]] {
                         names.set(Lookup::At(&addresses));
                         server.is_reached_at(NAME);

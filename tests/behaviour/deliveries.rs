@@ -487,7 +487,7 @@ fn a_report_about_a_downlink_that_is_no_longer_followed_shows_that_a_clear_was_p
     // Takes the place of the one before, and nothing is reported about it.
     let _silent = client.send("valve-5", last([1])).unwrap();
     let is_replaced = || matches!(queued.state(), DeliveryState::Replaced);
-    assert!(wait_until(SOON / 2, is_replaced), "{}", queued.state());
+    assert!(wait_until(SOON, is_replaced), "{}", queued.state());
 }
 
 #[test]
