@@ -204,7 +204,7 @@ fn marks_tell_what_is_processed_to_a_key_that_hears_nothing() {
     let harness = slow_v3();
     let network = harness.simulated();
     let client = deaf(&harness)
-        .close_timeout(Duration::from_secs(1))
+        .close_timeout(Duration::from_secs(2))
         .build()
         .unwrap();
     client.connect().unwrap();
@@ -212,9 +212,10 @@ fn marks_tell_what_is_processed_to_a_key_that_hears_nothing() {
     client.close().unwrap_err();
     let in_queue = queued(network) as u64;
     let known = 900 - client.stats().uncertain;
-    assert!(known >= 100 && known % 40 == 0, "{known}");
+    assert!(known >= 40 && known % 40 == 0, "{known}");
+    // The server goes on, and the machine may be busy.
     assert!(
-        (known..known + 100).contains(&in_queue),
+        (known..known + 300).contains(&in_queue),
         "{known}, {in_queue}"
     );
     assert!(wait_until(SOON, || queued(network) == 900));
