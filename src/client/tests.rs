@@ -16,7 +16,7 @@ fn hand_over(client: &MqttClient, id: u64) {
     let message = Message {
         dev_id: "valve-3".into(),
         batch: 1,
-        is_followed: false,
+        has_next: false,
         replaces: false,
         is_clear: false,
         ids: MessageIds::new(id, 1),

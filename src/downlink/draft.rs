@@ -149,7 +149,7 @@ impl Draft {
                 payload: part.request.payload,
                 dev_id: part.dev_id,
                 batch: first + part.batch as u64,
-                is_followed: parts.peek().is_some_and(|next| next.batch == part.batch),
+                has_next: parts.peek().is_some_and(|next| next.batch == part.batch),
                 replaces: part.request.replaces,
                 is_clear,
                 correlation_id: own.last().and_then(|last| last.correlation_id.clone()),

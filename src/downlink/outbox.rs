@@ -26,7 +26,7 @@ pub(crate) struct Message {
     /// The number of the first of the downlinks that were sent together.
     pub(crate) batch: u64,
     /// Whether another message of the batch follows it.
-    pub(crate) is_followed: bool,
+    pub(crate) has_next: bool,
     /// Whether it discards what is queued for the device.
     pub(crate) replaces: bool,
     /// Whether it does only that.

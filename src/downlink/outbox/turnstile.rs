@@ -71,7 +71,7 @@ impl Turnstile {
     pub(super) fn handed_over(&mut self, message: &Message, now: Instant) {
         let Message { dev_id, batch, .. } = message;
         let lane = self.lanes.entry(Arc::clone(dev_id)).or_default();
-        let awaits = message.is_followed && lane.unanswered != Some(*batch);
+        let awaits = message.has_next && lane.unanswered != Some(*batch);
         match message.ids.iter().next() {
             Some(id) if awaits => {
                 lane.is_held = true;
@@ -80,7 +80,7 @@ impl Turnstile {
                 self.awaited.insert(id.get(), awaited);
                 self.deadlines.push_back((now + PATIENCE, id.get()));
             }
-            _ if message.is_followed => {}
+            _ if message.has_next => {}
             _ => {
                 lane.unanswered = None;
                 if lane.waiting.is_empty() {
@@ -186,7 +186,7 @@ mod tests {
                     payload: Vec::new(),
                     dev_id: dev_id.into(),
                     batch: first,
-                    is_followed: id + 1 < first + count,
+                    has_next: id + 1 < first + count,
                     replaces: false,
                     is_clear: false,
                     followed: Vec::new(),

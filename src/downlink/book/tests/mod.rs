@@ -82,7 +82,7 @@ impl Desk {
             payload: Vec::new(),
             dev_id: dev_id.into(),
             batch: self.next,
-            is_followed: false,
+            has_next: false,
             replaces,
             is_clear: followed.is_empty(),
             followed,
