@@ -428,6 +428,7 @@ pub use crossbeam_channel;
 pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};
 pub use events::Events;
+pub use message::fields;
 pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
     Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,

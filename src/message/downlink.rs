@@ -91,6 +91,9 @@ impl Downlink {
     /// Creates a downlink from fields, which the application's encoder (v3: the downlink formatter)
     /// turns into bytes. They are a JSON object, or a type of your own that serializes to one.
     ///
+    /// Sending it is an error if a number in it is `NaN` or infinite, which JSON does not have. In a
+    /// `Value`, such a number is already `null`.
+    ///
     /// Without a downlink formatter, a v3 network sends an empty payload. If the formatter fails, the
     /// network silently drops the downlink, and with it the whole batch.
     ///
@@ -102,12 +105,7 @@ impl Downlink {
     /// # let _ = downlink;
     /// ```
     pub fn fields(fields: impl Serialize) -> Self {
-        Self::new(match serde_json::to_value(fields) {
-            Ok(value) => Payload::Fields(value),
-            Err(cause) => {
-                Payload::Unreadable(format!("the fields cannot be converted to JSON: {cause}"))
-            }
-        })
+        Self::new(Payload::fields(&fields))
     }
 
     /// Sets the LoRaWAN FPort, 1 to 223. Defaults to 1. For [`fields`](Self::fields) on v3, the formatter

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 const LONGEST: usize = 10_000;
 
 /// An error as The Things Stack reports it. [`Display`](fmt::Display) writes the message with its
-/// attributes filled in, up to 10 kB.
+/// attributes filled in, up to 10 kB; without a message the [`id`](Self::id), without that the code.
 ///
 /// ```
 /// use ttn::{Event, Network};
@@ -46,7 +46,8 @@ pub struct ErrorDetails {
 }
 
 impl ErrorDetails {
-    /// Returns namespace and name, which together identify the error.
+    /// Returns namespace and name, which together identify the error: `namespace:name`, one of them if
+    /// the network sent no other, or empty text.
     ///
     /// ```
     /// # let event = ttn::Event::decode(ttn::Network::V3, "v3/greenhouse/devices/bed-07/down/failed",
@@ -56,12 +57,42 @@ impl ErrorDetails {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn id(&self) -> String {
-        format!("{}:{}", self.namespace, self.name)
+        let is_whole = !self.namespace.is_empty() && !self.name.is_empty();
+        let separator = if is_whole { ":" } else { "" };
+        format!("{}{separator}{}", self.namespace, self.name)
+    }
+
+    /// Returns whether nothing of the error tells what it is.
+    fn is_empty(&self) -> bool {
+        self.message_format.is_empty()
+            && self.namespace.is_empty()
+            && self.name.is_empty()
+            && self.code == 0
+            && self.cause.as_ref().is_none_or(|cause| cause.is_empty())
     }
 
     fn fill_in(&self, text: &mut Text) -> fmt::Result {
+        if self.is_empty() {
+            return text.write_str("no reason stated");
+        }
+        let before = text.0.len();
+        self.fill_in_own(text)?;
+        match &self.cause {
+            Some(cause) if !cause.is_empty() => {
+                if text.0.len() > before {
+                    text.write_str(": ")?;
+                }
+                cause.fill_in(text)
+            }
+            _ if text.0.len() == before => write!(text, "error code {}", self.code),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the error without its cause.
+    fn fill_in_own(&self, text: &mut Text) -> fmt::Result {
         if self.message_format.is_empty() {
-            return write!(text, "{}:{}", self.namespace, self.name);
+            return text.write_str(&self.id());
         }
         let mut rest = self.message_format.as_str();
         while let Some((before, place)) = rest.split_once('{') {
@@ -85,14 +116,7 @@ impl ErrorDetails {
                 }
             };
         }
-        text.write_str(rest)?;
-        match &self.cause {
-            Some(cause) => {
-                text.write_str(": ")?;
-                cause.fill_in(text)
-            }
-            None => Ok(()),
-        }
+        text.write_str(rest)
     }
 }
 

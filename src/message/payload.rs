@@ -4,7 +4,10 @@ use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::finite::not_finite;
 
 /// Accepts text with and without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -64,6 +67,19 @@ impl Payload {
 }
 
 impl Payload {
+    /// Converts fields to JSON.
+    pub(super) fn fields(fields: &impl Serialize) -> Self {
+        let why = match serde_json::to_value(fields) {
+            Ok(value) if has_null(&value) => match not_finite(fields) {
+                Some(member) => format!("{member}, which JSON does not have"),
+                None => return Self::Fields(value),
+            },
+            Ok(value) => return Self::Fields(value),
+            Err(cause) => cause.to_string(),
+        };
+        Self::Unreadable(format!("the fields cannot be converted to JSON: {why}"))
+    }
+
     pub(crate) fn is_fields(&self) -> bool {
         matches!(self, Self::Fields(_))
     }
@@ -99,6 +115,16 @@ fn looks_like_hex(text: &str) -> bool {
 
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Returns whether a value inside an object or a list is `null`.
+fn has_null(value: &Value) -> bool {
+    let is_or_has_null = |value: &Value| value.is_null() || has_null(value);
+    match value {
+        Value::Array(list) => list.iter().any(is_or_has_null),
+        Value::Object(members) => members.values().any(is_or_has_null),
+        _ => false,
+    }
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Downlink, Gateway, Metadata, RawMessage};
+use super::{Downlink, Gateway, Metadata, RawMessage, fields, mismatch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An uplink: what a device sent and how it arrived.
@@ -212,12 +212,15 @@ impl UplinkMessage {
         super::payload::to_base64(&self.payload_raw)
     }
 
-    /// Returns the decoded fields as a type of your own.
+    /// Returns the decoded fields as a type of your own. If the formatter sends numbers as text, or
+    /// `null` in place of a number, see [`fields`](crate::fields).
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Decode`] if [`payload_fields`](Self::payload_fields) does not match `T`, which
-    /// includes uplinks that the network could not decode.
+    /// includes uplinks that the network could not decode. The error names the first member that does
+    /// not match, unless the type is behind `#[serde(flatten)]` or `#[serde(untagged)]`, where serde
+    /// does not tell which it is.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -228,6 +231,11 @@ impl UplinkMessage {
     ///     r#"{"app_id":"a1","dev_id":"d1","payload_fields":{"temperature":21}}"#)?;
     /// let climate: Climate = uplink.fields()?;
     /// assert_eq!((climate.temperature, climate.humidity), (21.0, None));
+    ///
+    /// let uplink = UplinkMessage::from_json(Network::V2,
+    ///     r#"{"app_id":"a1","dev_id":"d1","payload_fields":{"temperature":null}}"#)?;
+    /// let error = uplink.fields::<Climate>().err().unwrap();
+    /// assert!(error.to_string().ends_with("temperature: expected a number, found null"));
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn fields<T: DeserializeOwned>(&self) -> Result<T> {
@@ -243,13 +251,47 @@ impl UplinkMessage {
                     self.dev_id
                 )
             } else {
+                let why = mismatch::explain::<T>(&self.payload_fields, &cause);
                 format!(
-                    "the payload_fields of {} do not match the type: {cause}",
+                    "the payload_fields of {} do not match the type: {why}",
                     self.dev_id
                 )
             };
             Error::with_source(ErrorKind::Decode, context, cause)
         })
+    }
+
+    /// Returns one of the decoded fields by its path, such as `gps.lat` or `entries[0].temperature`; `None`
+    /// if there is no such field. A name that itself contains dots is found too.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1",
+    ///     "payload_fields":{"valve":{"open":true},"levels":[7,9]}}"#)?;
+    /// assert_eq!(uplink.field("valve.open"), Some(&true.into()));
+    /// assert_eq!(uplink.field("levels[1]"), Some(&9.into()));
+    /// assert_eq!(uplink.field("valve.minutes"), None);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn field(&self, path: &str) -> Option<&Value> {
+        fields::find(&self.payload_fields, path)
+    }
+
+    /// Returns the number in one of the decoded [fields](Self::field): a number, or text of one, with or
+    /// without a unit, as [`fields::number`](crate::fields::number) reads it. `None` if there is none, which includes
+    /// `null` and `NaN`; [`fields`](Self::fields) tells why.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1",
+    ///     "payload_fields":{"temperature":{"lower":0,"middle":null,"outer":"1.2 °C"}}}"#)?;
+    /// assert_eq!(uplink.number("temperature.lower"), Some(0.0));
+    /// assert_eq!(uplink.number("temperature.middle"), None);
+    /// assert_eq!(uplink.number("temperature.outer"), Some(1.2));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn number(&self, path: &str) -> Option<f64> {
+        self.field(path).and_then(fields::number_in)
     }
 
     /// Returns a downlink that answers this uplink, on the same FPort unless the downlink sets one.

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fields;
 mod messages;
 mod messages_v3;
 mod properties;

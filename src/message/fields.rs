@@ -1,0 +1,404 @@
+//! Reads the fields that payload functions and formatters send: numbers as text, with a unit, or `NaN`,
+//! and truth values as 0 and 1.
+//!
+//! A formatter is a few lines of JavaScript, so its numbers are often text: `"21.5"` (from `toFixed`),
+//! `"83 %"`. Three of the functions read such a member of your own type, and
+//! [`optional_number`] also one without a value. They go into
+//! `#[serde(deserialize_with = "…")]`; serde then requires the member, unless it is also marked with
+//! `default`. [`UplinkMessage::number`](crate::UplinkMessage::number) reads one number without a type.
+//!
+//! | the member is | [`number`] | [`optional_number`] | [`whole_number`] | [`flag`] |
+//! |---|---|---|---|---|
+//! | `21.5`, `"21.5"`, `"21.5 °C"`, `"21,5"` | 21.5 | 21.5 | error | error |
+//! | `83`, `83.0`, `"83 %"` | 83 | 83 | 83 | error |
+//! | `null`, `""`, `"NaN"`, `"n/a"`, `"undefined °C"` | error | `None` | error | error |
+//! | left out | error, or `default` | error, or `default` | error, or `default` | error, or `default` |
+//! | `true`, `1`, `"on"` | only `1`: 1 | only `1`: 1 | only `1`: 1 | `true` |
+//! | `"1,234"` (1.234 or 1234?), `"10-20"`, `"12:30"`, `"open"` | error | error | error | error |
+//!
+//! **A unit is left out, not converted:** `"3300 mV"` reads as 3300.
+//!
+//! ```
+//! use ttn::{Network, UplinkMessage};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Climate {
+//!     #[serde(deserialize_with = "ttn::fields::number")]
+//!     temperature: f64,
+//!     #[serde(default, deserialize_with = "ttn::fields::optional_number")]
+//!     humidity: Option<f64>,
+//!     #[serde(deserialize_with = "ttn::fields::whole_number")]
+//!     battery: u8,
+//!     #[serde(default, deserialize_with = "ttn::fields::flag")]
+//!     leak: bool,
+//! }
+//!
+//! let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"greenhouse","dev_id":"bed-07",
+//!     "payload_fields":{"temperature":"21.5 °C","humidity":"NaN","battery":"83 %","leak":0}}"#)?;
+//! let climate: Climate = uplink.fields()?;
+//! assert_eq!((climate.temperature, climate.humidity), (21.5, None));
+//! assert_eq!((climate.battery, climate.leak), (83, false));
+//! # Ok::<(), ttn::Error>(())
+//! ```
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IntoDeserializer, Unexpected},
+};
+use serde_json::Value;
+
+use super::mismatch::explain;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What stands for a missing number, in lower case.
+const NO_NUMBERS: [&str; 13] = [
+    "nan",
+    "null",
+    "none",
+    "undefined",
+    "n/a",
+    "na",
+    "infinity",
+    "+infinity",
+    "-infinity",
+    "inf",
+    "-inf",
+    "--",
+    "-",
+];
+
+/// The longest unit in characters, such as `µmol/m²/s`.
+const LONGEST_UNIT: usize = 12;
+
+/// From this number on, an `f64` does not hold every whole number.
+const INEXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads fields as a type of your own: those of a downlink report, an entry of
+/// [`normalized_payload`](crate::UplinkMessage::normalized_payload), or the data of an application
+/// package. For an uplink, use [`UplinkMessage::fields`](crate::UplinkMessage::fields).
+///
+/// # Errors
+///
+/// [`ErrorKind::Decode`], which names the member that does not match `T`.
+///
+/// ```
+/// # use ttn::{Event, Network};
+/// #[derive(serde::Deserialize)]
+/// struct Valve { minutes: u8 }
+///
+/// let event = Event::decode(Network::V3, "v3/greenhouse@ttn/devices/bed-07/down/queued",
+///     r#"{"downlink_queued":{"f_port":2,"decoded_payload":{"minutes":300}}}"#)?;
+/// let Event::Downlink(report) = event else { panic!() };
+/// let error = ttn::fields::read::<Valve>(&report.payload_fields).err().unwrap();
+/// assert_eq!(error.to_string(),
+///     "the fields do not match the type: minutes: expected a whole number from 0 to 255, found 300");
+/// # Ok::<(), ttn::Error>(())
+/// ```
+pub fn read<T: DeserializeOwned>(fields: &Value) -> Result<T> {
+    T::deserialize(fields).map_err(|cause| {
+        let why = explain::<T>(fields, &cause);
+        let context = format!("the fields do not match the type: {why}");
+        Error::with_source(ErrorKind::Decode, context, cause)
+    })
+}
+
+/// Reads a number, or text of a number with or without a unit.
+///
+/// The text may have a decimal comma, unless exactly three digits follow it: `"1,234"` could be 1.234 or
+/// 1234, and is an error.
+///
+/// # Errors
+///
+/// If the member has no number, or one that is not finite. `NaN` is an error here; see
+/// [`optional_number`].
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Climate {
+///     #[serde(deserialize_with = "ttn::fields::number")]
+///     temperature: f64,
+/// }
+///
+/// for text in [r#"{"temperature":21.5}"#, r#"{"temperature":"21.5"}"#, r#"{"temperature":"21,5 °C"}"#] {
+///     let climate: Climate = ttn::serde_json::from_str(text)?;
+///     assert_eq!(climate.temperature, 21.5);
+/// }
+/// # Ok::<(), ttn::serde_json::Error>(())
+/// ```
+pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    match as_number(&value) {
+        Found::Number(number) => Ok(number),
+        Found::Nothing | Found::Other => Err(unexpected(&value, "a number")),
+        Found::Ambiguous => Err(unexpected(&value, "a number with a decimal point")),
+    }
+}
+
+/// Reads a number like [`number`], and `None` if the formatter had none: `null`, empty text, `"NaN"`,
+/// `"Infinity"`, `"null"`, `"none"`, `"undefined"`, `"n/a"`, `"-"`, each with or without a unit.
+///
+/// Mark the member with `default` as well if the formatter may leave it out.
+///
+/// # Errors
+///
+/// If the member has something else, such as other text.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Climate {
+///     #[serde(default, deserialize_with = "ttn::fields::optional_number")]
+///     temperature: Option<f64>,
+/// }
+///
+/// for text in [r#"{}"#, r#"{"temperature":null}"#, r#"{"temperature":"NaN °C"}"#] {
+///     let climate: Climate = ttn::serde_json::from_str(text)?;
+///     assert_eq!(climate.temperature, None);
+/// }
+/// # Ok::<(), ttn::serde_json::Error>(())
+/// ```
+pub fn optional_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    match as_number(&value) {
+        Found::Number(number) => Ok(Some(number)),
+        Found::Nothing => Ok(None),
+        Found::Other => Err(unexpected(&value, "a number or null")),
+        Found::Ambiguous => Err(unexpected(&value, "a number with a decimal point, or null")),
+    }
+}
+
+/// Reads a number without a fraction like [`number`], as an integer type of your choice. `83.0` and
+/// `"8.3e1"` are such numbers.
+///
+/// # Errors
+///
+/// If the member has no such number, or one that does not fit the type. Nothing is rounded.
+///
+/// ```
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Device {
+///     #[serde(deserialize_with = "ttn::fields::whole_number")]
+///     battery: u8,
+/// }
+///
+/// let device: Device = ttn::serde_json::from_str(r#"{"battery":"83 %"}"#)?;
+/// assert_eq!(device.battery, 83);
+/// ttn::serde_json::from_str::<Device>(r#"{"battery":82.5}"#).unwrap_err();
+/// # Ok::<(), ttn::serde_json::Error>(())
+/// ```
+pub fn whole_number<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value = Value::deserialize(deserializer)?;
+    let digits = match &value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => parts(text).map_or_else(String::new, |(digits, _)| digits),
+        _ => String::new(),
+    };
+    let float = || match as_number(&value) {
+        Found::Number(float) if float.fract() == 0.0 && float.abs() < INEXACT => Some(float as i64),
+        _ => None,
+    };
+    let digits = digits.strip_prefix('+').unwrap_or(&digits);
+    if let Ok(whole) = digits.parse::<u64>() {
+        T::deserialize(whole.into_deserializer())
+    } else if let Some(whole) = digits.parse::<i64>().ok().or_else(float) {
+        match u64::try_from(whole) {
+            Ok(whole) => T::deserialize(whole.into_deserializer()),
+            Err(_) => T::deserialize(whole.into_deserializer()),
+        }
+    } else {
+        Err(unexpected(&value, "a whole number"))
+    }
+}
+
+/// Reads `true` and `false`, 1 and 0, and the texts `true` and `false`, `1` and `0`, `on` and `off`, `yes`
+/// and `no`, in any case.
+///
+/// # Errors
+///
+/// If the member has something else, such as 2 or `null`.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Device {
+///     #[serde(deserialize_with = "ttn::fields::flag")]
+///     leak: bool,
+/// }
+///
+/// for text in [r#"{"leak":true}"#, r#"{"leak":1}"#, r#"{"leak":"TRUE"}"#, r#"{"leak":"on"}"#] {
+///     let device: Device = ttn::serde_json::from_str(text)?;
+///     assert!(device.leak);
+/// }
+/// # Ok::<(), ttn::serde_json::Error>(())
+/// ```
+pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let flag = match &value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_f64() {
+            Some(1.0) => Some(true),
+            Some(0.0) => Some(false),
+            _ => None,
+        },
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" => Some(true),
+            "false" | "0" | "off" | "no" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    flag.ok_or_else(|| unexpected(&value, "true or false"))
+}
+
+/// Returns the value at `path`, such as `gps.lat` or `entries[0].temperature`. A member whose own name
+/// is the rest of the path, or a part of it with dots, is found too.
+pub(super) fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    if let Some(index) = path.strip_prefix('[') {
+        let (index, rest) = index.split_once(']')?;
+        let value = value.get(index.parse::<usize>().ok()?)?;
+        return match rest.strip_prefix('.').unwrap_or(rest) {
+            "" => Some(value),
+            rest => find(value, rest),
+        };
+    }
+    let members = value.as_object()?;
+    members.get(path).or_else(|| {
+        path.char_indices()
+            .filter(|(_, letter)| ['.', '['].contains(letter))
+            .find_map(|(end, letter)| {
+                let rest = if letter == '.' { end + 1 } else { end };
+                find(members.get(&path[..end])?, &path[rest..])
+            })
+    })
+}
+
+/// Returns the number that a value has, as [`number`] reads it.
+pub(super) fn number_in(value: &Value) -> Option<f64> {
+    match as_number(value) {
+        Found::Number(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// What a value has in place of a number.
+enum Found {
+    Number(f64),
+    /// A formatter's way to say that there is no number.
+    Nothing,
+    /// A comma that may be decimal or group thousands.
+    Ambiguous,
+    Other,
+}
+
+fn as_number(value: &Value) -> Found {
+    let finite = |number: Option<f64>| {
+        number
+            .filter(|number| number.is_finite())
+            .map_or(Found::Other, Found::Number)
+    };
+    match value {
+        Value::Number(number) => finite(number.as_f64()),
+        Value::String(text) if is_no_number(text) => Found::Nothing,
+        Value::String(text) => match parts(text) {
+            Some((_, true)) => Found::Ambiguous,
+            Some((digits, false)) => finite(digits.parse().ok()),
+            None => Found::Other,
+        },
+        Value::Null => Found::Nothing,
+        _ => Found::Other,
+    }
+}
+
+fn is_no_number(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    text.is_empty()
+        || NO_NUMBERS.iter().any(|word| {
+            text.strip_prefix(word).is_some_and(|rest| {
+                rest.is_empty()
+                    || (!rest.starts_with(char::is_alphanumeric) && is_unit(rest.trim()))
+            })
+        })
+}
+
+/// Returns the number at the beginning of a text, with a decimal point, if only a unit follows, and
+/// whether its comma is ambiguous.
+fn parts(text: &str) -> Option<(String, bool)> {
+    let text = text.trim();
+    let mut end = usize::from(text.starts_with(['+', '-']));
+    let skip_digits = |from: usize| from + digits(&text[from..]);
+    let whole = end..skip_digits(end);
+    end = whole.end;
+    let mut comma = None;
+    if text[end..].starts_with(['.', ',']) {
+        let fraction = end + 1..skip_digits(end + 1);
+        if text[end..].starts_with(',') {
+            comma = Some((end, fraction.len()));
+        }
+        end = fraction.end;
+    }
+    if whole.is_empty() && !text[..end].ends_with(|last: char| last.is_ascii_digit()) {
+        return None;
+    }
+    if let Some(exponent) = text[end..].strip_prefix(['e', 'E']) {
+        let sign = usize::from(exponent.starts_with(['+', '-']));
+        match digits(&exponent[sign..]) {
+            0 => {}
+            length => end += 1 + sign + length,
+        }
+    }
+    let (number, rest) = text.split_at(end);
+    // Hexadecimal, not a number with a unit.
+    if number == "0" && rest.starts_with(['x', 'X']) {
+        return None;
+    }
+    if !rest.is_empty() && !is_unit(rest.trim_start()) {
+        return None;
+    }
+    let is_ambiguous = match comma {
+        Some((_, 0)) => return None,
+        Some((_, 3)) => !text[whole].starts_with('0'),
+        _ => false,
+    };
+    Some((number.replacen(',', ".", 1), is_ambiguous))
+}
+
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// Returns whether a text may be a unit, such as `%`, `°C`, `m/s` or `µg/m3`.
+fn is_unit(text: &str) -> bool {
+    let mut previous = ' ';
+    text.chars().count() <= LONGEST_UNIT
+        && text.starts_with(|first: char| first.is_alphabetic() || "%‰°".contains(first))
+        && text.chars().all(|letter| {
+            let fits = match letter {
+                '2' | '3' => ['m', 's', '^'].contains(&previous),
+                ' ' => previous == '°',
+                _ => letter.is_alphabetic() || "%‰°/·*^²³⁻¹".contains(letter),
+            };
+            previous = letter;
+            fits
+        })
+}
+
+fn unexpected<E: serde::de::Error>(value: &Value, wanted: &str) -> E {
+    let found = match value {
+        Value::Null => Unexpected::Unit,
+        Value::Bool(value) => Unexpected::Bool(*value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+            (Some(number), ..) => Unexpected::Unsigned(number),
+            (_, Some(number), _) => Unexpected::Signed(number),
+            (.., Some(number)) => Unexpected::Float(number),
+            _ => return E::custom(format_args!("expected {wanted}, found {number}")),
+        },
+        Value::String(text) => Unexpected::Str(text),
+        Value::Array(_) => Unexpected::Seq,
+        Value::Object(_) => Unexpected::Map,
+    };
+    E::invalid_type(found, &wanted)
+}
