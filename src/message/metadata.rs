@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
 
@@ -36,7 +37,8 @@ pub struct Metadata {
     pub frequency: Option<f64>,
     /// `LORA`, `FSK` or, on v3, `LR_FHSS`.
     pub modulation: Cow<'static, str>,
-    /// LoRa data rate, such as `SF7BW125`, or that of LR-FHSS, such as `M0CW137`; empty for FSK.
+    /// LoRa data rate, such as `SF7BW125`, or that of LR-FHSS, such as `M0CW137`; empty for FSK. See
+    /// [`spreading_factor`](Self::spreading_factor) and [`bandwidth`](Self::bandwidth).
     pub data_rate: String,
     /// FSK bit rate in bit/s; `None` for LoRa.
     pub bit_rate: Option<u32>,
@@ -59,6 +61,56 @@ pub struct Metadata {
     pub locations: BTreeMap<String, Location>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+}
+
+impl Metadata {
+    /// Returns the LoRa spreading factor, 5 to 12. `None` for FSK and LR-FHSS, and if the network did not
+    /// send it.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// let uplink = UplinkMessage::from_json(Network::V2,
+    ///     r#"{"app_id":"a1","dev_id":"d1","metadata":{"modulation":"LORA","data_rate":"SF7BW125"}}"#)?;
+    /// assert_eq!(uplink.metadata.spreading_factor(), Some(7));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn spreading_factor(&self) -> Option<u8> {
+        Some(self.lora_rate()?.0)
+    }
+
+    /// Returns the LoRa bandwidth in Hz. `None` for FSK and LR-FHSS, and if the network did not send it:
+    /// FSK has a [`bit_rate`](Self::bit_rate), and the number behind `CW` in the
+    /// [`data_rate`](Self::data_rate) of LR-FHSS is the width in kHz of the channel in which the signal
+    /// hops, of which it occupies a small part at a time.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// # let ids = r#""end_device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}}"#;
+    /// let uplink = |rate| UplinkMessage::from_json(Network::V3,
+    ///     format!(r#"{{{ids},"uplink_message":{{"settings":{{"data_rate":{rate}}}}}}}"#));
+    /// let lora = uplink(r#"{"lora":{"bandwidth":125000,"spreading_factor":7}}"#)?;
+    /// assert_eq!(lora.metadata.bandwidth(), Some(125_000));
+    /// let hopping = uplink(r#"{"lrfhss":{"operating_channel_width":137000}}"#)?;
+    /// assert_eq!((hopping.metadata.data_rate.as_str(), hopping.metadata.bandwidth()), ("M0CW137", None));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn bandwidth(&self) -> Option<u32> {
+        Some(self.lora_rate()?.1)
+    }
+
+    /// Returns spreading factor and bandwidth in Hz from a data rate such as `SF7BW125` or `SF8BW62.5`.
+    fn lora_rate(&self) -> Option<(u8, u32)> {
+        const FACTORS: RangeInclusive<u8> = 5..=12;
+        let (factor, kilohertz) = self.data_rate.strip_prefix("SF")?.split_once("BW")?;
+        let (whole, fraction) = kilohertz.split_once('.').unwrap_or((kilohertz, ""));
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if ![factor, whole, fraction].into_iter().all(is_number) || fraction.len() > 3 {
+            return None;
+        }
+        let hertz: u32 = format!("{whole}{fraction:0<3}").parse().ok()?;
+        let factor = factor.parse().ok()?;
+        (FACTORS.contains(&factor) && hertz > 0).then_some((factor, hertz))
+    }
 }
 
 /// One gateway's reception of an uplink.

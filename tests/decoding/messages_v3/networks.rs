@@ -209,3 +209,63 @@ fn the_same_uplink_fills_the_same_fields_on_both_networks() {
     assert_eq!(v3.metadata.gateway_time.take(), at(37, 787_000_000));
     assert_eq!(v2, v3);
 }
+
+#[test]
+fn spreading_factor_and_bandwidth_are_numbers_on_both_networks() {
+    let lora =
+        |factor: u8, hertz: u32| json!({"lora": {"spreading_factor": factor, "bandwidth": hertz}});
+    for (text, rate, expected) in [
+        ("SF7BW125", lora(7, 125_000), Some((7, 125_000))),
+        ("SF12BW500", lora(12, 500_000), Some((12, 500_000))),
+        ("SF9BW250", lora(9, 250_000), Some((9, 250_000))),
+        ("SF8BW62.5", lora(8, 62_500), Some((8, 62_500))),
+        ("SF5BW31.25", lora(5, 31_250), Some((5, 31_250))),
+        ("SF6BW812", lora(6, 812_000), Some((6, 812_000))),
+        (
+            "M0CW137",
+            json!({"lrfhss": {"operating_channel_width": 137_000}}),
+            None,
+        ),
+        ("", json!({"fsk": {"bit_rate": 50_000}}), None),
+        ("", json!(null), None),
+    ] {
+        let v2 = json!({"metadata": {"data_rate": text}});
+        let v3 = json!({"settings": {"data_rate": rate}});
+        for uplink in of_both_networks(&v2, &v3) {
+            let metadata = &uplink.metadata;
+            let found = metadata.spreading_factor().zip(metadata.bandwidth());
+            assert_eq!(found, expected, "{metadata:?}");
+            assert_eq!(metadata.spreading_factor().is_some(), expected.is_some());
+            assert_eq!(metadata.bandwidth().is_some(), expected.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_data_rate_that_is_not_lora_has_no_spreading_factor() {
+    for text in [
+        "SF0BW0",
+        "SF7BW0",
+        "SF0BW125",
+        "SF4BW125",
+        "SF13BW125",
+        "SF7",
+        "SF7BW",
+        "BW125",
+        "SFBW125",
+        "sf7bw125",
+        "SF+7BW125",
+        "SF7BW-125",
+        "SF7BW1.2.3",
+        "SF7BW62.5001",
+        "SF7BW125kHz",
+        "SF300BW125",
+        "SF7BW9999999",
+        "50000",
+    ] {
+        for uplink in of_both_networks(&json!({"metadata": {"data_rate": text}}), &json!({})) {
+            assert_eq!(uplink.metadata.spreading_factor(), None, "{text}");
+            assert_eq!(uplink.metadata.bandwidth(), None, "{text}");
+        }
+    }
+}
