@@ -1,4 +1,5 @@
-//! Receives events from a channel instead of callbacks, with `select!` beside other work.
+//! Receives events from a channel instead of callbacks, with `select!` beside other work, and prints each
+//! as a line of JSON.
 //!
 //! ```text
 //! cargo run --example events
@@ -10,6 +11,7 @@ use anyhow::Result;
 use ttn::{
     Event, MqttClient, Network,
     crossbeam_channel::{select, tick},
+    serde_json,
     simulator::Simulator,
 };
 
@@ -26,17 +28,17 @@ fn main() -> Result<()> {
     let mut uplinks = 0;
     while uplinks < 3 {
         select! {
-            recv(events.receiver()) -> event => match event? {
-                Event::Connected(connected) => println!("connected to {}", connected.address),
-                Event::Uplink(uplink) => {
-                    uplinks += 1;
-                    println!("uplink {} from {}", uplink.counter, uplink.dev_id);
+            recv(events.receiver()) -> event => {
+                let event = event?;
+                println!("{}", serde_json::to_string(&event)?);
+                match event {
+                    Event::Uplink(_) => uplinks += 1,
+                    Event::Lagged(dropped) => eprintln!("too slow: {dropped} events dropped"),
+                    _ => {}
                 }
-                Event::Lagged(dropped) => println!("too slow: {dropped} events dropped"),
-                other => println!("{other:?}"),
-            },
+            }
             recv(ticker) -> _ => {
-                println!("other work");
+                eprintln!("other work");
                 device.uplink(1, [0x2a]);
             }
         }

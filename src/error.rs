@@ -2,6 +2,8 @@
 
 use std::{error, fmt, io, sync::Arc};
 
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
 /// A [`Result`](std::result::Result) whose error is [`Error`].
 ///
 /// ```
@@ -52,7 +54,8 @@ struct Inner {
 /// }
 /// assert_eq!(advice(ErrorKind::TimedOut), "is the server up?");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An option of the client is wrong: application id, access key, address, certificate file, or a
@@ -286,6 +289,17 @@ impl ErrorKind {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.context)
+    }
+}
+
+/// Writes `kind`, `message` and `is_transient`.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut error = serializer.serialize_struct("Error", 3)?;
+        error.serialize_field("kind", &self.kind())?;
+        error.serialize_field("message", &self.0.context)?;
+        error.serialize_field("is_transient", &self.is_transient())?;
+        error.end()
     }
 }
 

@@ -7,10 +7,11 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use serde::Serialize;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    message::{DownlinkEvent, ErrorDetails, MessageId},
+    message::{DownlinkEvent, ErrorDetails, MessageId, json},
     sync,
 };
 
@@ -260,7 +261,11 @@ impl DownlinkEvent {
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug)]
+///
+/// As JSON it is an object: `state` is the variant in snake case, and `error` or `attempt` what it contains, in
+/// the forms of [`Event`](crate::Event#as-json).
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeliveryState {
     /// It is checked and waits to be written.
@@ -273,6 +278,7 @@ pub enum DeliveryState {
     Sent,
     /// It could not be encoded or transmitted; the network tries again. The
     /// [source](std::error::Error::source) of a v3 network's error is an [`ErrorDetails`].
+    #[serde(serialize_with = "json::error")]
     NotSent(Error),
     /// The device did not acknowledge it; the network sends it again.
     NotAcknowledged {
@@ -286,6 +292,7 @@ pub enum DeliveryState {
     Acknowledged,
     /// It was not written, or the network refused it or gave up. The
     /// [source](std::error::Error::source) of a v3 network's error is an [`ErrorDetails`].
+    #[serde(serialize_with = "json::error")]
     Failed(Error),
     /// It waited longer for a connection than
     /// [`offline_queue`](crate::MqttClientBuilder::offline_queue) allows.
@@ -293,6 +300,7 @@ pub enum DeliveryState {
     /// This client has replaced or emptied the queue that it was in.
     Replaced,
     /// The network sent no report about it, or the report was lost; the error lists the likely causes.
+    #[serde(serialize_with = "json::error")]
     Unconfirmed(Error),
     /// The client no longer follows it.
     Forgotten,

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
+use super::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage, json};
 
 /// A device joined the network (V2 topic `events/activations`, v3 topic `join`). Its frame counters
 /// restart, on v3 with its first uplink.
@@ -19,7 +20,7 @@ use super::{DownlinkEvent, KeyEnvelope, Metadata, RawMessage};
 /// assert_eq!(activation.dev_addr, "26011F9C");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Activation {
     /// The application id, without a tenant.
@@ -37,10 +38,12 @@ pub struct Activation {
     /// servers send only the time.
     pub metadata: Metadata,
     /// When the application server received it. v3 only.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message. v3 only.
     pub correlation_ids: Vec<String>,
     /// The id of the new session keys. v3 only.
+    #[serde(serialize_with = "json::base64")]
     pub session_key_id: Vec<u8>,
     /// Whether the session starts only with its first uplink. v3 only.
     pub pending_session: bool,
@@ -50,7 +53,9 @@ pub struct Activation {
     pub invalidated_downlinks: Vec<DownlinkEvent>,
     /// Members that have no field in this crate, as a v3 network sent them.
     pub extra: Map<String, Value>,
+    #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 
@@ -116,7 +121,7 @@ impl Activation {
 /// assert_eq!(failed.activation.dev_eui, "A84041FFEE10C207");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ActivationFailed {
     /// The server's message.

@@ -5,6 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::Serialize;
+
+use super::json;
 use crate::error::Error;
 
 /// The content of [`Event::Connected`](crate::Event::Connected).
@@ -17,7 +20,7 @@ use crate::error::Error;
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Connected {
     /// The server, as `mqtt://host:port` or `mqtts://host:port`.
@@ -33,19 +36,22 @@ pub struct Connected {
 ///     format!("away for {:?}, back with attempt {}", gap.length, gap.attempts)
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Gap {
     /// When the loss of the connection was noticed.
+    #[serde(serialize_with = "json::time")]
     pub since: SystemTime,
     /// The time from then until the client was connected and subscribed again, on a monotonic clock.
     /// A server may send uplinks slightly before that.
+    #[serde(serialize_with = "json::seconds")]
     pub length: Duration,
     /// How long the server had sent nothing before the loss was noticed: no message, and no answer to a
     /// ping or anything else. The connection may have been dead for this long, even if it was then
     /// closed. While the server lives, an idle connection carries an answer to a ping each
     /// [`keep_alive`](crate::MqttClientBuilder::keep_alive); one that answers nothing is given up after
     /// at least 5 s more, usually after twice `keep_alive`.
+    #[serde(serialize_with = "json::seconds")]
     pub silence: Duration,
     /// How many attempts it took, including the successful one.
     pub attempts: u32,
@@ -64,7 +70,7 @@ pub struct Gap {
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ConnectFailed {
     /// Why.
@@ -72,6 +78,7 @@ pub struct ConnectFailed {
     /// The attempt number, starting at 1 when the client starts to connect or loses its connection.
     pub attempt: u32,
     /// The delay before the next attempt; `None` if the client gives up.
+    #[serde(serialize_with = "json::optional_seconds")]
     pub retry_in: Option<Duration>,
     /// Why the last connection was lost, as far as it is known now; `None` if there was none. Differs
     /// from [`Disconnected::cause`] if this attempt, or one before it, shows that it was wrong.
@@ -85,7 +92,7 @@ pub struct ConnectFailed {
 ///     format!("{} ({}); next attempt in {:?}", lost.error, lost.cause, lost.retry_in)
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Disconnected {
     /// What is known about the reason.
@@ -94,9 +101,11 @@ pub struct Disconnected {
     /// [`Gap::cause`] tell what the following attempts show.
     pub cause: DisconnectCause,
     /// How long the connection lasted.
+    #[serde(serialize_with = "json::seconds")]
     pub connected_for: Duration,
     /// The delay before the first attempt to reconnect; `None` if the client gives up, as it does with
     /// `reconnect(false)`.
+    #[serde(serialize_with = "json::optional_seconds")]
     pub retry_in: Option<Duration>,
 }
 
@@ -109,7 +118,8 @@ pub struct Disconnected {
 ///     lost.cause == ttn::DisconnectCause::RateLimit
 /// }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DisconnectCause {
     /// Unknown, for example a network failure or a server restart.
@@ -203,11 +213,12 @@ impl fmt::Display for DisconnectCause {
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Closed {
     /// Why the client gave up; `None` if the program closed it.
     pub error: Option<Error>,
     /// How many times the client has closed or given up, including this time.
+    #[serde(skip)]
     pub(crate) number: u64,
 }

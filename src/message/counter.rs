@@ -1,5 +1,7 @@
 //! What frame counters reveal about uplinks that did not arrive.
 
+use serde::Serialize;
+
 /// The content of [`Event::Counter`](crate::Event::Counter). The uplink that it is about is the next
 /// event, or the one after a second report.
 ///
@@ -15,7 +17,7 @@
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CounterReport {
     /// The application id.
@@ -35,7 +37,8 @@ pub struct CounterReport {
 /// ```
 /// assert_ne!(ttn::CounterFinding::Repeated, ttn::CounterFinding::Reset);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CounterFinding {
     /// Uplinks between the two did not arrive. If they were lost in two places, there are two reports.
@@ -61,7 +64,8 @@ pub enum CounterFinding {
 ///     loss != ttn::FrameLoss::Upstream
 /// }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FrameLoss {
     /// This client was away for a part of the time between the two uplinks: it had no connection, or one

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::{Location, RawMessage};
+use serde::Serialize;
+
+use super::{Location, RawMessage, json};
 
 /// A device was created, changed or deleted (V2 topics `events/create`, `events/update`,
 /// `events/delete`).
@@ -15,7 +17,7 @@ use super::{Location, RawMessage};
 /// assert_eq!((device.dev_id.as_str(), device.change), ("dev-1", DeviceChange::Deleted));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DeviceEvent {
     /// The application id.
@@ -27,7 +29,9 @@ pub struct DeviceEvent {
     /// The new location, if it changed.
     pub location: Option<Location>,
     /// When the device changed; `None` if the server reports no change or no time.
+    #[serde(serialize_with = "json::optional_time")]
     pub updated_at: Option<SystemTime>,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 
@@ -51,7 +55,8 @@ impl DeviceEvent {
 /// ```
 /// assert_ne!(ttn::DeviceChange::Created, ttn::DeviceChange::Deleted);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeviceChange {
     /// `events/create`

@@ -360,7 +360,8 @@ impl FromStr for Schedule {
 /// assert!(Priority::High > Priority::Normal);
 /// assert_eq!(Priority::BelowNormal.to_string(), "BELOW_NORMAL");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Priority {
     /// The default.
@@ -421,10 +422,12 @@ impl fmt::Display for Priority {
 /// assert_eq!((antenna.gateway_id(), antenna.antenna_index(), antenna.group_index()), ("roof-east", 1, 2));
 /// assert_eq!(Antenna::from("roof-east").antenna_index(), 0);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Antenna {
     gateway_id: String,
+    #[serde(rename = "antenna_index")]
     index: u32,
+    #[serde(rename = "group_index")]
     group: u32,
 }
 

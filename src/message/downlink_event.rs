@@ -5,9 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Antenna, ErrorDetails, Priority, RawMessage};
+use super::{Antenna, ErrorDetails, Priority, RawMessage, json};
 
 /// A report of the network about a step of a downlink. This program or another one sent the downlink,
 /// or the network itself created it.
@@ -25,7 +26,7 @@ use super::{Antenna, ErrorDetails, Priority, RawMessage};
 /// assert_eq!((downlink.port, downlink.payload_raw.as_slice()), (20, &[0x0f][..]));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DownlinkEvent {
     /// The application id, without a tenant.
@@ -46,6 +47,7 @@ pub struct DownlinkEvent {
     /// Whether the downlink asks for an acknowledgement.
     pub confirmed: bool,
     /// The payload as the network has it; empty if it was sent as fields and is not encoded yet.
+    #[serde(flatten, serialize_with = "json::payload")]
     pub payload_raw: Vec<u8>,
     /// The payload as fields, if it was sent as fields or a v3 network has a decoder for it; otherwise
     /// `Value::Null`.
@@ -76,12 +78,16 @@ pub struct DownlinkEvent {
     /// The requested maximum of attempts. v3 only.
     pub max_attempts: Option<u32>,
     /// The id of the session keys. v3 only.
+    #[serde(serialize_with = "json::base64")]
     pub session_key_id: Vec<u8>,
     /// When the application server reported it. v3 only.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 
@@ -95,12 +101,13 @@ pub struct DownlinkEvent {
 /// assert_eq!(downlink.class_b_c.as_ref().unwrap().gateways[0].gateway_id(), "roof-east");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClassBC {
     /// One of these transmits; empty if the network chooses.
     pub gateways: Vec<Antenna>,
     /// The exact time of transmission.
+    #[serde(serialize_with = "json::optional_time")]
     pub absolute_time: Option<SystemTime>,
 }
 
@@ -118,7 +125,7 @@ pub struct ClassBC {
 /// assert_eq!(invalidated.last_downlink_counter, 9);
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct QueueInvalidated {
     /// The application id, without a tenant.
@@ -136,14 +143,18 @@ pub struct QueueInvalidated {
     /// The downlink frame counter that was used last.
     pub last_downlink_counter: u32,
     /// The id of the session keys.
+    #[serde(serialize_with = "json::base64")]
     pub session_key_id: Vec<u8>,
     /// When the application server reported it.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 
@@ -248,7 +259,8 @@ impl DownlinkEvent {
 /// let seen = [DownlinkStep::Queued, DownlinkStep::Sent, DownlinkStep::Acknowledged];
 /// assert!(!seen.contains(&DownlinkStep::Failed));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DownlinkStep {
     /// The network added it to the device's queue (V2 topic `events/down/scheduled`, v3 topic
@@ -281,12 +293,13 @@ pub enum DownlinkStep {
 /// assert_eq!(transmission.frequency, Some(868.1));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Transmission {
     /// The gateway id.
     pub gateway_id: String,
     /// The whole encrypted LoRaWAN frame.
+    #[serde(serialize_with = "json::base64")]
     pub frame: Vec<u8>,
     /// `LORA` or `FSK`.
     pub modulation: Cow<'static, str>,
@@ -295,6 +308,7 @@ pub struct Transmission {
     /// FSK bit rate in bit/s.
     pub bit_rate: Option<u32>,
     /// How long the frame occupies the channel.
+    #[serde(serialize_with = "json::optional_seconds")]
     pub airtime: Option<Duration>,
     /// The downlink frame counter.
     pub counter: u32,

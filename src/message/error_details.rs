@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The most bytes of a message, because even a short format can repeat its attributes many times.
@@ -23,7 +24,7 @@ const LONGEST: usize = 10_000;
 /// assert_eq!(failed.error, error.to_string());
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ErrorDetails {
     /// The part of the server that reports it, such as `pkg/networkserver`.

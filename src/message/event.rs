@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{
     Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
     Disconnected, DownlinkEvent, LocationSolved, MessageId, QueueInvalidated, RawMessage,
-    ServiceData, UplinkFailed, UplinkField, UplinkMessage,
+    ServiceData, UplinkFailed, UplinkField, UplinkMessage, json,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -25,7 +27,82 @@ use crate::error::{Error, ErrorKind};
 /// }
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+///
+/// # As JSON
+///
+/// Events implement serde's `Serialize`, and so do the messages and reports in them. The JSON is the same for
+/// both networks, and not that of a network: an event is an object whose member `event` is its kind. The
+/// other members are the fields of its content, under the names that they have in this crate.
+///
+/// | `event` | members |
+/// |---|---|
+/// | `connected`, `connect_failed`, `disconnected`, `closed` | those of [`Connected`], [`ConnectFailed`], [`Disconnected`], [`Closed`] |
+/// | `uplink`, `uplink_normalized` | those of [`UplinkMessage`] |
+/// | `uplink_field`, `uplink_failed` | those of [`UplinkField`], [`UplinkFailed`] |
+/// | `activation`, `activation_failed` | those of [`Activation`], [`ActivationFailed`] |
+/// | `device`, `location_solved`, `service_data` | those of [`DeviceEvent`], [`LocationSolved`], [`ServiceData`] |
+/// | `downlink`, `queue_invalidated` | those of [`DownlinkEvent`], [`QueueInvalidated`] |
+/// | `other` | `topic`; `payload`; `text`, the payload as text, `null` if it is not UTF-8 |
+/// | `malformed` | `raw`, an object with the members of `other`; `error` |
+/// | `published`, `publish_failed` | `message_id`; for `publish_failed` also `error` |
+/// | `counter` | those of [`CounterReport`] |
+/// | `lagged` | `dropped`, the number of events |
+/// | `callback_failed` | those of [`CallbackFailed`] |
+///
+/// | what | form |
+/// |---|---|
+/// | a value that is not there | `null`, so that all events of a kind have the same members, like the columns of a table. Texts, lists and objects are empty instead |
+/// | bytes | base64 text with padding |
+/// | the payload of a device | `payload_raw` in base64, and the same as `payload_hex` in upper-case hex digits |
+/// | the [data rate](super::Metadata::data_rate) of an uplink | `data_rate`, and what it consists of as `spreading_factor` and `bandwidth` in Hz, both `null` unless it is LoRa |
+/// | a time | text, RFC 3339 in UTC with nine digits: `2018-03-09T07:41:22.518304771Z`. Times sort like their texts. `null` outside of the years 0 to 9999 |
+/// | a duration | a number of seconds, such as 0.051456 |
+/// | an [`Error`](crate::Error) | an object: `kind` such as `connection_lost`, `message`, `is_transient` |
+/// | a choice, such as [`DownlinkStep`](super::DownlinkStep) | the name of the variant in lower case, such as `not_acknowledged` |
+/// | a [`DisconnectCause`](super::DisconnectCause) or [`CounterFinding`](super::CounterFinding) | an object: `kind`, and the fields of the variant |
+/// | `NaN` or infinity | `null` |
+/// | `extra` and decoded fields | as they are |
+///
+/// What a method tells is a member of its name: `is_simulated`. The JSON has neither the message as it arrived
+/// ([`raw`](UplinkMessage::raw)), except for `other` and `malformed`, nor the keys in a
+/// [`KeyEnvelope`](super::KeyEnvelope), only its `kek_label`. An `other` or `malformed` message contains
+/// whatever the server sent, which can include keys.
+///
+/// Later versions may add kinds and members. They remove or rename none, and change no form.
+///
+/// This writes one line of JSON for each event:
+///
+/// ```
+/// use std::io::{self, Write};
+/// use ttn::{Event, serde_json};
+/// # use ttn::{MqttClient, Network, simulator::Simulator};
+/// # let network = Simulator::start(Network::V3)?;
+/// # let client = MqttClient::builder(network.app_id(), network.access_key())
+/// #     .mqtt_address(network.mqtt_address())
+/// #     .build()?;
+///
+/// let events = client.events();
+/// # client.connect()?;
+/// # network.device("bed-07").uplink(2, [1]);
+/// # let (mut uplinks, mut closed) = (0, 0);
+/// for event in events.iter() {
+///     writeln!(io::stdout(), "{}", serde_json::to_string(&event)?)?;
+/// #   match event {
+/// #       Event::Uplink(_) => { uplinks += 1; client.close()? }
+/// #       Event::Closed(_) => { closed += 1; break }
+/// #       _ => {}
+/// #   }
+/// }
+/// # assert_eq!((uplinks, closed), (1, 1));
+///
+/// let event = Event::decode(ttn::Network::V2, "greenhouse/devices/bed-07/up", r#"{"port":2,"payload_raw":"AWc="}"#)?;
+/// let json = serde_json::to_value(&event)?;
+/// assert_eq!((&json["event"], &json["dev_id"], &json["payload_hex"]), (&"uplink".into(), &"bed-07".into(), &"0167".into()));
+/// assert!(json["received_at"].is_null());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// The client is connected and subscribed: uplinks arrive from now on. A server may send some
@@ -76,6 +153,7 @@ pub enum Event {
     /// A downlink was handed to the connection, which writes it at once. If the connection breaks at
     /// that moment, the downlink may not have left this machine. The downlink callback receives this
     /// id.
+    #[serde(serialize_with = "json::message_id")]
     Published(MessageId),
     /// A downlink that `send` accepted could not be written.
     PublishFailed(PublishFailed),
@@ -87,6 +165,7 @@ pub enum Event {
 
     /// This subscriber lost this number of events, because it or the whole program did not keep up.
     /// The count is exact.
+    #[serde(serialize_with = "json::dropped")]
     Lagged(u64),
     /// A callback returned an error or panicked. Delivery continues.
     CallbackFailed(CallbackFailed),
@@ -103,13 +182,14 @@ pub enum Event {
 /// format!("{} on {}: {} bytes", malformed.error, malformed.raw.topic(), malformed.raw.payload().len())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Malformed {
     /// The message as it arrived.
     pub raw: RawMessage,
     /// Why it cannot be read.
     pub error: Error,
+    #[serde(skip)]
     pub(crate) is_uplink: bool,
 }
 
@@ -120,7 +200,7 @@ pub struct Malformed {
 ///     format!("downlink {} was not sent: {}", failed.message_id, failed.error)
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PublishFailed {
     /// The id of the downlink.
@@ -136,7 +216,7 @@ pub struct PublishFailed {
 ///     format!("the {} callback failed: {}", failed.callback, failed.message)
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CallbackFailed {
     /// The event that the callback was set for: `uplink`, `connect`, `downlink`, `close`, `raw uplink`

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Location, RawMessage};
+use super::{Location, RawMessage, json};
 
 /// The network determined the location of a device (v3 topic `location/solved`).
 ///
@@ -19,7 +20,7 @@ use super::{Location, RawMessage};
 /// assert_eq!(location.source, "gps");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LocationSolved {
     /// The application id, without a tenant.
@@ -39,12 +40,15 @@ pub struct LocationSolved {
     /// Further data of the service.
     pub attributes: BTreeMap<String, String>,
     /// When the application server received it.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 

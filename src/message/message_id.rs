@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// The number of a downlink. The client counts from 1 and never reuses a number, even after a
 /// reconnect. It is not the MQTT packet identifier, which downlinks do not have (QoS 0).
 ///
@@ -10,7 +12,7 @@ use std::fmt;
 ///     format!("message {mid} is on its way")
 /// }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MessageId(pub(crate) u64);
 
 impl MessageId {

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+
+use super::json;
 
 /// How and when an uplink was received.
 ///
@@ -28,10 +31,11 @@ use serde_json::{Map, Value};
 /// }
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Metadata {
     /// When the network server received the uplink.
+    #[serde(serialize_with = "json::optional_time")]
     pub time: Option<SystemTime>,
     /// Carrier frequency in MHz.
     pub frequency: Option<f64>,
@@ -39,16 +43,19 @@ pub struct Metadata {
     pub modulation: Cow<'static, str>,
     /// LoRa data rate, such as `SF7BW125`, or that of LR-FHSS, such as `M0CW137`; empty for FSK. See
     /// [`spreading_factor`](Self::spreading_factor) and [`bandwidth`](Self::bandwidth).
+    #[serde(flatten, serialize_with = "data_rate")]
     pub data_rate: String,
     /// FSK bit rate in bit/s; `None` for LoRa.
     pub bit_rate: Option<u32>,
     /// Coding rate, such as `4/5`; empty for FSK.
     pub coding_rate: String,
     /// How long the uplink occupied the channel.
+    #[serde(serialize_with = "json::optional_seconds")]
     pub airtime: Option<Duration>,
     /// The earliest of the gateways' clocks, in microseconds. v3 only.
     pub timestamp: Option<u32>,
     /// The time according to that gateway, which can be minutes off. v3 only.
+    #[serde(serialize_with = "json::optional_time")]
     pub gateway_time: Option<SystemTime>,
     /// The gateways that received the uplink, in no guaranteed order. A gateway with several antennas
     /// may occur several times.
@@ -75,7 +82,7 @@ impl Metadata {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn spreading_factor(&self) -> Option<u8> {
-        Some(self.lora_rate()?.0)
+        Some(lora_rate(&self.data_rate)?.0)
     }
 
     /// Returns the LoRa bandwidth in Hz. `None` for FSK and LR-FHSS, and if the network did not send it:
@@ -95,22 +102,39 @@ impl Metadata {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn bandwidth(&self) -> Option<u32> {
-        Some(self.lora_rate()?.1)
+        Some(lora_rate(&self.data_rate)?.1)
     }
+}
 
-    /// Returns spreading factor and bandwidth in Hz from a data rate such as `SF7BW125` or `SF8BW62.5`.
-    fn lora_rate(&self) -> Option<(u8, u32)> {
-        const FACTORS: RangeInclusive<u8> = 5..=12;
-        let (factor, kilohertz) = self.data_rate.strip_prefix("SF")?.split_once("BW")?;
-        let (whole, fraction) = kilohertz.split_once('.').unwrap_or((kilohertz, ""));
-        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if ![factor, whole, fraction].into_iter().all(is_number) || fraction.len() > 3 {
-            return None;
-        }
-        let hertz: u32 = format!("{whole}{fraction:0<3}").parse().ok()?;
-        let factor = factor.parse().ok()?;
-        (FACTORS.contains(&factor) && hertz > 0).then_some((factor, hertz))
+/// Returns spreading factor and bandwidth in Hz from a data rate such as `SF7BW125` or `SF8BW62.5`.
+fn lora_rate(data_rate: &str) -> Option<(u8, u32)> {
+    const FACTORS: RangeInclusive<u8> = 5..=12;
+    let (factor, kilohertz) = data_rate.strip_prefix("SF")?.split_once("BW")?;
+    let (whole, fraction) = kilohertz.split_once('.').unwrap_or((kilohertz, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if ![factor, whole, fraction].into_iter().all(is_number) || fraction.len() > 3 {
+        return None;
     }
+    let hertz: u32 = format!("{whole}{fraction:0<3}").parse().ok()?;
+    let factor = factor.parse().ok()?;
+    (FACTORS.contains(&factor) && hertz > 0).then_some((factor, hertz))
+}
+
+/// Writes a data rate with what it consists of.
+fn data_rate<S: Serializer>(data_rate: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct DataRate<'a> {
+        data_rate: &'a str,
+        spreading_factor: Option<u8>,
+        bandwidth: Option<u32>,
+    }
+    let (spreading_factor, bandwidth) = lora_rate(data_rate).unzip();
+    DataRate {
+        data_rate,
+        spreading_factor,
+        bandwidth,
+    }
+    .serialize(serializer)
 }
 
 /// One gateway's reception of an uplink.
@@ -123,7 +147,7 @@ impl Metadata {
 /// assert_eq!(gateway.gtw_id, "harbour-roof-2");
 /// assert_eq!(gateway.rssi, Some(-71.0));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Gateway {
     /// The gateway id, often `eui-` and 16 hex digits. On v3 `packetbroker` stands for every
@@ -138,14 +162,18 @@ pub struct Gateway {
     /// Nanoseconds of a fine timestamp.
     pub fine_timestamp: Option<u64>,
     /// A fine timestamp that only its owner can decrypt. v3 only.
+    #[serde(serialize_with = "json::base64")]
     pub encrypted_fine_timestamp: Vec<u8>,
     /// The name of the key for it. v3 only.
     pub encrypted_fine_timestamp_key_id: String,
     /// The time according to the gateway, which can be minutes off.
+    #[serde(serialize_with = "json::optional_time")]
     pub time: Option<SystemTime>,
     /// The time by GPS. v3 only, and rare.
+    #[serde(serialize_with = "json::optional_time")]
     pub gps_time: Option<SystemTime>,
     /// When the gateway server received it. v3 only.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// The antenna that received it.
     pub antenna: u32,
@@ -200,7 +228,7 @@ pub struct Gateway {
 /// assert_eq!(gateway.packet_broker.as_ref().unwrap().forwarder_gateway_id, "mill-1");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PacketBroker {
     /// The message id of the exchange.
@@ -235,7 +263,7 @@ pub struct PacketBroker {
 /// assert_eq!(uplink.metadata.gateways[0].relay.as_ref().unwrap().device_id, "relay-3");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Relay {
     /// The device id of the relay.
@@ -253,7 +281,7 @@ pub struct Relay {
 /// let place = uplink.metadata.location.as_ref().unwrap();
 /// assert_eq!((place.latitude, place.altitude), (51.92442, 14));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Location {
     /// Degrees, north is positive.

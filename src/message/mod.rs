@@ -11,6 +11,7 @@ mod error_details;
 mod event;
 pub mod fields;
 mod finite;
+pub(crate) mod json;
 mod location_solved;
 mod message_id;
 mod metadata;
@@ -18,6 +19,8 @@ mod mismatch;
 mod payload;
 mod raw;
 mod service_data;
+#[cfg(test)]
+mod tests;
 mod uplink;
 
 pub use activation::{Activation, ActivationFailed};

@@ -2,6 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::Serialize;
+
+use super::json;
+
 /// A message as it arrived from the server: topic and bytes, not interpreted. Clones share the bytes.
 ///
 /// ```
@@ -12,9 +16,10 @@ use std::{fmt, sync::Arc};
 /// assert_eq!(field.raw().topic(), "my-app/devices/dev-1/up/temperature");
 /// assert_eq!(field.raw().payload(), b"21.5");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct RawMessage {
     topic: Arc<str>,
+    #[serde(flatten, serialize_with = "json::message")]
     payload: Arc<[u8]>,
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::RawMessage;
+use super::{RawMessage, json};
 
 /// Data from an application package of the network (v3 topic `service/data`).
 ///
@@ -18,7 +19,7 @@ use super::RawMessage;
 /// assert!(data.data["result"]["file"].is_null());
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ServiceData {
     /// The application id, without a tenant.
@@ -36,12 +37,15 @@ pub struct ServiceData {
     /// The data, an object; `Value::Null` if there is none.
     pub data: Value,
     /// When the application server received it.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 

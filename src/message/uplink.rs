@@ -2,10 +2,10 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Downlink, Gateway, Metadata, RawMessage, fields, mismatch};
+use super::{Downlink, Gateway, Metadata, RawMessage, fields, json, mismatch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An uplink: what a device sent and how it arrived.
@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert!(uplink.payload_fields["no such field"].is_null());
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct UplinkMessage {
     /// The application id, without a tenant.
@@ -57,6 +57,7 @@ pub struct UplinkMessage {
     pub is_retry: bool,
     /// The decrypted payload; empty if there is none. It is still encrypted if there is an
     /// [`app_s_key`](Self::app_s_key).
+    #[serde(flatten, serialize_with = "json::payload")]
     pub payload_raw: Vec<u8>,
     /// The payload as decoded by the application's payload function (v3: payload formatter);
     /// `Value::Null` without one. Indexing by an unknown name returns `Null` and never panics.
@@ -72,10 +73,12 @@ pub struct UplinkMessage {
     pub metadata: Metadata,
     /// When the application server got it; the network server's time is
     /// [`metadata.time`](Metadata::time). v3 only.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message. v3 only.
     pub correlation_ids: Vec<String>,
     /// The id of the session keys; it changes when the device joins. v3 only.
+    #[serde(serialize_with = "json::base64")]
     pub session_key_id: Vec<u8>,
     /// The key that encrypts the payload, if the application handles payload encryption itself. v3
     /// only. This crate neither decrypts payloads nor encrypts downlinks.
@@ -96,7 +99,9 @@ pub struct UplinkMessage {
     pub attributes: BTreeMap<String, String>,
     /// Members that have no field in this crate, as the network sent them.
     pub extra: Map<String, Value>,
+    #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 
@@ -326,7 +331,7 @@ impl UplinkMessage {
 }
 
 /// A key as the network provides it: in plain text, or encrypted with a key that only the application
-/// has.
+/// has. Neither `Debug` nor [JSON](crate::Event#as-json) has the key in either form.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};
@@ -337,14 +342,16 @@ impl UplinkMessage {
 /// assert_eq!((key.kek_label.as_str(), key.encrypted_key.as_slice()), ("own", &[1, 2][..]));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyEnvelope {
     /// The key, 32 upper-case hex digits; empty if it is encrypted.
+    #[serde(skip)]
     pub key: String,
     /// The name of the key that encrypts it.
     pub kek_label: String,
     /// The encrypted key; empty if it is in plain text.
+    #[serde(skip)]
     pub encrypted_key: Vec<u8>,
 }
 
@@ -367,7 +374,7 @@ impl fmt::Debug for KeyEnvelope {
 /// assert_eq!(uplink.battery.unwrap().percentage, Some(93.7));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Battery {
     /// The charge, 0 to 100; `None` if the device could not measure it.
@@ -375,6 +382,7 @@ pub struct Battery {
     /// The counter of the uplink that carried the report.
     pub counter: u32,
     /// When that uplink was received.
+    #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
 }
 
@@ -389,7 +397,7 @@ pub struct Battery {
 /// assert_eq!((product.brand_id.as_str(), product.model_id.as_str()), ("dragino", "lht65"));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VersionIds {
     /// The manufacturer.
@@ -415,7 +423,7 @@ pub struct VersionIds {
 /// assert_eq!((network.tenant_id.as_str(), network.cluster_id.as_str()), ("ttn", "eu1"));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NetworkIds {
     /// The LoRaWAN NetID, 6 upper-case hex digits.
@@ -445,7 +453,7 @@ pub struct NetworkIds {
 /// assert_eq!((field.field.as_str(), &field.value), ("gps/lat", &51.9.into()));
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct UplinkField {
     /// The application id.
@@ -456,6 +464,7 @@ pub struct UplinkField {
     pub field: String,
     /// Its value.
     pub value: Value,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 
@@ -486,7 +495,7 @@ impl UplinkField {
 /// assert_eq!(failed.error, "Payload not valid");
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct UplinkFailed {
     /// The application id.
@@ -495,6 +504,7 @@ pub struct UplinkFailed {
     pub dev_id: String,
     /// The server's message.
     pub error: String,
+    #[serde(skip)]
     pub(crate) raw: RawMessage,
 }
 

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use serde::Serialize;
+
 use super::frame_counters::{FrameCounters, Marks};
-use crate::message::{CounterReport, UplinkMessage};
+use crate::message::{CounterReport, UplinkMessage, json};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -24,12 +26,13 @@ const SHELVES: usize = 256;
 /// println!("{} uplinks, {:?} in the air, {} downlinks", used.uplinks, used.airtime, used.downlinks);
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeviceUse {
     /// Uplinks that arrived.
     pub uplinks: u64,
     /// The airtime of these uplinks.
+    #[serde(serialize_with = "json::seconds")]
     pub airtime: Duration,
     /// Downlinks that were sent.
     pub downlinks: u64,

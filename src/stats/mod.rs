@@ -10,7 +10,9 @@ mod tally;
 
 use std::time::SystemTime;
 
-use crate::error::Error;
+use serde::Serialize;
+
+use crate::{error::Error, message::json};
 pub use devices::DeviceUse;
 pub(crate) use devices::Devices;
 pub use fair_use::FairUse;
@@ -19,13 +21,16 @@ pub(crate) use tally::{Bytes, Tally};
 /// The counters of a client since its creation, over all its connections. A copy, returned by
 /// [`stats`](crate::MqttClient::stats).
 ///
+/// It serializes under the names of its fields, with the forms of [`Event`](crate::Event#as-json), and
+/// without `fair_use`.
+///
 /// ```
 /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
 /// let stats = client.stats();
 /// println!("{} messages, {} dropped, {} reconnects", stats.received, stats.dropped, stats.reconnects);
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Messages that arrived: the sum of `decoded`, `malformed` and `dropped`.
@@ -69,10 +74,12 @@ pub struct Stats {
     /// Connections that were made after one was lost.
     pub reconnects: u64,
     /// When the current connection was made; `None` if there is none.
+    #[serde(serialize_with = "json::optional_time")]
     pub connected_since: Option<SystemTime>,
     /// The last error of a connection or of an attempt to connect.
     pub last_error: Option<Error>,
     /// Today's airtime and downlinks of each device, for networks with a fair use policy.
+    #[serde(skip)]
     pub fair_use: FairUse,
     /// What the frame counters show; see [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     pub frames: FrameStats,
@@ -86,7 +93,7 @@ pub struct Stats {
 /// println!("{} uplinks never reached this client", frames.missing_upstream);
 /// # Ok::<(), ttn::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FrameStats {
     /// Frames missing because the client was away: [`FrameLoss::Away`](crate::FrameLoss::Away).

@@ -8,3 +8,4 @@ mod messages;
 mod messages_v3;
 mod properties;
 mod real_v2;
+mod serialized;

@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod child;
 pub mod deliveries;
 pub mod discovery_server;
+pub mod golden;
 #[cfg(unix)]
 pub mod harness;
 #[cfg(unix)]

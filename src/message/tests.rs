@@ -1,0 +1,199 @@
+//! The JSON of the events that only a client makes. `tests/decoding/serialized.rs` has the messages.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde_json::json;
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+
+#[path = "../../tests/support/golden.rs"]
+mod golden;
+
+macro_rules! kinds {
+    ($($variant:ident: $kind:literal)*) => {
+        const KINDS: &[&str] = &[$($kind),*];
+
+        fn kind(event: &Event) -> &'static str {
+            match event {
+                $(Event::$variant(_) => $kind,)*
+            }
+        }
+    };
+}
+
+// An event that is missing here does not compile.
+kinds! {
+    Connected: "connected"
+    ConnectFailed: "connect_failed"
+    Disconnected: "disconnected"
+    Closed: "closed"
+    Uplink: "uplink"
+    UplinkNormalized: "uplink_normalized"
+    UplinkField: "uplink_field"
+    UplinkFailed: "uplink_failed"
+    Activation: "activation"
+    ActivationFailed: "activation_failed"
+    Device: "device"
+    Downlink: "downlink"
+    QueueInvalidated: "queue_invalidated"
+    LocationSolved: "location_solved"
+    ServiceData: "service_data"
+    Other: "other"
+    Malformed: "malformed"
+    Published: "published"
+    PublishFailed: "publish_failed"
+    Counter: "counter"
+    Lagged: "lagged"
+    CallbackFailed: "callback_failed"
+}
+
+fn error() -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        "the connection to mqtt://localhost:1883 was lost",
+    )
+}
+
+fn time() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::new(1_520_581_282, 518_304_771)
+}
+
+/// Returns the events that no message decodes to, each with the name of its file.
+fn events() -> Vec<(&'static str, Event)> {
+    let address = "mqtt://localhost:1883".to_owned();
+    let gap = Gap {
+        since: time(),
+        length: Duration::from_millis(7_250),
+        silence: Duration::from_micros(31_000_125),
+        attempts: 3,
+        cause: DisconnectCause::Silent,
+    };
+    let counter = |finding| CounterReport {
+        app_id: "greenhouse".to_owned(),
+        dev_id: "bed-07".to_owned(),
+        counter: 1184,
+        previous: 1180,
+        finding,
+    };
+    let malformed = |payload: &[u8]| {
+        Event::Malformed(Arc::new(Malformed {
+            raw: RawMessage::new("greenhouse/devices/bed-07/up", payload),
+            error: Error::new(ErrorKind::Decode, "cannot read the uplink"),
+            is_uplink: true,
+        }))
+    };
+    let connected = |gap| {
+        let address = address.clone();
+        Event::Connected(Connected { address, gap })
+    };
+    let closed = |error| Event::Closed(Closed { error, number: 1 });
+    vec![
+        ("connected", connected(None)),
+        ("connected-again", connected(Some(gap))),
+        (
+            "connect_failed",
+            Event::ConnectFailed(ConnectFailed {
+                error: error(),
+                attempt: 2,
+                retry_in: Some(Duration::from_millis(1_500)),
+                outage: Some(DisconnectCause::Stopped),
+            }),
+        ),
+        (
+            "disconnected",
+            Event::Disconnected(Disconnected {
+                error: error(),
+                cause: DisconnectCause::ClosedAtOnce { in_a_row: 2 },
+                connected_for: Duration::from_secs(3_600),
+                retry_in: None,
+            }),
+        ),
+        ("closed", closed(None)),
+        ("closed-gave-up", closed(Some(error()))),
+        ("malformed", malformed(b"no JSON")),
+        ("malformed-binary", malformed(&[0, 0xff])),
+        ("published", Event::Published(MessageId(7))),
+        (
+            "publish_failed",
+            Event::PublishFailed(PublishFailed {
+                message_id: MessageId(7),
+                error: error(),
+            }),
+        ),
+        (
+            "counter",
+            Event::Counter(counter(CounterFinding::Missing {
+                frames: 3,
+                loss: FrameLoss::DroppedHere,
+            })),
+        ),
+        (
+            "counter-reset",
+            Event::Counter(counter(CounterFinding::Reset)),
+        ),
+        ("lagged", Event::Lagged(12)),
+        (
+            "callback_failed",
+            Event::CallbackFailed(CallbackFailed {
+                callback: "uplink",
+                message: "the disk is full".to_owned(),
+                panicked: false,
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn the_json_of_the_clients_own_events_stays_as_it_is() {
+    for (name, event) in events() {
+        assert_eq!(name.split('-').next(), Some(kind(&event)));
+        golden::compare(name, &event);
+    }
+}
+
+#[test]
+fn the_json_of_every_kind_of_event_is_held() {
+    let kinds = KINDS.iter().map(|kind| (*kind).to_owned());
+    assert_eq!(golden::kinds(), kinds.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn a_cause_is_an_object_with_a_kind() {
+    for (cause, expected) in [
+        (DisconnectCause::Unknown, json!({"kind": "unknown"})),
+        (DisconnectCause::RateLimit, json!({"kind": "rate_limit"})),
+        (
+            DisconnectCause::Unstable { in_a_row: 3 },
+            json!({"kind": "unstable", "in_a_row": 3}),
+        ),
+        (
+            DisconnectCause::PacketTooLarge { bytes: 9 },
+            json!({"kind": "packet_too_large", "bytes": 9}),
+        ),
+    ] {
+        assert_eq!(serde_json::to_value(cause).unwrap(), expected);
+    }
+}
+
+#[test]
+fn any_time_and_any_number_can_be_written() {
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let mut uplink = UplinkMessage::new("greenhouse", "bed-07", RawMessage::new("", &[]));
+    for time in [
+        SystemTime::UNIX_EPOCH.checked_sub(century * 100),
+        SystemTime::UNIX_EPOCH.checked_add(century * 100),
+    ] {
+        uplink.received_at = Some(time.unwrap());
+        uplink.metadata.frequency = Some(f64::NAN);
+        uplink.metadata.airtime = Some(Duration::MAX);
+        let json = serde_json::to_value(&uplink).unwrap();
+        assert!(json["received_at"].is_null());
+        assert!(json["metadata"]["frequency"].is_null());
+        assert!(json["metadata"]["airtime"].is_f64());
+    }
+}
