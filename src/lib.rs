@@ -98,6 +98,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Events serialize to [JSON](Event#as-json), for files, databases and other programs.
+//!
 //! # Downlinks
 //!
 //! The payload of a downlink is hex text, base64 text, bytes or a JSON object. It is sent on FPort 1 (a

@@ -115,6 +115,7 @@ fn events_are_clean(events: &Events, last: impl Fn(&Event) -> bool) {
     loop {
         let event = events.recv_timeout(SOON).expect("an event comes");
         is_clean(&event);
+        is_clean(&ttn::serde_json::to_string(&event).expect("an event can be written"));
         if last(&event) {
             return;
         }

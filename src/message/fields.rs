@@ -16,6 +16,9 @@
 //! | `true`, `1`, `"on"` | only `1`: 1 | only `1`: 1 | only `1`: 1 | `true` |
 //! | `"1,234"` (1.234 or 1234?), `"10-20"`, `"12:30"`, `"open"` | error | error | error | error |
 //!
+//! They also read a [`Value`], such as that of an [`UplinkField`](crate::UplinkField):
+//! `ttn::fields::number(&field.value)`.
+//!
 //! **A unit is left out, not converted:** `"3300 mV"` reads as 3300.
 //!
 //! ```
@@ -38,7 +41,9 @@
 //! let climate: Climate = uplink.fields()?;
 //! assert_eq!((climate.temperature, climate.humidity), (21.5, None));
 //! assert_eq!((climate.battery, climate.leak), (83, false));
-//! # Ok::<(), ttn::Error>(())
+//!
+//! assert_eq!(ttn::fields::number(&uplink.payload_fields["temperature"])?, 21.5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use serde::{
@@ -401,4 +406,57 @@ fn unexpected<E: serde::de::Error>(value: &Value, wanted: &str) -> E {
         Value::Object(_) => Unexpected::Map,
     };
     E::invalid_type(found, &wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::for_seeds;
+
+    #[test]
+    fn any_number_comes_back_from_its_text() {
+        for_seeds(20_000, |random| {
+            let number = f64::from_bits(random.u64(..));
+            if !number.is_finite() {
+                return;
+            }
+            let unit = ["", " ", "%", " °C", "mV", " m/s", "\u{202f}µg/m3"][random.usize(..7)];
+            for text in [format!("{number}{unit}"), format!("{number:e}{unit}")] {
+                assert_eq!(number_in(&text.as_str().into()), Some(number), "{text}");
+            }
+        });
+    }
+
+    #[test]
+    fn no_text_is_read_as_another_number() {
+        let letters: Vec<char> = "0123459.,.,+--eE xXnaNif%°/:²µ\u{a0}é€".chars().collect();
+        for_seeds(50_000, |random| {
+            let length = random.usize(..12);
+            let text: String = (0..length)
+                .filter_map(|_| random.choice(&letters))
+                .collect();
+            let Some(number) = number_in(&text.as_str().into()) else {
+                return;
+            };
+            // What remains without the unit is the number, and no digit is left out.
+            let end = text.rfind(|last: char| last.is_ascii_digit()).unwrap();
+            let digits = text[..=end].trim().replace(',', ".");
+            assert_eq!(digits.parse(), Ok(number), "{text:?}");
+        });
+    }
+
+    #[test]
+    fn any_path_is_found_or_not_without_a_panic() {
+        let all = serde_json::json!({"a": [{"b": 1}, [2]], "a.b": {"": 3}, "é": {"]": 4}});
+        let letters: Vec<char> = "aabé..[[]]01".chars().collect();
+        let mut found = 0;
+        for_seeds(50_000, |random| {
+            let length = random.usize(..8);
+            let path: String = (0..length)
+                .filter_map(|_| random.choice(&letters))
+                .collect();
+            found += usize::from(find(&all, &path).is_some());
+        });
+        assert!(found > 100, "{found}");
+    }
 }

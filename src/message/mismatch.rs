@@ -84,7 +84,7 @@ fn wider(wanted: &str) -> String {
     };
     let words = match wanted {
         "f32" | "f64" => "a number",
-        "u64" | "u128" | "usize" => "a whole number, not negative",
+        "u64" | "u128" | "usize" => "a whole number of 0 or more",
         "i64" | "i128" | "isize" => "a whole number",
         "a boolean" => "true or false",
         "a sequence" => "a list",

@@ -12,6 +12,7 @@ use super::*;
 use crate::error::{Error, ErrorKind};
 
 #[path = "../../tests/support/golden.rs"]
+#[allow(unreachable_pub, reason = "other targets include the file too")]
 mod golden;
 
 macro_rules! kinds {

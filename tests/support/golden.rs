@@ -37,7 +37,6 @@ pub fn compare(name: &str, event: &impl Serialize) {
 }
 
 /// Returns the kinds of the events that have a file.
-#[allow(dead_code)]
 pub fn kinds() -> BTreeSet<String> {
     let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(folder()).unwrap() {

@@ -58,6 +58,7 @@ fn check_event(event: &Event, topic: &str, payload: &[u8]) {
         serde_json::from_slice::<IgnoredAny>(payload).is_ok(),
         "invalid JSON was read as {event:?}"
     );
+    assert!(serde_json::to_string(event).is_ok());
     if let Event::Uplink(uplink) | Event::UplinkNormalized(uplink) = event {
         check_uplink(uplink);
     }
