@@ -146,12 +146,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            is_transient: kind.is_transient(),
-            context: context.into(),
-            source: None,
-        }))
+        Self::build(kind, kind.is_transient(), context.into(), None)
     }
 
     pub(crate) fn with_source(
@@ -159,12 +154,8 @@ impl Error {
         context: impl Into<String>,
         source: impl Into<Box<dyn error::Error + Send + Sync>>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            is_transient: kind.is_transient(),
-            context: context.into(),
-            source: Some(source.into()),
-        }))
+        let source = Some(source.into());
+        Self::build(kind, kind.is_transient(), context.into(), source)
     }
 
     /// Makes an error that may go away without any change, though others of its kind do not.
@@ -174,11 +165,20 @@ impl Error {
         context: impl Into<String>,
         source: impl Into<Box<dyn error::Error + Send + Sync>>,
     ) -> Self {
+        Self::build(kind, true, context.into(), Some(source.into()))
+    }
+
+    fn build(
+        kind: ErrorKind,
+        is_transient: bool,
+        context: String,
+        source: Option<Box<dyn error::Error + Send + Sync>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             kind,
-            is_transient: true,
-            context: context.into(),
-            source: Some(source.into()),
+            is_transient,
+            context,
+            source,
         }))
     }
 
@@ -205,12 +205,8 @@ impl Error {
     /// Makes the error of a downlink whose connection ended before it was written.
     pub(crate) fn not_written(source: Option<Box<dyn error::Error + Send + Sync>>) -> Self {
         let kind = ErrorKind::ConnectionLost;
-        Self(Arc::new(Inner {
-            kind,
-            is_transient: kind.is_transient(),
-            context: "the downlink was not written: the connection ended".to_owned(),
-            source,
-        }))
+        let context = "the downlink was not written: the connection ended";
+        Self::build(kind, kind.is_transient(), context.to_owned(), source)
     }
 
     /// Returns the kind of failure.

@@ -245,7 +245,11 @@ impl Resolver for NoResolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::DiscoveryAddress, network::Network, seeds::for_seeds};
+    use crate::{
+        config::DiscoveryAddress,
+        network::Network,
+        seeds::{for_seeds, text_of},
+    };
 
     #[test]
     fn an_address_that_can_be_read_is_a_url_with_the_same_host() {
@@ -255,10 +259,7 @@ mod tests {
         ];
         let mut readable = 0;
         for_seeds(20_000, |random| {
-            let count = random.usize(1..7);
-            let text: String = (0..count)
-                .map(|_| parts[random.usize(..parts.len())])
-                .collect();
+            let text = text_of(random, &parts, 1..7);
             let Ok(address) = DiscoveryAddress::parse(Network::V3, &text) else {
                 return;
             };

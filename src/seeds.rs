@@ -1,6 +1,6 @@
 //! Random numbers for tests, the same ones each time.
 
-use std::thread;
+use std::{ops::Range, thread};
 
 use fastrand::Rng;
 
@@ -10,6 +10,18 @@ pub(crate) fn for_seeds(count: u64, mut check: impl FnMut(&mut Rng)) {
         let _named = Named(seed);
         check(&mut Rng::with_seed(seed));
     }
+}
+
+/// Returns some of the parts as one text; `count` is the range of their number.
+#[allow(
+    dead_code,
+    reason = "tests/decoding includes this file and has no use for it"
+)]
+pub(crate) fn text_of(random: &mut Rng, parts: &[&str], count: Range<usize>) -> String {
+    let count = random.usize(count);
+    (0..count)
+        .map(|_| parts[random.usize(..parts.len())])
+        .collect()
 }
 
 struct Named(u64);

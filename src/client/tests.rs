@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     downlink::Message,
     message::{Event, MessageIds},
-    network::Network,
+    network::{Effect, Network},
     simulator::Simulator,
 };
 
@@ -17,8 +17,7 @@ fn hand_over(client: &MqttClient, id: u64) {
         dev_id: "valve-3".into(),
         batch: 1,
         has_next: false,
-        replaces: false,
-        is_clear: false,
+        effect: Effect::Adds,
         ids: MessageIds::new(id, 1),
         correlation_id: None,
         topic: "greenhouse/devices/bed-07/down".to_owned(),

@@ -128,7 +128,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::seeds::for_seeds;
+    use crate::seeds::{for_seeds, text_of};
 
     fn read(text: &str) -> (String, u16, bool) {
         let address: Address = text.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -194,10 +194,7 @@ mod tests {
         ];
         let mut readable = 0;
         for_seeds(20_000, |random| {
-            let count = random.usize(1..7);
-            let text: String = (0..count)
-                .map(|_| parts[random.usize(..parts.len())])
-                .collect();
+            let text = text_of(random, &parts, 1..7);
             if let Ok(address) = text.parse::<Address>() {
                 let printed = address.to_string();
                 assert_eq!(printed.parse::<Address>().ok(), Some(address), "{text:?}");

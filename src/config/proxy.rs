@@ -314,7 +314,10 @@ fn is_below(host: &str, domain: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::ErrorKind, seeds::for_seeds};
+    use crate::{
+        error::ErrorKind,
+        seeds::{for_seeds, text_of},
+    };
 
     const SECRET: &str = "kEepTh1s";
 
@@ -426,10 +429,7 @@ mod tests {
         ];
         let mut readable = 0;
         for_seeds(20_000, |random| {
-            let mut some = || -> String {
-                let count = random.usize(0..5);
-                (0..count).map(|_| parts[random.usize(..18)]).collect()
-            };
+            let mut some = || text_of(random, &parts, 0..5);
             let text = format!("{}{SECRET}{}@{}", some(), some(), some());
             match text.parse::<Proxy>() {
                 Err(error) => assert!(!format!("{error} {error:?}").contains(SECRET), "{error}"),
@@ -571,10 +571,7 @@ mod tests {
             "\0", "%",
         ];
         for_seeds(20_000, |random| {
-            let mut some = || -> String {
-                let count = random.usize(0..8);
-                (0..count).map(|_| parts[random.usize(..16)]).collect()
-            };
+            let mut some = || text_of(random, &parts, 0..8);
             exempts(&some(), &some(), 8883);
         });
     }

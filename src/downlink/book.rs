@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     message::{DeviceChange, DownlinkEvent, DownlinkStep, Event, MessageIds},
-    network::Network,
+    network::{Effect, Network},
 };
 use clears::Clears;
 pub(crate) use content::Content;
@@ -140,7 +140,7 @@ impl Book {
     /// Follows the downlinks of a message, and takes them from it.
     pub(crate) fn open(&mut self, message: &mut Message, now: Instant) {
         let followed = std::mem::take(&mut message.followed);
-        if message.is_clear && self.by_device.contains_key(&message.dev_id) {
+        if message.effect == Effect::Clears && self.by_device.contains_key(&message.dev_id) {
             self.clears.open(message);
         }
         let has_fields = followed.iter().any(|followed| followed.has_fields);
@@ -161,7 +161,7 @@ impl Book {
                 batch: message.batch,
                 accepted: now,
                 handed_over: None,
-                replaces: message.replaces,
+                replaces: message.effect == Effect::Replaces,
                 has_report: false,
                 has_fields,
                 not_acknowledged: None,

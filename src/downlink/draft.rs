@@ -134,7 +134,6 @@ impl Draft {
 
     /// Returns the messages to write; their downlinks are numbered from `first`.
     pub(crate) fn into_batch(self, first: u64, mut room: Room) -> Batch {
-        let is_clear = self.followed.is_empty();
         let mut followed: Vec<_> = self.followed.into_iter().map(Some).collect();
         let mut parts = self.parts.into_iter().peekable();
         let mut batch = Batch::new();
@@ -150,8 +149,7 @@ impl Draft {
                 dev_id: part.dev_id,
                 batch: first + part.batch as u64,
                 has_next: parts.peek().is_some_and(|next| next.batch == part.batch),
-                replaces: part.request.replaces,
-                is_clear,
+                effect: part.request.effect,
                 correlation_id: own.last().and_then(|last| last.correlation_id.clone()),
                 followed: own,
                 _room: room.split(downlinks),

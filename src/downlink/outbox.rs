@@ -14,7 +14,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::book::Followed;
-use crate::message::MessageIds;
+use crate::{message::MessageIds, network::Effect};
 use turnstile::Turnstile;
 
 /// An MQTT message with downlinks, ready to be written.
@@ -27,10 +27,7 @@ pub(crate) struct Message {
     pub(crate) batch: u64,
     /// Whether another message of the batch follows it.
     pub(crate) has_next: bool,
-    /// Whether it discards what is queued for the device.
-    pub(crate) replaces: bool,
-    /// Whether it does only that.
-    pub(crate) is_clear: bool,
+    pub(crate) effect: Effect,
     /// The correlation id of its last downlink, on networks whose reports repeat it.
     pub(crate) correlation_id: Option<Arc<str>>,
     /// Its downlinks, until the book takes them.

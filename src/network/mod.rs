@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     message::{Downlink, DownlinkEvent, Event, RawMessage},
 };
-pub(crate) use request::Request;
+pub(crate) use request::{Effect, Request};
 use request::{cannot_send, common_schedule};
 
 /// Which network's language a client speaks.

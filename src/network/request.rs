@@ -13,8 +13,27 @@ pub(crate) struct Request {
     pub(crate) payload: Vec<u8>,
     /// Which of the downlinks that are sent together it carries.
     pub(crate) downlinks: Range<usize>,
-    /// Whether it first discards what is queued for the device.
-    pub(crate) replaces: bool,
+    pub(crate) effect: Effect,
+}
+
+/// What a request does to the queue of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It adds downlinks.
+    Adds,
+    /// It discards what is queued, and adds downlinks.
+    Replaces,
+    /// It discards what is queued.
+    Clears,
+}
+
+impl Effect {
+    pub(crate) fn of(schedule: Schedule) -> Self {
+        match schedule {
+            Schedule::Replace => Self::Replaces,
+            Schedule::First | Schedule::Last => Self::Adds,
+        }
+    }
 }
 
 pub(super) fn cannot_send(dev_id: &str, why: &str) -> Error {

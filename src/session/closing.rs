@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use super::{
     Farewell, Session,
     lifecycle::{Input, Left, Waiter},
+    reasons,
 };
 use crate::{
-    error::{Error, ErrorKind},
-    message::MessageIds,
+    error::Error,
+    message::{Closed, Event, MessageIds},
     mqtt::{Attempt, Outcome},
 };
 
@@ -16,15 +17,15 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LeftBehind {
     /// Downlinks that the server may not have processed.
-    uncertain: u64,
+    pub(super) uncertain: u64,
     /// Downlinks that were not written.
     pub(super) unsent: u64,
     /// How the client left its connection; `None` if there was none.
-    leaving: Option<Leaving>,
+    pub(super) leaving: Option<Leaving>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
+pub(super) enum Leaving {
     /// The connection ended first.
     Ended,
     /// The time was up.
@@ -78,7 +79,7 @@ impl Session {
     pub(super) fn leave(&mut self, attempt: Attempt, ended: bool) {
         let unsent = self.settle_in_flight(attempt, !ended);
         let unfinished = self.take_unfinished(attempt);
-        let error = written_before_closing(ended);
+        let error = reasons::written_before_closing(ended);
         let uncertain = self.sending.left(&unfinished, &error, Instant::now());
         self.status.tally().uncertain(uncertain);
         if let Some(left) = &mut self.left_behind {
@@ -109,6 +110,25 @@ impl Session {
         Some(Input::Drained { attempt, left })
     }
 
+    /// Fails everything that was accepted.
+    pub(super) fn discard(&mut self, error: &Error) {
+        self.status.tally().disconnected(Duration::ZERO);
+        let unsent = self.sending.discard(error, Instant::now());
+        if let Some(left) = &mut self.left_behind {
+            left.unsent += unsent;
+        }
+        self.report_sending();
+    }
+
+    pub(super) fn report_closed(&mut self, error: Option<Error>, last: Attempt) {
+        self.receiving.closed(last);
+        self.receiving.resume();
+        let number = self.status.next_end();
+        self.receiving
+            .report(Event::Closed(Closed { error, number }));
+        self.status.ended(number);
+    }
+
     /// Answers calls of `close`.
     pub(super) fn answer_closes(&mut self, waiters: Vec<Waiter>, within: Duration) {
         self.receiving.resume();
@@ -116,66 +136,10 @@ impl Session {
         let answer = Farewell {
             end: self.status.last_end(),
             within,
-            result: left.map_or(Ok(()), |left| Err(left_behind(left, within))),
+            result: left.map_or(Ok(()), |left| Err(reasons::left_behind(left, within))),
         };
         for waiter in waiters {
             self.waiters.answer_close(waiter, answer.clone());
         }
     }
-}
-
-/// Explains why a downlink is uncertain after `close`.
-fn written_before_closing(ended: bool) -> Error {
-    let why = if ended {
-        "the connection ended before the server had processed it"
-    } else {
-        "close() gave up before the server had processed it"
-    };
-    Error::new(
-        ErrorKind::Unconfirmed,
-        format!(
-            "the downlink was written just before the client closed, and {why}; it may be lost"
-        ),
-    )
-}
-
-/// Explains what `close` leaves behind.
-fn left_behind(left: LeftBehind, within: Duration) -> Error {
-    let LeftBehind {
-        uncertain,
-        unsent,
-        leaving,
-    } = left;
-    let what = [
-        (unsent, "not written"),
-        (
-            uncertain,
-            "uncertain: written, but not known to be processed by the server",
-        ),
-    ]
-    .into_iter()
-    .filter(|(downlinks, _)| *downlinks > 0)
-    .map(|(downlinks, how)| match downlinks {
-        1 => format!("1 downlink is {how}"),
-        _ => format!("{downlinks} downlinks are {how}"),
-    });
-    let what = what.collect::<Vec<_>>().join(", and ");
-    let why = match leaving {
-        None => "the client was not connected when it was closed".to_owned(),
-        Some(Leaving::Ended) => "the connection ended while the client was closing".to_owned(),
-        Some(Leaving::TimeUp) => format!("closing was not complete within {within:?}"),
-    };
-    let advice = match leaving {
-        Some(Leaving::TimeUp) => {
-            "set a longer close_timeout, or wait for the deliveries before you call close()"
-        }
-        _ => "wait for the deliveries before you call close()",
-    };
-    let kind = match (uncertain, leaving) {
-        (0, None) => ErrorKind::NotConnected,
-        (0, Some(Leaving::Ended)) => ErrorKind::ConnectionLost,
-        (0, Some(Leaving::TimeUp)) => ErrorKind::TimedOut,
-        _ => ErrorKind::Unconfirmed,
-    };
-    Error::new(kind, format!("{why}: {what}; {advice}"))
 }

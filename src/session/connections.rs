@@ -190,6 +190,27 @@ impl Connections {
         transport.map_or_else(Vec::new, |transport| transport.processed(messages))
     }
 
+    /// Subscribes the connection in use to these filters.
+    pub(super) fn subscribe(&mut self, attempt: Attempt, filters: &[String]) {
+        if let Some(transport) = self.transport(attempt) {
+            transport.subscribe(filters);
+        }
+    }
+
+    /// Ends the subscription of the connection in use; the answer shows what is processed.
+    pub(super) fn unsubscribe(&mut self, attempt: Attempt, filters: &[String]) {
+        if let Some(transport) = self.transport(attempt) {
+            transport.unsubscribe(filters);
+        }
+    }
+
+    /// Ends the connection in use in a way that lets the server process everything.
+    pub(super) fn finish(&mut self, attempt: Attempt) {
+        if let Some(transport) = self.transport(attempt) {
+            transport.finish();
+        }
+    }
+
     /// Cuts a connection and stops using it.
     pub(super) fn abandon(&mut self, attempt: Attempt) {
         if let Some(transport) = self.transport(attempt) {

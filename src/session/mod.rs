@@ -26,7 +26,7 @@ use crate::{
     downlink::{Batch, WaitingRoom},
     error::{Error, Result},
     events::Subscribers,
-    message::{CallbackFailed, Closed, ConnectFailed, Connected, Disconnected, Event, RawMessage},
+    message::{CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap, RawMessage},
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
     recovery::{Retry, RetryCallback},
     server::Route,
@@ -436,57 +436,17 @@ impl Session {
             }
             Action::LookUp(attempt) => return self.look_up(attempt),
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
-            Action::Enter(attempt) => {
-                if let Err((address, detail)) = self.connections.enter(attempt) {
-                    let error = reasons::no_mqtt_client(&address.to_string(), &detail);
-                    return Some(Input::Failed(attempt, error));
-                }
-            }
-            Action::Subscribe(attempt) => {
-                if let Some(transport) = self.connections.transport(attempt) {
-                    transport.subscribe(&self.filters);
-                }
-            }
-            Action::ReportConnected(attempt, gap) => {
-                if let Some(connection) = self.connections.current(attempt) {
-                    let address = connection.address.clone();
-                    log::debug!("connected to {address}");
-                    self.status.set_connected(true);
-                    let connected = Connected {
-                        address: address.to_string(),
-                        gap,
-                    };
-                    self.known = Some(address);
-                    self.receiving.report(Event::Connected(connected));
-                    self.sending.connected(Instant::now());
-                    self.report_sending();
-                }
-            }
+            Action::Enter(attempt) => return self.enter(attempt),
+            Action::Subscribe(attempt) => self.connections.subscribe(attempt, &self.filters),
+            Action::ReportConnected(attempt, gap) => self.report_connected(attempt, gap),
             Action::Interrupt {
                 attempt,
                 rate_limited,
                 silence,
-            } => {
-                self.status.set_connected(false);
-                self.status.tally().disconnected(silence);
-                self.settle_in_flight(attempt, false);
-                let unfinished = self.take_unfinished(attempt);
-                let now = Instant::now();
-                let uncertain = self.sending.disconnected(&unfinished, rate_limited, now);
-                self.status.tally().uncertain(uncertain);
-                self.report_sending();
-            }
+            } => self.interrupt(attempt, rate_limited, silence),
             Action::Drain(attempt) => return Some(self.drain(attempt)),
-            Action::Flush(attempt) => {
-                if let Some(transport) = self.connections.transport(attempt) {
-                    transport.unsubscribe(&self.filters);
-                }
-            }
-            Action::Finish(attempt) => {
-                if let Some(transport) = self.connections.transport(attempt) {
-                    transport.finish();
-                }
-            }
+            Action::Flush(attempt) => self.connections.unsubscribe(attempt, &self.filters),
+            Action::Finish(attempt) => self.connections.finish(attempt),
             Action::Abandon(attempt) => {
                 self.settle_in_flight(attempt, false);
                 self.connections.abandon(attempt);
@@ -507,10 +467,7 @@ impl Session {
                 delay,
             } => {
                 let retry = Retry::new(Arc::clone(&self.options), error, attempts, delay);
-                return Some(match self.ask(question, retry) {
-                    true => Input::Asked(question),
-                    false => Input::NotAsked(question),
-                });
+                return Some(self.ask(question, retry));
             }
             Action::RestorePace => self.sending.restore_pace(),
             Action::ReportFailed {
@@ -538,27 +495,11 @@ impl Session {
             Action::ReportCallback(failed) => {
                 self.receiving.report(Event::CallbackFailed(failed));
             }
-            Action::Discard(error) => {
-                self.status.tally().disconnected(Duration::ZERO);
-                let unsent = self.sending.discard(&error, Instant::now());
-                if let Some(left) = &mut self.left_behind {
-                    left.unsent += unsent;
-                }
-                self.report_sending();
-            }
-            Action::ReportClosed { error, last } => {
-                self.receiving.closed(last);
-                self.receiving.resume();
-                let number = self.status.next_end();
-                self.receiving
-                    .report(Event::Closed(Closed { error, number }));
-                self.status.ended(number);
-            }
+            Action::Discard(error) => self.discard(&error),
+            Action::ReportClosed { error, last } => self.report_closed(error, last),
             Action::ReportIdle => self.status.not_opened(),
             Action::AnswerConnect(waiter, answer) => self.waiters.answer_connect(waiter, answer),
-            Action::AnswerClose { waiters, within } => {
-                self.answer_closes(waiters, within);
-            }
+            Action::AnswerClose { waiters, within } => self.answer_closes(waiters, within),
         }
         None
     }
@@ -615,16 +556,55 @@ impl Session {
         Some(Input::Failed(attempt, error))
     }
 
-    /// Asks the retry callback. Returns `false` if there is none or it is busy.
-    fn ask(&self, question: Question, retry: Retry) -> bool {
+    fn enter(&mut self, attempt: Attempt) -> Option<Input> {
+        let (address, detail) = self.connections.enter(attempt).err()?;
+        let error = reasons::no_mqtt_client(&address.to_string(), &detail);
+        Some(Input::Failed(attempt, error))
+    }
+
+    fn report_connected(&mut self, attempt: Attempt, gap: Option<Gap>) {
+        let Some(connection) = self.connections.current(attempt) else {
+            return;
+        };
+        let address = connection.address.clone();
+        log::debug!("connected to {address}");
+        self.status.set_connected(true);
+        let connected = Connected {
+            address: address.to_string(),
+            gap,
+        };
+        self.known = Some(address);
+        self.receiving.report(Event::Connected(connected));
+        self.sending.connected(Instant::now());
+        self.report_sending();
+    }
+
+    /// Notes that a connection was lost; what is in flight has failed.
+    fn interrupt(&mut self, attempt: Attempt, rate_limited: bool, silence: Duration) {
+        self.status.set_connected(false);
+        self.status.tally().disconnected(silence);
+        self.settle_in_flight(attempt, false);
+        let unfinished = self.take_unfinished(attempt);
+        let now = Instant::now();
+        let uncertain = self.sending.disconnected(&unfinished, rate_limited, now);
+        self.status.tally().uncertain(uncertain);
+        self.report_sending();
+    }
+
+    /// Asks the retry callback, unless there is none or it is busy.
+    fn ask(&self, question: Question, retry: Retry) -> Input {
         let Some(callback) = &self.retry_callback else {
-            return false;
+            return Input::NotAsked(question);
         };
         let done = self.job_done.clone();
-        callback.ask(retry, move |answered| {
+        let is_asked = callback.ask(retry, move |answered| {
             // The session may have ended.
             let _ = done.send(Job::Answered(question, answered));
-        })
+        });
+        match is_asked {
+            true => Input::Asked(question),
+            false => Input::NotAsked(question),
+        }
     }
 
     /// Writes waiting downlinks if there is a connection.

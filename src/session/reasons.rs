@@ -1,7 +1,9 @@
-//! The errors of a session: why it has no connection, or a downlink was not written.
+//! The errors of a session: why it has no connection, a downlink was not written, or `close` left
+//! something behind.
 
 use std::time::Duration;
 
+use super::closing::{Leaving, LeftBehind};
 use crate::{
     config::{Address, Options},
     error::{Error, ErrorKind},
@@ -198,6 +200,62 @@ pub(super) fn subscription_refused(server: &str, options: &Options, filters: &[&
             options.network.subscription_to_check()
         ),
     )
+}
+
+/// Explains why a downlink is uncertain after `close`.
+pub(super) fn written_before_closing(ended: bool) -> Error {
+    let why = if ended {
+        "the connection ended before the server had processed it"
+    } else {
+        "close() gave up before the server had processed it"
+    };
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!(
+            "the downlink was written just before the client closed, and {why}; it may be lost"
+        ),
+    )
+}
+
+/// Explains what `close` leaves behind.
+pub(super) fn left_behind(left: LeftBehind, within: Duration) -> Error {
+    let LeftBehind {
+        uncertain,
+        unsent,
+        leaving,
+    } = left;
+    let what = [
+        (unsent, "not written"),
+        (
+            uncertain,
+            "uncertain: written, but not known to be processed by the server",
+        ),
+    ]
+    .into_iter()
+    .filter(|(downlinks, _)| *downlinks > 0)
+    .map(|(downlinks, how)| match downlinks {
+        1 => format!("1 downlink is {how}"),
+        _ => format!("{downlinks} downlinks are {how}"),
+    });
+    let what = what.collect::<Vec<_>>().join(", and ");
+    let why = match leaving {
+        None => "the client was not connected when it was closed".to_owned(),
+        Some(Leaving::Ended) => "the connection ended while the client was closing".to_owned(),
+        Some(Leaving::TimeUp) => format!("closing was not complete within {within:?}"),
+    };
+    let advice = match leaving {
+        Some(Leaving::TimeUp) => {
+            "set a longer close_timeout, or wait for the deliveries before you call close()"
+        }
+        _ => "wait for the deliveries before you call close()",
+    };
+    let kind = match (uncertain, leaving) {
+        (0, None) => ErrorKind::NotConnected,
+        (0, Some(Leaving::Ended)) => ErrorKind::ConnectionLost,
+        (0, Some(Leaving::TimeUp)) => ErrorKind::TimedOut,
+        _ => ErrorKind::Unconfirmed,
+    };
+    Error::new(kind, format!("{why}: {what}; {advice}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 //! The simulated broker answers odd questions as the real ones do, which share one library.
-#![allow(clippy::unwrap_used)]
 
 use std::{
     net::Shutdown,
@@ -173,8 +172,7 @@ fn what_is_said_of_the_messages_within_the_limit_arrives_before_the_end() {
             password: Some(&key),
             ..Hello::of(&network)
         };
-        let mut client = Raw::hello(&network, &hello);
-        assert_eq!(client.packet(), [0x20, 2, 0, 0]);
+        let mut client = Raw::accepted(&network, &hello);
         client.subscribe("#", 0);
         let topic = string(&down(&network));
         let request = br#"{"downlinks":[{"f_port":1,"frm_payload":"AQ=="}]}"#;
@@ -296,8 +294,7 @@ fn a_silent_client_is_cut_off_after_exactly_one_and_a_half_keep_alives() {
         };
         let silence = || {
             let silent_from = Instant::now();
-            let mut client = Raw::hello(network, &hello);
-            client.packet();
+            let mut client = Raw::accepted(network, &hello);
             client.assert_closed();
             let silence = silent_from.elapsed();
             assert!(silence >= Duration::from_secs(3), "{silence:?}");

@@ -25,17 +25,11 @@ fn next<T>(receiver: &Receiver<T>) -> T {
     receiver.recv_timeout(SOON).expect("a callback is called")
 }
 
-fn connected(harness: &Harness) -> MqttClient {
-    let client = harness.client();
-    client.connect().unwrap();
-    client
-}
-
 #[test]
 fn callbacks_of_one_event_are_called_in_the_order_in_which_they_were_added() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, calls) = unbounded();
         for number in 0..5 {
             let sender = sender.clone();
@@ -91,7 +85,7 @@ fn a_connect_callback_may_set_one_for_the_uplinks_that_have_come_meanwhile() {
 fn a_removed_callback_is_not_called_any_more() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, calls) = unbounded();
         let gone = sender.clone();
         let id = client.set_uplink_callback(move |_, _| gone.send("gone"));
@@ -120,7 +114,7 @@ fn a_removed_callback_is_dropped_without_waiting_for_an_event() {
 fn callbacks_run_on_a_thread_of_their_own_and_one_at_a_time() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, names) = unbounded();
         let busy = Arc::new(AtomicBool::new(false));
         for _ in 0..2 {
@@ -144,7 +138,7 @@ fn callbacks_run_on_a_thread_of_their_own_and_one_at_a_time() {
 fn a_callback_may_close_its_own_client() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, closes) = unbounded();
         client.set_close_callback(move |asked_for, _| sender.send(asked_for));
         client.set_uplink_callback(|_, client| client.close());
@@ -185,7 +179,7 @@ fn a_callback_may_connect_again_after_close() {
 fn a_callback_may_use_every_method_of_its_client() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, done) = unbounded();
         client.set_uplink_callback(move |uplink, client| {
             client.connect()?;
@@ -221,7 +215,7 @@ fn a_callback_may_use_every_method_of_its_client() {
 fn a_callback_may_drop_the_last_handle_of_its_client() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, closes) = unbounded();
         client.set_close_callback(move |asked_for, _| sender.send(asked_for));
         let (give, take) = unbounded::<MqttClient>();
@@ -237,7 +231,7 @@ fn a_client_lives_as_long_as_a_callback_that_holds_it() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let (sender, kept) = unbounded();
-        let client = connected(harness);
+        let client = harness.connected();
         client.set_uplink_callback(move |_, client| sender.send(client.clone()));
         harness.uplink("dev-1", 1);
         let clone = next(&kept);
@@ -251,7 +245,7 @@ fn a_client_lives_as_long_as_a_callback_that_holds_it() {
 fn neither_a_panic_nor_an_error_stops_the_next_callback_or_the_next_message() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let events = client.events();
         let (sender, calls) = unbounded();
         client.set_uplink_callback(|uplink, _| assert!(uplink.counter > 2, "too small"));
@@ -323,7 +317,7 @@ fn a_panic_in_any_kind_of_callback_is_survived() {
 fn the_raw_callback_follows_the_uplink_callbacks_and_hears_what_cannot_be_read() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, calls) = unbounded();
         let raw = sender.clone();
         client.set_uplink_raw_callback(move |message, _| {
@@ -348,7 +342,7 @@ fn the_raw_callback_follows_the_uplink_callbacks_and_hears_what_cannot_be_read()
 fn the_raw_callback_hears_what_has_no_uplink_in_it() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_of(Network::V3, |harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, calls) = unbounded();
         client.set_uplink_raw_callback(move |raw, _| sender.send(raw.payload().to_vec()));
         let body = r#"{"end_device_ids":{"device_id":"dev-1"},"uplink_message":null}"#;
@@ -364,7 +358,7 @@ fn the_raw_callback_hears_what_has_no_uplink_in_it() {
 fn one_malformed_uplink_does_not_end_reception() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let events = client.events();
         for bad in [
             "",
@@ -393,7 +387,7 @@ fn one_malformed_uplink_does_not_end_reception() {
 fn the_downlink_callback_gets_the_id_that_send_returned() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (sender, ids) = unbounded();
         client.set_downlink_callback(move |mid, _| sender.send(mid));
         let sent: Vec<_> = (0..50)
@@ -409,12 +403,8 @@ fn the_downlink_callback_gets_the_id_that_send_returned() {
 fn a_slow_callback_holds_up_neither_send_nor_close_nor_other_subscribers() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness
-            .builder()
-            .close_timeout(Duration::from_millis(200))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+        let client =
+            harness.connected_with(|builder| builder.close_timeout(Duration::from_millis(200)));
         let events = client.events();
         let (free, freed) = unbounded::<()>();
         client.set_uplink_callback(move |_, _| freed.recv());

@@ -14,7 +14,7 @@ use std::{
 
 use crate::support::{
     harness::{Harness, SOON},
-    raw::{Raw, frame, string},
+    raw::{Raw, frame, read_packet, string},
     relayed_client::RelayedClient,
     resources::wait_until,
     watchdog::watchdog,
@@ -74,8 +74,7 @@ fn is_queued(delivery: &Delivery) -> bool {
 fn every_downlink_is_queued_when_close_returns_ok_on_v3() {
     let _watchdog = watchdog(LIMIT);
     let harness = slow_v3();
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     let deliveries = send(&client, 900);
     let start = Instant::now();
     client.close().unwrap();
@@ -92,8 +91,7 @@ fn every_downlink_is_queued_when_close_returns_ok_on_v2() {
     let harness = Harness::simulator(Network::V2);
     let network = harness.simulated();
     network.device(DEVICE).join();
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     network.quirks(|quirks| quirks.rate_limit = Some(10));
     let deliveries = send(&client, 60);
     let start = Instant::now();
@@ -137,8 +135,7 @@ fn a_time_that_is_too_short_is_an_error_with_the_exact_number_of_uncertain_downl
     let harness = slow_v3();
     let network = harness.simulated();
     let timeout = Duration::from_secs(1);
-    let client = harness.builder().close_timeout(timeout).build().unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| builder.close_timeout(timeout));
     let deliveries = send(&client, 900);
     let histories: Vec<_> = deliveries.iter().map(Delivery::states).collect();
     let start = Instant::now();
@@ -185,8 +182,7 @@ fn nobody_has_to_follow_a_downlink_for_the_number_to_be_exact() {
     let _watchdog = watchdog(LIMIT);
     let harness = slow_v3();
     let timeout = Duration::from_secs(1);
-    let client = harness.builder().close_timeout(timeout).build().unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| builder.close_timeout(timeout));
     drop(send(&client, 900));
     client.close().unwrap_err();
     let in_queue = queued(harness.simulated());
@@ -276,12 +272,8 @@ fn the_last_handle_waits_for_nobody_and_everything_arrives() {
     let _watchdog = watchdog(LIMIT);
     let harness = slow_v3();
     let network = harness.simulated();
-    let client = harness
-        .builder()
-        .close_timeout(Duration::from_millis(100))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client =
+        harness.connected_with(|builder| builder.close_timeout(Duration::from_millis(100)));
     send(&client, 300);
     let start = Instant::now();
     drop(client);
@@ -295,12 +287,8 @@ fn a_client_can_connect_again_while_an_earlier_connection_is_still_processed() {
     let _watchdog = watchdog(LIMIT);
     let harness = slow_v3();
     let network = harness.simulated();
-    let client = harness
-        .builder()
-        .close_timeout(Duration::from_millis(500))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client =
+        harness.connected_with(|builder| builder.close_timeout(Duration::from_millis(500)));
     send(&client, 600);
     assert_eq!(client.close().unwrap_err().kind(), ErrorKind::Unconfirmed);
     client.connect().unwrap();
@@ -316,13 +304,11 @@ fn reports_on_an_earlier_connection_count_until_the_next_one_hears_them() {
     let _watchdog = watchdog(LIMIT);
     let harness = slow_v3();
     let network = harness.simulated();
-    let client = harness
-        .builder()
-        .close_timeout(Duration::from_millis(500))
-        .connect_timeout(Duration::from_secs(3))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| {
+        builder
+            .close_timeout(Duration::from_millis(500))
+            .connect_timeout(Duration::from_secs(3))
+    });
     let deliveries = send(&client, 300);
     assert_eq!(client.close().unwrap_err().kind(), ErrorKind::Unconfirmed);
     // The next connection takes as long as the work of the server.
@@ -340,9 +326,9 @@ fn deaf_server() -> (String, Arc<AtomicUsize>) {
     let open = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&open);
     let serve = move |mut stream: TcpStream, counter: &AtomicUsize| {
-        packet(&mut stream);
+        read_packet(&mut stream);
         stream.write_all(&[0x20, 2, 0, 0]).unwrap();
-        let (_, body) = packet(&mut stream);
+        let (_, body) = read_packet(&mut stream);
         let answer = frame(0x90, &[body[0], body[1], 0]);
         stream.write_all(&answer).unwrap();
         while stream.read(&mut [0; 64]).unwrap_or(0) > 0 {}
@@ -383,8 +369,7 @@ fn what_happens_while_the_client_is_closed_is_not_concluded() {
     Harness::each_simulator(|harness| {
         let lamp = harness.simulated().device(DEVICE);
         lamp.join();
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let sent = client.send(DEVICE, numbered(1)).unwrap();
         sent.wait_for(DeliveryState::Queued, SOON).unwrap();
         client.close().unwrap();
@@ -410,12 +395,8 @@ fn a_silence_after_close_is_explained_by_it() {
     harness
         .simulated()
         .quirks(|quirks| quirks.lose_events = true);
-    let client = harness
-        .builder()
-        .unconfirmed_after(Duration::from_millis(500))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client =
+        harness.connected_with(|builder| builder.unconfirmed_after(Duration::from_millis(500)));
     let delivery = client.send(DEVICE, numbered(1)).unwrap();
     client.close().unwrap();
     let state = delivery.wait().to_string();
@@ -432,8 +413,7 @@ fn a_v2_batch_that_is_written_one_by_one_has_the_time_that_it_takes() {
     let harness = Harness::simulator(Network::V2);
     let network = harness.simulated();
     network.device(DEVICE).join();
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     network.quirks(|quirks| quirks.rate_limit = Some(10));
     client.send_batch(DEVICE, (0..60).map(numbered)).unwrap();
     client.close().unwrap();
@@ -478,12 +458,8 @@ fn however_little_time_there_is_the_numbers_are_exact() {
         let harness = slow_v3();
         let network = harness.simulated();
         network.quirks(|quirks| quirks.push_time = Duration::from_micros(push_time));
-        let client = harness
-            .builder()
-            .close_timeout(Duration::from_millis(timeout))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+        let client =
+            harness.connected_with(|builder| builder.close_timeout(Duration::from_millis(timeout)));
         let deliveries = send(&client, count);
         let closed = client.close();
         let (now, stats) = (queued(network) as u64, client.stats());
@@ -560,21 +536,6 @@ fn a_ping_is_answered_behind_the_downlinks_before_it() {
     assert_eq!(queued(network), 50);
 }
 
-/// Reads a packet whose length has at most two bytes.
-fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut header = [0; 2];
-    stream.read_exact(&mut header).unwrap();
-    let mut length = usize::from(header[1] & 0x7f);
-    if header[1] > 0x7f {
-        let mut more = [0];
-        stream.read_exact(&mut more).unwrap();
-        length |= usize::from(more[0]) << 7;
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    (header[0], body)
-}
-
 /// Returns the filters of a SUBSCRIBE.
 fn filters(body: &[u8]) -> Vec<String> {
     let mut rest = &body[2..];
@@ -601,9 +562,9 @@ fn server(
     let (tell, told) = bounded(1);
     let thread = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        assert_eq!(packet(&mut stream).0, 0x10);
+        assert_eq!(read_packet(&mut stream).0, 0x10);
         stream.write_all(&[0x20, 2, 0, 0]).unwrap();
-        let (first, body) = packet(&mut stream);
+        let (first, body) = read_packet(&mut stream);
         assert_eq!(first, 0x82);
         let filters = filters(&body);
         let codes = (0..filters.len()).map(|number| codes[number.min(codes.len() - 1)]);
@@ -637,18 +598,18 @@ fn reports_that_come_after_the_last_answer_count() {
         let address = listener.local_addr().unwrap().to_string();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            assert_eq!(packet(&mut stream).0, 0x10);
+            assert_eq!(read_packet(&mut stream).0, 0x10);
             stream.write_all(&[0x20, 2, 0, 0]).unwrap();
-            let (_, body) = packet(&mut stream);
+            let (_, body) = read_packet(&mut stream);
             stream
                 .write_all(&frame(0x90, &[body[0], body[1], 0]))
                 .unwrap();
-            let (first, push) = packet(&mut stream);
+            let (first, push) = read_packet(&mut stream);
             assert_eq!(first, 0x30);
             stream.write_all(&report(&push)).unwrap();
-            let (first, push) = packet(&mut stream);
+            let (first, push) = read_packet(&mut stream);
             assert_eq!(first, 0x30);
-            let (first, body) = packet(&mut stream);
+            let (first, body) = read_packet(&mut stream);
             assert_eq!(first, 0xa2);
             stream.write_all(&frame(0xb0, &[body[0], body[1]])).unwrap();
             let pause = Duration::from_millis(100);
@@ -659,7 +620,7 @@ fn reports_that_come_after_the_last_answer_count() {
                 stream.write_all(&report(&push)).unwrap();
             }
             stream.set_read_timeout(Some(SOON)).unwrap();
-            assert_eq!(packet(&mut stream), (0xe0, vec![]));
+            assert_eq!(read_packet(&mut stream), (0xe0, vec![]));
         });
         let client = MqttClient::builder("greenhouse@ttn", "NNSXS.TEST.KEY")
             .mqtt_address(address)
@@ -705,9 +666,9 @@ fn a_server_that_ends_the_connection_at_the_subscription_may_have_refused_it() {
     let address = listener.local_addr().unwrap().to_string();
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        assert_eq!(packet(&mut stream).0, 0x10);
+        assert_eq!(read_packet(&mut stream).0, 0x10);
         stream.write_all(&[0x20, 2, 0, 0]).unwrap();
-        assert_eq!(packet(&mut stream).0, 0x82);
+        assert_eq!(read_packet(&mut stream).0, 0x82);
     });
     let client = MqttClient::builder("greenhouse@ttn", "NNSXS.TEST.KEY")
         .mqtt_address(address)

@@ -51,9 +51,7 @@ fn connect_returns_when_uplinks_arrive() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         for counter in 0..20 {
-            let client = harness.client();
-            let events = client.events();
-            client.connect().unwrap();
+            let (client, events) = harness.listening(|builder| builder);
             assert!(client.is_connected());
             harness.uplink("dev-1", counter);
             assert_eq!(uplink_counter(&events), counter);
@@ -69,9 +67,7 @@ fn connect_returns_when_every_subscription_is_active() {
     Harness::each(|harness| {
         for _ in 0..20 {
             let v2 = harness.network == Network::V2;
-            let client = harness.builder().field_topics(v2).build().unwrap();
-            let events = client.events();
-            client.connect().unwrap();
+            let (_client, events) = harness.listening(|builder| builder.field_topics(v2));
             // The last filter is for fields at this depth.
             let kind = if v2 { "up/a/b/c/d/e/f/g/h" } else { "up" };
             harness.publish(
@@ -381,13 +377,7 @@ fn connect_does_not_wait_for_the_delay_between_attempts() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let hour = Duration::from_secs(3600);
-        let client = harness
-            .builder()
-            .reconnect_delay(hour, hour)
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) = harness.listening(|builder| builder.reconnect_delay(hour, hour));
         harness.kill();
         while !matches!(events.recv_timeout(SOON).unwrap(), Event::Disconnected(_)) {}
         assert_eq!(
@@ -403,8 +393,7 @@ fn connect_does_not_wait_for_the_delay_between_attempts() {
 fn what_was_accepted_is_written_before_close_returns() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         for _ in 0..900 {
             client.send("dev-1", "AQ==").unwrap();
         }
@@ -683,12 +672,7 @@ fn the_server_sees_the_client_as_documented() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let network = harness.simulated();
-        let client = harness
-            .builder()
-            .client_id_prefix("greenhouse-")
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+        let _client = harness.connected_with(|builder| builder.client_id_prefix("greenhouse-"));
         let clients = network.clients();
         let [seen] = &clients[..] else {
             panic!("{clients:?}")

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{
     harness::{Harness, SOON},
-    raw::{frame, string},
+    raw::{frame, read_packet, string},
     relayed_client::RelayedClient,
     resources::{pause, wait_until},
     watchdog::watchdog,
@@ -51,9 +51,7 @@ fn missing(frames: u32, loss: FrameLoss) -> Option<CounterFinding> {
 fn a_hole_is_reported_before_the_uplink_that_shows_it() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) = harness.listening(|builder| builder);
         for counter in [104, 105, 109, 108, 109, 110, 2, 3] {
             harness.uplink("dev-1", counter);
         }
@@ -185,16 +183,6 @@ fn what_a_dead_link_swallowed_before_that_was_noticed_was_missed_while_away() {
     });
 }
 
-/// Reads the next packet: its first byte and its body.
-fn packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut header = [0; 2];
-    stream.read_exact(&mut header).unwrap();
-    assert!(header[1] < 128, "a short packet");
-    let mut body = vec![0; header[1].into()];
-    stream.read_exact(&mut body).unwrap();
-    (header[0], body)
-}
-
 #[test]
 fn an_uplink_that_comes_before_the_subscriptions_are_granted_is_after_the_outage() {
     let _watchdog = watchdog(LIMIT);
@@ -212,12 +200,12 @@ fn an_uplink_that_comes_before_the_subscriptions_are_granted_is_after_the_outage
         let accept = || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(SOON)).unwrap();
-            assert_eq!(packet(&mut stream).0, 0x10);
+            assert_eq!(read_packet(&mut stream).0, 0x10);
             stream.write_all(&[0x20, 2, 0, 0]).unwrap();
             stream
         };
         let subscription = |stream: &mut TcpStream| {
-            let (first, body) = packet(stream);
+            let (first, body) = read_packet(stream);
             assert_eq!(first, 0x82);
             frame(0x90, &[body[0], body[1], 0, 0])
         };
@@ -261,13 +249,7 @@ fn what_was_dropped_here_is_told_too_and_the_sums_are_exact() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         const UPLINKS: u32 = 500;
-        let client = harness
-            .builder()
-            .receive_capacity(10, 1 << 20)
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) = harness.listening(|builder| builder.receive_capacity(10, 1 << 20));
         harness.uplink("dev-1", 0);
         assert_eq!(story(&events, 0), [(0, None)]);
         // Holds up the client's thread.
@@ -327,9 +309,7 @@ fn a_join_is_no_gap() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let device = harness.simulated().device("dev-1");
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (_client, events) = harness.listening(|builder| builder);
         for _ in 0..2 {
             device.join();
             for _ in 0..4 {
@@ -347,9 +327,7 @@ fn a_join_is_no_gap() {
 fn a_device_that_is_deleted_or_registered_again_starts_over() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_of(Network::V2, |harness| {
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (_client, events) = harness.listening(|builder| builder);
         for change in ["delete", "create", "update"] {
             for counter in [7, 8] {
                 harness.uplink("dev-1", counter);
@@ -376,9 +354,7 @@ fn a_device_that_is_deleted_or_registered_again_starts_over() {
 fn a_simulated_join_changes_nothing() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_of(Network::V3, |harness| {
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (_client, events) = harness.listening(|builder| builder);
         harness.uplink("dev-1", 7);
         let join = r#"{"join_accept":{"session_key_id":"AQID"},"simulated":true}"#;
         harness.publish(&harness.topic("dev-1", "join"), join);
@@ -392,9 +368,7 @@ fn a_simulated_join_changes_nothing() {
 fn the_watch_can_be_turned_off() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.builder().counter_watch(0).build().unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) = harness.listening(|builder| builder.counter_watch(0));
         for counter in [1, 9, 3] {
             harness.uplink("dev-1", counter);
         }

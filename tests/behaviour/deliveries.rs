@@ -33,8 +33,7 @@ fn joined(harness: &Harness) -> Device {
 /// Returns a client and a device that has joined.
 fn start(harness: &Harness) -> (MqttClient, Device) {
     let device = joined(harness);
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     (client, device)
 }
 
@@ -114,8 +113,7 @@ fn a_refusal_of_the_network_is_told_in_its_words() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V3);
     harness.simulated().device("valve-4").forget_session();
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     let delivery = client.send("valve-4", last([1])).unwrap();
     let error = delivery.wait_for(DeliveryState::Sent, SOON).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DownlinkFailed);
@@ -204,8 +202,7 @@ fn deliveries_and_other_peoples_downlinks_are_not_mistaken_for_each_other() {
     Harness::each_simulator(|harness| {
         let (client, device) = start(harness);
         let events = client.events();
-        let other = harness.client();
-        other.connect().unwrap();
+        let other = harness.connected();
         // Distinguished by content on V2, and on v3 even without that.
         let others = other.send("valve-3", last([9])).unwrap();
         others.wait_for(DeliveryState::Queued, SOON).unwrap();
@@ -294,12 +291,8 @@ fn those_that_nobody_follows_give_way_and_then_the_oldest() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         joined(harness);
-        let client = harness
-            .builder()
-            .follow_downlinks(3, Duration::from_secs(60))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+        let client =
+            harness.connected_with(|builder| builder.follow_downlinks(3, Duration::from_secs(60)));
         let send = |number: u8| {
             let delivery = client.send("valve-3", last([number])).unwrap();
             delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
@@ -319,11 +312,7 @@ fn a_downlink_is_not_followed_for_ever() {
     Harness::each_simulator(|harness| {
         joined(harness);
         let client = harness
-            .builder()
-            .follow_downlinks(10, Duration::from_millis(300))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+            .connected_with(|builder| builder.follow_downlinks(10, Duration::from_millis(300)));
         let delivery = client.send("valve-3", last([1])).unwrap();
         assert!(matches!(delivery.wait(), DeliveryState::Forgotten));
     });
@@ -392,12 +381,8 @@ fn after_a_lost_downlink_an_equal_one_is_followed_to_its_end() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let device = joined(harness);
-        let client = harness
-            .builder()
-            .unconfirmed_after(Duration::from_millis(200))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+        let client =
+            harness.connected_with(|builder| builder.unconfirmed_after(Duration::from_millis(200)));
         let network = harness.simulated();
         network.quirks(|quirks| quirks.ignore_publishes = true);
         let lost = client.send("valve-3", Downlink::bytes([1])).unwrap();
@@ -445,12 +430,7 @@ fn a_clear_without_a_later_downlink_takes_effect_while_the_network_is_heard() {
     let harness = Harness::simulator(Network::V3);
     let device = joined(&harness);
     let patience = Duration::from_millis(300);
-    let client = harness
-        .builder()
-        .unconfirmed_after(patience)
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| builder.unconfirmed_after(patience));
     let queued = client.send("valve-3", last([1])).unwrap();
     queued.wait_for(DeliveryState::Queued, SOON).unwrap();
     client.clear_queue("valve-3").unwrap();
@@ -471,12 +451,8 @@ fn a_report_about_a_downlink_that_is_no_longer_followed_shows_that_a_clear_was_p
     let harness = Harness::simulator(Network::V3);
     joined(&harness);
     harness.simulated().device("valve-4").join();
-    let client = harness
-        .builder()
-        .follow_downlinks(2, Duration::from_secs(3600))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client =
+        harness.connected_with(|builder| builder.follow_downlinks(2, Duration::from_secs(3600)));
     let queued = client.send("valve-3", last([1])).unwrap();
     queued.wait_for(DeliveryState::Queued, SOON).unwrap();
     harness
@@ -629,12 +605,8 @@ fn a_key_that_has_had_a_downlink_queued_is_not_suspected() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         joined(harness);
-        let client = harness
-            .builder()
-            .unconfirmed_after(Duration::from_millis(300))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+        let client =
+            harness.connected_with(|builder| builder.unconfirmed_after(Duration::from_millis(300)));
         let queued = client.send("valve-3", last([1])).unwrap();
         queued.wait_for(DeliveryState::Queued, SOON).unwrap();
         harness
@@ -653,12 +625,8 @@ fn fields_about_which_v3_is_silent_point_to_a_formatter_that_fails() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V3);
     joined(&harness);
-    let client = harness
-        .builder()
-        .unconfirmed_after(Duration::from_millis(300))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client =
+        harness.connected_with(|builder| builder.unconfirmed_after(Duration::from_millis(300)));
     let queued = client.send("valve-3", last([1])).unwrap();
     queued.wait_for(DeliveryState::Queued, SOON).unwrap();
     let network = harness.simulated();
@@ -677,12 +645,8 @@ fn of_many_v2_downlinks_each_waits_its_turn_before_it_counts_as_unconfirmed() {
     joined(&harness);
     let network = harness.simulated();
     network.quirks(|quirks| quirks.rate_limit = Some(10));
-    let client = harness
-        .builder()
-        .unconfirmed_after(Duration::from_secs(1))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client =
+        harness.connected_with(|builder| builder.unconfirmed_after(Duration::from_secs(1)));
     let many = (0..25).map(|number| ("valve-3", last([number])));
     for delivery in client.send_many(many).unwrap() {
         let end = delivery.wait_for(DeliveryState::Queued, SOON);
@@ -710,8 +674,7 @@ fn a_v2_batch_is_written_one_by_one_because_the_network_may_queue_it_in_any_orde
     let Some(mut harness) = Harness::mosquitto(Network::V2) else {
         return;
     };
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     let scheduled = |harness: &mut Harness, dev_id: &str, number: u8| {
         let topic = harness.topic(dev_id, "events/down/scheduled");
         let body = json!({"message": {"port": 1, "payload_raw": base64_of(number)}});
@@ -796,8 +759,7 @@ fn a_v2_batch_keeps_its_order_when_the_client_closes() {
     let Some(mut harness) = Harness::mosquitto(Network::V2) else {
         return;
     };
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     let batch = (1..3).map(|number| last([number]));
     client.send_batch("valve-3", batch).unwrap();
     let closing = std::thread::spawn(move || client.close());
@@ -815,13 +777,11 @@ fn a_v2_batch_that_a_lost_connection_interrupts_goes_on_in_order() {
     let harness = Harness::simulator(Network::V2);
     let device = joined(&harness);
     let network = harness.simulated();
-    let client = harness
-        .builder()
-        .offline_queue(10, Duration::from_secs(60))
-        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| {
+        builder
+            .offline_queue(10, Duration::from_secs(60))
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+    });
     network.quirks(|quirks| quirks.lose_events = true);
     let batch = (1..5).map(|number| last([number]));
     let deliveries = client.send_batch("valve-3", batch).unwrap();

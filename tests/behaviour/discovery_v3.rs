@@ -7,10 +7,11 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::support::{
+    attempts,
     certificates::Certificates,
     discovery_server::{Answer, DiscoveryServer},
     harness::SOON,
@@ -77,14 +78,8 @@ fn connects(builder: MqttClientBuilder) -> String {
 /// Asserts that connecting fails with these words, and no part of the key.
 #[track_caller]
 fn fails(client: &MqttClient, kind: ErrorKind, words: &[&str]) -> Error {
-    let start = Instant::now();
-    let error = client.connect().expect_err("connecting should have failed");
-    assert!(start.elapsed() < TIMEOUT, "{error}");
-    let text = error.to_string();
-    assert_eq!(error.kind(), kind, "{text}");
-    for word in words {
-        assert!(text.contains(word), "{word:?} is missing in: {text}");
-    }
+    let error = attempts::failure(client, TIMEOUT);
+    attempts::says(&error, kind, words);
     assert!(!format!("{error:?}").contains("OF-THE-TESTS"), "{error:?}");
     error
 }

@@ -12,20 +12,15 @@ use crossbeam_channel::unbounded;
 use serde_json::{Value, json};
 use ttn::{
     DeliveryState, Downlink, DownlinkStep, ErrorKind, Event, Events, MqttClient, Network, Overflow,
-    Schedule, UplinkMessage, simulator::Simulator,
+    Schedule, UplinkMessage,
+    simulator::{Device, Simulator},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn connected(harness: &Harness) -> MqttClient {
-    let client = harness.client();
-    client.connect().unwrap();
-    client
-}
-
 /// Returns what arrives at the broker when each of these is sent.
 fn on_the_wire(harness: &mut Harness, downlinks: Vec<Downlink>) -> Vec<String> {
-    let client = connected(harness);
+    let client = harness.connected();
     let count = downlinks.len();
     for downlink in downlinks {
         client.send("pump-1", downlink).unwrap();
@@ -139,7 +134,7 @@ fn the_wire_form_is_the_one_of_the_python_sdk() {
 fn what_the_network_would_drop_in_silence_is_an_error_and_nothing_is_sent() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let long = "x".repeat(40);
         for dev_id in [
             "", "a", "Dev-1", "dev 1", "dev/1", "dev+", "#", "-dev", "dev-", "de--v", "dév",
@@ -204,7 +199,7 @@ fn what_the_network_would_drop_in_silence_is_an_error_and_nothing_is_sent() {
 fn the_largest_payload_and_the_longest_id_are_sent() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = connected(harness);
+        let client = harness.connected();
         let (longest, largest, kind) = match harness.network {
             Network::V3 => ("a".repeat(36), 255, "down/replace"),
             _ => (format!("{}a", "a-".repeat(35)), 242, "down"),
@@ -250,8 +245,7 @@ fn sending_without_a_connection_is_an_error() {
 fn more_downlinks_than_the_client_keeps_are_refused_and_the_others_are_written() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.builder().send_capacity(5).build().unwrap();
-        client.connect().unwrap();
+        let client = harness.connected_with(|builder| builder.send_capacity(5));
         let mut accepted = 0;
         let mut refused = 0;
         while refused == 0 {
@@ -353,6 +347,22 @@ fn each_simulated(test: impl Fn(&Simulator, &MqttClient, &Events)) {
     }
 }
 
+/// Sends a byte to pump-1, whose network queues it.
+fn queue(client: &MqttClient, events: &Events, byte: u8, schedule: Schedule) {
+    let downlink = Downlink::from([byte]).schedule(schedule);
+    client.send("pump-1", downlink).unwrap();
+    assert_eq!(steps(events, 1), [DownlinkStep::Queued]);
+}
+
+/// Returns the first bytes of the next downlinks, each after an uplink.
+fn received(device: &Device, count: usize) -> Vec<u8> {
+    let next = |_| {
+        device.uplink(1, [0]);
+        device.next_downlink(SOON).unwrap().payload[0]
+    };
+    (0..count).map(next).collect()
+}
+
 fn simulated(network: Network) -> (Simulator, MqttClient, Events) {
     // On a busy machine, an answer takes longer than the default window.
     let network = Simulator::builder(network)
@@ -411,23 +421,12 @@ fn the_schedule_decides_which_downlink_the_device_gets_first() {
     let _watchdog = watchdog(LIMIT);
     let (network, client, events) = simulated(Network::V2);
     let device = network.device("pump-1");
-    let send = |byte: u8, schedule| {
-        client
-            .send("pump-1", Downlink::from([byte]).schedule(schedule))
-            .unwrap();
-        assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
-    };
+    let send = |byte, schedule| queue(&client, &events, byte, schedule);
     send(0, Schedule::Last);
     send(1, Schedule::Replace);
     send(2, Schedule::Last);
     send(3, Schedule::First);
-    let received: Vec<u8> = (0..3)
-        .map(|_| {
-            device.uplink(1, [0]);
-            device.next_downlink(SOON).unwrap().payload[0]
-        })
-        .collect();
-    assert_eq!(received, [3, 1, 2]);
+    assert_eq!(received(&device, 3), [3, 1, 2]);
     assert!(device.queue().is_empty());
 }
 
@@ -457,25 +456,14 @@ fn a_v3_network_sends_first_what_was_sent_first() {
     let _watchdog = watchdog(LIMIT);
     let (network, client, events) = simulated(Network::V3);
     let device = network.device("pump-1");
-    let send = |byte: u8, schedule| {
-        client
-            .send("pump-1", Downlink::from([byte]).schedule(schedule))
-            .unwrap();
-        assert_eq!(steps(&events, 1), [DownlinkStep::Queued]);
-    };
+    let send = |byte, schedule| queue(&client, &events, byte, schedule);
     send(0, Schedule::Last);
     send(1, Schedule::Replace);
     send(2, Schedule::Last);
     let batch = [3, 4].map(|byte| Downlink::from([byte]).schedule(Schedule::Last));
     client.send_batch("pump-1", batch).unwrap();
     assert_eq!(steps(&events, 2), [DownlinkStep::Queued; 2]);
-    let received: Vec<u8> = (0..4)
-        .map(|_| {
-            device.uplink(1, [0]);
-            device.next_downlink(SOON).unwrap().payload[0]
-        })
-        .collect();
-    assert_eq!(received, [1, 2, 3, 4]);
+    assert_eq!(received(&device, 4), [1, 2, 3, 4]);
     client.send_batch("pump-1", [[5], [6]]).unwrap();
     client.clear_queue("pump-1").unwrap();
     assert!(network.wait_for_published(6, SOON));
@@ -593,8 +581,7 @@ fn a_downlink_that_a_v3_network_refuses_is_reported_with_its_error_in_parts() {
 fn a_batch_counts_as_the_downlinks_in_it() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.builder().send_capacity(5).build().unwrap();
-        client.connect().unwrap();
+        let client = harness.connected_with(|builder| builder.send_capacity(5));
         let error = client.send_batch("dev-1", [[1]; 6]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Downlink);
         assert!(error.to_string().contains("send_capacity"), "{error}");
@@ -616,8 +603,7 @@ fn a_batch_counts_as_the_downlinks_in_it() {
 fn many_downlinks_are_written_in_order_with_a_delivery_each() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let devices: Vec<String> = (0..50).map(|number| format!("lamp-{number}")).collect();
         let sent = devices.iter().map(|dev_id| (dev_id, [7]));
         let deliveries = client.send_many(sent).unwrap();
@@ -644,8 +630,7 @@ fn many_downlinks_are_written_in_order_with_a_delivery_each() {
 fn of_many_downlinks_all_are_sent_or_none() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.builder().send_capacity(5).build().unwrap();
-        client.connect().unwrap();
+        let client = harness.connected_with(|builder| builder.send_capacity(5));
         let error = client
             .send_many([("lamp-1", "01"), ("lamp-2", "no text"), ("lamp-3", "03")])
             .unwrap_err();
@@ -700,8 +685,7 @@ fn a_reply_reaches_the_device_in_the_receive_window_on_the_uplinks_port() {
 fn an_uplink_of_another_application_is_not_answered() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let body = match harness.network {
             Network::V3 => {
                 r#"{"end_device_ids":{"device_id":"pump-1","application_ids":{"application_id":"orchard"}},"uplink_message":{"f_port":1}}"#

@@ -77,6 +77,12 @@ fn client_of(address: impl ToString) -> MqttClient {
     builder(address).build().expect("the options are valid")
 }
 
+/// Returns a client that soon gives up an attempt to connect.
+fn impatient(builder: MqttClientBuilder) -> MqttClient {
+    let client = builder.connect_timeout(TIMEOUT).build();
+    client.expect("the options are valid")
+}
+
 /// Returns the error of a failing attempt, which comes in time, from the call and as an event.
 #[track_caller]
 fn failure_within(timeout: Duration, client: &MqttClient) -> Error {
@@ -231,11 +237,7 @@ fn a_refusing_connack_is_told_by_its_code() {
     let _guard = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let network = harness.simulated();
-        let client = harness
-            .builder()
-            .connect_timeout(TIMEOUT)
-            .build()
-            .expect("the options are valid");
+        let client = impatient(harness.builder());
         let cases = [
             (1, ErrorKind::Protocol, "MQTT 3.1.1"),
             (2, ErrorKind::Protocol, "client_id_prefix"),
@@ -332,11 +334,7 @@ fn a_host_name_that_nobody_has_is_an_unknown_host() {
 fn a_port_where_nothing_listens_refuses_the_connection() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness
-            .builder()
-            .connect_timeout(TIMEOUT)
-            .build()
-            .expect("the options are valid");
+        let client = impatient(harness.builder());
         harness.kill();
         let address = harness.address().to_string();
         let error = failure(&client);
@@ -407,13 +405,8 @@ fn a_server_that_never_answers_times_out() {
 fn an_answer_that_stops_half_way_times_out() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).expect("a free port");
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .connect_timeout(TIMEOUT)
-            .build()
-            .expect("the options are valid");
+        let (relay, builder) = harness.relay();
+        let client = impatient(builder);
         for fault in [Fault::Stall, Fault::StallAfter(3)] {
             relay.set(Way::ToClients, fault);
             let words = [&relay.address().to_string(), "did not answer"];
@@ -433,11 +426,7 @@ fn a_server_that_was_stopped_times_out() {
     let Server::Mosquitto { broker, .. } = &harness.server else {
         unreachable!("asked for Mosquitto");
     };
-    let client = harness
-        .builder()
-        .connect_timeout(TIMEOUT)
-        .build()
-        .expect("the options are valid");
+    let client = impatient(harness.builder());
     broker.stop();
     let words = [&broker.address().to_string(), "did not answer"];
     let error = failure(&client);
@@ -555,11 +544,7 @@ fn a_subscription_that_is_never_answered_times_out() {
     let _guard = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let network = harness.simulated();
-        let client = harness
-            .builder()
-            .connect_timeout(TIMEOUT)
-            .build()
-            .expect("the options are valid");
+        let client = impatient(harness.builder());
         network.quirks(|quirks| quirks.ignore_subscriptions = true);
         let words = [&network.mqtt_address(), "subscription"];
         says(&failure(&client), ErrorKind::TimedOut, true, &words);
@@ -573,13 +558,8 @@ fn a_subscription_that_is_never_answered_times_out() {
 fn a_connection_cut_after_its_connack_is_lost() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let relay = Relay::start(harness.address()).expect("a free port");
-        let client = harness
-            .builder()
-            .mqtt_address(relay.address().to_string())
-            .connect_timeout(TIMEOUT)
-            .build()
-            .expect("the options are valid");
+        let (relay, builder) = harness.relay();
+        let client = impatient(builder);
         // A CONNACK has four bytes.
         relay.set(Way::ToClients, Fault::CutAfter(4));
         let words = [&relay.address().to_string(), "closed it again"];
@@ -593,13 +573,9 @@ fn a_connection_cut_after_its_connack_is_lost() {
 fn an_unexpected_end_is_a_lost_connection_that_comes_back() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness
-            .builder()
-            .reconnect_delay(Duration::from_millis(50), Duration::from_millis(100))
-            .build()
-            .expect("the options are valid");
-        let events = client.events();
-        client.connect().expect("the server is up");
+        let (_client, events) = harness.listening(|builder| {
+            builder.reconnect_delay(Duration::from_millis(50), Duration::from_millis(100))
+        });
         assert!(matches!(next(&events), Event::Connected(_)));
         harness.kill();
         let Event::Disconnected(lost) = next(&events) else {
@@ -626,13 +602,7 @@ fn an_unexpected_end_is_a_lost_connection_that_comes_back() {
 fn without_reconnect_an_unexpected_end_closes_the_client_and_says_why() {
     let _guard = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness
-            .builder()
-            .reconnect(false)
-            .build()
-            .expect("the options are valid");
-        let events = client.events();
-        client.connect().expect("the server is up");
+        let (client, events) = harness.listening(|builder| builder.reconnect(false));
         assert!(matches!(next(&events), Event::Connected(_)));
         harness.kill();
         let Event::Disconnected(lost) = next(&events) else {
@@ -887,13 +857,8 @@ fn a_key_that_is_refused_after_a_connection_worked_is_tried_again_slowly() {
     let _guard = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let longest = Duration::from_secs(7);
-        let client = harness
-            .builder()
-            .reconnect_delay(Duration::from_millis(1), longest)
-            .build()
-            .expect("the options are valid");
-        let events = client.events();
-        client.connect().expect("the server is up");
+        let (client, events) =
+            harness.listening(|builder| builder.reconnect_delay(Duration::from_millis(1), longest));
         let network = harness.simulated();
         network.quirks(|quirks| quirks.connack = Some(5));
         network.disconnect_clients();

@@ -52,9 +52,7 @@ fn subscribers_are_independent_of_each_other_and_of_callbacks() {
 fn events_can_be_selected_beside_a_ticker() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (_client, events) = harness.listening(|builder| builder);
         let ticker = tick(Duration::from_millis(5));
         let (mut ticks, mut uplinks) = (0, 0);
         while uplinks < 3 {
@@ -101,8 +99,7 @@ fn the_stream_goes_on_over_close_and_connect_and_ends_with_the_client() {
 fn a_dropped_subscription_costs_nothing_and_hurts_nobody() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let kept = client.events();
         for _ in 0..100 {
             drop(client.events_with(1, Overflow::Block));
@@ -118,8 +115,7 @@ fn a_subscriber_that_falls_behind_is_told_exactly_what_it_lost() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
-            let client = harness.client();
-            client.connect().unwrap();
+            let client = harness.connected();
             let slow = client.events_with(10, overflow);
             let never_read = client.events_with(10, overflow);
             let fast = client.events();
@@ -140,8 +136,7 @@ fn a_subscriber_that_falls_behind_is_told_exactly_what_it_lost() {
 fn drop_oldest_keeps_the_newest_and_drop_newest_the_oldest() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let oldest = client.events_with(3, Overflow::DropNewest);
         let newest = client.events_with(3, Overflow::DropOldest);
         let all = client.events();
@@ -171,8 +166,7 @@ fn drop_oldest_keeps_the_newest_and_drop_newest_the_oldest() {
 fn a_loss_is_reported_even_when_nothing_else_happens_any_more() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let events = client.events_with(4, Overflow::DropOldest);
         let all = client.events();
         (0..6).for_each(|counter| harness.uplink("dev-1", counter));
@@ -188,8 +182,7 @@ fn a_loss_is_reported_even_when_nothing_else_happens_any_more() {
 fn block_loses_nothing_when_the_reader_is_slow() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let events = client.events_with(1, Overflow::Block);
         (0..1000).for_each(|counter| harness.uplink("dev-1", counter));
         assert_eq!(account(&events, 1000), (1000, 0));
@@ -200,8 +193,7 @@ fn block_loses_nothing_when_the_reader_is_slow() {
 fn a_blocking_subscriber_that_never_reads_does_not_stop_close_or_drop() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let never_read = client.events_with(1, Overflow::Block);
         (0..10).for_each(|counter| harness.uplink("dev-1", counter));
         assert!(crate::support::resources::wait_until(SOON, || never_read

@@ -16,8 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn uplinks_airtime_and_downlinks_are_counted_for_each_device() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         let [valve, probe] =
             ["valve-3", "probe-1"].map(|dev_id| harness.simulated().device(dev_id));
         valve.join();
@@ -47,8 +46,7 @@ fn uplinks_airtime_and_downlinks_are_counted_for_each_device() {
 fn a_frame_that_only_acknowledges_an_uplink_is_a_downlink_on_v2() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V2);
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     let valve = harness.simulated().device("valve-3");
     valve.join();
     valve.send(Uplink::new(1, [0]).confirmed(true));
@@ -60,8 +58,7 @@ fn a_frame_that_only_acknowledges_an_uplink_is_a_downlink_on_v2() {
 fn simulated_uplinks_use_nothing() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V3);
-    let client = harness.client();
-    client.connect().unwrap();
+    let client = harness.connected();
     let valve = harness.simulated().device("valve-3");
     valve.join();
     valve.send(Uplink::new(1, [0]).simulated(true));

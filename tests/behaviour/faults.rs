@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::support::{
+    attempts::next_failure,
     child::{alone, run_after},
     harness::{Harness, SOON},
     relay::{Fault, Relay, Way},
@@ -19,8 +20,7 @@ use crate::support::{
     watchdog::watchdog,
 };
 use ttn::{
-    DisconnectCause, Disconnected, Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder,
-    Network,
+    DisconnectCause, Disconnected, ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -62,17 +62,6 @@ fn mends(harness: &mut Harness, events: &Events, counter: u32) {
             Event::Counter(_) => {}
             event => panic!("{event:?}"),
         }
-    }
-}
-
-/// Returns the reason of the next failed attempt to reconnect.
-fn next_failure(events: &Events) -> Error {
-    match events.recv_timeout(SOON).expect("it is tried again") {
-        Event::ConnectFailed(failed) => {
-            assert!(failed.retry_in.is_some());
-            failed.error
-        }
-        event => panic!("{event:?}"),
     }
 }
 
@@ -361,9 +350,7 @@ fn a_message_on_a_topic_that_is_not_text_is_malformed_and_the_next_one_arrives()
 fn the_bytes_of_an_uplink_are_counted_as_they_are_on_the_line() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) = harness.listening(|builder| builder);
         assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
         let before = client.stats();
         assert!(before.bytes_sent > 0 && before.bytes_received > 0);
@@ -384,13 +371,8 @@ fn a_message_of_8_mib_is_delivered_or_counted() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         for (bytes, delivered) in [(16 << 20, true), (1 << 20, false)] {
-            let client = harness
-                .builder()
-                .receive_capacity(100, bytes)
-                .build()
-                .unwrap();
-            let events = client.events();
-            client.connect().unwrap();
+            let (_client, events) =
+                harness.listening(|builder| builder.receive_capacity(100, bytes));
             assert!(matches!(events.recv_timeout(SOON), Ok(Event::Connected(_))));
             let body = " ".repeat(8 << 20) + &harness.uplink_body("dev-1", 7);
             harness.publish(&harness.topic("dev-1", "up"), &body);

@@ -29,8 +29,6 @@ mod proxy;
 mod reconnect;
 mod simulator;
 mod simulator_v3;
-mod simulator_v3_rules;
-mod simulator_v3_uplinks;
 mod support_works;
 mod tls;
 mod tls_kinds;

@@ -9,13 +9,14 @@ use std::{
 };
 
 use crate::support::{
+    attempts::next_failure,
     harness::{Harness, SOON},
     names::{Lookup, NAME, Names, run_with_names},
     relay::Relay,
     resources::wait_until,
     watchdog::watchdog,
 };
-use ttn::{ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network};
+use ttn::{ErrorKind, Event, MqttClient, MqttClientBuilder, Network};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,16 +61,6 @@ fn failure(client: &MqttClient) -> ErrorKind {
         assert!(error.to_string().contains(NAME), "{error}");
     }
     error.kind()
-}
-
-fn next_failure(events: &Events) -> ErrorKind {
-    match events.recv_timeout(SOON).expect("it is tried again") {
-        Event::ConnectFailed(failed) => {
-            assert!(failed.retry_in.is_some());
-            failed.error.kind()
-        }
-        event => panic!("{event:?}"),
-    }
 }
 
 #[test]
@@ -180,12 +171,12 @@ fn lookups_that_stall_and_fail_while_it_reconnects_are_outlived() {
             // More often than the limit for lookups in progress.
             for _ in 0..6 {
                 let start = Instant::now();
-                assert_eq!(next_failure(&events), ErrorKind::TimedOut);
+                assert_eq!(next_failure(&events).kind(), ErrorKind::TimedOut);
                 assert!(start.elapsed() < TIMEOUT + AT_ONCE);
             }
             names.set(Lookup::Again);
-            while next_failure(&events) != ErrorKind::UnknownHost {}
-            assert_eq!(next_failure(&events), ErrorKind::UnknownHost);
+            while next_failure(&events).kind() != ErrorKind::UnknownHost {}
+            assert_eq!(next_failure(&events).kind(), ErrorKind::UnknownHost);
             names.set(Lookup::Found);
             while !matches!(
                 events.recv_timeout(SOON).expect("the client comes back"),
@@ -231,8 +222,7 @@ fn other_clients_are_not_held_up_by_a_lookup_that_stalls() {
                     matches!(&next, Ok(Event::Uplink(uplink)) if uplink.counter == counter),
                     "{next:?}"
                 );
-                let other = harness.client();
-                other.connect().unwrap();
+                let other = harness.connected();
                 other.close().unwrap();
             }
             running.send("dev-1", "01").unwrap();

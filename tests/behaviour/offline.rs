@@ -15,7 +15,7 @@ use crate::support::{
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
-use ttn::{ConnectRetry, Downlink, ErrorKind, Event, Events, MessageId, Schedule};
+use ttn::{ConnectRetry, Downlink, ErrorKind, Event, Events, MessageId, MqttClient, Schedule};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,6 +42,12 @@ fn numbered(number: u16) -> Downlink {
     Downlink::bytes(number.to_be_bytes()).schedule(Schedule::Last)
 }
 
+/// Sends some downlinks, numbered from 0.
+fn sent(client: &MqttClient, count: u16) -> Vec<MessageId> {
+    let send = |number| client.send("dev-1", numbered(number)).unwrap();
+    (0..count).map(|number| send(number).message_id()).collect()
+}
+
 /// Returns the number in the body of a downlink.
 fn number(body: &str) -> u16 {
     let body: Value = serde_json::from_str(body).unwrap();
@@ -59,14 +65,7 @@ fn downlinks_of_a_time_away_are_written_in_order_when_it_is_over() {
     Harness::each(|harness| {
         let away = keeping(harness, 100, MINUTE);
         away.leave();
-        let ids: Vec<_> = (0..100)
-            .map(|number| {
-                away.client
-                    .send("dev-1", numbered(number))
-                    .unwrap()
-                    .message_id()
-            })
-            .collect();
+        let ids = sent(&away.client, 100);
         let error = away.client.send("dev-1", numbered(100)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::QueueFull);
         away.come_back();
@@ -169,14 +168,7 @@ fn closing_reports_what_still_waits_and_takes_nothing_more() {
     Harness::each_simulator(|harness| {
         let away = keeping(harness, 10, MINUTE);
         away.leave();
-        let ids: Vec<_> = (0..3)
-            .map(|number| {
-                away.client
-                    .send("dev-1", numbered(number))
-                    .unwrap()
-                    .message_id()
-            })
-            .collect();
+        let ids = sent(&away.client, 3);
         let error = away.client.close().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         let text = error.to_string();
@@ -200,8 +192,7 @@ fn closing_reports_what_still_waits_and_takes_nothing_more() {
 fn without_it_sending_while_away_is_an_error() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = harness.client();
-        client.connect().unwrap();
+        let client = harness.connected();
         harness.simulated().stop();
         assert!(wait_until(SOON, || !client.is_connected()));
         let error = client.send("dev-1", "01").unwrap_err();

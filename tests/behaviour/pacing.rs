@@ -40,8 +40,7 @@ fn a_burst_goes_out_at_once_and_the_others_one_by_one() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
         // One every 100 ms.
-        let client = harness.builder().pace(600, 3).build().unwrap();
-        client.connect().unwrap();
+        let client = harness.connected_with(|builder| builder.pace(600, 3));
         let start = Instant::now();
         let deliveries = client.send_many(lamps(8)).unwrap();
         assert!(start.elapsed() < Duration::from_millis(300), "send waits");
@@ -80,8 +79,7 @@ fn a_loop_over_many_devices_keeps_the_connection_only_with_a_pace() {
         })
     });
 
-    let client = harness.builder().pace(1_100, 8).build().unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| builder.pace(1_100, 8));
     client.send_many(lamps(60)).unwrap().iter().for_each(queued);
     assert_eq!(client.stats().disconnects, 0);
 
@@ -106,14 +104,11 @@ fn a_server_that_restarts_while_downlinks_are_sent_is_no_limit_and_leaves_the_pa
     let network = harness.simulated();
     join_lamps(&harness, 12);
     // One every 200 ms.
-    let client = harness
-        .builder()
-        .pace(300, 1)
-        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-        .build()
-        .unwrap();
-    let events = client.events();
-    client.connect().unwrap();
+    let (client, events) = harness.listening(|builder| {
+        builder
+            .pace(300, 1)
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+    });
     client.send_many(lamps(3)).unwrap().iter().for_each(queued);
     network.stop();
     let lost = events.iter().find_map(|event| match event {
@@ -161,15 +156,13 @@ fn a_client_that_was_cut_for_its_pace_slows_down_and_loses_only_what_was_over_th
             burst: 4,
         })
     });
-    let client = harness
-        .builder()
-        .pace(6_000, 16)
-        .offline_queue(100, LIMIT)
-        .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
-        .unconfirmed_after(Duration::from_secs(2))
-        .build()
-        .unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| {
+        builder
+            .pace(6_000, 16)
+            .offline_queue(100, LIMIT)
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .unconfirmed_after(Duration::from_secs(2))
+    });
     let deliveries = client.send_many(lamps(40)).unwrap();
     let lost = deliveries
         .iter()
@@ -229,12 +222,7 @@ fn close_keeps_to_the_pace_and_reports_what_was_not_due() {
     Harness::each_simulator(|harness| {
         join_lamps(harness, 10);
         let client = harness
-            .builder()
-            .pace(300, 1)
-            .close_timeout(Duration::from_secs(1))
-            .build()
-            .unwrap();
-        client.connect().unwrap();
+            .connected_with(|builder| builder.pace(300, 1).close_timeout(Duration::from_secs(1)));
         let deliveries = client.send_many(lamps(10)).unwrap();
         let start = Instant::now();
         let closed = client.close().unwrap_err();
@@ -259,8 +247,7 @@ fn close_keeps_to_the_pace_and_reports_what_was_not_due() {
 fn a_client_that_is_closed_in_time_writes_everything_at_its_pace() {
     let _watchdog = watchdog(LIMIT);
     Harness::each(|harness| {
-        let client = harness.builder().pace(30_000, 1).build().unwrap();
-        client.connect().unwrap();
+        let client = harness.connected_with(|builder| builder.pace(30_000, 1));
         let deliveries = client.send_many(lamps(100)).unwrap();
         client.close().unwrap();
         for delivery in deliveries {
@@ -275,8 +262,7 @@ fn a_batch_counts_once_on_v3_and_clearing_a_queue_counts_too() {
     let _watchdog = watchdog(LIMIT);
     let harness = Harness::simulator(Network::V3);
     harness.simulated().device("lamp-1").join();
-    let client = harness.builder().pace(1, 2).build().unwrap();
-    client.connect().unwrap();
+    let client = harness.connected_with(|builder| builder.pace(1, 2));
     let batch = (0..20).map(|step| Downlink::bytes([step]).schedule(Schedule::Last));
     let batch = client.send_batch("lamp-1", batch).unwrap();
     batch.iter().for_each(queued);

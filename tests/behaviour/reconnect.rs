@@ -213,12 +213,8 @@ fn a_refused_key_ends_the_first_connecting_unless_it_is_to_be_tried_again() {
 fn a_key_that_is_refused_later_closes_the_client_if_asked_for() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
-        let client = quick(harness.builder())
-            .refused_retry(None, None)
-            .build()
-            .unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) =
+            harness.listening(|builder| quick(builder).refused_retry(None, None));
         connected(&events);
         harness
             .simulated()
@@ -417,9 +413,7 @@ fn a_connect_while_the_client_closes_connects_again() {
     let network = harness.simulated();
     // Closing takes a while, because the server must read what was sent.
     network.quirks(|quirks| quirks.rate_limit = Some(PER_SECOND));
-    let client = harness.client();
-    let events = client.events();
-    client.connect().unwrap();
+    let (client, events) = harness.listening(|builder| builder);
     connected(&events);
     (0..2 * PER_SECOND).for_each(|_| drop(client.send("dev-1", "01").unwrap()));
     thread::scope(|scope| {
@@ -609,9 +603,7 @@ fn a_late_answer_to_an_earlier_question_is_not_taken_for_one_to_the_present_ques
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let network = harness.simulated();
-        let client = harness.client();
-        let events = client.events();
-        client.connect().unwrap();
+        let (client, events) = harness.listening(|builder| builder);
         connected(&events);
 
         let (asked, first_question) = unbounded();
@@ -781,9 +773,7 @@ fn two_clients_that_throw_each_other_out_are_told_of_it() {
     let _watchdog = watchdog(LIMIT);
     Harness::each_simulator(|harness| {
         let network = harness.simulated();
-        let client = quick(harness.builder()).build().unwrap();
-        let events = client.events();
-        client.connect().unwrap();
+        let (_client, events) = harness.listening(quick);
         connected(&events);
         for in_a_row in 1..=3 {
             crate::support::resources::pause(Duration::from_millis(2_100));

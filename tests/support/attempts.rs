@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ttn::{Error, ErrorKind, MqttClient};
+use super::raw::LONG;
+use ttn::{Error, ErrorKind, Event, Events, MqttClient};
 
 /// The time by which a busy machine may exceed a deadline.
 pub const SLACK: Duration = Duration::from_millis(700);
@@ -26,6 +27,18 @@ pub fn failure(client: &MqttClient, limit: Duration) -> Error {
     assert!(took < limit, "after {took:?}: {error}");
     assert!(!client.is_connected());
     error
+}
+
+/// Returns why the next attempt of a client that reconnects fails.
+#[track_caller]
+pub fn next_failure(events: &Events) -> Error {
+    match events.recv_timeout(LONG).expect("it is tried again") {
+        Event::ConnectFailed(failed) => {
+            assert!(failed.retry_in.is_some());
+            failed.error
+        }
+        event => panic!("{event:?}"),
+    }
 }
 
 /// Checks the kind of an error, and that its text contains these words.

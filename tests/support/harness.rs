@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use ttn::{MqttClient, MqttClientBuilder, Network, simulator::Simulator};
+use ttn::{Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
 
 use super::{
     mosquitto::Mosquitto,
@@ -170,6 +170,34 @@ impl Harness {
 
     pub fn client(&self) -> MqttClient {
         self.builder().build().expect("the options are valid")
+    }
+
+    /// Connects a client with more options; returns it with everything that it reports.
+    #[track_caller]
+    pub fn listening(
+        &self,
+        options: impl FnOnce(MqttClientBuilder) -> MqttClientBuilder,
+    ) -> (MqttClient, Events) {
+        let client = options(self.builder()).build();
+        let client = client.expect("the options are valid");
+        let events = client.events();
+        client.connect().expect("the server is there");
+        (client, events)
+    }
+
+    /// Connects a client.
+    #[track_caller]
+    pub fn connected(&self) -> MqttClient {
+        self.connected_with(|builder| builder)
+    }
+
+    /// Connects a client with more options.
+    #[track_caller]
+    pub fn connected_with(
+        &self,
+        options: impl FnOnce(MqttClientBuilder) -> MqttClientBuilder,
+    ) -> MqttClient {
+        self.listening(options).0
     }
 
     /// Returns the topic of a device; `kind` is the part after its id.

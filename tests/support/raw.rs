@@ -28,7 +28,23 @@ pub fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Reads a packet whose length has at most two bytes. Returns its first byte and its body.
+pub fn read_packet(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut header = [0; 2];
+    stream.read_exact(&mut header).unwrap();
+    let mut length = usize::from(header[1] & 0x7f);
+    if header[1] > 0x7f {
+        let mut more = [0];
+        stream.read_exact(&mut more).unwrap();
+        length |= usize::from(more[0]) << 7;
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (header[0], body)
+}
+
 /// The CONNECT of an ordinary client.
+#[derive(Debug)]
 pub struct Hello<'a> {
     pub name: &'a str,
     pub level: u8,
@@ -94,10 +110,25 @@ impl Raw {
         raw
     }
 
-    pub fn connect(network: &Simulator) -> Self {
-        let mut raw = Self::hello(network, &Hello::of(network));
-        assert_eq!(raw.packet(), [0x20, 2, 0, 0]);
+    /// Connects with a CONNECT that is accepted.
+    #[track_caller]
+    pub fn accepted(network: &Simulator, hello: &Hello<'_>) -> Self {
+        let mut raw = Self::hello(network, hello);
+        assert_eq!(raw.packet(), [0x20, 2, 0, 0], "{hello:?}");
         raw
+    }
+
+    /// Sends a CONNECT that is refused with this code.
+    #[track_caller]
+    pub fn refused(network: &Simulator, hello: &Hello<'_>, code: u8) {
+        let mut raw = Self::hello(network, hello);
+        assert_eq!(raw.packet(), [0x20, 2, 0, code], "{hello:?}");
+        raw.assert_closed();
+    }
+
+    #[track_caller]
+    pub fn connect(network: &Simulator) -> Self {
+        Self::accepted(network, &Hello::of(network))
     }
 
     pub fn subscribed(network: &Simulator, filters: &[&str]) -> Self {

@@ -157,6 +157,7 @@ mod tests {
     use crate::{
         downlink::{Outbox, WaitingRoom},
         message::MessageIds,
+        network::Effect,
     };
 
     /// An outbox that is emptied as far as the turnstile allows.
@@ -187,8 +188,7 @@ mod tests {
                     dev_id: dev_id.into(),
                     batch: first,
                     has_next: id + 1 < first + count,
-                    replaces: false,
-                    is_clear: false,
+                    effect: Effect::Adds,
                     followed: Vec::new(),
                     _room: self.room.take(1, 10_000).unwrap(),
                 };

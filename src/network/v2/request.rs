@@ -2,7 +2,7 @@
 
 use crate::{
     message::{Downlink, ReadPayload, Schedule, to_base64},
-    network::request::{Request, check_port, in_batch},
+    network::request::{Effect, Request, check_port, in_batch},
 };
 
 /// The largest payload of a LoRaWAN frame in any region.
@@ -29,7 +29,7 @@ pub(in crate::network) fn encode_downlinks(
                 payload: encode_downlink(downlink, schedule)
                     .map_err(|why| in_batch(index, downlinks.len(), why))?,
                 downlinks: index..index + 1,
-                replaces: schedule == Schedule::Replace,
+                effect: Effect::of(schedule),
             })
         })
         .collect::<Result<Vec<_>, String>>()?;

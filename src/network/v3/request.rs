@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{ID_RULE, split_uid};
 use crate::{
     message::{Antenna, Downlink, ReadPayload, Schedule, to_base64},
-    network::request::{Request, check_port, in_batch},
+    network::request::{Effect, Request, check_port, in_batch},
 };
 
 /// The most bytes that a request may carry. Most regions allow fewer; the network reports that.
@@ -139,7 +139,7 @@ pub(in crate::network) fn encode_downlinks(
         topic: format!("v3/{app_id}/devices/{dev_id}/down/{operation}"),
         payload: body(app_id, dev_id, items)?,
         downlinks: 0..downlinks.len(),
-        replaces: schedule == Schedule::Replace,
+        effect: Effect::of(schedule),
     }])
 }
 
@@ -148,7 +148,7 @@ pub(in crate::network) fn encode_clear(app_id: &str, dev_id: &str) -> Result<Req
         topic: format!("v3/{app_id}/devices/{dev_id}/down/replace"),
         payload: body(app_id, dev_id, Vec::new())?,
         downlinks: 0..1,
-        replaces: true,
+        effect: Effect::Clears,
     })
 }
 

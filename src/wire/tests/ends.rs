@@ -178,36 +178,15 @@ fn what_the_client_has_written_reaches_the_server_before_its_farewell() {
     }
 }
 
-#[test]
-fn what_lies_in_the_client_s_socket_leaves_before_the_farewell() {
-    for tls in [false, true] {
-        let (attempt, mut peer, mut client) = Setting::tls(tls).connect();
-        let many: Vec<u8> = (0..COUNT).flat_map(|index| publish(index, 1000)).collect();
-        let writing = thread::spawn(move || {
-            client.0.write_all(&many).unwrap();
-            client.leave()
-        });
-        // The server has read nothing so far.
-        attempt.wire.finish();
-        let mut received = packets(&mut peer);
-        assert_eq!(received.pop().unwrap(), DISCONNECT);
-        are_all(&received, COUNT);
-        peer.close_writing();
-        assert!(matches!(attempt.end(), End::Closed));
-        writing.join().unwrap();
-    }
-}
-
-#[test]
-fn the_farewell_follows_everything_however_many_questions_stand_in_between() {
-    let (attempt, mut peer, mut client) = Setting::default().connect();
-    let count = 30_000;
-    let many: Vec<u8> = (0..count).flat_map(|index| publish(index, 200)).collect();
+/// Finishes a connection while so many messages of this size lie in the client's socket, before the
+/// server has read anything.
+fn all_leave_before_the_farewell(setting: Setting, count: u32, size: usize) {
+    let (attempt, mut peer, mut client) = setting.connect();
+    let many: Vec<u8> = (0..count).flat_map(|index| publish(index, size)).collect();
     let writing = thread::spawn(move || {
         client.0.write_all(&many).unwrap();
         client.leave()
     });
-    // The server has read nothing so far.
     attempt.wire.finish();
     let mut received = packets(&mut peer);
     assert_eq!(received.pop().unwrap(), DISCONNECT);
@@ -215,6 +194,18 @@ fn the_farewell_follows_everything_however_many_questions_stand_in_between() {
     peer.close_writing();
     assert!(matches!(attempt.end(), End::Closed));
     writing.join().unwrap();
+}
+
+#[test]
+fn what_lies_in_the_client_s_socket_leaves_before_the_farewell() {
+    for tls in [false, true] {
+        all_leave_before_the_farewell(Setting::tls(tls), COUNT, 1000);
+    }
+}
+
+#[test]
+fn the_farewell_follows_everything_however_many_questions_stand_in_between() {
+    all_leave_before_the_farewell(Setting::default(), 30_000, 200);
 }
 
 #[test]

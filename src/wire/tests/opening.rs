@@ -208,16 +208,19 @@ fn a_connection_that_ends_before_a_byte_was_said_is_told() {
     }
 }
 
+/// The beginning of the answer that each step waits for.
+const HALVES: [(Step, &[u8]); 5] = [
+    (Step::HttpProxy, b"HTTP/1.1 200 OK\r\nVia: a"),
+    (Step::SocksProxy, b"\x05\0\x05\0\0\x01"),
+    // The head of a ServerHello.
+    (Step::Tls, b"\x16\x03\x03\0\x7a\x02"),
+    (Step::Login, b"\x20\x02\0"),
+    (Step::LoginOverTls, b"\x20\x02\0"),
+];
+
 #[test]
 fn half_an_answer_and_then_the_end_is_told() {
-    for (step, half) in [
-        (Step::HttpProxy, &b"HTTP/1.1 200 OK\r\nVia: a"[..]),
-        (Step::SocksProxy, b"\x05\0\x05\0\0\x01"),
-        // The head of a ServerHello.
-        (Step::Tls, b"\x16\x03\x03\0\x7a\x02"),
-        (Step::Login, b"\x20\x02\0"),
-        (Step::LoginOverTls, b"\x20\x02\0"),
-    ] {
+    for (step, half) in HALVES {
         let kinds = [ErrorKind::Protocol, ErrorKind::Tls];
         fails(step, &kinds, |mut peer| {
             peer.write_all(half).unwrap();
@@ -235,13 +238,7 @@ fn half_an_answer_and_then_the_end_is_told() {
 #[test]
 fn half_an_answer_and_then_silence_ends_at_the_deadline() {
     const LIMIT: Duration = Duration::from_millis(300);
-    for (step, half) in [
-        (Step::HttpProxy, &b"HTTP/1.1 200 OK\r\nVia: a"[..]),
-        (Step::SocksProxy, b"\x05\0\x05\0\0\x01"),
-        (Step::Tls, b"\x16\x03\x03\0\x7a\x02"),
-        (Step::Login, b"\x20\x02\0"),
-        (Step::LoginOverTls, b"\x20\x02\0"),
-    ] {
+    for (step, half) in HALVES {
         let server = Server::start();
         let attempt = step.setting(LIMIT).start(server.address());
         let mut peer = step.reach(&server);

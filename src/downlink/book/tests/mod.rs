@@ -61,20 +61,20 @@ impl Desk {
             has_fields: downlink.payload.is_fields(),
             progress: Arc::clone(&progress),
         };
-        let replaces = downlink.schedule == Schedule::Replace;
-        self.open(dev_id, replaces, vec![followed]);
+        let effect = Effect::of(downlink.schedule);
+        self.open(dev_id, effect, vec![followed]);
         progress
     }
 
     /// Empties the queue of the valve. Returns the number of the message.
     fn clear(&mut self) -> MessageIds {
         let ids = MessageIds::new(self.next, 1);
-        self.open("valve-3", true, Vec::new());
+        self.open("valve-3", Effect::Clears, Vec::new());
         self.book.written(ids, self.now);
         ids
     }
 
-    fn open(&mut self, dev_id: &str, replaces: bool, followed: Vec<Followed>) {
+    fn open(&mut self, dev_id: &str, effect: Effect, followed: Vec<Followed>) {
         let mut message = Message {
             correlation_id: None,
             ids: MessageIds::new(self.next, 1),
@@ -83,8 +83,7 @@ impl Desk {
             dev_id: dev_id.into(),
             batch: self.next,
             has_next: false,
-            replaces,
-            is_clear: followed.is_empty(),
+            effect,
             followed,
             _room: WaitingRoom::default().take(1, 1).unwrap(),
         };
