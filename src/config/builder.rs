@@ -601,9 +601,9 @@ impl MqttClientBuilder {
     /// Sets for how many devices to watch the frame counters, for
     /// [`Event::Counter`](crate::Event::Counter) and [`Stats::frames`](crate::Stats::frames), and to
     /// count the use of each device in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. If
-    /// there are more devices, the client forgets the half that was silent longest. Simulated uplinks
-    /// are not counted, and a join or a new session is not a gap. Defaults to 100 000, which take about
-    /// 17 MB when all are in use.
+    /// there are more devices, the client forgets the half that was silent longest. Simulated and
+    /// [retained](crate::RawMessage::is_retained) uplinks are not counted, and a join, a new session or a
+    /// counter that wraps is not a gap. Defaults to 100 000, which take about 18 MB when all are in use.
     ///
     /// ```
     /// # use ttn::MqttClient;

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | *dropped* | a message or an event that this client discarded because a queue was full or the client was closed |
 //! | *lagged* | a subscriber that was told about its drops, by [`Event::Lagged`](crate::Event::Lagged), at the place where they happened |
-//! | *missing* | a frame that never arrived, according to the frame counter of its device; drops of this client are one possible reason |
+//! | *missing* | a frame that has not arrived, according to the frame counter of its device, although later ones have; drops of this client are one possible reason |
 //! | *missed* | a message that the network sent while the client was not connected |
 //! | *lost* | a connection that ended although the program did not close it |
 

@@ -26,7 +26,7 @@ pub struct CounterReport {
     pub dev_id: String,
     /// The counter of the uplink.
     pub counter: u32,
-    /// The highest counter before it.
+    /// The latest counter before it: the highest one, or the last one since the counter wrapped.
     pub previous: u32,
     /// What the counters reveal.
     pub finding: CounterFinding,
@@ -42,18 +42,40 @@ pub struct CounterReport {
 #[non_exhaustive]
 pub enum CounterFinding {
     /// Uplinks between the two did not arrive. If they were lost in two places, there are two reports.
+    /// A counter that wraps, after 16 bits (65535, then 0) or after 32, goes on: what is missing before and
+    /// after the wrap counts, up to 255 frames.
     Missing {
         /// How many.
         frames: u32,
         /// Where they were lost.
         loss: FrameLoss,
     },
-    /// The uplink was reported missing, and arrives after its successors.
+    /// The uplink was reported missing, and arrives after its successors, at most 5 minutes after the
+    /// last one of them. No network holds an uplink back for longer, so it is a [`Reset`](Self::Reset)
+    /// after that.
     Late,
-    /// The uplink arrived before: the device sent it again, or the network delivered it again.
+    /// The uplink arrived before, at most 5 minutes ago: the device sent it again, or the network delivered
+    /// it again. Devices repeat a frame after seconds, or after 5 minutes at most: one that may transmit
+    /// for 1 % of the time waits as long after the longest frame of the slowest data rate.
+    ///
+    /// This is a guess: an uplink that precedes the first one that the client heard counts as a repetition
+    /// too, and a device that restarts and sends the same content with the same counter within
+    /// that time looks alike. Other content (port, payload, or whether it is confirmed) is a
+    /// [`Reset`](Self::Reset). The client remembers the content of the last seven counters, each in one
+    /// byte, so that one of 255 others looks the same.
+    /// [`is_retry`](crate::UplinkMessage::is_retry) makes no difference: V2 sets it for any uplink with the
+    /// counter of the one before.
     Repeated,
-    /// The counter went back without a join: the device restarted. If it went back by less than 64,
-    /// the first uplink counts as a repetition, and the second one reveals the restart.
+    /// The counter went back without a join: the device restarted, or lost its counter in deep sleep. The
+    /// watch starts over with this uplink.
+    ///
+    /// This is certain if the counter went back by 64 or more, or to that of an uplink with other content.
+    /// It is concluded if the uplink with the same counter, or the latest uplink, arrived more than 5
+    /// minutes ago, and if two in a row look like repetitions. A device that starts over sooner with the
+    /// same content looks like one that repeats a frame, and one that starts over at a counter that is
+    /// missing looks [late](Self::Late). A device that starts over when its counter is about to wrap
+    /// looks like one that wraps, with up to 255 frames missing: with 16 bits, that happens in one of 256
+    /// restarts if they are spread over the whole range, and less often if the device restarts often.
     Reset,
 }
 

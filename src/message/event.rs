@@ -252,6 +252,53 @@ impl Event {
         }
     }
 
+    /// Returns whether the message is [retained](RawMessage::is_retained): the server kept it, and
+    /// delivers it because the client subscribes. It can be of any age, and the client has possibly
+    /// received it before. So it counts neither for frame counters ([`Event::Counter`](Self::Counter)) nor
+    /// for [`Stats::fair_use`](crate::Stats::fair_use) and
+    /// [`Stats::confirmed`](crate::Stats::confirmed), and changes no
+    /// [`Delivery`](crate::Delivery). The first one is logged as a warning. Always `false` for events of
+    /// the connection, and for messages that this crate decoded but did not receive.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// fn is_news(event: &Event) -> bool {
+    ///     !event.is_retained()
+    /// }
+    ///
+    /// assert!(is_news(&Event::decode(Network::V2, "my-app/devices/dev-1/up/temperature", "21.5")?));
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_retained(&self) -> bool {
+        self.raw().is_some_and(RawMessage::is_retained)
+    }
+
+    fn raw(&self) -> Option<&RawMessage> {
+        Some(match self {
+            Self::Uplink(uplink) | Self::UplinkNormalized(uplink) => &uplink.raw,
+            Self::UplinkField(field) => &field.raw,
+            Self::UplinkFailed(failed) => &failed.raw,
+            Self::Activation(activation) => &activation.raw,
+            Self::ActivationFailed(failed) => &failed.activation.raw,
+            Self::Device(device) => &device.raw,
+            Self::Downlink(report) => &report.raw,
+            Self::QueueInvalidated(invalidated) => &invalidated.raw,
+            Self::LocationSolved(solved) => &solved.raw,
+            Self::ServiceData(data) => &data.raw,
+            Self::Other(raw) => raw,
+            Self::Malformed(malformed) => &malformed.raw,
+            Self::Connected(_)
+            | Self::ConnectFailed(_)
+            | Self::Disconnected(_)
+            | Self::Closed(_)
+            | Self::Published(_)
+            | Self::PublishFailed(_)
+            | Self::Counter(_)
+            | Self::Lagged(_)
+            | Self::CallbackFailed(_) => return None,
+        })
+    }
+
     /// Returns whether the event is about the client itself; no queue may lose such events.
     pub(crate) fn is_lifecycle(&self) -> bool {
         matches!(

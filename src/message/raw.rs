@@ -21,6 +21,7 @@ pub struct RawMessage {
     topic: Arc<str>,
     #[serde(flatten, serialize_with = "json::message")]
     payload: Arc<[u8]>,
+    is_retained: bool,
 }
 
 impl RawMessage {
@@ -28,6 +29,14 @@ impl RawMessage {
         Self {
             topic: topic.into(),
             payload: payload.into(),
+            is_retained: false,
+        }
+    }
+
+    pub(crate) fn retained(self, is_retained: bool) -> Self {
+        Self {
+            is_retained,
+            ..self
         }
     }
 
@@ -53,6 +62,24 @@ impl RawMessage {
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
+
+    /// Returns whether this is the last message on its topic, which the server has kept and delivers
+    /// because the client subscribes: it can be of any age, and comes again with every connection. The
+    /// Things Network retains nothing; a broker of your own does if the publisher, for example a bridge,
+    /// sets MQTT's retain flag. The same message is not retained for a client that is connected when it
+    /// is published.
+    ///
+    /// A retained message does not count as news of a device or a downlink: see
+    /// [`Event::is_retained`](crate::Event::is_retained).
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1"}"#).unwrap();
+    /// assert!(!uplink.raw().is_retained());
+    /// ```
+    pub fn is_retained(&self) -> bool {
+        self.is_retained
+    }
 }
 
 /// Writes the first 4 kB of the payload, because a list of downlinks repeats its message for each.
@@ -67,6 +94,9 @@ impl fmt::Debug for RawMessage {
             .field("payload", &String::from_utf8_lossy(shown));
         if shown.len() < payload.len() {
             message.field("bytes", &payload.len());
+        }
+        if self.is_retained {
+            message.field("is_retained", &true);
         }
         message.finish()
     }

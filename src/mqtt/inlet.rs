@@ -55,6 +55,13 @@ pub(crate) enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Attempt(pub(crate) u64);
 
+/// A message before it is copied to the queue.
+pub(super) struct Message<'a> {
+    pub(super) topic: &'a str,
+    pub(super) payload: &'a [u8],
+    pub(super) is_retained: bool,
+}
+
 /// A signal and the connection that it comes from.
 pub(crate) type Tagged = (Attempt, Signal);
 
@@ -107,10 +114,14 @@ impl Inlet {
     pub(super) fn message(
         &self,
         attempt: Attempt,
-        topic: &str,
-        payload: &[u8],
+        message: Message<'_>,
         signal: fn(RawMessage) -> Signal,
     ) {
+        let Message {
+            topic,
+            payload,
+            is_retained,
+        } = message;
         let size = topic.len() + payload.len();
         let room = &self.room;
         if room.messages.load(Ordering::Relaxed) >= room.max_messages
@@ -127,7 +138,7 @@ impl Inlet {
         }
         room.messages.fetch_add(1, Ordering::Relaxed);
         room.bytes.fetch_add(size, Ordering::Relaxed);
-        let message = RawMessage::new(topic, payload);
+        let message = RawMessage::new(topic, payload).retained(is_retained);
         self.signal(attempt, signal(message));
     }
 
@@ -137,9 +148,17 @@ impl Inlet {
             wire::Report::Ready(doorway) => self.signal(attempt, Signal::Ready(doorway)),
             wire::Report::Processed(packets) => self.signal(attempt, Signal::Processed(packets)),
             wire::Report::Ended(end) => self.signal(attempt, Signal::Ended(end)),
-            wire::Report::Unreadable(wire::Unreadable { topic, payload }) => {
-                let topic = String::from_utf8_lossy(&topic);
-                self.message(attempt, &topic, &payload, Signal::Unreadable);
+            wire::Report::Unreadable(wire::Unreadable {
+                topic,
+                payload,
+                is_retained,
+            }) => {
+                let message = Message {
+                    topic: &String::from_utf8_lossy(&topic),
+                    payload: &payload,
+                    is_retained,
+                };
+                self.message(attempt, message, Signal::Unreadable);
             }
         }
     }
@@ -194,7 +213,12 @@ mod tests {
     const ATTEMPT: Attempt = Attempt(1);
 
     fn send(inlet: &Inlet, number: usize) {
-        inlet.message(ATTEMPT, &number.to_string(), &[], Signal::Message);
+        let message = Message {
+            topic: &number.to_string(),
+            payload: &[],
+            is_retained: false,
+        };
+        inlet.message(ATTEMPT, message, Signal::Message);
     }
 
     /// Reads as the session does: message topics as they are, drops as `-n`, and an empty text for a

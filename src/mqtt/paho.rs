@@ -21,7 +21,7 @@ use paho_mqtt::{
 
 use super::{
     handed::Handed,
-    inlet::{Attempt, Inlet, Operation, Signal},
+    inlet::{self, Attempt, Inlet, Operation, Signal},
 };
 use crate::{
     error::{Error, Result},
@@ -135,8 +135,12 @@ impl Transport {
         let messages = inlet.clone();
         client.set_message_callback(move |_, message| {
             if let Some(message) = message {
-                let (topic, payload) = (message.topic(), message.payload());
-                messages.message(attempt, topic, payload, Signal::Message);
+                let message = inlet::Message {
+                    topic: message.topic(),
+                    payload: message.payload(),
+                    is_retained: message.retained(),
+                };
+                messages.message(attempt, message, Signal::Message);
             }
         });
         let lost = inlet.clone();

@@ -23,6 +23,8 @@ pub(super) struct Receiving {
     subscribers: Subscribers,
     /// The first attempt since the client was closed. Messages of earlier ones are discarded.
     first_open: Attempt,
+    /// Whether a retained message has come.
+    has_retained: bool,
 }
 
 impl Receiving {
@@ -38,6 +40,7 @@ impl Receiving {
             status,
             subscribers,
             first_open: Attempt(0),
+            has_retained: false,
         }
     }
 
@@ -57,8 +60,10 @@ impl Receiving {
         if !self.takes(attempt, &raw) {
             return None;
         }
+        self.note_retained(&raw);
         let event = self.network.decode(raw);
         match &event {
+            event if event.is_retained() => {}
             Event::Uplink(uplink) => {
                 let reports = self.devices().uplink(uplink, now, SystemTime::now());
                 for report in reports.into_iter().flatten() {
@@ -76,6 +81,18 @@ impl Receiving {
         Some(event)
     }
 
+    /// Tells the user once that a message can be old.
+    fn note_retained(&mut self, raw: &RawMessage) {
+        if raw.is_retained() && !self.has_retained {
+            self.has_retained = true;
+            log::warn!(
+                "the server retains messages, for example on {:?}: they can be old and come again with every \
+                 connection; check Event::is_retained, or let the publisher clear MQTT's retain flag",
+                raw.topic()
+            );
+        }
+    }
+
     /// Decodes a message that came after the client was closed, for the downlinks that it may be about.
     /// It counts as dropped.
     pub(super) fn decode_late(&self, raw: RawMessage) -> Event {
@@ -87,6 +104,7 @@ impl Receiving {
     /// Reports a message whose topic is not text.
     pub(super) fn unreadable(&mut self, attempt: Attempt, raw: RawMessage) {
         if self.takes(attempt, &raw) {
+            self.note_retained(&raw);
             self.report(Event::Malformed(Arc::new(Malformed::of_topic(raw))));
         }
     }

@@ -222,8 +222,12 @@ impl Sending {
         }
     }
 
-    /// Records what the network reports about downlinks. Returns whether a message waited for that.
+    /// Records what the network reports about downlinks. Returns whether a message waited for that. A
+    /// retained message is no news.
     pub(super) fn observe(&mut self, event: &Event, now: Instant) -> bool {
+        if event.is_retained() {
+            return false;
+        }
         let reported = self.book.observe(event, now);
         self.outbox.reported(&reported)
     }

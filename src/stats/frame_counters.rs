@@ -1,12 +1,24 @@
 //! The frame counter of one device, and what it shows about uplinks that did not arrive. Reads no
 //! clock.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 
 /// How many counters below the highest are remembered.
 const WINDOW: u32 = u64::BITS;
+
+/// How many of the last counters are remembered with the content and the time of their frames.
+const FRAMES: usize = 7;
+
+/// The longest time, in milliseconds, in which a frame is the same one as an earlier one with its counter
+/// and content, or has been overtaken by a later one. Devices repeat a frame after seconds, or, where they
+/// may transmit for 1 % of the time, after 100 times its airtime: at SF12, the longest frame of 64 bytes
+/// takes 2.8 s, which makes 4.7 minutes. Networks hold an uplink back for seconds at most.
+const REPEAT: u32 = 5 * 60_000;
+
+/// The greatest distance of counters that have wrapped. If they start over instead, it is at a low one,
+/// and at this distance it looks like a wrap: that happens to one restart in 256 of those that come
+/// evenly over all of 16 bits.
+const WRAP: u32 = 256;
 
 /// How many milliseconds longer than the client was away the network may lose messages for it. The last
 /// packet that arrived can have overtaken messages that the server was still processing. This also makes
@@ -53,33 +65,104 @@ impl Marks {
 /// What a counter shows: nothing, one thing, or that missing frames were lost in two places.
 pub(crate) type Findings = [Option<CounterFinding>; 2];
 
-/// What is known about the frame counter of a device.
+/// What is known about the frame counter of a device. There is one for each device, so it is small.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameCounters {
+    /// The latest counter, which is the highest one unless counters have wrapped since the others.
     highest: u32,
+    /// Distinguishes the sessions of the device; 0 when the network does not identify them.
+    session: u32,
     /// Bit n stands for `highest - n`; it is set if that frame has arrived or precedes the first known
     /// uplink.
     seen: u64,
-    /// The last counter, if it was a repetition: the frames of a restarted device look like one at first.
-    repeated: Option<u32>,
-    /// Distinguishes the sessions of the device; 0 when the network does not identify them.
-    session: u64,
+    /// The frames `highest - n`.
+    frames: [Frame; FRAMES],
+    /// How far behind the last uplink was, if it was a repetition: the frames of a restarted device look
+    /// like one if their content is the same.
+    repeated: Option<u8>,
+    /// When the last uplink arrived, whatever its counter.
+    heard: u32,
+    /// Made when the frame `highest` arrived first.
     marks: Marks,
+}
+
+/// A frame that has arrived, or the default for one that has not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Frame {
+    /// Differs for most frames of other content; 0 if the frame has not arrived.
+    digest: u8,
+    /// When it arrived last, in units of 16 s: the time of [`Marks::at`] without its lowest bits.
+    at: u8,
+}
+
+impl Frame {
+    const UNIT: u32 = 14;
+
+    fn new(uplink: &UplinkMessage, at: u32) -> Self {
+        let start = u64::from(uplink.confirmed) << 8 | u64::from(uplink.port);
+        Self {
+            digest: ((hash(start, &uplink.payload_raw) >> 56) as u8).max(1),
+            at: (at >> Self::UNIT) as u8,
+        }
+    }
+
+    fn has_arrived(self) -> bool {
+        self.digest != 0
+    }
+
+    /// Returns whether this can be the frame `now` at an earlier time. The units of time start over after
+    /// 70 minutes, so an older frame can look younger.
+    fn can_be(self, now: Self) -> bool {
+        let age = u32::from(now.at.wrapping_sub(self.at).saturating_sub(1));
+        self.digest == now.digest && age << Self::UNIT <= REPEAT
+    }
+}
+
+/// Where a counter is, seen from the latest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Ahead(u32),
+    Behind(u32),
+}
+
+impl Place {
+    /// Compares counters that wrap after 16 bits, or after 32 if one of the two is higher.
+    fn new(counter: u32, highest: u32) -> Self {
+        let is_long = counter.max(highest) > u32::from(u16::MAX);
+        let mask = if is_long { u32::MAX } else { u16::MAX.into() };
+        let ahead = counter.wrapping_sub(highest) & mask;
+        let behind = highest.wrapping_sub(counter) & mask;
+        let is_ahead = if counter < highest {
+            ahead <= WRAP
+        } else {
+            // Networks accept gaps of at most 16,384, so it is no gap of almost the whole range.
+            behind >= WINDOW
+        };
+        if is_ahead {
+            Self::Ahead(ahead)
+        } else {
+            Self::Behind(behind)
+        }
+    }
 }
 
 impl FrameCounters {
     /// Starts with the first uplink of a device.
     pub(crate) fn new(uplink: &UplinkMessage, marks: Marks) -> Self {
+        let mut frames = [Frame::default(); FRAMES];
+        frames[0] = Frame::new(uplink, marks.at);
         Self {
             highest: uplink.counter,
-            seen: u64::MAX,
-            repeated: None,
             session: session(uplink),
+            seen: u64::MAX,
+            frames,
+            repeated: None,
+            heard: marks.at,
             marks,
         }
     }
 
-    /// Returns the highest counter that has arrived.
+    /// Returns the latest counter.
     pub(crate) fn highest(&self) -> u32 {
         self.highest
     }
@@ -90,22 +173,28 @@ impl FrameCounters {
             *self = now;
             return [None; 2];
         }
-        let counter = now.highest;
-        let Some(ahead) = counter.checked_sub(self.highest) else {
-            return [Some(self.look_back(now)), None];
-        };
-        if ahead == 0 {
-            return [Some(CounterFinding::Repeated), None];
+        match Place::new(now.highest, self.highest) {
+            Place::Ahead(ahead) => self.go_ahead(ahead, now),
+            Place::Behind(behind) => [Some(self.look_back(behind, now)), None],
         }
-        let frames = ahead - 1;
-        let away = now.marks.missed_while_away(&self.marks, frames);
+    }
+
+    /// Takes an uplink whose counter is this much later than the latest one.
+    fn go_ahead(&mut self, ahead: u32, now: Self) -> Findings {
+        let missing = ahead - 1;
+        let away = now.marks.missed_while_away(&self.marks, missing);
         let elsewhere = if self.marks.drops == now.marks.drops {
             FrameLoss::Upstream
         } else {
             FrameLoss::DroppedHere
         };
+        let mut frames = now.frames;
+        if let Some(before) = frames.get_mut(ahead as usize..) {
+            before.copy_from_slice(&self.frames[..before.len()]);
+        }
         *self = Self {
             seen: self.seen.checked_shl(ahead).unwrap_or(0) | 1,
+            frames,
             session: if now.session == 0 {
                 self.session
             } else {
@@ -113,30 +202,62 @@ impl FrameCounters {
             },
             ..now
         };
-        [(away, FrameLoss::Away), (frames - away, elsewhere)]
+        [(away, FrameLoss::Away), (missing - away, elsewhere)]
             .map(|(frames, loss)| (frames > 0).then_some(CounterFinding::Missing { frames, loss }))
     }
 
-    /// Takes an uplink whose counter is lower than the highest.
-    fn look_back(&mut self, now: Self) -> CounterFinding {
-        let counter = now.highest;
-        let behind = self.highest - counter;
-        let continues = self.repeated.take().and_then(|last| last.checked_add(1)) == Some(counter);
-        if behind >= WINDOW || continues {
+    /// Takes an uplink whose counter is this much earlier than the latest one, or the same.
+    fn look_back(&mut self, behind: u32, now: Self) -> CounterFinding {
+        let repeated = self.repeated.take();
+        let finding = self.what_is_behind(behind, repeated, &now);
+        if finding == CounterFinding::Reset {
+            let before = self.frames.get(behind as usize + 1).copied();
             *self = now;
+            // The one before it looked like a repetition, and was the first after the restart.
+            if let Some(before) = before.filter(|_| follows(repeated, behind)) {
+                self.frames[1] = before;
+            }
+            return finding;
+        }
+        self.seen |= 1 << behind;
+        if let Some(frame) = self.frames.get_mut(behind as usize) {
+            *frame = now.frames[0];
+        }
+        self.repeated = (finding == CounterFinding::Repeated).then_some(behind as u8);
+        self.heard = now.heard;
+        finding
+    }
+
+    fn what_is_behind(&self, behind: u32, repeated: Option<u8>, now: &Self) -> CounterFinding {
+        if behind >= WINDOW {
             return CounterFinding::Reset;
         }
-        let bit = 1 << behind;
-        if self.seen & bit == 0 {
-            self.seen |= bit;
-            return CounterFinding::Late;
+        let is_within = |time: u32| now.heard.wrapping_sub(time) <= REPEAT;
+        if self.seen & (1 << behind) == 0 {
+            return if is_within(self.marks.at) {
+                CounterFinding::Late
+            } else {
+                CounterFinding::Reset
+            };
         }
-        self.repeated = Some(counter);
-        CounterFinding::Repeated
+        let frame = self.frames.get(behind as usize);
+        let known = frame.filter(|frame| frame.has_arrived());
+        let can_be = known.is_none_or(|frame| frame.can_be(now.frames[0]));
+        let continues = behind > 0 && follows(repeated, behind);
+        if is_within(self.heard) && can_be && !continues {
+            CounterFinding::Repeated
+        } else {
+            CounterFinding::Reset
+        }
     }
 }
 
-fn session(uplink: &UplinkMessage) -> u64 {
+/// Returns whether an uplink that is this much behind is the successor of the repetition before it.
+fn follows(repeated: Option<u8>, behind: u32) -> bool {
+    repeated.is_some_and(|repeated| u32::from(repeated) == behind + 1)
+}
+
+fn session(uplink: &UplinkMessage) -> u32 {
     let id = match &*uplink.session_key_id {
         [] => uplink.dev_addr.as_bytes(),
         id => id,
@@ -144,278 +265,23 @@ fn session(uplink: &UplinkMessage) -> u64 {
     if id.is_empty() {
         return 0;
     }
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish().max(1)
+    ((hash(0, id) >> 32) as u32).max(1)
+}
+
+/// Returns a hash whose upper bits depend on all bytes and on `start`.
+fn hash(start: u64, bytes: &[u8]) -> u64 {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| {
+        let product = (hash ^ word).wrapping_mul(SPREAD);
+        product ^ product >> 32
+    };
+    let start = mix(start, bytes.len() as u64);
+    let words = bytes.chunks_exact(8);
+    let rest = words.remainder().iter();
+    let rest = rest.fold(0, |rest, byte| rest << 8 | u64::from(*byte));
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    mix(words.map(word).fold(start, mix), rest)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::network::Network;
-
-    fn uplink(counter: u32) -> UplinkMessage {
-        let gateways = json!([{"gtw_id": "roof"}]);
-        let body = json!({
-            "app_id": "greenhouse", "dev_id": "bed-07", "counter": counter, "metadata": {"gateways": gateways},
-        });
-        UplinkMessage::from_json(Network::V2, body.to_string()).unwrap()
-    }
-
-    fn in_session(session_key_id: &str, counter: u32) -> UplinkMessage {
-        let body = json!({
-            "end_device_ids": {"device_id": "bed-07", "application_ids": {"application_id": "greenhouse"}},
-            "uplink_message": {"session_key_id": session_key_id, "f_cnt": counter, "f_port": 1},
-        });
-        UplinkMessage::from_json(Network::V3, body.to_string()).unwrap()
-    }
-
-    const SECOND: u32 = 1_000;
-
-    /// What a client remembers of one device.
-    struct Watch {
-        counters: Option<FrameCounters>,
-        marks: Marks,
-    }
-
-    impl Default for Watch {
-        fn default() -> Self {
-            Self {
-                counters: None,
-                marks: Marks {
-                    // About to wrap.
-                    at: u32::MAX - SECOND,
-                    away: u32::MAX,
-                    outages: 0,
-                    attempts: 0,
-                    drops: 0,
-                },
-            }
-        }
-    }
-
-    impl Watch {
-        fn observe(&mut self, uplink: &UplinkMessage) -> Findings {
-            let now = FrameCounters::new(uplink, self.marks);
-            match &mut self.counters {
-                Some(counters) => counters.observe(now),
-                None => {
-                    self.counters = Some(now);
-                    [None; 2]
-                }
-            }
-        }
-
-        /// Lets time pass, `away` of it in one outage.
-        fn pass(&mut self, time: u32, away: u32) {
-            self.marks.at = self.marks.at.wrapping_add(time);
-            self.marks.away = self.marks.away.wrapping_add(away);
-            self.marks.outages += u32::from(away > 0);
-            self.marks.attempts += u32::from(away > 0);
-        }
-    }
-
-    fn observe(watch: &mut Watch, counters: &[u32]) -> Vec<(u32, CounterFinding)> {
-        let findings = |counter: &u32| {
-            let findings = watch.observe(&uplink(*counter));
-            findings.map(|finding| Some((*counter, finding?)))
-        };
-        counters.iter().flat_map(findings).flatten().collect()
-    }
-
-    fn missing(frames: u32, loss: FrameLoss) -> CounterFinding {
-        CounterFinding::Missing { frames, loss }
-    }
-
-    #[test]
-    fn counters_without_a_hole_say_nothing() {
-        let mut watch = Watch::default();
-        assert_eq!(observe(&mut watch, &[7, 8, 9, 10]), []);
-    }
-
-    #[test]
-    fn what_is_missing_is_counted_and_told_apart() {
-        let mut watch = Watch::default();
-        assert_eq!(
-            observe(&mut watch, &[7, 8, 12]),
-            [(12, missing(3, FrameLoss::Upstream))]
-        );
-        watch.marks.drops += 1;
-        assert_eq!(
-            observe(&mut watch, &[14, 16]),
-            [
-                (14, missing(1, FrameLoss::DroppedHere)),
-                (16, missing(1, FrameLoss::Upstream))
-            ]
-        );
-        watch.marks.drops += 1;
-        watch.pass(100 * SECOND, 100 * SECOND);
-        assert_eq!(
-            observe(&mut watch, &[116, 118]),
-            [
-                (116, missing(99, FrameLoss::Away)),
-                (118, missing(1, FrameLoss::Upstream))
-            ]
-        );
-    }
-
-    #[test]
-    fn no_more_were_missed_while_away_than_fit_into_that_time() {
-        let mut watch = Watch::default();
-        observe(&mut watch, &[0]);
-        // One every second; away twice for 1.6 s, while the server loses what comes in 27 s.
-        watch.pass(10 * SECOND, SECOND * 8 / 5);
-        watch.pass(18 * SECOND, SECOND * 8 / 5);
-        assert_eq!(
-            observe(&mut watch, &[28]),
-            [
-                (28, missing(7, FrameLoss::Away)),
-                (28, missing(20, FrameLoss::Upstream))
-            ]
-        );
-        // One that was lost may have been lost in the shortest outage.
-        watch.pass(600 * SECOND, SECOND / 10);
-        assert_eq!(
-            observe(&mut watch, &[30]),
-            [(30, missing(1, FrameLoss::Away))]
-        );
-        // All of a night.
-        watch.pass(SECOND, 0);
-        watch.pass(36_000 * SECOND, 36_000 * SECOND);
-        watch.marks.drops += 1;
-        assert_eq!(
-            observe(&mut watch, &[4_000]),
-            [(4_000, missing(3_969, FrameLoss::Away))]
-        );
-        // Dropped here, and away for a moment.
-        watch.pass(100 * SECOND, SECOND / 10);
-        watch.marks.drops += 1;
-        assert_eq!(
-            observe(&mut watch, &[4_005]),
-            [
-                (4_005, missing(1, FrameLoss::Away)),
-                (4_005, missing(3, FrameLoss::DroppedHere))
-            ]
-        );
-    }
-
-    #[test]
-    fn the_end_of_an_outage_that_an_uplink_fell_into_takes_nothing_else_with_it() {
-        let mut watch = Watch::default();
-        observe(&mut watch, &[0]);
-        watch.pass(2 * SECOND, SECOND);
-        assert_eq!(
-            observe(&mut watch, &[2]),
-            [(2, missing(1, FrameLoss::Away))]
-        );
-        // The same outage goes on for a moment.
-        watch.pass(SECOND, SECOND / 100);
-        watch.marks.outages -= 1;
-        watch.marks.attempts -= 1;
-        assert_eq!(
-            observe(&mut watch, &[4]),
-            [(4, missing(1, FrameLoss::Upstream))]
-        );
-        // It goes on after an attempt that failed when an uplink had come.
-        watch.pass(SECOND, SECOND);
-        watch.marks.outages -= 1;
-        assert_eq!(
-            observe(&mut watch, &[6]),
-            [(6, missing(1, FrameLoss::Away))]
-        );
-    }
-
-    #[test]
-    fn one_that_comes_after_its_successors_is_late_once() {
-        let mut watch = Watch::default();
-        assert_eq!(
-            observe(&mut watch, &[7, 9, 8, 10]),
-            [
-                (9, missing(1, FrameLoss::Upstream)),
-                (8, CounterFinding::Late)
-            ]
-        );
-        assert_eq!(observe(&mut watch, &[10]), [(10, CounterFinding::Repeated)]);
-    }
-
-    #[test]
-    fn a_counter_that_goes_back_is_a_reset_and_counting_goes_on_from_there() {
-        let mut watch = Watch::default();
-        for start in [0, 1, 40] {
-            assert_eq!(
-                observe(&mut watch, &[1000, 1001]).len(),
-                usize::from(start > 0)
-            );
-            assert_eq!(
-                observe(&mut watch, &[start, start + 1, start + 3]),
-                [
-                    (start, CounterFinding::Reset),
-                    (start + 3, missing(1, FrameLoss::Upstream))
-                ]
-            );
-        }
-        // Within the window, it takes two.
-        assert_eq!(
-            observe(&mut watch, &[20, 21, 22, 24]),
-            [
-                (20, CounterFinding::Repeated),
-                (21, CounterFinding::Reset),
-                (24, missing(1, FrameLoss::Upstream))
-            ]
-        );
-    }
-
-    #[test]
-    fn an_old_uplink_that_is_delivered_again_is_no_reset() {
-        let mut watch = Watch::default();
-        assert_eq!(
-            observe(&mut watch, &[10, 11, 10, 12, 11, 13, 13, 14]),
-            [10, 11, 13].map(|counter| (counter, CounterFinding::Repeated))
-        );
-    }
-
-    #[test]
-    fn a_new_session_is_no_gap_even_when_its_join_was_not_seen() {
-        let mut watch = Watch::default();
-        for (session, counter) in [
-            ("AAAA", 500),
-            ("AAAA", 501),
-            ("BBBB", 0),
-            ("BBBB", 1),
-            ("CCCC", 900),
-        ] {
-            assert_eq!(
-                watch.observe(&in_session(session, counter)),
-                [None; 2],
-                "{session} {counter}"
-            );
-        }
-    }
-
-    #[test]
-    fn all_uplinks_are_either_here_or_missing_whatever_their_order() {
-        let mut random = fastrand::Rng::with_seed(4);
-        for _ in 0..200 {
-            let mut watch = Watch::default();
-            let mut counters: Vec<u32> = (1..2_000).filter(|_| random.u8(..) > 20).collect();
-            // A few places from where it belongs, as with a server that has several workers.
-            for _ in 0..300 {
-                let at = random.usize(..counters.len() - 3);
-                counters.swap(at, at + random.usize(1..3));
-            }
-            counters.insert(0, 0);
-            counters.push(2_000);
-            let (mut lost, mut late) = (0, 0);
-            for (_, finding) in observe(&mut watch, &counters) {
-                match finding {
-                    CounterFinding::Missing { frames, .. } => lost += frames as usize,
-                    CounterFinding::Late => late += 1,
-                    finding => panic!("{finding:?}"),
-                }
-            }
-            assert_eq!(counters.len() + lost - late, 2_001);
-        }
-    }
-}
+mod tests;

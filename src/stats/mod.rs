@@ -105,8 +105,8 @@ pub struct FrameStats {
     pub missing_upstream: u64,
     /// Missing frames that arrived later.
     pub late: u64,
-    /// Frames that arrived more than once.
+    /// Frames that arrived more than once: [`CounterFinding::Repeated`](crate::CounterFinding::Repeated).
     pub repeated: u64,
-    /// How often a counter started over.
+    /// How often a counter started over: [`CounterFinding::Reset`](crate::CounterFinding::Reset).
     pub resets: u64,
 }

@@ -114,7 +114,7 @@ impl Tally {
             Event::Closed(_) | Event::Lagged(_) | Event::CallbackFailed(_) => {}
             Event::Downlink(report) => {
                 match report.step {
-                    _ if report.is_simulated() => {}
+                    _ if report.is_simulated() || event.is_retained() => {}
                     DownlinkStep::Acknowledged => add(&self.acknowledgements, 1),
                     DownlinkStep::Sent => {
                         self.devices().downlink(&report.dev_id, SystemTime::now());

@@ -79,6 +79,230 @@ fn a_hole_is_reported_before_the_uplink_that_shows_it() {
     });
 }
 
+/// Returns an uplink of `dev-1` with a payload in base64.
+fn uplink_with(network: Network, counter: u32, payload: &str) -> String {
+    match network {
+        Network::V3 => format!(
+            r#"{{"end_device_ids":{{"device_id":"dev-1","application_ids":{{"application_id":"greenhouse-demo"}},
+            "dev_addr":"260B0007"}},"uplink_message":{{"f_port":1,"f_cnt":{counter},"frm_payload":"{payload}"}}}}"#
+        ),
+        _ => format!(
+            r#"{{"port":1,"counter":{counter},"payload_raw":"{payload}","metadata":{{"gateways":[{{"gtw_id":"roof"}}]}}}}"#
+        ),
+    }
+}
+
+#[test]
+fn a_counter_that_deep_sleep_takes_away_starts_over_each_time() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        let topic = harness.topic("dev-1", "up");
+        let frames = [
+            (1, "Tg=="),
+            (2, "Tw=="),
+            (1, "UA=="),
+            (2, "UQ=="),
+            (3, "Ug=="),
+        ];
+        for (counter, payload) in frames {
+            harness.publish(&topic, &uplink_with(harness.network, counter, payload));
+        }
+        assert_eq!(
+            story(&events, 3),
+            [
+                (1, None),
+                (2, None),
+                (1, Some(CounterFinding::Reset)),
+                (1, None),
+                (2, None),
+                (3, None),
+            ]
+        );
+        assert_eq!(client.stats().frames.resets, 1);
+    });
+}
+
+#[test]
+fn a_counter_of_16_bits_wraps_without_a_reset() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        for counter in [65_530, 3, 65_534, 4] {
+            harness.uplink("dev-1", counter);
+        }
+        assert_eq!(
+            story(&events, 4),
+            [
+                (65_530, None),
+                (3, missing(8, FrameLoss::Upstream)),
+                (3, None),
+                (65_534, Some(CounterFinding::Late)),
+                (65_534, None),
+                (4, None),
+            ]
+        );
+    });
+}
+
+/// Reads up to the live uplink with this counter. Returns which of the messages before it were retained,
+/// and what was reported about counters.
+fn retained_and_findings(events: &Events, last: u32) -> (Vec<Event>, Vec<CounterFinding>) {
+    let (mut retained, mut findings) = (Vec::new(), Vec::new());
+    loop {
+        match events.recv_timeout(SOON).expect("the uplink arrives") {
+            event if event.is_retained() => retained.push(event),
+            Event::Uplink(uplink) if uplink.counter == last => return (retained, findings),
+            Event::Counter(report) => findings.push(report.finding),
+            _ => {}
+        }
+    }
+}
+
+/// Runs a test with the reports of both networks against a real broker.
+fn each_mosquitto(test: impl Fn(&mut Harness)) {
+    for network in [Network::V2, Network::V3] {
+        if let Some(mut harness) = Harness::mosquitto(network) {
+            test(&mut harness);
+        }
+    }
+}
+
+#[test]
+fn a_retained_uplink_is_told_as_retained_and_disturbs_nothing() {
+    let _watchdog = watchdog(LIMIT);
+    each_mosquitto(|harness| {
+        let topic = harness.topic("dev-1", "up");
+        let old = harness.uplink_body("dev-1", 500);
+        harness.publish_retained(&topic, &old);
+        let link = RelayedClient::connect(harness, |builder| builder);
+        for counter in [7, 8] {
+            harness.uplink("dev-1", counter);
+        }
+        let (retained, findings) = retained_and_findings(&link.events, 8);
+        let [Event::Uplink(uplink)] = &retained[..] else {
+            panic!("{retained:?}");
+        };
+        assert_eq!((uplink.counter, uplink.raw().is_retained()), (500, true));
+        assert_eq!(findings, []);
+        let used = link.client.stats().fair_use.device("dev-1");
+        assert_eq!(used.uplinks, 2);
+
+        // With the flag, but not kept for this client: it is there.
+        let new = harness.uplink_body("dev-1", 10);
+        harness.publish_retained(&topic, &new);
+        let (retained, findings) = retained_and_findings(&link.events, 10);
+        assert_eq!(retained.len(), 0);
+        let lost = missing(1, FrameLoss::Upstream);
+        assert_eq!(findings, Vec::from_iter(lost));
+
+        // The same one comes again with the next connection.
+        link.leave();
+        link.come_back();
+        harness.uplink("dev-1", 11);
+        let (retained, findings) = retained_and_findings(&link.events, 11);
+        let [Event::Uplink(uplink)] = &retained[..] else {
+            panic!("{retained:?}");
+        };
+        assert_eq!(uplink.counter, 10);
+        assert_eq!(findings, []);
+        let stats = link.client.stats();
+        assert_eq!(stats.fair_use.device("dev-1").uplinks, 4);
+        assert_eq!(
+            (stats.frames.missing_upstream, stats.frames.repeated),
+            (1, 0)
+        );
+        assert_eq!((stats.frames.resets, stats.frames.missing_away), (0, 0));
+    });
+}
+
+#[test]
+fn a_retained_join_or_report_is_no_news_of_the_device() {
+    let _watchdog = watchdog(LIMIT);
+    each_mosquitto(|harness| {
+        let reports = match harness.network {
+            Network::V3 => [
+                ("join", r#"{"join_accept":{"session_key_id":"AQID"}}"#),
+                (
+                    "down/sent",
+                    r#"{"downlink_sent":{"f_port":1,"frm_payload":"AQ=="}}"#,
+                ),
+                (
+                    "down/ack",
+                    r#"{"downlink_ack":{"f_port":1,"frm_payload":"AQ==","confirmed":true}}"#,
+                ),
+            ],
+            _ => [
+                (
+                    "events/activations",
+                    r#"{"app_eui":"70B3D57EF0000001","dev_eui":"0004A30B001B7AD2","dev_addr":"26011A2B"}"#,
+                ),
+                (
+                    "events/down/sent",
+                    r#"{"message":{"port":1,"payload_raw":"AQ=="}}"#,
+                ),
+                (
+                    "events/down/acks",
+                    r#"{"message":{"port":1,"payload_raw":"AQ==","confirmed":true}}"#,
+                ),
+            ],
+        };
+        for (kind, body) in reports {
+            harness.publish_retained(&harness.topic("dev-1", kind), body);
+        }
+        let link = RelayedClient::connect(harness, |builder| builder);
+        harness.uplink("dev-1", 7);
+        let (retained, _) = retained_and_findings(&link.events, 7);
+        assert_eq!(retained.len(), reports.len(), "{retained:?}");
+        link.leave();
+        link.come_back();
+        harness.uplink("dev-1", 9);
+        let (retained, findings) = retained_and_findings(&link.events, 9);
+        assert_eq!(retained.len(), reports.len(), "{retained:?}");
+        let lost = missing(1, FrameLoss::Away);
+        assert_eq!(findings, Vec::from_iter(lost));
+        let stats = link.client.stats();
+        assert_eq!(stats.confirmed, 0);
+        assert_eq!(stats.fair_use.device("dev-1").downlinks, 0);
+        assert_eq!(
+            (stats.malformed, stats.decoded),
+            (0, 2 + 2 * reports.len() as u64)
+        );
+    });
+}
+
+#[test]
+fn a_retained_report_about_an_equal_downlink_ends_no_delivery() {
+    let _watchdog = watchdog(LIMIT);
+    let Some(mut harness) = Harness::mosquitto(Network::V2) else {
+        return;
+    };
+    let body = r#"{"message":{"port":1,"payload_raw":"AQ==","confirmed":true}}"#;
+    let topic = harness.topic("dev-1", "events/down/acks");
+    harness.publish_retained(&topic, body);
+    let link = RelayedClient::connect(&harness, |builder| builder);
+    let downlink = ttn::Downlink::bytes([1]).port(1).confirmed(true);
+    let delivery = link.client.send("dev-1", downlink).unwrap();
+    delivery
+        .wait_for(ttn::DeliveryState::Written, SOON)
+        .unwrap();
+    link.leave();
+    link.come_back();
+    harness.uplink("dev-1", 7);
+    let (retained, _) = retained_and_findings(&link.events, 7);
+    assert_eq!(retained.len(), 2, "one for each connection");
+    assert!(!delivery.is_final(), "{:?}", delivery.state());
+    // The report itself is one that counts.
+    harness.publish(&topic, body);
+    delivery
+        .wait_for(ttn::DeliveryState::Acknowledged, SOON)
+        .unwrap();
+}
+
 #[test]
 fn what_was_missed_while_away_is_told_from_what_was_lost_on_the_way() {
     let _watchdog = watchdog(LIMIT);

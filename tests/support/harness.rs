@@ -219,6 +219,20 @@ impl Harness {
         }
     }
 
+    /// Publishes a message with MQTT's retain flag; returns once the broker has it. Panics if the server
+    /// is not Mosquitto.
+    pub fn publish_retained(&mut self, topic: &str, body: &str) {
+        match &mut self.server {
+            Server::Simulator(_) => panic!("the simulated network retains nothing"),
+            Server::Mosquitto { peer, .. } => {
+                let published = peer.publish_retained(topic, body);
+                published
+                    .and_then(|()| peer.flush())
+                    .expect("the peer publishes");
+            }
+        }
+    }
+
     /// Returns the network's message for an uplink with this counter.
     pub fn uplink_body(&self, dev_id: &str, counter: u32) -> String {
         let body = match self.network {

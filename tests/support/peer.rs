@@ -72,6 +72,13 @@ impl MqttPeer {
         self.write(PUBLISH, &body)
     }
 
+    /// Does the same with the retain flag.
+    pub fn publish_retained(&mut self, topic: &str, payload: impl AsRef<[u8]>) -> io::Result<()> {
+        let mut body = text(topic);
+        body.extend(payload.as_ref());
+        self.write(PUBLISH | 1, &body)
+    }
+
     /// Returns once the broker has read everything sent so far.
     pub fn flush(&mut self) -> io::Result<()> {
         self.write(0xc0, &[])?;

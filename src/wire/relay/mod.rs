@@ -67,6 +67,7 @@ pub(super) enum Cause {
 pub(crate) struct Unreadable {
     pub(crate) topic: Vec<u8>,
     pub(crate) payload: Vec<u8>,
+    pub(crate) is_retained: bool,
 }
 
 pub(super) struct Relay<'a> {
@@ -353,6 +354,7 @@ impl<'a> Relay<'a> {
                         (self.report)(Report::Unreadable(Unreadable {
                             topic: publish.topic.to_vec(),
                             payload: publish.payload.to_vec(),
+                            is_retained: publish.is_retained,
                         }));
                         self.down.take_out(length);
                     }

@@ -314,6 +314,7 @@ fn filters(body: &[u8]) -> Result<usize, Fault> {
 pub(super) struct Publish<'a> {
     pub(super) topic: &'a [u8],
     pub(super) payload: &'a [u8],
+    pub(super) is_retained: bool,
     /// The acknowledgement that the server expects.
     pub(super) answer: Option<[u8; 4]>,
 }
@@ -337,6 +338,7 @@ pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
     Some(Publish {
         topic,
         payload,
+        is_retained: header.flags & 1 == 1,
         answer,
     })
 }
@@ -498,6 +500,8 @@ mod tests {
                 let taken = publish(&whole).unwrap();
                 assert_eq!((taken.topic, taken.payload), (topic, &b"payload"[..]));
                 assert_eq!(taken.answer, answer);
+                assert!(!taken.is_retained);
+                assert!(publish(&packet(first | 1, &body)).unwrap().is_retained);
             }
         }
     }
