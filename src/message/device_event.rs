@@ -31,7 +31,7 @@ pub struct DeviceEvent {
     /// When the device changed; `None` if the server reports no change or no time.
     #[serde(serialize_with = "json::optional_time")]
     pub updated_at: Option<SystemTime>,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 

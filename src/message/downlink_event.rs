@@ -87,7 +87,7 @@ pub struct DownlinkEvent {
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 
@@ -154,7 +154,7 @@ pub struct QueueInvalidated {
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 

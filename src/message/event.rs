@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind};
 /// | `activation`, `activation_failed` | those of [`Activation`], [`ActivationFailed`] |
 /// | `device`, `location_solved`, `service_data` | those of [`DeviceEvent`], [`LocationSolved`], [`ServiceData`] |
 /// | `downlink`, `queue_invalidated` | those of [`DownlinkEvent`], [`QueueInvalidated`] |
-/// | `other` | `topic`; `payload`; `text`, the payload as text, `null` if it is not UTF-8 |
+/// | `other` | `topic`; `payload`; `text`, the payload as text, `null` if it is not UTF-8; `is_retained` |
 /// | `malformed` | `raw`, an object with the members of `other`; `error` |
 /// | `published`, `publish_failed` | `message_id`; for `publish_failed` also `error` |
 /// | `counter` | those of [`CounterReport`] |
@@ -63,7 +63,7 @@ use crate::error::{Error, ErrorKind};
 /// | `NaN` or infinity | `null` |
 /// | `extra` and decoded fields | as they are |
 ///
-/// What a method tells is a member of its name: `is_simulated`. The JSON has neither the message as it arrived
+/// What a method tells is a member of its name: `is_simulated`, `is_retained`. The JSON has neither the message as it arrived
 /// ([`raw`](UplinkMessage::raw)), except for `other` and `malformed`, nor the keys in a
 /// [`KeyEnvelope`](super::KeyEnvelope), only its `kek_label`. An `other` or `malformed` message contains
 /// whatever the server sent, which can include keys.

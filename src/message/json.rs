@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
-use super::{MessageId, payload::to_base64};
+use super::{MessageId, RawMessage, payload::to_base64};
 use crate::error::Error;
 
 /// The Gregorian calendar repeats after 400 years.
@@ -67,6 +67,14 @@ pub(super) fn optional_seconds<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let seconds = duration.map(|duration| duration.as_secs_f64());
     seconds.serialize(serializer)
+}
+
+/// Writes of the message as it arrived only whether it was retained.
+pub(super) fn is_retained<S: Serializer>(
+    raw: &RawMessage,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    raw.is_retained().serialize(serializer)
 }
 
 pub(super) fn message_id<S: Serializer>(

@@ -48,7 +48,7 @@ pub struct LocationSolved {
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 

@@ -45,7 +45,7 @@ pub struct ServiceData {
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 

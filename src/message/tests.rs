@@ -198,3 +198,17 @@ fn any_time_and_any_number_can_be_written() {
         assert!(json["metadata"]["airtime"].is_f64());
     }
 }
+
+#[test]
+fn whether_a_message_was_retained_is_a_member() {
+    for is_retained in [false, true] {
+        let raw = RawMessage::new("greenhouse/devices/bed-07/up", &[]).retained(is_retained);
+        let uplink = UplinkMessage::new("greenhouse", "bed-07", raw.clone());
+        for event in [Event::Uplink(Arc::new(uplink)), Event::Other(raw)] {
+            assert_eq!(
+                serde_json::to_value(event).unwrap()["is_retained"],
+                is_retained
+            );
+        }
+    }
+}

@@ -53,7 +53,8 @@ pub struct UplinkMessage {
     /// Whether the network takes this for a repetition of the previous frame. Only repetitions of
     /// [confirmed](Self::confirmed) frames are published. **Also `true` for the first uplink of a new
     /// device** if its counter is 0, and sometimes for the first one after a join: to skip repetitions,
-    /// compare the counters. Always `false` on v3, which publishes no repetitions.
+    /// look for [`CounterFinding::Repeated`](super::CounterFinding::Repeated). Always `false` on v3,
+    /// which publishes no repetitions.
     pub is_retry: bool,
     /// The decrypted payload; empty if there is none. It is still encrypted if there is an
     /// [`app_s_key`](Self::app_s_key).
@@ -101,7 +102,7 @@ pub struct UplinkMessage {
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 
@@ -464,7 +465,7 @@ pub struct UplinkField {
     pub field: String,
     /// Its value.
     pub value: Value,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 
@@ -504,7 +505,7 @@ pub struct UplinkFailed {
     pub dev_id: String,
     /// The server's message.
     pub error: String,
-    #[serde(skip)]
+    #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
 
