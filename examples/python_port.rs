@@ -14,14 +14,17 @@ use ttn::{Downlink, MqttClient, UplinkMessage};
 //     print("uplink from", msg.dev_id, "counter", msg.counter)
 //     print("payload", msg.payload_raw)
 //     print("temperature", msg.payload_fields.temperature)
-//     print("gateway", msg.metadata.gateways[0].gtw_id)
+//     print("gateway", msg.metadata.gateways[0].gtw_id, msg.metadata.gateways[0].rssi)
 //     client.send(msg.dev_id, {"led_state": "on", "counter": 1})
 fn uplink_callback(msg: &UplinkMessage, client: &MqttClient) -> anyhow::Result<()> {
     println!("uplink from {} counter {}", msg.dev_id, msg.counter);
     println!("payload {}", msg.payload_base64());
     println!("temperature {}", msg.payload_fields["temperature"]);
     if let Some(gateway) = msg.metadata.gateways.first() {
-        println!("gateway {}", gateway.gtw_id);
+        match gateway.rssi {
+            Some(rssi) => println!("gateway {} {rssi}", gateway.gtw_id),
+            None => println!("gateway {}", gateway.gtw_id),
+        }
     }
     client.send(&msg.dev_id, json!({"led_state": "on", "counter": 1}))?;
     Ok(())
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<()> {
     );
 
     // client = MQTTClient(app_id, access_key, mqtt_address=address)
+    // Without an address there is no server: the public V2 network was closed.
     let client = MqttClient::builder(app_id, access_key)
         .mqtt_address(address)
         .build()?;
@@ -73,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     // client.send("pump-1", "AQ==", port=2, conf=True, sched="first")
     client.send(
         "pump-1",
-        Downlink::from("AQ==")
+        Downlink::base64("AQ==")
             .port(2)
             .confirmed(true)
             .schedule("first".parse()?),

@@ -103,8 +103,9 @@ pub enum ErrorKind {
     /// with another key, or the server does not send an intermediate certificate.
     CertificateAuthority,
     /// The server's certificate, one in its chain, or the CA certificate that was set for it has
-    /// expired or is not valid yet. "Not valid yet" is [transient](Error::is_transient), because the
-    /// clock of this machine may not be set yet.
+    /// expired or is not valid yet. The message says the time of this machine's clock.
+    /// [Transient](Error::is_transient) if the clock may not be set yet: the certificate is not valid
+    /// yet, or the clock says a time before this crate existed.
     CertificateExpired,
     /// The server's certificate is for another host name, or for none: only alternative names
     /// (`subjectAltName`) count, not the common name, and a version 1 certificate has none.
@@ -159,7 +160,6 @@ impl Error {
     }
 
     /// Makes an error that may go away without any change, though others of its kind do not.
-    #[cfg(feature = "tls")]
     pub(crate) fn transient(
         kind: ErrorKind,
         context: impl Into<String>,
@@ -220,8 +220,9 @@ impl Error {
     }
 
     /// Returns whether the same call may succeed later without any change. This is
-    /// [`ErrorKind::is_transient`], except that a certificate that is not valid yet is transient:
-    /// the clock of this machine may not be set yet.
+    /// [`ErrorKind::is_transient`], except for a
+    /// [`CertificateExpired`](ErrorKind::CertificateExpired) that the clock of this machine may be to
+    /// blame for, because it is not set yet.
     ///
     /// ```
     /// # let error = ttn::UplinkMessage::from_json(ttn::Network::V2, "no JSON").unwrap_err();

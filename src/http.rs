@@ -55,6 +55,8 @@ pub(crate) type Body = BodyReader<'static>;
 pub(crate) struct Failure {
     /// `None`: something answers, but not with valid HTTP.
     pub(crate) kind: Option<ErrorKind>,
+    /// Whether it may go away without any change, though others of its kind do not.
+    pub(crate) is_transient: bool,
     /// What was seen, as part of a sentence.
     pub(crate) seen: String,
     /// Whether [`seen`](Self::seen) also says what to do.
@@ -98,6 +100,7 @@ impl Failure {
     }
 
     fn of(cause: ureq::Error) -> Self {
+        let mut is_transient = false;
         let (kind, seen) = match &cause {
             ureq::Error::Timeout(_) => (Some(ErrorKind::TimedOut), None),
             ureq::Error::Io(cause) if cause.kind() == io::ErrorKind::InvalidData => (None, None),
@@ -107,13 +110,17 @@ impl Failure {
             }
             // What the wire saw.
             ureq::Error::Other(other) => match other.downcast_ref::<Error>() {
-                Some(error) => (Some(error.kind()), Some(error.to_string())),
+                Some(error) => {
+                    is_transient = error.is_transient();
+                    (Some(error.kind()), Some(error.to_string()))
+                }
                 None => (None, None),
             },
             _ => (None, None),
         };
         Self {
             kind,
+            is_transient,
             has_advice: seen.is_some(),
             seen: seen.unwrap_or_else(|| cause.to_string()),
             source: cause.into(),
@@ -126,6 +133,7 @@ fn bearer(key: &AccessKey) -> Result<HeaderValue, Failure> {
     let value = HeaderValue::try_from(format!("Bearer {}", key.reveal()));
     let mut value = value.map_err(|cause| Failure {
         kind: Some(ErrorKind::Config),
+        is_transient: false,
         seen: "the access key contains a character that HTTP headers do not allow".to_owned(),
         has_advice: true,
         source: cause.into(),

@@ -295,6 +295,51 @@
 //! [`client.stats()`](MqttClient::stats) exposes all of this as counters, and
 //! `received = decoded + malformed + dropped` holds exactly.
 //!
+//! # Programs that run for a long time
+//!
+//! The example `service` does all of the following, and `examples/service.service` is a unit for
+//! systemd.
+//!
+//! | what happens | if you do nothing | do this |
+//! |---|---|---|
+//! | a signal: SIGTERM, Ctrl-C, SIGHUP of a closed terminal | the process ends immediately, without a farewell; downlinks that the server has not processed may be lost, and nothing reports them | receive the signal, for example with the crate `signal-hook`; [`close`](MqttClient::close), and turn its error into the exit status |
+//! | systemd stops the program | it sends SIGTERM, and SIGKILL after `TimeoutStopSec` | set more than the [`close_timeout`](MqttClientBuilder::close_timeout), for example 40 s for the default |
+//! | nobody reads the output any more: `program \| head` | `println!` panics. In a callback the panic is caught: the program runs on, and each further message prints another panic | write with `writeln!`, and close the client when that fails |
+//! | SIGPIPE has its default action | Rust programs ignore SIGPIPE, and so does Paho from the first `connect` of a process on. A program that restores the default after that ends with its first write to a closed pipe, without a farewell | leave SIGPIPE ignored, or receive it like SIGTERM |
+//! | the network is not up yet | `connect` returns an error | set [`connect_retry`](MqttClientBuilder::connect_retry), and call `connect` on a thread if a signal must end it: `close` on another thread does |
+//! | the machine has no clock, and has not asked for the time yet | no certificate is valid: [`CertificateExpired`](ErrorKind::CertificateExpired), whose message says the time of this machine | the same. A [retry callback](MqttClient::set_retry_callback) that gives up asks [`is_transient`](Error::is_transient) first, which is `true` here |
+//!
+//! A connection to the server that dies raises no SIGPIPE: on Linux the client writes with
+//! `MSG_NOSIGNAL`. Paho writes to the loopback without that flag, so it could raise the signal; it did
+//! not when 3 600 connections were cut while downlinks were written.
+//!
+//! ```
+//! use std::io::{self, Write};
+//! use ttn::{MqttClient, crossbeam_channel::{bounded, select}};
+//! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+//! # let client = MqttClient::builder(network.app_id(), network.access_key())
+//! #     .mqtt_address(network.mqtt_address()).build()?;
+//!
+//! client.set_uplink_callback(|uplink, client| {
+//!     match writeln!(io::stdout(), "{}", uplink.dev_id) {
+//!         Ok(()) => Ok(()),
+//!         Err(_) => client.close(), // nobody reads it any more
+//!     }
+//! });
+//! let events = client.events();
+//! let (signal, signals) = bounded::<i32>(1); // a thread sends what `signal-hook` receives
+//! client.connect()?;
+//! # signal.send(15)?;
+//! loop {
+//!     select! {
+//!         recv(signals) -> _ => break,
+//!         recv(events.receiver()) -> event => if let ttn::Event::Closed(_) = event? { break },
+//!     }
+//! }
+//! client.close()?; // an error: how many downlinks are uncertain
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Server, TLS, discovery
 //!
 //! A hosted v3 network needs only the name of its [cluster](MqttClientBuilder::cluster). An [MQTT

@@ -117,6 +117,7 @@ impl Retry {
     /// ```
     /// # use ttn::{ErrorKind, Retry};
     /// fn only_while_it_may_help(retry: &mut Retry) {
+    ///     // Includes certificates that are not valid yet because this machine has no clock.
     ///     if !retry.error().is_transient() {
     ///         retry.give_up();
     ///     }

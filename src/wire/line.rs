@@ -57,6 +57,8 @@ impl Read for Counted {
 }
 
 impl Write for Counted {
+    // Not vectored: on Linux only a plain write keeps SIGPIPE away, which ends the process unless it is
+    // ignored.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = uninterrupted(|| self.stream.write(bytes))?;
         self.traffic

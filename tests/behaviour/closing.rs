@@ -685,6 +685,40 @@ fn a_server_that_ends_the_connection_at_the_subscription_may_have_refused_it() {
 }
 
 #[test]
+fn any_code_but_a_granted_quality_refuses_a_single_filter() {
+    let _watchdog = watchdog(LIMIT);
+    // MQTT 3.1.1 knows 0 to 2 and 0x80; brokers also send codes of MQTT 5, and others.
+    for (code, granted) in [
+        (&[0x80], false),
+        (&[0x87], false),
+        (&[0x42], false),
+        (&[3], false),
+        (&[0xff], false),
+        (&[2], true),
+    ] {
+        let (address, told, server) = server(code);
+        let client = MqttClient::builder("greenhouse@ttn", "NNSXS.TEST.KEY")
+            .mqtt_address(address)
+            .build()
+            .unwrap();
+        let connected = client.connect();
+        let filters = told.recv_timeout(SOON).unwrap();
+        assert_eq!(filters.len(), 1);
+        if granted {
+            connected.unwrap();
+            client.close().unwrap();
+        } else {
+            let error = connected.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::SubscriptionRefused, "{error}");
+            let words = format!("refused the subscription to {}:", filters[0]);
+            assert!(error.to_string().contains(&words), "{error}");
+            assert!(!client.is_connected());
+        }
+        server.join().unwrap();
+    }
+}
+
+#[test]
 fn each_refused_filter_of_a_packet_is_named() {
     let _watchdog = watchdog(LIMIT);
     // 0x42 is no code of MQTT 3.1.1.

@@ -27,7 +27,10 @@ use crate::support::{
     watchdog::watchdog,
 };
 use serde_json::{Value, json};
-use ttn::{Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network, simulator::Simulator};
+use ttn::{
+    ConnectRetry, Error, ErrorKind, Event, MqttClient, MqttClientBuilder, Network,
+    simulator::Simulator,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -738,6 +741,57 @@ fn a_certificate_that_is_not_in_order_is_refused_over_https() {
             &[&url, "certificate"],
         );
         assert!(server.paths().is_empty());
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "tls"), ignore = "needs the feature `tls`")]
+fn a_certificate_that_is_not_valid_yet_is_tried_again_over_mqtt_and_https_alike() {
+    let _guard = watchdog(LIMIT);
+    for side in [V2, V3] {
+        let certificates = Certificates::new();
+        let authority = &certificates.authority;
+        let future = authority.future_server(certificates.folder(), "future");
+        let server = side.server_of("127.0.0.1:1");
+        let front = TlsFront::start(&future, server.address()).expect("a free port");
+        let (https, mqtts) = (
+            format!("https://localhost:{}", front.port()),
+            format!("mqtts://localhost:{}", front.port()),
+        );
+        for builder in [
+            side.builder(&https),
+            side.builder(&https).mqtt_address(&mqtts),
+        ] {
+            let client = builder
+                .ca_file(authority.certificate_file())
+                .connect_retry(ConnectRetry::Forever)
+                .reconnect_delay(Duration::from_millis(1), Duration::from_millis(2))
+                .build()
+                .expect("the options are valid");
+            // As the documentation shows it; the third error is enough to see.
+            client
+                .set_retry_callback(|retry| {
+                    if !retry.error().is_transient() || retry.attempt() == 3 {
+                        retry.give_up();
+                    }
+                })
+                .expect("a thread");
+            let events = client.events();
+            let error = failure(&client);
+            assert!(error.is_transient(), "{error}");
+            let words = [
+                "not valid yet",
+                &future.first_day(),
+                "this machine's clock says 2",
+            ];
+            says(&error, ErrorKind::CertificateExpired, &words);
+            let attempts = events
+                .receiver()
+                .try_iter()
+                .filter(|event| matches!(event, Event::ConnectFailed(_)))
+                .count();
+            assert_eq!(attempts, 3);
+        }
     }
 }
 

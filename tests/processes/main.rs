@@ -10,4 +10,5 @@ mod idle;
 mod many_clients;
 mod overflow;
 mod resources;
+mod signals;
 mod simulator_threads;

@@ -137,6 +137,10 @@ impl Harness {
         app_id(self.network)
     }
 
+    pub fn access_key(&self) -> &'static str {
+        access_key(self.network)
+    }
+
     /// Returns a key that the server does not know.
     pub fn wrong_key(&self) -> &'static str {
         match self.network {

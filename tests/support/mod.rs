@@ -20,6 +20,8 @@ pub mod names;
 #[cfg(unix)]
 pub mod old_tls;
 pub mod peer;
+#[cfg(target_os = "linux")]
+pub mod preload;
 mod proxy;
 pub mod raw;
 pub mod relay;

@@ -5,10 +5,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use super::child::{run_alone, run_in_network, want_of_network};
+use super::preload;
 
 /// A test controls lookups of names with this ending, in a process of [`run_with_names`].
 pub const NAME: &str = "server.fault.test";
@@ -50,15 +50,9 @@ pub fn run_with_names_and_network(setup: &str, module: &str, test: &str) {
 
 fn run_with(test: &str, run: impl FnOnce(&[(&str, &OsStr)])) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let library = folder.path().join("libnames.so");
-    let Some(built) = build(&library) else {
-        let _ = writeln!(
-            io::stderr(),
-            "SKIPPED {test}: no C compiler (cc) was found."
-        );
+    let Some(library) = preload::build("names.c", folder.path(), test) else {
         return;
     };
-    assert!(built, "cc does not build the library");
     let file = folder.path().join("names");
     fs::write(&file, "found").expect("the folder is writable");
     let variables = [
@@ -66,22 +60,6 @@ fn run_with(test: &str, run: impl FnOnce(&[(&str, &OsStr)])) {
         (FILE, file.as_os_str()),
     ];
     run(&variables);
-}
-
-/// Returns `None` without a compiler.
-fn build(library: &Path) -> Option<bool> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/names.c");
-    let arguments: [&OsStr; 5] = [
-        "-shared".as_ref(),
-        "-fPIC".as_ref(),
-        "-o".as_ref(),
-        library.as_ref(),
-        source.as_ref(),
-    ];
-    let mut command = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    // Older C libraries have it in a separate library.
-    let status = command.args(arguments).arg("-ldl").status();
-    status.ok().map(|status| status.success())
 }
 
 /// The lookups of this process, if [`run_with_names`] started it.

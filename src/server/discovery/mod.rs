@@ -36,6 +36,7 @@ pub(super) fn find(
 fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> Error {
     let Failure {
         kind,
+        is_transient,
         seen,
         has_advice,
         source,
@@ -62,6 +63,9 @@ fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> 
         advice => format!("{advice} ({seen})"),
     };
     let context = format!("cannot ask the discovery server {server}: {why}");
+    if is_transient {
+        return Error::transient(kind, context, source);
+    }
     Error::with_source(kind, context, source)
 }
 
@@ -80,6 +84,7 @@ mod tests {
         let server = DiscoveryAddress::parse(network, server).unwrap();
         let failure = Failure {
             kind: None,
+            is_transient: false,
             seen: "host not found".to_owned(),
             has_advice: false,
             source: "host not found".into(),

@@ -16,10 +16,10 @@ use rustls::{
 };
 use rustls_native_certs::CertificateResult;
 
-use super::certificate::{Certificate, Name, now};
+use super::certificate::{Certificate, Clock, Name, date};
 use crate::{
     config::Pem,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     sync,
 };
 
@@ -57,11 +57,13 @@ impl Given {
     }
 
     /// Returns when the authority of this name expired, if one is set and has expired.
-    pub(super) fn expiry(&self, name: Name<'_>) -> Option<u64> {
+    pub(super) fn expiry(&self, name: Name<'_>, clock: Clock) -> Option<u64> {
         self.certificates
             .iter()
             .filter_map(|certificate| Certificate::parse(certificate))
-            .filter(|certificate| certificate.subject == name && certificate.not_after < now())
+            .filter(|certificate| {
+                certificate.subject == name && clock.is_past(certificate.not_after)
+            })
             .map(|certificate| certificate.not_after)
             .max()
     }
@@ -98,7 +100,11 @@ impl Authorities {
             return Err(unusable("contain no certificate".to_owned()));
         }
         let mut roots = RootCertStore::empty();
-        for certificate in certificates.iter().filter(|root| !has_expired(root)) {
+        let clock = Clock::read();
+        for certificate in &certificates {
+            if expiry_of(certificate, clock).is_some() {
+                continue;
+            }
             roots
                 .add(certificate.clone())
                 .map_err(|cause| unusable(format!("contain a damaged certificate ({cause})")))?;
@@ -110,9 +116,10 @@ impl Authorities {
     }
 }
 
-/// Returns whether a root has expired. The verifier does not check the dates of roots.
-fn has_expired(root: &CertificateDer<'_>) -> bool {
-    Certificate::parse(root).is_some_and(|root| root.not_after < now())
+/// Returns when a root expired, if it has. The verifier does not check the dates of roots.
+fn expiry_of(root: &CertificateDer<'_>, clock: Clock) -> Option<u64> {
+    let not_after = Certificate::parse(root)?.not_after;
+    clock.is_past(not_after).then_some(not_after)
 }
 
 /// What to trust on a system.
@@ -133,7 +140,7 @@ fn system() -> Result<Arc<RootCertStore>> {
         }
     }
     let found = rustls_native_certs::load_native_certs();
-    let Found { roots, built_in } = choose(found, &variables)?;
+    let Found { roots, built_in } = choose(found, &variables, Clock::read())?;
     let mut roots = Arc::new(roots);
     if let Some(system) = &*system {
         if system.roots.roots == roots.roots {
@@ -157,15 +164,25 @@ fn warn_once(why: &str) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
         log::warn!(
-            "this system has no CA certificates ({why}); servers are checked against the list that is built into ttn, which is as old as this program"
+            "this system has no CA certificates that can be used ({why}); servers are checked against the list that is built into ttn, which is as old as this program"
         );
     }
 }
 
 /// Returns what was found, or the built-in list if the system has nothing.
-fn choose(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result<Found> {
+fn choose(
+    found: CertificateResult,
+    variables: &[Option<OsString>; 2],
+    clock: Clock,
+) -> Result<Found> {
     let mut roots = RootCertStore::empty();
-    let usable = found.certs.into_iter().filter(|root| !has_expired(root));
+    let (mut expired, mut last) = (0, 0);
+    let usable = found.certs.into_iter().filter(|root| {
+        let expiry = expiry_of(root, clock);
+        expired += usize::from(expiry.is_some());
+        last = last.max(expiry.unwrap_or_default());
+        expiry.is_none()
+    });
     roots.add_parsable_certificates(usable);
     if !roots.is_empty() {
         return Ok(Found {
@@ -173,8 +190,19 @@ fn choose(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result
             built_in: None,
         });
     }
-    let why = found.errors.first().map(ToString::to_string);
-    let why = why.unwrap_or_else(|| "there is none".to_owned());
+    let (kind, why) = match found.errors.first() {
+        // A clock that is far ahead ends them all.
+        _ if expired > 0 => (
+            ErrorKind::CertificateExpired,
+            format!(
+                "all {expired} have expired, the last on {}, and {}",
+                date(last),
+                clock.advice()
+            ),
+        ),
+        Some(error) => (ErrorKind::Config, error.to_string()),
+        None => (ErrorKind::Config, "there is none".to_owned()),
+    };
     let set: Vec<String> = [FILE, FOLDER]
         .iter()
         .zip(variables)
@@ -185,10 +213,13 @@ fn choose(found: CertificateResult, variables: &[Option<OsString>; 2]) -> Result
         .collect();
     if !set.is_empty() {
         // A user who set them wants no other authorities.
-        return Err(Error::config(format!(
-            "the certificates cannot be used: no CA certificate can be read from the environment variable {}: {why}",
-            set.join(" ")
-        )));
+        return Err(Error::new(
+            kind,
+            format!(
+                "the certificates cannot be used: no CA certificate can be used from the environment variable {}: {why}",
+                set.join(" ")
+            ),
+        ));
     }
     Ok(Found {
         roots: RootCertStore {
@@ -205,7 +236,7 @@ mod tests {
     #[test]
     fn a_system_without_authorities_has_the_built_in_ones() {
         let Found { roots, built_in } =
-            choose(CertificateResult::default(), &[None, None]).unwrap();
+            choose(CertificateResult::default(), &[None, None], Clock::read()).unwrap();
         assert!(roots.len() > 50, "{}", roots.len());
         assert!(built_in.is_some());
     }
@@ -216,9 +247,36 @@ mod tests {
             ([Some("/no/such".into()), None], "SSL_CERT_FILE=/no/such"),
             ([None, Some("/no/such".into())], "SSL_CERT_DIR=/no/such"),
         ] {
-            let error = choose(CertificateResult::default(), &variables).unwrap_err();
+            let error = choose(CertificateResult::default(), &variables, Clock::read());
+            let error = error.unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Config);
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_far_ahead_is_named_when_it_ends_every_authority() {
+        // 2106-02-07, the last moment of an unsigned clock of 32 bits.
+        let clock = Clock {
+            now: u64::from(u32::MAX),
+        };
+        let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2040, 5, 6);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = parameters.self_signed(&key).unwrap().der().clone();
+        let found = || {
+            let mut found = CertificateResult::default();
+            found.certs = vec![root.clone(); 2];
+            found
+        };
+        let words = "all 2 have expired, the last on 2040-05-06T00:00:00Z, and this machine's clock says 2106-02-07";
+        let Found { built_in, .. } = choose(found(), &[None, None], clock).unwrap();
+        assert!(built_in.unwrap().contains(words));
+        let set = [Some("/roots.pem".into()), None];
+        let error = choose(found(), &set, clock).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CertificateExpired);
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(choose(found(), &set, Clock { now: 0 }).is_ok());
     }
 
     #[test]
@@ -227,7 +285,7 @@ mod tests {
         let mut found = CertificateResult::default();
         found.certs.push(key.cert.der().clone());
         found.certs.push(CertificateDer::from_slice(b"rubbish"));
-        let Found { roots, built_in } = choose(found, &[None, None]).unwrap();
+        let Found { roots, built_in } = choose(found, &[None, None], Clock::read()).unwrap();
         assert_eq!((roots.len(), built_in), (1, None));
     }
 }

@@ -16,6 +16,10 @@ const VERSION: u8 = 0xa0;
 /// The end of the year 9999, the last moment that a certificate can name.
 const LAST: u64 = 253_402_300_799;
 
+/// The day on which Rust 1.85 was released, 2025-02-20. No older compiler builds this crate, so a clock
+/// that is behind this day is wrong.
+const EARLIEST: u64 = 1_740_009_600;
+
 /// The longest name in an error, in characters.
 const MAX_NAME: usize = 200;
 
@@ -195,11 +199,40 @@ pub(super) fn date(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Returns the time of this machine's clock, in seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
+/// What this machine takes for the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// In seconds since 1970.
+    pub(super) now: u64,
+}
+
+impl Clock {
+    pub(super) fn read() -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            now: since_1970.map_or(0, |time| time.as_secs()),
+        }
+    }
+
+    pub(super) fn is_past(self, not_after: u64) -> bool {
+        not_after < self.now
+    }
+
+    /// Returns whether the clock is certainly wrong, as on a machine that has none and has not asked for
+    /// the time yet.
+    pub(super) fn is_wrong(self) -> bool {
+        self.now < EARLIEST
+    }
+
+    /// Says what to do about dates that do not fit this clock.
+    pub(super) fn advice(self) -> String {
+        let says = format!("this machine's clock says {}", date(self.now));
+        if self.is_wrong() {
+            format!("{says}, which is wrong; set it, for example with NTP")
+        } else {
+            format!("{says}; is that right?")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +256,25 @@ mod tests {
             assert_eq!(seconds(UTC_TIME, text.as_bytes()), None, "{text}");
         }
         assert_eq!(date(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn a_clock_from_before_this_crate_is_wrong() {
+        for (time, is_wrong) in [
+            ("1970-01-01T00:00:00Z", true),
+            ("2000-01-01T00:00:00Z", true),
+            ("2025-02-19T23:59:59Z", true),
+            ("2025-02-20T00:00:00Z", false),
+            ("2106-02-07T06:28:15Z", false),
+        ] {
+            let since_1970 = humantime::parse_rfc3339(time).unwrap();
+            let now = since_1970.duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let clock = Clock { now };
+            assert_eq!(clock.is_wrong(), is_wrong, "{time}");
+            let advice = clock.advice();
+            assert!(advice.contains(time), "{advice}");
+            assert_eq!(advice.contains("NTP"), is_wrong, "{advice}");
+        }
     }
 
     #[test]

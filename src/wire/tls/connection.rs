@@ -8,7 +8,7 @@ use std::{
 
 use rustls::ClientConnection;
 
-use super::{failure::Failure, identity::Presenter, trust, verifier::Verifier};
+use super::{certificate::Clock, failure::Failure, identity::Presenter, trust, verifier::Verifier};
 use crate::error::Error;
 
 pub(crate) struct Tls {
@@ -145,6 +145,7 @@ impl Tls {
             asked: self.presenter.was_asked(),
             up: self.up,
             chain: &self.verifier.refused(),
+            clock: Clock::read(),
         }
         .explain(cause)
     }

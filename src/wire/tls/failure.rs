@@ -9,7 +9,7 @@ use rustls::{
 
 use super::{
     authorities::Authorities,
-    certificate::{Certificate, Name, date, now},
+    certificate::{Certificate, Clock, Name, date},
     identity::Identity,
     verifier,
 };
@@ -27,6 +27,7 @@ pub(super) struct Failure<'a> {
     pub(super) up: bool,
     /// The certificate chain that was refused.
     pub(super) chain: &'a [CertificateDer<'static>],
+    pub(super) clock: Clock,
 }
 
 impl Failure<'_> {
@@ -44,31 +45,18 @@ impl Failure<'_> {
     fn refused(&self, refusal: &CertificateError) -> Error {
         let source = TlsError::InvalidCertificate(refusal.clone());
         let (kind, why) = match refusal {
-            CertificateError::NotValidYetContext { time, not_before } => {
-                let begin = not_before.as_secs();
-                let why = format!(
-                    "{} is not valid yet (not before {}), and this machine's clock says {}; is the clock right?",
-                    self.which(|certificate| certificate.not_before == begin),
-                    date(begin),
-                    date(time.as_secs()),
-                );
-                let context = self.refusal(&why);
-                // A clock that is wrong after booting is usually corrected soon.
-                return Error::transient(ErrorKind::CertificateExpired, context, source);
-            }
-            CertificateError::NotValidYet => {
-                let context =
-                    self.refusal("it is not valid yet; is the clock of this machine right?");
-                return Error::transient(ErrorKind::CertificateExpired, context, source);
-            }
-            CertificateError::ExpiredContext { time, not_after } => {
-                (ErrorKind::CertificateExpired, self.expired(time.as_secs(), not_after.as_secs()))
-            }
-            CertificateError::Expired => (
+            CertificateError::NotValidYetContext { not_before, .. } => (
                 ErrorKind::CertificateExpired,
-                "it has expired; the server needs a new one, unless this machine's clock is wrong"
-                    .to_owned(),
+                self.not_valid_yet(Some(not_before.as_secs())),
             ),
+            CertificateError::NotValidYet => {
+                (ErrorKind::CertificateExpired, self.not_valid_yet(None))
+            }
+            CertificateError::ExpiredContext { not_after, .. } => (
+                ErrorKind::CertificateExpired,
+                self.expired(Some(not_after.as_secs())),
+            ),
+            CertificateError::Expired => (ErrorKind::CertificateExpired, self.expired(None)),
             CertificateError::NotValidForNameContext { presented, .. } => {
                 (ErrorKind::CertificateHostName, self.other_name(presented))
             }
@@ -100,7 +88,16 @@ impl Failure<'_> {
                 None => (ErrorKind::Tls, format!("it is not accepted ({refusal})")),
             },
         };
-        Error::with_source(kind, self.refusal(&why), source)
+        let is_early = matches!(
+            refusal,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
+        );
+        let context = self.refusal(&why);
+        // A clock that is wrong after booting is usually corrected soon.
+        if kind == ErrorKind::CertificateExpired && (is_early || self.clock.is_wrong()) {
+            return Error::transient(kind, context, source);
+        }
+        Error::with_source(kind, context, source)
     }
 
     fn refusal(&self, why: &str) -> String {
@@ -132,29 +129,61 @@ impl Failure<'_> {
         }
     }
 
-    fn expired(&self, time: u64, not_after: u64) -> String {
-        let is_own = self.own().is_none_or(|own| own.not_after == not_after);
+    fn not_valid_yet(&self, not_before: Option<u64>) -> String {
+        let what = match not_before {
+            Some(begin) => format!(
+                "{} is not valid yet (not before {})",
+                self.which(|certificate| certificate.not_before == begin),
+                date(begin),
+            ),
+            None => "it is not valid yet".to_owned(),
+        };
+        format!("{what}, and {}", self.clock.advice())
+    }
+
+    fn expired(&self, not_after: Option<u64>) -> String {
+        let own = self.own();
+        let is_own = own
+            .zip(not_after)
+            .is_none_or(|(own, end)| own.not_after == end);
         if let Some(why) = self.given_expired().filter(|_| !is_own) {
             return why;
         }
-        format!(
-            "{} expired on {}; the server needs a new one, unless this machine's clock, which says {}, is wrong",
-            self.which(|certificate| certificate.not_after == not_after),
-            date(not_after),
-            date(time),
-        )
+        let what = match not_after {
+            Some(end) => format!(
+                "{} expired on {}",
+                self.which(|certificate| certificate.not_after == end),
+                date(end),
+            ),
+            None => "it has expired".to_owned(),
+        };
+        self.needs(&what, "the server needs a new one")
+    }
+
+    /// Says what to do about something that has expired, unless the clock alone is to blame.
+    fn needs(&self, expired: &str, new: &str) -> String {
+        let advice = self.clock.advice();
+        if self.clock.is_wrong() {
+            format!("{expired}, and {advice}")
+        } else {
+            format!("{expired}; {new} ({advice})")
+        }
     }
 
     /// Says what to do if the CA certificate that was set for this chain has expired.
     fn given_expired(&self) -> Option<String> {
         let given = self.authorities.given.as_ref()?;
         let (name, not_after) = self.certificates().find_map(|certificate| {
-            Some((certificate.issuer, given.expiry(certificate.issuer)?))
+            Some((
+                certificate.issuer,
+                given.expiry(certificate.issuer, self.clock)?,
+            ))
         })?;
-        Some(format!(
-            "the CA certificate that was set for its authority ({name}) expired on {}; set a new one with ca_file or ca_pem, unless this machine's clock is wrong",
+        let what = format!(
+            "the CA certificate that was set for its authority ({name}) expired on {}",
             date(not_after)
-        ))
+        );
+        Some(self.needs(&what, "set a new one with ca_file or ca_pem"))
     }
 
     fn version_1(&self) -> (ErrorKind, String) {
@@ -342,10 +371,11 @@ impl Failure<'_> {
         let Some(identity) = self.identity else {
             return format!("the server wants a client certificate; {SET_CLIENT_CERTIFICATE}");
         };
-        if identity.not_after < now() {
+        if self.clock.is_past(identity.not_after) {
             return format!(
-                "the server refused the client certificate, which expired on {}",
-                date(identity.not_after)
+                "the server refused the client certificate, which expired on {}; {}",
+                date(identity.not_after),
+                self.clock.advice()
             );
         }
         let why = match alert {

@@ -1,15 +1,24 @@
 //! Servers that the client refuses.
 
-use rcgen::{ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
+use std::{io, sync::Arc, time::Duration};
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SanType, date_time_ymd};
+use rustls::{
+    client::danger::ServerCertVerifier,
+    crypto::ring,
+    pki_types::{ServerName, UnixTime},
+};
 
 use super::peer::{
-    Authority, SERVER, Server, VERSIONS, connect_to, connects, fails, fixture, fixture_chain, says,
-    trust, trust_fixture,
+    Authority, SERVER, Server, VERSIONS, certificates, connect_to, connects, fails, fixture,
+    fixture_chain, says, trust, trust_fixture,
 };
 use crate::{
-    ErrorKind,
+    Error, ErrorKind,
     config::{Certificates, Pem},
-    wire::tls::Trust,
+    wire::tls::{
+        Trust, authorities::Authorities, certificate::Clock, failure::Failure, verifier::Verifier,
+    },
 };
 
 fn key() -> KeyPair {
@@ -357,5 +366,104 @@ fn an_error_names_the_server_it_was_given() {
         let error = connect_to(&authority.trust(), "localhost", &server).unwrap_err();
         assert!(error.to_string().contains(SERVER), "{error}");
         assert!(std::error::Error::source(&error).is_some());
+    }
+}
+
+/// Returns why a client whose clock says this refuses the server.
+fn refusal_at(clock: Clock, authorities: &[&Authority], server: &Server) -> Error {
+    let pems: Vec<String> = authorities
+        .iter()
+        .map(|authority| authority.certificate.pem())
+        .collect();
+    let authorities = Arc::new(Authorities::read(certificates(&pems).ca.as_ref()).unwrap());
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let verifier = Verifier::new(Arc::clone(&authorities), algorithms);
+    let name = ServerName::try_from("localhost").unwrap();
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(clock.now));
+    let (own, intermediates) = server.chain.split_first().unwrap();
+    let cause = verifier
+        .verify_server_cert(own, intermediates, &name, &[], time)
+        .unwrap_err();
+    Failure {
+        server: &SERVER,
+        host: "localhost",
+        authorities: &authorities,
+        identity: None,
+        asked: false,
+        up: false,
+        chain: &verifier.refused(),
+        clock,
+    }
+    .explain(&io::Error::new(io::ErrorKind::InvalidData, cause))
+}
+
+/// A machine without a clock, twelve minutes after it was switched on.
+const WITHOUT_CLOCK: Clock = Clock { now: 720 };
+
+#[test]
+fn a_machine_without_a_clock_is_told_its_own_time_whatever_part_of_the_chain_it_is_about() {
+    let always = |parameters: &mut CertificateParams| {
+        parameters.not_before = date_time_ymd(1970, 1, 1);
+    };
+    let today = |parameters: &mut CertificateParams| {
+        parameters.not_before = date_time_ymd(2026, 5, 6);
+    };
+    let root = Authority::with("Root", today);
+    let its_own = |authority: &Authority| authority.sign_with(&["localhost"], key(), today);
+    let mut whole = Vec::new();
+    for (intermediate, signed) in [
+        (root.below("Intermediate", always), "own"),
+        (root.below("Intermediate", today), "intermediate"),
+    ] {
+        let mut server = match signed {
+            "own" => its_own(&intermediate),
+            _ => intermediate.sign_with(&["localhost"], key(), always),
+        };
+        server.chain.push(intermediate.der());
+        whole.push((server, signed));
+    }
+    whole.push((its_own(&root), "own"));
+    let names = |parameters: &mut CertificateParams| {
+        today(parameters);
+        let name = "localhost".try_into().unwrap();
+        parameters.subject_alt_names.push(SanType::DnsName(name));
+    };
+    let self_signed = Authority::with("localhost", names);
+    whole.push((self_signed.as_server(), "own"));
+    for (server, signed) in &whole {
+        let error = refusal_at(WITHOUT_CLOCK, &[&root, &self_signed], server);
+        let which = match *signed {
+            "own" => "was refused: it",
+            _ => "the certificate CN=Intermediate in its chain",
+        };
+        let why = format!("{which} is not valid yet (not before 2026-05-06T00:00:00Z)");
+        let clock = "this machine's clock says 1970-01-01T00:12:00Z, which is wrong; set it";
+        says(&error, ErrorKind::CertificateExpired, &[&why, clock]);
+        assert!(error.is_transient());
+    }
+}
+
+#[test]
+fn an_expired_certificate_is_transient_only_while_the_clock_is_certainly_wrong() {
+    let last_century = |parameters: &mut CertificateParams| {
+        parameters.not_after = date_time_ymd(1999, 5, 6);
+    };
+    let root = Authority::new("Root");
+    let expired_root = Authority::with("Old Root", last_century);
+    let own = root.sign_with(&["localhost"], key(), last_century);
+    let given = expired_root.sign(&["localhost"]);
+    let (wrong, plausible) = (Clock { now: 946_684_800 }, Clock { now: 1_800_000_000 });
+    for server in [own, given] {
+        let error = refusal_at(wrong, &[&root, &expired_root], &server);
+        let words = [
+            "expired on 1999-05-06",
+            "clock says 2000-01-01T00:00:00Z, which is wrong",
+        ];
+        says(&error, ErrorKind::CertificateExpired, &words);
+        assert!(error.is_transient(), "{error}");
+        let error = refusal_at(plausible, &[&root, &expired_root], &server);
+        let words = ["expired on 1999-05-06", "new one", "clock says 2027-01-15"];
+        says(&error, ErrorKind::CertificateExpired, &words);
+        assert!(!error.is_transient(), "{error}");
     }
 }
