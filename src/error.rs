@@ -121,6 +121,10 @@ pub enum ErrorKind {
     NotConnected,
     /// The client was closed while the call was waiting.
     Closed,
+    /// This process was forked from the one that created the client, or that connected one: the
+    /// client's threads are there, and not here. See
+    /// [Forks](crate#forks-threads-suspended-machines).
+    Forked,
     /// The client's queue of downlinks to write is full.
     QueueFull,
     /// A downlink waited longer for a connection than
@@ -189,7 +193,9 @@ impl Error {
     pub(crate) fn no_thread(cause: io::Error) -> Self {
         Self::with_source(
             ErrorKind::ResourcesExhausted,
-            format!("cannot start a thread: {cause}"),
+            format!(
+                "cannot start a thread: {cause}; this process or its user has too many threads, or too little memory for one more"
+            ),
             cause,
         )
     }

@@ -365,8 +365,40 @@
 //! the loopback. Another user of the machine can see that the port exists and can delay the
 //! connection; only root can read the messages on it.
 //!
-//! A connected client uses five file descriptors, and a sixth while it connects. Child processes do
-//! not inherit the connection to the server; they do inherit Paho's end of the loopback.
+//! A connected client uses five file descriptors, and a sixth while it connects.
+//!
+//! # Forks, threads, suspended machines
+//!
+//! **Programs that you start** do not inherit the connection to the server; they do inherit Paho's end of
+//! the loopback.
+//!
+//! **A fork** without another program copies the client and none of its threads. The client works in the
+//! parent only. In the child, every method that needs a thread says so at once: `send`, `connect` and
+//! `close` return [`ErrorKind::Forked`], `is_connected` returns `false`, `wait` returns, a stream of
+//! [`Events`] has ended, and a [`Delivery`] is [`Forgotten`](DeliveryState::Forgotten) unless its state was
+//! final. Dropping the client there, or a simulated network, does not disturb the parent. If a callback
+//! forks, the child ends when the callback returns. The crate cannot help with a
+//! [`receiver`](Events::receiver) or [`states`](Delivery::states) that was taken before the fork: it waits
+//! for ever in the child.
+//!
+//! Fork first, and create the client in the child. Once a process has connected a client, no fork of it can
+//! create one, because Paho's threads are in the parent; `build` says so.
+//!
+//! A child also has a copy of the socket to the server. It closes the copy when it first uses or drops the
+//! client. Until then, or if the parent was reading or writing at the moment of the fork, the connection of
+//! a parent that is killed stays open: the server ends it when it has heard nothing for one and a half times
+//! the [keep-alive](MqttClientBuilder::keep_alive) (MQTT 3.1.1, section 3.1.2.10), and sends uplinks to
+//! nobody in the meantime. The parent's `close`, and an outage that it notices, end the connection whoever
+//! has copies.
+//!
+//! **Threads** that cannot be started are [`ErrorKind::ResourcesExhausted`]: from `build` (it starts two),
+//! from `set_retry_callback`, and from `connect` (one for the lookup, one for the connection, and Paho's two
+//! with the first connection of the process). The client retries like after any other failure; nothing is
+//! left behind.
+//!
+//! **A suspended machine**, or a stopped process, loses its connection when the server gives it up. When
+//! the client runs again, it pings the server as soon as anything wakes it, at the latest after the
+//! keep-alive, and reconnects if no answer comes. [`Gap`] counts the time of the suspension.
 //!
 //! # Defaults
 //!
@@ -438,6 +470,7 @@
 
 mod api;
 mod client;
+mod clock;
 mod closure;
 mod config;
 mod downlink;
@@ -450,6 +483,7 @@ mod http;
 mod message;
 mod mqtt;
 mod network;
+mod process;
 mod recovery;
 #[cfg(test)]
 mod seeds;
@@ -474,7 +508,7 @@ pub use config::{ConnectRetry, MqttClientBuilder, Overflow};
 pub use crossbeam_channel;
 pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};
-pub use events::Events;
+pub use events::{Events, EventsIter};
 pub use message::fields;
 pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,

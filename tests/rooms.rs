@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 19] = [
+const TABLE: [(&str, &[&str]); 21] = [
     (
         "client",
         &[
@@ -40,11 +40,13 @@ const TABLE: [(&str, &[&str]); 19] = [
     // Rooms that every room may use depend on even less.
     ("message", &[]),
     ("sync", &[]),
+    ("process", &[]),
+    ("clock", &[]),
     ("error", &[]),
 ];
 
 /// Rooms that every room may use, except the rooms below them.
-const EVERYWHERE: [&str; 3] = ["message", "error", "sync"];
+const EVERYWHERE: [&str; 5] = ["message", "error", "sync", "process", "clock"];
 
 /// Crates that only one place may name: the beginning of the name, and the place.
 const CRATES: [(&str, &str); 4] = [
@@ -120,6 +122,19 @@ fn each_foreign_engine_is_named_in_one_place() {
         }
         assert!(!places.is_empty(), "nobody names {name} any longer");
     }
+}
+
+#[test]
+fn threads_are_started_in_one_place() {
+    let house = House::read(&src());
+    let starting = |names: &BTreeSet<String>| names.contains("spawn") || names.contains("scope");
+    let places: Vec<_> = house
+        .names
+        .iter()
+        .filter(|(_, names)| starting(names))
+        .map(|(file, _)| file.to_owned())
+        .collect();
+    assert_eq!(places, [Path::new("process.rs")]);
 }
 
 #[test]
@@ -294,7 +309,8 @@ fn is_allowed(room: &str, target: &str) -> bool {
     if EVERYWHERE.contains(&target) {
         return match room {
             "message" => target == "error",
-            "error" | "sync" => false,
+            "error" | "sync" | "clock" => false,
+            "process" => target == "error" || target == "sync",
             _ => true,
         };
     }

@@ -84,6 +84,8 @@ pub(super) struct Callbacks {
     list: Vec<(CallbackId, Callback)>,
     /// Whether events were dropped, perhaps including the end of a connection.
     has_lagged: bool,
+    /// Whether a closure has forked, and this is the child: what follows is for the parent to do.
+    is_in_fork: bool,
 }
 
 impl Callbacks {
@@ -96,12 +98,13 @@ impl Callbacks {
             events,
             list: Vec::new(),
             has_lagged: false,
+            is_in_fork: false,
         }
     }
 
     /// Runs callbacks until the event stream ends.
     pub(super) fn run(mut self) {
-        loop {
+        while !self.is_in_fork {
             if self.has_lagged {
                 // An earlier end cannot be in the queue any more.
                 let end = self.core.link.status.last_end();
@@ -165,7 +168,9 @@ impl Callbacks {
                 if closed.error.is_none() {
                     self.close(true);
                 }
-                self.core.link.status.told(closed.number);
+                if !self.is_in_fork {
+                    self.core.link.status.told(closed.number);
+                }
             }
             Event::Uplink(uplink) => {
                 self.call("uplink", &**uplink, |callback| match callback {
@@ -227,10 +232,16 @@ impl Callbacks {
             .iter_mut()
             .filter_map(|(_, callback)| choose(callback))
         {
+            if self.is_in_fork {
+                return;
+            }
             let client = client.get_or_insert_with(|| client_of(handle, core));
-            let Err(failed) = call_safely(name, || closure(argument, client)) else {
-                continue;
-            };
+            let called = call_safely(name, || closure(argument, client));
+            self.is_in_fork = !core.is_here();
+            let Err(failed) = called else { continue };
+            if self.is_in_fork {
+                return;
+            }
             // If the session has ended, no subscriber is left.
             let report = Command::Report(Event::CallbackFailed(failed));
             let _ = core.link.commands.send(report);

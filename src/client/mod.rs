@@ -21,6 +21,8 @@ use crate::{
     downlink::Correlation,
     error::{Error, ErrorKind, Result},
     events::{Events, subscription},
+    mqtt,
+    process::{self, Home},
     session::{Command, Farewell, Session, SessionLink},
     stats::Stats,
 };
@@ -61,6 +63,9 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if !self.core.is_here() {
+            return;
+        }
         let _ = self.core.link.interrupt.try_send(());
         // The session may have ended already.
         let _ = self.core.link.commands.send(Command::Shutdown);
@@ -69,6 +74,8 @@ impl Drop for Handle {
 
 /// What the handles and the callbacks' thread share.
 struct Core {
+    /// Where its threads are.
+    home: Home,
     options: Arc<Options>,
     link: SessionLink,
     /// Unbounded, so that setters never wait; the callbacks' thread reads them before anything else.
@@ -80,6 +87,26 @@ struct Core {
     correlation: Correlation,
 }
 
+impl Core {
+    /// Returns whether this is the process of the client's threads. If it is a fork, which has copies of
+    /// the client's sockets, closes these: the connection belongs to the parent, and ends with it.
+    fn is_here(&self) -> bool {
+        let is_here = self.home.is_here();
+        if !is_here {
+            self.link.status.close_copies();
+        }
+        is_here
+    }
+
+    /// Checks that this is the process of the client's threads.
+    fn check_process(&self) -> Result<()> {
+        match self.is_here() {
+            true => Ok(()),
+            false => Err(self.home.error()),
+        }
+    }
+}
+
 impl MqttClientBuilder {
     /// Checks the options and creates the client, which starts its two threads. Does not touch the
     /// network.
@@ -88,7 +115,8 @@ impl MqttClientBuilder {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the option that is wrong and its value,
     /// never the key; [`ErrorKind::ResourcesExhausted`](crate::ErrorKind::ResourcesExhausted) when
-    /// no thread can be started.
+    /// no thread can be started; [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a process that was
+    /// forked after its parent had connected a client.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -106,7 +134,8 @@ impl MqttClient {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] if the application id or the key is not valid.
+    /// [`ErrorKind::Config`] if the application id or the key is not valid; otherwise as
+    /// [`build`](MqttClientBuilder::build).
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -127,6 +156,7 @@ impl MqttClient {
     }
 
     pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
+        mqtt::check_process()?;
         let (subscriber, events) = subscription(options.event_capacity, options.overflow);
         let interest = Arc::new(Interest::default());
         let subscriber = subscriber.only({
@@ -136,6 +166,7 @@ impl MqttClient {
         let link = Session::start(Arc::clone(&options)).map_err(Error::no_thread)?;
         let (setters, receiver) = unbounded();
         let core = Arc::new(Core {
+            home: Home::here(),
             options,
             link,
             setters,
@@ -152,9 +183,7 @@ impl MqttClient {
         };
         client.command(Command::Subscribe(subscriber))?;
         let callbacks = Callbacks::new(&client, receiver, events);
-        let thread = thread::Builder::new()
-            .name("ttn-callbacks".to_owned())
-            .spawn(move || callbacks.run())
+        let thread = process::start_thread("ttn-callbacks", move || callbacks.run())
             .map_err(Error::no_thread)?;
         let _ = core.callbacks_thread.set(thread.thread().id());
         Ok(client)
@@ -173,8 +202,9 @@ impl MqttClient {
     /// The reason, as [`kind`](Error::kind): `NotAuthorized`, `UnknownHost`, `ConnectionRefused`,
     /// `Unreachable`, `TimedOut`, `PermissionDenied`, `ResourcesExhausted`, `CertificateAuthority`,
     /// `CertificateExpired`, `CertificateHostName`, `Tls`, `Protocol`, `ServerUnavailable`,
-    /// `SubscriptionRefused`, `ConnectionLost`, those of discovery, and `Closed` if another
-    /// thread closed the client in the meantime.
+    /// `SubscriptionRefused`, `ConnectionLost`, those of discovery, `Closed` if another
+    /// thread closed the client in the meantime, and `Forked` in a
+    /// [fork](crate#forks-threads-suspended-machines) of the process that created the client.
     ///
     /// ```
     /// let client = ttn::MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").mqtt_address("localhost:1").build()?;
@@ -239,6 +269,8 @@ impl MqttClient {
     ///   they waited in the [offline queue](MqttClientBuilder::offline_queue) for a connection. The error
     ///   says how many.
     /// - [`ErrorKind::TimedOut`] if a callback is still running after the timeout.
+    /// - [`ErrorKind::Forked`] in a [fork](crate#forks-threads-suspended-machines) of the process that
+    ///   created the client. The client of that process is not affected.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -247,6 +279,7 @@ impl MqttClient {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn close(&self) -> Result<()> {
+        self.core().check_process()?;
         let link = &self.core().link;
         let start = Instant::now();
         let (reply, answer) = bounded(1);
@@ -278,7 +311,7 @@ impl MqttClient {
     ///
     /// If a callback reconnects the client, `wait` keeps waiting. If another thread reconnects it
     /// right after `close`, `wait` may return or keep waiting. Inside a callback it waits for the
-    /// connection only.
+    /// connection only. In a fork of the process that created the client, it returns immediately.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -303,6 +336,9 @@ impl MqttClient {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if !self.core().is_here() {
+            return true;
+        }
         let status = &self.core().link.status;
         status.wait_until_closed(|| self.awaits_callbacks(), deadline)
     }
@@ -313,7 +349,8 @@ impl MqttClient {
     }
 
     /// Returns whether the client is connected, as far as it knows. A silent outage is noticed only
-    /// after a while; see [`keep_alive`](MqttClientBuilder::keep_alive).
+    /// after a while; see [`keep_alive`](MqttClientBuilder::keep_alive). In a fork of the process that
+    /// created the client, it is not.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -321,7 +358,7 @@ impl MqttClient {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn is_connected(&self) -> bool {
-        self.core().link.status.is_connected()
+        self.core().is_here() && self.core().link.status.is_connected()
     }
 
     /// Returns the application id as it was set; on v3 it includes the tenant. The ids in messages do
@@ -336,7 +373,8 @@ impl MqttClient {
         &self.core().options.app_id
     }
 
-    /// Returns the client's counters. Does not wait.
+    /// Returns the client's counters. Does not wait. In a fork of the process that created the client,
+    /// they no longer change.
     ///
     /// ```
     /// # use ttn::{Event, MqttClient, Network, simulator::Simulator};
@@ -390,12 +428,8 @@ impl MqttClient {
     /// ```
     pub fn events_with(&self, capacity: usize, overflow: Overflow) -> Events {
         let (subscriber, events) = subscription(capacity, overflow);
-        // If the session has ended, so has the stream.
-        let _ = self
-            .core()
-            .link
-            .commands
-            .send(Command::Subscribe(subscriber));
+        // If the session has ended, or is in another process, so has the stream.
+        let _ = self.command(Command::Subscribe(subscriber));
         events
     }
 
@@ -404,6 +438,7 @@ impl MqttClient {
     }
 
     fn command(&self, command: Command) -> Result<()> {
+        self.core().check_process()?;
         let commands = &self.core().link.commands;
         commands.send(command).map_err(|_| gone())
     }

@@ -27,7 +27,8 @@ impl MqttClient {
     ///
     /// [`ErrorKind::Downlink`] for everything that the network would drop silently: a device id, an
     /// FPort (1 to 223) or a payload that is not valid, an empty payload, or an absolute time less than
-    /// 2.5 s ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`].
+    /// 2.5 s ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`]; [`ErrorKind::Forked`] in a
+    /// [fork](crate#forks-threads-suspended-machines) of the process that created the client.
     ///
     /// ```no_run
     /// use serde_json::json;
@@ -225,8 +226,9 @@ impl MqttClient {
     /// Reserves room for downlinks. Returns it with the first of their message ids.
     fn admit(&self, downlinks: usize) -> Result<(u64, Room)> {
         let core = self.core();
+        core.check_process()?;
         let (capacity, option) = match core.options.offline_queue {
-            _ if self.is_connected() => (core.options.send_capacity, "send_capacity"),
+            _ if core.link.status.is_connected() => (core.options.send_capacity, "send_capacity"),
             Some(queue) if core.link.status.is_open() => (queue.capacity, "offline_queue"),
             _ => return Err(not_connected()),
         };

@@ -142,7 +142,7 @@ impl MqttClient {
     /// # Errors
     ///
     /// [`ErrorKind::ResourcesExhausted`](crate::ErrorKind::ResourcesExhausted) if the thread cannot be
-    /// started.
+    /// started; [`ErrorKind::Forked`](crate::ErrorKind::Forked).
     ///
     /// ```
     /// use std::time::Duration;
@@ -161,6 +161,7 @@ impl MqttClient {
         F: FnMut(&mut Retry) -> R + Send + 'static,
         R: CallbackResult,
     {
+        self.core().check_process()?;
         let callback = RetryCallback::start(callback).map_err(Error::no_thread)?;
         self.command(Command::SetRetryCallback(callback))
     }
@@ -185,7 +186,9 @@ impl MqttClient {
     }
 
     fn setter(&self, setter: Setter) {
-        // Fails only for handles that outlive the thread: clones made in its last callbacks.
-        let _ = self.core().setters.send(setter);
+        if self.core().is_here() {
+            // Fails only for handles that outlive the thread: clones made in its last callbacks.
+            let _ = self.core().setters.send(setter);
+        }
     }
 }

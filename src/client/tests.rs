@@ -7,6 +7,7 @@ use crate::{
     downlink::Message,
     message::{Event, MessageIds},
     network::{Effect, Network},
+    process::tests::ThreadLimit,
     simulator::Simulator,
 };
 
@@ -147,4 +148,108 @@ fn a_subscription_from_inside_the_retry_callback_gets_the_setback_that_follows()
     drop(questions);
     client.close().unwrap();
     assert!(connecting.join().unwrap().is_err());
+}
+
+/// Returns a client with all callbacks, and its events.
+fn client_of(network: &Simulator) -> Result<(MqttClient, Events)> {
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        // A name, so that it must be looked up.
+        .mqtt_address(format!("localhost:{}", network.address().port()))
+        .reconnect(false)
+        .build()?;
+    let events = client.events();
+    client.set_retry_callback(|_| {})?;
+    Ok((client, events))
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_is_an_error_and_leaves_nothing_behind() {
+    for network in [Network::V2, Network::V3] {
+        let network = Simulator::builder(network)
+            .address("localhost:0")
+            .start()
+            .unwrap();
+        let mut refused = 0;
+        for limit in 0.. {
+            let limit = ThreadLimit::new(limit);
+            let (streams, result) = limit.apply(|| match client_of(&network) {
+                Ok((client, events)) => {
+                    let result = client.connect();
+                    assert_eq!(client.is_connected(), result.is_ok());
+                    assert!(client.close().is_ok());
+                    (Some(events), result)
+                }
+                Err(error) => (None, Err(error)),
+            });
+            // The stream of a client that was built ends with it.
+            if let Some(events) = streams {
+                let deadline = Instant::now() + Duration::from_secs(20);
+                while events.receiver().recv_deadline(deadline).is_ok() {}
+                assert!(Instant::now() < deadline, "the stream goes on");
+            }
+            match result {
+                Ok(()) => {
+                    assert_eq!(limit.left(), 0, "no earlier limit was enough");
+                    break;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::ResourcesExhausted, "{error}");
+                    assert!(error.to_string().contains("thread"), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        // The session, the callbacks, the retry callback, the lookup, the connection.
+        assert!(refused >= 5, "{refused}");
+    }
+}
+
+#[test]
+fn a_client_that_cannot_start_a_thread_connects_when_it_can() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let build = || {
+        MqttClient::builder(network.app_id(), network.access_key())
+            .mqtt_address(network.mqtt_address())
+            .reconnect_delay(Duration::from_millis(1), Duration::from_millis(2))
+            .connect_retry(ConnectRetry::For(Duration::from_secs(20)))
+            .build()
+    };
+    // The session and the callbacks; every connection needs one more.
+    let limit = ThreadLimit::new(2);
+    let client = limit.apply(build).unwrap();
+    let events = client.events();
+    let connecting = thread::spawn({
+        let client = client.clone();
+        move || client.connect()
+    });
+    match events.recv_timeout(Duration::from_secs(20)) {
+        Ok(Event::ConnectFailed(failed)) => {
+            assert_eq!(failed.error.kind(), ErrorKind::ResourcesExhausted);
+            assert!(failed.retry_in.is_some());
+        }
+        event => panic!("{event:?}"),
+    }
+    // Other threads of the process end.
+    limit.add(10);
+    connecting.join().unwrap().unwrap();
+    client.close().unwrap();
+}
+
+#[test]
+fn a_simulated_network_that_cannot_start_a_thread_leaves_its_port() {
+    for network in [Network::V2, Network::V3] {
+        for limit in 0..2 {
+            let port = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+                .and_then(|listener| listener.local_addr())
+                .unwrap();
+            let start = || {
+                Simulator::builder(network)
+                    .address(port.to_string())
+                    .start()
+            };
+            assert!(ThreadLimit::new(limit).apply(start).is_err());
+            // It can start there now.
+            start().unwrap();
+        }
+    }
 }

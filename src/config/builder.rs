@@ -405,6 +405,10 @@ impl MqttClientBuilder {
     /// count as dead. A server that reads nothing, so that the ping cannot be sent, counts as dead after
     /// a minute. Whole seconds, at least 1 s. Defaults to 30 s.
     ///
+    /// The server counts too: it ends the connection of a client that has sent nothing for one and a half
+    /// times this, for example because its machine is suspended, or because the program was killed and a
+    /// [fork](crate#forks-threads-suspended-machines) of it holds the socket open.
+    ///
     /// ```
     /// # use ttn::MqttClient;
     /// # use std::time::Duration;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{DownlinkEvent, ErrorDetails, MessageId, json},
+    process::Home,
     sync,
 };
 
@@ -19,7 +20,8 @@ use crate::{
 /// does not affect it.
 ///
 /// It stays valid through outages of the connection, and can be used from any thread, including
-/// callbacks.
+/// callbacks. In a process that was forked after the downlink was accepted, nobody follows it: unless its
+/// state was final by then, it is [`Forgotten`](DeliveryState::Forgotten) there.
 ///
 /// ```
 /// use std::time::Duration;
@@ -119,7 +121,7 @@ impl Delivery {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn is_final(&self) -> bool {
-        self.progress.is_final()
+        self.progress.ends_with(&self.state())
     }
 
     /// Waits until the downlink reaches `state` or a later one, and returns the state that it reached.
@@ -129,8 +131,8 @@ impl Delivery {
     /// If the downlink will not reach `state`: [`DownlinkFailed`](ErrorKind::DownlinkFailed) with the
     /// network's message, [`ConnectionLost`](ErrorKind::ConnectionLost) or
     /// [`Closed`](ErrorKind::Closed) if it was not written, [`Expired`](ErrorKind::Expired),
-    /// [`Unconfirmed`](ErrorKind::Unconfirmed). If the time runs out first:
-    /// [`TimedOut`](ErrorKind::TimedOut); the delivery continues.
+    /// [`Unconfirmed`](ErrorKind::Unconfirmed), [`Forked`](ErrorKind::Forked). If the time runs out
+    /// first: [`TimedOut`](ErrorKind::TimedOut); the delivery continues.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -148,6 +150,9 @@ impl Delivery {
             .wait_until(is_decided, Instant::now().checked_add(timeout));
         if reached.step() >= state.step() {
             return Ok(reached);
+        }
+        if let DeliveryState::Forgotten = reached {
+            self.progress.home.check()?;
         }
         if let Some(error) = reached.error() {
             return Err(error);
@@ -184,7 +189,8 @@ impl Delivery {
     }
 
     /// Returns a receiver of the current state and of every later one up to the final state, for use
-    /// with `select!`. It is unbounded, because a downlink has few states.
+    /// with `select!`. It is unbounded, because a downlink has few states. After a fork, call this again in
+    /// the child, where the receiver from before would wait for ever.
     ///
     /// ```no_run
     /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -248,7 +254,7 @@ impl DownlinkEvent {
 /// | `Expired` | this crate | it was not sent | |
 /// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued, or [`clear_queue`](crate::MqttClient::clear_queue) took effect | the network discarded it, unless it was on its way to a gateway | v3: that it was not sent, because not every gateway reports that; a later report still counts |
 /// | `Unconfirmed` | this crate: the network sent no report, or the report was lost with a connection: the client closed before the server had processed the downlink, or the downlink has left the queue since | nothing; the error names causes by what this client has seen | anything; a later report still counts |
-/// | `Forgotten` | this crate: it was followed for too long, there were too many, or the last handle of the client was dropped | nothing | anything |
+/// | `Forgotten` | this crate: it was followed for too long, there were too many, the last handle of the client was dropped, or this process is a fork of the one that follows it | nothing | anything |
 ///
 /// ```
 /// use ttn::DeliveryState;
@@ -412,6 +418,8 @@ impl fmt::Display for DeliveryState {
 
 /// The state of one downlink. The session advances it; any thread can read it or wait for it.
 pub(crate) struct Progress {
+    /// Where the session is that advances it.
+    home: Home,
     /// Whether the downlink asks the device for an acknowledgement.
     confirmed: bool,
     present: Mutex<Present>,
@@ -426,6 +434,7 @@ struct Present {
 impl Progress {
     pub(crate) fn new(confirmed: bool) -> Arc<Self> {
         Arc::new(Self {
+            home: Home::here(),
             confirmed,
             present: Mutex::new(Present {
                 state: DeliveryState::Accepted,
@@ -499,12 +508,23 @@ impl Progress {
     }
 
     pub(crate) fn state(&self) -> DeliveryState {
-        self.lock().state.clone()
+        if self.home.is_here() {
+            return self.lock().state.clone();
+        }
+        self.home
+            .lock(&self.present)
+            .map(|present| present.state.clone())
+            .filter(|state| self.ends_with(state))
+            .unwrap_or(DeliveryState::Forgotten)
     }
 
     fn watch(&self) -> Receiver<DeliveryState> {
         // Unbounded, because a downlink has few states.
         let (sender, receiver) = unbounded();
+        if !self.home.is_here() {
+            let _ = sender.send(self.state());
+            return receiver;
+        }
         let mut present = self.lock();
         let _ = sender.send(present.state.clone());
         if !self.ends_with(&present.state) {
@@ -518,6 +538,9 @@ impl Progress {
         condition: impl Fn(&DeliveryState) -> bool,
         deadline: Option<Instant>,
     ) -> DeliveryState {
+        if !self.home.is_here() {
+            return self.state();
+        }
         let reached = |present: &Present| condition(&present.state);
         let present = sync::wait_until(&self.present, &self.changed, deadline, reached);
         present.state.clone()

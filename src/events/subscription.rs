@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded, unbounded};
 
 use super::{RESERVE, reader::Reader, subscriber::Subscriber};
-use crate::{config::Overflow, message::Event};
+use crate::{config::Overflow, message::Event, process::Home};
 
 /// A subscription to a client's events. Dropping it unsubscribes.
 ///
 /// It is independent of the callbacks and of other subscriptions: each receives every event. The
 /// stream continues over `close` and `connect` and ends when the last handle of the client is dropped.
+/// In a process that was forked after the client was created, it has [ended](crate#forks-threads-suspended-machines).
 ///
 /// ```no_run
 /// use ttn::{Event, MqttClient};
@@ -31,6 +32,10 @@ use crate::{config::Overflow, message::Event};
 pub struct Events {
     receiver: Receiver<Event>,
     reader: Arc<Reader>,
+    /// Where its senders are.
+    home: Home,
+    /// The stream in a fork of that process.
+    ended: Receiver<Event>,
 }
 
 impl Events {
@@ -49,7 +54,7 @@ impl Events {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn recv(&self) -> Result<Event, RecvError> {
-        self.receiver.recv()
+        self.receiver().recv()
     }
 
     /// Waits for the next event, at most for `timeout`.
@@ -66,7 +71,7 @@ impl Events {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Event, RecvTimeoutError> {
-        self.receiver.recv_timeout(timeout)
+        self.receiver().recv_timeout(timeout)
     }
 
     /// Returns the next event, without waiting.
@@ -81,7 +86,7 @@ impl Events {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn try_recv(&self) -> Result<Event, TryRecvError> {
-        self.receiver.try_recv()
+        self.receiver().try_recv()
     }
 
     /// Iterates over all events, waiting for each.
@@ -94,11 +99,14 @@ impl Events {
     /// }
     /// # Ok::<(), ttn::Error>(())
     /// ```
-    pub fn iter(&self) -> crossbeam_channel::Iter<'_, Event> {
-        self.receiver.iter()
+    pub fn iter(&self) -> EventsIter<'_> {
+        EventsIter(self)
     }
 
     /// Returns the channel itself, for `select!`. It receives events as long as this subscription exists.
+    ///
+    /// After a fork, call this again: the reference that was returned before it would wait for ever in
+    /// the child.
     ///
     /// ```
     /// use std::time::Duration;
@@ -114,7 +122,10 @@ impl Events {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn receiver(&self) -> &Receiver<Event> {
-        &self.receiver
+        match self.home.is_here() {
+            true => &self.receiver,
+            false => &self.ended,
+        }
     }
 
     /// Returns how many events were dropped because this subscription did not keep up, including
@@ -134,10 +145,31 @@ impl Events {
 
 impl<'a> IntoIterator for &'a Events {
     type Item = Event;
-    type IntoIter = crossbeam_channel::Iter<'a, Event>;
+    type IntoIter = EventsIter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+/// An iterator over the events of a subscription, returned by [`Events::iter`]. It waits for each event,
+/// and ends with the stream.
+///
+/// ```
+/// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+/// let events = client.events();
+/// drop(client);
+/// assert!(events.iter().next().is_none());
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventsIter<'a>(&'a Events);
+
+impl Iterator for EventsIter<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.0.recv().ok()
     }
 }
 
@@ -170,5 +202,11 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
         untold: 0,
         since_told: 0,
     };
-    (subscriber, Events { receiver, reader })
+    let events = Events {
+        receiver,
+        reader,
+        home: Home::here(),
+        ended: bounded(0).1,
+    };
+    (subscriber, events)
 }

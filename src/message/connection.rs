@@ -31,6 +31,11 @@ pub struct Connected {
 
 /// A time without a connection. The client misses whatever the network published during it.
 ///
+/// Times are those of a monotonic clock, which stands still while the machine is suspended, plus
+/// suspensions: when the wall clock advances at least 1 s more than the monotonic clock, the difference
+/// counts, unless the wall clock was before 2026, and so was not set yet. If a clock that was set is put
+/// forward during an outage, that looks like a suspension.
+///
 /// ```
 /// fn report(gap: &ttn::Gap) -> String {
 ///     format!("away for {:?}, back with attempt {}", gap.length, gap.attempts)
@@ -42,15 +47,17 @@ pub struct Gap {
     /// When the loss of the connection was noticed.
     #[serde(serialize_with = "json::time")]
     pub since: SystemTime,
-    /// The time from then until the client was connected and subscribed again, on a monotonic clock.
-    /// A server may send uplinks slightly before that.
+    /// The time from then until the client was connected and subscribed again. A server may send uplinks
+    /// slightly before that.
     #[serde(serialize_with = "json::seconds")]
     pub length: Duration,
     /// How long the server had sent nothing before the loss was noticed: no message, and no answer to a
     /// ping or anything else. The connection may have been dead for this long, even if it was then
     /// closed. While the server lives, an idle connection carries an answer to a ping each
     /// [`keep_alive`](crate::MqttClientBuilder::keep_alive); one that answers nothing is given up after
-    /// at least 5 s more, usually after twice `keep_alive`.
+    /// at least 5 s more, usually after twice `keep_alive`. When the machine was suspended, or the process
+    /// was stopped for longer than `keep_alive` and a second, what is found afterwards counts as heard
+    /// before, because nobody knows when it arrived.
     #[serde(serialize_with = "json::seconds")]
     pub silence: Duration,
     /// How many attempts it took, including the successful one.

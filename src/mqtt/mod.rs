@@ -9,6 +9,8 @@
 //! | a panic in a callback aborts the process | callbacks cannot panic; the wire filters out topics that are not text |
 //! | dropping a client that is connecting or has a socket can block all clients; a token completes a moment before Paho releases it | [`Transport::is_over`], and a call that waits for the release before the drop |
 //! | opening or closing hundreds of sockets in a row blocks all clients | the wire opens and closes them one at a time (its gate) |
+//! | it does not notice when its threads cannot be started, and never connects after that | before the first connect, as many threads are started and end |
+//! | a fork has its memory without its threads | a fork gets an error |
 //! | `disconnect` may never complete, and calls back on the caller's thread | never called: the wire ends the connection, and Paho notices |
 //! | a connect cannot be cancelled, and its timeout has a resolution of 3 s | the wire closes the loopback, which takes a millisecond |
 //! | dropping the last client of the process takes up to a second and leaks two descriptors | one client that never connects is kept |
@@ -25,4 +27,4 @@ mod inlet;
 mod paho;
 
 pub(crate) use inlet::{Attempt, Inlet, Operation, Outlet, Run, Signal, Tagged, inlet};
-pub(crate) use paho::{Outcome, Transport};
+pub(crate) use paho::{Outcome, Transport, check_process};

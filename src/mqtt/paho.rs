@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
@@ -26,6 +26,8 @@ use super::{
 use crate::{
     error::{Error, Result},
     message::MessageIds,
+    process::{self, Home},
+    sync,
     wire::{Doorway, End, Permit, Wire},
 };
 
@@ -35,13 +37,35 @@ const PAHO_BUFFER: i32 = 65_536;
 /// Paho's keep-alive, which cannot be disabled: as long as possible, because the wire pings the server.
 const PAHO_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
 
+/// The threads that Paho starts when a process connects for the first time.
+const PAHO_THREADS: usize = 2;
+
 /// How long Paho may take to connect to the wire, which answers immediately or closes.
 const PAHO_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client that never connects and is never dropped. While it lives, Paho keeps its two threads;
 /// without it, dropping the last client of the process takes up to a second and leaks two file
 /// descriptors.
-static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
+static KEEPER: OnceLock<Keeper> = OnceLock::new();
+
+struct Keeper {
+    /// Where Paho's threads are. A fork has a copy of Paho's memory, which says that they run.
+    home: Home,
+    /// Never used, and never dropped.
+    _client: AsyncClient,
+}
+
+/// Checks that the MQTT client can be used in this process.
+///
+/// # Errors
+///
+/// If this process was forked from one that has used it.
+pub(crate) fn check_process() -> Result<()> {
+    match KEEPER.get() {
+        Some(keeper) if !keeper.home.is_here() => Err(keeper.home.no_other()),
+        _ => Ok(()),
+    }
+}
 
 /// The outcome of an operation.
 #[derive(Debug)]
@@ -113,7 +137,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Paho's message, when it cannot create a client.
+    /// Why Paho cannot create a client, or start its threads.
     pub(crate) fn enter(
         wire: Wire,
         doorway: Doorway,
@@ -121,10 +145,7 @@ impl Transport {
         inlet: Inlet,
     ) -> Result<Self, String> {
         let message = |cause: paho_mqtt::Error| cause.to_string();
-        if KEEPER.get().is_none() {
-            let keeper = create("tcp://localhost:1", "").map_err(message)?;
-            let _ = KEEPER.set(keeper);
-        }
+        let starting = start_engine()?;
         let Doorway {
             port,
             token,
@@ -153,6 +174,7 @@ impl Transport {
             .finalize();
         let bell = Bell::new(&inlet, attempt, Operation::Connect);
         let connecting = Pending::new(client.connect(connect), bell);
+        drop(starting);
         Ok(Self {
             wire,
             client,
@@ -395,6 +417,25 @@ impl<T: Future + Unpin> Pending<T> {
             Poll::Pending => None,
         }
     }
+}
+
+/// Makes sure that Paho can start its threads, when the process connects for the first time. Paho does
+/// not notice that it could not, and never connects after that. Returns a guard to hold until it has.
+fn start_engine() -> Result<MutexGuard<'static, ()>, String> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    let starting = sync::lock(&STARTING);
+    if KEEPER.get().is_some() {
+        return Ok(starting);
+    }
+    if let Some(cause) = process::want_of_threads(PAHO_THREADS) {
+        return Err(format!("it needs {PAHO_THREADS} threads: {cause}"));
+    }
+    let client = create("tcp://localhost:1", "").map_err(|cause| cause.to_string())?;
+    let _ = KEEPER.set(Keeper {
+        home: Home::here(),
+        _client: client,
+    });
+    Ok(starting)
 }
 
 fn create(uri: &str, client_id: &str) -> paho_mqtt::Result<AsyncClient> {

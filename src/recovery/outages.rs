@@ -3,10 +3,11 @@
 
 use std::{
     collections::VecDeque,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use crate::{
+    clock::Moment,
     error::ErrorKind,
     message::{DisconnectCause, Gap},
 };
@@ -47,7 +48,7 @@ pub(crate) struct Customs {
 #[derive(Debug)]
 pub(crate) struct Outages {
     customs: Customs,
-    connected: Option<Instant>,
+    connected: Option<Moment>,
     /// When the last two downlinks were written.
     written: VecDeque<Instant>,
     /// When the server last closed a connection because of its rate limit.
@@ -62,8 +63,7 @@ pub(crate) struct Outages {
 
 #[derive(Clone, Copy, Debug)]
 struct Lost {
-    at: Instant,
-    time: SystemTime,
+    at: Moment,
     silence: Duration,
     cause: DisconnectCause,
 }
@@ -94,13 +94,13 @@ impl Outages {
     }
 
     /// Notes that a connection is up. Returns the gap that it ends, if there was one.
-    pub(crate) fn connected(&mut self, now: Instant) -> Option<Gap> {
+    pub(crate) fn connected(&mut self, now: Moment) -> Option<Gap> {
         self.connected = Some(now);
         self.written.clear();
         let attempts = std::mem::take(&mut self.attempts);
         self.lost.take().map(|lost| Gap {
-            since: lost.time,
-            length: now.saturating_duration_since(lost.at),
+            since: lost.at.time,
+            length: now.since(lost.at),
             silence: lost.silence,
             attempts,
             cause: lost.cause,
@@ -144,16 +144,12 @@ impl Outages {
     /// packet of the server arrived, and `seen` the cause that the connection has seen itself, if it has.
     pub(crate) fn lost(
         &mut self,
-        now: Instant,
-        time: SystemTime,
-        heard: Option<Instant>,
+        now: Moment,
+        heard: Option<Moment>,
         seen: Option<DisconnectCause>,
     ) -> Loss {
-        let since = |moment: Option<Instant>| {
-            moment.map_or(Duration::ZERO, |moment| {
-                now.saturating_duration_since(moment)
-            })
-        };
+        let since =
+            |moment: Option<Moment>| moment.map_or(Duration::ZERO, |moment| now.since(moment));
         let connected_for = since(self.connected.take());
         // What was heard before the connection was up belongs to the outage before.
         let silence = since(heard).min(connected_for);
@@ -166,10 +162,9 @@ impl Outages {
         };
         self.at_once = next(self.at_once, connected_for < AT_ONCE);
         self.unstable = next(self.unstable, connected_for < STABLE);
-        let cause = seen.unwrap_or_else(|| self.infer(now));
+        let cause = seen.unwrap_or_else(|| self.infer(now.instant));
         self.lost = Some(Lost {
             at: now,
-            time,
             silence,
             cause,
         });
@@ -235,6 +230,8 @@ fn is_seen(cause: DisconnectCause) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -249,10 +246,9 @@ mod tests {
 
     struct Clock {
         outages: Outages,
-        heard: Option<Instant>,
-        now: Instant,
+        heard: Option<Moment>,
+        now: Moment,
         start: SystemTime,
-        begin: Instant,
     }
 
     impl Clock {
@@ -261,18 +257,22 @@ mod tests {
         }
 
         fn of(customs: Customs) -> Self {
-            let now = Instant::now();
+            let now = Moment::now();
             Self {
                 outages: Outages::new(customs),
                 heard: None,
                 now,
-                start: SystemTime::now(),
-                begin: now,
+                start: now.time,
             }
         }
 
         fn after(&mut self, time: Duration) -> &mut Self {
-            self.now += time;
+            self.now = self.now.after(time);
+            self
+        }
+
+        fn suspend(&mut self, time: Duration) -> &mut Self {
+            self.now = self.now.after_suspension(time);
             self
         }
 
@@ -282,7 +282,7 @@ mod tests {
         }
 
         fn write(&mut self) -> &mut Self {
-            self.outages.written(self.now);
+            self.outages.written(self.now.instant);
             self
         }
 
@@ -292,13 +292,11 @@ mod tests {
         }
 
         fn lose(&mut self) -> Loss {
-            let time = self.start + (self.now - self.begin);
-            self.outages.lost(self.now, time, self.heard, None)
+            self.outages.lost(self.now, self.heard, None)
         }
 
         fn lose_to(&mut self, seen: DisconnectCause) -> Loss {
-            self.outages
-                .lost(self.now, self.start, self.heard, Some(seen))
+            self.outages.lost(self.now, self.heard, Some(seen))
         }
 
         fn refuse(&mut self) -> bool {
@@ -347,6 +345,33 @@ mod tests {
         // The end was not seen.
         clock.heard = None;
         assert_eq!(clock.after(SECOND).lose().silence, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_suspended_machine_counts_as_away_before_and_after_the_loss_is_noticed() {
+        let mut clock = Clock::start();
+        clock.connect();
+        // The lid is closed for an hour; the loss is noticed 2 s after it opens.
+        clock.after(10 * SECOND).hear().suspend(3600 * SECOND);
+        let loss = clock.after(2 * SECOND).lose();
+        assert_eq!(loss.silence, 3602 * SECOND);
+        assert_eq!(loss.connected_for, 3612 * SECOND);
+        // And again while the client reconnects.
+        clock.after(SECOND).suspend(15 * SECOND);
+        let gap = clock.after(SECOND).connect().unwrap();
+        assert_eq!((gap.length, gap.silence), (17 * SECOND, 3602 * SECOND));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_for_the_first_time_during_an_outage_does_not_lengthen_it() {
+        let mut clock = Clock::start();
+        let set = clock.now.time;
+        clock.now.time = SystemTime::UNIX_EPOCH;
+        clock.connect();
+        clock.after(10 * SECOND).hear().after(SECOND).lose();
+        clock.now.time = set;
+        let gap = clock.after(2 * SECOND).connect().unwrap();
+        assert_eq!((gap.length, gap.silence), (2 * SECOND, SECOND));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
 use crossbeam_channel::{Sender, bounded};
@@ -15,6 +14,7 @@ use super::Retry;
 use crate::{
     closure::{CallbackResult, call_safely, result_of},
     message::CallbackFailed,
+    process::{self, Home},
 };
 
 /// The user's closure, on its own thread because it may take a long time. The thread ends when this is
@@ -44,15 +44,18 @@ impl RetryCallback {
             questions: sender,
             busy: Arc::clone(&busy),
         };
-        thread::Builder::new()
-            .name("ttn-retry".to_owned())
-            .spawn(move || {
-                for Question { mut retry, answer } in questions {
-                    let called = call_safely("retry", || result_of(callback(&mut retry)));
-                    busy.store(false, Ordering::Release);
-                    answer(called.map(|()| retry));
+        let home = Home::here();
+        process::start_thread("ttn-retry", move || {
+            for Question { mut retry, answer } in questions {
+                let called = call_safely("retry", || result_of(callback(&mut retry)));
+                if !home.is_here() {
+                    // The closure has forked, and this is the child: nobody waits for the answer here.
+                    return;
                 }
-            })?;
+                busy.store(false, Ordering::Release);
+                answer(called.map(|()| retry));
+            }
+        })?;
         Ok(started)
     }
 

@@ -15,6 +15,10 @@ use crate::{
 /// downlinks.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// How long a connection may take to end, once it is no longer in use. It takes at most half a minute
+/// after it has lingered, unless the threads of the MQTT client do not run.
+const MAX_ENDING_TIME: Duration = Duration::from_secs(120);
+
 /// The most connections that may be ending. A client that connects and closes again and again, while its
 /// server processes nothing, cuts the oldest.
 const MAX_ENDING: usize = 16;
@@ -34,6 +38,8 @@ struct Ending {
     /// It stays open until then, so that the server processes what was published; `None` if it is
     /// ending.
     lingers_until: Option<Instant>,
+    /// The client no longer waits for its end then.
+    give_up: Instant,
 }
 
 /// A connection to a server.
@@ -229,6 +235,7 @@ impl Connections {
             self.ending.push(Ending {
                 transport: *transport,
                 lingers_until: None,
+                give_up: Instant::now() + MAX_ENDING_TIME,
             });
             self.drop_ended();
         }
@@ -246,6 +253,7 @@ impl Connections {
             self.ending.push(Ending {
                 transport: *transport,
                 lingers_until: Some(now + LINGER),
+                give_up: now + LINGER + MAX_ENDING_TIME,
             });
             self.drop_ended();
             let surplus = self.ending.len().saturating_sub(MAX_ENDING);
@@ -273,20 +281,31 @@ impl Connections {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.ending
             .iter()
-            .filter_map(|ending| ending.lingers_until)
+            .map(|ending| ending.lingers_until.unwrap_or(ending.give_up))
             .min()
     }
 
-    /// Ends the connections that have lingered long enough.
+    /// Ends the connections that have lingered long enough, and gives up those that do not end.
     pub(super) fn handle_deadline(&mut self, now: Instant) {
         for Ending {
             transport,
             lingers_until,
+            ..
         } in &mut self.ending
         {
             if lingers_until.take_if(|until| *until <= now).is_some() {
                 transport.finish();
             }
+        }
+        let is_stuck = |ending: &Ending| ending.give_up <= now;
+        while let Some(index) = self.ending.iter().position(is_stuck) {
+            let stuck = self.ending.swap_remove(index).transport;
+            stuck.cancel();
+            log::warn!(
+                "the MQTT client does not notice the end of a connection; continuing without it"
+            );
+            // Dropping it now could block every client of the process.
+            std::mem::forget(stuck);
         }
     }
 

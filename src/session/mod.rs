@@ -15,26 +15,27 @@ mod waiters;
 use std::{
     io,
     sync::Arc,
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::{
+    clock::Moment,
     config::{AccessKey, Address, Options, ReceiveCapacity},
     downlink::{Batch, WaitingRoom},
     error::{Error, Result},
     events::Subscribers,
     message::{CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap, RawMessage},
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
+    process,
     recovery::{Retry, RetryCallback},
     server::Route,
     wire::{self, End, Login},
 };
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
-use lifecycle::{Action, Input, Lifecycle, Now, Outgoing, Question};
+use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
 pub(crate) use reasons::not_connected;
 use receiving::Receiving;
@@ -133,9 +134,7 @@ impl Session {
             waiters: Waiters::default(),
             left_behind: None,
         };
-        thread::Builder::new()
-            .name("ttn-session".to_owned())
-            .spawn(move || session.run())?;
+        process::start_thread("ttn-session", move || session.run())?;
         Ok(link)
     }
 
@@ -266,11 +265,12 @@ impl Session {
     }
 
     fn on_message(&mut self, attempt: Attempt, raw: RawMessage) {
-        let now = Instant::now();
+        let moment = Moment::now();
+        let now = moment.instant;
         if self.counts_late(attempt) {
             let event = self.receiving.decode_late(raw);
             self.sending.observe(&event, now);
-        } else if let Some(event) = self.receiving.decode(attempt, raw, now) {
+        } else if let Some(event) = self.receiving.decode(attempt, raw, moment) {
             let frees = self.sending.observe(&event, now);
             self.note_report(attempt, &event, now);
             self.receiving.report(event);
@@ -396,12 +396,12 @@ impl Session {
         self.sending.handle_deadline(Instant::now());
         self.connections.handle_deadline(Instant::now());
         self.report_sending();
-        self.lifecycle.handle_deadline(now());
+        self.lifecycle.handle_deadline(Moment::now());
         self.execute();
     }
 
     fn feed(&mut self, input: Input) {
-        self.lifecycle.handle(input, now());
+        self.lifecycle.handle(input, Moment::now());
         self.execute();
     }
 
@@ -418,12 +418,12 @@ impl Session {
         loop {
             while let Some(action) = self.lifecycle.poll() {
                 if let Some(input) = self.perform(action) {
-                    self.lifecycle.handle(input, now());
+                    self.lifecycle.handle(input, Moment::now());
                 }
             }
             self.write();
             let Some(input) = self.drained() else { return };
-            self.lifecycle.handle(input, now());
+            self.lifecycle.handle(input, Moment::now());
         }
     }
 
@@ -513,13 +513,11 @@ impl Session {
         let access_key = self.access_key.clone();
         let known = self.known.clone();
         let done = self.job_done.clone();
-        let started = thread::Builder::new()
-            .name("ttn-prepare".to_owned())
-            .spawn(move || {
-                let found = Route::find(&options, &access_key, known);
-                // The session may have ended.
-                let _ = done.send(Job::LookedUp(attempt, found));
-            });
+        let started = process::start_thread("ttn-prepare", move || {
+            let found = Route::find(&options, &access_key, known);
+            // The session may have ended.
+            let _ = done.send(Job::LookedUp(attempt, found));
+        });
         let cause = started.err()?;
         Some(Input::LookedUp(attempt, Err(Error::no_thread(cause))))
     }
@@ -620,12 +618,5 @@ impl Session {
         for event in self.sending.take_reports() {
             self.receiving.report(event);
         }
-    }
-}
-
-fn now() -> Now {
-    Now {
-        instant: Instant::now(),
-        time: SystemTime::now(),
     }
 }

@@ -1,16 +1,14 @@
 //! The receiving side: decodes messages, counts them, and hands them to every subscriber.
 
-use std::{
-    sync::{Arc, MutexGuard},
-    time::{Instant, SystemTime},
-};
+use std::sync::{Arc, MutexGuard};
 
 use crossbeam_channel::Receiver;
 
 use super::status::Status;
 use crate::{
+    clock::Moment,
     events::{Subscriber, Subscribers},
-    message::{DeviceChange, Event, Malformed, RawMessage},
+    message::{CounterReport, DeviceChange, Event, Malformed, RawMessage, UplinkMessage},
     mqtt::{Attempt, Outlet, Run, Tagged},
     network::Network,
     stats::Devices,
@@ -55,7 +53,7 @@ impl Receiving {
         &mut self,
         attempt: Attempt,
         raw: RawMessage,
-        now: Instant,
+        now: Moment,
     ) -> Option<Event> {
         if !self.takes(attempt, &raw) {
             return None;
@@ -65,7 +63,7 @@ impl Receiving {
         match &event {
             event if event.is_retained() => {}
             Event::Uplink(uplink) => {
-                let reports = self.devices().uplink(uplink, now, SystemTime::now());
+                let reports = self.count_frame(uplink, now);
                 for report in reports.into_iter().flatten() {
                     self.report(Event::Counter(report));
                 }
@@ -91,6 +89,12 @@ impl Receiving {
                 raw.topic()
             );
         }
+    }
+
+    fn count_frame(&self, uplink: &UplinkMessage, now: Moment) -> [Option<CounterReport>; 2] {
+        let mut devices = self.devices();
+        let at = devices.at(now);
+        devices.uplink(uplink, at, now.time)
     }
 
     /// Decodes a message that came after the client was closed, for the downlinks that it may be about.

@@ -64,6 +64,11 @@ impl Status {
         Arc::clone(&self.traffic)
     }
 
+    /// In a fork, closes the copies of the connections' sockets, so that they end with the parent.
+    pub(crate) fn close_copies(&self) {
+        self.traffic.close_copies();
+    }
+
     /// Returns a copy of the counters; `waiting` is the number of downlinks that are not written yet.
     pub(crate) fn stats(&self, waiting: usize) -> Stats {
         self.tally.snapshot(

@@ -9,7 +9,10 @@ use std::{
 use serde::Serialize;
 
 use super::frame_counters::{FrameCounters, Marks};
-use crate::message::{CounterReport, UplinkMessage, json};
+use crate::{
+    clock::{Moment, Timeline},
+    message::{CounterReport, UplinkMessage, json},
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -59,6 +62,8 @@ pub(crate) struct Devices {
     /// The moment from which milliseconds count.
     start: Option<Instant>,
     absences: Absences,
+    /// On which suspensions of the machine are time too.
+    timeline: Timeline,
     /// How often this client has dropped messages.
     drops: u32,
     /// Days since 1970.
@@ -153,10 +158,17 @@ impl Devices {
             frames: 0,
             start: None,
             absences: Absences::default(),
+            timeline: Timeline::default(),
             drops: 0,
             day: 0,
             others: DeviceUse::default(),
         }
+    }
+
+    /// Returns the time for the methods that take an instant: it does not stand still while the machine is
+    /// suspended.
+    pub(crate) fn at(&mut self, now: Moment) -> Instant {
+        self.timeline.at(now)
     }
 
     /// Notes that the client has no connection any more. The connection may have been dead for as long as

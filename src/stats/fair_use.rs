@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::devices::{DeviceId, DeviceUse, Devices};
-use crate::sync;
+use crate::process::Home;
 
 /// How much each device has used the network today, as far as the client knows; returned by
 /// [`stats`](crate::MqttClient::stats). Unlike the other counters it is not a copy: it reports current
@@ -43,22 +43,24 @@ use crate::sync;
 /// ```
 #[derive(Clone)]
 pub struct FairUse {
+    home: Home,
     devices: Arc<Mutex<Devices>>,
 }
 
 impl FairUse {
-    pub(crate) fn new(devices: Arc<Mutex<Devices>>) -> Self {
-        Self { devices }
+    pub(crate) fn new(home: Home, devices: Arc<Mutex<Devices>>) -> Self {
+        Self { home, devices }
     }
 
-    /// Locks the devices and moves them to the day of `now`.
-    fn on_day_of(&self, now: SystemTime) -> MutexGuard<'_, Devices> {
-        let mut devices = sync::lock(&self.devices);
+    /// Locks the devices and moves them to the day of `now`. Returns `None` in a fork in which nobody can
+    /// read them.
+    fn on_day_of(&self, now: SystemTime) -> Option<MutexGuard<'_, Devices>> {
+        let mut devices = self.home.lock(&self.devices)?;
         devices.turn_page(now);
-        devices
+        Some(devices)
     }
 
-    fn today(&self) -> MutexGuard<'_, Devices> {
+    fn today(&self) -> Option<MutexGuard<'_, Devices>> {
         self.on_day_of(SystemTime::now())
     }
 
@@ -77,7 +79,9 @@ impl FairUse {
         let mut shelf = 0;
         loop {
             let now = clock();
-            let devices = self.on_day_of(now);
+            let Some(devices) = self.on_day_of(now) else {
+                return entries;
+            };
             let today = devices.midnight();
             if day.is_some_and(|day| day != today) {
                 entries.clear();
@@ -116,7 +120,8 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn day(&self) -> SystemTime {
-        self.today().midnight()
+        let devices = self.today();
+        devices.map_or_else(SystemTime::now, |devices| devices.midnight())
     }
 
     /// Returns what a device has used today; zeros if the client has not heard of it today.
@@ -127,7 +132,8 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn device(&self, dev_id: &str) -> DeviceUse {
-        self.today().used_by(dev_id)
+        let devices = self.today();
+        devices.map_or_else(DeviceUse::default, |devices| devices.used_by(dev_id))
     }
 
     /// Returns a copy of what each device has used today, in no particular order; each device occurs at
@@ -154,7 +160,8 @@ impl FairUse {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn others(&self) -> DeviceUse {
-        self.today().used_by_others()
+        let devices = self.today();
+        devices.map_or_else(DeviceUse::default, |devices| devices.used_by_others())
     }
 }
 
@@ -179,7 +186,7 @@ mod tests {
     }
 
     fn fair_use(capacity: usize) -> FairUse {
-        FairUse::new(Arc::new(Mutex::new(Devices::new(capacity))))
+        FairUse::new(Home::here(), Arc::new(Mutex::new(Devices::new(capacity))))
     }
 
     /// Downlinks to `bed-0`, `bed-1` and so on.

@@ -5,14 +5,16 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use super::{Devices, FairUse, FrameStats, Stats};
 use crate::{
+    clock::Moment,
     error::Error,
     events::Reader,
     message::{CounterFinding, DownlinkStep, Event, FrameLoss},
+    process::Home,
     sync,
 };
 
@@ -26,6 +28,8 @@ pub(crate) struct Bytes {
 /// The counters of a client.
 #[derive(Debug)]
 pub(crate) struct Tally {
+    /// Where the session is that counts.
+    home: Home,
     decoded: AtomicU64,
     malformed: AtomicU64,
     dropped: AtomicU64,
@@ -68,6 +72,7 @@ impl Tally {
     /// Creates counters that remember at most `devices` devices.
     pub(crate) fn new(devices: usize) -> Self {
         Self {
+            home: Home::here(),
             decoded: AtomicU64::default(),
             malformed: AtomicU64::default(),
             dropped: AtomicU64::default(),
@@ -88,6 +93,18 @@ impl Tally {
         sync::lock(&self.devices)
     }
 
+    fn left(&self, now: Moment, silence: Duration) {
+        let mut devices = self.devices();
+        let at = devices.at(now);
+        devices.left(at, silence);
+    }
+
+    fn returned(&self, now: Moment) {
+        let mut devices = self.devices();
+        let at = devices.at(now);
+        devices.returned(at);
+    }
+
     fn rare(&self) -> MutexGuard<'_, Rare> {
         sync::lock(&self.rare)
     }
@@ -103,7 +120,7 @@ impl Tally {
                 if connected.gap.is_some() {
                     add(&self.reconnects, 1);
                 }
-                self.devices().returned(Instant::now());
+                self.returned(Moment::now());
                 self.rare().connected_since = Some(SystemTime::now());
             }
             Event::Disconnected(lost) => {
@@ -169,7 +186,7 @@ impl Tally {
 
     /// Notes that the connection has ended, on which the server had sent nothing for this long.
     pub(crate) fn disconnected(&self, silence: Duration) {
-        self.devices().left(Instant::now(), silence);
+        self.left(Moment::now(), silence);
         self.rare().connected_since = None;
     }
 
@@ -190,9 +207,10 @@ impl Tally {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (decoded, malformed, dropped) =
             (get(&self.decoded), get(&self.malformed), get(&self.dropped));
-        let rare = self.rare();
-        let mut dropped_events = rare
-            .subscribers
+        let rare = self.home.lock(&self.rare);
+        let rare = rare.as_deref();
+        let subscribers = rare.map_or(&[][..], |rare| &rare.subscribers);
+        let mut dropped_events = subscribers
             .iter()
             .map(|reader| (!reader.is_gone()).then(|| reader.dropped()));
         Stats {
@@ -211,9 +229,9 @@ impl Tally {
             bytes_sent: bytes.sent,
             disconnects: get(&self.disconnects),
             reconnects: get(&self.reconnects),
-            connected_since: rare.connected_since,
-            last_error: rare.last_error.clone(),
-            fair_use: FairUse::new(Arc::clone(&self.devices)),
+            connected_since: rare.and_then(|rare| rare.connected_since),
+            last_error: rare.and_then(|rare| rare.last_error.clone()),
+            fair_use: FairUse::new(self.home, Arc::clone(&self.devices)),
             frames: FrameStats {
                 missing_away: get(&self.frames.missing_away),
                 missing_dropped_here: get(&self.frames.missing_dropped_here),
@@ -223,5 +241,51 @@ impl Tally {
                 resets: get(&self.frames.resets),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{message::UplinkMessage, network::Network};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Returns how many frames of a device, which sends one each minute, are missing for want of a
+    /// connection.
+    fn missing_away(moments: [(u32, Moment); 2], outage: [Moment; 2]) -> u64 {
+        let tally = Tally::new(10);
+        let uplink = |(counter, now): (u32, Moment)| {
+            let body = format!(
+                r#"{{"app_id":"barn","dev_id":"bed-07","port":1,"counter":{counter},"payload_raw":"AQ==","metadata":{{"time":"2027-01-15T08:00:00Z","gateways":[{{"gtw_id":"eui-b827eb"}}]}}}}"#
+            );
+            let uplink = UplinkMessage::from_json(Network::V2, &body).unwrap();
+            let mut devices = tally.devices();
+            let at = devices.at(now);
+            let reports = devices.uplink(&uplink, at, now.time);
+            drop(devices);
+            for report in reports.into_iter().flatten() {
+                tally.count(&Event::Counter(report));
+            }
+        };
+        let [first, second] = moments;
+        uplink(first);
+        tally.left(outage[0], Duration::ZERO);
+        tally.devices().attempt();
+        tally.returned(outage[1]);
+        uplink(second);
+        tally.frames.missing_away.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn frames_that_were_sent_while_the_machine_was_suspended_were_missed_while_away() {
+        let start = Moment {
+            time: SystemTime::UNIX_EPOCH + 1_800_000_000 * SECOND,
+            ..Moment::now()
+        };
+        let lost = start.after(30 * SECOND);
+        let back = lost.after_suspension(600 * SECOND).after(SECOND);
+        let next = back.after(29 * SECOND);
+        assert_eq!(missing_away([(0, start), (11, next)], [lost, back]), 10);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
     net::Shutdown,
     sync::{
-        Arc,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,8 +14,12 @@ use std::{
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::tls::Tls;
-use crate::error::{Error, ErrorKind};
+use super::{tls::Tls, waiter::Waiter};
+use crate::{
+    error::{Error, ErrorKind},
+    process::Home,
+    sync,
+};
 
 /// How long a connection may be silent before the system probes the other side.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -23,14 +27,54 @@ const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Small, because a ping waits behind everything in the kernel's buffer.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// Bytes on the line, including TLS and the exchange with a proxy.
-#[derive(Debug, Default)]
+/// What all lines of a client share: the bytes on them, including TLS and the exchange with a proxy, and
+/// their sockets.
+#[derive(Debug)]
 pub(crate) struct Traffic {
+    /// Where the threads are that use the lines.
+    home: Home,
     received: AtomicU64,
     sent: AtomicU64,
+    sockets: Mutex<Vec<Weak<Socket>>>,
+}
+
+/// A socket that a fork of the process can close its copy of.
+type Socket = Mutex<Option<TcpStream>>;
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            home: Home::here(),
+            received: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            sockets: Mutex::default(),
+        }
+    }
 }
 
 impl Traffic {
+    /// Closes this process's copies of the sockets, in a fork. The lines of the parent are not affected,
+    /// and end with it. A socket that the parent was reading or writing at the moment of the fork stays.
+    pub(crate) fn close_copies(&self) {
+        if self.home.is_here() {
+            return;
+        }
+        let sockets = self.home.lock(&self.sockets);
+        let sockets = sockets.map(|sockets| sockets.iter().filter_map(Weak::upgrade).collect());
+        let sockets: Vec<_> = sockets.unwrap_or_default();
+        for socket in sockets {
+            if let Some(mut socket) = self.home.lock(&socket) {
+                drop(socket.take());
+            }
+        }
+    }
+
+    fn add(&self, socket: &Arc<Socket>) {
+        let mut sockets = sync::lock(&self.sockets);
+        sockets.retain(|socket| socket.strong_count() > 0);
+        sockets.push(Arc::downgrade(socket));
+    }
+
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -43,13 +87,23 @@ impl Traffic {
 /// A socket that counts its bytes.
 #[derive(Debug)]
 struct Counted {
-    stream: TcpStream,
+    socket: Arc<Socket>,
     traffic: Arc<Traffic>,
+}
+
+impl Counted {
+    /// Does something with the stream, which is there except in a fork.
+    fn with<T>(&self, action: impl FnOnce(&mut TcpStream) -> io::Result<T>) -> io::Result<T> {
+        match &mut *sync::lock(&self.socket) {
+            Some(stream) => action(stream),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = uninterrupted(|| self.stream.read(buffer))?;
+        let length = self.with(|stream| uninterrupted(|| stream.read(buffer)))?;
         let received = &self.traffic.received;
         received.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
@@ -60,7 +114,7 @@ impl Write for Counted {
     // Not vectored: on Linux only a plain write keeps SIGPIPE away, which ends the process unless it is
     // ignored.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = uninterrupted(|| self.stream.write(bytes))?;
+        let length = self.with(|stream| uninterrupted(|| stream.write(bytes)))?;
         self.traffic
             .sent
             .fetch_add(length as u64, Ordering::Relaxed);
@@ -97,15 +151,17 @@ impl Line {
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_keepalive(&keep_alive);
         let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        let socket = Arc::new(Mutex::new(Some(stream)));
+        traffic.add(&socket);
         Self {
-            socket: Counted { stream, traffic },
+            socket: Counted { socket, traffic },
             tls: None,
         }
     }
 
-    /// Returns what a waiter watches.
-    pub(super) fn source(&mut self) -> &mut TcpStream {
-        &mut self.socket.stream
+    /// Changes the token with which a waiter watches the socket.
+    pub(super) fn rename(&self, waiter: &Waiter, token: usize) -> io::Result<()> {
+        self.socket.with(|stream| waiter.rename(stream, token))
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -160,20 +216,22 @@ impl Line {
             tls.close_notify();
             tls.flush(&mut self.socket)?;
         }
-        self.socket.stream.shutdown(Shutdown::Write)
+        self.socket.with(|stream| stream.shutdown(Shutdown::Write))
     }
 
     /// Ends the connection, even if others hold a copy of the socket.
     pub(super) fn end(&mut self) {
         // Fails if it has already ended.
-        let _ = self.socket.stream.shutdown(Shutdown::Both);
+        let _ = self.socket.with(|stream| stream.shutdown(Shutdown::Both));
     }
 
     /// Acknowledges received bytes at once. A server that uses Nagle's algorithm withholds its answer
     /// until then, otherwise for 40 ms. The system forgets this setting after a few packets.
     pub(super) fn acknowledge_at_once(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(&self.socket.stream).set_tcp_quickack(true);
+        let _ = self
+            .socket
+            .with(|stream| SockRef::from(&*stream).set_tcp_quickack(true));
     }
 
     /// Returns whether the server asked for a client certificate and received none.

@@ -4,14 +4,16 @@ use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
     time::Instant,
 };
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::shortage::{EXHAUSTED, want_of_descriptors};
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    process,
+};
 
 /// Abandoned lookups cannot be cancelled; this limits them in the process.
 const MAX_LOOKUPS: usize = 16;
@@ -63,14 +65,12 @@ pub(super) fn look_up_until(host: &str, port: u16, deadline: Instant) -> Result<
     };
     let (done, found) = bounded(1);
     let name = host.to_owned();
-    thread::Builder::new()
-        .name("ttn-lookup".to_owned())
-        .spawn(move || {
-            let _place = place;
-            // The caller may have stopped waiting.
-            let _ = done.send(look_up(&name, port));
-        })
-        .map_err(Error::no_thread)?;
+    process::start_thread("ttn-lookup", move || {
+        let _place = place;
+        // The caller may have stopped waiting.
+        let _ = done.send(look_up(&name, port));
+    })
+    .map_err(Error::no_thread)?;
     found.recv_deadline(deadline).unwrap_or_else(|error| {
         let why = match error {
             RecvTimeoutError::Timeout => "the name server did not answer in time",

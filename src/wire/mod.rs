@@ -21,7 +21,7 @@ mod tests;
 mod tls;
 mod waiter;
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use admission::Admission;
 pub(crate) use destination::Destination;
@@ -37,7 +37,10 @@ use shortage::out_of;
 pub(crate) use shortage::{EXHAUSTED, want_of_descriptors};
 use waiter::{Handle, Waiter, Word};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    process,
+};
 
 /// Several times what TLS needs in a debug build.
 const STACK: usize = 512 << 10;
@@ -70,11 +73,10 @@ impl Wire {
         let server = plan.destination.server.clone();
         let mut waiter = Waiter::new().map_err(|cause| out_of(&server, cause))?;
         let handle = waiter.handle().clone();
-        thread::Builder::new()
-            .name("ttn-wire".to_owned())
-            .stack_size(STACK)
-            .spawn(move || run(&mut waiter, &plan, &report))
-            .map_err(Error::no_thread)?;
+        process::start_thread_with_stack("ttn-wire", STACK, move || {
+            run(&mut waiter, &plan, &report)
+        })
+        .map_err(Error::no_thread)?;
         Ok(Self { handle })
     }
 

@@ -42,8 +42,7 @@ pub(super) fn open(
 ) -> Result<Line, Failure> {
     let stream = dial(waiter, destination, deadline)?;
     let mut line = Line::new(stream, traffic);
-    waiter
-        .rename(line.source(), LINE)
+    line.rename(waiter, LINE)
         .map_err(|cause| out_of(&destination.server, cause))?;
     if let Some(proxy) = &destination.proxy {
         let (talk, first) = Talk::start(proxy, &destination.host, destination.port)?;

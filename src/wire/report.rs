@@ -1,13 +1,14 @@
 //! What a connection reports, and how it ended.
 
-use std::time::Instant;
-
 use super::{
     gate::Permit,
     line::Line,
     relay::{Cause, Fault, Unreadable},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    clock::Moment,
+    error::{Error, ErrorKind},
+};
 
 /// What a connection tells the thread that has requested it.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(crate) enum End {
     Lost {
         loss: Loss,
         /// When the last whole packet of the server arrived, of whatever type.
-        heard: Instant,
+        heard: Moment,
         error: Error,
     },
 }
@@ -67,7 +68,7 @@ pub(crate) enum Loss {
 impl End {
     /// Says why a connection that worked has ended. `heard` is when the last whole packet of the server
     /// arrived.
-    pub(super) fn of_relay(server: &str, line: &Line, heard: Instant, cause: Cause) -> Self {
+    pub(super) fn of_relay(server: &str, line: &Line, heard: Moment, cause: Cause) -> Self {
         let lost = |kind, text: String| Error::new(kind, text);
         let (loss, error) = match cause {
             Cause::Word(_) => return Self::Closed,
@@ -125,7 +126,7 @@ impl End {
 
     /// Returns when the last whole packet of the server arrived, if the connection worked before it was
     /// lost.
-    pub(crate) fn heard(&self) -> Option<Instant> {
+    pub(crate) fn heard(&self) -> Option<Moment> {
         match self {
             Self::Lost { heard, .. } => Some(*heard),
             Self::Failed(_) | Self::Refused(_) | Self::Closed => None,

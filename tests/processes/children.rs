@@ -143,7 +143,7 @@ fn a_program_that_is_started_has_no_socket_to_the_network() {
 }
 
 /// Runs a server that accepts one client and grants it everything.
-fn serve(stream: &mut TcpStream) -> std::io::Result<Instant> {
+pub(crate) fn serve(stream: &mut TcpStream) -> std::io::Result<Instant> {
     stream.set_read_timeout(Some(SOON))?;
     loop {
         let mut head = [0; 2];

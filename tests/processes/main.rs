@@ -6,9 +6,12 @@ mod support;
 
 mod children;
 mod exit;
+mod forks;
 mod idle;
 mod many_clients;
 mod overflow;
 mod resources;
 mod signals;
 mod simulator_threads;
+mod standstill;
+mod threads;

@@ -47,6 +47,50 @@ pub fn run_in_network(setup: &str, module: &str, test: &str, variables: &[(&str,
     run(network(), setup, module, test, variables);
 }
 
+/// Runs a test, by its [full name](full_name), in a process of a user who may have this many threads, and
+/// returns `false`; in that process, returns `true`.
+///
+/// # Panics
+///
+/// If this process is that of root and cannot become another user. Without being root, it prints that it
+/// skips the test: other processes of the user count too.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub fn limited(threads: usize, name: &str) -> bool {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    if std::fs::metadata("/proc/self")
+        .expect("/proc is mounted")
+        .uid()
+        != 0
+    {
+        println!("SKIPPED {name}: only root can become a user without processes");
+        return false;
+    }
+    // Where any user can read it.
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), all).expect("it is ours");
+    let program = folder.path().join("test");
+    let own = env::current_exe().expect("a test knows its program");
+    std::fs::copy(own, &program).expect("room for a copy");
+    // A user that nobody else is.
+    let user = 1_000_000 + std::process::id();
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={user}"))
+        .args(["--clear-groups", "prlimit"])
+        .arg(format!("--nproc={threads}"))
+        .arg(program)
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, "1");
+    check(name, &mut command);
+    false
+}
+
 /// Returns why a process cannot have a network of its own, if it cannot.
 pub fn want_of_network(setup: &str) -> Option<String> {
     match network().args(["-c", setup]).output() {
@@ -78,15 +122,20 @@ fn network() -> Command {
 fn run(mut shell: Command, before: &str, module: &str, test: &str, variables: &[(&str, &OsStr)]) {
     let program = env::current_exe().expect("a test knows its program");
     let name = full_name(module, test);
-    let output = shell
+    shell
         .arg("-c")
         .arg(format!(
             r#"{before} && exec "$0" --exact {name} --nocapture"#
         ))
         .arg(program)
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the shell runs");
+        .envs(variables.iter().copied());
+    check(&name, &mut shell);
+}
+
+/// Checks that a command runs one test, which passes.
+#[track_caller]
+fn check(name: &str, command: &mut Command) {
+    let output = command.output().expect("the program can be started");
     let printed = String::from_utf8_lossy(&output.stdout);
     // A name without a test would pass as well.
     assert!(

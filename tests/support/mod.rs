@@ -10,6 +10,8 @@ pub mod certificates;
 pub mod child;
 pub mod deliveries;
 pub mod discovery_server;
+#[cfg(unix)]
+pub mod fork;
 pub mod golden;
 #[cfg(unix)]
 pub mod harness;

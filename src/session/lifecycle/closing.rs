@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Left, Lifecycle, Now, State, reasons};
-use crate::mqtt::Attempt;
+use super::{Action, Left, Lifecycle, State, reasons};
+use crate::{clock::Moment, mqtt::Attempt};
 
 /// The share of the close timeout that is spent waiting for the server; the rest is for the callbacks.
 const CLOSE_SHARE: f64 = 0.9;
@@ -15,7 +15,7 @@ const LEAVE: Duration = Duration::from_millis(4500);
 pub(in crate::session) const LATE_REPORTS: Duration = Duration::from_millis(200);
 
 impl Lifecycle {
-    pub(super) fn on_close(&mut self, now: Now) {
+    pub(super) fn on_close(&mut self, now: Moment) {
         self.answer_connects(&Err(reasons::closed_while_connecting()));
         if !self.is_closing() {
             self.close_time = self.settings.close_time(0);
@@ -80,7 +80,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn on_drained(&mut self, attempt: Attempt, left: Left, now: Now) {
+    pub(super) fn on_drained(&mut self, attempt: Attempt, left: Left, now: Moment) {
         let (State::Closing { leave_by, .. } | State::Settling { leave_by, .. }) = self.state
         else {
             return;
@@ -109,7 +109,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn start_leaving(&mut self, attempt: Attempt, leave_by: Instant, now: Now) {
+    pub(super) fn start_leaving(&mut self, attempt: Attempt, leave_by: Instant, now: Moment) {
         self.state = State::Leaving {
             attempt,
             deadline: leave_by.min(now.instant + LEAVE),

@@ -1,18 +1,8 @@
 //! The inputs of the lifecycle.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{error::Error, message::CallbackFailed, mqtt::Attempt, wire::End};
-
-/// The time, read once per input.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    pub(crate) instant: Instant,
-    pub(crate) time: SystemTime,
-}
 
 /// Identifies a call of `connect` or `close` that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

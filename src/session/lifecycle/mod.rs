@@ -20,6 +20,7 @@ use std::{
 
 use super::reasons;
 use crate::{
+    clock::Moment,
     config::Options,
     error::Error,
     message::{CallbackFailed, DisconnectCause},
@@ -29,7 +30,7 @@ use crate::{
 };
 pub(super) use action::{Action, Outgoing};
 pub(super) use closing::LATE_REPORTS;
-pub(super) use input::{Input, Left, Now, Question, Waiter};
+pub(super) use input::{Input, Left, Question, Waiter};
 use settings::Settings;
 use state::{Ended, Setback, State};
 
@@ -130,7 +131,7 @@ impl Lifecycle {
     }
 
     /// Handles an input. Inputs about an attempt that is over change nothing.
-    pub(super) fn handle(&mut self, input: Input, now: Now) {
+    pub(super) fn handle(&mut self, input: Input, now: Moment) {
         if input
             .attempt()
             .is_some_and(|attempt| self.state.attempt() != Some(attempt))
@@ -163,7 +164,7 @@ impl Lifecycle {
     }
 
     /// Handles the deadline of [`next_deadline`](Self::next_deadline). Does nothing before it.
-    pub(super) fn handle_deadline(&mut self, now: Now) {
+    pub(super) fn handle_deadline(&mut self, now: Moment) {
         if self
             .next_deadline()
             .is_none_or(|deadline| now.instant < deadline)
@@ -225,7 +226,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_connect(&mut self, waiter: Waiter, now: Now) {
+    fn on_connect(&mut self, waiter: Waiter, now: Moment) {
         match self.state {
             State::Up { ended: None, .. } => self.act(Action::AnswerConnect(waiter, Ok(()))),
             State::Idle => {
@@ -240,7 +241,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_looked_up(&mut self, attempt: Attempt, result: Result<Arc<str>, Error>, now: Now) {
+    fn on_looked_up(&mut self, attempt: Attempt, result: Result<Arc<str>, Error>, now: Moment) {
         self.lookups -= 1;
         match self.take_state() {
             State::LookingUp {
@@ -301,7 +302,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_granted(&mut self, now: Now) {
+    fn on_granted(&mut self, now: Moment) {
         match self.take_state() {
             State::Subscribing {
                 attempt,
@@ -319,7 +320,7 @@ impl Lifecycle {
                     true => Mandate::Reconnect,
                     false => Mandate::Once,
                 };
-                let gap = self.outages.connected(now.instant);
+                let gap = self.outages.connected(now);
                 self.act(Action::ReportConnected(attempt, gap));
                 self.answer_connects(&Ok(()));
             }
@@ -327,7 +328,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_failed(&mut self, attempt: Attempt, error: Error, now: Now) {
+    fn on_failed(&mut self, attempt: Attempt, error: Error, now: Moment) {
         match self.state {
             State::Dialing { .. }
             | State::Entering { .. }
@@ -343,7 +344,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_ended(&mut self, attempt: Attempt, end: End, now: Now) {
+    fn on_ended(&mut self, attempt: Attempt, end: End, now: Moment) {
         match &mut self.state {
             State::Entering { ended, .. } | State::Subscribing { ended, .. } => *ended = Some(end),
             State::Up { ended, .. } => {
@@ -358,7 +359,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_over(&mut self, attempt: Attempt, now: Now) {
+    fn on_over(&mut self, attempt: Attempt, now: Moment) {
         match self.take_state() {
             State::Subscribing { server, ended, .. } => {
                 self.act(Action::Release(attempt));
@@ -375,7 +376,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_asked(&mut self, asked: Question, now: Now) {
+    fn on_asked(&mut self, asked: Question, now: Moment) {
         match &mut self.state {
             State::Asking {
                 question, deadline, ..
@@ -388,7 +389,7 @@ impl Lifecycle {
         &mut self,
         question: Question,
         answer: Result<Option<Duration>, CallbackFailed>,
-        now: Now,
+        now: Moment,
     ) {
         match self.take_state() {
             State::Asking {
@@ -410,7 +411,7 @@ impl Lifecycle {
         }
     }
 
-    fn on_not_asked(&mut self, question: Question, now: Now) {
+    fn on_not_asked(&mut self, question: Question, now: Moment) {
         match self.take_state() {
             State::Asking {
                 question: current,
@@ -422,12 +423,12 @@ impl Lifecycle {
         }
     }
 
-    fn start_connecting(&mut self, now: Now) {
+    fn start_connecting(&mut self, now: Moment) {
         self.mandate = Mandate::of(self.settings.connect_retry, now.instant);
         self.start_attempt(now);
     }
 
-    fn start_attempt(&mut self, now: Now) {
+    fn start_attempt(&mut self, now: Moment) {
         self.outages.attempt();
         let attempt = Attempt(self.last_attempt.0 + 1);
         self.last_attempt = attempt;
@@ -445,15 +446,15 @@ impl Lifecycle {
         self.act(Action::LookUp(attempt));
     }
 
-    fn attempt_failed(&mut self, error: Error, now: Now) {
+    fn attempt_failed(&mut self, error: Error, now: Moment) {
         log::debug!("attempt {} failed: {error}", self.outages.attempts());
         self.consider(Setback::Failed(error), now);
     }
 
-    fn connection_lost(&mut self, attempt: Attempt, server: &str, end: Option<End>, now: Now) {
+    fn connection_lost(&mut self, attempt: Attempt, server: &str, end: Option<End>, now: Moment) {
         let seen = end.as_ref().and_then(reasons::seen_cause);
         let heard = end.as_ref().and_then(End::heard);
-        let loss = self.outages.lost(now.instant, now.time, heard, seen);
+        let loss = self.outages.lost(now, heard, seen);
         let error = reasons::lost(server, end.as_ref(), &loss);
         log::debug!("{error}");
         self.act(Action::Interrupt {
@@ -469,7 +470,7 @@ impl Lifecycle {
     }
 
     /// Plans what comes next, and asks the retry callback about it.
-    fn consider(&mut self, setback: Setback, now: Now) {
+    fn consider(&mut self, setback: Setback, now: Moment) {
         let attempts = match setback {
             Setback::Failed(_) => self.outages.attempts(),
             Setback::Lost(..) => 0,
@@ -499,7 +500,7 @@ impl Lifecycle {
         });
     }
 
-    fn retry_or_stop(&mut self, setback: Setback, delay: Option<Duration>, now: Now) {
+    fn retry_or_stop(&mut self, setback: Setback, delay: Option<Duration>, now: Moment) {
         let was_connected = setback.is_lost() || self.mandate == Mandate::Reconnect;
         let error = self.report(setback, delay);
         match delay {
@@ -546,7 +547,7 @@ impl Lifecycle {
     }
 
     /// Reports that the client is closed, and connects again if `connect` was called meanwhile.
-    fn enter_idle(&mut self, error: Option<Error>, now: Now) {
+    fn enter_idle(&mut self, error: Option<Error>, now: Moment) {
         self.state = State::Idle;
         self.forget(&error.clone().unwrap_or_else(reasons::closed_before_written));
         self.act(Action::ReportClosed {

@@ -4,13 +4,14 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use fastrand::Rng;
 
 use crate::{
     Network,
+    process::{Home, start_thread},
     simulator::{
         lorawan::{Applications, Environment, NetworkServer, Windows},
         mqtt::{self, Broker, Policy},
@@ -22,6 +23,8 @@ use crate::{
 };
 
 pub(super) struct Instance {
+    /// Where its threads are.
+    home: Home,
     pub(super) network: Network,
     pub(super) broker: Arc<Broker>,
     pub(super) applications: Arc<Applications>,
@@ -50,6 +53,7 @@ impl Instance {
             }
         };
         Self {
+            home: Home::here(),
             network,
             broker,
             applications,
@@ -65,20 +69,28 @@ impl Instance {
     pub(super) fn start(self: &Arc<Self>, address: SocketAddr) -> io::Result<SocketAddr> {
         let address = self.broker.start(address, Arc::clone(&self.policy))?;
         let instance = Arc::clone(self);
-        let clock = thread::Builder::new()
-            .name("ttn-sim-clock".into())
-            .spawn(move || {
-                instance.windows.run(
-                    |id, key| instance.server.close_window(id, key),
-                    || instance.act(|server| server.settle()),
-                );
-            })?;
-        *lock(&self.clock) = Some(clock);
+        let clock = start_thread("ttn-sim-clock", move || {
+            instance.windows.run(
+                |id, key| instance.server.close_window(id, key),
+                || instance.act(|server| server.settle()),
+            );
+        });
+        match clock {
+            Ok(clock) => *lock(&self.clock) = Some(clock),
+            Err(cause) => {
+                self.broker.stop();
+                return Err(cause);
+            }
+        }
         Ok(address)
     }
 
     /// Closes the port and all connections, and joins all threads.
     pub(super) fn stop(&self) {
+        if !self.home.is_here() {
+            // In a fork, there is nothing to join, and the port belongs to the parent.
+            return;
+        }
         self.broker.stop();
         let clock = lock(&self.clock).take();
         if let Some(clock) = clock {

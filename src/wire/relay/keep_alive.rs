@@ -17,6 +17,8 @@ pub(super) struct KeepAlive {
     ping: Ping,
     /// The line accepts no bytes; when it does again, the server has read some.
     blocked: bool,
+    /// The connection may have died while nobody looked.
+    in_doubt: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ impl KeepAlive {
             sent: now,
             ping: Ping::None,
             blocked: false,
+            in_doubt: false,
         }
     }
 
@@ -77,8 +80,15 @@ impl KeepAlive {
         };
     }
 
+    /// Notes that the process or the machine stood still, so that the connection may have died: what has
+    /// arrived since then may be older.
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt = true;
+    }
+
     /// Notes that a ping waits to be sent.
     pub(super) fn queued(&mut self, now: Instant) {
+        self.in_doubt = false;
         self.ping = Ping::Queued(now);
     }
 
@@ -89,11 +99,6 @@ impl KeepAlive {
         }
     }
 
-    /// Returns when the last bytes of the server arrived.
-    pub(super) fn last_heard(&self) -> Instant {
-        self.heard
-    }
-
     /// Returns for how long the server has sent nothing.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)
@@ -102,6 +107,7 @@ impl KeepAlive {
     /// Returns what to do now.
     pub(super) fn pulse(&self, now: Instant) -> Pulse {
         let (until, then) = match self.ping {
+            Ping::None if self.in_doubt => return Pulse::Ask,
             Ping::None => (self.heard.min(self.sent) + self.interval, Pulse::Ask),
             Ping::Queued(since) => (since + self.interval.max(STUCK_PATIENCE), Pulse::Dead),
             Ping::Asked(since) => (since + self.interval.max(LEAST_PATIENCE), Pulse::Dead),
@@ -133,6 +139,25 @@ mod tests {
             idle.pulse(start + 10 * SECOND),
             Pulse::Wait(start + 19 * SECOND)
         );
+    }
+
+    #[test]
+    fn it_asks_at_once_after_a_standstill_whatever_arrives() {
+        let start = Instant::now();
+        let mut pulse = KeepAlive::new(10 * SECOND, start);
+        pulse.doubt();
+        pulse.heard(start + SECOND);
+        assert_eq!(pulse.pulse(start + SECOND), Pulse::Ask);
+        pulse.queued(start + SECOND);
+        pulse.asked(start + SECOND);
+        assert_eq!(
+            pulse.pulse(start + SECOND),
+            Pulse::Wait(start + 11 * SECOND)
+        );
+        assert_eq!(pulse.pulse(start + 11 * SECOND), Pulse::Dead);
+        pulse.heard(start + 2 * SECOND);
+        let next = Pulse::Wait(start + 10 * SECOND);
+        assert_eq!(pulse.pulse(start + 2 * SECOND), next);
     }
 
     #[test]

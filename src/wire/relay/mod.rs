@@ -29,6 +29,7 @@ use super::{
     report::Report,
     waiter::{Waiter, Word, earlier},
 };
+use crate::clock::Moment;
 
 /// The tokens of the listener, of those that connect to it, and of the client.
 pub(super) const DOOR: usize = 1;
@@ -44,6 +45,10 @@ const ROUNDS: usize = 16;
 
 /// How long the client may take to read what is left after the server has gone, and to close its side.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A thread that wakes up this much later than it should was held up, for example because the process was
+/// stopped.
+const HELD_UP: Duration = Duration::from_secs(1);
 
 /// Why a connection has ended.
 #[derive(Debug)]
@@ -78,8 +83,15 @@ pub(super) struct Relay<'a> {
     down: Buffer,
     up: Buffer,
     from_server: Framing,
+    /// When the thread last began to look at its sockets; earlier if it was held up before that, because
+    /// then nobody knows when what it finds there has arrived.
+    looked: Moment,
+    /// What arrived while the thread was held up is not all read.
+    catching_up: bool,
+    /// When the last bytes of the server arrived.
+    last_read: Moment,
     /// When the last whole packet of the server arrived.
-    heard: Instant,
+    heard: Moment,
     from_client: Framing,
     /// Packets of our own, for the next boundary.
     to_server: Vec<u8>,
@@ -139,7 +151,8 @@ impl<'a> Relay<'a> {
             Ok(connack.len())
         })?;
         down.pass(connack.len());
-        let now = Instant::now();
+        let looked = Moment::now();
+        let now = looked.instant;
         Ok(Self {
             waiter,
             report,
@@ -148,7 +161,10 @@ impl<'a> Relay<'a> {
             down,
             up: Buffer::new(),
             from_server: Framing::new(max_packet),
-            heard: now,
+            looked,
+            catching_up: false,
+            last_read: looked,
+            heard: looked,
             // The client's packets are limited where they are made.
             from_client: Framing::new(usize::MAX),
             to_server: Vec::new(),
@@ -257,13 +273,28 @@ impl<'a> Relay<'a> {
     }
 
     fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
-        for token in self.waiter.wait(until)? {
+        let before = Moment::now();
+        let ready = self.waiter.wait(until)?;
+        let after = Moment::now();
+        let is_late =
+            until.is_some_and(|until| after.instant > until.max(before.instant) + HELD_UP);
+        let was_suspended = after.suspended_since(before) > Duration::ZERO;
+        for token in ready {
             // The next read or write returns an error.
             match token {
                 LINE => (self.ready.line_read, self.ready.line_write) = (true, true),
                 CLIENT => (self.ready.client_read, self.ready.client_write) = (true, true),
                 _ => {}
             }
+        }
+        if is_late || was_suspended {
+            self.pulse.doubt();
+            self.looked = before;
+            self.catching_up = true;
+            // The wait was perhaps interrupted, and tells nothing about the sockets.
+            self.ready.line_read = true;
+        } else if !self.catching_up {
+            self.looked = after;
         }
         Ok(())
     }
@@ -305,6 +336,7 @@ impl<'a> Relay<'a> {
             Ok(0) => self.stop(Cause::EndOfFile),
             Ok(_) => {
                 self.pulse.heard(Instant::now());
+                self.last_read = self.looked;
                 if self.discards {
                     self.down.clear();
                 }
@@ -312,6 +344,7 @@ impl<'a> Relay<'a> {
             }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.line_read = false;
+                self.catching_up = false;
                 if let Some(cause) = self.broken.take() {
                     self.stop(Cause::Failed(cause));
                 }
@@ -371,7 +404,7 @@ impl<'a> Relay<'a> {
                 }
             }
             if self.from_server.is_between_packets() {
-                self.heard = self.pulse.last_heard();
+                self.heard = self.last_read;
             }
         }
     }
@@ -556,7 +589,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Returns when the last whole packet of the server arrived.
-    pub(super) fn heard(&self) -> Instant {
+    pub(super) fn heard(&self) -> Moment {
         self.heard
     }
 }

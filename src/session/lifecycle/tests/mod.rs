@@ -5,8 +5,9 @@ mod states;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Action, Input, Left, Lifecycle, Now, Question, Waiter};
+use super::{Action, Input, Left, Lifecycle, Question, Waiter};
 use crate::{
+    clock::Moment,
     config::MqttClientBuilder,
     error::{Error, ErrorKind},
     mqtt::Attempt,
@@ -26,19 +27,10 @@ fn machine(builder: MqttClientBuilder) -> Lifecycle {
     Lifecycle::new(&builder.check().unwrap())
 }
 
-fn now() -> Now {
-    Now {
+fn now() -> Moment {
+    Moment {
         instant: Instant::now(),
         time: SystemTime::UNIX_EPOCH,
-    }
-}
-
-impl Now {
-    fn after(self, time: Duration) -> Self {
-        Self {
-            instant: self.instant + time,
-            time: self.time + time,
-        }
     }
 }
 
@@ -49,7 +41,7 @@ fn error(kind: ErrorKind) -> Error {
 fn closed_by_server() -> End {
     End::Lost {
         loss: wire::Loss::Closed,
-        heard: Instant::now(),
+        heard: Moment::now(),
         error: error(ErrorKind::ConnectionLost),
     }
 }

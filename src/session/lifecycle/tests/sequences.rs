@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_secs(15);
 /// What the thread around the machine and the network around the client would know.
 struct World {
     lifecycle: Lifecycle,
-    now: Now,
+    now: Moment,
     random: fastrand::Rng,
     retry: ConnectRetry,
     waiters: u64,

@@ -23,8 +23,8 @@ const STATES: [&str; 13] = [
 /// A machine, and the time.
 struct Bench {
     lifecycle: Lifecycle,
-    start: Now,
-    now: Now,
+    start: Moment,
+    now: Moment,
     attempt: Attempt,
 }
 
@@ -485,7 +485,7 @@ fn the_silence_before_a_loss_begins_when_the_server_last_sent_anything() {
     bench.pass(3 * SECOND);
     let end = End::Lost {
         loss: wire::Loss::Closed,
-        heard: bench.now.instant,
+        heard: bench.now,
         error: error(ErrorKind::ConnectionLost),
     };
     bench.pass(5 * SECOND);

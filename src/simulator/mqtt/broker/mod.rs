@@ -23,9 +23,12 @@ use super::{
     packet,
     session::Session,
 };
-use crate::simulator::{
-    quirks::Quirks,
-    sync::{deadline, lock, wait_until},
+use crate::{
+    process::start_thread,
+    simulator::{
+        quirks::Quirks,
+        sync::{deadline, lock, wait_until},
+    },
 };
 
 /// How long a downlink event waits to be overtaken by another one.
@@ -118,13 +121,11 @@ impl Broker {
         lock(&self.state).stopping = false;
         let (ending, ended) = crossbeam_channel::bounded(0);
         let broker = Arc::clone(self);
-        let thread = thread::Builder::new()
-            .name("ttn-sim-accept".into())
-            .spawn(move || {
-                broker.accept(&listener, &policy);
-                drop(listener);
-                drop(ending);
-            })?;
+        let thread = start_thread("ttn-sim-accept", move || {
+            broker.accept(&listener, &policy);
+            drop(listener);
+            drop(ending);
+        })?;
         lock(&self.state).listener = Some(Listening {
             address,
             thread,

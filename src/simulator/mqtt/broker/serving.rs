@@ -4,20 +4,22 @@ use std::{
     collections::HashSet,
     net::{Shutdown, TcpListener, TcpStream},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use super::{Broker, Connection};
-use crate::simulator::{
-    mqtt::{
-        Policy,
-        input::Input,
-        packet::{self, Packet, Publish},
-        session::Session,
-        topic,
+use crate::{
+    process::start_thread,
+    simulator::{
+        mqtt::{
+            Policy,
+            input::Input,
+            packet::{self, Packet, Publish},
+            session::Session,
+            topic,
+        },
+        sync::{deadline, lock, wait_until},
     },
-    sync::{deadline, lock, wait_until},
 };
 
 /// What a client has published on its connection.
@@ -59,10 +61,10 @@ impl Broker {
         state.next_connection += 1;
         let broker = Arc::clone(self);
         let served = Arc::clone(&stream);
-        let spawned = thread::Builder::new()
-            .name("ttn-sim-reader".into())
-            .spawn(move || broker.serve(id, &served, policy.as_ref()));
-        match spawned {
+        let started = start_thread("ttn-sim-reader", move || {
+            broker.serve(id, &served, policy.as_ref());
+        });
+        match started {
             Ok(thread) => {
                 state.threads.retain(|thread| !thread.is_finished());
                 state.threads.push(thread);
@@ -154,9 +156,7 @@ impl Broker {
 
     fn run(&self, session: &Arc<Session>, input: &mut Input, policy: &dyn Policy) {
         let writing = Arc::clone(session);
-        let writer = thread::Builder::new()
-            .name("ttn-sim-writer".into())
-            .spawn(move || writing.write());
+        let writer = start_thread("ttn-sim-writer", move || writing.write());
         let Ok(writer) = writer else { return };
         let mut inbound = Inbound::default();
         let mut free_at = Instant::now();
