@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{Location, RawMessage, json};
 
@@ -31,6 +32,8 @@ pub struct DeviceEvent {
     /// When the device changed; `None` if the server reports no change or no time.
     #[serde(serialize_with = "json::optional_time")]
     pub updated_at: Option<SystemTime>,
+    /// Members that have no field in this crate or could not be read, as the network sent them.
+    pub extra: Map<String, Value>,
     #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }

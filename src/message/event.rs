@@ -145,9 +145,9 @@ pub enum Event {
     LocationSolved(Arc<LocationSolved>),
     /// An application package sent data. v3 topic `v3/{app}/devices/{dev}/service/data`.
     ServiceData(Arc<ServiceData>),
-    /// A message on a topic, or of a kind, that this crate does not know.
+    /// A message on a topic that this crate does not know or, if it came without a topic, of such a kind.
     Other(RawMessage),
-    /// A message that could not be read, with its bytes.
+    /// A message that could not be read, or without the content that its topic promises, with its bytes.
     Malformed(Arc<Malformed>),
 
     /// A downlink was handed to the connection, which writes it at once. If the connection breaks at

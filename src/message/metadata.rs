@@ -41,8 +41,9 @@ pub struct Metadata {
     pub frequency: Option<f64>,
     /// `LORA`, `FSK` or, on v3, `LR_FHSS`.
     pub modulation: Cow<'static, str>,
-    /// LoRa data rate, such as `SF7BW125`, or that of LR-FHSS, such as `M0CW137`; empty for FSK. See
-    /// [`spreading_factor`](Self::spreading_factor) and [`bandwidth`](Self::bandwidth).
+    /// LoRa data rate, such as `SF7BW125`, or that of LR-FHSS, such as `M0CW137`; empty for FSK, and if a
+    /// part of it is missing. See [`spreading_factor`](Self::spreading_factor) and
+    /// [`bandwidth`](Self::bandwidth).
     #[serde(flatten, serialize_with = "data_rate")]
     pub data_rate: String,
     /// FSK bit rate in bit/s; `None` for LoRa.
@@ -66,7 +67,7 @@ pub struct Metadata {
     /// The locations of the device by source: `user`, `frm-payload` for a position from the payload,
     /// or the name of a service. v3 only.
     pub locations: BTreeMap<String, Location>,
-    /// Members that have no field in this crate, as the network sent them.
+    /// Members that have no field in this crate or could not be read, as the network sent them.
     pub extra: Map<String, Value>,
 }
 
@@ -161,7 +162,7 @@ pub struct Gateway {
     pub timestamp: Option<u32>,
     /// Nanoseconds of a fine timestamp.
     pub fine_timestamp: Option<u64>,
-    /// A fine timestamp that only its owner can decrypt. v3 only.
+    /// A fine timestamp that only its owner can decrypt.
     #[serde(serialize_with = "json::base64")]
     pub encrypted_fine_timestamp: Vec<u8>,
     /// The name of the key for it. v3 only.
@@ -211,7 +212,7 @@ pub struct Gateway {
     pub relay: Option<Relay>,
     /// The location of the gateway.
     pub location: Option<Location>,
-    /// Members that have no field in this crate, as the network sent them.
+    /// Members that have no field in this crate or could not be read, as the network sent them.
     pub extra: Map<String, Value>,
 }
 
@@ -272,7 +273,8 @@ pub struct Relay {
     pub wor_channel: String,
 }
 
-/// A location. Networks leave out a coordinate of exactly 0, which reads as 0 here.
+/// A location. Networks leave out a coordinate of exactly 0, which reads as 0 here. If both are missing,
+/// or one is `null` or not a number, there is no location, and what was sent is in the nearest `extra`.
 ///
 /// ```
 /// # use ttn::{Network, UplinkMessage};

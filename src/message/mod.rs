@@ -35,7 +35,7 @@ pub use location_solved::LocationSolved;
 pub use message_id::MessageId;
 pub(crate) use message_id::MessageIds;
 pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
-pub(crate) use payload::{Payload, ReadPayload, from_base64, to_base64};
+pub(crate) use payload::{Payload, ReadPayload, to_base64};
 pub use raw::RawMessage;
 pub use service_data::ServiceData;
 pub use uplink::{

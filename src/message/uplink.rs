@@ -12,7 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// Both networks share this type, which has the field names of the V2 API and of the Python SDK. Fields
 /// that only one network sends are marked, and are empty or `None` on the other. Everything except the
-/// two ids may be missing on the wire: text and lists are then empty, numbers are 0 or `None`.
+/// two ids may be missing on the wire: text and lists are then empty, numbers are 0 or `None`. The same
+/// holds for a member that cannot be read, such as a number that is out of range: it stays as it was in the
+/// nearest `extra`, under its name, and [`Stats::odd_members`](crate::Stats::odd_members) counts it. Only if
+/// the ids, the payload, the FPort or the counter cannot be read, the message is
+/// [`Malformed`](crate::Event::Malformed).
 ///
 /// ```
 /// use ttn::{Network, UplinkMessage};
@@ -98,7 +102,7 @@ pub struct UplinkMessage {
     pub network_ids: Option<NetworkIds>,
     /// The device's attributes, if the server sends them (v3: from release 3.34).
     pub attributes: BTreeMap<String, String>,
-    /// Members that have no field in this crate, as the network sent them.
+    /// Members that have no field in this crate or could not be read, as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
@@ -505,6 +509,8 @@ pub struct UplinkFailed {
     pub dev_id: String,
     /// The server's message.
     pub error: String,
+    /// Members that have no field in this crate or could not be read, as the network sent them.
+    pub extra: Map<String, Value>,
     #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }

@@ -31,7 +31,8 @@ impl Event {
         topic: impl AsRef<str>,
         payload: impl AsRef<[u8]>,
     ) -> Result<Self> {
-        match network.decode(RawMessage::new(topic.as_ref(), payload.as_ref())) {
+        let raw = RawMessage::new(topic.as_ref(), payload.as_ref());
+        match network.decode(&raw).event {
             Self::Malformed(malformed) => Err(malformed.error.clone()),
             event => Ok(event),
         }
@@ -75,7 +76,7 @@ impl UplinkMessage {
     /// # Errors
     ///
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the text is not JSON or not an uplink, does
-    /// not name the application and the device, or has a member of an unexpected type.
+    /// not name the application and the device, or if its payload, FPort or counter cannot be read.
     ///
     /// ```
     /// use ttn::{Network, UplinkMessage};

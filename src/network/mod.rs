@@ -6,6 +6,9 @@
 mod decode;
 mod ids;
 mod json;
+#[cfg(test)]
+mod odd_members;
+mod place;
 mod request;
 mod v2;
 mod v3;
@@ -16,6 +19,7 @@ use crate::{
     error::{Error, Result},
     message::{Downlink, DownlinkEvent, Event, RawMessage},
 };
+pub(crate) use json::Odd;
 pub(crate) use request::{Effect, Request};
 use request::{cannot_send, common_schedule};
 
@@ -255,7 +259,7 @@ impl Network {
     }
 
     /// Reads a message. One that cannot be read becomes [`Event::Malformed`].
-    pub(crate) fn decode(self, raw: RawMessage) -> Event {
+    pub(crate) fn decode(self, raw: &RawMessage) -> Decoded {
         match self {
             Self::V2 => v2::decode(raw),
             Self::V3 => v3::decode(raw),
@@ -388,11 +392,35 @@ impl Network {
     }
 }
 
+/// A message, and which of its members could not be read.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) event: Event,
+    pub(crate) odd: Odd,
+}
+
+/// A message without such members.
+impl From<Event> for Decoded {
+    fn from(event: Event) -> Self {
+        Self {
+            event,
+            odd: Odd::default(),
+        }
+    }
+}
+
 /// Splits a topic such as `my-app/devices/dev-1/up` into application id, device id and the rest.
 fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
-    let (app_id, rest) = topic.split_once('/')?;
-    let (dev_id, end) = rest.strip_prefix("devices/")?.split_once('/')?;
+    let (app_id, rest) = split_at_byte(topic, b'/')?;
+    let (dev_id, end) = split_at_byte(rest.strip_prefix("devices/")?, b'/')?;
     (!app_id.is_empty() && !dev_id.is_empty()).then_some((app_id, dev_id, end))
+}
+
+/// Does the same as `split_once` for an ASCII character, and takes a third of the instructions for
+/// short text.
+fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().position(|other| other == byte)?;
+    Some((&text[..place], &text[place + 1..]))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     events::{Subscriber, Subscribers},
     message::{CounterReport, DeviceChange, Event, Malformed, RawMessage, UplinkMessage},
     mqtt::{Attempt, Outlet, Run, Tagged},
-    network::Network,
+    network::{Decoded, Network},
     stats::Devices,
 };
 
@@ -59,7 +59,7 @@ impl Receiving {
             return None;
         }
         self.note_retained(&raw);
-        let event = self.network.decode(raw);
+        let event = self.network_event(&raw);
         match &event {
             event if event.is_retained() => {}
             Event::Uplink(uplink) => {
@@ -102,7 +102,22 @@ impl Receiving {
     pub(super) fn decode_late(&self, raw: RawMessage) -> Event {
         self.outlet.make_room(&raw);
         self.status.tally().dropped(1);
-        self.network.decode(raw)
+        self.network.decode(&raw).event
+    }
+
+    /// Decodes a message, and counts its members that could not be read.
+    fn network_event(&self, raw: &RawMessage) -> Event {
+        let Decoded { event, odd } = self.network.decode(raw);
+        if odd.members > 0 {
+            self.status.tally().odd_members(odd.members);
+            log::debug!(
+                "{} members of the message on {} could not be read and are in its extra, the first is {}",
+                odd.members,
+                raw.topic().escape_debug(),
+                odd.first.escape_debug()
+            );
+        }
+        event
     }
 
     /// Reports a message whose topic is not text.

@@ -39,6 +39,11 @@ pub struct Stats {
     pub decoded: u64,
     /// Messages that could not be read.
     pub malformed: u64,
+    /// Members of messages that could not be read and were kept in `extra`, such as a negative accuracy
+    /// from a payload formatter. The message arrives all the same; the field of the member is `None`, 0 or
+    /// empty. If this number grows, look at the `extra` of the messages and of their parts; the first such
+    /// member of a message is logged at debug level.
+    pub odd_members: u64,
     /// Messages that were dropped between the network and the client's thread because its queue was
     /// full ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)), and those that were
     /// still in that queue when the client was closed, or came afterwards.

@@ -32,6 +32,7 @@ pub(crate) struct Tally {
     home: Home,
     decoded: AtomicU64,
     malformed: AtomicU64,
+    odd_members: AtomicU64,
     dropped: AtomicU64,
     sent: AtomicU64,
     not_sent: AtomicU64,
@@ -75,6 +76,7 @@ impl Tally {
             home: Home::here(),
             decoded: AtomicU64::default(),
             malformed: AtomicU64::default(),
+            odd_members: AtomicU64::default(),
             dropped: AtomicU64::default(),
             sent: AtomicU64::default(),
             not_sent: AtomicU64::default(),
@@ -174,6 +176,11 @@ impl Tally {
         }
     }
 
+    /// Counts members of a message that could not be read and were kept.
+    pub(crate) fn odd_members(&self, members: u64) {
+        add(&self.odd_members, members);
+    }
+
     /// Counts messages that were dropped before they were decoded.
     pub(crate) fn dropped(&self, messages: u64) {
         add(&self.dropped, messages);
@@ -217,6 +224,7 @@ impl Tally {
             received: decoded + malformed + dropped,
             decoded,
             malformed,
+            odd_members: get(&self.odd_members),
             dropped,
             dropped_by_callbacks: dropped_events.next().flatten().unwrap_or(0),
             dropped_by_subscribers: dropped_events.flatten().collect(),

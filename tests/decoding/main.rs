@@ -6,6 +6,7 @@ mod support;
 mod fields;
 mod messages;
 mod messages_v3;
+mod odd_members;
 mod properties;
 mod real_v2;
 mod serialized;

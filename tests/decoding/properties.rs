@@ -25,7 +25,7 @@ fn an_uplink_of_v2_is_read_alike_in_every_form() {
             .random
             .bool()
             .then(|| (json.id("app_id"), json.id("dev_id")));
-        let hardware_serial = json.text("hardware_serial");
+        let hardware_serial = json.hex("hardware_serial", 16);
         let port = json.number("port", 255);
         let counter = json.number("counter", u32::MAX.into());
         let confirmed = json.flag("confirmed");
@@ -128,7 +128,8 @@ fn an_uplink_of_v3_is_read_alike_in_every_form() {
         let ids = json.object("end_device_ids", |json| {
             let dev_id = json.id("device_id");
             let app_id = json.object("application_ids", |json| json.id("application_id"));
-            let euis = ["dev_eui", "join_eui", "dev_addr"].map(|name| json.text(name));
+            let euis = [("dev_eui", 16), ("join_eui", 16), ("dev_addr", 8)]
+                .map(|(name, digits)| json.hex(name, digits));
             (app_id, dev_id, euis)
         });
         let received_at = json.time("received_at");
@@ -210,8 +211,8 @@ impl V3Uplink {
                 [brand, model, hardware, firmware, band]
             }),
             network_ids: json.object("network_ids", |json| {
-                let [net, ns, tenant, cluster] =
-                    ["net_id", "ns_id", "tenant_id", "cluster_id"].map(|name| json.text(name));
+                let (net, ns) = (json.hex("net_id", 6), json.hex("ns_id", 16));
+                let [tenant, cluster] = ["tenant_id", "cluster_id"].map(|name| json.text(name));
                 let addresses = ["cluster_address", "tenant_address"];
                 let [cluster_address, tenant_address] = addresses.map(|name| json.text(name));
                 [net, ns, tenant, cluster, cluster_address, tenant_address]
@@ -287,7 +288,7 @@ impl V3Uplink {
             ]
         });
         assert_eq!(network_ids, self.network_ids);
-        let expected = self.user_location.flatten();
+        let expected = self.user_location.flatten().filter(V3Location::is_place);
         let location = uplink.metadata.location.as_ref();
         assert_eq!(location.is_some(), expected.is_some());
         assert_eq!(uplink.metadata.locations.get("user"), location);
@@ -297,10 +298,36 @@ impl V3Uplink {
     }
 }
 
+/// A coordinate; one that is `null` is not the same as one that was left out.
+#[derive(Clone, Copy, PartialEq)]
+enum Coordinate {
+    LeftOut,
+    Null,
+    Number(f64),
+}
+
+impl Coordinate {
+    fn write(json: &mut Object, name: &str) -> Self {
+        let members = json.members.len();
+        match json.float(name) {
+            Some(number) => Self::Number(number),
+            None if json.members.len() > members => Self::Null,
+            None => Self::LeftOut,
+        }
+    }
+
+    fn number(self) -> f64 {
+        match self {
+            Self::Number(number) => number,
+            _ => 0.0,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct V3Location {
-    latitude: Option<f64>,
-    longitude: Option<f64>,
+    latitude: Coordinate,
+    longitude: Coordinate,
     altitude: Option<i32>,
     accuracy: Option<u64>,
 }
@@ -308,17 +335,22 @@ struct V3Location {
 impl V3Location {
     fn write(json: &mut Object) -> Self {
         Self {
-            latitude: json.float("latitude"),
-            longitude: json.float("longitude"),
+            latitude: Coordinate::write(json, "latitude"),
+            longitude: Coordinate::write(json, "longitude"),
             altitude: json.signed("altitude"),
             accuracy: json.number("accuracy", u32::MAX.into()),
         }
     }
 
+    fn is_place(&self) -> bool {
+        let coordinates = [self.latitude, self.longitude];
+        !coordinates.contains(&Coordinate::Null) && coordinates != [Coordinate::LeftOut; 2]
+    }
+
     fn check(&self, read: &ttn::Location) {
         let place = (
-            self.latitude.unwrap_or(0.0),
-            self.longitude.unwrap_or(0.0),
+            self.latitude.number(),
+            self.longitude.number(),
             self.altitude.unwrap_or(0),
         );
         assert_eq!((read.latitude, read.longitude, read.altitude), place);
@@ -363,8 +395,11 @@ impl V3Settings {
             return;
         };
         assert_eq!(read.modulation, "LORA");
-        let kilohertz = bandwidth.unwrap_or(0) as f64 / 1e3;
-        let data_rate = format!("SF{}BW{kilohertz}", spreading_factor.unwrap_or(0));
+        let parts = [bandwidth, spreading_factor].map(|part| part.filter(|number| *number > 0));
+        let data_rate = match parts {
+            [Some(hertz), Some(factor)] => format!("SF{factor}BW{}", hertz as f64 / 1e3),
+            _ => String::new(),
+        };
         assert_eq!(read.data_rate, data_rate);
         assert_eq!(read.coding_rate, *coding_rate);
     }
@@ -389,7 +424,7 @@ impl V3Gateway {
     fn write(json: &mut Object) -> Self {
         Self {
             ids: json.object("gateway_ids", |json| {
-                (json.text("gateway_id"), json.text("eui"))
+                (json.text("gateway_id"), json.hex("eui", 16))
             }),
             antenna: json.number("antenna_index", u32::MAX.into()),
             timestamp: json.number("timestamp", u32::MAX.into()),
@@ -407,8 +442,11 @@ impl V3Gateway {
             frequency_drift: json.signed("frequency_drift"),
             uplink_token: json.text("uplink_token"),
             broker: json.object("packet_broker", |json| {
-                ["message_id", "forwarder_net_id", "home_network_tenant_id"]
-                    .map(|name| json.text(name))
+                [
+                    json.text("message_id"),
+                    json.hex("forwarder_net_id", 6),
+                    json.text("home_network_tenant_id"),
+                ]
             }),
             location: json.object("location", V3Location::write),
             unknown: json.value("unheard_of"),
@@ -439,8 +477,9 @@ impl V3Gateway {
             [broker.message_id, forwarder, broker.home_network_tenant_id]
         });
         assert_eq!(broker, self.broker);
-        assert_eq!(read.location.is_some(), self.location.is_some());
-        if let (Some(read), Some(expected)) = (&read.location, self.location) {
+        let location = self.location.filter(V3Location::is_place);
+        assert_eq!(read.location.is_some(), location.is_some());
+        if let (Some(read), Some(expected)) = (&read.location, location) {
             expected.check(read);
         }
         assert_eq!(read.extra.get("unheard_of"), self.unknown.as_ref());
@@ -521,8 +560,19 @@ impl Object {
             1 => most,
             _ => self.random.u64(..=most),
         };
-        match self.random.u8(..4) {
+        match self.random.u8(..6) {
             0 => self.member(name, format_args!("\"{number}\"")),
+            4 => self.member(name, format_args!("\"{number}.0\"")),
+            5 => {
+                let zeros = self.random.usize(1..4);
+                let text = number.to_string();
+                let (first, others) = text.split_at(1);
+                let zeros = "0".repeat(zeros);
+                self.member(
+                    name,
+                    format_args!("\"{first}.{others}{zeros}e+{}\"", others.len()),
+                );
+            }
             1 if number < 1 << 53 => self.member(name, format_args!("{number}.0")),
             2 if number < 1 << 53 => self.member(name, format_args!("{number}e0")),
             _ => self.member(name, number),
@@ -547,16 +597,21 @@ impl Object {
         Some(number)
     }
 
-    /// Returns a number with few digits.
+    /// Returns a number, with few digits or with all that it can have.
     fn float(&mut self, name: &str) -> Option<f64> {
         if !self.is_there(name) {
             return None;
         }
-        let number = f64::from(self.random.i32(-4_000_000..4_000_000)) / 64.0;
+        let any = f64::from_bits(self.random.u64(..));
+        let number = match self.random.u8(..3) {
+            0 if any.is_finite() => any,
+            1 => self.random.f64() * 100.0,
+            _ => f64::from(self.random.i32(-4_000_000..4_000_000)) / 64.0,
+        };
         match self.random.u8(..3) {
             0 => self.member(name, format_args!("\"{number}\"")),
             1 => self.member(name, format_args!("{number:e}")),
-            _ => self.member(name, number),
+            _ => self.member(name, format_args!("{number:?}")),
         }
         Some(number)
     }
@@ -583,6 +638,20 @@ impl Object {
         text
     }
 
+    /// Returns hex digits, which are written in any case.
+    fn hex(&mut self, name: &str, digits: usize) -> String {
+        if !self.is_there(name) {
+            return String::new();
+        }
+        let hex: String = (0..digits).map(|_| self.random.digit(16)).collect();
+        let hex = hex.to_uppercase();
+        match self.random.u8(..4) {
+            0 => self.member(name, json!(hex.to_lowercase())),
+            _ => self.member(name, json!(hex)),
+        }
+        hex
+    }
+
     /// Returns text that is never empty and always present.
     fn id(&mut self, name: &str) -> String {
         let id = format!("a{}", self.random.u32(..));
@@ -597,11 +666,14 @@ impl Object {
         let bytes: Vec<u8> = (0..self.random.usize(..60))
             .map(|_| self.random.u8(..))
             .collect();
-        let base64 = STANDARD.encode(&bytes);
-        match self.random.bool() {
-            true => self.member(name, json!(base64)),
-            false => self.member(name, json!(base64.trim_end_matches('='))),
+        let mut base64 = STANDARD.encode(&bytes);
+        if self.random.bool() {
+            base64 = base64.replace('+', "-").replace('/', "_");
         }
+        if self.random.bool() {
+            base64.truncate(base64.trim_end_matches('=').len());
+        }
+        self.member(name, json!(base64));
         bytes
     }
 
@@ -742,8 +814,8 @@ fn value(random: &mut Rng, depth: usize) -> Value {
 fn an_error_shows_what_a_terminal_would_obey_in_escapes() {
     let controls = "\u{1b}[2J\r\n\u{7f}\u{9b}";
     let name = json!(controls);
-    let nested = format!(r#"{{"attributes":{{{name}:[]}}}}"#);
-    let in_message = format!(r#"{{"uplink_message":{{"locations":{{{name}:7}}}}}}"#);
+    let nested = format!(r#"{{"attributes":{{{name}:nothing}}}}"#);
+    let in_message = format!(r#"{{"uplink_message":{{"locations":{{{name}:nothing}}}}}}"#);
     for (network, topic, body) in [
         (Network::V2, "garden/devices/pump-1/up".to_owned(), nested),
         (
@@ -777,7 +849,7 @@ fn an_error_shows_what_a_terminal_would_obey_in_escapes() {
 #[test]
 fn an_error_that_quotes_json_escapes_what_json_does_not() {
     let text = json!("\u{1b}[2J\u{7f}\u{9b}");
-    let body = format!(r#"{{"uplink_normalized":{{"normalized_payload":{text}}}}}"#);
+    let body = format!(r#"{{"uplink_normalized":{{"f_port":{text}}}}}"#);
     let topic = "v3/greenhouse@ttn/devices/bed-07/up/normalized";
     let error = Event::decode(Network::V3, topic, body).unwrap_err();
     let source = error.source().unwrap().to_string();

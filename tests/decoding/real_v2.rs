@@ -174,6 +174,7 @@ fn gateway(gateway: &Gateway) -> Value {
         "gtw_trusted": some(gateway.gtw_trusted),
         "timestamp": gateway.timestamp,
         "fine_timestamp": gateway.fine_timestamp,
+        "fine_timestamp_encrypted": base64(&gateway.encrypted_fine_timestamp),
         "time": text(gateway.time),
         "antenna": some(gateway.antenna),
         "channel": gateway.channel,

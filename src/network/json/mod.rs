@@ -1,86 +1,156 @@
 //! Reading JSON from servers that leave members out, send `null`, or send numbers as text.
+//!
+//! A type reads an object member by member ([`Members`]). A [`Member`] has a method for each form that
+//! its value may have. A value that has another form is kept ([`Left`]), unless the method's name begins
+//! with `essential`: then the message cannot be read.
 
-mod scalar;
+mod left;
+mod member;
+mod raw;
+mod shape;
+mod time;
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt,
-    marker::PhantomData,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-pub(super) use scalar::Text;
-use scalar::{Scalar, TextVisitor};
+pub(super) use left::Left;
+pub(crate) use left::Odd;
+pub(super) use member::Member;
+pub(super) use raw::Raw;
+use shape::{Shape, Shaped};
+pub(super) use time::fraction;
 
-/// The name of a member, borrowed where possible.
-pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor).map(Self)
-    }
+/// How a network names the members of its JSON.
+pub(super) trait Dialect {
+    /// Whether a name such as `f_port` may also be written as `fPort`.
+    const HAS_CAMEL_CASE: bool;
 }
 
-/// A value that may be `null`, which counts as left out.
-pub(super) struct Nullable<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Nullable<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(|value| Self(value.unwrap_or_default()))
-    }
+/// Names that are a user's data.
+impl Dialect for () {
+    const HAS_CAMEL_CASE: bool = false;
 }
 
 /// A type that reads an object member by member. If a name occurs several times, the last one counts.
-/// `Wire` is the network, because networks name the members differently.
-pub(super) trait Members<'de, Wire> {
-    /// Takes the value of the member `name` from `map`.
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error>;
-}
+pub(super) trait Members<'de, Wire: Dialect> {
+    /// Reads a member. Returns whether the type has it; if not, the value must be unread.
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error>;
 
-/// Reads an object. Returns whether there was one, and not `null`.
-struct Fill<'a, T, Wire>(&'a mut T, PhantomData<Wire>);
+    /// Is called after the last member.
+    fn end(&mut self, _left: &mut Left) {}
 
-impl<'de, Wire, T: Members<'de, Wire>> DeserializeSeed<'de> for Fill<'_, T, Wire> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_option(self)
+    /// Returns where to keep the member `name` if the type does not have it or cannot read it. If this is
+    /// nowhere, the former is ignored, and the object around this one keeps the latter.
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        None
     }
 }
 
-impl<'de, Wire, T: Members<'de, Wire>> Visitor<'de> for Fill<'_, T, Wire> {
-    type Value = bool;
+/// The name of a member, borrowed where possible.
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor).map(Self)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("a name")
     }
 
-    fn visit_none<E>(self) -> Result<bool, E> {
-        Ok(false)
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
     }
 
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
+}
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_map(self)
-    }
+/// Reads an object into `target`, and adds what cannot be read to `left`.
+struct Fill<'a, T, Wire> {
+    target: &'a mut T,
+    left: &'a mut Left,
+    wire: PhantomData<Wire>,
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        while let Some(Key(name)) = map.next_key()? {
-            self.0
-                .member(&name, &mut map)
-                .map_err(|cause| shortened(&format!("{}: {cause}", name.escape_debug())))?;
+impl<'a, T, Wire> Fill<'a, T, Wire> {
+    fn new(target: &'a mut T, left: &'a mut Left) -> Self {
+        Self {
+            target,
+            left,
+            wire: PhantomData,
         }
-        Ok(true)
+    }
+}
+
+impl<'de, Wire: Dialect, T: Members<'de, Wire>> Fill<'_, T, Wire> {
+    /// Reads a member whose name the type does not have in this form.
+    #[inline(never)]
+    fn other<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        let is_capital = |byte: u8| byte.is_ascii_uppercase();
+        if Wire::HAS_CAMEL_CASE && name.bytes().any(is_capital) {
+            let name = snake_case(name);
+            let mut member = Member::new(&name, map, self.left);
+            if self.target.member(&mut member)? {
+                return Ok(());
+            }
+        }
+        match self.target.extra(name) {
+            Some(extra) => {
+                extra.insert(name.to_owned(), map.next_value()?);
+            }
+            None => {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Turns `fPort` into `f_port`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
+}
+
+impl<'de, Wire: Dialect, T: Members<'de, Wire>> Shape<'de> for Fill<'_, T, Wire> {
+    type Value = ();
+
+    fn object<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Result<(), Raw<'de>>, A::Error> {
+        while let Some(Key(name)) = map.next_key()? {
+            let mut member = Member::new(&name, &mut map, self.left);
+            let read = match self.target.member(&mut member) {
+                Ok(true) => continue,
+                Ok(false) => self.other(&name, &mut map),
+                Err(cause) => Err(cause),
+            };
+            if let Err(cause) = read {
+                return Err(shortened(&format!("{}: {cause}", name.escape_debug())));
+            }
+        }
+        self.target.end(self.left);
+        if !self.left.is_empty() {
+            self.left.settle(self.target);
+        }
+        Ok(Ok(()))
     }
 }
 
@@ -114,242 +184,52 @@ fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Reads a whole document into `target`. Returns whether it was an object, and not `null`.
-fn read_into<'de, Wire, T: Members<'de, Wire>>(
-    json: &'de [u8],
-    target: &mut T,
-) -> serde_json::Result<bool> {
-    // Checks the document once; from bytes, serde_json would check each string separately.
-    let text = std::str::from_utf8(json).map_err(de::Error::custom)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let found = Fill(target, PhantomData)
-        .deserialize(&mut deserializer)
-        .map_err(|cause| shortened::<serde_json::Error>(&cause.to_string()))?;
-    deserializer.end()?;
-    Ok(found)
+/// Removes a byte-order mark from the beginning of a document.
+pub(super) fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }
 
-/// Reads a whole document, which must be an object, into `target`.
-pub(super) fn read_object<'de, Wire, T: Members<'de, Wire>>(
+/// Reads a whole document into `target`. Returns whether it was an object, and not `null`, and what
+/// could not be read.
+fn read_into<'de, Wire: Dialect, T: Members<'de, Wire>>(
     json: &'de [u8],
     target: &mut T,
-) -> serde_json::Result<()> {
+) -> serde_json::Result<(bool, Odd)> {
+    // Checks the document once; from bytes, serde_json would check each string separately.
+    let text = std::str::from_utf8(without_mark(json)).map_err(de::Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut left = Left::default();
+    let found = Shaped(Fill::new(target, &mut left))
+        .deserialize(&mut deserializer)
+        .and_then(|found| match found {
+            Ok(()) => Ok(true),
+            Err(Raw::Null) => Ok(false),
+            Err(odd) => Err(odd.unexpected(OBJECT)),
+        })
+        .map_err(|cause| shortened::<serde_json::Error>(&cause.to_string()))?;
+    deserializer.end()?;
+    Ok((found, left.into_odd()))
+}
+
+/// What an error says that was expected.
+const OBJECT: &str = "an object";
+
+/// Reads a whole document, which must be an object, into `target`.
+pub(super) fn read_object<'de, Wire: Dialect, T: Members<'de, Wire>>(
+    json: &'de [u8],
+    target: &mut T,
+) -> serde_json::Result<Odd> {
     match read_into(json, target)? {
-        true => Ok(()),
-        false => Err(de::Error::custom("expected an object, found null")),
+        (true, odd) => Ok(odd),
+        (false, _) => Err(Raw::Null.unexpected(OBJECT)),
     }
 }
 
 /// Reads a whole document: an object, or `null`, which counts as an empty object.
-pub(super) fn read_nullable<'de, Wire, T: Members<'de, Wire> + Default>(
+pub(super) fn read_nullable<'de, Wire: Dialect, T: Members<'de, Wire> + Default>(
     json: &'de [u8],
-) -> serde_json::Result<T> {
+) -> serde_json::Result<(T, Odd)> {
     let mut value = T::default();
-    read_into(json, &mut value)?;
-    Ok(value)
-}
-
-/// Reads an object; returns the default for `null`.
-pub(super) fn object<'de, Wire, T, A>(map: &mut A) -> Result<T, A::Error>
-where
-    T: Members<'de, Wire> + Default,
-    A: MapAccess<'de>,
-{
-    let mut value = T::default();
-    object_into(map, &mut value)?;
-    Ok(value)
-}
-
-/// Reads an object into `target`. Returns whether there was one, and not `null`.
-pub(super) fn object_into<'de, Wire, T, A>(map: &mut A, target: &mut T) -> Result<bool, A::Error>
-where
-    T: Members<'de, Wire>,
-    A: MapAccess<'de>,
-{
-    map.next_value_seed(Fill(target, PhantomData))
-}
-
-/// Reads an object; returns `None` for `null`.
-pub(super) fn part<'de, Wire, T, A>(map: &mut A) -> Result<Option<T>, A::Error>
-where
-    T: Members<'de, Wire> + Default,
-    A: MapAccess<'de>,
-{
-    let mut part = T::default();
-    Ok(object_into(map, &mut part)?.then_some(part))
-}
-
-/// Reads a list of objects and skips `null`.
-pub(super) fn list<'de, Wire, T, A>(map: &mut A) -> Result<Vec<T>, A::Error>
-where
-    T: Members<'de, Wire> + Default,
-    A: MapAccess<'de>,
-{
-    list_of(map, T::default)
-}
-
-/// Reads a list of objects, each into a `fresh` value, and skips `null`.
-pub(super) fn list_of<'de, Wire, T, A>(
-    map: &mut A,
-    fresh: impl Fn() -> T,
-) -> Result<Vec<T>, A::Error>
-where
-    T: Members<'de, Wire>,
-    A: MapAccess<'de>,
-{
-    map.next_value_seed(List(fresh, PhantomData))
-}
-
-struct List<F, Wire>(F, PhantomData<Wire>);
-
-impl<'de, Wire, T, F> DeserializeSeed<'de> for List<F, Wire>
-where
-    T: Members<'de, Wire>,
-    F: Fn() -> T,
-{
-    type Value = Vec<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de, Wire, T, F> Visitor<'de> for List<F, Wire>
-where
-    T: Members<'de, Wire>,
-    F: Fn() -> T,
-{
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_none<E>(self) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-        let mut list = Vec::new();
-        loop {
-            let mut next = (self.0)();
-            match elements.next_element_seed(Fill(&mut next, PhantomData))? {
-                Some(true) => {
-                    // Most lists have one element; `push` alone would allocate room for four.
-                    if list.is_empty() {
-                        list.reserve_exact(1);
-                    }
-                    list.push(next);
-                }
-                Some(false) => {}
-                None => break,
-            }
-        }
-        Ok(list)
-    }
-}
-
-/// Reads a list of texts.
-pub(super) fn strings<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<String>, A::Error> {
-    let Nullable(list) = map.next_value::<Nullable<Vec<Text<'_>>>>()?;
-    Ok(list
-        .into_iter()
-        .map(|Text(text)| text.into_owned())
-        .collect())
-}
-
-/// Reads an object whose members are texts.
-pub(super) fn texts<'de, A: MapAccess<'de>>(
-    map: &mut A,
-) -> Result<BTreeMap<String, String>, A::Error> {
-    let Texts(texts) = object(map)?;
-    Ok(texts)
-}
-
-#[derive(Default)]
-struct Texts(BTreeMap<String, String>);
-
-impl<'de> Members<'de, ()> for Texts {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        self.0.insert(name.to_owned(), text(map)?);
-        Ok(())
-    }
-}
-
-pub(super) fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<String, A::Error> {
-    let Text(text) = map.next_value()?;
-    Ok(text.into_owned())
-}
-
-/// Reads text that is usually one of the `known`, which need no allocation.
-pub(super) fn known_text<'de, A: MapAccess<'de>>(
-    known: &[&'static str],
-    map: &mut A,
-) -> Result<Cow<'static, str>, A::Error> {
-    let Text(text) = map.next_value()?;
-    Ok(match known.iter().find(|known| **known == text) {
-        Some(known) => Cow::Borrowed(*known),
-        None => Cow::Owned(text.into_owned()),
-    })
-}
-
-pub(super) fn integer<'de, T, A>(map: &mut A) -> Result<Option<T>, A::Error>
-where
-    T: TryFrom<i128>,
-    A: MapAccess<'de>,
-{
-    map.next_value::<Scalar<'_>>()?.integer()
-}
-
-pub(super) fn float<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<f64>, A::Error> {
-    map.next_value::<Scalar<'_>>()?.float()
-}
-
-pub(super) fn flag<'de, A: MapAccess<'de>>(map: &mut A) -> Result<bool, A::Error> {
-    map.next_value::<Scalar<'_>>()?.flag()
-}
-
-pub(super) fn bytes<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<u8>, A::Error> {
-    map.next_value::<Scalar<'_>>()?.bytes()
-}
-
-/// Reads a duration in whole nanoseconds.
-pub(super) fn nanoseconds<'de, A: MapAccess<'de>>(
-    map: &mut A,
-) -> Result<Option<Duration>, A::Error> {
-    Ok(integer(map)?.map(Duration::from_nanos))
-}
-
-/// Reads a time. Any other text goes to `extra`.
-pub(super) fn time<'de, A: MapAccess<'de>>(
-    extra: &mut Map<String, Value>,
-    name: &str,
-    map: &mut A,
-) -> Result<Option<SystemTime>, A::Error> {
-    Ok(map.next_value::<Text<'_>>()?.time().unwrap_or_else(|text| {
-        extra.insert(name.to_owned(), text.into());
-        None
-    }))
-}
-
-/// Keeps a member that has no field.
-pub(super) fn keep<'de, A: MapAccess<'de>>(
-    extra: &mut Map<String, Value>,
-    name: &str,
-    map: &mut A,
-) -> Result<(), A::Error> {
-    extra.insert(name.to_owned(), map.next_value()?);
-    Ok(())
-}
-
-pub(super) fn ignore<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
-    map.next_value::<IgnoredAny>().map(|_| ())
+    let (_, odd) = read_into(json, &mut value)?;
+    Ok((value, odd))
 }

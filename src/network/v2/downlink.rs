@@ -4,9 +4,7 @@ use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
 use super::{
-    super::json::{
-        Members, bytes, flag, float, ignore, integer, keep, known_text, nanoseconds, object, text,
-    },
+    super::json::{Member, Members},
     V2,
     parts::MODULATIONS,
 };
@@ -37,16 +35,20 @@ pub(super) struct DownlinkEventBody {
 }
 
 impl<'de> Members<'de, V2> for DownlinkEventBody {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "error" => self.error = text(map)?,
-            "payload" => self.frame = bytes(map)?,
-            "message" => self.message = object(map)?,
-            "gateway_id" => self.gateway_id = text(map)?,
-            "config" => self.config = object(map)?,
-            _ => keep(&mut self.extra, name, map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "error" => self.error = member.text()?,
+            "payload" => self.frame = member.bytes()?,
+            "message" => self.message = member.essential_object()?,
+            "gateway_id" => self.gateway_id = member.text()?,
+            "config" => self.config = member.essential_object()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
@@ -60,33 +62,37 @@ pub(super) struct DownlinkBody {
 }
 
 impl<'de> Members<'de, V2> for DownlinkBody {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "port" => self.port = integer(map)?.unwrap_or_default(),
-            "confirmed" => self.confirmed = flag(map)?,
-            "payload_raw" => self.payload_raw = bytes(map)?,
-            "payload_fields" => self.payload_fields = map.next_value()?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "port" => self.port = member.essential_integer()?.unwrap_or_default(),
+            "confirmed" => self.confirmed = member.flag()?,
+            "payload_raw" => self.payload_raw = member.essential_bytes()?,
+            "payload_fields" => self.payload_fields = member.value()?,
             // The topic has them too.
-            "app_id" | "dev_id" => ignore(map)?,
-            _ => keep(&mut self.extra, name, map)?,
+            "app_id" | "dev_id" => member.ignore()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
 impl<'de> Members<'de, V2> for Transmission {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         const HZ_PER_MHZ: f64 = 1e6;
-        match name {
-            "modulation" => self.modulation = known_text(&MODULATIONS, map)?,
-            "data_rate" => self.data_rate = text(map)?,
-            "bit_rate" => self.bit_rate = integer(map)?,
-            "airtime" => self.airtime = nanoseconds(map)?,
-            "counter" => self.counter = integer(map)?.unwrap_or_default(),
-            "frequency" => self.frequency = float(map)?.map(|hertz| hertz / HZ_PER_MHZ),
-            "power" => self.power = integer(map)?,
-            _ => ignore(map)?,
+        match member.name() {
+            "modulation" => self.modulation = member.known_text(&MODULATIONS)?,
+            "data_rate" => self.data_rate = member.text()?,
+            "bit_rate" => self.bit_rate = member.integer()?,
+            "airtime" => self.airtime = member.nanoseconds()?,
+            "counter" => self.counter = member.essential_integer()?.unwrap_or_default(),
+            "frequency" => self.frequency = member.float()?.map(|hertz| hertz / HZ_PER_MHZ),
+            "power" => self.power = member.integer()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -3,16 +3,19 @@
 use std::{sync::Arc, time::SystemTime};
 
 use serde::{de, de::MapAccess};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::{
     super::{
-        json::{Members, Text, ignore, object, read_nullable, read_object, text},
+        Decoded,
+        json::{Left, Member, Members, Odd, read_nullable, read_object, without_mark},
+        place::Place,
         split_topic,
     },
     V2,
     downlink::DownlinkEventBody,
-    parts::place,
+    parts::{location, read_place},
+    uplink::MetadataMembers,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -25,7 +28,7 @@ use crate::{
 
 /// Reads an uplink, the only kind of message that V2 networks also send outside MQTT.
 pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
-    let UplinkBody { uplink, .. } =
+    let (UplinkBody { uplink, .. }, _) =
         read_uplink(&raw, "", "").map_err(|cause| unreadable("an uplink", &raw, cause))?;
     for (member, id) in [("app_id", &uplink.app_id), ("dev_id", &uplink.dev_id)] {
         if id.is_empty() {
@@ -39,14 +42,14 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
 }
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
-pub(in crate::network) fn decode(raw: RawMessage) -> Event {
+pub(in crate::network) fn decode(raw: &RawMessage) -> Decoded {
     let Some((app_id, dev_id, kind)) = split_topic(raw.topic()) else {
-        return Event::Other(raw);
+        return Event::Other(raw.clone()).into();
     };
     let origin = Origin {
         app_id,
         dev_id,
-        raw: &raw,
+        raw,
     };
     let (what, event) = match kind {
         "up" => ("an uplink", origin.uplink()),
@@ -65,15 +68,16 @@ pub(in crate::network) fn decode(raw: RawMessage) -> Event {
         "events/down/errors" => ("a downlink event", origin.downlink(DownlinkStep::Failed)),
         _ => match kind.strip_prefix("up/") {
             Some(field) if !field.is_empty() => ("a field", origin.field(field)),
-            _ => return Event::Other(raw),
+            _ => return Event::Other(raw.clone()).into(),
         },
     };
     event.unwrap_or_else(|cause| {
-        Event::Malformed(Arc::new(Malformed {
-            error: unreadable(what, &raw, cause),
+        let malformed = Malformed {
+            error: unreadable(what, raw, cause),
             is_uplink: kind == "up",
             raw: raw.clone(),
-        }))
+        };
+        Event::Malformed(Arc::new(malformed)).into()
     })
 }
 
@@ -93,17 +97,20 @@ fn read_uplink(
     raw: &RawMessage,
     app_id: &str,
     dev_id: &str,
-) -> Result<UplinkBody, serde_json::Error> {
+) -> Result<(UplinkBody, Odd), serde_json::Error> {
     let mut body = UplinkBody {
         uplink: UplinkMessage::new(app_id, dev_id, raw.clone()),
         is_uplink: false,
     };
-    read_object(raw.payload(), &mut body)?;
+    let odd = read_object(raw.payload(), &mut body)?;
     let metadata = &body.uplink.metadata;
+    let is_odd = |name: &&str| metadata.extra.contains_key(*name);
     body.uplink.simulated = metadata.gateways.is_empty()
         && metadata.modulation.is_empty()
-        && metadata.frequency.is_none();
-    Ok(body)
+        && metadata.frequency.is_none()
+        && !["gateways", "modulation", "frequency"].iter().any(is_odd)
+        && !body.uplink.extra.contains_key("metadata");
+    Ok((body, odd))
 }
 
 /// Members that tell an uplink from a field without a name, which servers publish on the same topic.
@@ -117,9 +124,13 @@ struct UplinkBody {
 }
 
 impl<'de> Members<'de, V2> for UplinkBody {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        self.is_uplink |= MARKS.contains(&name);
-        Members::<V2>::member(&mut self.uplink, name, map)
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        self.is_uplink |= MARKS.contains(&member.name());
+        Members::<V2>::member(&mut self.uplink, member)
+    }
+
+    fn extra(&mut self, name: &str) -> Option<&mut Map<String, Value>> {
+        Members::<V2>::extra(&mut self.uplink, name)
     }
 }
 
@@ -131,82 +142,90 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn uplink(&self) -> Result<Event, serde_json::Error> {
-        let body = read_uplink(self.raw, self.app_id, self.dev_id)?;
+    fn uplink(&self) -> Result<Decoded, serde_json::Error> {
+        let (body, odd) = read_uplink(self.raw, self.app_id, self.dev_id)?;
         if !body.is_uplink {
             return Err(de::Error::custom(
                 "metadata is missing; it is probably a field without a name, which comes on the same topic",
             ));
         }
-        Ok(Event::Uplink(Arc::new(body.uplink)))
+        let event = Event::Uplink(Arc::new(body.uplink));
+        Ok(Decoded { event, odd })
     }
 
-    fn field(&self, field: &str) -> Result<Event, serde_json::Error> {
-        Ok(Event::UplinkField(Arc::new(UplinkField {
+    fn field(&self, field: &str) -> Result<Decoded, serde_json::Error> {
+        let field = UplinkField {
             app_id: self.app_id.to_owned(),
             dev_id: self.dev_id.to_owned(),
             field: field.to_owned(),
-            value: serde_json::from_slice(self.raw.payload())?,
+            value: serde_json::from_slice(without_mark(self.raw.payload()))?,
             raw: self.raw.clone(),
-        })))
+        };
+        Ok(Event::UplinkField(Arc::new(field)).into())
     }
 
-    fn uplink_failed(&self) -> Result<Event, serde_json::Error> {
-        let body: ActivationBody = read_nullable(self.raw.payload())?;
-        Ok(Event::UplinkFailed(Arc::new(UplinkFailed {
+    fn uplink_failed(&self) -> Result<Decoded, serde_json::Error> {
+        let (body, odd) = read_nullable::<V2, ErrorBody>(self.raw.payload())?;
+        let failed = UplinkFailed {
             app_id: self.app_id.to_owned(),
             dev_id: self.dev_id.to_owned(),
             error: body.error,
+            extra: body.extra,
             raw: self.raw.clone(),
-        })))
+        };
+        let event = Event::UplinkFailed(Arc::new(failed));
+        Ok(Decoded { event, odd })
     }
 
-    fn activation(&self) -> Result<Event, serde_json::Error> {
-        let (activation, _) = self.read_activation()?;
-        Ok(Event::Activation(Arc::new(activation)))
+    fn activation(&self) -> Result<Decoded, serde_json::Error> {
+        let (activation, _, odd) = self.read_activation()?;
+        let event = Event::Activation(Arc::new(activation));
+        Ok(Decoded { event, odd })
     }
 
-    fn activation_failed(&self) -> Result<Event, serde_json::Error> {
-        let (activation, error) = self.read_activation()?;
-        Ok(Event::ActivationFailed(Arc::new(ActivationFailed {
-            error,
-            activation,
-        })))
+    fn activation_failed(&self) -> Result<Decoded, serde_json::Error> {
+        let (activation, error, odd) = self.read_activation()?;
+        let event = Event::ActivationFailed(Arc::new(ActivationFailed { error, activation }));
+        Ok(Decoded { event, odd })
     }
 
-    fn read_activation(&self) -> Result<(Activation, String), serde_json::Error> {
-        let body: ActivationBody = read_nullable(self.raw.payload())?;
+    fn read_activation(&self) -> Result<(Activation, String, Odd), serde_json::Error> {
+        let (body, odd) = read_nullable::<V2, ActivationBody>(self.raw.payload())?;
         let activation = Activation {
             app_eui: body.app_eui,
             dev_eui: body.dev_eui,
             dev_addr: body.dev_addr,
             metadata: body.metadata,
+            extra: body.extra,
             ..Activation::new(self.app_id, self.dev_id, self.raw.clone())
         };
-        Ok((activation, body.error))
+        Ok((activation, body.error, odd))
     }
 
-    fn device(&self, change: DeviceChange) -> Result<Event, serde_json::Error> {
-        let body: DeviceBody = read_nullable(self.raw.payload())?;
-        Ok(Event::Device(Arc::new(DeviceEvent {
+    fn device(&self, change: DeviceChange) -> Result<Decoded, serde_json::Error> {
+        let (body, odd) = read_nullable::<V2, DeviceBody<'_>>(self.raw.payload())?;
+        let device = DeviceEvent {
             app_id: self.app_id.to_owned(),
             dev_id: self.dev_id.to_owned(),
             change,
             location: body.location,
             updated_at: body.updated_at,
+            extra: body.extra,
             raw: self.raw.clone(),
-        })))
+        };
+        let event = Event::Device(Arc::new(device));
+        Ok(Decoded { event, odd })
     }
 
-    fn downlink(&self, step: DownlinkStep) -> Result<Event, serde_json::Error> {
-        let mut body: DownlinkEventBody = read_nullable(self.raw.payload())?;
+    fn downlink(&self, step: DownlinkStep) -> Result<Decoded, serde_json::Error> {
+        let (mut body, odd) = read_nullable::<V2, DownlinkEventBody>(self.raw.payload())?;
         body.extra.append(&mut body.message.extra);
         let transmission = (step == DownlinkStep::Sent).then_some(Transmission {
             gateway_id: body.gateway_id,
             frame: body.frame,
             ..body.config
         });
-        Ok(Event::Downlink(Arc::new(DownlinkEvent {
+        let report = DownlinkEvent {
             port: body.message.port,
             confirmed: body.message.confirmed,
             payload_raw: body.message.payload_raw,
@@ -215,11 +234,36 @@ impl Origin<'_> {
             transmission,
             extra: body.extra,
             ..DownlinkEvent::new(self.app_id, self.dev_id, step, self.raw.clone())
-        })))
+        };
+        let event = Event::Downlink(Arc::new(report));
+        Ok(Decoded { event, odd })
     }
 }
 
-/// The body of activations and of errors that have no other content.
+/// The body of errors that have no other content.
+#[derive(Default)]
+struct ErrorBody {
+    error: String,
+    extra: Map<String, Value>,
+}
+
+impl<'de> Members<'de, V2> for ErrorBody {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "error" => self.error = member.text()?,
+            // The topic has them too.
+            "app_id" | "dev_id" => member.ignore()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
+    }
+}
+
+/// The body of activations, also of those that were refused.
 #[derive(Default)]
 struct ActivationBody {
     error: String,
@@ -227,36 +271,52 @@ struct ActivationBody {
     dev_eui: String,
     dev_addr: String,
     metadata: Metadata,
+    extra: Map<String, Value>,
 }
 
 impl<'de> Members<'de, V2> for ActivationBody {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "error" => self.error = text(map)?,
-            "app_eui" => self.app_eui = text(map)?,
-            "dev_eui" => self.dev_eui = text(map)?,
-            "dev_addr" => self.dev_addr = text(map)?,
-            "metadata" => self.metadata = object(map)?,
-            _ => ignore(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "error" => self.error = member.text()?,
+            "app_eui" => self.app_eui = member.hex::<16>()?,
+            "dev_eui" => self.dev_eui = member.hex::<16>()?,
+            "dev_addr" => self.dev_addr = member.hex::<8>()?,
+            "metadata" => self.metadata = member.object::<V2, MetadataMembers<'de>>()?.metadata,
+            // The topic has them too.
+            "app_id" | "dev_id" => member.ignore()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
 #[derive(Default)]
-struct DeviceBody {
+struct DeviceBody<'de> {
+    place: Place<'de>,
     location: Option<Location>,
     updated_at: Option<SystemTime>,
+    extra: Map<String, Value>,
 }
 
-impl<'de> Members<'de, V2> for DeviceBody {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "update_at" => {
-                self.updated_at = map.next_value::<Text<'_>>()?.time().unwrap_or_default()
-            }
-            _ => place(&mut self.location, &mut Map::new(), name, map)?,
+impl<'de> Members<'de, V2> for DeviceBody<'de> {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "update_at" => self.updated_at = member.time()?,
+            "app_id" | "dev_id" => member.ignore()?,
+            _ => return read_place(&mut self.place, member),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn end(&mut self, left: &mut Left) {
+        self.location = location(&mut self.place, left);
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }

@@ -12,11 +12,15 @@ pub(super) use request::encode_downlinks;
 
 use std::time::Duration;
 
-use super::{ids::IdRule, split_topic};
+use super::{ids::IdRule, json::Dialect, split_topic};
 use crate::error::{Error, Result};
 
 /// Marks how this network names the members of its JSON.
 enum V2 {}
+
+impl Dialect for V2 {
+    const HAS_CAMEL_CASE: bool = false;
+}
 
 pub(super) const NAME: &str = "a V2 network";
 

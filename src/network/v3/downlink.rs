@@ -4,10 +4,7 @@ use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
 use super::{
-    super::json::{
-        Members, Nullable, Text, bytes, flag, ignore, integer, keep, list, list_of, object,
-        object_into, part, strings, text, time,
-    },
+    super::json::{Member, Members, Raw},
     V3,
     parts::GatewayIds,
 };
@@ -52,16 +49,20 @@ pub(super) fn queue_invalidated(raw: &RawMessage) -> QueueInvalidated {
 }
 
 impl<'de> Members<'de, V3> for QueueInvalidated {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "downlinks" => self.downlinks = list_of(map, invalidated)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "downlinks" => self.downlinks = member.list_of_wholes::<V3, _>(invalidated)?,
             "last_f_cnt_down" => {
-                self.last_downlink_counter = integer(map)?.unwrap_or_default();
+                self.last_downlink_counter = member.essential_integer()?.unwrap_or_default();
             }
-            "session_key_id" => self.session_key_id = bytes(map)?,
-            _ => keep(&mut self.extra, name, map)?,
+            "session_key_id" => self.session_key_id = member.bytes()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
@@ -74,92 +75,85 @@ pub(super) fn invalidated() -> DownlinkEvent {
 }
 
 impl<'de> Members<'de, V3> for DownlinkEvent {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "session_key_id" => self.session_key_id = bytes(map)?,
-            "f_port" => self.port = integer(map)?.unwrap_or_default(),
-            "f_cnt" => self.counter = integer(map)?.or(self.counter),
-            "frm_payload" => self.payload_raw = bytes(map)?,
-            "decoded_payload" => self.payload_fields = map.next_value()?,
-            "decoded_payload_warnings" => self.payload_warnings = strings(map)?,
-            "confirmed" => self.confirmed = flag(map)?,
-            "class_b_c" => {
-                let mut class_b_c = ClassBCMembers(ClassBC::default(), &mut self.extra);
-                let found = object_into(map, &mut class_b_c)?;
-                self.class_b_c = found.then_some(class_b_c.0);
-            }
-            "priority" => {
-                let Text(text) = map.next_value()?;
-                self.priority = priority(&text);
-                if self.priority.is_none() {
-                    self.extra.insert(name.to_owned(), text.into());
-                }
-            }
-            "correlation_ids" => self.correlation_ids = strings(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "session_key_id" => self.session_key_id = member.bytes()?,
+            "f_port" => self.port = member.essential_integer()?.unwrap_or_default(),
+            "f_cnt" => self.counter = member.essential_integer()?.or(self.counter),
+            "frm_payload" => self.payload_raw = member.essential_bytes()?,
+            "decoded_payload" => self.payload_fields = member.value()?,
+            "decoded_payload_warnings" => self.payload_warnings = member.strings()?,
+            "confirmed" => self.confirmed = member.flag()?,
+            "class_b_c" => self.class_b_c = member.part()?,
+            "priority" => self.priority = member.read(priority)?,
+            "correlation_ids" => self.correlation_ids = member.strings()?,
             "confirmed_retry" => {
-                let retry: Option<ConfirmedRetry> = part(map)?;
-                self.attempt = retry.as_ref().map(|retry| retry.attempt);
+                let retry = member.part::<V3, ConfirmedRetry>()?;
+                self.attempt = retry.as_ref().and_then(|retry| retry.attempt);
                 self.max_attempts = retry.and_then(|retry| retry.max_attempts);
             }
-            _ => keep(&mut self.extra, name, map)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
-fn priority(text: &str) -> Option<Priority> {
-    if text.is_empty() {
-        return Some(Priority::default());
+fn priority(raw: Raw<'_>) -> Result<Option<Priority>, Raw<'_>> {
+    let name = raw.clone().name()?;
+    if name.is_empty() {
+        return Ok(Some(Priority::default()));
     }
-    let by_number = text
+    let by_number = name
         .parse()
         .ok()
         .and_then(|number: usize| Priority::ALL.get(number));
     let by_name = || {
         Priority::ALL
             .iter()
-            .find(|priority| priority.name() == text)
+            .find(|priority| priority.name() == name)
     };
-    by_number.or_else(by_name).copied()
+    let found = by_number.or_else(by_name).copied();
+    found.map(Some).ok_or(raw)
 }
 
-#[derive(Default)]
 struct ConfirmedRetry {
-    attempt: u32,
+    attempt: Option<u32>,
     max_attempts: Option<u32>,
 }
 
-impl<'de> Members<'de, V3> for ConfirmedRetry {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "attempt" => self.attempt = integer(map)?.unwrap_or_default(),
-            "max_attempts" => self.max_attempts = integer(map)?,
-            _ => ignore(map)?,
+impl Default for ConfirmedRetry {
+    fn default() -> Self {
+        Self {
+            // Servers leave out 0.
+            attempt: Some(0),
+            max_attempts: None,
         }
-        Ok(())
     }
 }
 
-/// Reads class B and C settings, and keeps members that have no field.
-struct ClassBCMembers<'a>(ClassBC, &'a mut Map<String, Value>);
-
-impl<'de> Members<'de, V3> for ClassBCMembers<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "gateways" => {
-                self.0.gateways = list::<V3, FixedPath, _>(map)?
-                    .into_iter()
-                    .map(|path| {
-                        Antenna::new(path.gateway_id)
-                            .index(path.antenna)
-                            .group(path.group)
-                    })
-                    .collect();
-            }
-            "absolute_time" => self.0.absolute_time = time(self.1, name, map)?,
-            _ => ignore(map)?,
+impl<'de> Members<'de, V3> for ConfirmedRetry {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "attempt" => self.attempt = member.integer_or_zero()?,
+            "max_attempts" => self.max_attempts = member.integer()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+}
+
+impl<'de> Members<'de, V3> for ClassBC {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "gateways" => self.gateways = member.list::<V3, FixedPath, _>()?,
+            "absolute_time" => self.absolute_time = member.time()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -171,14 +165,22 @@ struct FixedPath {
 }
 
 impl<'de> Members<'de, V3> for FixedPath {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "gateway_ids" => self.gateway_id = object::<V3, GatewayIds, _>(map)?.gateway_id,
-            "antenna_index" => self.antenna = integer(map)?.unwrap_or_default(),
-            "group_index" => self.group = integer(map)?.unwrap_or_default(),
-            _ => ignore(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "gateway_ids" => self.gateway_id = member.object::<V3, GatewayIds>()?.gateway_id,
+            "antenna_index" => self.antenna = member.integer()?.unwrap_or_default(),
+            "group_index" => self.group = member.integer()?.unwrap_or_default(),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+}
+
+impl From<FixedPath> for Antenna {
+    fn from(path: FixedPath) -> Self {
+        Self::new(path.gateway_id)
+            .index(path.antenna)
+            .group(path.group)
     }
 }
 
@@ -186,45 +188,43 @@ impl<'de> Members<'de, V3> for FixedPath {
 pub(super) struct Failed<'a>(pub(super) &'a mut DownlinkEvent);
 
 impl<'de> Members<'de, V3> for Failed<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         let Self(failed) = self;
-        match name {
+        match member.name() {
             "downlink" => {
-                object_into(map, *failed)?;
+                member.essential_object_into::<V3, _>(*failed)?;
             }
             "error" => {
-                let details: Option<ErrorDetails> = part(map)?;
+                let details = member.part::<V3, ErrorDetails>()?;
                 failed.error = details
                     .as_ref()
                     .map(ToString::to_string)
                     .unwrap_or_default();
                 failed.error_details = details.map(Box::new);
             }
-            _ => keep(&mut failed.extra, name, map)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.0.extra)
     }
 }
 
 impl<'de> Members<'de, V3> for ErrorDetails {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "namespace" => self.namespace = text(map)?,
-            "name" => self.name = text(map)?,
-            "message_format" => self.message_format = text(map)?,
-            "attributes" => {
-                let Nullable(attributes) = map.next_value()?;
-                self.attributes = attributes;
-            }
-            "correlation_id" => self.correlation_id = text(map)?,
-            "code" => self.code = integer(map)?.unwrap_or_default(),
-            "cause" => self.cause = part(map)?.map(Box::new),
-            "details" => {
-                let Nullable(details) = map.next_value()?;
-                self.details = details;
-            }
-            _ => ignore(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "namespace" => self.namespace = member.text()?,
+            "name" => self.name = member.text()?,
+            "message_format" => self.message_format = member.text()?,
+            "attributes" => self.attributes = member.members()?,
+            "correlation_id" => self.correlation_id = member.text()?,
+            "code" => self.code = member.integer()?.unwrap_or_default(),
+            "cause" => self.cause = member.part()?.map(Box::new),
+            "details" => self.details = member.values()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 
 use super::{
     super::{
-        json::{
-            Members, bytes, flag, ignore, keep, list_of, object, object_into, part, read_object,
-            strings, text, texts, time,
-        },
+        Decoded,
+        json::{Member, Members, read_object, without_mark},
         split_topic,
     },
     V3,
     downlink::{Failed, invalidated, queue_invalidated},
+    parts::LocationMembers,
     split_uid,
+    uplink::fill_in_zeros,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -81,38 +81,38 @@ const KINDS: [(Kind, &str, &str); 11] = [
 const MAX_REPEATED: usize = 64 << 20;
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
-pub(in crate::network) fn decode(raw: RawMessage) -> Event {
+pub(in crate::network) fn decode(raw: &RawMessage) -> Decoded {
     let topic = raw.topic();
     let Some((app_id, dev_id, end)) = split(topic) else {
-        return Event::Other(raw);
+        return Event::Other(raw.clone()).into();
     };
     let Some((kind, _, member)) = KINDS.iter().find(|(_, topic, _)| *topic == end) else {
-        return Event::Other(raw);
+        return Event::Other(raw.clone()).into();
     };
-    let mut envelope = Envelope::new(&raw, Some(*kind));
-    let event = read_object(raw.payload(), &mut envelope).and_then(|()| {
+    let mut envelope = Envelope::new(raw, Some(*kind));
+    let decoded = read_object(raw.payload(), &mut envelope).and_then(|odd| {
         if envelope.body.is_none() {
-            if !envelope.ids.dev_id.is_empty() {
-                return Ok(Event::Other(raw.clone()));
-            }
             return Err(de::Error::custom(format_args!("{member} is missing")));
         }
         envelope.ids.complete(app_id, dev_id);
-        envelope.into_event()
+        let event = envelope.into_event()?;
+        Ok(Decoded { event, odd })
     });
-    event.unwrap_or_else(|cause| {
-        Event::Malformed(Arc::new(Malformed {
-            error: Error::with_source(
-                ErrorKind::Decode,
-                format!(
-                    "cannot read the message on {}: {cause}",
-                    topic.escape_debug()
-                ),
-                cause,
+    decoded.unwrap_or_else(|cause| {
+        let error = Error::with_source(
+            ErrorKind::Decode,
+            format!(
+                "cannot read the message on {}: {cause}",
+                topic.escape_debug()
             ),
+            cause,
+        );
+        let malformed = Malformed {
+            error,
             is_uplink: *kind == Kind::Uplink,
             raw: raw.clone(),
-        }))
+        };
+        Event::Malformed(Arc::new(malformed)).into()
     })
 }
 
@@ -169,7 +169,7 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
 
 /// Returns whether text can be JSON: it begins like a value, and is text.
 fn is_json(body: &[u8]) -> bool {
-    let start = body.trim_ascii_start().first();
+    let start = without_mark(body).trim_ascii_start().first();
     let is_start = |byte: &u8| b"{[\"-tfn".contains(byte) || byte.is_ascii_digit();
     start.is_none_or(is_start)
 }
@@ -225,7 +225,7 @@ impl<'a> Envelope<'a> {
     fn read_body<'de, A: MapAccess<'de>>(
         &self,
         kind: Kind,
-        map: &mut A,
+        member: &mut Member<'_, A>,
     ) -> Result<Option<Event>, A::Error> {
         let raw = self.raw;
         let downlink = |step| {
@@ -241,35 +241,37 @@ impl<'a> Envelope<'a> {
         };
         Ok(match kind {
             Kind::Uplink => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
-                object_into::<V3, _, _>(map, uplink)
+                member.essential_object_into::<V3, _>(uplink)
             })?
             .map(Event::Uplink),
             Kind::UplinkNormalized => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
-                object_into::<V3, _, _>(map, uplink)
+                member.essential_object_into::<V3, _>(uplink)
             })?
             .map(Event::UplinkNormalized),
             Kind::Join => shared(Activation::new("", "", raw.clone()), |join| {
-                object_into(map, join)
+                member.essential_object_into::<V3, _>(join)
             })?
             .map(Event::Activation),
-            Kind::Downlink(step) => {
-                shared(downlink(step), |downlink| object_into(map, downlink))?.map(Event::Downlink)
-            }
+            Kind::Downlink(step) => shared(downlink(step), |downlink| {
+                member.essential_object_into::<V3, _>(downlink)
+            })?
+            .map(Event::Downlink),
             Kind::DownlinkFailed => shared(downlink(DownlinkStep::Failed), |failed| {
-                object_into(map, &mut Failed(failed))
+                member.essential_object_into::<V3, _>(&mut Failed(failed))
             })?
             .map(Event::Downlink),
             Kind::QueueInvalidated => shared(queue_invalidated(raw), |invalidated| {
-                object_into(map, invalidated)
+                member.essential_object_into::<V3, _>(invalidated)
             })?
             .map(Event::QueueInvalidated),
-            Kind::LocationSolved => {
-                shared(location_solved(raw), |solved| object_into(map, solved))?
-                    .map(Event::LocationSolved)
-            }
-            Kind::ServiceData => {
-                shared(service_data(raw), |data| object_into(map, data))?.map(Event::ServiceData)
-            }
+            Kind::LocationSolved => shared(location_solved(raw), |solved| {
+                member.essential_object_into::<V3, _>(solved)
+            })?
+            .map(Event::LocationSolved),
+            Kind::ServiceData => shared(service_data(raw), |data| {
+                member.essential_object_into::<V3, _>(data)
+            })?
+            .map(Event::ServiceData),
         })
     }
 
@@ -281,10 +283,7 @@ impl<'a> Envelope<'a> {
         match &mut event {
             Event::Uplink(uplink) => {
                 let uplink = Arc::make_mut(uplink);
-                // Servers leave out 0.
-                if uplink.packet_error_rate.is_none() && !self.may_be_masked(uplink) {
-                    uplink.packet_error_rate = Some(0.0);
-                }
+                fill_in_zeros(uplink, !self.may_be_masked(uplink));
                 self.complete(uplink);
             }
             Event::UplinkNormalized(uplink) => self.complete(Arc::make_mut(uplink)),
@@ -456,25 +455,29 @@ fn service_data(raw: &RawMessage) -> ServiceData {
 }
 
 impl<'de> Members<'de, V3> for Envelope<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "end_device_ids" => self.ids = object(map)?,
-            "correlation_ids" => self.correlation_ids = strings(map)?,
-            "received_at" => self.received_at = time(&mut self.extra, name, map)?,
-            "simulated" => self.simulated = flag(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "end_device_ids" => self.ids = member.essential_object()?,
+            "correlation_ids" => self.correlation_ids = member.strings()?,
+            "received_at" => self.received_at = member.time()?,
+            "simulated" => self.simulated = member.flag()?,
             // The Storage Integration wraps each message in an object.
             "result" if self.kind.is_none() => {
                 let mut inner = Self::new(self.raw, None);
-                if object_into(map, &mut inner)? {
+                if member.essential_object_into(&mut inner)? {
                     *self = inner;
                 }
             }
-            _ => match self.kind_of(name) {
-                Some(kind) => self.body = self.read_body(kind, map)?,
-                None => keep(&mut self.extra, name, map)?,
+            name => match self.kind_of(name) {
+                Some(kind) => self.body = self.read_body(kind, member)?,
+                None => return Ok(false),
             },
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
@@ -500,19 +503,19 @@ impl Ids {
 }
 
 impl<'de> Members<'de, V3> for Ids {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "device_id" => self.dev_id = text(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "device_id" => self.dev_id = member.essential_text()?,
             "application_ids" => {
-                let ApplicationIds(app_id) = object(map)?;
+                let ApplicationIds(app_id) = member.essential_object()?;
                 self.app_id = app_id;
             }
-            "dev_eui" => self.dev_eui = text(map)?,
-            "join_eui" => self.join_eui = text(map)?,
-            "dev_addr" => self.dev_addr = text(map)?,
-            _ => ignore(map)?,
+            "dev_eui" => self.dev_eui = member.hex::<16>()?,
+            "join_eui" => self.join_eui = member.hex::<16>()?,
+            "dev_addr" => self.dev_addr = member.hex::<8>()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -520,48 +523,62 @@ impl<'de> Members<'de, V3> for Ids {
 struct ApplicationIds(String);
 
 impl<'de> Members<'de, V3> for ApplicationIds {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "application_id" => self.0 = text(map)?,
-            _ => ignore(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "application_id" => self.0 = member.essential_text()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 impl<'de> Members<'de, V3> for Activation {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "session_key_id" => self.session_key_id = bytes(map)?,
-            "received_at" => self.metadata.time = time(&mut self.extra, name, map)?,
-            "pending_session" => self.pending_session = flag(map)?,
-            "app_s_key" => self.app_s_key = part(map)?,
-            "invalidated_downlinks" => self.invalidated_downlinks = list_of(map, invalidated)?,
-            _ => keep(&mut self.extra, name, map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "session_key_id" => self.session_key_id = member.bytes()?,
+            "received_at" => self.metadata.time = member.time()?,
+            "pending_session" => self.pending_session = member.flag()?,
+            "app_s_key" => self.app_s_key = member.part()?,
+            "invalidated_downlinks" => {
+                self.invalidated_downlinks = member.list_of_wholes::<V3, _>(invalidated)?;
+            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
 impl<'de> Members<'de, V3> for LocationSolved {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "service" => self.service = text(map)?,
-            "location" => self.location = part(map)?,
-            "attributes" => self.attributes = texts(map)?,
-            _ => keep(&mut self.extra, name, map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "service" => self.service = member.text()?,
+            "location" => self.location = LocationMembers::read(member)?,
+            "attributes" => self.attributes = member.texts()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
 impl<'de> Members<'de, V3> for ServiceData {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "service" => self.service = text(map)?,
-            "data" => self.data = map.next_value()?,
-            _ => keep(&mut self.extra, name, map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "service" => self.service = member.text()?,
+            "data" => self.data = member.value()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }

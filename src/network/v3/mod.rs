@@ -10,11 +10,16 @@ pub(super) use downlink::{is_not_repeated, tries_again};
 pub(super) use message::{decode, event_from_json, is_uplink_topic};
 pub(super) use request::{encode_clear, encode_downlinks};
 
-use super::ids::IdRule;
+use super::{ids::IdRule, json::Dialect, split_at_byte};
 use crate::error::{Error, Result};
 
 /// Marks how this network names the members of its JSON.
 enum V3 {}
+
+/// Servers write snake_case; programs that convert protobuf themselves may write lowerCamelCase.
+impl Dialect for V3 {
+    const HAS_CAMEL_CASE: bool = true;
+}
 
 pub(super) const NAME: &str = "The Things Stack v3";
 
@@ -133,7 +138,7 @@ pub(super) fn unknown_device(app_id: &str, dev_id: &str) -> String {
 
 /// Splits an application id into application and tenant.
 pub(super) fn split_uid(app_id: &str) -> (&str, Option<&str>) {
-    match app_id.split_once('@') {
+    match split_at_byte(app_id, b'@') {
         Some((application, tenant)) => (application, Some(tenant)),
         None => (app_id, None),
     }

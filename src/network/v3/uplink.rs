@@ -2,81 +2,85 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
-use serde::{de, de::MapAccess};
+use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
 use super::{
-    super::json::{
-        Members, Nullable, bytes, flag, float, ignore, integer, keep, list, object, object_into,
-        part, strings, text, texts, time,
-    },
+    super::json::{Member, Members, Raw},
     V3,
-    parts::{GatewayIds, duration, enum_name},
+    parts::{GatewayIds, LocationMembers, duration},
 };
 use crate::message::{Battery, Gateway, Location, Metadata, PacketBroker, Relay, UplinkMessage};
 
 impl<'de> Members<'de, V3> for UplinkMessage {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "session_key_id" => self.session_key_id = bytes(map)?,
-            "f_port" => self.port = integer(map)?.unwrap_or_default(),
-            "f_cnt" => self.counter = integer(map)?.unwrap_or_default(),
-            "frm_payload" => self.payload_raw = bytes(map)?,
-            "decoded_payload" => self.payload_fields = map.next_value()?,
-            "decoded_payload_warnings" => self.payload_warnings = strings(map)?,
-            "normalized_payload" => self.normalized_payload = one_or_more(map)?,
-            "normalized_payload_warnings" => self.normalized_payload_warnings = strings(map)?,
-            "rx_metadata" => self.metadata.gateways = list::<V3, _, _>(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "session_key_id" => self.session_key_id = member.bytes()?,
+            "f_port" => self.port = member.essential_integer()?.unwrap_or_default(),
+            "f_cnt" => self.counter = member.essential_integer()?.unwrap_or_default(),
+            "frm_payload" => self.payload_raw = member.essential_bytes()?,
+            "decoded_payload" => self.payload_fields = member.value()?,
+            "decoded_payload_warnings" => self.payload_warnings = member.strings()?,
+            "normalized_payload" => self.normalized_payload = member.read(one_or_more)?,
+            "normalized_payload_warnings" => self.normalized_payload_warnings = member.strings()?,
+            "rx_metadata" => self.metadata.gateways = member.list::<V3, Gateway, _>()?,
             "settings" => {
-                object_into(map, &mut Settings(&mut self.metadata))?;
+                member.object_into(&mut Settings(&mut self.metadata))?;
             }
-            "received_at" => {
-                self.metadata.time = time(&mut self.metadata.extra, name, map)?;
-            }
-            "app_s_key" => {
-                self.app_s_key = part(map)?;
-                if self.app_s_key.is_some() {
-                    self.last_downlink_counter.get_or_insert(0);
-                }
-            }
-            "last_a_f_cnt_down" => {
-                self.last_downlink_counter = integer(map)?.or(self.last_downlink_counter);
-            }
-            "confirmed" => self.confirmed = flag(map)?,
-            "consumed_airtime" => {
-                self.metadata.airtime = duration(&mut self.metadata.extra, name, map)?;
-            }
-            "packet_error_rate" => {
-                self.packet_error_rate = float(map)?.or(self.packet_error_rate);
-            }
+            "received_at" => self.metadata.time = member.time()?,
+            "app_s_key" => self.app_s_key = member.part()?,
+            LAST_COUNTER => self.last_downlink_counter = member.integer()?,
+            "confirmed" => self.confirmed = member.flag()?,
+            "consumed_airtime" => self.metadata.airtime = member.read(duration)?,
+            ERROR_RATE => self.packet_error_rate = member.float()?,
             "locations" => {
-                let Locations(locations) = object(map)?;
+                let Locations(locations) = member.object()?;
                 self.metadata.location = locations.get("user").cloned();
                 self.metadata.locations = locations;
             }
-            "version_ids" => self.version_ids = part(map)?,
-            "network_ids" => self.network_ids = part(map)?,
-            "last_battery_percentage" => {
-                let mut battery = BatteryMembers(Battery::default(), &mut self.extra);
-                let found = object_into(map, &mut battery)?;
-                self.battery = found.then_some(battery.0);
-            }
-            "attributes" => self.attributes = texts(map)?,
-            _ => keep(&mut self.extra, name, map)?,
+            "version_ids" => self.version_ids = member.part()?,
+            "network_ids" => self.network_ids = member.part()?,
+            "last_battery_percentage" => self.battery = member.part()?,
+            "attributes" => self.attributes = member.texts()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, name: &str) -> Option<&mut Map<String, Value>> {
+        Some(match name {
+            "received_at" | "consumed_airtime" | "rx_metadata" | "settings" | "locations" => {
+                &mut self.metadata.extra
+            }
+            _ => &mut self.extra,
+        })
+    }
+}
+
+const LAST_COUNTER: &str = "last_a_f_cnt_down";
+const ERROR_RATE: &str = "packet_error_rate";
+
+/// Fills in numbers that servers leave out if they are 0.
+pub(super) fn fill_in_zeros(uplink: &mut UplinkMessage, is_whole: bool) {
+    let is_odd = |name| uplink.extra.contains_key(name);
+    if uplink.packet_error_rate.is_none() && is_whole && !is_odd(ERROR_RATE) {
+        uplink.packet_error_rate = Some(0.0);
+    }
+    let has_counter = uplink.app_s_key.is_some() && !is_odd(LAST_COUNTER);
+    if uplink.last_downlink_counter.is_none() && has_counter {
+        uplink.last_downlink_counter = Some(0);
     }
 }
 
 /// Reads a list, or a single entry that stands for one.
-fn one_or_more<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<Value>, A::Error> {
-    match map.next_value()? {
-        Value::Null => Ok(Vec::new()),
-        Value::Array(list) => Ok(list),
-        object @ Value::Object(_) => Ok(vec![object]),
-        other => Err(de::Error::custom(format_args!(
-            "expected an object or a list, found {other}"
-        ))),
+fn one_or_more(raw: Raw<'_>) -> Result<Vec<Value>, Raw<'_>> {
+    match raw {
+        Raw::Null => Ok(Vec::new()),
+        Raw::Nested(value) => Ok(match *value {
+            Value::Array(list) => list,
+            object => vec![object],
+        }),
+        other => Err(other),
     }
 }
 
@@ -85,77 +89,95 @@ fn one_or_more<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Vec<Value>, A::Err
 struct Locations(BTreeMap<String, Location>);
 
 impl<'de> Members<'de, V3> for Locations {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        if let Some(location) = part(map)? {
-            self.0.insert(name.to_owned(), location);
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        if let Some(location) = LocationMembers::read(member)? {
+            self.0.insert(member.name().to_owned(), location);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 struct Settings<'a>(&'a mut Metadata);
 
 impl<'de> Members<'de, V3> for Settings<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         const HZ_PER_MHZ: f64 = 1e6;
         let Self(metadata) = self;
-        match name {
+        match member.name() {
             "data_rate" => {
-                object_into(map, &mut DataRate(metadata))?;
+                member.object_into(&mut DataRate(metadata))?;
             }
             "frequency" => {
-                metadata.frequency = integer(map)?
+                metadata.frequency = member
+                    .integer()?
                     .filter(|hertz: &u64| *hertz != 0)
                     .map(|hertz| hertz as f64 / HZ_PER_MHZ);
             }
-            "timestamp" => metadata.timestamp = integer(map)?,
-            "time" => metadata.gateway_time = time(&mut metadata.extra, name, map)?,
+            "timestamp" => metadata.timestamp = member.integer()?,
+            "time" => metadata.gateway_time = member.time()?,
             // Its place before release 3.22.
             "coding_rate" => {
-                let coding_rate = text(map)?;
+                let coding_rate = member.text()?;
                 if metadata.coding_rate.is_empty() {
                     metadata.coding_rate = coding_rate;
                 }
             }
-            _ => keep(&mut metadata.extra, name, map)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.0.extra)
     }
 }
 
 struct DataRate<'a>(&'a mut Metadata);
 
 impl<'de> Members<'de, V3> for DataRate<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let modulation = match name {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        let modulation = match member.name() {
             "lora" => "LORA",
             "fsk" => "FSK",
             "lrfhss" => "LR_FHSS",
-            _ => return keep(&mut self.0.extra, name, map),
+            _ => return Ok(false),
         };
-        let Some(rate) = part::<_, ModulationParameters, _>(map)? else {
-            return Ok(());
+        let Some(mut rate) = member.part::<V3, ModulationParameters>()? else {
+            return Ok(true);
         };
         let Self(metadata) = self;
         metadata.modulation = Cow::Borrowed(modulation);
-        match name {
-            "lora" => {
-                metadata.data_rate = lora_data_rate(rate.spreading_factor, rate.bandwidth);
-            }
-            "lrfhss" => {
-                metadata.data_rate = format!(
-                    "M{}CW{}",
-                    rate.modulation_type,
-                    rate.operating_channel_width / 1000
-                );
-            }
-            _ => metadata.bit_rate = Some(rate.bit_rate),
+        match modulation {
+            "LORA" => match (rate.spreading_factor, rate.bandwidth) {
+                (Some(spreading_factor), Some(hertz)) => {
+                    metadata.data_rate = lora_data_rate(spreading_factor, hertz);
+                }
+                (spreading_factor, hertz) => {
+                    rate.keep("spreading_factor", spreading_factor);
+                    rate.keep("bandwidth", hertz);
+                }
+            },
+            "LR_FHSS" => match (rate.modulation_type, rate.operating_channel_width) {
+                (Some(modulation_type), Some(hertz)) => {
+                    metadata.data_rate = format!("M{modulation_type}CW{}", hertz / 1000);
+                }
+                (modulation_type, hertz) => {
+                    let sent = modulation_type.filter(|number| *number != 0);
+                    rate.keep("modulation_type", sent);
+                    rate.keep("operating_channel_width", hertz);
+                }
+            },
+            _ => metadata.bit_rate = rate.bit_rate,
         }
         if !rate.coding_rate.is_empty() {
             metadata.coding_rate = rate.coding_rate;
         }
-        metadata.extra.extend(rate.extra);
-        Ok(())
+        metadata.extra.append(&mut rate.extra);
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.0.extra)
     }
 }
 
@@ -174,137 +196,156 @@ fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
     data_rate
 }
 
-/// The members of all three modulations together.
-#[derive(Default)]
+/// The members of all three modulations together. `None` is one that is 0, left out or not readable,
+/// except the modulation type, which may be 0.
 struct ModulationParameters {
-    bandwidth: u32,
-    spreading_factor: u32,
+    bandwidth: Option<u32>,
+    spreading_factor: Option<u32>,
     coding_rate: String,
-    bit_rate: u32,
-    modulation_type: u32,
-    operating_channel_width: u32,
+    bit_rate: Option<u32>,
+    modulation_type: Option<u32>,
+    operating_channel_width: Option<u32>,
     extra: Map<String, Value>,
 }
 
+impl Default for ModulationParameters {
+    fn default() -> Self {
+        Self {
+            bandwidth: None,
+            spreading_factor: None,
+            coding_rate: String::new(),
+            bit_rate: None,
+            modulation_type: Some(0),
+            operating_channel_width: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl ModulationParameters {
+    /// Keeps a number that is not enough for a data rate.
+    fn keep(&mut self, name: &str, number: Option<u32>) {
+        if let Some(number) = number {
+            self.extra.insert(name.to_owned(), number.into());
+        }
+    }
+}
+
 impl<'de> Members<'de, V3> for ModulationParameters {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let number = match name {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        let number = match member.name() {
             "bandwidth" => &mut self.bandwidth,
             "spreading_factor" => &mut self.spreading_factor,
             "bit_rate" => &mut self.bit_rate,
-            "modulation_type" => &mut self.modulation_type,
             "operating_channel_width" => &mut self.operating_channel_width,
-            "coding_rate" => {
-                self.coding_rate = text(map)?;
-                return Ok(());
+            "modulation_type" => {
+                self.modulation_type = member.integer_or_zero()?;
+                return Ok(true);
             }
-            _ => return keep(&mut self.extra, name, map),
+            "coding_rate" => {
+                self.coding_rate = member.text()?;
+                return Ok(true);
+            }
+            _ => return Ok(false),
         };
-        *number = integer(map)?.unwrap_or_default();
-        Ok(())
+        *number = member.integer()?.filter(|number| *number != 0);
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
 impl<'de> Members<'de, V3> for Gateway {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
             "gateway_ids" => {
-                let GatewayIds { gateway_id, eui } = object(map)?;
+                let GatewayIds { gateway_id, eui } = member.object()?;
                 self.gtw_id = gateway_id;
                 self.eui = eui;
             }
-            "packet_broker" => self.packet_broker = part(map)?.map(Box::new),
-            "relay" => self.relay = part(map)?,
-            "antenna_index" => self.antenna = integer(map)?.unwrap_or_default(),
-            "channel_index" => self.channel = integer(map)?.unwrap_or_default(),
-            "time" => self.time = time(&mut self.extra, name, map)?,
-            "gps_time" => self.gps_time = time(&mut self.extra, name, map)?,
-            "received_at" => self.received_at = time(&mut self.extra, name, map)?,
-            "timestamp" => self.timestamp = integer(map)?,
-            "fine_timestamp" => self.fine_timestamp = integer(map)?,
-            "encrypted_fine_timestamp" => {
-                self.encrypted_fine_timestamp = bytes(map)?;
-            }
+            "packet_broker" => self.packet_broker = member.part()?.map(Box::new),
+            "relay" => self.relay = member.part()?,
+            "antenna_index" => self.antenna = member.integer()?.unwrap_or_default(),
+            "channel_index" => self.channel = member.integer()?.unwrap_or_default(),
+            "time" => self.time = member.time()?,
+            "gps_time" => self.gps_time = member.time()?,
+            "received_at" => self.received_at = member.time()?,
+            "timestamp" => self.timestamp = member.integer()?,
+            "fine_timestamp" => self.fine_timestamp = member.integer()?,
+            "encrypted_fine_timestamp" => self.encrypted_fine_timestamp = member.bytes()?,
             "encrypted_fine_timestamp_key_id" => {
-                self.encrypted_fine_timestamp_key_id = text(map)?;
+                self.encrypted_fine_timestamp_key_id = member.text()?;
             }
-            "rssi" => self.rssi = float(map)?,
-            "channel_rssi" => self.channel_rssi = float(map)?,
-            "signal_rssi" => self.signal_rssi = float(map)?,
-            "rssi_standard_deviation" => self.rssi_standard_deviation = float(map)?,
-            "snr" => self.snr = float(map)?,
-            "frequency_offset" => self.frequency_offset = integer(map)?,
-            "frequency_drift" => self.frequency_drift = integer(map)?,
-            "hopping_width" => self.hopping_width = integer(map)?,
-            "location" => self.location = part(map)?,
+            "rssi" => self.rssi = member.float()?,
+            "channel_rssi" => self.channel_rssi = member.float()?,
+            "signal_rssi" => self.signal_rssi = member.float()?,
+            "rssi_standard_deviation" => self.rssi_standard_deviation = member.float()?,
+            "snr" => self.snr = member.float()?,
+            "frequency_offset" => self.frequency_offset = member.integer()?,
+            "frequency_drift" => self.frequency_drift = member.integer()?,
+            "hopping_width" => self.hopping_width = member.integer()?,
+            "location" => self.location = LocationMembers::read(member)?,
             "downlink_path_constraint" => {
-                self.downlink_path_constraint = enum_name(
-                    "DOWNLINK_PATH_CONSTRAINT_",
-                    &[(0, "NONE"), (1, "PREFER_OTHER"), (2, "NEVER")],
-                    map,
-                )?
-                .into_owned();
+                const CONSTRAINTS: [(i64, &str); 3] =
+                    [(0, "NONE"), (1, "PREFER_OTHER"), (2, "NEVER")];
+                let constraint = member.enum_name("DOWNLINK_PATH_CONSTRAINT_", &CONSTRAINTS)?;
+                self.downlink_path_constraint = constraint.into_owned();
             }
-            "uplink_token" => self.uplink_token = text(map)?,
-            _ => keep(&mut self.extra, name, map)?,
+            "uplink_token" => self.uplink_token = member.text()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 
 impl<'de> Members<'de, V3> for PacketBroker {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let id = match name {
-            "message_id" => &mut self.message_id,
-            "forwarder_net_id" => &mut self.forwarder_net_id,
-            "forwarder_tenant_id" => &mut self.forwarder_tenant_id,
-            "forwarder_cluster_id" => &mut self.forwarder_cluster_id,
-            "forwarder_gateway_eui" => &mut self.forwarder_gateway_eui,
-            "forwarder_gateway_id" => &mut self.forwarder_gateway_id,
-            "home_network_net_id" => &mut self.home_network_net_id,
-            "home_network_tenant_id" => &mut self.home_network_tenant_id,
-            "home_network_cluster_id" => &mut self.home_network_cluster_id,
-            "hops" => {
-                let Nullable(hops) = map.next_value()?;
-                self.hops = hops;
-                return Ok(());
-            }
-            _ => return ignore(map),
-        };
-        *id = text(map)?;
-        Ok(())
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "message_id" => self.message_id = member.text()?,
+            "forwarder_net_id" => self.forwarder_net_id = member.hex::<6>()?,
+            "forwarder_tenant_id" => self.forwarder_tenant_id = member.text()?,
+            "forwarder_cluster_id" => self.forwarder_cluster_id = member.text()?,
+            "forwarder_gateway_eui" => self.forwarder_gateway_eui = member.hex::<16>()?,
+            "forwarder_gateway_id" => self.forwarder_gateway_id = member.text()?,
+            "home_network_net_id" => self.home_network_net_id = member.hex::<6>()?,
+            "home_network_tenant_id" => self.home_network_tenant_id = member.text()?,
+            "home_network_cluster_id" => self.home_network_cluster_id = member.text()?,
+            "hops" => self.hops = member.values()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
 impl<'de> Members<'de, V3> for Relay {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "device_id" => self.device_id = text(map)?,
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "device_id" => self.device_id = member.text()?,
             "wor_channel" => {
-                self.wor_channel = enum_name(
-                    "RELAY_WOR_CHANNEL_",
-                    &[(0, "DEFAULT"), (1, "SECONDARY")],
-                    map,
-                )?
-                .into_owned();
+                const CHANNELS: [(i64, &str); 2] = [(0, "DEFAULT"), (1, "SECONDARY")];
+                let channel = member.enum_name("RELAY_WOR_CHANNEL_", &CHANNELS)?;
+                self.wor_channel = channel.into_owned();
             }
-            _ => ignore(map)?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
-/// Reads the battery, and keeps members that have no field.
-struct BatteryMembers<'a>(Battery, &'a mut Map<String, Value>);
-
-impl<'de> Members<'de, V3> for BatteryMembers<'_> {
-    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        match name {
-            "f_cnt" => self.0.counter = integer(map)?.unwrap_or_default(),
-            "value" => self.0.percentage = float(map)?,
-            "received_at" => self.0.received_at = time(self.1, name, map)?,
-            _ => ignore(map)?,
+impl<'de> Members<'de, V3> for Battery {
+    fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        match member.name() {
+            "f_cnt" => self.counter = member.integer()?.unwrap_or_default(),
+            "value" => self.percentage = member.float()?,
+            "received_at" => self.received_at = member.time()?,
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -77,7 +77,7 @@ fn not_named(by: impl Fn(&Value) -> Vec<Value>) -> BTreeMap<String, String> {
             }
         }
     }
-    assert!(refused > 1_000, "{refused}");
+    assert!(refused > 900, "{refused}");
     not_named
 }
 
@@ -171,22 +171,20 @@ fn a_number_of_a_megabyte_takes_no_time() {
     let _watchdog = watchdog(Duration::from_secs(60));
     let digits = "9".repeat(1 << 20);
     let topic = "v3/greenhouse@ttn/devices/bed-07/up";
-    for (member, name) in [
-        (format!("\"f_cnt\":\"{digits}\""), "f_cnt"),
-        (
-            format!("\"settings\":{{\"timestamp\":\"{digits}\"}}"),
-            "timestamp",
-        ),
-        (
-            format!("\"rx_metadata\":[{{\"frequency_offset\":\"-{digits}\"}}]"),
-            "frequency_offset",
-        ),
+    for number in [
+        digits.clone(),
+        format!("-{digits}"),
+        format!("0.{digits}"),
+        format!("1e{digits}"),
+        format!("{digits}.0e-{digits}"),
     ] {
-        let body = format!("{{\"uplink_message\":{{{member}}}}}");
+        let body = format!("{{\"uplink_message\":{{\"f_cnt\":\"{number}\"}}}}");
         let error = Event::decode(Network::V3, topic, body).unwrap_err();
-        assert!(in_full(&error).contains(name));
+        assert!(in_full(&error).contains("f_cnt"));
     }
     for member in [
+        format!("\"settings\":{{\"timestamp\":\"{digits}\"}}"),
+        format!("\"rx_metadata\":[{{\"frequency_offset\":\"-{digits}\"}}]"),
         format!("\"f_cnt\":{digits}"),
         format!("\"f_cnt\":0.{digits}"),
         format!("\"rx_metadata\":[{{\"rssi\":{digits}}}]"),
@@ -211,8 +209,8 @@ fn an_error_does_not_repeat_a_megabyte_of_what_is_wrong() {
     for members in [
         json!({"f_cnt": long}),
         json!({"frm_payload": long}),
-        json!({"confirmed": long}),
-        json!({"rx_metadata": [{"frequency_offset": long}]}),
+        json!({"f_port": long}),
+        json!({"f_port": {"text": long}}),
     ] {
         let error = up_error(members);
         assert!(error.len() < 10_000, "{} bytes", error.len());
