@@ -28,7 +28,12 @@
 //!
 //! The fields of an [`UplinkMessage`] have the names of the V2 API and of the Python SDK, on both
 //! networks. If you add several callbacks for one event, they are called in that order. A callback
-//! may return a `Result`: its error, like a panic, is logged and reported, and delivery continues.
+//! may return a `Result`: its error, like a panic, is [logged](#logging) and reported as
+//! [`Event::CallbackFailed`], and delivery continues.
+//!
+//! `payload_fields` is a JSON value. To calculate with it, take a [`number`](UplinkMessage::number), or
+//! read all fields into [a type of your own](UplinkMessage::fields); the module [`fields`](mod@fields)
+//! reads numbers that a formatter sends as text.
 //!
 //! # The two networks
 //!
@@ -314,7 +319,8 @@
 //! not when 3 600 connections were cut while downlinks were written.
 //!
 //! ```
-//! use std::io::{self, Write};
+//! use std::{io::{self, Write}, thread};
+//! use signal_hook::{consts::{SIGINT, SIGTERM}, iterator::Signals};
 //! use ttn::{MqttClient, crossbeam_channel::{bounded, select}};
 //! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
 //! # let client = MqttClient::builder(network.app_id(), network.access_key())
@@ -327,12 +333,14 @@
 //!     }
 //! });
 //! let events = client.events();
-//! let (signal, signals) = bounded::<i32>(1); // a thread sends what `signal-hook` receives
+//! let mut signals = Signals::new([SIGTERM, SIGINT])?;
+//! let (sender, received) = bounded(1);
+//! thread::spawn(move || signals.forever().try_for_each(|signal| sender.send(signal)));
 //! client.connect()?;
-//! # signal.send(15)?;
+//! # signal_hook::low_level::raise(SIGTERM)?;
 //! loop {
 //!     select! {
-//!         recv(signals) -> _ => break,
+//!         recv(received) -> _ => break,
 //!         recv(events.receiver()) -> event => if let ttn::Event::Closed(_) = event? { break },
 //!     }
 //! }
@@ -433,7 +441,9 @@
 //! # Logging
 //!
 //! The crate logs through the `log` crate. The targets are its module paths, such as `ttn::session`
-//! or `ttn::client::callbacks`, so the filter `ttn=debug` selects everything.
+//! or `ttn::client::callbacks`, so the filter `ttn=debug` selects everything. **Nothing is printed unless
+//! your program installs a logger**, such as that of the crate `env_logger`; then the error that a
+//! callback returns is visible only as [`Event::CallbackFailed`].
 //!
 //! | level | for |
 //! |---|---|

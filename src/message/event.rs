@@ -44,7 +44,7 @@ use crate::error::{Error, ErrorKind};
 /// | `downlink`, `queue_invalidated` | those of [`DownlinkEvent`], [`QueueInvalidated`] |
 /// | `other` | `topic`; `payload`; `text`, the payload as text, `null` if it is not UTF-8; `is_retained` |
 /// | `malformed` | `raw`, an object with the members of `other`; `error` |
-/// | `published`, `publish_failed` | `message_id`; for `publish_failed` also `error` |
+/// | `published`, `publish_failed` | [`message_id`](crate::Delivery::message_id); for `publish_failed` also `error` |
 /// | `counter` | those of [`CounterReport`] |
 /// | `lagged` | `dropped`, the number of events |
 /// | `callback_failed` | those of [`CallbackFailed`] |
@@ -54,7 +54,7 @@ use crate::error::{Error, ErrorKind};
 /// | a value that is not there | `null`, so that all events of a kind have the same members, like the columns of a table. Texts, lists and objects are empty instead |
 /// | bytes | base64 text with padding |
 /// | the payload of a device | `payload_raw` in base64, and the same as `payload_hex` in upper-case hex digits |
-/// | the [data rate](super::Metadata::data_rate) of an uplink | `data_rate`, and what it consists of as `spreading_factor` and `bandwidth` in Hz, both `null` unless it is LoRa |
+/// | the [data rate](super::Metadata::data_rate) of an uplink | in `metadata`: `data_rate`, and what it consists of as `spreading_factor` and `bandwidth` in Hz, both `null` unless it is LoRa |
 /// | a time | text, RFC 3339 in UTC with nine digits: `2018-03-09T07:41:22.518304771Z`. Times sort like their texts. `null` outside of the years 0 to 9999 |
 /// | a duration | a number of seconds, such as 0.051456 |
 /// | an [`Error`](crate::Error) | an object: `kind` such as `connection_lost`, `message`, `is_transient` |
@@ -70,10 +70,20 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Later versions may add kinds and members. They remove or rename none, and change no form.
 ///
-/// This writes one line of JSON for each event:
+/// **An event does not say when it happened**, unless it is a message that carries a time, as v3 messages do.
+/// Add the time when you write it, as below. Python's `datetime.fromisoformat` (from 3.11 on) and SQLite's
+/// `julianday` read the times of events.
+///
+/// **To find the reports about your own downlink**, also store what its [`Delivery`](crate::Delivery) has:
+/// the [`message_id`](crate::Delivery::message_id), which `published` and `publish_failed` repeat, and on v3
+/// the [`correlation_id`](crate::Delivery::correlation_id), which each `downlink` has in its
+/// `correlation_ids`. V2 reports have no id: there, store the [states](crate::DeliveryState) of the
+/// delivery, which serialize as well.
+///
+/// This writes one line of JSON for each event, with the time at which it is written:
 ///
 /// ```
-/// use std::io::{self, Write};
+/// use std::{io::{self, Write}, time::{SystemTime, UNIX_EPOCH}};
 /// use ttn::{Event, serde_json};
 /// # use ttn::{MqttClient, Network, simulator::Simulator};
 /// # let network = Simulator::start(Network::V3)?;
@@ -81,12 +91,22 @@ use crate::error::{Error, ErrorKind};
 /// #     .mqtt_address(network.mqtt_address())
 /// #     .build()?;
 ///
+/// #[derive(serde::Serialize)]
+/// struct Line<'a> {
+///     written_at: f64, // seconds since 1970
+///     #[serde(flatten)]
+///     event: &'a Event,
+/// }
+///
 /// let events = client.events();
 /// # client.connect()?;
 /// # network.device("bed-07").uplink(2, [1]);
 /// # let (mut uplinks, mut closed) = (0, 0);
 /// for event in events.iter() {
-///     writeln!(io::stdout(), "{}", serde_json::to_string(&event)?)?;
+///     let written_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+///     let line = serde_json::to_string(&Line { written_at, event: &event })?;
+/// #   assert!(line.starts_with(r#"{"written_at":"#) && line.contains(r#","event":""#), "{line}");
+///     writeln!(io::stdout(), "{line}")?;
 /// #   match event {
 /// #       Event::Uplink(_) => { uplinks += 1; client.close()? }
 /// #       Event::Closed(_) => { closed += 1; break }

@@ -2,10 +2,9 @@
 //! and truth values as 0 and 1.
 //!
 //! A formatter is a few lines of JavaScript, so its numbers are often text: `"21.5"` (from `toFixed`),
-//! `"83 %"`. Three of the functions read such a member of your own type, and
-//! [`optional_number`] also one without a value. They go into
-//! `#[serde(deserialize_with = "…")]`; serde then requires the member, unless it is also marked with
-//! `default`. [`UplinkMessage::number`](crate::UplinkMessage::number) reads one number without a type.
+//! `"83 %"`. The functions read such a member of your own type, and those that begin with `optional_` also
+//! one without a value. They go into `#[serde(deserialize_with = "…")]`; serde then requires the member,
+//! unless it is also marked with `default`. [`UplinkMessage::number`](crate::UplinkMessage::number) reads one number without a type.
 //!
 //! | the member is | [`number`] | [`optional_number`] | [`whole_number`] | [`flag`] |
 //! |---|---|---|---|---|
@@ -15,6 +14,9 @@
 //! | left out | error, or `default` | error, or `default` | error, or `default` | error, or `default` |
 //! | `true`, `1`, `"on"` | only `1`: 1 | only `1`: 1 | only `1`: 1 | `true` |
 //! | `"1,234"` (1.234 or 1234?), `"10-20"`, `"12:30"`, `"open"` | error | error | error | error |
+//!
+//! [`optional_whole_number`] and [`optional_flag`] read what the last two read, and `None` where
+//! [`optional_number`] does. A unit has at most 12 characters, and no space except after `°`.
 //!
 //! They also read a [`Value`], such as that of an [`UplinkField`](crate::UplinkField):
 //! `ttn::fields::number(&field.value)`.
@@ -44,6 +46,23 @@
 //!
 //! assert_eq!(ttn::fields::number(&uplink.payload_fields["temperature"])?, 21.5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For a list or a map of such numbers, wrap one of them:
+//!
+//! ```
+//! # use ttn::{Network, UplinkMessage};
+//! #[derive(serde::Deserialize)]
+//! struct Number(#[serde(deserialize_with = "ttn::fields::number")] f64);
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Tank { levels: Vec<Number> }
+//!
+//! let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"greenhouse","dev_id":"bed-07",
+//!     "payload_fields":{"levels":["7 cm", 8.5]}}"#)?;
+//! let tank: Tank = uplink.fields()?;
+//! assert_eq!((tank.levels[0].0, tank.levels[1].0), (7.0, 8.5));
+//! # Ok::<(), ttn::Error>(())
 //! ```
 
 use serde::{
@@ -197,13 +216,19 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    let value = Value::deserialize(deserializer)?;
-    let digits = match &value {
+    to_whole_number(&Value::deserialize(deserializer)?, "a whole number")
+}
+
+fn to_whole_number<T: DeserializeOwned, E: serde::de::Error>(
+    value: &Value,
+    wanted: &str,
+) -> Result<T, E> {
+    let digits = match value {
         Value::Number(number) => number.to_string(),
         Value::String(text) => parts(text).map_or_else(String::new, |(digits, _)| digits),
         _ => String::new(),
     };
-    let float = || match as_number(&value) {
+    let float = || match as_number(value) {
         Found::Number(float) if float.fract() == 0.0 && float.abs() < INEXACT => Some(float as i64),
         _ => None,
     };
@@ -216,8 +241,45 @@ where
             Err(_) => T::deserialize(whole.into_deserializer()),
         }
     } else {
-        Err(unexpected(&value, "a whole number"))
+        Err(unexpected(value, wanted))
     }
+}
+
+/// Reads a number without a fraction like [`whole_number`], and `None` for what [`optional_number`] reads
+/// as `None`.
+///
+/// Mark the member with `default` as well if the formatter may leave it out.
+///
+/// # Errors
+///
+/// If the member has something else, such as 82.5, or a number that does not fit the type.
+///
+/// ```
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Device {
+///     #[serde(default, deserialize_with = "ttn::fields::optional_whole_number")]
+///     battery: Option<u8>,
+/// }
+///
+/// for text in [r#"{}"#, r#"{"battery":null}"#, r#"{"battery":"NaN %"}"#] {
+///     let device: Device = ttn::serde_json::from_str(text)?;
+///     assert_eq!(device.battery, None);
+/// }
+/// let device: Device = ttn::serde_json::from_str(r#"{"battery":"83 %"}"#)?;
+/// assert_eq!(device.battery, Some(83));
+/// ttn::serde_json::from_str::<Device>(r#"{"battery":"830 %"}"#).unwrap_err();
+/// # Ok::<(), ttn::serde_json::Error>(())
+/// ```
+pub fn optional_whole_number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value = Value::deserialize(deserializer)?;
+    if is_nothing(&value) {
+        return Ok(None);
+    }
+    to_whole_number(&value, "a whole number or null").map(Some)
 }
 
 /// Reads `true` and `false`, 1 and 0, and the texts `true` and `false`, `1` and `0`, `on` and `off`, `yes`
@@ -241,8 +303,40 @@ where
 /// # Ok::<(), ttn::serde_json::Error>(())
 /// ```
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    to_flag(&Value::deserialize(deserializer)?, "true or false")
+}
+
+/// Reads a truth value like [`flag`], and `None` for what [`optional_number`] reads as `None`.
+///
+/// Mark the member with `default` as well if the formatter may leave it out.
+///
+/// # Errors
+///
+/// If the member has something else, such as 2.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Device {
+///     #[serde(default, deserialize_with = "ttn::fields::optional_flag")]
+///     leak: Option<bool>,
+/// }
+///
+/// for (text, leak) in [(r#"{"leak":null}"#, None), (r#"{"leak":"n/a"}"#, None), (r#"{"leak":0}"#, Some(false))] {
+///     let device: Device = ttn::serde_json::from_str(text)?;
+///     assert_eq!(device.leak, leak);
+/// }
+/// # Ok::<(), ttn::serde_json::Error>(())
+/// ```
+pub fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let value = Value::deserialize(deserializer)?;
-    let flag = match &value {
+    if is_nothing(&value) {
+        return Ok(None);
+    }
+    to_flag(&value, "true, false or null").map(Some)
+}
+
+fn to_flag<E: serde::de::Error>(value: &Value, wanted: &str) -> Result<bool, E> {
+    let flag = match value {
         Value::Bool(flag) => Some(*flag),
         Value::Number(number) => match number.as_f64() {
             Some(1.0) => Some(true),
@@ -256,7 +350,7 @@ pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
         },
         _ => None,
     };
-    flag.ok_or_else(|| unexpected(&value, "true or false"))
+    flag.ok_or_else(|| unexpected(value, wanted))
 }
 
 /// Returns the value at `path`, such as `gps.lat` or `entries[0].temperature`. A member whose own name
@@ -316,6 +410,11 @@ fn as_number(value: &Value) -> Found {
         Value::Null => Found::Nothing,
         _ => Found::Other,
     }
+}
+
+/// Returns whether the formatter says that it has no value.
+fn is_nothing(value: &Value) -> bool {
+    matches!(as_number(value), Found::Nothing)
 }
 
 fn is_no_number(text: &str) -> bool {

@@ -290,7 +290,8 @@ pub struct Location {
     pub latitude: f64,
     /// Degrees, east is positive.
     pub longitude: f64,
-    /// Metres above sea level; may be negative.
+    /// Metres above sea level; may be negative. 0 if the network did not send it. Also 0 if it is not a
+    /// whole number, such as 14.5, which is then in the nearest `extra`.
     pub altitude: i32,
     /// Accuracy in metres.
     pub accuracy: Option<u32>,

@@ -7,13 +7,44 @@ use serde_path_to_error::{Path, Segment};
 /// The most characters of a found text.
 const SHOWN: usize = 40;
 
+/// The most names of found members.
+const NAMES: usize = 6;
+
 /// Explains why `fields` do not match `T`; `cause` is how serde puts it.
 pub(super) fn explain<T: DeserializeOwned>(fields: &Value, cause: &Error) -> String {
     // Follows the path only now, because that costs time.
     match serde_path_to_error::deserialize::<_, T>(fields) {
-        Err(error) => sentence(written(error.path()), &error.inner().to_string()),
-        Ok(_) => sentence(String::new(), &cause.to_string()),
+        Err(error) => {
+            let cause = error.inner().to_string();
+            let found = at(fields, error.path()).map_or_else(String::new, names);
+            sentence(written(error.path()), &cause, &found)
+        }
+        Ok(_) => sentence(String::new(), &cause.to_string(), &names(fields)),
     }
+}
+
+/// Returns the value at the path.
+fn at<'a>(fields: &'a Value, path: &Path) -> Option<&'a Value> {
+    path.iter()
+        .try_fold(fields, |value, segment| match segment {
+            Segment::Seq { index } => value.get(index),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => value.get(name),
+            Segment::Unknown => None,
+        })
+}
+
+/// Says which members an object has, behind "is missing"; empty if there are none.
+fn names(value: &Value) -> String {
+    let Some(members) = value.as_object().filter(|members| !members.is_empty()) else {
+        return String::new();
+    };
+    let names: Vec<_> = members
+        .keys()
+        .take(NAMES)
+        .map(|name| quoted(name))
+        .collect();
+    let more = if members.len() > NAMES { ", …" } else { "" };
+    format!("; found {}{more}", names.join(", "))
 }
 
 /// Writes a path as `entries[0].temperature`; empty for the whole.
@@ -33,11 +64,11 @@ fn join(mut path: String, name: &str) -> String {
     path + name
 }
 
-/// Says what serde found at the path.
-fn sentence(path: String, cause: &str) -> String {
+/// Says what serde found at the path; `found` are the members there.
+fn sentence(path: String, cause: &str, found: &str) -> String {
     let member = cause.strip_prefix("missing field `");
     if let Some(name) = member.and_then(|rest| rest.strip_suffix('`')) {
-        return format!("{} is missing", join(path, name));
+        return format!("{} is missing{found}", join(path, name));
     }
     let what = mismatch(cause).unwrap_or_else(|| cause.to_owned());
     if path.is_empty() {

@@ -231,7 +231,7 @@ fn an_error_without_a_path_still_says_what_is_wrong() {
     assert_eq!(mismatch::<Flat>(&null), "expected a number, found null");
     assert_eq!(
         mismatch::<Flat>(&json!({"longitude": 5})),
-        "latitude is missing"
+        "latitude is missing; found \"longitude\""
     );
     let neither = "data did not match any variant of untagged enum Either";
     assert_eq!(mismatch::<Either>(&null), neither);
@@ -267,6 +267,86 @@ struct Whole<T: DeserializeOwned> {
 struct Flag {
     #[serde(deserialize_with = "fields::flag")]
     v: bool,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Lenient {
+    #[serde(default, deserialize_with = "fields::optional_whole_number")]
+    battery: Option<u8>,
+    #[serde(default, deserialize_with = "fields::optional_flag")]
+    leak: Option<bool>,
+}
+
+#[test]
+fn a_whole_number_or_a_flag_may_have_no_value() {
+    let nothing = Lenient {
+        battery: None,
+        leak: None,
+    };
+    assert_eq!(fields::read::<Lenient>(&json!({})).unwrap(), nothing);
+    for value in [json!(null), json!(""), json!("NaN"), json!("n/a")] {
+        for uplink in uplinks(&json!({"battery": value, "leak": value})) {
+            assert_eq!(uplink.fields::<Lenient>().unwrap(), nothing, "{value}");
+        }
+    }
+    let some = Lenient {
+        battery: Some(83),
+        leak: Some(false),
+    };
+    for uplink in uplinks(&json!({"battery": "83 %", "leak": "off"})) {
+        assert_eq!(uplink.fields::<Lenient>().unwrap(), some);
+    }
+    for (fields, expected) in [
+        (
+            json!({"battery": 82.5}),
+            "battery: expected a whole number or null, found 82.5",
+        ),
+        (
+            json!({"battery": "300 %"}),
+            "battery: expected a whole number from 0 to 255, found 300",
+        ),
+        (
+            json!({"leak": 2}),
+            "leak: expected true, false or null, found 2",
+        ),
+    ] {
+        assert_eq!(mismatch::<Lenient>(&fields), expected);
+    }
+}
+
+#[test]
+fn an_error_about_a_missing_field_says_what_there_is() {
+    #[derive(Deserialize)]
+    struct Outer {
+        position: Position,
+    }
+    for (fields, expected) in [
+        (
+            json!({"Position": {"latitude": 1}}),
+            r#"position is missing; found "Position""#,
+        ),
+        (
+            json!({"position": {"lat": 1, "lon": 2}}),
+            r#"position.latitude is missing; found "lat", "lon""#,
+        ),
+        (
+            json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7}),
+            r#"position is missing; found "a", "b", "c", "d", "e", "f", …"#,
+        ),
+        (json!({"position": {}}), "position.latitude is missing"),
+    ] {
+        assert_eq!(mismatch::<Outer>(&fields), expected);
+    }
+    // In a list, and behind a name that is long and has a line break.
+    #[derive(Deserialize)]
+    struct List {
+        entries: Vec<Entry>,
+    }
+    let name = "x\n".repeat(30);
+    let error = mismatch::<List>(&json!({"entries": [{name: 1}]}));
+    let start = r#"entries[0].temperature is missing; found "x\nx"#;
+    assert!(error.starts_with(start), "{error}");
+    assert!(error.len() < 100, "{error}");
 }
 
 #[test]
