@@ -9,6 +9,11 @@ const LEAST: Duration = Duration::from_secs(1);
 /// A wall clock that shows an earlier time was never set: this crate did not exist. 2026-01-01.
 const SET: Duration = Duration::from_secs(1_767_225_600);
 
+/// Returns whether a wall clock that shows this time was set.
+pub(crate) fn is_set(time: SystemTime) -> bool {
+    time >= UNIX_EPOCH + SET
+}
+
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
@@ -39,10 +44,9 @@ impl Moment {
     /// Returns for how long the machine was suspended since an earlier moment: as long as the wall clock
     /// says in excess of the monotonic clock. A clock that was not set then says nothing.
     pub(crate) fn suspended_since(self, earlier: Self) -> Duration {
-        let was_set = earlier.time >= UNIX_EPOCH + SET;
         let by_wall = self.time.duration_since(earlier.time).unwrap_or_default();
         let excess = by_wall.saturating_sub(self.awake_since(earlier));
-        if was_set && excess >= LEAST {
+        if is_set(earlier.time) && excess >= LEAST {
             excess
         } else {
             Duration::ZERO

@@ -105,7 +105,7 @@ pub enum ErrorKind {
     /// The server's certificate, one in its chain, or the CA certificate that was set for it has
     /// expired or is not valid yet. The message says the time of this machine's clock.
     /// [Transient](Error::is_transient) if the clock may not be set yet: the certificate is not valid
-    /// yet, or the clock says a time before this crate existed.
+    /// yet, or the clock says a time before 2026.
     CertificateExpired,
     /// The server's certificate is for another host name, or for none: only alternative names
     /// (`subjectAltName`) count, not the common name, and a version 1 certificate has none.

@@ -32,8 +32,8 @@
 //! [`Event::CallbackFailed`], and delivery continues.
 //!
 //! `payload_fields` is a JSON value. To calculate with it, take a [`number`](UplinkMessage::number), or
-//! read all fields into [a type of your own](UplinkMessage::fields); the module [`fields`](mod@fields)
-//! reads numbers that a formatter sends as text.
+//! read all fields as [a type of your own](UplinkMessage::fields); an error names the member that does not
+//! fit. The module [`fields`](mod@fields) reads what formatters really send: `"21.5 °C"`, `"NaN"`, `null`.
 //!
 //! # The two networks
 //!
@@ -247,6 +247,8 @@
 //! | the frame counter of a device shows missing uplinks | [`Counter`](Event::Counter): how many, and [where they went missing](FrameLoss) | |
 //! | a subscriber was too slow | [`Lagged`](Event::Lagged): how many events were dropped | see [`Overflow`] |
 //! | a message cannot be read | [`Malformed`](Event::Malformed), with its bytes | raw uplink callbacks |
+//! | a member of a message cannot be read, but ids, payload, FPort and counter can | the message; the field is `None`, 0 or empty, and the member is in `extra` | [`Stats::odd_members`] |
+//! | a broker of your own delivers a message that it has kept | the message, with [`is_retained`](Event::is_retained); it does not count as news of its device | the first one is logged |
 //! | a downlink was not written | [`PublishFailed`](Event::PublishFailed): why | |
 //!
 //! ```
@@ -312,7 +314,7 @@
 //! | nobody reads the output any more: `program \| head` | `println!` panics. In a callback the panic is caught: the program runs on, and each further message prints another panic | write with `writeln!`, and close the client when that fails |
 //! | SIGPIPE has its default action | Rust programs ignore SIGPIPE, and so does Paho from the first `connect` of a process on. A program that restores the default after that ends with its first write to a closed pipe, without a farewell | leave SIGPIPE ignored, or receive it like SIGTERM |
 //! | the network is not up yet | `connect` returns an error | set [`connect_retry`](MqttClientBuilder::connect_retry), and call `connect` on a thread if a signal must end it: `close` on another thread does |
-//! | the machine has no clock, and has not asked for the time yet | no certificate is valid: [`CertificateExpired`](ErrorKind::CertificateExpired), whose message says the time of this machine | the same. A [retry callback](MqttClient::set_retry_callback) that gives up asks [`is_transient`](Error::is_transient) first, which is `true` here |
+//! | the machine has no clock, and has not asked for the time yet | no certificate is valid: [`CertificateExpired`](ErrorKind::CertificateExpired), whose message says the time of this machine | set `connect_retry` too. A [retry callback](MqttClient::set_retry_callback) that gives up asks [`is_transient`](Error::is_transient) first, which is `true` here |
 //!
 //! A connection to the server that dies raises no SIGPIPE: on Linux the client writes with
 //! `MSG_NOSIGNAL`. Paho writes to the loopback without that flag, so it could raise the signal; it did
@@ -401,7 +403,7 @@
 //!
 //! **Threads** that cannot be started are [`ErrorKind::ResourcesExhausted`]: from `build` (it starts two),
 //! from `set_retry_callback`, and from `connect` (one for the lookup, one for the connection, and Paho's two
-//! with the first connection of the process). The client retries like after any other failure; nothing is
+//! with the first connection of the process). The client retries as after any other failure; nothing is
 //! left behind.
 //!
 //! **A suspended machine**, or a stopped process, loses its connection when the server gives it up. When
@@ -448,8 +450,8 @@
 //! | level | for |
 //! |---|---|
 //! | `error` | a callback that failed |
-//! | `warn` | events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch |
-//! | `debug` | connections made, lost and refused |
+//! | `warn` | events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
+//! | `debug` | connections made, lost and refused; odd members of messages |
 //!
 //! The access key appears in none of these messages, nor in what Paho logs.
 //!

@@ -101,7 +101,7 @@ impl Home {
     }
 
     /// Makes the error of a client that was created in this process and is used in a fork of it.
-    pub(crate) fn error(self) -> Error {
+    fn error(self) -> Error {
         Error::new(
             ErrorKind::Forked,
             format!(

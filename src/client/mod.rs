@@ -88,22 +88,17 @@ struct Core {
 }
 
 impl Core {
-    /// Returns whether this is the process of the client's threads. If it is a fork, which has copies of
-    /// the client's sockets, closes these: the connection belongs to the parent, and ends with it.
-    fn is_here(&self) -> bool {
-        let is_here = self.home.is_here();
-        if !is_here {
-            self.link.status.close_copies();
-        }
-        is_here
+    /// Checks that this is the process of the client's threads. A fork has copies of the client's sockets,
+    /// and closes them: the connection belongs to the parent, and ends with it.
+    fn check_process(&self) -> Result<()> {
+        self.home
+            .check()
+            .inspect_err(|_| self.link.status.close_copies())
     }
 
-    /// Checks that this is the process of the client's threads.
-    fn check_process(&self) -> Result<()> {
-        match self.is_here() {
-            true => Ok(()),
-            false => Err(self.home.error()),
-        }
+    /// Does the same as [`check_process`](Self::check_process), and returns whether this is that process.
+    fn is_here(&self) -> bool {
+        self.check_process().is_ok()
     }
 }
 

@@ -51,7 +51,8 @@ pub struct Activation {
     pub app_s_key: Option<KeyEnvelope>,
     /// Downlinks that are invalid now, if the application handles payload encryption itself. v3 only.
     pub invalidated_downlinks: Vec<DownlinkEvent>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,

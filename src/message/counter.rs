@@ -60,7 +60,7 @@ pub enum CounterFinding {
     ///
     /// This is a guess: an uplink that precedes the first one that the client heard counts as a repetition
     /// too, and a device that restarts and sends the same content with the same counter within
-    /// that time looks alike. Other content (port, payload, or whether it is confirmed) is a
+    /// that time looks the same. Other content (port, payload, or whether it is confirmed) is a
     /// [`Reset`](Self::Reset). The client remembers the content of the last seven counters, each in one
     /// byte, so that one of 255 others looks the same.
     /// [`is_retry`](crate::UplinkMessage::is_retry) makes no difference: V2 sets it for any uplink with the
@@ -70,7 +70,7 @@ pub enum CounterFinding {
     /// watch starts over with this uplink.
     ///
     /// This is certain if the counter went back by 64 or more, or to that of an uplink with other content.
-    /// It is concluded if the uplink with the same counter, or the latest uplink, arrived more than 5
+    /// It is inferred if the uplink with the same counter, or the latest uplink, arrived more than 5
     /// minutes ago, and if two in a row look like repetitions. A device that starts over sooner with the
     /// same content looks like one that repeats a frame, and one that starts over at a counter that is
     /// missing looks [late](Self::Late). A device that starts over when its counter is about to wrap

@@ -32,7 +32,8 @@ pub struct DeviceEvent {
     /// When the device changed; `None` if the server reports no change or no time.
     #[serde(serialize_with = "json::optional_time")]
     pub updated_at: Option<SystemTime>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,

@@ -83,7 +83,8 @@ pub struct DownlinkEvent {
     /// When the application server reported it. v3 only.
     #[serde(serialize_with = "json::optional_time")]
     pub received_at: Option<SystemTime>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
@@ -150,7 +151,8 @@ pub struct QueueInvalidated {
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,

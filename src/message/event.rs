@@ -30,9 +30,9 @@ use crate::error::{Error, ErrorKind};
 ///
 /// # As JSON
 ///
-/// Events implement serde's `Serialize`, and so do the messages and reports in them. The JSON is the same for
-/// both networks, and not that of a network: an event is an object whose member `event` is its kind. The
-/// other members are the fields of its content, under the names that they have in this crate.
+/// Events implement serde's `Serialize`, and so do the messages and reports in them. The JSON is not that
+/// of a network, and the same for both: an event is an object whose member `event` is its kind. The other
+/// members are the fields of its content, under the names that they have in this crate.
 ///
 /// | `event` | members |
 /// |---|---|
@@ -63,10 +63,10 @@ use crate::error::{Error, ErrorKind};
 /// | `NaN` or infinity | `null` |
 /// | `extra` and decoded fields | as they are |
 ///
-/// What a method tells is a member of its name: `is_simulated`, `is_retained`. The JSON has neither the message as it arrived
-/// ([`raw`](UplinkMessage::raw)), except for `other` and `malformed`, nor the keys in a
-/// [`KeyEnvelope`](super::KeyEnvelope), only its `kek_label`. An `other` or `malformed` message contains
-/// whatever the server sent, which can include keys.
+/// What the methods `is_simulated` and `is_retained` return is a member with their name. The JSON has the
+/// message as it arrived ([`raw`](UplinkMessage::raw)) only for `other` and `malformed`, and of a
+/// [`KeyEnvelope`](super::KeyEnvelope) only its `kek_label`, not the keys. An `other` or `malformed`
+/// message contains whatever the server sent, which can include keys.
 ///
 /// Later versions may add kinds and members. They remove or rename none, and change no form.
 ///

@@ -2,9 +2,10 @@
 //! and truth values as 0 and 1.
 //!
 //! A formatter is a few lines of JavaScript, so its numbers are often text: `"21.5"` (from `toFixed`),
-//! `"83 %"`. The functions read such a member of your own type, and those that begin with `optional_` also
-//! one without a value. They go into `#[serde(deserialize_with = "…")]`; serde then requires the member,
-//! unless it is also marked with `default`. [`UplinkMessage::number`](crate::UplinkMessage::number) reads one number without a type.
+//! `"83 %"`. Mark such a member of your own type with `#[serde(deserialize_with = "…")]` and one of the
+//! functions; those that begin with `optional_` also read a member without a value. Serde then requires
+//! the member, unless you also mark it with `default`. Without a type of your own,
+//! [`UplinkMessage::number`](crate::UplinkMessage::number) reads one number.
 //!
 //! | the member is | [`number`] | [`optional_number`] | [`whole_number`] | [`flag`] |
 //! |---|---|---|---|---|
@@ -18,7 +19,7 @@
 //! [`optional_whole_number`] and [`optional_flag`] read what the last two read, and `None` where
 //! [`optional_number`] does. A unit has at most 12 characters, and no space except after `°`.
 //!
-//! They also read a [`Value`], such as that of an [`UplinkField`](crate::UplinkField):
+//! The functions also read a [`Value`], such as that of an [`UplinkField`](crate::UplinkField):
 //! `ttn::fields::number(&field.value)`.
 //!
 //! **A unit is left out, not converted:** `"3300 mV"` reads as 3300.

@@ -44,7 +44,8 @@ pub struct LocationSolved {
     pub received_at: Option<SystemTime>,
     /// The ids that the network uses to trace this message.
     pub correlation_ids: Vec<String>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,

@@ -67,7 +67,8 @@ pub struct Metadata {
     /// The locations of the device by source: `user`, `frm-payload` for a position from the payload,
     /// or the name of a service. v3 only.
     pub locations: BTreeMap<String, Location>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
 }
 
@@ -212,7 +213,8 @@ pub struct Gateway {
     pub relay: Option<Relay>,
     /// The location of the gateway.
     pub location: Option<Location>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
 }
 

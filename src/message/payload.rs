@@ -64,9 +64,7 @@ impl Payload {
         };
         Ok(ReadPayload::Bytes(bytes))
     }
-}
 
-impl Payload {
     /// Converts fields to JSON.
     pub(super) fn fields(fields: &impl Serialize) -> Self {
         let why = match serde_json::to_value(fields) {

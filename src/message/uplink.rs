@@ -102,7 +102,8 @@ pub struct UplinkMessage {
     pub network_ids: Option<NetworkIds>,
     /// The device's attributes, if the server sends them (v3: from release 3.34).
     pub attributes: BTreeMap<String, String>,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
@@ -509,7 +510,8 @@ pub struct UplinkFailed {
     pub dev_id: String,
     /// The server's message.
     pub error: String,
-    /// Members that have no field in this crate or could not be read, as the network sent them.
+    /// Members that have no field in this crate, and [odd ones](crate::Stats::odd_members), which could not
+    /// be read; both as the network sent them.
     pub extra: Map<String, Value>,
     #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,

@@ -59,7 +59,7 @@ impl Receiving {
             return None;
         }
         self.note_retained(&raw);
-        let event = self.network_event(&raw);
+        let event = self.read(&raw);
         match &event {
             event if event.is_retained() => {}
             Event::Uplink(uplink) => {
@@ -106,7 +106,7 @@ impl Receiving {
     }
 
     /// Decodes a message, and counts its members that could not be read.
-    fn network_event(&self, raw: &RawMessage) -> Event {
+    fn read(&self, raw: &RawMessage) -> Event {
         let Decoded { event, odd } = self.network.decode(raw);
         if odd.members > 0 {
             self.status.tally().odd_members(odd.members);

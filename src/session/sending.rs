@@ -223,7 +223,7 @@ impl Sending {
     }
 
     /// Records what the network reports about downlinks. Returns whether a message waited for that. A
-    /// retained message is no news.
+    /// retained message does not count.
     pub(super) fn observe(&mut self, event: &Event, now: Instant) -> bool {
         if event.is_retained() {
             return false;

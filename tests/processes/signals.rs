@@ -16,7 +16,7 @@ use std::{
 
 use crate::support::{
     certificates::Certificates,
-    child::{full_name, run_alone},
+    child::{full_name, run_alone, signal},
     harness::{Harness, NOWHERE, SOON, Server},
     preload,
     resources::wait_until,
@@ -90,12 +90,7 @@ impl Program {
     }
 
     fn signal(&self, name: &str) {
-        let process = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args(["-s", name, &process])
-            .status()
-            .expect("kill runs");
-        assert!(status.success());
+        assert!(signal(name, self.child.id()), "kill -{name} failed");
     }
 
     /// Waits until it has ended. Returns how, and what it logged in the meantime.

@@ -12,7 +12,7 @@ use std::{
 use ttn::{Event, MqttClient};
 
 use crate::support::{
-    child::full_name,
+    child::{full_name, signal},
     harness::{Harness, SOON},
     resources::pause,
     watchdog::watchdog,
@@ -58,9 +58,7 @@ struct Program(Child);
 
 impl Program {
     fn signal(&self, name: &str) {
-        let process = self.0.id().to_string();
-        let status = Command::new("kill").args([name, &process]).status();
-        assert!(status.expect("kill can be run").success());
+        assert!(signal(name, self.0.id()), "kill -{name} failed");
     }
 }
 
@@ -95,14 +93,14 @@ fn a_program_that_was_stopped_says_for_how_long_it_was_away() {
         let output: Box<dyn Read> = Box::new(program.0.stdout.take().unwrap());
         let mut lines = BufReader::new(output).lines().map(Result::unwrap);
         assert!(lines.any(|line| line == "CONNECTED"));
-        program.signal("-STOP");
+        program.signal("STOP");
         let stopped = Instant::now();
         // It finds this when it goes on, and does not know how old it is.
         network.device("bed-07").uplink(1, [1]);
         assert!(network.wait_for_clients(0, SOON));
         pause(STOP);
         let least = stopped.elapsed();
-        program.signal("-CONT");
+        program.signal("CONT");
         assert!(lines.any(|line| line == "UPLINK 0"));
         let away = lines.find_map(|line| {
             let times = line.strip_prefix("AWAY ")?.split(' ');

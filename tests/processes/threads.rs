@@ -4,7 +4,6 @@
 #![cfg(target_os = "linux")]
 
 use std::{
-    fs,
     net::{Ipv4Addr, TcpListener},
     sync::mpsc::{self, Receiver, Sender},
     thread::{self, JoinHandle},
@@ -18,7 +17,7 @@ use crate::{
     support::{
         child::{full_name, limited},
         harness::SOON,
-        resources::{client_threads, descriptors, wait_until},
+        resources::{client_threads, descriptors, threads, wait_until},
         tls_server::{APP, KEY},
         watchdog::watchdog,
     },
@@ -45,17 +44,12 @@ impl Idler {
     }
 
     fn end(self) {
-        let threads = threads();
+        let before = threads();
         drop(self.leash);
         self.thread.join().expect("it does nothing");
         // The kernel counts a thread for a moment after it was joined.
-        assert!(wait_until(SOON, || self::threads() < threads));
+        assert!(wait_until(SOON, || threads() < before));
     }
-}
-
-fn threads() -> usize {
-    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");
-    tasks.count()
 }
 
 /// Starts threads until this process can start no more.

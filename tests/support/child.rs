@@ -1,7 +1,8 @@
-//! Runs a test in a process of its own, for what concerns a whole process.
+//! Runs a test in a process of its own, for what concerns a whole process, and sends signals to processes.
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::process::Command;
 
 /// Set in a process that [`alone`] started.
@@ -48,26 +49,31 @@ pub fn run_in_network(setup: &str, module: &str, test: &str, variables: &[(&str,
 }
 
 /// Runs a test, by its [full name](full_name), in a process of a user who may have this many threads, and
-/// returns `false`; in that process, returns `true`.
-///
-/// # Panics
-///
-/// If this process is that of root and cannot become another user. Without being root, it prints that it
-/// skips the test: other processes of the user count too.
+/// returns `false`; in that process, returns `true`. If this process cannot become another user, prints to
+/// standard error that the test is skipped: other processes of its own user count too.
 #[cfg(target_os = "linux")]
 #[track_caller]
 pub fn limited(threads: usize, name: &str) -> bool {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     if env::var_os(ALONE).is_some() {
         return true;
     }
-    if std::fs::metadata("/proc/self")
-        .expect("/proc is mounted")
-        .uid()
-        != 0
-    {
-        println!("SKIPPED {name}: only root can become a user without processes");
+    // A user that nobody else is, among the 65,536 that a container may have.
+    let user = 30_000 + std::process::id() % 30_000;
+    let as_user = || {
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={user}"))
+            .args(["--clear-groups", "prlimit"])
+            .arg(format!("--nproc={threads}"));
+        command
+    };
+    if let Some(reason) = want_of_success(as_user().arg("true")) {
+        let _ = writeln!(
+            io::stderr(),
+            "SKIPPED {name}: cannot become another user: {reason}"
+        );
         return false;
     }
     // Where any user can read it.
@@ -77,13 +83,8 @@ pub fn limited(threads: usize, name: &str) -> bool {
     let program = folder.path().join("test");
     let own = env::current_exe().expect("a test knows its program");
     std::fs::copy(own, &program).expect("room for a copy");
-    // A user that nobody else is.
-    let user = 1_000_000 + std::process::id();
-    let mut command = Command::new("setpriv");
+    let mut command = as_user();
     command
-        .arg(format!("--reuid={user}"))
-        .args(["--clear-groups", "prlimit"])
-        .arg(format!("--nproc={threads}"))
         .arg(program)
         .args(["--exact", name, "--nocapture"])
         .env(ALONE, "1");
@@ -91,15 +92,30 @@ pub fn limited(threads: usize, name: &str) -> bool {
     false
 }
 
+/// Sends a signal such as `TERM`. Returns whether the process has got it.
+pub fn signal(name: &str, process: u32) -> bool {
+    // The shell has `kill` built in; the program is not installed everywhere.
+    Command::new("sh")
+        .args(["-c", &format!("kill -{name} {process}")])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
 /// Returns why a process cannot have a network of its own, if it cannot.
 pub fn want_of_network(setup: &str) -> Option<String> {
-    match network().args(["-c", setup]).output() {
+    let reason = want_of_success(network().args(["-c", setup]))?;
+    Some(format!("no network of its own: {reason}"))
+}
+
+/// Returns why a command fails, if it does.
+fn want_of_success(command: &mut Command) -> Option<String> {
+    match command.output() {
         Ok(output) if output.status.success() => None,
-        Ok(output) => Some(format!(
-            "no network of its own: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!(
+            "{}: {error}",
+            command.get_program().to_string_lossy()
         )),
-        Err(error) => Some(format!("no network of its own: unshare: {error}")),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{self, Command};
+use std::process;
 
-use super::harness::SOON;
+use super::{child::signal, harness::SOON};
 
 /// What a child that found nothing wrong reports.
 const GOOD: &str = "good";
@@ -62,8 +62,7 @@ impl Forked {
         match self.report.read(&mut said) {
             Ok(length) => assert_eq!(String::from_utf8_lossy(&said[..length]), GOOD),
             Err(cause) => {
-                let process = self.process.to_string();
-                let _ = Command::new("kill").args(["-9", &process]).status();
+                signal("KILL", self.process.unsigned_abs());
                 panic!("the child hangs: {cause}");
             }
         }

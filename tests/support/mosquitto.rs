@@ -16,6 +16,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::certificates::{Authority, Identity};
+use super::child::signal;
 use super::proxy::lock;
 use super::resources::wait_until;
 
@@ -375,14 +376,6 @@ pub fn kill_all() {
         signal("KILL", pid);
         let _ = fs::remove_dir_all(folder);
     }
-}
-
-fn signal(name: &str, pid: u32) -> bool {
-    // The shell has `kill` built in; the program is not installed everywhere.
-    Command::new("sh")
-        .args(["-c", &format!("kill -{name} {pid}")])
-        .status()
-        .is_ok_and(|status| status.success())
 }
 
 /// Finds the program that a variable names, or else the program of that name in `PATH` or where

@@ -4,6 +4,7 @@
 mod buffer;
 mod door;
 mod farewell;
+mod hearing;
 mod keep_alive;
 mod marks;
 mod packet;
@@ -17,6 +18,7 @@ use mio::net::TcpStream;
 
 use buffer::Buffer;
 pub(super) use door::{Door, Look};
+use hearing::Hearing;
 use keep_alive::{KeepAlive, Pulse};
 use marks::Marks;
 pub(super) use packet::PING_REQUEST;
@@ -45,10 +47,6 @@ const ROUNDS: usize = 16;
 
 /// How long the client may take to read what is left after the server has gone, and to close its side.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
-
-/// A thread that wakes up this much later than it should was held up, for example because the process was
-/// stopped.
-const HELD_UP: Duration = Duration::from_secs(1);
 
 /// Why a connection has ended.
 #[derive(Debug)]
@@ -83,15 +81,7 @@ pub(super) struct Relay<'a> {
     down: Buffer,
     up: Buffer,
     from_server: Framing,
-    /// When the thread last began to look at its sockets; earlier if it was held up before that, because
-    /// then nobody knows when what it finds there has arrived.
-    looked: Moment,
-    /// What arrived while the thread was held up is not all read.
-    catching_up: bool,
-    /// When the last bytes of the server arrived.
-    last_read: Moment,
-    /// When the last whole packet of the server arrived.
-    heard: Moment,
+    hearing: Hearing,
     from_client: Framing,
     /// Packets of our own, for the next boundary.
     to_server: Vec<u8>,
@@ -151,8 +141,7 @@ impl<'a> Relay<'a> {
             Ok(connack.len())
         })?;
         down.pass(connack.len());
-        let looked = Moment::now();
-        let now = looked.instant;
+        let now = Moment::now();
         Ok(Self {
             waiter,
             report,
@@ -161,16 +150,13 @@ impl<'a> Relay<'a> {
             down,
             up: Buffer::new(),
             from_server: Framing::new(max_packet),
-            looked,
-            catching_up: false,
-            last_read: looked,
-            heard: looked,
+            hearing: Hearing::new(now),
             // The client's packets are limited where they are made.
             from_client: Framing::new(usize::MAX),
             to_server: Vec::new(),
             own_begun: false,
             to_client: Vec::new(),
-            pulse: KeepAlive::new(keep_alive, now),
+            pulse: KeepAlive::new(keep_alive, now.instant),
             marks: Marks::default(),
             marking: false,
             up_waits: false,
@@ -276,9 +262,6 @@ impl<'a> Relay<'a> {
         let before = Moment::now();
         let ready = self.waiter.wait(until)?;
         let after = Moment::now();
-        let is_late =
-            until.is_some_and(|until| after.instant > until.max(before.instant) + HELD_UP);
-        let was_suspended = after.suspended_since(before) > Duration::ZERO;
         for token in ready {
             // The next read or write returns an error.
             match token {
@@ -287,14 +270,10 @@ impl<'a> Relay<'a> {
                 _ => {}
             }
         }
-        if is_late || was_suspended {
+        if self.hearing.waited(before, after, until) {
             self.pulse.doubt();
-            self.looked = before;
-            self.catching_up = true;
-            // The wait was perhaps interrupted, and tells nothing about the sockets.
+            // The wait may have been interrupted; it then says nothing about the sockets.
             self.ready.line_read = true;
-        } else if !self.catching_up {
-            self.looked = after;
         }
         Ok(())
     }
@@ -336,7 +315,7 @@ impl<'a> Relay<'a> {
             Ok(0) => self.stop(Cause::EndOfFile),
             Ok(_) => {
                 self.pulse.heard(Instant::now());
-                self.last_read = self.looked;
+                self.hearing.read();
                 if self.discards {
                     self.down.clear();
                 }
@@ -344,7 +323,7 @@ impl<'a> Relay<'a> {
             }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.line_read = false;
-                self.catching_up = false;
+                self.hearing.read_all();
                 if let Some(cause) = self.broken.take() {
                     self.stop(Cause::Failed(cause));
                 }
@@ -404,7 +383,7 @@ impl<'a> Relay<'a> {
                 }
             }
             if self.from_server.is_between_packets() {
-                self.heard = self.last_read;
+                self.hearing.completed();
             }
         }
     }
@@ -590,6 +569,6 @@ impl<'a> Relay<'a> {
 
     /// Returns when the last whole packet of the server arrived.
     pub(super) fn heard(&self) -> Moment {
-        self.heard
+        self.hearing.last()
     }
 }

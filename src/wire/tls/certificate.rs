@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::clock;
+
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
@@ -15,10 +17,6 @@ const VERSION: u8 = 0xa0;
 
 /// The end of the year 9999, the last moment that a certificate can name.
 const LAST: u64 = 253_402_300_799;
-
-/// The day on which Rust 1.85 was released, 2025-02-20. No older compiler builds this crate, so a clock
-/// that is behind this day is wrong.
-const EARLIEST: u64 = 1_740_009_600;
 
 /// The longest name in an error, in characters.
 const MAX_NAME: usize = 200;
@@ -221,7 +219,7 @@ impl Clock {
     /// Returns whether the clock is certainly wrong, as on a machine that has none and has not asked for
     /// the time yet.
     pub(super) fn is_wrong(self) -> bool {
-        self.now < EARLIEST
+        !clock::is_set(UNIX_EPOCH + Duration::from_secs(self.now))
     }
 
     /// Says what to do about dates that do not fit this clock.
@@ -259,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_from_before_this_crate_is_wrong() {
+    fn a_clock_from_before_2026_is_wrong() {
         for (time, is_wrong) in [
             ("1970-01-01T00:00:00Z", true),
             ("2000-01-01T00:00:00Z", true),
-            ("2025-02-19T23:59:59Z", true),
-            ("2025-02-20T00:00:00Z", false),
+            ("2025-12-31T23:59:59Z", true),
+            ("2026-01-01T00:00:00Z", false),
             ("2106-02-07T06:28:15Z", false),
         ] {
             let since_1970 = humantime::parse_rfc3339(time).unwrap();
