@@ -391,8 +391,8 @@
 //! [`receiver`](Events::receiver) or [`states`](Delivery::states) that was taken before the fork: it waits
 //! for ever in the child.
 //!
-//! Fork first, and create the client in the child. Once a process has connected a client, no fork of it can
-//! create one, because Paho's threads are in the parent; `build` says so.
+//! Fork first, and create the client in the child. Once a process has begun to connect a client, no fork of
+//! it can create one, because Paho's threads are in the parent; `build` says so.
 //!
 //! A child also has a copy of the socket to the server. It closes the copy when it first uses or drops the
 //! client. Until then, or if the parent was reading or writing at the moment of the fork, the connection of

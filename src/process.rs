@@ -3,7 +3,10 @@
 
 use std::{
     fs, io, process,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -112,11 +115,11 @@ impl Home {
     }
 
     /// Makes the error of a process that was forked from this one, in which the MQTT client runs.
-    pub(crate) fn no_other(self) -> Error {
+    fn no_other(self) -> Error {
         Error::new(
             ErrorKind::Forked,
             format!(
-                "this process was forked after process {} had connected a client, and the threads of the MQTT client are in that process; fork before the first connect(), or start the child as a program of its own",
+                "this process was forked after process {} had begun to connect a client, and the threads of the MQTT client are in that process; fork before the first connect(), or start the child as a program of its own",
                 self.0
             ),
         )
@@ -136,14 +139,38 @@ impl Home {
     }
 }
 
+/// The process that has used something first, which no fork of it can use. An atomic, since a fork may
+/// happen at any moment, and would copy a lock that is held.
+pub(crate) struct Claim(AtomicU32);
+
+impl Claim {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Notes that this process uses it, unless another has.
+    pub(crate) fn claim(&self) {
+        let (unclaimed, here) = (0, process::id());
+        let _ = self
+            .0
+            .compare_exchange(unclaimed, here, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Checks that no other process has used it.
+    pub(crate) fn check(&self) -> Result<()> {
+        match Home(self.0.load(Ordering::Acquire)) {
+            Home(0) => Ok(()),
+            home if home.is_here() => Ok(()),
+            home => Err(home.no_other()),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::{
         cell::RefCell,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::{Arc, atomic::AtomicUsize},
     };
 
     use super::*;
@@ -217,6 +244,19 @@ pub(crate) mod tests {
         assert_eq!(parent.lock(&mutex).as_deref(), Some(&7));
         let _held = mutex.lock();
         assert!(parent.lock(&mutex).is_none());
+    }
+
+    #[test]
+    fn what_a_process_has_claimed_is_not_for_its_forks() {
+        let claim = Claim::new();
+        assert!(claim.check().is_ok());
+        claim.claim();
+        assert!(claim.check().is_ok());
+        let of_parent = Claim(AtomicU32::new(4711));
+        of_parent.claim();
+        let error = of_parent.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Forked);
+        assert!(error.to_string().contains("process 4711"), "{error}");
     }
 
     #[test]

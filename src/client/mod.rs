@@ -111,7 +111,7 @@ impl MqttClientBuilder {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) with the option that is wrong and its value,
     /// never the key; [`ErrorKind::ResourcesExhausted`](crate::ErrorKind::ResourcesExhausted) when
     /// no thread can be started; [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a process that was
-    /// forked after its parent had connected a client.
+    /// forked after its parent had begun to connect a client.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -208,6 +208,8 @@ impl MqttClient {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn connect(&self) -> Result<()> {
+        self.core().check_process()?;
+        mqtt::claim_process();
         let (reply, answer) = bounded(1);
         self.command(Command::Connect(reply))?;
         let options = &self.core().options;

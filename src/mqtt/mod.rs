@@ -27,4 +27,4 @@ mod inlet;
 mod paho;
 
 pub(crate) use inlet::{Attempt, Inlet, Operation, Outlet, Run, Signal, Tagged, inlet};
-pub(crate) use paho::{Outcome, Transport, check_process};
+pub(crate) use paho::{Outcome, Transport, check_process, claim_process};

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     message::MessageIds,
-    process::{self, Home},
+    process::{self, Claim},
     sync,
     wire::{Doorway, End, Permit, Wire},
 };
@@ -46,14 +46,11 @@ const PAHO_TIMEOUT: Duration = Duration::from_secs(15);
 /// A client that never connects and is never dropped. While it lives, Paho keeps its two threads;
 /// without it, dropping the last client of the process takes up to a second and leaks two file
 /// descriptors.
-static KEEPER: OnceLock<Keeper> = OnceLock::new();
+static KEEPER: OnceLock<AsyncClient> = OnceLock::new();
 
-struct Keeper {
-    /// Where Paho's threads are. A fork has a copy of Paho's memory, which says that they run.
-    home: Home,
-    /// Never used, and never dropped.
-    _client: AsyncClient,
-}
+/// The process that connects. A fork of it has a copy of Paho's memory, which may say that its threads run,
+/// and of the locks that threads held at that moment.
+static USER: Claim = Claim::new();
 
 /// Checks that the MQTT client can be used in this process.
 ///
@@ -61,10 +58,12 @@ struct Keeper {
 ///
 /// If this process was forked from one that has used it.
 pub(crate) fn check_process() -> Result<()> {
-    match KEEPER.get() {
-        Some(keeper) if !keeper.home.is_here() => Err(keeper.home.no_other()),
-        _ => Ok(()),
-    }
+    USER.check()
+}
+
+/// Notes that this process uses the MQTT client from now on.
+pub(crate) fn claim_process() {
+    USER.claim();
 }
 
 /// The outcome of an operation.
@@ -431,10 +430,8 @@ fn start_engine() -> Result<MutexGuard<'static, ()>, String> {
         return Err(format!("it needs {PAHO_THREADS} threads: {cause}"));
     }
     let client = create("tcp://localhost:1", "").map_err(|cause| cause.to_string())?;
-    let _ = KEEPER.set(Keeper {
-        home: Home::here(),
-        _client: client,
-    });
+    // Never used, and never dropped.
+    let _ = KEEPER.set(client);
     Ok(starting)
 }
 

@@ -1,8 +1,8 @@
 //! The connection in use, and earlier ones that have not ended yet.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::lifecycle::LATE_REPORTS;
+use super::{ending::Endings, lifecycle::LATE_REPORTS};
 use crate::{
     config::Address,
     error::Result,
@@ -11,35 +11,13 @@ use crate::{
     wire::{Doorway, End, Plan, Wire},
 };
 
-/// How long a connection that the client has closed stays open for a server that is busy with its
-/// downlinks.
-const LINGER: Duration = Duration::from_secs(30);
-
-/// How long a connection may take to end, once it is no longer in use. It takes at most half a minute
-/// after it has lingered, unless the threads of the MQTT client do not run.
-const MAX_ENDING_TIME: Duration = Duration::from_secs(120);
-
-/// The most connections that may be ending. A client that connects and closes again and again, while its
-/// server processes nothing, cuts the oldest.
-const MAX_ENDING: usize = 16;
-
 /// The handles of a session's connections.
 pub(super) struct Connections {
     inlet: Inlet,
     current: Option<Connection>,
     /// Connections that are no longer in use. A handle of the MQTT client must not be dropped before
     /// both sides of its wire have ended.
-    ending: Vec<Ending>,
-}
-
-/// A connection that is no longer in use.
-struct Ending {
-    transport: Transport,
-    /// It stays open until then, so that the server processes what was published; `None` if it is
-    /// ending.
-    lingers_until: Option<Instant>,
-    /// The client no longer waits for its end then.
-    give_up: Instant,
+    endings: Endings<Transport>,
 }
 
 /// A connection to a server.
@@ -64,13 +42,13 @@ impl Connections {
         Self {
             inlet,
             current: None,
-            ending: Vec::new(),
+            endings: Endings::new(),
         }
     }
 
     /// Returns whether every connection has ended.
     pub(super) fn is_empty(&self) -> bool {
-        self.current.is_none() && self.ending.is_empty()
+        self.current.is_none() && self.endings.is_empty()
     }
 
     /// Connects to a server and logs in.
@@ -149,7 +127,7 @@ impl Connections {
 
     /// Notes how a connection has ended. Returns whether it is the one in use.
     pub(super) fn ended(&mut self, attempt: Attempt, end: End) -> bool {
-        if let Some(Ending { transport, .. }) = self.ending(attempt) {
+        if let Some(transport) = self.ending(attempt) {
             transport.ended(end);
             self.drop_ended();
             return false;
@@ -162,7 +140,7 @@ impl Connections {
 
     /// Notes that the MQTT client has noticed the end of its connection.
     pub(super) fn noticed(&mut self, attempt: Attempt) {
-        if let Some(Ending { transport, .. }) = self.ending(attempt) {
+        if let Some(transport) = self.ending(attempt) {
             transport.lost();
             self.drop_ended();
         } else if let Some(transport) = self.transport(attempt) {
@@ -172,11 +150,10 @@ impl Connections {
 
     /// Returns the outcome of an operation, if it belongs to the connection in use.
     pub(super) fn advance(&mut self, attempt: Attempt, operation: Operation) -> Option<Outcome> {
-        if let Some(ending) = self.ending(attempt) {
-            if let Some(Outcome::Unsubscribed) = ending.transport.advance(operation) {
-                if let Some(until) = &mut ending.lingers_until {
-                    *until = (*until).min(Instant::now() + LATE_REPORTS);
-                }
+        if let Some(transport) = self.ending(attempt) {
+            if let Some(Outcome::Unsubscribed) = transport.advance(operation) {
+                let latest = Instant::now() + LATE_REPORTS;
+                self.endings.shorten(is(attempt), latest);
             }
             self.drop_ended();
             return None;
@@ -232,11 +209,7 @@ impl Connections {
             ..
         }) = self.take(attempt)
         {
-            self.ending.push(Ending {
-                transport: *transport,
-                lingers_until: None,
-                give_up: Instant::now() + MAX_ENDING_TIME,
-            });
+            self.endings.release(*transport, Instant::now());
             self.drop_ended();
         }
     }
@@ -250,25 +223,15 @@ impl Connections {
         }) = self.take(attempt)
         {
             transport.unsubscribe(filters);
-            self.ending.push(Ending {
-                transport: *transport,
-                lingers_until: Some(now + LINGER),
-                give_up: now + LINGER + MAX_ENDING_TIME,
-            });
+            self.endings.linger(*transport, now);
             self.drop_ended();
-            let surplus = self.ending.len().saturating_sub(MAX_ENDING);
-            for oldest in &mut self.ending[..surplus] {
-                oldest.lingers_until = None;
-                oldest.transport.cancel();
-            }
+            self.endings.surplus().for_each(Transport::cancel);
         }
     }
 
     /// Returns whether this connection has been left and stays open.
     pub(super) fn lingers(&self, attempt: Attempt) -> bool {
-        self.ending
-            .iter()
-            .any(|ending| ending.transport.attempt() == attempt && ending.lingers_until.is_some())
+        self.endings.lingers(is(attempt))
     }
 
     /// Returns whether the MQTT client has entered the connection in use, which may get messages.
@@ -279,27 +242,13 @@ impl Connections {
 
     /// Returns when [`handle_deadline`](Self::handle_deadline) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.ending
-            .iter()
-            .map(|ending| ending.lingers_until.unwrap_or(ending.give_up))
-            .min()
+        self.endings.next_deadline()
     }
 
     /// Ends the connections that have lingered long enough, and gives up those that do not end.
     pub(super) fn handle_deadline(&mut self, now: Instant) {
-        for Ending {
-            transport,
-            lingers_until,
-            ..
-        } in &mut self.ending
-        {
-            if lingers_until.take_if(|until| *until <= now).is_some() {
-                transport.finish();
-            }
-        }
-        let is_stuck = |ending: &Ending| ending.give_up <= now;
-        while let Some(index) = self.ending.iter().position(is_stuck) {
-            let stuck = self.ending.swap_remove(index).transport;
+        self.endings.due(now).for_each(Transport::finish);
+        for stuck in self.endings.give_up(now) {
             stuck.cancel();
             log::warn!(
                 "the MQTT client does not notice the end of a connection; continuing without it"
@@ -314,16 +263,17 @@ impl Connections {
             .take_if(|connection| connection.attempt == attempt)
     }
 
-    fn ending(&mut self, attempt: Attempt) -> Option<&mut Ending> {
-        self.ending
-            .iter_mut()
-            .find(|ending| ending.transport.attempt() == attempt)
+    fn ending(&mut self, attempt: Attempt) -> Option<&mut Transport> {
+        self.endings.find(is(attempt))
     }
 
     fn drop_ended(&mut self) {
-        let is_over = |ending: &Ending| ending.transport.is_over();
-        while let Some(index) = self.ending.iter().position(is_over) {
-            self.ending.swap_remove(index).transport.drop_handle();
-        }
+        let ended = self.endings.take_ended(Transport::is_over);
+        ended.into_iter().for_each(Transport::drop_handle);
     }
+}
+
+/// Returns whether a transport belongs to this attempt.
+fn is(attempt: Attempt) -> impl Fn(&Transport) -> bool {
+    move |transport| transport.attempt() == attempt
 }

@@ -4,6 +4,7 @@
 
 mod closing;
 mod connections;
+mod ending;
 mod lifecycle;
 mod link;
 mod reasons;

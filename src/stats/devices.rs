@@ -10,11 +10,14 @@ use serde::Serialize;
 
 use super::frame_counters::{FrameCounters, Marks};
 use crate::{
-    clock::{Moment, Timeline},
+    clock::{self, Moment, Timeline},
     message::{CounterReport, UplinkMessage, json},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// A clock that is set back by less, just after midnight, stays on the new day until it gets there again.
+const SLIGHTLY: Duration = Duration::from_secs(3600);
 
 /// The list of devices is copied one shelf at a time, so that the session never waits for the whole
 /// table.
@@ -66,8 +69,10 @@ pub(crate) struct Devices {
     timeline: Timeline,
     /// How often this client has dropped messages.
     drops: u32,
-    /// Days since 1970.
+    /// Days since 1970, according to the wall clock.
     day: u64,
+    /// The number of days so far. A clock that is corrected changes the date of a day only.
+    page: u64,
     /// What forgotten devices have used today.
     others: DeviceUse,
 }
@@ -142,8 +147,8 @@ struct Device {
     /// `None` before its first uplink, and after a join.
     counters: Option<FrameCounters>,
     used: DeviceUse,
-    /// The day to which `used` belongs.
-    day: u64,
+    /// The page to which `used` belongs.
+    page: u64,
     /// The number of its last frame.
     frame: u64,
 }
@@ -161,6 +166,7 @@ impl Devices {
             timeline: Timeline::default(),
             drops: 0,
             day: 0,
+            page: 0,
             others: DeviceUse::default(),
         }
     }
@@ -279,9 +285,9 @@ impl Devices {
         let shelf = dev_id.shelf();
         if let Some(device) = self.shelves[shelf].get_mut(&dev_id) {
             device.frame = self.frames;
-            if device.day != self.day {
+            if device.page != self.page {
                 device.used = DeviceUse::default();
-                device.day = self.day;
+                device.page = self.page;
             }
             return add(&mut device.used, &mut device.counters);
         }
@@ -292,7 +298,7 @@ impl Devices {
         let mut device = Device {
             counters: None,
             used: DeviceUse::default(),
-            day: self.day,
+            page: self.page,
             frame: self.frames,
         };
         let added = add(&mut device.used, &mut device.counters);
@@ -311,12 +317,12 @@ impl Devices {
         let mut frames: Vec<_> = devices.map(|device| device.frame).collect();
         let middle = (frames.len() - 1) / 2;
         let (_, last_forgotten, _) = frames.select_nth_unstable(middle);
-        let (day, others) = (self.day, &mut self.others);
+        let (page, others) = (self.page, &mut self.others);
         for shelf in &mut self.shelves {
             shelf.retain(|_, device| {
                 let is_kept = device.frame > *last_forgotten;
                 if !is_kept {
-                    others.add(device.used_on(day));
+                    others.add(device.used_on(page));
                 }
                 is_kept
             });
@@ -324,12 +330,20 @@ impl Devices {
         self.known = self.shelves.iter().map(HashMap::len).sum();
     }
 
-    /// Begins a new day if `now` is on a later day. A clock that is set back does not begin one.
+    /// Begins a new day if `now` is on a later day. A clock that is corrected does not begin one: what was
+    /// counted until then counts for the day that it now shows. It is corrected if it is set for the first
+    /// time, or set back to another day.
     pub(crate) fn turn_page(&mut self, now: SystemTime) {
         let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let day = since_1970.as_secs() / DAY.as_secs();
-        if day > self.day {
+        let midnight = self.midnight();
+        let is_set = clock::is_set(now) && !clock::is_set(midnight);
+        let is_set_back = midnight.duration_since(now).is_ok_and(|by| by >= SLIGHTLY);
+        if is_set || is_set_back {
             self.day = day;
+        } else if day > self.day {
+            self.day = day;
+            self.page += 1;
             self.others = DeviceUse::default();
         }
     }
@@ -342,7 +356,7 @@ impl Devices {
     /// Returns what a device has used today.
     pub(crate) fn used_by(&self, dev_id: &str) -> DeviceUse {
         let device = self.find(&DeviceId::new(dev_id));
-        device.map_or_else(DeviceUse::default, |device| device.used_on(self.day))
+        device.map_or_else(DeviceUse::default, |device| device.used_on(self.page))
     }
 
     /// Adds the devices of one shelf that have used something today to `users`. Returns whether there
@@ -352,7 +366,7 @@ impl Devices {
             return false;
         };
         users.extend(devices.iter().filter_map(|(dev_id, device)| {
-            let used = device.used_on(self.day);
+            let used = device.used_on(self.page);
             (used != DeviceUse::default()).then(|| (dev_id.clone(), used))
         }));
         true
@@ -365,8 +379,8 @@ impl Devices {
 }
 
 impl Device {
-    fn used_on(&self, day: u64) -> DeviceUse {
-        if self.day == day {
+    fn used_on(&self, page: u64) -> DeviceUse {
+        if self.page == page {
             self.used
         } else {
             DeviceUse::default()
@@ -671,9 +685,47 @@ mod tests {
     fn a_clock_that_is_set_back_takes_nothing_away() {
         let mut devices = Devices::new(10);
         devices.downlink("bed-07", on(20_000, 5));
-        devices.downlink("bed-07", on(19_999, 5));
+        devices.downlink("bed-07", on(19_999, 86_395));
         assert_eq!(devices.used_by("bed-07"), used(0, 2));
         assert_eq!(devices.midnight(), on(20_000, 0));
+        devices.downlink("bed-07", on(20_000, 0));
+        assert_eq!(devices.used_by("bed-07"), used(0, 3));
+    }
+
+    #[test]
+    fn what_was_counted_before_the_clock_was_corrected_counts_for_the_right_day() {
+        let today = 20_700;
+        let wrong = [
+            // Not set yet; set back by a day; ahead by ten years.
+            on(0, 40),
+            on(today + 1, 5),
+            on(today + 3_650, 43_200),
+        ];
+        for wrong in wrong {
+            let mut devices = Devices::new(2);
+            for dev_id in ["bed-07", "bed-08", "bed-08", "bed-09"] {
+                devices.downlink(dev_id, wrong);
+            }
+            devices.turn_page(on(today, 5));
+            assert_eq!(devices.midnight(), on(today, 0));
+            assert_eq!(devices.used_by("bed-09"), used(0, 1));
+            assert_eq!(devices.used_by_others().downlinks, 1);
+            devices.downlink("bed-09", on(today, 6));
+            assert_eq!(devices.used_by("bed-09"), used(0, 2));
+            // The day ends as any other.
+            devices.downlink("bed-09", on(today + 1, 0));
+            assert_eq!(devices.midnight(), on(today + 1, 0));
+            assert_eq!(devices.used_by("bed-09"), used(0, 1));
+            assert_eq!(devices.used_by_others(), used(0, 0));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_never_set_has_days_too() {
+        let mut devices = Devices::new(10);
+        devices.downlink("bed-07", on(0, 86_399));
+        devices.downlink("bed-07", on(1, 0));
+        assert_eq!(devices.used_by("bed-07"), used(0, 1));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::process::Home;
 /// It counts the uplinks that arrive, with the airtime that the network reports (v3:
 /// `consumed_airtime`), and the downlinks that the network reports as sent, regardless of who requested them. On
 /// V2 these include downlinks that only acknowledge an uplink, which v3 does not report. The numbers
-/// of a device cover one day in UTC and start over with the next.
+/// of a device cover one day in UTC and start over with the next. If the clock of the machine is set for
+/// the first time, or set back to another day, what was counted until then counts for that day.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -208,14 +209,15 @@ mod tests {
 
     #[test]
     fn listing_100_000_devices_holds_the_lock_for_few_at_a_time() {
+        // The first day on which a clock can be right.
         let fair_use = fair_use(100_000);
-        downlinks(&fair_use, 0..100_000, on(20_000));
+        downlinks(&fair_use, 0..100_000, on(20_454));
         let mut locks = 0;
         let listed = list(&fair_use, || {
             locks += 1;
             let locked = fair_use.devices.try_lock();
             assert!(!matches!(locked, Err(TryLockError::WouldBlock)));
-            on(20_000)
+            on(20_454)
         });
         assert_eq!(listed.len(), 100_000);
         let devices = fair_use.devices.lock().unwrap();

@@ -316,6 +316,37 @@ fn a_process_may_fork_first_and_connect_in_the_child() {
     client.close().unwrap();
 }
 
+#[test]
+fn a_fork_of_a_process_that_is_connecting_says_at_once_that_it_cannot() {
+    let _watchdog = watchdog(LIMIT);
+    if !alone(
+        module_path!(),
+        "a_fork_of_a_process_that_is_connecting_says_at_once_that_it_cannot",
+    ) {
+        return;
+    }
+    // It accepts connections, and says nothing.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = format!("mqtt://{}", listener.local_addr().expect("bound"));
+    let client = MqttClient::builder(APP, KEY)
+        .mqtt_address(&address)
+        .build()
+        .unwrap();
+    let connecting = thread::spawn({
+        let client = client.clone();
+        move || client.connect()
+    });
+    let _silent = listener.accept().expect("a client");
+    let parent = process::id();
+    // The child has copies of the locks of whatever the connecting threads do.
+    let another = || MqttClient::builder(APP, KEY).mqtt_address(&address).build();
+    fork(|| assert_forked(another(), parent)).join();
+    client.close().unwrap();
+    let error = connecting.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(another().is_ok());
+}
+
 /// The variable that tells [`a_program_whose_child_lives_on`] the address of its server.
 const ADDRESS: &str = "TTN_TEST_ADDRESS";
 
