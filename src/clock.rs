@@ -64,8 +64,12 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// Returns what this clock shows. Its instants can be compared with one another only.
     pub(crate) fn at(&mut self, now: Moment) -> Instant {
-        if let Some(last) = self.last.replace(now) {
+        if let Some(last) = self.last {
             self.suspended += now.suspended_since(last);
+        }
+        // One that comes late would have the time after it counted twice.
+        if self.last.is_none_or(|last| last.instant <= now.instant) {
+            self.last = Some(now);
         }
         now.instant + self.suspended
     }
@@ -148,11 +152,27 @@ mod tests {
         assert_eq!(timeline.at(now) - begin, 3668 * SECOND);
         now.time -= HOUR;
         assert_eq!(timeline.at(now.after(SECOND)) - begin, 3669 * SECOND);
+        // A moment that was taken before the suspension, and comes after it.
+        let mut timeline = Timeline::default();
+        let before = start();
+        let after = before.after_suspension(HOUR).after(SECOND);
+        let begin = timeline.at(before);
+        for moment in [after, before, after.after(SECOND)] {
+            timeline.at(moment);
+        }
+        assert_eq!(timeline.at(after) - begin, HOUR + SECOND);
+    }
+
+    #[test]
+    fn many_small_steps_are_no_suspension() {
+        let mut timeline = Timeline::default();
+        let mut now = start();
+        let begin = timeline.at(now);
         // Each half a second is too little.
         for _ in 0..10 {
             now = now.after_suspension(SECOND / 2);
             timeline.at(now);
         }
-        assert_eq!(timeline.at(now.after(SECOND)) - begin, 3669 * SECOND);
+        assert_eq!(timeline.at(now.after(SECOND)) - begin, SECOND);
     }
 }

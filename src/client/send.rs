@@ -129,7 +129,8 @@ impl MqttClient {
     ///
     /// A class A device listens briefly after its uplink (1 s later by the LoRaWAN specification, 5 s
     /// later on The Things Network), and the network needs part of that time. A reply from inside the
-    /// uplink callback is in time; a late reply is sent after the next uplink. By default it replaces
+    /// uplink callback is in time; a late reply is sent after the next uplink, and so is one to an old
+    /// uplink that a broker of your own has kept ([retained](crate::RawMessage::is_retained)). By default it replaces
     /// the device's queue, so that the device receives it next. With
     /// [`Schedule::Last`](crate::Schedule::Last) it goes to the end of the queue and, on V2, with
     /// [`Schedule::First`](crate::Schedule::First) to the front.

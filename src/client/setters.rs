@@ -40,7 +40,8 @@ impl MqttClient {
     }
 
     /// Adds a callback for uplinks. It runs on the thread `ttn-callbacks`; see
-    /// [`set_connect_callback`](Self::set_connect_callback).
+    /// [`set_connect_callback`](Self::set_connect_callback). It also gets uplinks that a broker of your own
+    /// has kept; [`uplink.raw().is_retained()`](crate::RawMessage::is_retained) tells them.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;

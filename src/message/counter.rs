@@ -43,24 +43,30 @@ pub struct CounterReport {
 pub enum CounterFinding {
     /// Uplinks between the two did not arrive. If they were lost in two places, there are two reports.
     /// A counter that wraps, after 16 bits (65535, then 0) or after 32, goes on: what is missing before and
-    /// after the wrap counts, up to 255 frames.
+    /// after the wrap counts, up to 255 frames. One that arrived only as a
+    /// [retained](crate::Event::is_retained) message is missing.
     Missing {
         /// How many.
         frames: u32,
         /// Where they were lost.
         loss: FrameLoss,
     },
-    /// The uplink was reported missing, and arrives after its successors, at most 5 minutes after the
-    /// last one of them. No network holds an uplink back for longer, so it is a [`Reset`](Self::Reset)
-    /// after that.
-    Late,
-    /// The uplink arrived before, at most 5 minutes ago: the device sent it again, or the network delivered
-    /// it again. Devices repeat a frame after seconds, or after 5 minutes at most: one that may transmit
-    /// for 1 % of the time waits as long after the longest frame of the slowest data rate.
+    /// The uplink was reported missing, and arrives after its successors, however late: the network received
+    /// it before them ([`Metadata::time`](crate::Metadata::time)).
     ///
-    /// This is a guess: an uplink that precedes the first one that the client heard counts as a repetition
-    /// too, and a device that restarts and sends the same content with the same counter within
-    /// that time looks the same. Other content (port, payload, or whether it is confirmed) is a
+    /// Without that time, it counts as late for 5 minutes after the last one of them. No network holds an
+    /// uplink back for longer, so it is a [`Reset`](Self::Reset) after that.
+    Late,
+    /// The uplink arrived before: the network, or a bridge of your own, delivered it again, however much
+    /// later, or the device sent it again. The network received the former before the latest uplink
+    /// or at the same moment ([`Metadata::time`](crate::Metadata::time)). An uplink from before a
+    /// [`Reset`](Self::Reset), one that precedes the first one that the client heard and one whose counter is
+    /// lower by 64 or more count as repetitions too. Only V2 publishes what a device sends again.
+    ///
+    /// On V2, and without that time, this is a guess: a device that restarts and sends the same content with
+    /// the same counter within 5 minutes looks the same. Devices repeat a frame after seconds, or after 5 minutes
+    /// at most: one that may transmit for 1 % of the time waits as long after the longest frame of
+    /// the slowest data rate. Other content (port, payload, or whether it is confirmed) is a
     /// [`Reset`](Self::Reset). The client remembers the content of the last seven counters, each in one
     /// byte, so that one of 255 others looks the same.
     /// [`is_retry`](crate::UplinkMessage::is_retry) makes no difference: V2 sets it for any uplink with the
@@ -69,11 +75,18 @@ pub enum CounterFinding {
     /// The counter went back without a join: the device restarted, or lost its counter in deep sleep. The
     /// watch starts over with this uplink.
     ///
-    /// This is certain if the counter went back by 64 or more, or to that of an uplink with other content.
-    /// It is inferred if the uplink with the same counter, or the latest uplink, arrived more than 5
-    /// minutes ago, and if two in a row look like repetitions. A device that starts over sooner with the
+    /// This is certain if the network received it after the latest uplink
+    /// ([`Metadata::time`](crate::Metadata::time)), except for the guess on V2 that it is
+    /// [`Repeated`](Self::Repeated). Nobody can tell that a device started over if what the client hears of it
+    /// next has a higher counter than what it heard last: that looks like a gap, or like the next frame.
+    ///
+    /// Without that time, it is certain if the counter went back by 64 or more, or to that of an uplink with
+    /// other content. It is inferred if the uplink with the same counter, or the latest uplink, arrived more
+    /// than 5 minutes ago, and if two in a row look like repetitions. A device that starts over sooner with the
     /// same content looks like one that repeats a frame, and one that starts over at a counter that is
-    /// missing looks [late](Self::Late). A device that starts over when its counter is about to wrap
+    /// missing looks [late](Self::Late).
+    ///
+    /// A device that starts over when its counter is about to wrap
     /// looks like one that wraps, with up to 255 frames missing: with 16 bits, that happens in one of 256
     /// restarts if they are spread over the whole range, and less often if the device restarts often.
     Reset,

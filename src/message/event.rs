@@ -277,7 +277,9 @@ impl Event {
     /// received it before. So it counts neither for frame counters ([`Event::Counter`](Self::Counter)) nor
     /// for [`Stats::fair_use`](crate::Stats::fair_use) and
     /// [`Stats::confirmed`](crate::Stats::confirmed), and changes no
-    /// [`Delivery`](crate::Delivery). The first one is logged as a warning. Always `false` for events of
+    /// [`Delivery`](crate::Delivery). It counts in [`Stats::received`](crate::Stats::received) and
+    /// [`Stats::decoded`](crate::Stats::decoded), and callbacks get it as any other. The first one is logged
+    /// as a warning. Always `false` for events of
     /// the connection, and for messages that this crate decoded but did not receive.
     ///
     /// ```

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::frame_counters::{FrameCounters, Marks};
+use super::frame_counters::{FrameCounters, Marks, ticks};
 use crate::{
     clock::{self, Moment, Timeline},
     message::{CounterReport, UplinkMessage, json},
@@ -62,13 +62,13 @@ pub(crate) struct Devices {
     capacity: usize,
     /// The number of frames so far; a frame with a lower number is older.
     frames: u64,
-    /// The moment from which milliseconds count.
+    /// The moment from which ticks count.
     start: Option<Instant>,
     absences: Absences,
     /// On which suspensions of the machine are time too.
     timeline: Timeline,
     /// How often this client has dropped messages.
-    drops: u32,
+    drops: u16,
     /// Days since 1970, according to the wall clock.
     day: u64,
     /// The number of days so far. A clock that is corrected changes the date of a day only.
@@ -87,7 +87,7 @@ struct Absences {
     /// The number of outages, including the one that lasts.
     count: u32,
     /// The number of attempts to connect.
-    attempts: u32,
+    attempts: u16,
 }
 
 /// The longest device id that networks allow.
@@ -212,10 +212,9 @@ impl Devices {
         } = self.absences;
         let lasting = since.map(|since| now.saturating_duration_since(since));
         let start = *self.start.get_or_insert(now);
-        let milliseconds = |time: Duration| time.as_millis() as u32;
         Marks {
-            at: milliseconds(now.saturating_duration_since(start)),
-            away: milliseconds(time + lasting.unwrap_or_default()),
+            at: ticks(now.saturating_duration_since(start)),
+            away: ticks(time + lasting.unwrap_or_default()),
             outages: count,
             attempts,
             drops: self.drops,

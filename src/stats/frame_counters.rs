@@ -1,6 +1,8 @@
 //! The frame counter of one device, and what it shows about uplinks that did not arrive. Reads no
 //! clock.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 
 /// How many counters below the highest are remembered.
@@ -9,24 +11,40 @@ const WINDOW: u32 = u64::BITS;
 /// How many of the last counters are remembered with the content and the time of their frames.
 const FRAMES: usize = 7;
 
-/// The longest time, in milliseconds, in which a frame is the same one as an earlier one with its counter
-/// and content, or has been overtaken by a later one. Devices repeat a frame after seconds, or, where they
+/// The number of ticks in a second. Times are in ticks and wrap after eight years, so that no device is
+/// silent for that long.
+const SECOND: u32 = 16;
+
+/// The longest time in which a frame is the same one as an earlier one with its counter and content, or
+/// has been overtaken by a later one, if the network does not say when it received the two. Devices repeat a frame after seconds, or, where they
 /// may transmit for 1 % of the time, after 100 times its airtime: at SF12, the longest frame of 64 bytes
 /// takes 2.8 s, which makes 4.7 minutes. Networks hold an uplink back for seconds at most.
-const REPEAT: u32 = 5 * 60_000;
+const REPEAT: u32 = 5 * 60 * SECOND;
+
+/// A frame that the network received this much later than another was sent later. Its servers' clocks
+/// may differ slightly.
+const LATER: u32 = 2 * SECOND;
+
+/// A frame is not older than this: the network's clock was set back instead.
+const OLD: u32 = 24 * 60 * 60 * SECOND;
 
 /// The greatest distance of counters that have wrapped. If they start over instead, it is at a low one,
 /// and at this distance it looks like a wrap: that happens to one restart in 256 of those that come
 /// evenly over all of 16 bits.
 const WRAP: u32 = 256;
 
-/// How many milliseconds longer than the client was away the network may lose messages for it. The last
+/// How much longer than the client was away the network may lose messages for it: a second. The last
 /// packet that arrived can have overtaken messages that the server was still processing. This also makes
 /// up for devices that do not send at exactly equal intervals.
-const EDGE: u64 = 1_000;
+const EDGE: u32 = SECOND;
 
-/// Compared with earlier marks, these show where missing uplinks may have gone. Times are milliseconds and
-/// wrap after 49 days; every device has marks, so they are small.
+/// Returns a time in ticks.
+pub(crate) fn ticks(time: Duration) -> u32 {
+    (time.as_millis() * u128::from(SECOND) / 1_000) as u32
+}
+
+/// Compared with earlier marks, these show where missing uplinks may have gone. Times are in
+/// [ticks]; every device has marks, so they are small.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks {
     /// When they were made.
@@ -37,9 +55,9 @@ pub(crate) struct Marks {
     pub(crate) outages: u32,
     /// The number of attempts to connect so far. A server may send uplinks before it has granted every
     /// subscription, so there can be several attempts in an outage with uplinks between them.
-    pub(crate) attempts: u32,
+    pub(crate) attempts: u16,
     /// How often this client has dropped messages so far.
-    pub(crate) drops: u32,
+    pub(crate) drops: u16,
 }
 
 impl Marks {
@@ -52,7 +70,7 @@ impl Marks {
         }
         let outages = self.outages.wrapping_sub(earlier.outages).max(1);
         let away = u64::from(self.away.wrapping_sub(earlier.away));
-        let away = u128::from(away + EDGE * u64::from(outages));
+        let away = u128::from(away + u64::from(EDGE) * u64::from(outages));
         let time = self.at.wrapping_sub(earlier.at).max(1);
         let intervals = u128::from(frames) + 1;
         u32::try_from(away * intervals / u128::from(time))
@@ -82,6 +100,8 @@ pub(crate) struct FrameCounters {
     repeated: Option<u8>,
     /// When the last uplink arrived, whatever its counter.
     heard: u32,
+    /// When the network received the latest uplink, or its repetition by the device; 0 if it did not say.
+    received: u32,
     /// Made when the frame `highest` arrived first.
     marks: Marks,
 }
@@ -96,7 +116,7 @@ struct Frame {
 }
 
 impl Frame {
-    const UNIT: u32 = 14;
+    const UNIT: u32 = 8;
 
     fn new(uplink: &UplinkMessage, at: u32) -> Self {
         let start = u64::from(uplink.confirmed) << 8 | u64::from(uplink.port);
@@ -111,7 +131,7 @@ impl Frame {
     }
 
     /// Returns whether this can be the frame `now` at an earlier time. The units of time start over after
-    /// 70 minutes, so an older frame can look younger.
+    /// 68 minutes, so an older frame can look younger.
     fn can_be(self, now: Self) -> bool {
         let age = u32::from(now.at.wrapping_sub(self.at).saturating_sub(1));
         self.digest == now.digest && age << Self::UNIT <= REPEAT
@@ -146,6 +166,18 @@ impl Place {
     }
 }
 
+/// When the network received a frame, compared with the latest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Older,
+    /// At the same moment: it is the same one if it looks alike.
+    Same,
+    /// So much later, in ticks.
+    Newer(u32),
+    /// The network does not say, or its clock may be off by as much.
+    Unknown,
+}
+
 impl FrameCounters {
     /// Starts with the first uplink of a device.
     pub(crate) fn new(uplink: &UplinkMessage, marks: Marks) -> Self {
@@ -158,6 +190,7 @@ impl FrameCounters {
             frames,
             repeated: None,
             heard: marks.at,
+            received: received(uplink),
             marks,
         }
     }
@@ -169,13 +202,33 @@ impl FrameCounters {
 
     /// Takes the next uplink, given as the state that it would start. Returns what its counter shows.
     pub(crate) fn observe(&mut self, now: Self) -> Findings {
+        let age = self.age_of(&now);
         if self.session != now.session && self.session != 0 && now.session != 0 {
-            *self = now;
+            // An older one belongs to a session that is over.
+            if age != Age::Older {
+                *self = now;
+            }
             return [None; 2];
         }
         match Place::new(now.highest, self.highest) {
+            // It was sent before the device started over. The next counter is the next frame, even if the
+            // network's clock was set back.
+            Place::Ahead(2..) if age == Age::Older => [Some(CounterFinding::Repeated), None],
             Place::Ahead(ahead) => self.go_ahead(ahead, now),
-            Place::Behind(behind) => [Some(self.look_back(behind, now)), None],
+            Place::Behind(behind) => [Some(self.look_back(behind, age, now)), None],
+        }
+    }
+
+    fn age_of(&self, now: &Self) -> Age {
+        if self.received == 0 || now.received == 0 {
+            return Age::Unknown;
+        }
+        let later = now.received.wrapping_sub(self.received);
+        match later {
+            0 => Age::Same,
+            1..=LATER => Age::Unknown,
+            _ if later.wrapping_neg() <= OLD => Age::Older,
+            _ => Age::Newer(later),
         }
     }
 
@@ -207,9 +260,16 @@ impl FrameCounters {
     }
 
     /// Takes an uplink whose counter is this much earlier than the latest one, or the same.
-    fn look_back(&mut self, behind: u32, now: Self) -> CounterFinding {
+    fn look_back(&mut self, behind: u32, age: Age, now: Self) -> CounterFinding {
         let repeated = self.repeated.take();
-        let finding = self.what_is_behind(behind, repeated, &now);
+        let finding = match age {
+            Age::Older => self.what_is_older(behind),
+            Age::Newer(later) => self.what_is_newer(behind, later, &now),
+            Age::Same if behind == 0 && self.frames[0].digest == now.frames[0].digest => {
+                CounterFinding::Repeated
+            }
+            Age::Same | Age::Unknown => self.what_is_behind(behind, repeated, &now),
+        };
         if finding == CounterFinding::Reset {
             let before = self.frames.get(behind as usize + 1).copied();
             *self = now;
@@ -219,15 +279,43 @@ impl FrameCounters {
             }
             return finding;
         }
+        self.heard = now.heard;
+        if behind >= WINDOW {
+            return finding;
+        }
         self.seen |= 1 << behind;
         if let Some(frame) = self.frames.get_mut(behind as usize) {
             *frame = now.frames[0];
         }
-        self.repeated = (finding == CounterFinding::Repeated).then_some(behind as u8);
-        self.heard = now.heard;
+        if matches!(age, Age::Newer(_)) {
+            self.received = now.received;
+        }
+        let is_guess = finding == CounterFinding::Repeated && age != Age::Older;
+        self.repeated = is_guess.then_some(behind as u8);
         finding
     }
 
+    /// Judges an uplink that the network received before the latest one.
+    fn what_is_older(&self, behind: u32) -> CounterFinding {
+        if behind < WINDOW && self.seen & (1 << behind) == 0 {
+            CounterFinding::Late
+        } else {
+            CounterFinding::Repeated
+        }
+    }
+
+    /// Judges an uplink that the network received after the latest one. Only V2, which does not identify
+    /// sessions, publishes repetitions by devices, and they repeat their latest frame only.
+    fn what_is_newer(&self, behind: u32, later: u32, now: &Self) -> CounterFinding {
+        let is_alike = behind == 0 && self.frames[0].digest == now.frames[0].digest;
+        if is_alike && now.session == 0 && later <= REPEAT {
+            CounterFinding::Repeated
+        } else {
+            CounterFinding::Reset
+        }
+    }
+
+    /// Judges an uplink by its content and by when it arrived.
     fn what_is_behind(&self, behind: u32, repeated: Option<u8>, now: &Self) -> CounterFinding {
         if behind >= WINDOW {
             return CounterFinding::Reset;
@@ -255,6 +343,12 @@ impl FrameCounters {
 /// Returns whether an uplink that is this much behind is the successor of the repetition before it.
 fn follows(repeated: Option<u8>, behind: u32) -> bool {
     repeated.is_some_and(|repeated| u32::from(repeated) == behind + 1)
+}
+
+fn received(uplink: &UplinkMessage) -> u32 {
+    let time = uplink.metadata.time;
+    let since_1970 = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since_1970.map_or(0, ticks)
 }
 
 fn session(uplink: &UplinkMessage) -> u32 {

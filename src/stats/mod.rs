@@ -5,6 +5,8 @@
 
 mod devices;
 mod fair_use;
+#[cfg(test)]
+mod fleet;
 mod frame_counters;
 mod tally;
 

@@ -125,6 +125,71 @@ fn a_counter_that_deep_sleep_takes_away_starts_over_each_time() {
     });
 }
 
+/// Returns an uplink of `dev-1` that the network received in this second of an hour.
+fn received(network: Network, counter: u32, second: u32) -> String {
+    let time = format!("2026-06-01T12:{:02}:{:02}.5Z", second / 60, second % 60);
+    match network {
+        Network::V3 => format!(
+            r#"{{"end_device_ids":{{"device_id":"dev-1","application_ids":{{"application_id":"greenhouse-demo"}},
+            "dev_addr":"260B0007"}},"uplink_message":{{"f_port":1,"f_cnt":{counter},"frm_payload":"AQ==","received_at":"{time}"}}}}"#
+        ),
+        _ => format!(
+            r#"{{"port":1,"counter":{counter},"payload_raw":"AQ==","metadata":{{"time":"{time}","gateways":[{{"gtw_id":"roof"}}]}}}}"#
+        ),
+    }
+}
+
+#[test]
+fn the_time_of_the_network_tells_a_restart_from_an_uplink_that_is_delivered_again() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.client();
+        let events = client.events();
+        client.connect().unwrap();
+        let topic = harness.topic("dev-1", "up");
+        // All have the same content. A bridge delivers the first life of the device again.
+        let frames = [
+            (100, 0),
+            (101, 60),
+            (1, 120),
+            (100, 0),
+            (101, 60),
+            (2, 180),
+            (1, 240),
+            (3, 360),
+            (2, 300),
+            (4, 420),
+        ];
+        for (counter, second) in frames {
+            harness.publish(&topic, &received(harness.network, counter, second));
+        }
+        assert_eq!(
+            story(&events, 4),
+            [
+                (100, None),
+                (101, None),
+                (1, Some(CounterFinding::Reset)),
+                (1, None),
+                (100, Some(CounterFinding::Repeated)),
+                (100, None),
+                (101, Some(CounterFinding::Repeated)),
+                (101, None),
+                (2, None),
+                (1, Some(CounterFinding::Reset)),
+                (1, None),
+                (3, missing(1, FrameLoss::Upstream)),
+                (3, None),
+                (2, Some(CounterFinding::Late)),
+                (2, None),
+                (4, None),
+            ]
+        );
+        let frames = client.stats().frames;
+        assert_eq!((frames.missing_upstream, frames.late), (1, 1));
+        assert_eq!((frames.repeated, frames.resets), (2, 2));
+    });
+}
+
 #[test]
 fn a_counter_of_16_bits_wraps_without_a_reset() {
     let _watchdog = watchdog(LIMIT);

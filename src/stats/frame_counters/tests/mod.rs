@@ -23,8 +23,6 @@ fn in_session(session_key_id: &str, counter: u32) -> UplinkMessage {
     UplinkMessage::from_json(Network::V3, body.to_string()).unwrap()
 }
 
-const SECOND: u32 = 1_000;
-
 /// What a client remembers of one device.
 struct Watch {
     counters: Option<FrameCounters>,
@@ -64,7 +62,7 @@ impl Watch {
         self.marks.at = self.marks.at.wrapping_add(time);
         self.marks.away = self.marks.away.wrapping_add(away);
         self.marks.outages += u32::from(away > 0);
-        self.marks.attempts += u32::from(away > 0);
+        self.marks.attempts += u16::from(away > 0);
     }
 }
 
@@ -162,7 +160,7 @@ fn the_end_of_an_outage_that_an_uplink_fell_into_takes_nothing_else_with_it() {
         [(2, missing(1, FrameLoss::Away))]
     );
     // The same outage goes on for a moment.
-    watch.pass(SECOND, SECOND / 100);
+    watch.pass(SECOND, SECOND / 16);
     watch.marks.outages -= 1;
     watch.marks.attempts -= 1;
     assert_eq!(
@@ -464,4 +462,156 @@ fn all_uplinks_are_either_here_or_missing_whatever_their_order() {
         }
         assert_eq!(counters.len() + lost - late, 2_001);
     }
+}
+
+/// When a network received a frame, in seconds.
+fn received(mut uplink: UplinkMessage, second: u64) -> UplinkMessage {
+    let time = UNIX_EPOCH + Duration::from_secs(1_780_000_000 + second);
+    uplink.metadata.time = Some(time);
+    uplink
+}
+
+/// What is found of frames that arrive at one moment, of their counters, contents and the seconds when
+/// their network received them.
+fn as_received(v3: bool, frames: &[(u32, &[u8], u64)]) -> Vec<CounterFinding> {
+    let mut watch = Watch::default();
+    let findings = |(counter, payload, second): &(u32, &[u8], u64)| {
+        let mut uplink = received(containing(*counter, payload), *second);
+        if v3 {
+            uplink.dev_addr = "260B0007".to_owned();
+        }
+        watch.observe(&uplink)
+    };
+    frames.iter().flat_map(findings).flatten().collect()
+}
+
+const REPEATED: CounterFinding = CounterFinding::Repeated;
+const RESET: CounterFinding = CounterFinding::Reset;
+
+#[test]
+fn a_frame_that_is_delivered_again_hours_later_is_known_by_the_time_of_its_network() {
+    for v3 in [false, true] {
+        let mut watch = Watch::default();
+        let frame = |counter: u32| {
+            let mut uplink = received(uplink(counter), u64::from(counter) * 60);
+            if v3 {
+                uplink.dev_addr = "260B0007".to_owned();
+            }
+            uplink
+        };
+        let mut found = Vec::new();
+        for counter in [100, 101, 103, 200, 201] {
+            found.extend(watch.observe(&frame(counter)).into_iter().flatten());
+        }
+        assert_eq!(found.len(), 2);
+        watch.pass(3 * 60 * MINUTE, 0);
+        for (counter, expected) in [
+            (100, Some(REPEATED)),
+            (101, Some(REPEATED)),
+            (103, Some(REPEATED)),
+            (199, Some(CounterFinding::Late)),
+            (201, Some(REPEATED)),
+            (202, None),
+            (202, Some(REPEATED)),
+        ] {
+            assert_eq!(
+                watch.observe(&frame(counter)),
+                [expected, None],
+                "{counter}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_device_that_starts_over_is_known_by_the_time_of_its_network_whatever_it_sends() {
+    let same: [(u32, &[u8], u64); 6] = [
+        (1, b"dry", 0),
+        (2, b"dry", 20),
+        (1, b"dry", 40),
+        (2, b"dry", 60),
+        // Missing so far.
+        (5, b"dry", 80),
+        (4, b"dry", 100),
+    ];
+    let lost = missing(2, FrameLoss::Upstream);
+    for v3 in [false, true] {
+        assert_eq!(as_received(v3, &same), [RESET, lost, RESET]);
+    }
+    // V2 publishes repetitions by devices, v3 does not.
+    let once: [(u32, &[u8], u64); 4] = [
+        (1, b"dry", 0),
+        (1, b"dry", 20),
+        (1, b"dry", 320),
+        (1, b"dry", 621),
+    ];
+    assert_eq!(as_received(true, &once), [RESET; 3]);
+    assert_eq!(as_received(false, &once), [REPEATED, REPEATED, RESET]);
+}
+
+#[test]
+fn what_was_sent_before_a_restart_does_not_count_after_it() {
+    let frames: [(u32, &[u8], u64); 7] = [
+        (50, b"a", 0),
+        (51, b"b", 60),
+        (0, b"c", 120),
+        (51, b"b", 60),
+        (50, b"a", 0),
+        (1, b"d", 180),
+        (3, b"e", 300),
+    ];
+    let lost = missing(1, FrameLoss::Upstream);
+    for v3 in [false, true] {
+        assert_eq!(as_received(v3, &frames), [RESET, REPEATED, REPEATED, lost]);
+    }
+    let mut watch = Watch::default();
+    let in_turn = [
+        ("AAAA", 500, 0),
+        ("BBBB", 0, 60),
+        ("AAAA", 499, 0),
+        ("BBBB", 3, 240),
+    ];
+    let found = in_turn.map(|(session, counter, second)| {
+        watch.observe(&received(in_session(session, counter), second))[1]
+    });
+    let lost = missing(2, FrameLoss::Upstream);
+    assert_eq!(found, [None, None, None, Some(lost)]);
+}
+
+#[test]
+fn a_network_whose_clock_is_set_back_is_followed() {
+    let frames: [(u32, &[u8], u64); 6] = [
+        (7, b"a", 200_000),
+        // By an hour.
+        (8, b"b", 196_400),
+        (10, b"c", 196_500),
+        // By more than a day.
+        (12, b"d", 50),
+        (3, b"e", 100),
+        (4, b"f", 150),
+    ];
+    let lost = missing(1, FrameLoss::Upstream);
+    for v3 in [false, true] {
+        assert_eq!(as_received(v3, &frames), [lost, lost, RESET]);
+    }
+}
+
+#[test]
+fn a_device_that_is_silent_for_weeks_is_not_taken_for_one_that_was_just_heard() {
+    // 32 bits of milliseconds are 49.7 days.
+    for milliseconds in [1 << 32, (1 << 32) + 60_000, 2 << 32] {
+        let mut watch = Watch::default();
+        observe(&mut watch, &[0, 1, 2, 5]);
+        watch.pass(ticks(Duration::from_millis(milliseconds)), 0);
+        assert_eq!(observe(&mut watch, &[3, 4]), [(3, RESET)]);
+    }
+    // Nor was the client away only for a moment.
+    let mut watch = Watch::default();
+    observe(&mut watch, &[0]);
+    let weeks = ticks(Duration::from_millis(1 << 32));
+    watch.pass(weeks, weeks);
+    assert_eq!(
+        observe(&mut watch, &[1_000]),
+        [(1_000, missing(999, FrameLoss::Away))]
+    );
 }
