@@ -28,7 +28,7 @@ pub(super) struct Place<'de> {
 impl Place<'_> {
     /// Returns the location. There is none if a coordinate is `null` or cannot be read, or if both were
     /// left out; then all members are kept. A single coordinate that was left out is 0.
-    pub(super) fn into_location(self, form: &Form, left: &mut Left) -> Option<Location> {
+    pub(super) fn take_location(&mut self, form: &Form, left: &mut Left) -> Option<Location> {
         let number = |coordinate: &Option<Raw<'_>>| match coordinate {
             None => Some(0.0),
             Some(raw) => raw.as_float(),
@@ -36,20 +36,21 @@ impl Place<'_> {
         let (latitude, longitude) = (number(&self.latitude), number(&self.longitude));
         let is_sent = self.latitude.is_some() || self.longitude.is_some();
         let (Some(latitude), Some(longitude), true) = (latitude, longitude, is_sent) else {
-            self.keep(form, left);
+            std::mem::take(self).keep(form, left);
             return None;
         };
-        let altitude = read(self.altitude, form.altitude, Raw::integer, left);
-        let accuracy = read(self.accuracy, form.accuracy, Raw::integer, left);
+        let altitude = read(&mut self.altitude, form.altitude, Raw::integer, left);
+        let accuracy = read(&mut self.accuracy, form.accuracy, Raw::integer, left);
         Some(Location {
             latitude,
             longitude,
             altitude: altitude.unwrap_or_default(),
             accuracy,
-            source: read(self.source, form.source, form.read_source, left),
+            source: read(&mut self.source, form.source, form.read_source, left),
         })
     }
 
+    #[cold]
     fn keep(self, form: &Form, left: &mut Left) {
         let is_sent =
             |member: &Option<Raw<'_>>| member.as_ref().is_some_and(|raw| !raw.is_nothing());
@@ -91,17 +92,16 @@ fn keep(member: Option<Raw<'_>>, name: &str, left: &mut Left) {
 }
 
 fn read<'de, T: Default>(
-    member: Option<Raw<'de>>,
+    member: &mut Option<Raw<'de>>,
     name: &str,
     convert: impl FnOnce(Raw<'de>) -> Result<T, Raw<'de>>,
     left: &mut Left,
 ) -> T {
-    member
-        .map(convert)
-        .transpose()
-        .unwrap_or_else(|odd| {
-            left.add(name, odd.into_value());
-            None
-        })
-        .unwrap_or_default()
+    let Some(raw) = member.take() else {
+        return T::default();
+    };
+    convert(raw).unwrap_or_else(|odd| {
+        left.add(name, odd.into_value());
+        T::default()
+    })
 }

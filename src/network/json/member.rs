@@ -50,13 +50,24 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
         &mut self,
         convert: impl FnOnce(Raw<'de>) -> Result<T, Raw<'de>>,
     ) -> Result<T, A::Error> {
-        Ok(match convert(self.raw()?) {
-            Ok(value) => value,
-            Err(odd) => {
-                self.keep(odd);
-                T::default()
-            }
-        })
+        let raw = self.raw()?;
+        Ok(convert(raw).unwrap_or_else(|odd| self.unreadable(odd)))
+    }
+
+    /// Returns what `convert` makes of a value that is not in its usual form.
+    #[cold]
+    #[inline(never)]
+    fn convert_other<T: Default>(
+        &mut self,
+        raw: Raw<'de>,
+        convert: impl FnOnce(Raw<'de>) -> Result<T, Raw<'de>>,
+    ) -> T {
+        convert(raw).unwrap_or_else(|odd| self.unreadable(odd))
+    }
+
+    fn unreadable<T: Default>(&mut self, odd: Raw<'de>) -> T {
+        self.keep(odd);
+        T::default()
     }
 
     #[cold]
@@ -66,7 +77,10 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     }
 
     pub(in crate::network) fn text(&mut self) -> Result<String, A::Error> {
-        self.read(|raw| raw.text().map(Cow::into_owned))
+        Ok(match self.raw()? {
+            Raw::Text(text) => text.into_owned(),
+            other => self.convert_other(other, |raw| raw.text().map(Cow::into_owned)),
+        })
     }
 
     /// Returns text that is usually one of the `known`, which need no allocation.
@@ -120,7 +134,11 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     }
 
     pub(in crate::network) fn time(&mut self) -> Result<Option<SystemTime>, A::Error> {
-        self.read(Raw::time)
+        let raw = self.raw()?;
+        Ok(match raw.as_time() {
+            Some(time) => Some(time),
+            None => self.convert_other(raw, Raw::no_time),
+        })
     }
 
     /// Reads an object into `target`. Returns whether there was one.
@@ -136,7 +154,9 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     pub(in crate::network) fn object<Wire: Dialect, T: Members<'de, Wire> + Default>(
         &mut self,
     ) -> Result<T, A::Error> {
-        Ok(self.part()?.unwrap_or_default())
+        let mut object = T::default();
+        self.object_into(&mut object)?;
+        Ok(object)
     }
 
     /// Reads an object; returns `None` without one.

@@ -248,10 +248,13 @@ impl<'de> Raw<'de> {
     ) -> Result<Cow<'static, str>, Self> {
         let text = self.name()?;
         let name = text.strip_prefix(prefix).unwrap_or(&text);
-        let number = text.parse::<i64>().ok();
-        let found = names.iter().position(|(known_number, known_name)| {
-            Some(*known_number) == number || known_name.eq_ignore_ascii_case(name)
-        });
+        let mut known = names.iter();
+        let found = known
+            .position(|(_, known)| known.eq_ignore_ascii_case(name))
+            .or_else(|| {
+                let number = text.parse::<i64>().ok()?;
+                names.iter().position(|(known, _)| *known == number)
+            });
         Ok(match found {
             Some(0) => Cow::Borrowed(""),
             Some(index) => Cow::Borrowed(names[index].1),
@@ -290,19 +293,21 @@ impl<'de> Raw<'de> {
         bytes.ok_or(self)
     }
 
-    /// Returns a time; `None` for `null`, empty text and the first moment of the year 1, which servers
-    /// send for no time.
-    pub(super) fn time(self) -> Result<Option<SystemTime>, Self> {
-        let Self::Text(text) = &self else {
-            return match self {
-                Self::Null => Ok(None),
-                _ => Err(self),
-            };
-        };
-        match time::parse(text) {
-            Some(time) => Ok(Some(time)),
-            None if text.is_empty() || text == "0001-01-01T00:00:00Z" => Ok(None),
-            None => Err(self),
+    /// Returns the time that this is.
+    pub(super) fn as_time(&self) -> Option<SystemTime> {
+        match self {
+            Self::Text(text) => time::parse(text),
+            _ => None,
+        }
+    }
+
+    /// Returns `None` for `null`, empty text and the first moment of the year 1, which servers send for no
+    /// time.
+    pub(super) fn no_time(self) -> Result<Option<SystemTime>, Self> {
+        match &self {
+            Self::Null => Ok(None),
+            Self::Text(text) if text.is_empty() || text == "0001-01-01T00:00:00Z" => Ok(None),
+            _ => Err(self),
         }
     }
 }
@@ -451,11 +456,13 @@ mod tests {
     #[test]
     fn no_time_is_no_error_and_other_values_are_handed_back() {
         for json in ["\"\"", "null", "\"0001-01-01T00:00:00Z\""] {
-            assert_eq!(raw(json).time().unwrap(), None, "{json}");
+            assert_eq!(raw(json).as_time(), None, "{json}");
+            assert_eq!(raw(json).no_time().unwrap(), None, "{json}");
         }
         for json in ["\"yesterday\"", "1747210897", "true", "[]"] {
             let value: Value = serde_json::from_str(json).unwrap();
-            assert_eq!(raw(json).time().unwrap_err().into_value(), value);
+            assert_eq!(raw(json).as_time(), None, "{json}");
+            assert_eq!(raw(json).no_time().unwrap_err().into_value(), value);
         }
     }
 }

@@ -36,5 +36,5 @@ pub(super) fn location(place: &mut Place<'_>, left: &mut Left) -> Option<Locatio
         source: "location_source",
         read_source: |raw| raw.known_text(&["gps", "config", "registry", "ip_geolocation"]),
     };
-    std::mem::take(place).into_location(&FORM, left)
+    place.take_location(&FORM, left)
 }

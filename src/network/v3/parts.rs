@@ -1,6 +1,6 @@
 //! Parts that occur in messages of several kinds.
 
-use std::{borrow::Cow, mem, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use serde::de::MapAccess;
 
@@ -96,7 +96,7 @@ impl<'de> Members<'de, V3> for LocationMembers<'de> {
             source: "source",
             read_source,
         };
-        self.location = mem::take(&mut self.place).into_location(&FORM, left);
+        self.location = self.place.take_location(&FORM, left);
     }
 }
 

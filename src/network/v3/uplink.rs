@@ -183,7 +183,19 @@ impl<'de> Members<'de, V3> for DataRate<'_> {
 
 /// Formats a LoRa data rate. A bandwidth in fractions of a kilohertz keeps them, as in `SF8BW62.5`.
 fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
-    let mut data_rate = String::with_capacity("SF12BW125".len());
+    // To format those that nearly all devices use would take far more instructions.
+    const USUAL: [&str; 6] = [
+        "SF7BW125",
+        "SF8BW125",
+        "SF9BW125",
+        "SF10BW125",
+        "SF11BW125",
+        "SF12BW125",
+    ];
+    if let (7..=12, 125_000) = (spreading_factor, hertz) {
+        return USUAL[spreading_factor as usize - 7].to_owned();
+    }
+    let mut data_rate = String::with_capacity("SF12BW500".len());
     let written = match hertz % 1000 {
         0 => write!(data_rate, "SF{spreading_factor}BW{}", hertz / 1000),
         _ => write!(
