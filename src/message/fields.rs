@@ -14,7 +14,7 @@
 //! | `null`, `""`, `"NaN"`, `"n/a"`, `"undefined °C"` | error | `None` | error | error |
 //! | left out | error, or `default` | error, or `default` | error, or `default` | error, or `default` |
 //! | `true`, `1`, `"on"` | only `1`: 1 | only `1`: 1 | only `1`: 1 | `true` |
-//! | `"1,234"` (1.234 or 1234?), `"10-20"`, `"12:30"`, `"open"` | error | error | error | error |
+//! | `"1,234"` (1.234 or 1234?), `"10-20"`, `"12:30"`, `"33.9° S"`, `"open"` | error | error | error | error |
 //!
 //! [`optional_whole_number`] and [`optional_flag`] read what the last two read, and `None` where
 //! [`optional_number`] does. A unit has at most 12 characters, and no space except after `°`.
@@ -22,7 +22,9 @@
 //! The functions also read a [`Value`], such as that of an [`UplinkField`](crate::UplinkField):
 //! `ttn::fields::number(&field.value)`.
 //!
-//! **A unit is left out, not converted:** `"3300 mV"` reads as 3300.
+//! **A unit is left out, not converted:** `"3300 mV"` reads as 3300. Any short text of Latin, Greek or
+//! Cyrillic letters counts as a unit, so hexadecimal text such as `"1F"` reads as 1: keep such a member as
+//! a `String`.
 //!
 //! ```
 //! use ttn::{Network, UplinkMessage};
@@ -76,8 +78,9 @@ use super::mismatch::explain;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What stands for a missing number, in lower case.
-const NO_NUMBERS: [&str; 13] = [
+const NO_NUMBERS: [&str; 14] = [
     "nan",
+    "-nan",
     "null",
     "none",
     "undefined",
@@ -457,7 +460,7 @@ fn parts(text: &str) -> Option<(String, bool)> {
     }
     let (number, rest) = text.split_at(end);
     // Hexadecimal, not a number with a unit.
-    if number == "0" && rest.starts_with(['x', 'X']) {
+    if number.bytes().all(|byte| b"+-0".contains(&byte)) && rest.starts_with(['x', 'X']) {
         return None;
     }
     if !rest.is_empty() && !is_unit(rest.trim_start()) {
@@ -479,16 +482,34 @@ fn digits(text: &str) -> usize {
 fn is_unit(text: &str) -> bool {
     let mut previous = ' ';
     text.chars().count() <= LONGEST_UNIT
-        && text.starts_with(|first: char| first.is_alphabetic() || "%‰°".contains(first))
+        && text.starts_with(|first: char| is_letter(first) || "%‰°℃℉".contains(first))
+        && !is_direction(text)
         && text.chars().all(|letter| {
             let fits = match letter {
                 '2' | '3' => ['m', 's', '^'].contains(&previous),
-                ' ' => previous == '°',
-                _ => letter.is_alphabetic() || "%‰°/·*^²³⁻¹".contains(letter),
+                ' ' => ['°', '%'].contains(&previous),
+                // `2m3s` has two numbers.
+                _ if previous.is_ascii_digit() => "/·*".contains(letter),
+                _ => is_letter(letter) || "%‰°℃℉/·*^²³⁻¹".contains(letter),
             };
             previous = letter;
             fits
         })
+}
+
+/// Returns whether a letter is one of a unit, and not a numeral such as `Ⅷ` or `〇`, a power of ten such as
+/// `万`, or a part of other text.
+fn is_letter(letter: char) -> bool {
+    let is_of_units = letter <= '\u{24f}' || ('\u{370}'..='\u{52f}').contains(&letter);
+    // The signs for ohm, kelvin, ångström and litre.
+    let is_sign = ['\u{2126}', '\u{212a}', '\u{212b}', '\u{2113}'].contains(&letter);
+    letter.is_alphabetic() && (is_of_units || is_sign)
+}
+
+/// Returns whether a text is what follows the degrees of a latitude or longitude, whose sign it decides.
+fn is_direction(text: &str) -> bool {
+    let direction = text.strip_prefix(['°', 'º']).map(str::trim_start);
+    direction.is_some_and(|text| ["N", "S", "E", "W", "O"].contains(&text))
 }
 
 fn unexpected<E: serde::de::Error>(value: &Value, wanted: &str) -> E {
@@ -543,6 +564,80 @@ mod tests {
             let digits = text[..=end].trim().replace(',', ".");
             assert_eq!(digits.parse(), Ok(number), "{text:?}");
         });
+    }
+
+    #[test]
+    fn what_only_begins_like_a_number_is_not_read_as_that_number() {
+        for text in [
+            "-0xFF",
+            "00xFF",
+            "+0x1",
+            "2m3s",
+            "5m2h",
+            "1Ⅷ",
+            "1〇",
+            "3万",
+            "٣",
+            "３",
+            "5百",
+            "33.9° S",
+            "33.9°S",
+            "151.2°W",
+            "151.2º W",
+            "52° N",
+            "4.9 °O",
+            "1.2.3",
+            "12 34",
+            "5-10",
+            "−5",
+            "½",
+            "1 000",
+            "1'000",
+            "1\u{202f}000",
+            "12:30",
+            "1_000",
+            "5×10",
+            "10⁻³",
+            "5°30'",
+            "1h30",
+            "<5",
+            "~5",
+            "5\u{200b}",
+            "5\0",
+            "5 m²3",
+        ] {
+            assert!(
+                !matches!(as_number(&text.into()), Found::Number(_)),
+                "{text}"
+            );
+        }
+        for text in [
+            "5 m2",
+            "5 m3/h",
+            "5 kg/m3",
+            "5 m/s2",
+            "5 ms",
+            "5°",
+            "5 ° C",
+            "5ºC",
+            "5℃",
+            "5 ℉",
+            "5 Ω",
+            "5 \u{2126}",
+            "5 kΩ",
+            "5 µg/m³",
+            "5 μS/cm",
+            "5 % RH",
+            "5 %RH",
+            "5 мм",
+            "5 W",
+            "5 S",
+            "5 \u{2113}",
+            "5 \u{212a}",
+        ] {
+            assert_eq!(number_in(&text.into()), Some(5.0), "{text}");
+        }
+        assert!(matches!(as_number(&"-nan".into()), Found::Nothing));
     }
 
     #[test]

@@ -57,11 +57,13 @@ fn written(path: &Path) -> String {
         })
 }
 
+/// Names are a formatter's, and so may have line breaks.
 fn join(mut path: String, name: &str) -> String {
     if !path.is_empty() {
         path.push('.');
     }
-    path + name
+    path.extend(name.escape_debug());
+    path
 }
 
 /// Says what serde found at the path; `found` are the members there.

@@ -70,9 +70,9 @@ impl Payload {
         let why = match serde_json::to_value(fields) {
             Ok(value) if has_null(&value) => match not_finite(fields) {
                 Some(member) => format!("{member}, which JSON does not have"),
-                None => return Self::Fields(value),
+                None => return Self::Fields(as_written(fields, value)),
             },
-            Ok(value) => return Self::Fields(value),
+            Ok(value) => return Self::Fields(as_written(fields, value)),
             Err(cause) => cause.to_string(),
         };
         Self::Unreadable(format!("the fields cannot be converted to JSON: {why}"))
@@ -113,6 +113,14 @@ fn looks_like_hex(text: &str) -> bool {
 
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Returns the value with the digits that serde_json writes: an `f32` of 21.3 is 21.3 there, and
+/// 21.299999237060547 in a [`Value`].
+fn as_written(fields: &impl Serialize, value: Value) -> Value {
+    let text = serde_json::to_string(fields);
+    text.and_then(|text| serde_json::from_str(&text))
+        .unwrap_or(value)
 }
 
 /// Returns whether a value inside an object or a list is `null`.

@@ -82,17 +82,22 @@ impl RawMessage {
     }
 }
 
-/// Writes the first 4 kB of the payload, because a list of downlinks repeats its message for each.
+/// Writes the first 4 kB of the payload, because a list of downlinks repeats its message for each. Does not
+/// write a payload with a [session key](crate::KeyEnvelope).
 impl fmt::Debug for RawMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 4_000;
         let payload = self.payload();
         let shown = &payload[..payload.len().min(SHOWN)];
         let mut message = f.debug_struct("RawMessage");
-        message
-            .field("topic", &self.topic())
-            .field("payload", &String::from_utf8_lossy(shown));
-        if shown.len() < payload.len() {
+        message.field("topic", &self.topic());
+        let is_hidden = has_key(shown);
+        if is_hidden {
+            message.field("payload", &"not shown: it contains a session key");
+        } else {
+            message.field("payload", &String::from_utf8_lossy(shown));
+        }
+        if is_hidden || shown.len() < payload.len() {
             message.field("bytes", &payload.len());
         }
         if self.is_retained {
@@ -100,4 +105,9 @@ impl fmt::Debug for RawMessage {
         }
         message.finish()
     }
+}
+
+fn has_key(payload: &[u8]) -> bool {
+    let contains = |name: &[u8]| payload.windows(name.len()).any(|part| part == name);
+    contains(b"app_s_key") || contains(b"appSKey")
 }

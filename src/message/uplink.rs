@@ -16,7 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// holds for a member that cannot be read, such as a number that is out of range: it stays as it was in the
 /// nearest `extra`, under its name, and [`Stats::odd_members`](crate::Stats::odd_members) counts it. Only if
 /// the ids, the payload, the FPort or the counter cannot be read, the message is
-/// [`Malformed`](crate::Event::Malformed).
+/// [`Malformed`](crate::Event::Malformed), and if it is not JSON that serde_json reads: a number beyond `f64`, half
+/// a surrogate pair, and more than 127 levels are such. Integers beyond 64 bits are floating point numbers, also in
+/// `extra`.
 ///
 /// ```
 /// use ttn::{Network, UplinkMessage};
@@ -359,6 +361,10 @@ pub struct KeyEnvelope {
     /// The encrypted key; empty if it is in plain text.
     #[serde(skip)]
     pub encrypted_key: Vec<u8>,
+    /// Members that have no field in this crate or could not be read, as the network sent them: possibly
+    /// the key itself. `app_s_key` is a whole envelope that could not be read.
+    #[serde(skip)]
+    pub extra: Map<String, Value>,
 }
 
 /// Does not write the key.

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::{Decoded, Network};
-use crate::message::{Event, Metadata, RawMessage};
+use crate::{
+    message::{Event, Metadata, RawMessage},
+    seeds::for_seeds,
+};
 
 /// A message that a network sends.
 struct Sent {
@@ -252,13 +255,21 @@ fn extras(event: &Event) -> Vec<&Map<String, Value>> {
     }
     match event {
         Event::Uplink(up) | Event::UplinkNormalized(up) => {
-            [of_metadata(&up.metadata), vec![&up.extra]].concat()
+            let key = up.app_s_key.iter().map(|key| &key.extra).collect();
+            [of_metadata(&up.metadata), key, vec![&up.extra]].concat()
         }
         Event::Downlink(report) => vec![&report.extra],
         Event::Activation(join) => {
             let downlinks = join.invalidated_downlinks.iter();
             let downlinks = downlinks.map(|downlink| &downlink.extra).collect();
-            [of_metadata(&join.metadata), downlinks, vec![&join.extra]].concat()
+            let key = join.app_s_key.iter().map(|key| &key.extra).collect();
+            [
+                of_metadata(&join.metadata),
+                downlinks,
+                key,
+                vec![&join.extra],
+            ]
+            .concat()
         }
         Event::ActivationFailed(failed) => {
             let join = &failed.activation;
@@ -403,4 +414,62 @@ fn no_message_of_a_real_server_has_a_member_that_cannot_be_read() {
         }
     }
     assert!(decoded > 300, "{decoded}");
+}
+
+#[test]
+fn two_members_that_cannot_be_read_do_not_cost_each_other() {
+    let messages: Vec<_> = messages()
+        .into_iter()
+        .map(|sent| {
+            let mut places = Vec::new();
+            self::places(&sent.body, "", &mut places);
+            places.retain(|place| !is_essential(sent.network, place));
+            (sent, places)
+        })
+        .filter(|(_, places)| places.len() > 1)
+        .collect();
+    let odd = [json!(["first"]), json!({"second": [2]})];
+    let is_kept = |event: &Event, value: &Value| {
+        let mut kept = extras(event).into_iter().flat_map(Map::values);
+        kept.any(|kept| contains(kept, value))
+    };
+    let mut both = 0;
+    for_seeds(4_000, |random| {
+        let (sent, places) = &messages[random.usize(..messages.len())];
+        let [one, other] = [0, 1].map(|_| &places[random.usize(..places.len())]);
+        let is_inside = |inner: &str, outer: &str| {
+            let rest = inner.strip_prefix(outer);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if is_inside(one, other) || is_inside(other, one) {
+            return;
+        }
+        let bodies = [
+            replaced(&sent.body, one, &odd[0]),
+            replaced(&sent.body, other, &odd[1]),
+        ];
+        let [first, second] = [0, 1].map(|index| sent.decode(&bodies[index]));
+        let together = sent.decode(&replaced(&bodies[0], other, &odd[1]));
+        let what = || format!("{} {one} {other}: {:?}", sent.topic, together.event);
+        assert_eq!(
+            essentials(&together.event),
+            essentials(&first.event),
+            "{}",
+            what()
+        );
+        // A downlink in a list that cannot be read counts once, whatever is odd in it.
+        let counted =
+            (first.odd.members.max(second.odd.members))..=(first.odd.members + second.odd.members);
+        assert!(counted.contains(&together.odd.members), "{}", what());
+        for (alone, value) in [&first, &second].into_iter().zip(&odd) {
+            if is_kept(&alone.event, value) {
+                assert!(is_kept(&together.event, value), "{}", what());
+            }
+        }
+        let json = serde_json::to_string(&together.event).unwrap();
+        assert!(!json.contains('\n'));
+        assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
+        both += u64::from(first.odd.members > 0 && second.odd.members > 0);
+    });
+    assert!(both > 500, "{both}");
 }

@@ -110,11 +110,17 @@ impl Receiving {
         let Decoded { event, odd } = self.network.decode(raw);
         if odd.members > 0 {
             self.status.tally().odd_members(odd.members);
+            // The names of attributes and locations are as long as a user makes them.
+            const SHOWN: usize = 200;
             log::debug!(
-                "{} members of the message on {} could not be read and are in its extra, the first is {}",
+                "cannot read {} of the members of the message on {}; they are in its extra, the first is {}",
                 odd.members,
                 raw.topic().escape_debug(),
-                odd.first.escape_debug()
+                odd.first
+                    .chars()
+                    .take(SHOWN)
+                    .collect::<String>()
+                    .escape_debug()
             );
         }
         event

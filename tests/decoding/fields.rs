@@ -728,3 +728,63 @@ fn an_error_of_the_network_is_told_by_what_there_is_of_it() {
         assert_eq!(details.id(), id, "{error}");
     }
 }
+
+#[test]
+fn the_name_of_a_field_in_an_error_has_no_line_breaks() {
+    let fields = json!({"a\nb\u{1b}": {"c": 7}});
+    let error = fields::read::<std::collections::BTreeMap<String, Vec<u8>>>(&fields).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with(r"type: a\nb\u{1b}: expected a list, found an object"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_downlink_sends_the_digits_of_a_short_float() {
+    #[derive(Serialize)]
+    struct Target {
+        temperature: f32,
+        exact: f64,
+        none: Option<u8>,
+        #[serde(flatten)]
+        more: std::collections::BTreeMap<&'static str, f32>,
+    }
+    let target = Target {
+        temperature: 21.3,
+        exact: 63.300000000000004,
+        none: None,
+        more: [("humidity", 0.1)].into(),
+    };
+    let expected =
+        json!({"temperature": 21.3, "exact": 63.300000000000004, "none": null, "humidity": 0.1});
+    assert_eq!(Downlink::fields(target), Downlink::fields(expected));
+}
+
+#[test]
+fn a_downlink_with_a_value_that_json_cannot_have_says_which() {
+    use std::collections::HashMap;
+
+    let client = MqttClient::new("greenhouse", "key").unwrap();
+    for (downlink, why) in [
+        (
+            Downlink::fields(HashMap::from([((1, 2), 3)])),
+            "key must be a string",
+        ),
+        (
+            Downlink::fields(HashMap::from([("big", u128::MAX)])),
+            "number out of range",
+        ),
+        (
+            Downlink::fields(HashMap::from([("big", i128::MIN)])),
+            "number out of range",
+        ),
+    ] {
+        let error = client.send("bed-07", downlink).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Downlink);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let fits = Downlink::fields(HashMap::from([("big", u128::from(u64::MAX))]));
+    assert_eq!(fits, Downlink::fields(json!({"big": u64::MAX})));
+}

@@ -10,3 +10,4 @@ mod odd_members;
 mod properties;
 mod real_v2;
 mod serialized;
+mod several_odd;

@@ -68,14 +68,15 @@ impl Left {
         }
     }
 
-    /// Moves the members to where the object keeps them. What it does not keep stays, for the object
-    /// around it.
+    /// Moves the members to where the object keeps them. What it does not keep stays for the object
+    /// around it, and so does a member whose name is taken, by one of an object inside.
     #[cold]
     pub(super) fn settle<'de, Wire: Dialect, T: Members<'de, Wire>>(&mut self, object: &mut T) {
         let leftovers = self.leftovers();
         for (name, value) in std::mem::take(&mut leftovers.members) {
-            let extra = object.extra(&name).unwrap_or(&mut leftovers.members);
-            extra.insert(name, value);
+            let extra = object.extra(&name);
+            let extra = extra.filter(|extra| !extra.contains_key(&name));
+            extra.unwrap_or(&mut leftovers.members).insert(name, value);
         }
     }
 
@@ -83,7 +84,8 @@ impl Left {
         self.0.map(|leftovers| leftovers.odd).unwrap_or_default()
     }
 
-    fn count(&mut self, name: &str) {
+    /// Counts a member that the object keeps itself.
+    pub(super) fn count(&mut self, name: &str) {
         let odd = &mut self.leftovers().odd;
         odd.members += 1;
         if odd.first.is_empty() {

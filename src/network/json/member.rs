@@ -167,6 +167,22 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
         Ok(self.object_into(&mut part)?.then_some(part))
     }
 
+    /// Reads an object, or makes one of another value, which is counted. Returns `None` for `null`.
+    pub(in crate::network) fn part_or<Wire: Dialect, T: Members<'de, Wire> + Default>(
+        &mut self,
+        make: impl FnOnce(Value) -> T,
+    ) -> Result<Option<T>, A::Error> {
+        let mut part = T::default();
+        Ok(match self.fill(&mut part)? {
+            Ok(()) => Some(part),
+            Err(Raw::Null) => None,
+            Err(odd) => {
+                self.left.count(self.name);
+                Some(make(odd.into_value()))
+            }
+        })
+    }
+
     /// Reads a list of objects, and skips `null`.
     pub(in crate::network) fn list<Wire, T, Item>(&mut self) -> Result<Vec<Item>, A::Error>
     where

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 pub(super) use left::Left;
 pub(crate) use left::Odd;
 pub(super) use member::Member;
+use raw::NUMBER;
 pub(super) use raw::Raw;
 use shape::{Shape, Shaped};
 pub(super) use time::fraction;
@@ -135,16 +136,21 @@ impl<'de, Wire: Dialect, T: Members<'de, Wire>> Shape<'de> for Fill<'_, T, Wire>
     type Value = ();
 
     fn object<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Result<(), Raw<'de>>, A::Error> {
-        while let Some(Key(name)) = map.next_key()? {
+        let mut next: Option<Key<'_>> = map.next_key()?;
+        if next.as_ref().is_some_and(|Key(name)| *name == *NUMBER) {
+            return Raw::of_digits(map).map(Err);
+        }
+        while let Some(Key(name)) = next {
             let mut member = Member::new(&name, &mut map, self.left);
             let read = match self.target.member(&mut member) {
-                Ok(true) => continue,
+                Ok(true) => Ok(()),
                 Ok(false) => self.other(&name, &mut map),
                 Err(cause) => Err(cause),
             };
             if let Err(cause) = read {
                 return Err(shortened(&format!("{}: {cause}", name.escape_debug())));
             }
+            next = map.next_key()?;
         }
         self.target.end(self.left);
         if !self.left.is_empty() {

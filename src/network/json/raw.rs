@@ -8,12 +8,9 @@ use base64::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{
-        self, MapAccess, SeqAccess, Visitor,
-        value::{MapAccessDeserializer, SeqAccessDeserializer},
-    },
+    de::{self, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
 use super::time;
 
@@ -83,6 +80,10 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 }
 
+/// The name of the only member of a number, which comes as an object if any crate of the program enables
+/// serde_json's feature `arbitrary_precision`.
+pub(super) const NUMBER: &str = "$serde_json::private::Number";
+
 /// A whole number in a range.
 pub(in crate::network) trait Integer: TryFrom<u64> + TryFrom<i128> {}
 
@@ -99,9 +100,27 @@ impl<'de> Raw<'de> {
     }
 
     #[cold]
-    pub(super) fn of_object<A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        let value = Value::deserialize(MapAccessDeserializer::new(object))?;
-        Ok(Self::Nested(Box::new(value)))
+    pub(super) fn of_object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = object.next_key::<String>()? {
+            if name == NUMBER {
+                return Self::of_digits(object);
+            }
+            members.insert(name, object.next_value()?);
+        }
+        Ok(Self::Nested(Box::new(members.into())))
+    }
+
+    /// Reads the value of the member [`NUMBER`].
+    #[cold]
+    pub(super) fn of_digits<A: MapAccess<'de>>(mut number: A) -> Result<Self, A::Error> {
+        let digits: String = number.next_value()?;
+        let number: Number = digits.parse().map_err(de::Error::custom)?;
+        let unsigned = number.as_u64().map(Self::Unsigned);
+        Ok(unsigned
+            .or_else(|| number.as_i64().map(Self::Signed))
+            .or_else(|| number.as_f64().map(Self::Float))
+            .unwrap_or_else(|| Self::Nested(Box::new(number.into()))))
     }
 
     pub(in crate::network) fn into_value(self) -> Value {
@@ -383,6 +402,27 @@ mod tests {
 
     fn raw(json: &str) -> Raw<'_> {
         serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn a_number_of_arbitrary_precision_is_a_number() {
+        use serde::de::value::MapDeserializer;
+
+        let raw = |digits: &'static str| {
+            let number = MapDeserializer::new([(NUMBER, digits)].into_iter());
+            Raw::deserialize(number).map_err(|cause: de::value::Error| cause.to_string())
+        };
+        assert_eq!(raw("7").unwrap().integer::<u8>().unwrap(), Some(7));
+        assert_eq!(raw("-7").unwrap().integer::<i8>().unwrap(), Some(-7));
+        assert_eq!(
+            raw("8.683e8").unwrap().integer::<u64>().unwrap(),
+            Some(868_300_000)
+        );
+        assert_eq!(
+            raw("63.300000000000004").unwrap().as_float(),
+            Some(63.300000000000004)
+        );
+        assert!(raw("x").is_err());
     }
 
     #[test]

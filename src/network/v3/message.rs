@@ -1,6 +1,6 @@
 //! Reading what The Things Stack publishes: the envelope of all messages, and the short messages.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, mem, sync::Arc, time::SystemTime};
 
 use serde::{de, de::MapAccess};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use super::{
     },
     V3,
     downlink::{Failed, invalidated, queue_invalidated},
-    parts::LocationMembers,
+    parts::{LocationMembers, app_s_key},
     split_uid,
     uplink::fill_in_zeros,
 };
@@ -136,6 +136,12 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
             cause,
         )
     };
+    if raw.payload().trim_ascii_start().starts_with(b"data:") {
+        return Err(Error::new(
+            ErrorKind::Decode,
+            "cannot read the message: it is a line of server-sent events, not JSON; pass what follows \"data:\"",
+        ));
+    }
     if !is_json(raw.payload()) {
         return Err(Error::new(
             ErrorKind::Decode,
@@ -185,6 +191,8 @@ struct Envelope<'a> {
     simulated: bool,
     /// The message itself, without what the envelope says.
     body: Option<Event>,
+    /// The member that holds it.
+    body_member: &'static str,
     extra: Map<String, Value>,
 }
 
@@ -198,6 +206,7 @@ impl<'a> Envelope<'a> {
             received_at: None,
             simulated: false,
             body: None,
+            body_member: "",
             extra: Map::new(),
         }
     }
@@ -213,13 +222,13 @@ impl<'a> Envelope<'a> {
     }
 
     /// Returns the kind that the member `name` holds, if it is the one to read.
-    fn kind_of(&self, name: &str) -> Option<Kind> {
-        let (kind, ..) = KINDS.iter().find(|(.., member)| *member == name)?;
+    fn kind_of(&self, name: &str) -> Option<(Kind, &'static str)> {
+        let (kind, _, member) = KINDS.iter().find(|(.., member)| *member == name)?;
         match self.kind {
             Some(wanted) => wanted == *kind,
             None => self.body.is_none(),
         }
-        .then_some(*kind)
+        .then_some((*kind, *member))
     }
 
     fn read_body<'de, A: MapAccess<'de>>(
@@ -322,7 +331,8 @@ impl<'a> Envelope<'a> {
         *header.simulated = self.simulated;
         *header.received_at = self.received_at;
         *header.correlation_ids = self.correlation_ids;
-        header.extra.append(&mut self.extra);
+        let extra = mem::take(&mut self.extra);
+        add_to(header.extra, extra, self.body_member);
     }
 
     /// Completes the downlinks of a list, unless the copies would make a small message too large.
@@ -358,6 +368,20 @@ impl<'a> Envelope<'a> {
             downlink.raw = self.raw.clone();
         }
         Ok(())
+    }
+}
+
+/// Adds what is left of the envelope. A member of the message that has the same name is then one of its
+/// `body_member`, as it was on the wire.
+fn add_to(own: &mut Map<String, Value>, extra: Map<String, Value>, body_member: &str) {
+    let mut inner = Map::new();
+    for (name, value) in extra {
+        if let Some(member) = own.insert(name.clone(), value) {
+            inner.insert(name, member);
+        }
+    }
+    if !inner.is_empty() {
+        own.insert(body_member.to_owned(), inner.into());
     }
 }
 
@@ -465,11 +489,17 @@ impl<'de> Members<'de, V3> for Envelope<'_> {
             "result" if self.kind.is_none() => {
                 let mut inner = Self::new(self.raw, None);
                 if member.essential_object_into(&mut inner)? {
-                    *self = inner;
+                    let outer = mem::replace(self, inner);
+                    for (name, value) in outer.extra {
+                        self.extra.entry(name).or_insert(value);
+                    }
                 }
             }
             name => match self.kind_of(name) {
-                Some(kind) => self.body = self.read_body(kind, member)?,
+                Some((kind, name)) => {
+                    self.body = self.read_body(kind, member)?;
+                    self.body_member = name;
+                }
                 None => return Ok(false),
             },
         }
@@ -538,7 +568,7 @@ impl<'de> Members<'de, V3> for Activation {
             "session_key_id" => self.session_key_id = member.bytes()?,
             "received_at" => self.metadata.time = member.time()?,
             "pending_session" => self.pending_session = member.flag()?,
-            "app_s_key" => self.app_s_key = member.part()?,
+            "app_s_key" => self.app_s_key = app_s_key(member)?,
             "invalidated_downlinks" => {
                 self.invalidated_downlinks = member.list_of_wholes::<V3, _>(invalidated)?;
             }
@@ -547,8 +577,11 @@ impl<'de> Members<'de, V3> for Activation {
         Ok(true)
     }
 
-    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
-        Some(&mut self.extra)
+    fn extra(&mut self, name: &str) -> Option<&mut Map<String, Value>> {
+        Some(match name {
+            "received_at" => &mut self.metadata.extra,
+            _ => &mut self.extra,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use serde::de::MapAccess;
+use serde_json::{Map, Value};
 
 use super::{
     super::{
@@ -119,6 +120,18 @@ fn read_source(raw: Raw<'_>) -> Result<Cow<'static, str>, Raw<'_>> {
     Ok(source)
 }
 
+/// Reads the key that encrypts a payload. One that cannot be read is a key too, and is not kept with the
+/// message, whose `extra` is shown.
+pub(super) fn app_s_key<'de, A: MapAccess<'de>>(
+    member: &mut Member<'_, A>,
+) -> Result<Option<KeyEnvelope>, A::Error> {
+    let name = member.name().to_owned();
+    member.part_or(|odd| KeyEnvelope {
+        extra: Map::from_iter([(name, odd)]),
+        ..KeyEnvelope::default()
+    })
+}
+
 impl<'de> Members<'de, V3> for KeyEnvelope {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
@@ -133,6 +146,10 @@ impl<'de> Members<'de, V3> for KeyEnvelope {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
+        Some(&mut self.extra)
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     super::json::{Member, Members, Raw},
     V3,
-    parts::{GatewayIds, LocationMembers, duration},
+    parts::{GatewayIds, LocationMembers, app_s_key, duration},
 };
 use crate::message::{Battery, Gateway, Location, Metadata, PacketBroker, Relay, UplinkMessage};
 
@@ -28,7 +28,7 @@ impl<'de> Members<'de, V3> for UplinkMessage {
                 member.object_into(&mut Settings(&mut self.metadata))?;
             }
             "received_at" => self.metadata.time = member.time()?,
-            "app_s_key" => self.app_s_key = member.part()?,
+            "app_s_key" => self.app_s_key = app_s_key(member)?,
             LAST_COUNTER => self.last_downlink_counter = member.integer()?,
             "confirmed" => self.confirmed = member.flag()?,
             "consumed_airtime" => self.metadata.airtime = member.read(duration)?,
