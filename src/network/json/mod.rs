@@ -30,11 +30,14 @@ pub(super) use time::fraction;
 pub(super) trait Dialect {
     /// Whether a name such as `f_port` may also be written as `fPort`.
     const HAS_CAMEL_CASE: bool;
+    /// Whether an object may have members of any name, because they are a user's data.
+    const HAS_ANY_NAME: bool = false;
 }
 
 /// Names that are a user's data.
 impl Dialect for () {
     const HAS_CAMEL_CASE: bool = false;
+    const HAS_ANY_NAME: bool = true;
 }
 
 /// A type that reads an object member by member. If a name occurs several times, the last one counts.
@@ -136,21 +139,20 @@ impl<'de, Wire: Dialect, T: Members<'de, Wire>> Shape<'de> for Fill<'_, T, Wire>
     type Value = ();
 
     fn object<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Result<(), Raw<'de>>, A::Error> {
-        let mut next: Option<Key<'_>> = map.next_key()?;
-        if next.as_ref().is_some_and(|Key(name)| *name == *NUMBER) {
-            return Raw::of_digits(map).map(Err);
-        }
-        while let Some(Key(name)) = next {
+        while let Some(Key(name)) = map.next_key()? {
+            if Wire::HAS_ANY_NAME && *name == *NUMBER {
+                return Raw::of_digits(map).map(Err);
+            }
             let mut member = Member::new(&name, &mut map, self.left);
             let read = match self.target.member(&mut member) {
-                Ok(true) => Ok(()),
+                Ok(true) => continue,
+                Ok(false) if *name == *NUMBER => return Raw::of_digits(map).map(Err),
                 Ok(false) => self.other(&name, &mut map),
                 Err(cause) => Err(cause),
             };
             if let Err(cause) = read {
                 return Err(shortened(&format!("{}: {cause}", name.escape_debug())));
             }
-            next = map.next_key()?;
         }
         self.target.end(self.left);
         if !self.left.is_empty() {

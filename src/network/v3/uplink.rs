@@ -88,7 +88,7 @@ fn one_or_more(raw: Raw<'_>) -> Result<Vec<Value>, Raw<'_>> {
 #[derive(Default)]
 struct Locations(BTreeMap<String, Location>);
 
-impl<'de> Members<'de, V3> for Locations {
+impl<'de> Members<'de, ()> for Locations {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         if let Some(location) = LocationMembers::read(member)? {
             self.0.insert(member.name().to_owned(), location);
