@@ -343,6 +343,25 @@ fn a_byte_order_mark_is_skipped() {
 }
 
 #[test]
+fn a_message_without_content_is_told_to_be_empty() {
+    for body in ["", " \n", "\u{feff}"] {
+        let decoded = [
+            v3("up", body),
+            v3("down/ack", body),
+            v2("up", body),
+            v2("up/temperature", body),
+            v2("events/create", body),
+            Event::from_json(Network::V3, body),
+            Event::from_json(Network::V2, body),
+        ];
+        for result in decoded {
+            let error = result.unwrap_err().to_string();
+            assert!(error.ends_with(": it is empty"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn names_in_camel_case_are_read_on_v3_wherever_they_stand() {
     let message = json!({
         "fPort": 2, "fCnt": 118, "frmPayload": "C0Y=", "decodedPayload": {"soilTemp": 7},

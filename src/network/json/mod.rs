@@ -197,15 +197,23 @@ pub(super) fn without_mark(json: &[u8]) -> &[u8] {
     json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
 }
 
+/// Returns the text of a document, without a byte-order mark.
+pub(super) fn document(json: &[u8]) -> serde_json::Result<&str> {
+    // Checks all of it once; from bytes, serde_json would check each string separately.
+    let text = std::str::from_utf8(without_mark(json)).map_err(de::Error::custom)?;
+    match text.trim_ascii().is_empty() {
+        true => Err(de::Error::custom("it is empty")),
+        false => Ok(text),
+    }
+}
+
 /// Reads a whole document into `target`. Returns whether it was an object, and not `null`, and what
 /// could not be read.
 fn read_into<'de, Wire: Dialect, T: Members<'de, Wire>>(
     json: &'de [u8],
     target: &mut T,
 ) -> serde_json::Result<(bool, Odd)> {
-    // Checks the document once; from bytes, serde_json would check each string separately.
-    let text = std::str::from_utf8(without_mark(json)).map_err(de::Error::custom)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut deserializer = serde_json::Deserializer::from_str(document(json)?);
     let mut left = Left::default();
     let found = Shaped(Fill::new(target, &mut left))
         .deserialize(&mut deserializer)

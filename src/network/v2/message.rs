@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{
         Decoded,
-        json::{Left, Member, Members, Odd, read_nullable, read_object, without_mark},
+        json::{Left, Member, Members, Odd, document, read_nullable, read_object},
         place::Place,
         split_topic,
     },
@@ -158,7 +158,7 @@ impl Origin<'_> {
             app_id: self.app_id.to_owned(),
             dev_id: self.dev_id.to_owned(),
             field: field.to_owned(),
-            value: serde_json::from_slice(without_mark(self.raw.payload()))?,
+            value: serde_json::from_str(document(self.raw.payload())?)?,
             raw: self.raw.clone(),
         };
         Ok(Event::UplinkField(Arc::new(field)).into())
