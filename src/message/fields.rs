@@ -390,7 +390,7 @@ pub(super) fn number_in(value: &Value) -> Option<f64> {
 /// What a value has in place of a number.
 enum Found {
     Number(f64),
-    /// A formatter's way to say that there is no number.
+    /// What a formatter writes if it has no number.
     Nothing,
     /// A comma that may be decimal or group thousands.
     Ambiguous,

@@ -89,8 +89,8 @@ impl Metadata {
 
     /// Returns the LoRa bandwidth in Hz. `None` for FSK and LR-FHSS, and if the network did not send it:
     /// FSK has a [`bit_rate`](Self::bit_rate), and the number behind `CW` in the
-    /// [`data_rate`](Self::data_rate) of LR-FHSS is the width in kHz of the channel in which the signal
-    /// hops, of which it occupies a small part at a time.
+    /// [`data_rate`](Self::data_rate) of LR-FHSS is the width of its whole channel in kHz. The signal hops
+    /// within it, and is much narrower.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};

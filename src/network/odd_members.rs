@@ -10,6 +10,10 @@ use crate::{
     seeds::for_seeds,
 };
 
+#[path = "../../tests/support/fixture_kinds.rs"]
+#[allow(unreachable_pub, reason = "other targets include the file too")]
+mod fixture_kinds;
+
 /// A message that a network sends.
 struct Sent {
     network: Network,
@@ -52,19 +56,7 @@ fn topic(network: Network, name: &str) -> Option<String> {
             ("event-down-acks", "events/down/acks"),
             ("event-down-errors", "events/down/errors"),
         ],
-        Network::V3 => &[
-            ("up-", "up"),
-            ("normalized-", "up/normalized"),
-            ("join-", "join"),
-            ("down-queued", "down/queued"),
-            ("down-sent", "down/sent"),
-            ("down-ack", "down/ack"),
-            ("down-nack", "down/nack"),
-            ("down-failed", "down/failed"),
-            ("down-queue-invalidated", "down/invalidated"),
-            ("location-", "location/solved"),
-            ("service-", "service/data"),
-        ],
+        Network::V3 => &fixture_kinds::V3,
     };
     let (_, kind) = kinds.iter().find(|(start, _)| name.starts_with(start))?;
     Some(match network {

@@ -139,7 +139,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Connections with these numbers, of which each lingers one second longer than the one before.
+    /// Returns connections with these numbers. Each lingers one second longer than the one before it.
     fn lingering(connections: std::ops::Range<u32>, start: Instant) -> Endings<u32> {
         let mut endings = Endings::new();
         for number in connections {

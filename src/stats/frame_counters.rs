@@ -16,9 +16,10 @@ const FRAMES: usize = 7;
 const SECOND: u32 = 16;
 
 /// The longest time in which a frame is the same one as an earlier one with its counter and content, or
-/// has been overtaken by a later one, if the network does not say when it received the two. Devices repeat a frame after seconds, or, where they
-/// may transmit for 1 % of the time, after 100 times its airtime: at SF12, the longest frame of 64 bytes
-/// takes 2.8 s, which makes 4.7 minutes. Networks hold an uplink back for seconds at most.
+/// has been overtaken by a later one, if the network does not say when it received the two. Devices
+/// repeat a frame after seconds, or, where they may transmit for 1 % of the time, after 100 times its
+/// airtime: at SF12, the longest frame of 64 bytes takes 2.8 s, which makes 4.7 minutes. Networks hold an
+/// uplink back for seconds at most.
 const REPEAT: u32 = 5 * 60 * SECOND;
 
 /// A frame that the network received this much later than another was sent later. Its servers' clocks
@@ -28,9 +29,8 @@ const LATER: u32 = 2 * SECOND;
 /// A frame is not older than this: the network's clock was set back instead.
 const OLD: u32 = 24 * 60 * 60 * SECOND;
 
-/// The greatest distance of counters that have wrapped. If they start over instead, it is at a low one,
-/// and at this distance it looks like a wrap: that happens to one restart in 256 of those that come
-/// evenly over all of 16 bits.
+/// The greatest distance of counters that have wrapped. A restart at this distance looks like a wrap. If
+/// restarts are spread evenly over 16 bits, that is one in 256.
 const WRAP: u32 = 256;
 
 /// How much longer than the client was away the network may lose messages for it: a second. The last

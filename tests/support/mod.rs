@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod child;
 pub mod deliveries;
 pub mod discovery_server;
+pub mod fixture_kinds;
 #[cfg(unix)]
 pub mod fork;
 pub mod golden;

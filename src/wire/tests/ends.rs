@@ -178,8 +178,8 @@ fn what_the_client_has_written_reaches_the_server_before_its_farewell() {
     }
 }
 
-/// Finishes a connection while so many messages of this size lie in the client's socket, before the
-/// server has read anything.
+/// Finishes a connection before the server has read anything. `count` messages of `size` bytes wait in
+/// the client's socket.
 fn all_leave_before_the_farewell(setting: Setting, count: u32, size: usize) {
     let (attempt, mut peer, mut client) = setting.connect();
     let many: Vec<u8> = (0..count).flat_map(|index| publish(index, size)).collect();

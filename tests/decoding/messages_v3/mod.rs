@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::watchdog::watchdog;
+use crate::support::{fixture_kinds, watchdog::watchdog};
 use serde_json::{Map, Value, json};
 use ttn::{
     Activation, Antenna, Battery, ClassBC, DownlinkEvent, DownlinkStep, Error, ErrorDetails,
@@ -71,21 +71,10 @@ fn messages() -> Vec<String> {
 }
 
 fn kind(name: &str) -> &'static str {
-    [
-        ("normalized-", "up/normalized"),
-        ("join-", "join"),
-        ("down-queued", "down/queued"),
-        ("down-sent", "down/sent"),
-        ("down-ack", "down/ack"),
-        ("down-nack", "down/nack"),
-        ("down-failed", "down/failed"),
-        ("down-queue-invalidated", "down/invalidated"),
-        ("location-", "location/solved"),
-        ("service-", "service/data"),
-    ]
-    .into_iter()
-    .find(|(start, _)| name.starts_with(start))
-    .map_or("up", |(_, kind)| kind)
+    fixture_kinds::V3
+        .into_iter()
+        .find(|(start, _)| name.starts_with(start))
+        .map_or("up", |(_, kind)| kind)
 }
 
 fn topic(name: &str) -> String {
