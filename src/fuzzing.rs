@@ -1,7 +1,7 @@
 //! Internal functions that the fuzz targets call; compiled only for them.
 
 use crate::{
-    config::{Address, DiscoveryAddress},
+    config::{Address, HttpAddress},
     error::Result,
     message::{Payload, ReadPayload},
     network::Network,
@@ -14,7 +14,7 @@ pub fn mqtt_address(text: &str) -> Result<String> {
 
 /// Reads the address of a discovery server, and prints it and its host.
 pub fn discovery_address(network: Network, text: &str) -> Result<(String, String)> {
-    let address = DiscoveryAddress::parse(network, text)?;
+    let address = HttpAddress::parse(network, "discovery address", text)?;
     Ok((address.to_string(), address.host().to_owned()))
 }
 

@@ -1,4 +1,4 @@
-//! HTTP GET over connections of the wire. The only file that names `ureq`. It knows nothing about
+//! HTTP over connections of the wire. The only file that names `ureq`. It knows nothing about
 //! networks or the servers that it asks.
 
 use std::{
@@ -9,8 +9,8 @@ use std::{
 };
 
 use ureq::{
-    BodyReader,
-    http::{HeaderValue, Uri, header},
+    BodyReader, RequestBuilder,
+    http::{HeaderMap, HeaderValue, Uri, header},
     unversioned::{
         resolver::{ResolvedSocketAddrs, Resolver},
         transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
@@ -25,7 +25,7 @@ use crate::{
 
 const MAX_REDIRECTS: u32 = 10;
 
-/// A GET request.
+/// A request: GET, or POST if it has a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
@@ -34,6 +34,8 @@ pub(crate) struct Request<'a> {
     pub(crate) key: Option<&'a AccessKey>,
     /// The media type to ask for.
     pub(crate) accept: &'static str,
+    /// JSON to post.
+    pub(crate) body: Option<&'a [u8]>,
     pub(crate) certificates: &'a Arc<Certificates>,
     pub(crate) way_out: &'a WayOut,
     /// For everything, from the name lookup to the end of the body.
@@ -43,9 +45,16 @@ pub(crate) struct Request<'a> {
 /// What a server answers.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The target of a redirect that was not followed.
-    pub(crate) location: Option<String>,
+    headers: HeaderMap,
     pub(crate) body: Body,
+}
+
+impl Answer {
+    /// Returns a header; of several with this name, the first.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let value = self.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
 }
 
 pub(crate) type Body = BodyReader<'static>;
@@ -79,16 +88,30 @@ impl Request<'_> {
             way_out: self.way_out.clone(),
         };
         let agent = ureq::Agent::with_parts(config, connector, NoResolver);
-        let mut request = agent.get(self.url).header(header::ACCEPT, self.accept);
-        if let Some(key) = self.key {
-            request = request.header(header::AUTHORIZATION, bearer(key)?);
-        }
-        let response = request.call().map_err(Failure::of)?;
-        let location = response.headers().get(header::LOCATION);
+        let response = match self.body {
+            None => self.headed(agent.get(self.url))?.call(),
+            Some(body) => {
+                let request = self.headed(agent.post(self.url))?;
+                request
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .send(body)
+            }
+        };
+        let (head, body) = response.map_err(Failure::of)?.into_parts();
         Ok(Answer {
-            status: response.status().as_u16(),
-            location: location.map(|place| String::from_utf8_lossy(place.as_bytes()).into_owned()),
-            body: response.into_body().into_reader(),
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: body.into_reader(),
+        })
+    }
+}
+
+impl Request<'_> {
+    fn headed<B>(&self, request: RequestBuilder<B>) -> Result<RequestBuilder<B>, Failure> {
+        let request = request.header(header::ACCEPT, self.accept);
+        Ok(match self.key {
+            Some(key) => request.header(header::AUTHORIZATION, bearer(key)?),
+            None => request,
         })
     }
 }
@@ -254,7 +277,7 @@ impl Resolver for NoResolver {
 mod tests {
     use super::*;
     use crate::{
-        config::DiscoveryAddress,
+        config::HttpAddress,
         network::Network,
         seeds::{for_seeds, text_of},
     };
@@ -268,7 +291,7 @@ mod tests {
         let mut readable = 0;
         for_seeds(20_000, |random| {
             let text = text_of(random, &parts, 1..7);
-            let Ok(address) = DiscoveryAddress::parse(Network::V3, &text) else {
+            let Ok(address) = HttpAddress::parse(Network::V3, "discovery address", &text) else {
                 return;
             };
             let url = format!("{address}/api");

@@ -1,17 +1,16 @@
 //! Reading an answer: within a size limit, and without repeating the key to anyone.
 
-use std::io::Read;
+use std::{io::Read, time::SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::Api;
+use super::{Api, Refusal, hosts::Task};
 use crate::{
     config::AccessKey,
-    error::ErrorKind,
-    http::{self, Answer, Request},
+    http::{self, Request},
 };
 
-const MAX_ANSWER: u64 = 64 << 10;
+pub(super) const MAX_ANSWER: u64 = 1 << 20;
 
 /// The most characters to quote from an answer.
 const MAX_QUOTE: usize = 200;
@@ -25,43 +24,12 @@ pub(crate) enum Failure {
     /// There is no answer, or only the beginning of one.
     Unanswered(http::Failure),
     /// The answer has a status other than 200.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The answer is not what was asked for.
     Unreadable {
         why: String,
         source: Option<serde_json::Error>,
     },
-}
-
-/// An answer with a status other than 200.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) url: String,
-    pub(crate) status: u16,
-    /// Where a redirect leads, quoted.
-    pub(crate) location: Option<String>,
-    /// The server's own explanation, quoted.
-    pub(crate) message: Option<String>,
-}
-
-impl Refusal {
-    fn read(url: String, answer: Answer, key: &AccessKey) -> Self {
-        Self {
-            url,
-            status: answer.status,
-            location: answer.location.and_then(|place| quote(&place, key)),
-            message: message(answer.body, key),
-        }
-    }
-
-    pub(crate) fn kind(&self) -> ErrorKind {
-        match self.status {
-            401 | 403 => ErrorKind::NotAuthorized,
-            404 => ErrorKind::ApplicationNotFound,
-            429 | 500.. => ErrorKind::ServerUnavailable,
-            _ => ErrorKind::DiscoveryAnswer,
-        }
-    }
 }
 
 /// The members of a JSON object in an answer.
@@ -88,10 +56,65 @@ impl<'a> Object<'a> {
 
     /// Takes a text out; an absent one is empty.
     pub(super) fn take_text(&mut self, name: &str) -> Result<String, Failure> {
-        let text = match self.members.remove(name) {
-            None | Some(Value::Null) => return Ok(String::new()),
-            Some(Value::String(text)) => text.trim().to_owned(),
-            Some(_) => return Err(unreadable(format!("its {name} is not a string"))),
+        let value = self.members.remove(name);
+        self.text(name, value.unwrap_or_default())
+    }
+
+    /// Takes a list of texts out; an absent one is empty.
+    pub(super) fn take_texts(&mut self, name: &str) -> Result<Vec<String>, Failure> {
+        let values = self.take_list(name)?;
+        values
+            .into_iter()
+            .map(|value| self.text(name, value))
+            .collect()
+    }
+
+    /// Takes a time out, if it is there and can be read.
+    pub(super) fn take_time(&mut self, name: &str) -> Result<Option<SystemTime>, Failure> {
+        let text = self.take_text(name)?;
+        Ok(humantime::parse_rfc3339(&text).ok())
+    }
+
+    /// Takes an object out; `None` if it is absent.
+    pub(super) fn take_object(&mut self, name: &str) -> Result<Option<Self>, Failure> {
+        match self.members.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => self.object(name, value).map(Some),
+        }
+    }
+
+    /// Takes a list of objects out; an absent one is empty.
+    pub(super) fn take_objects(&mut self, name: &str) -> Result<Vec<Self>, Failure> {
+        let values = self.take_list(name)?;
+        values
+            .into_iter()
+            .map(|value| self.object(name, value))
+            .collect()
+    }
+
+    fn take_list(&mut self, name: &str) -> Result<Vec<Value>, Failure> {
+        match self.members.remove(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(values)) => Ok(values),
+            Some(_) => Err(unreadable(format!("its {name} is not a list"))),
+        }
+    }
+
+    fn object(&self, name: &str, value: Value) -> Result<Self, Failure> {
+        match value {
+            Value::Object(members) => Ok(Self {
+                members,
+                key: self.key,
+            }),
+            _ => Err(unreadable(format!("its {name} is not an object"))),
+        }
+    }
+
+    fn text(&self, name: &str, value: Value) -> Result<String, Failure> {
+        let text = match value {
+            Value::Null => return Ok(String::new()),
+            Value::String(text) => text.trim().to_owned(),
+            _ => return Err(unreadable(format!("its {name} is not a string"))),
         };
         let mut secrets = secrets(self.key).filter(|secret| secret.len() >= MIN_KEY);
         if secrets.any(|secret| text.contains(secret)) {
@@ -101,21 +124,43 @@ impl<'a> Object<'a> {
     }
 }
 
-impl Api<'_> {
+impl Api {
     /// Asks for a JSON object. The path starts with a slash.
-    pub(super) fn get(&self, path: &str) -> Result<Object<'_>, Failure> {
-        let url = format!("{}{path}", self.base);
+    pub(super) fn get(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
+        self.call(task, path, Some(&self.key), None)
+    }
+
+    /// Asks for a JSON object without showing the key.
+    pub(super) fn get_without_key(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
+        self.call(task, path, None, None)
+    }
+
+    /// Posts JSON, and returns the JSON object that is the answer.
+    pub(super) fn post(&self, task: Task, path: &str, body: &[u8]) -> Result<Object<'_>, Failure> {
+        self.call(task, path, Some(&self.key), Some(body))
+    }
+
+    fn call(
+        &self,
+        task: Task,
+        path: &str,
+        key: Option<&AccessKey>,
+        body: Option<&[u8]>,
+    ) -> Result<Object<'_>, Failure> {
+        let url = format!("{}{path}", self.hosts.of_task(task));
         let request = Request {
             url: &url,
-            key: Some(self.key),
+            key,
             accept: "application/json",
-            certificates: self.certificates,
-            way_out: self.way_out,
+            body,
+            certificates: &self.certificates,
+            way_out: &self.way_out,
             timeout: self.timeout,
         };
         let answer = request.send().map_err(Failure::Unanswered)?;
         if answer.status != 200 {
-            return Err(Failure::Refused(Refusal::read(url, answer, self.key)));
+            let refusal = Refusal::read(url, answer, &self.key);
+            return Err(Failure::Refused(Box::new(refusal)));
         }
         let mut body = Vec::new();
         answer
@@ -123,7 +168,7 @@ impl Api<'_> {
             .take(MAX_ANSWER + 1)
             .read_to_end(&mut body)
             .map_err(|cause| Failure::Unanswered(http::Failure::of_body(cause)))?;
-        Object::read(&body, self.key)
+        Object::read(&body, &self.key)
     }
 }
 
@@ -132,14 +177,6 @@ fn unreadable(why: impl Into<String>) -> Failure {
         why: why.into(),
         source: None,
     }
-}
-
-/// Reads the explanation that comes with an error: `{"message": "…"}`.
-fn message(body: impl Read, key: &AccessKey) -> Option<String> {
-    let mut text = Vec::new();
-    body.take(MAX_ANSWER).read_to_end(&mut text).ok()?;
-    let answer: Value = serde_json::from_slice(&text).ok()?;
-    quote(answer.get("message")?.as_str()?, key)
 }
 
 /// Quotes text of the server for an error, unless it repeats the key.
@@ -156,7 +193,7 @@ pub(super) fn quote(text: &str, key: &AccessKey) -> Option<String> {
 }
 
 /// The key, and the part of it that is the secret.
-fn secrets(key: &AccessKey) -> impl Iterator<Item = &str> {
+pub(super) fn secrets(key: &AccessKey) -> impl Iterator<Item = &str> {
     let key = key.reveal();
     let secret = key.rsplit('.').next().unwrap_or_default();
     [key, secret].into_iter().filter(|text| !text.is_empty())
@@ -165,45 +202,6 @@ fn secrets(key: &AccessKey) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refusal(status: u16, body: &str) -> (ErrorKind, Option<String>) {
-        let key = AccessKey::new("NNSXS.ID.SECRET".to_owned());
-        let refusal = Refusal {
-            url: String::new(),
-            status,
-            location: None,
-            message: message(body.as_bytes(), &key),
-        };
-        (refusal.kind(), refusal.message)
-    }
-
-    #[test]
-    fn a_status_has_a_kind_and_the_message_of_the_server_is_quoted() {
-        for (status, kind) in [
-            (204, ErrorKind::DiscoveryAnswer),
-            (302, ErrorKind::DiscoveryAnswer),
-            (400, ErrorKind::DiscoveryAnswer),
-            (401, ErrorKind::NotAuthorized),
-            (403, ErrorKind::NotAuthorized),
-            (404, ErrorKind::ApplicationNotFound),
-            (429, ErrorKind::ServerUnavailable),
-            (503, ErrorKind::ServerUnavailable),
-        ] {
-            let (seen, message) = refusal(status, r#"{"code":5,"message":"no \"such\" thing"}"#);
-            assert_eq!(seen, kind, "{status}");
-            assert_eq!(message.as_deref(), Some(r#""no \"such\" thing""#));
-        }
-        for body in [
-            "",
-            "not found",
-            "[]",
-            r#"{"message":7}"#,
-            r#"{"message":" "}"#,
-            r#"{"message":"SECRET is wrong"}"#,
-        ] {
-            assert_eq!(refusal(404, body).1, None, "{body}");
-        }
-    }
 
     #[test]
     fn an_answer_that_is_too_long_or_not_an_object_says_so() {

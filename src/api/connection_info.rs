@@ -1,9 +1,6 @@
 //! Which MQTT server an application has.
 
-use super::{
-    Api,
-    answer::{Failure, Object},
-};
+use super::{Api, Failure, answer::Object, hosts::Task};
 
 /// What a server announces about the MQTT server of an application; empty where it announces
 /// nothing.
@@ -15,11 +12,11 @@ pub(crate) struct ConnectionInfo {
     pub(crate) username: String,
 }
 
-impl Api<'_> {
-    /// Asks for the connection information of an application, named without its tenant.
-    pub(crate) fn connection_info(&self, application: &str) -> Result<ConnectionInfo, Failure> {
-        let path = format!("/api/v3/as/applications/{application}/mqtt-connection-info");
-        ConnectionInfo::take(self.get(&path)?)
+impl Api {
+    /// Asks for the connection information of the application. Needs `RIGHT_APPLICATION_INFO`.
+    pub(crate) fn connection_info(&self) -> Result<ConnectionInfo, Failure> {
+        let path = self.of_application_server("/mqtt-connection-info");
+        ConnectionInfo::take(self.get(Task::Application, &path)?)
     }
 }
 

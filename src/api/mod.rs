@@ -1,24 +1,88 @@
-//! What a v3 server answers over HTTP: one file for each call, one reader of answers. A call that fails
-//! returns a [`Failure`], and its caller, who knows what the answer is for, turns that into an error.
+//! What a v3 server answers over HTTP: one file for each subject, one reader of answers and errors, one
+//! place that knows hosts and paths. A call that fails returns a [`Failure`], and its caller, who knows
+//! what the answer is for, turns that into an error. Calls block, within their timeout.
 
 mod answer;
+mod application;
+mod caller;
+mod configuration;
 mod connection_info;
+mod device;
+mod hosts;
+mod queue;
+mod refusal;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::config::{AccessKey, Certificates, WayOut};
+use crate::config::{AccessKey, Certificates, Options, WayOut};
 
-pub(crate) use answer::{Failure, Refusal};
+pub(crate) use answer::Failure;
+pub(crate) use caller::{Caller, Owner};
 pub(crate) use connection_info::ConnectionInfo;
+pub(crate) use hosts::Hosts;
+pub(crate) use queue::Queued;
+pub(crate) use refusal::Refusal;
 
-/// A v3 server and how to ask it.
+/// The servers of a network, and how to ask them about one application.
 #[derive(Clone, Debug)]
-pub(crate) struct Api<'a> {
-    /// The URL of the server, without a slash at its end.
-    pub(crate) base: &'a str,
-    pub(crate) key: &'a AccessKey,
-    pub(crate) certificates: &'a Arc<Certificates>,
-    pub(crate) way_out: &'a WayOut,
+pub(crate) struct Api {
+    hosts: Hosts,
+    /// Without its tenant.
+    application: String,
+    key: AccessKey,
+    certificates: Arc<Certificates>,
+    way_out: WayOut,
     /// For one call.
-    pub(crate) timeout: Duration,
+    timeout: Duration,
+}
+
+impl Api {
+    pub(crate) fn new(hosts: Hosts, options: &Options, key: AccessKey, timeout: Duration) -> Self {
+        let application = options.network.application_of(&options.app_id);
+        Self {
+            hosts,
+            application: application.to_owned(),
+            key,
+            certificates: Arc::clone(&options.certificates),
+            way_out: options.way_out.clone(),
+            timeout,
+        }
+    }
+
+    /// Returns the same with another limit for each call.
+    pub(crate) fn within(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same with another key.
+    pub(crate) fn with_key(&self, key: AccessKey) -> Self {
+        Self {
+            key,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    pub(crate) fn key(&self) -> &AccessKey {
+        &self.key
+    }
+
+    /// The id of the application, without its tenant.
+    pub(crate) fn application(&self) -> &str {
+        &self.application
+    }
+
+    fn of_application(&self, path: &str) -> String {
+        format!("/api/v3/applications/{}{path}", self.application)
+    }
+
+    fn of_application_server(&self, path: &str) -> String {
+        format!("/api/v3/as/applications/{}{path}", self.application)
+    }
 }

@@ -31,6 +31,9 @@ pub struct MqttClientBuilder {
     pub(super) cluster: Option<String>,
     pub(super) mqtt_address: Option<String>,
     pub(super) discovery_address: Option<String>,
+    pub(super) http_address: Option<String>,
+    pub(super) identity_server_address: Option<String>,
+    pub(super) asks_over_http: bool,
     pub(super) ca: Option<Pem>,
     pub(super) client_certificate: Option<ClientCertificate>,
     pub(super) passphrase: Option<Passphrase>,
@@ -73,6 +76,9 @@ impl MqttClientBuilder {
             cluster: None,
             mqtt_address: None,
             discovery_address: None,
+            http_address: None,
+            identity_server_address: None,
+            asks_over_http: true,
             ca: None,
             client_certificate: None,
             passphrase: None,
@@ -194,6 +200,58 @@ impl MqttClientBuilder {
     /// ```
     pub fn discovery_address(mut self, address: impl Into<String>) -> Self {
         self.discovery_address = Some(address.into());
+        self
+    }
+
+    /// Sets the address of the network's HTTP API: `https://host[:port]` or `http://host[:port]`, on v3 only.
+    /// Without a scheme it means `https://`. Like the MQTT server, it gets the access key, so `http://` is
+    /// only possible if the [MQTT address](Self::mqtt_address) is plain too.
+    ///
+    /// Defaults to the host of the [cluster](Self::cluster), or of the [discovery
+    /// server](Self::discovery_address); for any other MQTT server the client does not know it.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "NNSXS.ID.SECRET")
+    ///     .mqtt_address("mqtts://lorawan.example.org")
+    ///     .http_address("https://lorawan.example.org")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn http_address(mut self, address: impl Into<String>) -> Self {
+        self.http_address = Some(address.into());
+        self
+    }
+
+    /// Sets the address of the Identity Server, which knows keys and applications, if it is not the host of
+    /// the [HTTP API](Self::http_address). v3 only.
+    ///
+    /// Defaults to the same host; on hosted networks to that of the cluster `eu1`, which has the only one.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app", "NNSXS.ID.SECRET")
+    ///     .mqtt_address("mqtts://au.lorawan.example.org")
+    ///     .http_address("https://au.lorawan.example.org")
+    ///     .identity_server_address("https://eu.lorawan.example.org")
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn identity_server_address(mut self, address: impl Into<String>) -> Self {
+        self.identity_server_address = Some(address.into());
+        self
+    }
+
+    /// Sets whether the client asks the network's [HTTP API](Self::http_address) on its own, in the
+    /// background. Defaults to `true`, which has an effect only where that address is known.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1").ask_over_http(false).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn ask_over_http(mut self, asks: bool) -> Self {
+        self.asks_over_http = asks;
         self
     }
 

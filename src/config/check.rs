@@ -3,8 +3,8 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    AccessKey, Certificates, ClientCertificate, ConnectRetry, DiscoveryAddress, FollowDownlinks,
-    MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem, ReceiveCapacity,
+    AccessKey, Certificates, ClientCertificate, ConnectRetry, FollowDownlinks, HttpAddress,
+    HttpApi, MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem, ReceiveCapacity,
     ReconnectDelay, RefusedRetry, Server, WayOut,
 };
 use crate::{
@@ -30,6 +30,9 @@ impl MqttClientBuilder {
             cluster,
             mqtt_address,
             discovery_address,
+            http_address,
+            identity_server_address,
+            asks_over_http,
             ca,
             client_certificate,
             passphrase,
@@ -64,6 +67,11 @@ impl MqttClientBuilder {
                 ("cluster", cluster.as_deref()),
                 ("mqtt_address", mqtt_address.as_deref()),
                 ("discovery_address", discovery_address.as_deref()),
+                ("http_address", http_address.as_deref()),
+                (
+                    "identity_server_address",
+                    identity_server_address.as_deref(),
+                ),
                 ("proxy", proxy.as_deref()),
                 ("client_id_prefix", Some(&client_id_prefix)),
             ],
@@ -74,6 +82,13 @@ impl MqttClientBuilder {
         check_field_topics(field_topics, network)?;
         let mqtt_address = choose_address(network, &app_id, cluster, mqtt_address)?;
         let server = server(network, mqtt_address, discovery_address)?;
+        let http = http_api(
+            network,
+            &server,
+            http_address,
+            identity_server_address,
+            asks_over_http,
+        )?;
         let way_out = way_out(proxy, proxy_from_environment)?;
         check_client_id_prefix(&client_id_prefix)?;
 
@@ -94,6 +109,7 @@ impl MqttClientBuilder {
             app_id,
             access_key,
             server,
+            http,
             certificates: Arc::new(certificates),
             way_out,
             client_id_prefix,
@@ -187,13 +203,45 @@ fn server(
     discovery_address: Option<String>,
 ) -> Result<Server> {
     let discovery = discovery_address
-        .map(|address| DiscoveryAddress::parse(network, &address))
+        .map(|address| HttpAddress::parse(network, "discovery address", &address))
         .transpose()?;
     match (mqtt_address, discovery) {
         (Some(address), _) => Ok(Server::At(address.parse()?)),
         (None, Some(discovery)) => Ok(Server::AskedOf(discovery)),
         (None, None) => Ok(Server::Unknown),
     }
+}
+
+fn http_api(
+    network: Network,
+    server: &Server,
+    address: Option<String>,
+    identity_server: Option<String>,
+    asks: bool,
+) -> Result<HttpApi> {
+    let is_tls = matches!(server, Server::At(address) if address.tls());
+    let read = |option: &str, address: Option<String>| {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        if network != Network::V3 {
+            return Err(Error::config(format!(
+                "{option} is for v3 networks; a V2 network has no such API"
+            )));
+        }
+        let address = HttpAddress::parse(network, option, &address)?;
+        if is_tls && address.is_plain() {
+            return Err(Error::config(format!(
+                "the {option} {address} would expose the access key, which the MQTT address protects by TLS; use https://"
+            )));
+        }
+        Ok(Some(address))
+    };
+    Ok(HttpApi {
+        asks,
+        address: read("http_address", address)?,
+        identity_server: read("identity_server_address", identity_server)?,
+    })
 }
 
 fn way_out(proxy: Option<String>, from_environment: bool) -> Result<WayOut> {

@@ -6,7 +6,7 @@ mod builder;
 mod certificates;
 mod check;
 mod connect_retry;
-mod discovery_address;
+mod http_address;
 mod options;
 mod overflow;
 mod pace;
@@ -17,10 +17,10 @@ pub(crate) use address::{Address, in_brackets, split_host_and_port};
 pub use builder::MqttClientBuilder;
 pub(crate) use certificates::{Certificates, ClientCertificate, Passphrase, Pem};
 pub use connect_retry::ConnectRetry;
-pub(crate) use discovery_address::DiscoveryAddress;
+pub(crate) use http_address::HttpAddress;
 pub(crate) use options::{
-    FollowDownlinks, MAX_CLOSE_TIME, MIN_CLOSE_TIME, OfflineQueue, Options, ReceiveCapacity,
-    ReconnectDelay, RefusedRetry, Server,
+    FollowDownlinks, HttpApi, MAX_CLOSE_TIME, MIN_CLOSE_TIME, OfflineQueue, Options,
+    ReceiveCapacity, ReconnectDelay, RefusedRetry, Server,
 };
 pub use overflow::Overflow;
 pub(crate) use pace::Pace;

@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    AccessKey, Address, Certificates, ConnectRetry, DiscoveryAddress, Overflow, Pace, WayOut,
-};
+use super::{AccessKey, Address, Certificates, ConnectRetry, HttpAddress, Overflow, Pace, WayOut};
 use crate::network::Network;
 
 /// How long `close` may take by default: the first if nothing is open, the second at most.
@@ -17,6 +15,7 @@ pub(crate) struct Options {
     pub(crate) app_id: String,
     pub(crate) access_key: AccessKey,
     pub(crate) server: Server,
+    pub(crate) http: HttpApi,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) way_out: WayOut,
     pub(crate) client_id_prefix: String,
@@ -45,9 +44,18 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) enum Server {
     At(Address),
-    AskedOf(DiscoveryAddress),
+    AskedOf(HttpAddress),
     /// Neither address was set.
     Unknown,
+}
+
+/// The HTTP API of the network.
+#[derive(Debug)]
+pub(crate) struct HttpApi {
+    /// Whether the client asks it for reasons and rights on its own.
+    pub(crate) asks: bool,
+    pub(crate) address: Option<HttpAddress>,
+    pub(crate) identity_server: Option<HttpAddress>,
 }
 
 /// The delays between attempts to connect again.

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use crate::{
     error::{Error, Result},
-    message::{Downlink, DownlinkEvent, Event, RawMessage},
+    message::{Downlink, DownlinkEvent, ErrorDetails, Event, RawMessage},
 };
 pub(crate) use json::Odd;
 pub(crate) use request::{Effect, Request};
+
 use request::{cannot_send, common_schedule};
 
 /// Which network's language a client speaks.
@@ -421,6 +422,11 @@ fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
 fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     let place = text.bytes().position(|other| other == byte)?;
     Some((&text[..place], &text[place + 1..]))
+}
+
+/// Reads an error of a v3 server, in the form that it has in messages and in answers over HTTP.
+pub(crate) fn error_details(json: &[u8]) -> Option<ErrorDetails> {
+    v3::error_details(json)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! results of blocking work and deadlines, feeds them to the [lifecycle], and performs the actions
 //! that come out. The lifecycle makes all decisions.
 
+mod asking;
 mod closing;
 mod connections;
 mod ending;
@@ -34,6 +35,7 @@ use crate::{
     server::Route,
     wire::{self, End, Login},
 };
+use asking::{Asking, Findings};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
@@ -60,6 +62,7 @@ pub(crate) struct Session {
     connections: Connections,
     receiving: Receiving,
     sending: Sending,
+    asking: Asking,
     jobs: Receiver<Job>,
     job_done: Sender<Job>,
     retry_callback: Option<RetryCallback>,
@@ -79,6 +82,7 @@ pub(crate) struct Session {
 enum Job {
     LookedUp(Attempt, Result<Route>),
     Answered(Question, Result<Retry, CallbackFailed>),
+    Found(Findings),
 }
 
 /// Why the thread stops waiting.
@@ -122,6 +126,7 @@ impl Session {
                 Subscribers::new(interrupted),
             ),
             sending,
+            asking: Asking::new(&options, job_done.clone()),
             retry_callback: None,
             access_key: options.access_key.clone(),
             filters,
@@ -371,6 +376,7 @@ impl Session {
                 let answer = answer.map(|retry| {
                     // A key is used even if it arrives late.
                     if let Some(key) = retry.access_key {
+                        self.asking.key_changed(&key);
                         self.access_key = key;
                         self.sending.key_changed();
                     }
@@ -378,6 +384,16 @@ impl Session {
                 });
                 self.feed(Input::Answered(question, answer));
             }
+            Job::Found(findings) => {
+                self.asking.answered();
+                self.on_found(findings);
+            }
+        }
+    }
+
+    fn on_found(&mut self, findings: Findings) {
+        match findings {
+            Findings::Caller(_) | Findings::Queue(..) => {}
         }
     }
 

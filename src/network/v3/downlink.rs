@@ -4,7 +4,7 @@ use serde::de::MapAccess;
 use serde_json::{Map, Value};
 
 use super::{
-    super::json::{Member, Members, Raw},
+    super::json::{Member, Members, Raw, read_object},
     V3,
     parts::GatewayIds,
 };
@@ -210,6 +210,13 @@ impl<'de> Members<'de, V3> for Failed<'_> {
     fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
         Some(&mut self.0.extra)
     }
+}
+
+/// Reads an error that is not part of a message.
+pub(in crate::network) fn error_details(json: &[u8]) -> Option<ErrorDetails> {
+    let mut details = ErrorDetails::default();
+    read_object::<V3, _>(json, &mut details).ok()?;
+    Some(details)
 }
 
 impl<'de> Members<'de, V3> for ErrorDetails {

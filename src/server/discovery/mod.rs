@@ -8,7 +8,7 @@ mod v3;
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    config::{AccessKey, Address, DiscoveryAddress, Options},
+    config::{AccessKey, Address, HttpAddress, Options},
     error::{Error, ErrorKind, Result},
     http::Failure,
     network::Network,
@@ -20,7 +20,7 @@ const SPARE: u32 = 8;
 
 /// Returns the MQTT address of the application.
 pub(super) fn find(
-    server: &DiscoveryAddress,
+    server: &HttpAddress,
     options: &Options,
     access_key: &AccessKey,
     timeout: Duration,
@@ -33,7 +33,7 @@ pub(super) fn find(
 }
 
 /// Explains why a server gave no answer, or only the beginning of one.
-fn unanswered(server: &DiscoveryAddress, network: Network, failure: Failure) -> Error {
+fn unanswered(server: &HttpAddress, network: Network, failure: Failure) -> Error {
     let Failure {
         kind,
         is_transient,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn not_found(network: Network, server: &str) -> String {
-        let server = DiscoveryAddress::parse(network, server).unwrap();
+        let server = HttpAddress::parse(network, "discovery address", server).unwrap();
         let failure = Failure {
             kind: None,
             is_transient: false,

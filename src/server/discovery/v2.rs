@@ -13,7 +13,7 @@ use serde::{
 
 use super::unanswered;
 use crate::{
-    config::{Address, DiscoveryAddress, Options},
+    config::{Address, HttpAddress, Options},
     error::{Error, ErrorKind, Result},
     http::{Failure, Request},
 };
@@ -23,17 +23,14 @@ const MAX_TEXT: usize = 256 << 10;
 
 /// Returns the MQTT address of the handler whose metadata names the application
 /// (`GET /announcements/handler`).
-pub(super) fn find(
-    server: &DiscoveryAddress,
-    options: &Options,
-    timeout: Duration,
-) -> Result<Address> {
+pub(super) fn find(server: &HttpAddress, options: &Options, timeout: Duration) -> Result<Address> {
     let app_id = &options.app_id;
     let url = format!("{server}/announcements/handler");
     let request = Request {
         url: &url,
         key: None,
         accept: "application/json",
+        body: None,
         certificates: &options.certificates,
         way_out: &options.way_out,
         timeout,
@@ -93,7 +90,7 @@ fn not_found(status: u16, body: impl Read) -> Option<String> {
     says_so.then_some(refusal.error)
 }
 
-fn no_list(server: &DiscoveryAddress, url: &str, status: u16) -> Error {
+fn no_list(server: &HttpAddress, url: &str, status: u16) -> Error {
     let (kind, why) = match (server.closed(), status) {
         (Some(closed), _) => (ErrorKind::DiscoveryAnswer, closed),
         (None, 429 | 500..) => (ErrorKind::ServerUnavailable, "try again later"),
@@ -402,7 +399,7 @@ mod tests {
     #[test]
     fn the_closed_server_is_named_whatever_it_answers() {
         let server = "http://discovery.thethingsnetwork.org";
-        let server = DiscoveryAddress::parse(Network::V2, server).unwrap();
+        let server = HttpAddress::parse(Network::V2, "discovery address", server).unwrap();
         for status in [404, 503] {
             let error = no_list(&server, "http://x", status);
             assert!(error.to_string().contains("December 2021"), "{error}");

@@ -4,35 +4,28 @@ use std::time::Duration;
 
 use super::{is_local, unanswered};
 use crate::{
-    api::{Api, ConnectionInfo, Failure, Refusal},
-    config::{AccessKey, Address, DiscoveryAddress, Options, in_brackets},
+    api::{Api, ConnectionInfo, Failure, Hosts, Refusal},
+    config::{AccessKey, Address, HttpAddress, Options, in_brackets},
     error::{Error, ErrorKind, Result},
 };
 
 /// Returns the MQTT address of the application.
 pub(super) fn find(
-    server: &DiscoveryAddress,
+    server: &HttpAddress,
     options: &Options,
     key: &AccessKey,
     timeout: Duration,
 ) -> Result<Address> {
     let app_id = options.app_id.as_str();
-    let application = options.network.application_of(app_id);
-    let api = Api {
-        base: &server.to_string(),
-        key,
-        certificates: &options.certificates,
-        way_out: &options.way_out,
-        timeout,
-    };
-    match api.connection_info(application) {
+    let api = Api::new(Hosts::single(server), options, key.clone(), timeout);
+    match api.connection_info() {
         Ok(info) => choose(info, server, app_id),
         Err(failure) => Err(failed(server, options, failure)),
     }
 }
 
 /// Explains why there is no connection information.
-fn failed(server: &DiscoveryAddress, options: &Options, failure: Failure) -> Error {
+fn failed(server: &HttpAddress, options: &Options, failure: Failure) -> Error {
     match failure {
         Failure::Unanswered(failure) => unanswered(server, options.network, failure),
         Failure::Refused(refusal) => refused(server, &options.app_id, &refusal),
@@ -49,12 +42,13 @@ fn failed(server: &DiscoveryAddress, options: &Options, failure: Failure) -> Err
     }
 }
 
-fn refused(server: &DiscoveryAddress, app_id: &str, refusal: &Refusal) -> Error {
+fn refused(server: &HttpAddress, app_id: &str, refusal: &Refusal) -> Error {
     let Refusal {
         url,
         status,
         location,
         message,
+        ..
     } = refusal;
     let (kind, why) = match (server.closed(), status) {
         (Some(closed), _) => (ErrorKind::DiscoveryAnswer, closed.to_owned()),
@@ -93,7 +87,7 @@ fn advice(kind: ErrorKind, app_id: &str) -> String {
 }
 
 /// Chooses the address to connect to.
-fn choose(info: ConnectionInfo, server: &DiscoveryAddress, app_id: &str) -> Result<Address> {
+fn choose(info: ConnectionInfo, server: &HttpAddress, app_id: &str) -> Result<Address> {
     let ConnectionInfo {
         public_address,
         public_tls_address,
@@ -161,7 +155,7 @@ mod tests {
     }
 
     fn told(server: &str, info: ConnectionInfo) -> Result<String> {
-        let server = DiscoveryAddress::parse(Network::V3, server)?;
+        let server = HttpAddress::parse(Network::V3, "discovery address", server)?;
         choose(info, &server, APP).map(|address| address.to_string())
     }
 

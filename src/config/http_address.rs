@@ -1,4 +1,4 @@
-//! The address of a server to ask for the MQTT address.
+//! The address of a server to ask over HTTP.
 
 use std::fmt;
 
@@ -12,24 +12,24 @@ const MAX_LENGTH: usize = 8_000;
 
 /// The address of a server to ask: `http://` or `https://`, a host, optionally a port and a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct DiscoveryAddress {
+pub(crate) struct HttpAddress {
     network: Network,
     url: String,
 }
 
-impl DiscoveryAddress {
-    /// Reads an address. Without a scheme it means HTTPS if the question contains a key, otherwise
+impl HttpAddress {
+    /// Reads the address that an option sets. Without a scheme it means HTTPS if the question contains a key, otherwise
     /// HTTP.
-    pub(crate) fn parse(network: Network, text: &str) -> Result<Self> {
+    pub(crate) fn parse(network: Network, option: &str, text: &str) -> Result<Self> {
         let unreadable = |why: &str| {
             Error::config(format!(
-                "cannot read the discovery address {text:?}: {why}; write http://host:port or https://host:port"
+                "cannot read the {option} {text:?}: {why}; write http://host:port or https://host:port"
             ))
         };
         if text.contains('@') {
-            return Err(Error::config(
-                "a discovery address contains no user name or key; the client sends the server what it needs to know",
-            ));
+            return Err(Error::config(format!(
+                "the {option} contains no user name or key; the client sends the server what it needs to know",
+            )));
         }
         let default = match network.asks_with_key() {
             true => "https",
@@ -76,7 +76,7 @@ impl DiscoveryAddress {
     }
 }
 
-impl fmt::Display for DiscoveryAddress {
+impl fmt::Display for HttpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn url(network: Network, text: &str) -> String {
-        let address = DiscoveryAddress::parse(network, text);
+        let address = HttpAddress::parse(network, "discovery address", text);
         address.unwrap_or_else(|error| panic!("{error}")).url
     }
 
@@ -141,7 +141,7 @@ mod tests {
             "http://host\"",
         ] {
             for network in [Network::V2, Network::V3] {
-                let error = DiscoveryAddress::parse(network, text).unwrap_err();
+                let error = HttpAddress::parse(network, "discovery address", text).unwrap_err();
                 assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
             }
         }
@@ -153,17 +153,17 @@ mod tests {
             "https://eu1.cloud.thethings.network/console",
             "eu1.cloud.thethings.network/console/applications/greenhouse",
         ] {
-            let error = DiscoveryAddress::parse(Network::V3, text).unwrap_err();
+            let error = HttpAddress::parse(Network::V3, "discovery address", text).unwrap_err();
             assert!(error.to_string().contains("console"), "{error}");
         }
         let path = "https://lorawan.example.org/stack";
-        assert!(DiscoveryAddress::parse(Network::V3, path).is_ok());
+        assert!(HttpAddress::parse(Network::V3, "discovery address", path).is_ok());
     }
 
     #[test]
     fn port_1900_is_wrong_on_v2_only() {
         let text = "discovery.thethings.network:1900";
-        let error = DiscoveryAddress::parse(Network::V2, text).unwrap_err();
+        let error = HttpAddress::parse(Network::V2, "discovery address", text).unwrap_err();
         assert!(error.to_string().contains("gRPC"), "{error}");
         assert_eq!(url(Network::V3, text), format!("https://{text}"));
     }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn an_address_with_a_key_in_it_is_refused_without_repeating_the_key() {
         for text in ["http://app:secret@host", "secret@host:8080"] {
-            let error = DiscoveryAddress::parse(Network::V2, text).unwrap_err();
+            let error = HttpAddress::parse(Network::V2, "discovery address", text).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
@@ -183,7 +183,7 @@ mod tests {
             ("host/base:1", "host"),
             ("http://[2001:db8::7]:80/", "2001:db8::7"),
         ] {
-            let address = DiscoveryAddress::parse(Network::V3, text).unwrap();
+            let address = HttpAddress::parse(Network::V3, "discovery address", text).unwrap();
             assert_eq!(address.host(), host);
         }
     }

@@ -1,0 +1,134 @@
+//! Which hosts serve the HTTP API of a network.
+
+use crate::{
+    config::{Address, HttpAddress, Options, Server},
+    network::Network,
+};
+
+/// The URLs of a network's servers, without a slash at their ends. The key goes to these hosts only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hosts {
+    /// Downlinks, queues, connection information.
+    pub(super) application_server: String,
+    /// Keys, rights, applications, the list of devices.
+    pub(super) identity_server: String,
+}
+
+/// A server by its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    Application,
+    Identity,
+}
+
+impl Hosts {
+    /// Returns one server that does everything.
+    pub(crate) fn single(server: &HttpAddress) -> Self {
+        Self::with_identity_server(server.to_string(), None)
+    }
+
+    /// Returns the hosts for a client; `None` if they are not known, or the network has no such API.
+    pub(crate) fn of(options: &Options) -> Option<Self> {
+        if options.network != Network::V3 {
+            return None;
+        }
+        let application_server = match (&options.http.address, &options.server) {
+            (Some(address), _) | (None, Server::AskedOf(address)) => address.to_string(),
+            (None, Server::At(address)) => hosted(address)?,
+            (None, Server::Unknown) => return None,
+        };
+        Some(Self::with_identity_server(
+            application_server,
+            options.http.identity_server.as_ref(),
+        ))
+    }
+
+    fn with_identity_server(application_server: String, named: Option<&HttpAddress>) -> Self {
+        let identity_server = match named {
+            Some(address) => address.to_string(),
+            None => identity_server_of(&application_server),
+        };
+        Self {
+            application_server,
+            identity_server,
+        }
+    }
+
+    pub(super) fn of_task(&self, task: Task) -> &str {
+        match task {
+            Task::Application => &self.application_server,
+            Task::Identity => &self.identity_server,
+        }
+    }
+}
+
+/// The domains of hosted networks, with the number of labels before the cluster.
+const HOSTED: [(&str, usize); 2] = [
+    (".cloud.thethings.network", 0),
+    (".cloud.thethings.industries", 1),
+];
+
+/// The cluster with the Identity Server of every hosted network.
+const IDENTITY_CLUSTER: &str = "eu1";
+
+/// Returns the URL of the server of a hosted network that is behind an MQTT address.
+fn hosted(address: &Address) -> Option<String> {
+    let host = address.host().to_ascii_lowercase();
+    identity_host_of(&host)?;
+    Some(format!("https://{host}"))
+}
+
+fn identity_server_of(server: &str) -> String {
+    let Some((scheme, host)) = server.split_once("://") else {
+        return server.to_owned();
+    };
+    match identity_host_of(&host.to_ascii_lowercase()) {
+        Some(host) => format!("{scheme}://{host}"),
+        None => server.to_owned(),
+    }
+}
+
+/// Returns the host of the Identity Server for a host of a hosted network.
+fn identity_host_of(host: &str) -> Option<String> {
+    HOSTED.iter().find_map(|(domain, before)| {
+        let labels: Vec<&str> = host.strip_suffix(domain)?.split('.').collect();
+        let (cluster, tenant) = labels.split_last()?;
+        let is_hosted = tenant.len() == *before && !cluster.is_empty();
+        let tenant = tenant
+            .iter()
+            .map(|label| format!("{label}."))
+            .collect::<String>();
+        is_hosted.then(|| format!("{tenant}{IDENTITY_CLUSTER}{domain}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_server_of_a_hosted_network_is_in_its_first_cluster() {
+        for (host, identity) in [
+            (
+                "au1.cloud.thethings.network",
+                Some("eu1.cloud.thethings.network"),
+            ),
+            (
+                "eu1.cloud.thethings.network",
+                Some("eu1.cloud.thethings.network"),
+            ),
+            (
+                "acme.nam1.cloud.thethings.industries",
+                Some("acme.eu1.cloud.thethings.industries"),
+            ),
+            ("nam1.cloud.thethings.industries", None),
+            ("a.b.cloud.thethings.network", None),
+            (".cloud.thethings.network", None),
+            ("cloud.thethings.network", None),
+            ("eu1.cloud.thethings.network.example", None),
+            ("tts.example", None),
+        ] {
+            assert_eq!(identity_host_of(host).as_deref(), identity, "{host}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The downlink queue of a device.
+
+use super::{Api, Failure, answer::Object, hosts::Task};
+
+/// A downlink in the queue of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queued {
+    pub(crate) correlation_ids: Vec<String>,
+}
+
+impl Api {
+    /// Asks for the queue of a device; that of a device without a session is empty. A refusal with status
+    /// 404 means that this server does not know the device. Needs `RIGHT_APPLICATION_TRAFFIC_READ`.
+    pub(crate) fn queue(&self, dev_id: &str) -> Result<Vec<Queued>, Failure> {
+        let path = self.of_application_server(&format!("/devices/{dev_id}/down"));
+        let mut answer = self.get(Task::Application, &path)?;
+        let downlinks = answer.take_objects("downlinks")?;
+        downlinks.into_iter().map(Queued::take).collect()
+    }
+
+    /// Adds downlinks to the queue of a device; the body is that of an MQTT message. Needs
+    /// `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE`.
+    pub(crate) fn push(&self, dev_id: &str, body: &[u8]) -> Result<(), Failure> {
+        self.post_to_queue(dev_id, "push", body)
+    }
+
+    /// Replaces the queue of a device, as [`push`](Self::push) adds to it.
+    pub(crate) fn replace(&self, dev_id: &str, body: &[u8]) -> Result<(), Failure> {
+        self.post_to_queue(dev_id, "replace", body)
+    }
+
+    fn post_to_queue(&self, dev_id: &str, what: &str, body: &[u8]) -> Result<(), Failure> {
+        let path = self.of_application_server(&format!("/devices/{dev_id}/down/{what}"));
+        self.post(Task::Application, &path, body).map(drop)
+    }
+}
+
+impl Queued {
+    fn take(mut downlink: Object<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            correlation_ids: downlink.take_texts("correlation_ids")?,
+        })
+    }
+}
