@@ -236,7 +236,9 @@
 //! | Addresses | From a block of the network. | `2601` for all devices. |
 
 mod api;
+mod http;
 mod json;
+mod listening;
 mod lorawan;
 mod mqtt;
 #[cfg(test)]
@@ -248,9 +250,11 @@ mod v2;
 mod v3;
 
 pub use api::{Device, Simulator, SimulatorBuilder};
+pub use http::{HttpFault, HttpRequest};
 pub use lorawan::{
     Decoded, DownlinkConstraint, Encoded, Gateway, Location, Normalized, PayloadFormat,
     QueuedDownlink, Received, Rights, Uplink, Validated,
 };
 pub use mqtt::ClientInfo;
 pub use quirks::{PublishRate, Quirks, WhenFull};
+pub use v3::KeyOf;

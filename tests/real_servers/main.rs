@@ -1,5 +1,7 @@
 //! What a real server of The Things Stack sent, played again on the simulated network and compared.
 //!
+//! Recorded answers over HTTP are in `tests/fixtures/v3-http`.
+//!
 //! The recordings are in `tests/fixtures/v3-real`, one for each test. A test sets up what its recording
 //! does not contain, such as a payload formatter or a gateway without a clock.
 
@@ -12,6 +14,9 @@ mod class_a;
 mod class_c;
 mod difference;
 mod formatters;
+mod http;
+mod http_client;
+mod http_faults;
 mod json;
 mod normal;
 mod own_keys;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::ToSocketAddrs,
+    net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,9 +10,12 @@ use std::{
 use fastrand::Rng;
 
 use super::{Instance, Simulator};
+#[cfg(feature = "tls")]
+use crate::simulator::http::Authority;
 use crate::{
     Network,
     simulator::{
+        http::Scheme,
         lorawan::{Clock, Delays, Environment, Release, Rights},
         quirks::Quirks,
     },
@@ -39,6 +42,9 @@ use crate::{
 pub struct SimulatorBuilder {
     network: Network,
     address: String,
+    http_address: String,
+    #[cfg(feature = "tls")]
+    https: bool,
     app_id: String,
     access_key: String,
     receive_window: Duration,
@@ -58,6 +64,9 @@ impl SimulatorBuilder {
         Self {
             network,
             address: String::from("127.0.0.1:0"),
+            http_address: String::from("127.0.0.1:0"),
+            #[cfg(feature = "tls")]
+            https: false,
             app_id: String::from(app_id),
             access_key: String::from(access_key),
             receive_window: Duration::from_millis(100),
@@ -78,6 +87,53 @@ impl SimulatorBuilder {
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = address.into();
         self
+    }
+
+    /// Sets the host and port that the HTTP server listens on; port 0 stands for a free port. Default:
+    /// `127.0.0.1:0`.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no HTTP server.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).http_address("127.0.0.1:1885");
+    /// ```
+    #[track_caller]
+    pub fn http_address(mut self, address: impl Into<String>) -> Self {
+        self.require_v3("http_address");
+        self.http_address = address.into();
+        self
+    }
+
+    /// Sets whether the HTTP server speaks TLS, with a certificate for 127.0.0.1 and localhost that an
+    /// [authority](Simulator::authority) of this network signs. Default: it does not.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no HTTP server.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let network = Simulator::builder(Network::V3).https(true).start()?;
+    /// assert!(network.http_address().starts_with("https://127.0.0.1:"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    #[track_caller]
+    pub fn https(mut self, on: bool) -> Self {
+        self.require_v3("https");
+        self.https = on;
+        self
+    }
+
+    #[track_caller]
+    fn require_v3(&self, method: &str) {
+        assert!(
+            self.network == Network::V3,
+            "SimulatorBuilder::{method} is for v3 only, and this network is V2"
+        );
     }
 
     /// Sets id and access key of the first application; [`Simulator::add_application`] describes their
@@ -134,10 +190,7 @@ impl SimulatorBuilder {
     /// ```
     #[track_caller]
     pub fn real_delays(mut self, factor: f64) -> Self {
-        assert!(
-            self.network == Network::V3,
-            "SimulatorBuilder::real_delays is for v3 only, and this network is V2"
-        );
+        self.require_v3("real_delays");
         assert!(
             factor.is_finite() && factor > 0.0,
             "{factor} is no factor of delays; use a positive number, 1 for real time"
@@ -187,10 +240,7 @@ impl SimulatorBuilder {
     /// ```
     #[track_caller]
     pub fn release(mut self, release: &str) -> Self {
-        assert!(
-            self.network == Network::V3,
-            "SimulatorBuilder::release is for v3 only, and this network is V2"
-        );
+        self.require_v3("release");
         let numbers: Vec<u32> = release
             .split('.')
             .map_while(|part| part.parse().ok())
@@ -231,11 +281,9 @@ impl SimulatorBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> io::Result<Simulator> {
-        let address = self
-            .address
-            .to_socket_addrs()?
-            .next()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let address = resolved(&self.address)?;
+        let http_address = resolved(&self.http_address)?;
+        let scheme = self.scheme()?;
         let env = Environment {
             applications: Arc::default(),
             windows: Arc::default(),
@@ -248,17 +296,44 @@ impl SimulatorBuilder {
             release: self.release,
         };
         let random = self.seed.map_or_else(Rng::new, Rng::with_seed);
-        let instance = Arc::new(Instance::new(self.network, self.quirks, env, random));
-        instance
-            .applications
-            .add_key(&self.app_id, &self.access_key, Rights::ALL);
+        let instance = Arc::new(Instance::new(
+            self.network,
+            self.quirks,
+            env,
+            random,
+            scheme,
+        ));
+        let server = instance.server();
+        server.add_key(&self.app_id, &self.access_key, Rights::ALL);
         let mut simulator = Simulator {
             app_id: self.app_id,
             access_key: self.access_key,
             address,
+            http_address,
             instance,
         };
-        simulator.address = simulator.instance.start(address)?;
+        (simulator.address, simulator.http_address) =
+            simulator.instance.start(address, http_address)?;
         Ok(simulator)
     }
+
+    #[cfg(feature = "tls")]
+    fn scheme(&self) -> io::Result<Scheme> {
+        match self.https {
+            true => Ok(Scheme::Https(Arc::new(Authority::new()?))),
+            false => Ok(Scheme::Http),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn scheme(&self) -> io::Result<Scheme> {
+        Ok(Scheme::Http)
+    }
+}
+
+/// Returns the first address behind a host and a port.
+fn resolved(address: &str) -> io::Result<SocketAddr> {
+    let mut addresses = address.to_socket_addrs()?;
+    let none = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+    addresses.next().ok_or_else(none)
 }

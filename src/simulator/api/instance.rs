@@ -13,8 +13,10 @@ use crate::{
     Network,
     process::{Home, start_thread},
     simulator::{
+        http::{Scheme, Server},
+        listening::join,
         lorawan::{Applications, Environment, NetworkServer, Windows},
-        mqtt::{self, Broker, Policy},
+        mqtt::{Broker, Policy},
         quirks::Quirks,
         sync::lock,
         v2::V2,
@@ -33,11 +35,19 @@ pub(super) struct Instance {
     server: Arc<dyn NetworkServer>,
     /// The same server if it is v3, for what only v3 can do.
     v3: Option<Arc<V3>>,
+    /// Of v3.
+    http: Option<Arc<Server>>,
     clock: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Instance {
-    pub(super) fn new(network: Network, quirks: Quirks, env: Environment, random: Rng) -> Self {
+    pub(super) fn new(
+        network: Network,
+        quirks: Quirks,
+        env: Environment,
+        random: Rng,
+        scheme: Scheme,
+    ) -> Self {
         let broker = Arc::new(Broker::new(quirks));
         let applications = Arc::clone(&env.applications);
         let windows = Arc::clone(&env.windows);
@@ -52,6 +62,7 @@ impl Instance {
                 (Arc::clone(&v3) as _, Arc::clone(&v3) as _, Some(v3))
             }
         };
+        let http = v3.is_some().then(|| Arc::new(Server::new(scheme)));
         Self {
             home: Home::here(),
             network,
@@ -61,28 +72,43 @@ impl Instance {
             policy,
             server,
             v3,
+            http,
             clock: Mutex::default(),
         }
     }
 
-    /// Starts to listen and returns the address with the actual port.
-    pub(super) fn start(self: &Arc<Self>, address: SocketAddr) -> io::Result<SocketAddr> {
-        let address = self.broker.start(address, Arc::clone(&self.policy))?;
+    /// Starts to listen and returns the addresses for MQTT and HTTP with their actual ports.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        mqtt: SocketAddr,
+        http: SocketAddr,
+    ) -> io::Result<(SocketAddr, SocketAddr)> {
+        let started = self.open(mqtt, http);
+        if started.is_err() {
+            self.stop();
+        }
+        started
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        mqtt: SocketAddr,
+        http: SocketAddr,
+    ) -> io::Result<(SocketAddr, SocketAddr)> {
+        let mqtt = self.broker.start(mqtt, Arc::clone(&self.policy))?;
+        let http = match (&self.http, &self.v3) {
+            (Some(server), Some(v3)) => server.start(http, Arc::clone(v3) as _)?,
+            _ => http,
+        };
         let instance = Arc::clone(self);
         let clock = start_thread("ttn-sim-clock", move || {
             instance.windows.run(
                 |id, key| instance.server.close_window(id, key),
                 || instance.act(|server| server.settle()),
             );
-        });
-        match clock {
-            Ok(clock) => *lock(&self.clock) = Some(clock),
-            Err(cause) => {
-                self.broker.stop();
-                return Err(cause);
-            }
-        }
-        Ok(address)
+        })?;
+        *lock(&self.clock) = Some(clock);
+        Ok((mqtt, http))
     }
 
     /// Closes the port and all connections, and joins all threads.
@@ -91,11 +117,14 @@ impl Instance {
             // In a fork, there is nothing to join, and the port belongs to the parent.
             return;
         }
+        if let Some(http) = &self.http {
+            http.stop();
+        }
         self.broker.stop();
         let clock = lock(&self.clock).take();
         if let Some(clock) = clock {
             self.windows.halt();
-            mqtt::join(clock);
+            join(clock);
         }
     }
 
@@ -122,6 +151,20 @@ impl Instance {
         if let Some(v3) = &self.v3 {
             action(v3);
             self.broker.flush();
+        }
+    }
+
+    /// Returns the HTTP server.
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    #[track_caller]
+    pub(super) fn http(&self, method: &str) -> &Server {
+        self.require(Network::V3, method);
+        match &self.http {
+            Some(server) => server,
+            None => unreachable!("v3 has an HTTP server"),
         }
     }
 

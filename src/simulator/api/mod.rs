@@ -3,6 +3,8 @@
 mod builder;
 mod device;
 mod formatters;
+mod http;
+mod identity;
 mod instance;
 mod payload_functions;
 mod simulate;

@@ -8,8 +8,9 @@ use super::{Device, Instance, SimulatorBuilder};
 use crate::{
     Network,
     simulator::{
+        listening::reachable,
         lorawan::{Decoded, DeviceId, Encoded, Functions, Location, Normalized, Rights},
-        mqtt::{self, ClientInfo},
+        mqtt::ClientInfo,
         quirks::Quirks,
     },
 };
@@ -31,6 +32,7 @@ pub struct Simulator {
     pub(super) app_id: String,
     pub(super) access_key: String,
     pub(super) address: SocketAddr,
+    pub(super) http_address: SocketAddr,
     pub(super) instance: Arc<Instance>,
 }
 
@@ -89,7 +91,7 @@ impl Simulator {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn mqtt_address(&self) -> String {
-        mqtt::reachable(self.address).to_string()
+        reachable(self.address).to_string()
     }
 
     /// Returns the address that the network listens on. A [`restart`](Self::restart) keeps the port.
@@ -154,8 +156,8 @@ impl Simulator {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
-        let applications = &self.instance.applications;
-        applications.add_key(app_id, access_key, rights);
+        let server = self.instance.server();
+        server.add_key(app_id, access_key, rights);
     }
 
     /// Deletes a key of an application and returns whether it existed. Connected clients stay; the next
@@ -168,8 +170,7 @@ impl Simulator {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn remove_key(&self, app_id: &str, access_key: &str) -> bool {
-        let applications = &self.instance.applications;
-        applications.remove_key(app_id, access_key)
+        self.instance.server().remove_key(app_id, access_key)
     }
 
     /// Returns a device of the first application. Registers it if it is new, without publishing an
@@ -552,7 +553,8 @@ impl Simulator {
     /// ```
     pub fn restart(&self) -> io::Result<()> {
         self.stop();
-        self.instance.start(self.address).map(drop)
+        let started = self.instance.start(self.address, self.http_address);
+        started.map(drop)
     }
 
     /// Changes how the network behaves. The closure must not call the network.

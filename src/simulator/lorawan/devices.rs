@@ -25,6 +25,12 @@ impl<D> Devices<D> {
         self.0.get_mut(id.app_id)?.remove(id.dev_id)
     }
 
+    /// Returns the devices of an application by their ids.
+    pub(crate) fn of(&self, app_id: &str) -> impl Iterator<Item = (&str, &D)> {
+        let devices = self.0.get(app_id).into_iter().flatten();
+        devices.map(|(dev_id, device)| (dev_id.as_str(), device))
+    }
+
     /// Returns application and device id of each matching device.
     pub(crate) fn find(&self, matches: impl Fn(&D) -> bool) -> Vec<(String, String)> {
         let mut found = Vec::new();

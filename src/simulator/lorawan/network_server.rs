@@ -2,10 +2,16 @@
 
 use crossbeam_channel::Receiver;
 
-use super::{DeviceId, Location, QueuedDownlink, Received, Uplink, WindowKey};
+use super::{DeviceId, Location, QueuedDownlink, Received, Rights, Uplink, WindowKey};
 
 /// The network's side of its devices. Resulting messages are posted but not flushed.
 pub(crate) trait NetworkServer: Send + Sync {
+    /// Adds a key to an application, which is new if its id is unknown, or changes its rights.
+    fn add_key(&self, app_id: &str, access_key: &str, rights: Rights);
+
+    /// Removes a key of an application and returns whether there was one.
+    fn remove_key(&self, app_id: &str, access_key: &str) -> bool;
+
     /// Registers the device unless it exists; with `announce`, publishes that where the network does.
     fn register(&self, id: DeviceId<'_>, location: Option<Location>, announce: bool);
 

@@ -13,6 +13,6 @@ mod session;
 mod topic;
 
 pub(crate) use account::Account;
-pub(crate) use broker::{Broker, join, reachable};
+pub(crate) use broker::Broker;
 pub use client_info::ClientInfo;
 pub(crate) use policy::Policy;

@@ -26,7 +26,7 @@ use self::{burst::Burst, device::Device};
 use super::{
     json,
     lorawan::{
-        self, Description, DeviceId, Devices, Environment, Location, NetworkServer, Uplink,
+        self, Description, DeviceId, Devices, Environment, Location, NetworkServer, Rights, Uplink,
         WindowKey,
     },
     mqtt::Broker,
@@ -118,6 +118,15 @@ impl V2 {
 }
 
 impl NetworkServer for V2 {
+    fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
+        let applications = &self.env.applications;
+        applications.add_key(app_id, access_key, rights);
+    }
+
+    fn remove_key(&self, app_id: &str, access_key: &str) -> bool {
+        self.env.applications.remove_key(app_id, access_key)
+    }
+
     fn register(&self, id: DeviceId<'_>, location: Option<Location>, announce: bool) {
         let mut state = lock(&self.state);
         if state.devices.get(id).is_some() {

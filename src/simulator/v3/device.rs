@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use fastrand::Rng;
@@ -23,6 +23,15 @@ pub(super) const MAX_LENGTH: usize = 242;
 const CLASS_C_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) struct Device {
+    pub(super) created_at: SystemTime,
+    /// When its registration was changed last.
+    pub(super) updated_at: SystemTime,
+    /// Empty if it has none.
+    pub(super) name: String,
+    /// The address of its Application and Network Server, if they are on another cluster.
+    pub(super) elsewhere: Option<String>,
+    pub(super) last_seen_at: Option<SystemTime>,
+    pub(super) activated_at: Option<SystemTime>,
     /// `None` if it was registered without EUIs.
     pub(super) dev_eui: Option<u64>,
     pub(super) location: Option<Location>,
@@ -63,13 +72,24 @@ pub(super) struct Unanswered {
 }
 
 impl Device {
-    pub(super) fn new(id: DeviceId<'_>, location: Option<Location>, random: &mut Rng) -> Self {
+    pub(super) fn new(
+        id: DeviceId<'_>,
+        location: Option<Location>,
+        now: SystemTime,
+        random: &mut Rng,
+    ) -> Self {
         Self {
+            created_at: now,
+            updated_at: now,
+            name: String::new(),
+            elsewhere: None,
+            last_seen_at: None,
+            activated_at: None,
             dev_eui: Some(id.eui()),
             location,
             position: None,
             battery: None,
-            session: Some(Session::fixed(random)),
+            session: Some(Session::fixed(now, random)),
             pending: None,
             queue: VecDeque::new(),
             unanswered: None,

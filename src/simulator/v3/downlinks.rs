@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     ACK, FAILED, INVALIDATED, NACK, QUEUED, V3,
     device::{Device, Unanswered},
-    formatters,
+    formatters::{self, Unencoded},
     messages::{self, Correlation, Downlink, Failure, Ids, Retry, joined},
     request::{self, is_id},
     uplinks::Heard,
@@ -19,6 +19,15 @@ use crate::simulator::{
 /// How often a confirmed downlink is sent unless the request says otherwise.
 const MAX_ATTEMPTS: u32 = 8;
 
+/// Why a request is not carried out.
+pub(super) enum Refusal {
+    UnknownDevice,
+    NoPayload,
+    /// The encoder failed with that text.
+    Encoder(String),
+    Failed(Failure),
+}
+
 impl V3 {
     /// Handles a request on `v3/U/devices/D/down/push` or `replace`.
     pub(super) fn request(&self, topic: &str, payload: &[u8]) {
@@ -27,7 +36,15 @@ impl V3 {
             return;
         };
         let id = DeviceId { app_id, dev_id };
-        self.handle(id, payload, operation == "replace", false);
+        let Ok(downlinks) = request::read(payload) else {
+            log::debug!("dropping unreadable downlinks for {id}");
+            return;
+        };
+        if !is_id(dev_id) {
+            return;
+        }
+        // What the server says about it over HTTP only is lost.
+        let _ = self.handle(id, downlinks, operation == "replace", false);
     }
 
     /// Handles a request over HTTP and returns whether it is accepted.
@@ -37,28 +54,35 @@ impl V3 {
         request: &Value,
         replace: bool,
     ) -> bool {
-        self.handle(id, request.to_string().as_bytes(), replace, true)
+        let downlinks = request::read(request.to_string().as_bytes());
+        let is_done = |downlinks| self.handle(id, downlinks, replace, true).is_ok();
+        is_id(id.dev_id) && downlinks.is_ok_and(is_done)
     }
 
-    /// Handles a request and returns whether it is accepted. An unreadable one leaves no trace, as on the
-    /// real network.
-    fn handle(&self, id: DeviceId<'_>, payload: &[u8], replace: bool, over_http: bool) -> bool {
-        let Some(mut downlinks) = request::read(payload).filter(|_| is_id(id.dev_id)) else {
-            log::debug!("dropping unreadable downlinks for {id}");
-            return false;
-        };
-        if lock(&self.state).devices.get(id).is_none() {
+    /// Handles a request. Of an error, only a failure is published.
+    pub(super) fn handle(
+        &self,
+        id: DeviceId<'_>,
+        mut downlinks: Vec<Downlink>,
+        replace: bool,
+        over_http: bool,
+    ) -> Result<(), Refusal> {
+        let knows = |device: &mut Device| device.elsewhere.is_none();
+        if !lock(&self.state).devices.get(id).is_some_and(knows) {
             log::debug!("dropping downlinks for the unknown device {id}");
-            return false;
+            return Err(Refusal::UnknownDevice);
         }
         let functions = self.env.applications.functions_of(id);
-        if formatters::encode(&mut downlinks, &functions).is_none() {
+        if let Err(cause) = formatters::encode(&mut downlinks, &functions) {
             log::debug!("dropping downlinks for {id} without a payload");
-            return false;
+            return Err(match cause {
+                Unencoded::Empty => Refusal::NoPayload,
+                Unencoded::Failed(text) => Refusal::Encoder(text),
+            });
         }
         let mut state = lock(&self.state);
         let Some((device, _, random)) = state.parts(id) else {
-            return false;
+            return Err(Refusal::UnknownDevice);
         };
         if over_http {
             let call = Correlation::new(self.env.clock.now(), random).over_http(replace);
@@ -66,12 +90,12 @@ impl V3 {
                 downlink.correlation_ids.push(call.clone());
             }
         }
-        let is_accepted = self.enqueue(id, device, downlinks, replace, random);
+        let done = self.enqueue(id, device, downlinks, replace, random);
         self.serve_listening(&mut state, id);
-        is_accepted
+        done.map_err(Refusal::Failed)
     }
 
-    /// Queues all of the downlinks or none, and returns whether it does.
+    /// Queues all of the downlinks or none.
     pub(super) fn enqueue(
         &self,
         id: DeviceId<'_>,
@@ -79,7 +103,7 @@ impl V3 {
         mut downlinks: Vec<Downlink>,
         replace: bool,
         random: &mut Rng,
-    ) -> bool {
+    ) -> Result<(), Failure> {
         let now = self.env.clock.now();
         for downlink in &mut downlinks {
             let mut correlation = Correlation::new(now, random);
@@ -100,7 +124,7 @@ impl V3 {
                 let event = failure.event(&downlink.message(), &correlation_id);
                 self.post(now, &ids, FAILED, &downlink.correlation_ids, &event);
             }
-            return false;
+            return Err(failure);
         }
         if replace {
             device.queue.clear();
@@ -111,7 +135,7 @@ impl V3 {
             (downlink.decoded, downlink.warnings) = downlink.heard.clone();
             device.enqueue(downlink);
         }
-        true
+        Ok(())
     }
 
     /// Reports whether the device acknowledged the confirmed downlink that it was sent.

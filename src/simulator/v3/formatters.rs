@@ -99,20 +99,29 @@ fn as_object(value: Value) -> Option<Value> {
     }
 }
 
+/// Why a downlink has no payload.
+pub(super) enum Unencoded {
+    /// Neither bytes nor fields were given.
+    Empty,
+    /// The encoder failed with that text.
+    Failed(String),
+}
+
 /// Encodes the downlinks with fields, and decodes the payload of each for its later events.
-/// Returns `None` if one has no payload or cannot be encoded.
-pub(super) fn encode(downlinks: &mut [Downlink], functions: &Functions) -> Option<()> {
+pub(super) fn encode(downlinks: &mut [Downlink], functions: &Functions) -> Result<(), Unencoded> {
     for downlink in downlinks {
         let bytes = downlink.payload.take().filter(|bytes| !bytes.is_empty());
         let is_given = bytes.is_some();
         downlink.payload = Some(match (bytes, &downlink.decoded, &functions.encoder) {
             (Some(bytes), ..) => bytes,
-            (None, None, _) => return None,
+            (None, None, _) => return Err(Unencoded::Empty),
             (None, Some(_), None) => Vec::new(),
             (None, Some(fields), Some(encoder)) => {
-                let encoded = lorawan::call(|| encoder(downlink.f_port, fields)).ok()?;
+                let encoded = lorawan::call(|| encoder(downlink.f_port, fields))
+                    .map_err(Unencoded::Failed)?;
                 if encoded.value.is_some() {
-                    return None;
+                    let text = String::from("the encoder returned no bytes");
+                    return Err(Unencoded::Failed(text));
                 }
                 downlink.f_port = match encoded.port {
                     Some(port) => port as u8,
@@ -127,7 +136,7 @@ pub(super) fn encode(downlinks: &mut [Downlink], functions: &Functions) -> Optio
             (downlink.decoded, downlink.warnings) = downlink.heard.clone();
         }
     }
-    Some(())
+    Ok(())
 }
 
 /// Returns the fields and warnings of the downlink decoder.

@@ -17,8 +17,8 @@ impl V3 {
         };
         device.window.close(&self.env.windows, None);
         let last = device.newest_session().map(|session| session.dev_addr);
-        let session = Session::new(last, random);
         let now = self.env.clock.now();
+        let session = Session::new(last, now, random);
         let own_key = device.own_key(&session);
         // Those of other applications go over to the new session.
         let invalidated = match own_key {
@@ -27,6 +27,7 @@ impl V3 {
         };
         let message = messages::join_accept(&session.key_id, own_key, &invalidated, now);
         device.pending = Some(session);
+        device.activated_at = Some(now);
         let mut correlation = Correlation::new(now, random);
         let cause = correlation.uplink();
         let correlation_ids = correlation.passed_on(Some(&cause));

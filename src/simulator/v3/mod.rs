@@ -8,6 +8,8 @@ mod downlinks;
 mod formatters;
 mod frame;
 mod gateways;
+mod http;
+mod identity;
 mod joins;
 mod measurement;
 mod messages;
@@ -29,8 +31,12 @@ use std::{
 
 use fastrand::Rng;
 
+pub use self::identity::KeyOf;
 pub(super) use self::messages::Downlink;
-use self::{arrivals::Arrival, device::Device, gateways::Gateways, messages::Ids};
+use self::{
+    arrivals::Arrival, device::Device, gateways::Gateways, http::Http, identity::IdentityServer,
+    messages::Ids,
+};
 #[cfg(test)]
 pub(super) use self::{
     messages::{ClassBC, FixedGateway, Retry},
@@ -38,7 +44,8 @@ pub(super) use self::{
 };
 use super::{
     lorawan::{
-        Description, DeviceId, Devices, Environment, Location, NetworkServer, Uplink, WindowKey,
+        Description, DeviceId, Devices, Environment, Location, NetworkServer, Rights, Uplink,
+        WindowKey,
     },
     mqtt::Broker,
     sync::lock,
@@ -62,6 +69,8 @@ const SERVICE: Kind = ("service/data", "service_data");
 pub(super) struct V3 {
     broker: Arc<Broker>,
     env: Environment,
+    identities: Mutex<IdentityServer>,
+    http: Http,
     state: Mutex<State>,
 }
 
@@ -83,11 +92,25 @@ impl V3 {
         Self {
             broker,
             env,
+            identities: Mutex::default(),
+            http: Http::default(),
             state: Mutex::new(State {
                 devices: Devices::new(),
                 gateways: Gateways::default(),
                 random,
             }),
+        }
+    }
+
+    /// Deletes all devices of an application.
+    fn delete_devices_of(&self, app_id: &str) {
+        let dev_ids: Vec<String> = {
+            let state = lock(&self.state);
+            let devices = state.devices.of(app_id);
+            devices.map(|(dev_id, _)| dev_id.to_owned()).collect()
+        };
+        for dev_id in &dev_ids {
+            self.delete(DeviceId { app_id, dev_id });
         }
     }
 
@@ -118,20 +141,32 @@ impl NetworkServer for V3 {
     fn register(&self, id: DeviceId<'_>, location: Option<Location>, _announce: bool) {
         let mut state = lock(&self.state);
         if state.devices.get(id).is_none() {
-            let device = Device::new(id, location, &mut state.random);
+            let device = Device::new(id, location, self.env.clock.now(), &mut state.random);
             state.devices.insert(id, device);
         }
     }
 
     fn update(&self, id: DeviceId<'_>, location: Option<Location>) -> bool {
         let mut state = lock(&self.state);
-        let device = state.devices.get(id);
-        device.map(|device| device.location = location).is_some()
+        let Some(device) = state.devices.get(id) else {
+            return false;
+        };
+        device.location = location;
+        device.updated_at = self.env.clock.now();
+        true
     }
 
     fn describe_as(&self, id: DeviceId<'_>, _: &str) -> bool {
         // v3 has no MQTT message about changes of devices.
         self.describe(id).is_some()
+    }
+
+    fn add_key(&self, app_id: &str, access_key: &str, rights: Rights) {
+        self.add_application_key(app_id, access_key, rights);
+    }
+
+    fn remove_key(&self, app_id: &str, access_key: &str) -> bool {
+        lock(&self.identities).remove_key(app_id, access_key)
     }
 
     fn delete(&self, id: DeviceId<'_>) -> bool {
@@ -168,7 +203,8 @@ impl NetworkServer for V3 {
         if frame.is_err() || state.gateways.down {
             return;
         }
-        if let Some(device) = state.devices.get(id) {
+        let device = state.devices.get(id);
+        if let Some(device) = device.filter(|device| device.elsewhere.is_none()) {
             device.end_device.restart();
             self.send(&mut state, id, Arrival::Join);
         }
@@ -185,6 +221,7 @@ impl NetworkServer for V3 {
         let formatted = formatters::decode(&uplink, &self.env.applications.functions_of(id));
         let mut state = lock(&self.state);
         let device = state.devices.get(id);
+        let device = device.filter(|device| device.elsewhere.is_none());
         let Some(frame) = device.and_then(|device| device.frame(uplink, formatted)) else {
             return 0;
         };

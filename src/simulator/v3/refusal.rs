@@ -38,7 +38,8 @@ impl Device {
         };
         let is_invalid = |downlink: &Downlink| downlink.length() > LONGEST_ENCODED;
         if let Some(index) = downlinks.iter().position(is_invalid) {
-            return Some(Failure::invalid(index, random));
+            let reason = "value length must be at most 255 bytes";
+            return Some(Failure::invalid(index, "frm_payload", reason, random));
         }
         let empty = VecDeque::new();
         let kept = if replace { &empty } else { &self.queue };

@@ -1,6 +1,6 @@
 //! A session of a device.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::SystemTime};
 
 use fastrand::Rng;
 
@@ -14,9 +14,10 @@ pub(super) struct Session {
     /// The key of the application, wrapped.
     pub(super) app_key: [u8; 24],
     pub(super) dev_addr: u32,
+    pub(super) started_at: SystemTime,
     pub(super) up_counter: Option<u32>,
     /// The counter of the last downlink frame.
-    sent: Option<u32>,
+    pub(super) sent: Option<u32>,
     /// The last counter that a downlink of the application was given.
     pub(super) given: u32,
     /// How many of the next answers carry MAC commands.
@@ -25,21 +26,22 @@ pub(super) struct Session {
 
 impl Session {
     /// Creates the session of a device that never joins.
-    pub(super) fn fixed(random: &mut Rng) -> Self {
+    pub(super) fn fixed(now: SystemTime, random: &mut Rng) -> Self {
         Self {
             key_id: Vec::new(),
             commands: 0,
-            ..Self::new(None, random)
+            ..Self::new(None, now, random)
         }
     }
 
     /// Creates a session with a DevAddr other than that of the last one. The network sends MAC commands
     /// with the first answer.
-    pub(super) fn new(last: Option<u32>, random: &mut Rng) -> Self {
+    pub(super) fn new(last: Option<u32>, now: SystemTime, random: &mut Rng) -> Self {
         Self {
             key_id: messages::random_bytes::<16>(random).to_vec(),
             app_key: messages::random_bytes(random),
             dev_addr: lorawan::new_address_other_than(last, random),
+            started_at: now,
             up_counter: None,
             sent: None,
             given: 0,

@@ -27,6 +27,24 @@ impl V3 {
         self.change_device(id, |device| device.class_c_timeout = timeout);
     }
 
+    /// Registers the device with other servers.
+    pub(in crate::simulator) fn move_elsewhere(&self, id: DeviceId<'_>, address: &str) {
+        let now = self.env.clock.now();
+        self.change_device(id, |device| {
+            device.elsewhere = Some(address.to_owned());
+            device.updated_at = now;
+        });
+    }
+
+    /// Names the device in its registration.
+    pub(in crate::simulator) fn rename(&self, id: DeviceId<'_>, name: &str) {
+        let now = self.env.clock.now();
+        self.change_device(id, |device| {
+            name.clone_into(&mut device.name);
+            device.updated_at = now;
+        });
+    }
+
     /// Lets the device stand for a group.
     pub(in crate::simulator) fn make_group(&self, id: DeviceId<'_>) {
         self.change_device(id, |device| device.is_group = true);

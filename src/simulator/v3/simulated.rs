@@ -33,14 +33,40 @@ const KINDS: [Kind; 11] = [
 const OK: u16 = 200;
 const BAD_REQUEST: u16 = 400;
 
+/// A message to simulate.
+pub(super) struct Simulation {
+    kind: Kind,
+    received: SystemTime,
+    /// Whether it says already that it is simulated.
+    pub(super) is_marked: bool,
+    /// Port and payload of an uplink.
+    uplink: Uplink,
+    body: Value,
+}
+
 impl V3 {
     /// Publishes the message that the body of a request describes, and returns the HTTP status.
     pub(in crate::simulator) fn simulate(&self, id: DeviceId<'_>, request: &Value) -> u16 {
+        match self.simulation(request.clone()) {
+            Ok(simulation) if !simulation.is_marked => {
+                self.publish_simulation(id, simulation);
+                OK
+            }
+            Ok(_) => BAD_REQUEST,
+            Err(path) => {
+                log::debug!("refusing to simulate a message for {id}: invalid {path}");
+                BAD_REQUEST
+            }
+        }
+    }
+
+    /// Returns what a request describes, or the path to what is wrong with it.
+    pub(super) fn simulation(&self, mut request: Value) -> Result<Simulation, String> {
         let given = KINDS
             .iter()
             .filter(|(_, member)| request.get(*member).is_some());
         let [kind] = given.collect::<Vec<_>>()[..] else {
-            return BAD_REQUEST;
+            return Err(String::from("up"));
         };
         let (_, member) = *kind;
         let received = match request.get("received_at") {
@@ -49,27 +75,39 @@ impl V3 {
                 .and_then(|text| humantime::parse_rfc3339(text).ok()),
             None => Some(self.env.clock.now()),
         };
+        let received = received.ok_or("received_at")?;
         let is_marked = request.get("simulated") == Some(&Value::Bool(true));
-        let Some(received) = received.filter(|_| !is_marked) else {
-            return BAD_REQUEST;
-        };
-        let body = &request[member];
-        if let Err(path) = messages::check(member, body) {
-            log::debug!("refusing to simulate a message for {id}: invalid {path}");
-            return BAD_REQUEST;
-        }
-        if *kind != UP {
-            return self.post_simulated(id, received, |_| vec![(*kind, body.clone())]);
-        }
+        let body = request[member].take();
+        messages::check(member, &body)?;
         let bytes = body["frm_payload"]
             .as_str()
+            .filter(|_| *kind == UP)
             .map(|text| STANDARD.decode(text));
-        let Ok(bytes) = bytes.unwrap_or_else(|| Ok(Vec::new())) else {
-            return BAD_REQUEST;
-        };
+        let bytes = bytes.unwrap_or_else(|| Ok(Vec::new()));
         let port = body["f_port"].as_u64().unwrap_or_default();
-        let uplink = Uplink::new(port as u8, bytes);
-        self.simulate_uplink(id, &uplink, received, body.clone())
+        Ok(Simulation {
+            kind: *kind,
+            received,
+            is_marked,
+            uplink: Uplink::new(port as u8, bytes.map_err(|_| "frm_payload")?),
+            body,
+        })
+    }
+
+    /// Publishes a simulated message.
+    pub(super) fn publish_simulation(&self, id: DeviceId<'_>, simulation: Simulation) {
+        let Simulation {
+            kind,
+            received,
+            uplink,
+            body,
+            ..
+        } = simulation;
+        if kind == UP {
+            self.simulate_uplink(id, &uplink, received, body);
+        } else {
+            self.post_simulated(id, received, |_| vec![(kind, body)]);
+        }
     }
 
     /// Publishes an uplink as the Console simulates it: heard by a gateway that does not exist.
@@ -103,10 +141,10 @@ impl V3 {
         uplink: &Uplink,
         received: SystemTime,
         mut body: Value,
-    ) -> u16 {
+    ) {
         let functions = self.env.applications.functions_of(id);
         let Some(formatted) = formatters::decode(uplink, &functions) else {
-            return OK;
+            return;
         };
         self.post_simulated(id, received, |locations| {
             format(&mut body, &formatted);
@@ -120,7 +158,7 @@ impl V3 {
                 messages.push((NORMALIZED, normalized));
             }
             messages
-        })
+        });
     }
 
     /// Posts messages, which may contain the known locations of the device; about an unknown device,
@@ -130,10 +168,10 @@ impl V3 {
         id: DeviceId<'_>,
         received: SystemTime,
         messages: impl FnOnce(Option<Value>) -> Vec<(Kind, Value)>,
-    ) -> u16 {
+    ) {
         let mut state = lock(&self.state);
         let Some((device, _, random)) = state.parts(id) else {
-            return OK;
+            return;
         };
         let locations = messages::locations(device.location, device.position);
         let locations = locations.and_then(|text| serde_json::from_str(&text).ok());
@@ -147,7 +185,6 @@ impl V3 {
             let message = ids.envelope(&correlation_ids, received, (member, &body), true);
             self.post_message(&ids, path, message);
         }
-        OK
     }
 }
 

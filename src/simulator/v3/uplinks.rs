@@ -67,6 +67,7 @@ impl V3 {
             None => self.env.clock.now(),
         };
         let cause = Correlation::new(received, random).uplink();
+        device.last_seen_at = Some(received);
         let heard = Heard {
             frame,
             gateways,
@@ -111,7 +112,8 @@ impl V3 {
                 correlation_ids: heard.correlation_ids.clone(),
                 ..answer
             };
-            self.enqueue(id, device, vec![answer], false, random);
+            // What fails is published.
+            let _ = self.enqueue(id, device, vec![answer], false, random);
         }
     }
 

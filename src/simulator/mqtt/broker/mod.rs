@@ -5,16 +5,14 @@ mod serving;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     ClientInfo, Policy,
@@ -23,12 +21,10 @@ use super::{
     packet,
     session::Session,
 };
-use crate::{
-    process::start_thread,
-    simulator::{
-        quirks::Quirks,
-        sync::{deadline, lock, wait_until},
-    },
+use crate::simulator::{
+    listening::{Listening, join},
+    quirks::Quirks,
+    sync::{deadline, lock, wait_until},
 };
 
 /// How long a downlink event waits to be overtaken by another one.
@@ -56,12 +52,6 @@ struct State {
     connections: BTreeMap<u64, Connection>,
     threads: Vec<JoinHandle<()>>,
     published: Vec<(String, Vec<u8>)>,
-}
-
-struct Listening {
-    address: SocketAddr,
-    thread: JoinHandle<()>,
-    ended: Receiver<()>,
 }
 
 struct Connection {
@@ -116,22 +106,20 @@ impl Broker {
         address: SocketAddr,
         policy: Arc<dyn Policy>,
     ) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
         lock(&self.state).stopping = false;
-        let (ending, ended) = crossbeam_channel::bounded(0);
         let broker = Arc::clone(self);
-        let thread = start_thread("ttn-sim-accept", move || {
-            broker.accept(&listener, &policy);
-            drop(listener);
-            drop(ending);
+        let listener = Listening::start("ttn-sim-accept", address, move |listener| {
+            broker.accept(listener, &policy);
         })?;
-        lock(&self.state).listener = Some(Listening {
-            address,
-            thread,
-            ended,
-        });
+        let address = listener.address;
+        lock(&self.state).listener = Some(listener);
         Ok(address)
+    }
+
+    /// Returns the address that it listens on, if it does.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let state = lock(&self.state);
+        state.listener.as_ref().map(|listener| listener.address)
     }
 
     /// Closes the port and all connections, and joins all threads.
@@ -143,15 +131,7 @@ impl Broker {
         };
         self.changed.notify_all();
         if let Some(listener) = listener {
-            let address = reachable(listener.address);
-            loop {
-                let _ = TcpStream::connect_timeout(&address, Duration::from_millis(100));
-                let ended = listener.ended.recv_timeout(Duration::from_millis(50));
-                if ended == Err(RecvTimeoutError::Disconnected) {
-                    break;
-                }
-            }
-            join(listener.thread);
+            listener.stop();
         }
         self.disconnect_clients();
         let threads = std::mem::take(&mut lock(&self.state).threads);
@@ -277,21 +257,4 @@ impl Broker {
             }
         }
     }
-}
-
-/// Joins a thread unless it is the current one.
-pub(crate) fn join(thread: JoinHandle<()>) {
-    if thread.thread().id() != thread::current().id() {
-        let _ = thread.join();
-    }
-}
-
-/// Returns where to connect to a listener; for one on all interfaces, the loopback address.
-pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-    };
-    SocketAddr::new(ip, address.port())
 }

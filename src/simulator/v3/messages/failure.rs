@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use fastrand::Rng;
+use serde_json::{Map, Value};
 
 use super::text::random_bytes;
 use crate::simulator::json::{self, Object};
@@ -22,6 +23,8 @@ pub(crate) struct Failure {
 }
 
 const TOO_LONG: &str = "application_downlink_too_long";
+/// Why a message with an inner one that is not valid is not valid.
+pub(crate) const EMBEDDED: &str = "embedded message failed validation";
 const APPLICATION_SERVER: &str = "pkg/applicationserver";
 const NETWORK_SERVER: &str = "pkg/networkserver";
 
@@ -83,7 +86,7 @@ impl Failure {
         8,
     );
 
-    const fn new(
+    pub(crate) const fn new(
         namespace: &'static str,
         name: &'static str,
         message_format: &'static str,
@@ -100,7 +103,7 @@ impl Failure {
         }
     }
 
-    fn with(mut self, attributes: Object) -> Self {
+    pub(crate) fn with(mut self, attributes: Object) -> Self {
         self.attributes = Some(attributes.finish());
         self
     }
@@ -114,31 +117,29 @@ impl Failure {
         )
     }
 
-    /// Returns the failure of a request whose downlink at that index was encoded to too many bytes.
-    pub(crate) fn invalid(index: usize, random: &mut Rng) -> Self {
-        let validation = |field: &str, name, reason| {
-            let format = "invalid `{field}`: {reason}";
-            Self::new("pkg/errors", "validation", format, 3).with(
-                Object::new()
-                    .string("field", field)
-                    .string("name", name)
-                    .string("reason", reason),
-            )
-        };
-        let cause = validation(
-            "frm_payload",
-            "ApplicationDownlinkValidationError",
-            "value length must be at most 255 bytes",
-        );
-        let failure = validation(
-            &format!("downlinks[{index}]"),
-            "DownlinkQueueRequestValidationError",
-            "embedded message failed validation",
-        );
-        Self {
-            cause: Some(cause.error(&Self::correlation_id(random))),
-            ..failure
-        }
+    /// Returns the failure of a request that has a value that is not allowed; `kind` is the message in
+    /// which it is.
+    pub(crate) fn validation(field: &str, kind: &str, reason: &str) -> Self {
+        let format = "invalid `{field}`: {reason}";
+        Self::new("pkg/errors", "validation", format, 3).with(
+            Object::new()
+                .string("field", field)
+                .string("name", &format!("{kind}ValidationError"))
+                .string("reason", reason),
+        )
+    }
+
+    /// Returns the failure of a request whose downlink at that index has such a value.
+    pub(crate) fn invalid(index: usize, field: &str, reason: &str, random: &mut Rng) -> Self {
+        let cause = Self::validation(field, "ApplicationDownlink", reason);
+        let field = format!("downlinks[{index}]");
+        Self::validation(&field, "DownlinkQueueRequest", EMBEDDED).because_of(&cause, random)
+    }
+
+    /// Adds what it is due to.
+    pub(crate) fn because_of(mut self, cause: &Self, random: &mut Rng) -> Self {
+        self.cause = Some(cause.error(&Self::correlation_id(random)));
+        self
     }
 
     pub(crate) fn counter_too_low(counter: u32, lowest: u32) -> Self {
@@ -202,7 +203,40 @@ impl Failure {
     }
 
     fn error(&self, correlation_id: &str) -> String {
-        Object::new()
+        self.add_to(Object::new(), correlation_id).finish()
+    }
+
+    /// Returns the code of gRPC, the message, and the body of an answer over HTTP.
+    pub(crate) fn answer(&self, random: &mut Rng) -> (u32, String, String) {
+        let message = format!("error:{}:{} ({})", self.namespace, self.name, self.text());
+        let kind = "type.googleapis.com/ttn.lorawan.v3.ErrorDetails";
+        let details = self.add_to(
+            Object::new().string("@type", kind),
+            &Self::correlation_id(random),
+        );
+        let body = Object::new()
+            .integer("code", self.code)
+            .string("message", &message)
+            .member("details", json::array([details.finish()]));
+        (self.code, message, body.finish())
+    }
+
+    /// Returns the text with the attributes in it.
+    fn text(&self) -> String {
+        let attributes = self.attributes.as_deref().unwrap_or("{}");
+        let attributes: Map<String, Value> = serde_json::from_str(attributes).unwrap_or_default();
+        attributes
+            .iter()
+            .fold(self.message_format.to_owned(), |text, (name, value)| {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                text.replace(&format!("{{{name}}}"), &value)
+            })
+    }
+
+    fn add_to(&self, object: Object, correlation_id: &str) -> Object {
+        object
             .string("namespace", self.namespace)
             .string("name", self.name)
             .string("message_format", self.message_format)
@@ -211,7 +245,6 @@ impl Failure {
             .option("cause", self.cause.clone())
             .integer("code", self.code)
             .option("details", self.details.clone())
-            .finish()
     }
 }
 

@@ -28,7 +28,8 @@ impl Ids<'_> {
         }
     }
 
-    fn message(&self) -> String {
+    /// Returns the ids as JSON text.
+    pub(crate) fn message(&self) -> String {
         let (app_id, _) = split(self.uid);
         let application = Object::new().string("application_id", app_id);
         Object::new()

@@ -16,8 +16,8 @@ pub(super) use bodies::{
 pub(super) use correlation::{Cause, Correlation, joined};
 pub(super) use downlink::PRIORITIES;
 pub(crate) use downlink::{ClassBC, Downlink, FixedGateway, Retry};
-pub(super) use failure::Failure;
+pub(super) use failure::{EMBEDDED, Failure};
 pub(super) use ids::{Ids, split};
 pub(super) use reception::Reception;
 pub(super) use schema::{check, print};
-pub(super) use text::{double, random_bytes};
+pub(super) use text::{double, random_bytes, time, ulid};

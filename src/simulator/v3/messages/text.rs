@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::simulator::json;
 
 /// Returns a unique text that sorts by time: 48 bits of milliseconds and 80 random bits.
-pub(super) fn ulid(at: SystemTime, random: &mut Rng) -> String {
+pub(crate) fn ulid(at: SystemTime, random: &mut Rng) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     let number = since.unwrap_or_default().as_millis() << 80 | random.u128(..1 << 80);
     let digit = |index: u32| {
@@ -56,7 +56,7 @@ pub(super) fn strings(texts: &[String]) -> impl Iterator<Item = String> {
 
 /// Returns a time by RFC 3339 in UTC with a fraction of 0, 3, 6 or 9 digits, in quotes, limited to the
 /// years 1970 to 9999.
-pub(super) fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     let longest = Duration::new(253_402_300_799, 999_999_999);
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)

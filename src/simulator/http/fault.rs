@@ -1,0 +1,68 @@
+//! What can be wrong with an HTTP server.
+
+use std::time::Duration;
+
+/// How the HTTP server misbehaves; see [`Simulator::http_fault`](super::super::Simulator::http_fault).
+///
+/// Only [`Slow`](Self::Slow) and [`CutOff`](Self::CutOff) do what is asked.
+///
+/// ```
+/// use std::time::Duration;
+/// use ttn::Network;
+/// use ttn::simulator::{HttpFault, Simulator};
+///
+/// let network = Simulator::start(Network::V3)?;
+/// network.http_fault(Some(HttpFault::Slow(Duration::from_secs(2))));
+/// network.http_fault(None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpFault {
+    /// It does what is asked at once and answers that much later.
+    Slow(Duration),
+    /// It reads the request and never answers.
+    Silent,
+    /// It answers with that status, and with an error that has no details.
+    Status(u16),
+    /// It answers 429, `rate_limit_exceeded`, and to wait for 4 seconds.
+    RateLimited,
+    /// It answers with that status and an HTML page, as something in front of a server does.
+    Html(u16),
+    /// It does what is asked, and closes the connection after half of the answer.
+    CutOff,
+    /// It answers 302 with that URL.
+    Redirect(String),
+    /// It writes a line that is no HTTP, and closes the connection.
+    NotHttp,
+}
+
+/// The faults of a server.
+#[derive(Default)]
+pub(super) struct Faults {
+    everywhere: Option<HttpFault>,
+    /// With what the path contains; the newest last.
+    on_paths: Vec<(String, HttpFault)>,
+}
+
+impl Faults {
+    pub(super) fn set(&mut self, fault: Option<HttpFault>) {
+        self.everywhere = fault;
+    }
+
+    pub(super) fn set_on(&mut self, path: &str, fault: Option<HttpFault>) {
+        self.on_paths.retain(|(known, _)| known != path);
+        if let Some(fault) = fault {
+            self.on_paths.push((path.to_owned(), fault));
+        }
+    }
+
+    /// Returns the fault of requests for that target: the newest of those on its path, else the one
+    /// everywhere.
+    pub(super) fn of(&self, target: &str) -> Option<HttpFault> {
+        let mut on_paths = self.on_paths.iter().rev();
+        let on_path = on_paths.find(|(path, _)| target.contains(path));
+        let on_path = on_path.map(|(_, fault)| fault);
+        on_path.or(self.everywhere.as_ref()).cloned()
+    }
+}

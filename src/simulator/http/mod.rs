@@ -1,0 +1,22 @@
+//! The HTTP server of the simulated network: connections, requests, answers and faults. It knows
+//! neither devices nor what is asked.
+
+mod answer;
+mod body;
+mod connection;
+mod fault;
+mod request;
+mod seen;
+mod server;
+mod service;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub(crate) use answer::Answer;
+pub use fault::HttpFault;
+pub(crate) use request::Request;
+pub use seen::HttpRequest;
+pub(crate) use server::{Scheme, Server};
+pub(crate) use service::Service;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Authority;

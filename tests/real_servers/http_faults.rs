@@ -1,0 +1,260 @@
+//! The HTTP server as tests watch and break it.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+use ttn::Network;
+use ttn::simulator::{HttpFault, Rights, Simulator};
+
+use crate::http_client::{Reply, connect, recorded, request, send};
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn key() -> String {
+    String::from("Bearer NNSXS.SIMULATED.KEY")
+}
+
+fn get(network: &Simulator, path: &str) -> Reply {
+    let request = request("GET", path, Some(&key()), "");
+    send(&network.http_address(), &request)
+}
+
+/// Returns everything that the server writes until it closes the connection.
+fn whole(network: &Simulator, request: &str) -> String {
+    let mut stream = connect(&network.http_address());
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn each_request_is_noted_without_its_key() {
+    let network = Simulator::start(Network::V3).unwrap();
+    assert!(!network.wait_for_http_requests(1, Duration::ZERO));
+    get(&network, "/auth_info?x=1");
+    let body = r#"{"downlinks":[]}"#;
+    let post = request(
+        "POST",
+        "/as/applications/simulated-app/devices/bed-07/down/push",
+        None,
+        body,
+    );
+    send(&network.http_address(), &post);
+    assert!(network.wait_for_http_requests(2, LONG));
+    let requests = network.http_requests();
+    let first = &requests[0];
+    assert_eq!(
+        (&*first.method, &*first.path),
+        ("GET", "/api/v3/auth_info?x=1")
+    );
+    assert!(first.has_key && first.body.is_empty());
+    let second = &requests[1];
+    assert_eq!(
+        (&*second.method, second.has_key, &*second.body),
+        ("POST", false, body)
+    );
+    assert!(!format!("{requests:?}").contains("SIMULATED"));
+}
+
+#[test]
+fn each_fault_is_met() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let one = request("GET", "/auth_info", Some(&key()), "");
+    let meets = |fault| network.http_fault(Some(fault));
+
+    meets(HttpFault::Slow(Duration::from_millis(50)));
+    let start = Instant::now();
+    assert_eq!(get(&network, "/auth_info").status, 200);
+    assert!(start.elapsed() >= Duration::from_millis(50));
+
+    meets(HttpFault::Status(503));
+    let reply = get(&network, "/auth_info");
+    assert_eq!(
+        (reply.status, reply.json()["code"].as_u64()),
+        (503, Some(14))
+    );
+    meets(HttpFault::RateLimited);
+    let reply = get(&network, "/auth_info");
+    assert_eq!(
+        (reply.status, reply.name()),
+        (429, "pkg/ratelimit:rate_limit_exceeded".into())
+    );
+    assert_eq!(reply.header("X-Rate-Limit-Retry"), Some("4"));
+    meets(HttpFault::Html(502));
+    let reply = get(&network, "/auth_info");
+    assert_eq!(
+        (reply.status, reply.header("Content-Type")),
+        (502, Some("text/html"))
+    );
+    assert!(reply.body.starts_with("<html>"));
+    meets(HttpFault::Redirect(String::from("http://example.org/")));
+    let reply = get(&network, "/auth_info");
+    assert_eq!(
+        (reply.status, reply.header("Location")),
+        (302, Some("http://example.org/"))
+    );
+    meets(HttpFault::CutOff);
+    let cut = whole(&network, &one);
+    let (head, body) = cut.split_once("\r\n\r\n").unwrap();
+    let length = head.split("Content-Length: ").nth(1).unwrap();
+    let length: usize = length.lines().next().unwrap().parse().unwrap();
+    assert!(!body.is_empty() && body.len() < length);
+    meets(HttpFault::NotHttp);
+    assert!(!whole(&network, &one).starts_with("HTTP"));
+    meets(HttpFault::Silent);
+    let mut silent = connect(&network.http_address());
+    silent.write_all(one.as_bytes()).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    assert!(silent.read(&mut [0]).is_err());
+    network.http_fault(None);
+    assert_eq!(get(&network, "/auth_info").status, 200);
+}
+
+#[test]
+fn a_fault_on_one_path_leaves_the_others_alone() {
+    let network = Simulator::start(Network::V3).unwrap();
+    network.http_fault_on("/auth_info", Some(HttpFault::Status(500)));
+    assert_eq!(get(&network, "/auth_info").status, 500);
+    assert_eq!(get(&network, "/as/configuration").status, 200);
+    network.http_fault(Some(HttpFault::Status(502)));
+    assert_eq!(get(&network, "/auth_info").status, 500);
+    assert_eq!(get(&network, "/as/configuration").status, 502);
+    network.http_fault_on("/auth_info", None);
+    assert_eq!(get(&network, "/auth_info").status, 502);
+}
+
+#[test]
+fn an_answer_that_is_late_or_cut_off_does_not_undo_what_was_done() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let device = network.device("bed-07");
+    let path = "/as/applications/simulated-app/devices/bed-07/down/push";
+    let body = json!({"downlinks": [{"f_port": 1, "frm_payload": "AQ=="}]}).to_string();
+    let push = request("POST", path, Some(&key()), &body);
+    network.http_fault(Some(HttpFault::CutOff));
+    whole(&network, &push);
+    assert_eq!(device.queue().len(), 1);
+    network.http_fault(Some(HttpFault::Status(500)));
+    assert_eq!(send(&network.http_address(), &push).status, 500);
+    assert_eq!(device.queue().len(), 1);
+}
+
+#[test]
+fn stopping_ends_slow_and_silent_answers_and_a_restart_keeps_the_port() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let address = network.http_address();
+    let one = request("GET", "/auth_info", Some(&key()), "");
+    let mut streams = Vec::new();
+    for (count, fault) in [
+        (1, HttpFault::Silent),
+        (2, HttpFault::Slow(Duration::from_secs(3600))),
+    ] {
+        network.http_fault(Some(fault));
+        let mut stream = connect(&address);
+        stream.write_all(one.as_bytes()).unwrap();
+        assert!(network.wait_for_http_requests(count, LONG));
+        streams.push(stream);
+    }
+    let start = Instant::now();
+    network.stop();
+    assert!(start.elapsed() < LONG);
+    for mut stream in streams {
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+    network.restart().unwrap();
+    network.http_fault(None);
+    assert_eq!(network.http_address(), address);
+    assert_eq!(get(&network, "/auth_info").status, 200);
+}
+
+/// Returns a line to the server that trusts this authority.
+fn secured(
+    network: &Simulator,
+    authority: &str,
+) -> StreamOwned<ClientConnection, std::net::TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "127.0.0.1".try_into().unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(connection, connect(&network.http_address()))
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn https_is_signed_by_the_networks_own_authority() {
+    let start = || Simulator::builder(Network::V3).https(true).start().unwrap();
+    let (network, other) = (start(), start());
+    assert!(network.http_address().starts_with("https://127.0.0.1:"));
+    let one = request("GET", "/auth_info", Some(&key()), "");
+    let mut line = secured(&network, &network.authority());
+    for _ in 0..2 {
+        line.write_all(one.as_bytes()).unwrap();
+        assert_eq!(Reply::read(&mut line).status, 200);
+    }
+    let mut line = secured(&network, &other.authority());
+    assert!(line.write_all(one.as_bytes()).is_err());
+    // A request without TLS is told so.
+    let plain = whole(&network, &one);
+    let expected = recorded("head-plain-on-tls-400.txt");
+    assert_eq!(plain.trim(), expected.trim());
+}
+
+#[test]
+fn what_is_no_request_is_refused_once_its_line_ends() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let mut mqtt = connect(&network.http_address());
+    mqtt.write_all(b"\x10\x0c\0\x04MQTT\x04\x02\0\x3c\0\0")
+        .unwrap();
+    mqtt.set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    assert!(
+        mqtt.read(&mut [0]).is_err(),
+        "MQTT is answered with silence"
+    );
+    mqtt.write_all(b"\n\n").unwrap();
+    mqtt.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(Reply::read(&mut mqtt).status, 400);
+    let without_host = whole(&network, "GET /api/v3/auth_info HTTP/1.1\r\n\r\n");
+    assert!(without_host.starts_with("HTTP/1.1 400 "));
+    let old = whole(&network, "GET /api/v3/auth_info HTTP/1.0\r\n\r\n");
+    assert!(old.starts_with("HTTP/1.1 200 OK"));
+    assert!(network.http_requests().len() == 1);
+}
+
+#[test]
+fn the_tenant_is_that_of_the_network_or_of_the_key() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let info = |key: &str, app: &str| {
+        let path = format!("/as/applications/{app}/mqtt-connection-info");
+        let request = request("GET", &path, Some(key), "");
+        send(&network.http_address(), &request).json()
+    };
+    assert_eq!(
+        info(&key(), "simulated-app")["username"],
+        "simulated-app@ttn"
+    );
+    network.add_key("orchard@acme", "NNSXS.ORCHARD.KEY", Rights::ALL);
+    assert_eq!(
+        info("Bearer NNSXS.ORCHARD.KEY", "orchard")["username"],
+        "orchard@acme"
+    );
+    let refused = info("Bearer NNSXS.ORCHARD.KEY", "simulated-app");
+    assert_eq!(
+        refused["details"][0]["attributes"]["uid"],
+        "simulated-app@acme"
+    );
+}
