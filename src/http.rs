@@ -25,13 +25,17 @@ use crate::{
 
 const MAX_REDIRECTS: u32 = 10;
 
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 /// A request: GET, or POST if it has a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
-    /// Sent as bearer token. With a key, redirects are not followed: the key is only for the server
-    /// that was named.
+    /// Sent as bearer token.
     pub(crate) key: Option<&'a AccessKey>,
+    /// Whether to follow redirects. A request with a key follows none: the key is only for the server
+    /// that was named.
+    pub(crate) follows_redirects: bool,
     /// The media type to ask for.
     pub(crate) accept: &'static str,
     /// JSON to post.
@@ -76,10 +80,12 @@ pub(crate) struct Failure {
 impl Request<'_> {
     /// Sends the request and waits for the head of the answer.
     pub(crate) fn send(&self) -> Result<Answer, Failure> {
+        let may_move = self.follows_redirects && self.key.is_none();
         let config = ureq::Agent::config_builder()
+            .user_agent(USER_AGENT)
             .timeout_global(Some(self.timeout))
             .http_status_as_error(false)
-            .max_redirects(if self.key.is_some() { 0 } else { MAX_REDIRECTS })
+            .max_redirects(if may_move { MAX_REDIRECTS } else { 0 })
             // The wire connects through a proxy if one is set.
             .proxy(None)
             .build();

@@ -1,12 +1,17 @@
 //! Reading an answer: within a size limit, and without repeating the key to anyone.
 
-use std::{io::Read, time::SystemTime};
+use std::{fmt, io::Read, time::SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::{Api, Refusal, hosts::Task};
+use super::{
+    Api, Refusal,
+    hosts::Task,
+    secrecy::{reveals, reveals_in_name},
+};
 use crate::{
     config::AccessKey,
+    error::ErrorKind,
     http::{self, Request},
 };
 
@@ -14,9 +19,6 @@ pub(super) const MAX_ANSWER: u64 = 1 << 20;
 
 /// The most characters to quote from an answer.
 const MAX_QUOTE: usize = 200;
-
-/// Shorter keys may be part of a name by chance.
-const MIN_KEY: usize = 16;
 
 /// Why a call returned nothing.
 #[derive(Debug)]
@@ -30,6 +32,30 @@ pub(crate) enum Failure {
         why: String,
         source: Option<serde_json::Error>,
     },
+}
+
+impl Failure {
+    /// Returns the kind of error that this is for a question about the application.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unanswered(failure) => failure.kind.unwrap_or(ErrorKind::DiscoveryAnswer),
+            Self::Refused(refusal) => refusal.kind(),
+            Self::Unreadable { .. } => ErrorKind::DiscoveryAnswer,
+        }
+    }
+}
+
+/// Says why, as part of a sentence.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered(failure) => f.write_str(&failure.seen),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Unreadable { why, .. } => {
+                write!(f, "the answer is not that of The Things Stack: {why}")
+            }
+        }
+    }
 }
 
 /// The members of a JSON object in an answer.
@@ -116,8 +142,7 @@ impl<'a> Object<'a> {
             Value::String(text) => text.trim().to_owned(),
             _ => return Err(unreadable(format!("its {name} is not a string"))),
         };
-        let mut secrets = secrets(self.key).filter(|secret| secret.len() >= MIN_KEY);
-        if secrets.any(|secret| text.contains(secret)) {
+        if reveals_in_name(&text, self.key) {
             return Err(unreadable(format!("its {name} contains the access key")));
         }
         Ok(text)
@@ -151,13 +176,16 @@ impl Api {
         let request = Request {
             url: &url,
             key,
+            follows_redirects: false,
             accept: "application/json",
             body,
             certificates: &self.certificates,
             way_out: &self.way_out,
             timeout: self.timeout,
         };
+        self.last.clear();
         let answer = request.send().map_err(Failure::Unanswered)?;
+        self.last.note(&answer, &self.key);
         if answer.status != 200 {
             let refusal = Refusal::read(url, answer, &self.key);
             return Err(Failure::Refused(Box::new(refusal)));
@@ -182,7 +210,7 @@ fn unreadable(why: impl Into<String>) -> Failure {
 /// Quotes text of the server for an error, unless it repeats the key.
 pub(super) fn quote(text: &str, key: &AccessKey) -> Option<String> {
     let text = text.trim();
-    if text.is_empty() || secrets(key).any(|secret| text.contains(secret)) {
+    if text.is_empty() || reveals(text, key) {
         return None;
     }
     let mut short: String = text.chars().take(MAX_QUOTE).collect();
@@ -190,13 +218,6 @@ pub(super) fn quote(text: &str, key: &AccessKey) -> Option<String> {
         short.push('…');
     }
     Some(format!("{short:?}"))
-}
-
-/// The key, and the part of it that is the secret.
-pub(super) fn secrets(key: &AccessKey) -> impl Iterator<Item = &str> {
-    let key = key.reveal();
-    let secret = key.rsplit('.').next().unwrap_or_default();
-    [key, secret].into_iter().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

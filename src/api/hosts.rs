@@ -78,22 +78,27 @@ fn hosted(address: &Address) -> Option<String> {
     Some(format!("https://{host}"))
 }
 
+/// Returns the URL of the Identity Server that belongs to a server: on a hosted network another host,
+/// with the same port and path.
 fn identity_server_of(server: &str) -> String {
-    let Some((scheme, host)) = server.split_once("://") else {
+    let Some((scheme, rest)) = server.split_once("://") else {
         return server.to_owned();
     };
+    let (host, place) = rest.split_at(rest.find([':', '/']).unwrap_or(rest.len()));
     match identity_host_of(&host.to_ascii_lowercase()) {
-        Some(host) => format!("{scheme}://{host}"),
+        Some(host) => format!("{scheme}://{host}{place}"),
         None => server.to_owned(),
     }
 }
 
 /// Returns the host of the Identity Server for a host of a hosted network.
 fn identity_host_of(host: &str) -> Option<String> {
+    // A name with a dot at its end is the same name.
+    let host = host.strip_suffix('.').unwrap_or(host);
     HOSTED.iter().find_map(|(domain, before)| {
         let labels: Vec<&str> = host.strip_suffix(domain)?.split('.').collect();
         let (cluster, tenant) = labels.split_last()?;
-        let is_hosted = tenant.len() == *before && !cluster.is_empty();
+        let is_hosted = tenant.len() == *before && labels.iter().all(|label| !label.is_empty());
         let tenant = tenant
             .iter()
             .map(|label| format!("{label}."))
@@ -123,12 +128,35 @@ mod tests {
             ),
             ("nam1.cloud.thethings.industries", None),
             ("a.b.cloud.thethings.network", None),
+            (
+                "au1.cloud.thethings.network.",
+                Some("eu1.cloud.thethings.network"),
+            ),
             (".cloud.thethings.network", None),
+            (".eu1.cloud.thethings.industries", None),
             ("cloud.thethings.network", None),
             ("eu1.cloud.thethings.network.example", None),
             ("tts.example", None),
         ] {
             assert_eq!(identity_host_of(host).as_deref(), identity, "{host}");
+        }
+    }
+
+    #[test]
+    fn the_identity_server_has_the_port_and_the_path_of_the_server() {
+        for (server, identity) in [
+            (
+                "https://AU1.cloud.thethings.network:443",
+                "https://eu1.cloud.thethings.network:443",
+            ),
+            (
+                "https://acme.nam1.cloud.thethings.industries./stack",
+                "https://acme.eu1.cloud.thethings.industries/stack",
+            ),
+            ("http://[::1]:1885/base", "http://[::1]:1885/base"),
+            ("https://tts.example:8885", "https://tts.example:8885"),
+        ] {
+            assert_eq!(identity_server_of(server), identity);
         }
     }
 }

@@ -9,8 +9,12 @@ mod configuration;
 mod connection_info;
 mod device;
 mod hosts;
+mod last;
+mod limits;
+mod meaning;
 mod queue;
 mod refusal;
+mod secrecy;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +24,15 @@ pub(crate) use answer::Failure;
 pub(crate) use caller::{Caller, Owner};
 pub(crate) use connection_info::ConnectionInfo;
 pub(crate) use hosts::Hosts;
+pub(crate) use limits::Limits;
+pub(crate) use meaning::Meaning;
 pub(crate) use queue::Queued;
 pub(crate) use refusal::Refusal;
 
-/// The servers of a network, and how to ask them about one application.
+use last::Last;
+
+/// The servers of a network, and how to ask them about one application. A clone starts without a
+/// [last answer](Self::last_limits).
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     hosts: Hosts,
@@ -34,6 +43,7 @@ pub(crate) struct Api {
     way_out: WayOut,
     /// For one call.
     timeout: Duration,
+    last: Last,
 }
 
 impl Api {
@@ -46,6 +56,7 @@ impl Api {
             certificates: Arc::clone(&options.certificates),
             way_out: options.way_out.clone(),
             timeout,
+            last: Last::default(),
         }
     }
 
@@ -63,6 +74,17 @@ impl Api {
             key,
             ..self.clone()
         }
+    }
+
+    /// Returns the state of the rate limit that the last answer to a call told, refused or not; nothing
+    /// if there was no answer or no limit.
+    pub(crate) fn last_limits(&self) -> Limits {
+        self.last.limits()
+    }
+
+    /// Returns what the last answer warned of, for example that the account of the key is suspended.
+    pub(crate) fn last_warning(&self) -> Option<String> {
+        self.last.warning()
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

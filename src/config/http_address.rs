@@ -39,7 +39,7 @@ impl HttpAddress {
         if !["http", "https"].contains(&scheme) {
             return Err(unreadable("the scheme is neither http nor https"));
         }
-        let rest = rest.trim_end_matches('/');
+        let rest = network.http_base(rest);
         let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = split_host_and_port(place).map_err(unreadable)?;
         let is_ipv6 = place.starts_with('[');
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_page_of_the_console_is_not_the_stack() {
         for text in [
-            "https://eu1.cloud.thethings.network/console",
+            "https://eu1.cloud.thethings.network/console/login",
             "eu1.cloud.thethings.network/console/applications/greenhouse",
         ] {
             let error = HttpAddress::parse(Network::V3, "discovery address", text).unwrap_err();
@@ -158,6 +158,29 @@ mod tests {
         }
         let path = "https://lorawan.example.org/stack";
         assert!(HttpAddress::parse(Network::V3, "discovery address", path).is_ok());
+    }
+
+    #[test]
+    fn the_path_of_the_api_or_of_the_console_at_the_end_of_an_address_is_cut_off() {
+        for (text, expected) in [
+            ("eu1.example/api/v3", "https://eu1.example"),
+            ("https://eu1.example/api/v3//", "https://eu1.example"),
+            ("http://host:1885/api/", "http://host:1885"),
+            ("host:8885/console", "https://host:8885"),
+            ("host:8885/console/", "https://host:8885"),
+            ("host/stack/api/v3", "https://host/stack"),
+            ("host/stack", "https://host/stack"),
+            ("host/my-api", "https://host/my-api"),
+            ("host/v3", "https://host/v3"),
+            ("[::1]:8885/api/v3", "https://[::1]:8885"),
+        ] {
+            assert_eq!(url(Network::V3, text), expected, "{text}");
+        }
+        let text = "http://host:8080/api";
+        assert_eq!(url(Network::V2, text), text);
+        for text in ["/api/v3", "https:///console", "api/v3/x y"] {
+            assert!(HttpAddress::parse(Network::V3, "http address", text).is_err());
+        }
     }
 
     #[test]

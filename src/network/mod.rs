@@ -211,6 +211,16 @@ impl Network {
         }
     }
 
+    /// Returns an address of the network's servers without slashes at its end, and without the path that
+    /// all of the API has in common, or a page shows.
+    pub(crate) fn http_base(self, address: &str) -> &str {
+        let address = address.trim_end_matches('/');
+        match self {
+            Self::V2 => address,
+            Self::V3 => v3::http_base(address),
+        }
+    }
+
     /// Rejects a port or path that belongs to another service of the network, and says which.
     pub(crate) fn check_discovery_place(
         self,

@@ -50,6 +50,16 @@ pub(super) const SUBSCRIPTION_TO_CHECK: &str = "the server knows this client by 
 pub(super) const INSTEAD_OF_CLOSED_SERVER: &str = "it was the discovery server of the public V2 network, closed in December 2021; \
      set the cluster of The Things Network instead, such as cluster(\"eu1\")";
 
+/// Paths that users copy with the address of a server.
+const NOT_IN_BASE: [&str; 3] = ["/api/v3", "/api", "/console"];
+
+pub(super) fn http_base(address: &str) -> &str {
+    let base = NOT_IN_BASE
+        .iter()
+        .find_map(|path| address.strip_suffix(path));
+    base.unwrap_or(address).trim_end_matches('/')
+}
+
 pub(super) fn check_discovery_path(path: &str) -> Result<(), &'static str> {
     match path.split('/').any(|part| part == "console") {
         true => Err("that is a page of the console; leave out what follows the host"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{is_local, unanswered};
 use crate::{
-    api::{Api, ConnectionInfo, Failure, Hosts, Refusal},
+    api::{Api, ConnectionInfo, Failure, Hosts, Meaning, Refusal},
     config::{AccessKey, Address, HttpAddress, Options, in_brackets},
     error::{Error, ErrorKind, Result},
 };
@@ -43,47 +43,38 @@ fn failed(server: &HttpAddress, options: &Options, failure: Failure) -> Error {
 }
 
 fn refused(server: &HttpAddress, app_id: &str, refusal: &Refusal) -> Error {
-    let Refusal {
-        url,
-        status,
-        location,
-        message,
-        ..
-    } = refusal;
-    let (kind, why) = match (server.closed(), status) {
-        (Some(closed), _) => (ErrorKind::DiscoveryAnswer, closed.to_owned()),
-        (None, 300..=399) => (
-            refusal.kind(),
-            format!(
-                "it redirects to {}, but the API key goes only to the server that was set; if that is the right one, set it instead",
-                location.as_deref().unwrap_or("another place")
-            ),
-        ),
-        (None, _) => (refusal.kind(), advice(refusal.kind(), app_id)),
+    let (kind, why) = match server.closed() {
+        Some(closed) => (ErrorKind::DiscoveryAnswer, closed.to_owned()),
+        None => (refusal.kind(), why(refusal)),
     };
-    let message = match message {
+    let Refusal { url, status, .. } = refusal;
+    let message = match &refusal.message {
         Some(message) => format!("; it says {message}"),
         None => String::new(),
     };
     Error::new(
         kind,
-        format!("there is no connection information at {url} (HTTP {status}): {why}{message}"),
+        format!(
+            "there is no connection information of the application {app_id:?} at {url} (HTTP {status}): {why}{message}"
+        ),
     )
 }
 
-fn advice(kind: ErrorKind, app_id: &str) -> String {
-    match kind {
-        ErrorKind::NotAuthorized => format!(
-            "the API key of {app_id:?} is not accepted, or it lacks the right to view application information \
-             (RIGHT_APPLICATION_INFO), which is not needed with mqtt_address"
-        ),
-        ErrorKind::ApplicationNotFound => format!(
-            "the application {app_id:?} is not known there; check the id, the cluster, and whether the server is \
-             The Things Stack v3 (to ask a V2 discovery server, set network(Network::V2))"
-        ),
-        ErrorKind::ServerUnavailable => "try again later".to_owned(),
-        _ => "is it The Things Stack v3?".to_owned(),
-    }
+/// Explains a refusal, and adds what helps with this question.
+fn why(refusal: &Refusal) -> String {
+    let mut why = refusal.explain();
+    why.push_str(match refusal.meaning() {
+        Meaning::KeyRefused => {
+            " such as that to view application information (RIGHT_APPLICATION_INFO), which is not needed with \
+             mqtt_address"
+        }
+        Meaning::MissingRights(_) => ", or set mqtt_address, which does not need it",
+        Meaning::NoSuchApplication | Meaning::NotServed => {
+            "; is it The Things Stack v3? Check the cluster; to ask a V2 discovery server, set network(Network::V2)"
+        }
+        _ => "",
+    });
+    why
 }
 
 /// Chooses the address to connect to.
