@@ -61,15 +61,16 @@ pub enum ErrorKind {
     /// An option of the client is wrong: application id, access key, address, certificate file, or a
     /// number out of range. [`build`](crate::MqttClientBuilder::build) checks the options before
     /// anything is sent. Files and environment variables are read when the client connects, and only
-    /// a discovery server can say that it knows the application by another id.
+    /// a discovery server can say that it knows the application by another id, or that its address
+    /// lacks a tenant.
     Config,
     /// The network would refuse the downlink, mostly without saying so: bad device id, FPort, size or
     /// payload. Nothing has left the machine.
     Downlink,
-    /// The server refused the application id and access key (CONNACK 4 or 5, or HTTP 401 or 403 from
-    /// a v3 discovery server).
+    /// The server refused the application id and access key (CONNACK 4 or 5, or an answer of a v3
+    /// discovery server: HTTP 401 or 403, or 400 for what is not a key).
     NotAuthorized,
-    /// The server cannot serve now (CONNACK 3, or HTTP 429 or 5xx from a discovery server). Trying
+    /// The server cannot serve now (CONNACK 3, or HTTP 429, 499 or 5xx from a discovery server). Trying
     /// later may help.
     ServerUnavailable,
     /// The server does not speak MQTT 3.1.1 as this client does: it refused the protocol or the
@@ -138,11 +139,12 @@ pub enum ErrorKind {
     Unconfirmed,
     /// A message could not be read.
     Decode,
-    /// The discovery server answered, but not as expected: it is another kind of server,
-    /// or it redirects a request that contains the key.
+    /// The discovery server answered, but not as expected: it is another kind of server or another
+    /// port, it requires TLS, or it redirects a request that contains the key.
     DiscoveryAnswer,
-    /// The discovery server does not know the application. On V2 no handler serves it; v3 answers
-    /// with HTTP 404, for example on another cluster.
+    /// The discovery server does not know the application. On V2 no handler serves it. v3 says so only
+    /// to the key of an administrator; to another key it answers with
+    /// [`NotAuthorized`](Self::NotAuthorized).
     ApplicationNotFound,
     /// The discovery server announces no MQTT address for the application, or only an unusable one.
     /// On v3 this includes a plain address where TLS is required, and a loopback address.

@@ -492,6 +492,7 @@ mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod inquiry;
 mod message;
 mod mqtt;
 mod network;
@@ -526,9 +527,10 @@ pub use message::{
     Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
     Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,
     Disconnected, Downlink, DownlinkEvent, DownlinkStep, ErrorDetails, Event, FrameLoss, Gap,
-    Gateway, KeyEnvelope, Location, LocationSolved, Malformed, MessageId, Metadata, NetworkIds,
-    PacketBroker, Priority, PublishFailed, QueueInvalidated, RawMessage, Relay, Schedule,
-    ServiceData, Transmission, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
+    Gateway, KeyConcern, KeyEnvelope, KeyWarning, Location, LocationSolved, Malformed, MessageId,
+    Metadata, NetworkIds, PacketBroker, Priority, PublishFailed, QueueInvalidated, RawMessage,
+    Relay, Rights, Schedule, ServiceData, Transmission, UplinkFailed, UplinkField, UplinkMessage,
+    VersionIds,
 };
 pub use network::Network;
 pub use recovery::Retry;

@@ -8,22 +8,23 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 21] = [
+const TABLE: [(&str, &[&str]); 22] = [
     (
         "client",
         &[
-            "session", "server", "api", "http", "stats", "downlink", "events", "recovery", "mqtt",
-            "wire", "config", "network", "closure",
+            "session", "server", "inquiry", "api", "http", "stats", "downlink", "events",
+            "recovery", "mqtt", "wire", "config", "network", "closure",
         ],
     ),
     (
         "session",
         &[
-            "server", "api", "stats", "downlink", "events", "recovery", "mqtt", "wire", "config",
-            "network",
+            "server", "inquiry", "api", "stats", "downlink", "events", "recovery", "mqtt", "wire",
+            "config", "network",
         ],
     ),
     ("server", &["api", "http", "wire", "config", "network"]),
+    ("inquiry", &["api", "config", "network"]),
     ("api", &["http", "config", "network"]),
     ("http", &["wire", "config"]),
     ("stats", &["events", "network"]),

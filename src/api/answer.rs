@@ -15,7 +15,11 @@ use crate::{
     http::{self, Request},
 };
 
-pub(super) const MAX_ANSWER: u64 = 1 << 20;
+/// The most bytes of an answer about one thing, or of an error.
+pub(super) const MAX_ANSWER: u64 = 64 << 10;
+
+/// The most bytes of a list: ten thousand downlinks of a device.
+const MAX_LIST: u64 = 8 << 20;
 
 /// The most characters to quote from an answer.
 const MAX_QUOTE: usize = 200;
@@ -67,9 +71,6 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     pub(super) fn read(body: &[u8], key: &'a AccessKey) -> Result<Self, Failure> {
-        if body.len() as u64 > MAX_ANSWER {
-            return Err(unreadable("it is too long"));
-        }
         match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => Ok(Self { members, key }),
             Ok(_) => Err(unreadable("it is not a JSON object")),
@@ -152,17 +153,22 @@ impl<'a> Object<'a> {
 impl Api {
     /// Asks for a JSON object. The path starts with a slash.
     pub(super) fn get(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
-        self.call(task, path, Some(&self.key), None)
+        self.call(task, path, Some(&self.key), None, MAX_ANSWER)
+    }
+
+    /// Asks for a JSON object with a list in it, which may be long.
+    pub(super) fn get_list(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
+        self.call(task, path, Some(&self.key), None, MAX_LIST)
     }
 
     /// Asks for a JSON object without showing the key.
     pub(super) fn get_without_key(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
-        self.call(task, path, None, None)
+        self.call(task, path, None, None, MAX_ANSWER)
     }
 
     /// Posts JSON, and returns the JSON object that is the answer.
     pub(super) fn post(&self, task: Task, path: &str, body: &[u8]) -> Result<Object<'_>, Failure> {
-        self.call(task, path, Some(&self.key), Some(body))
+        self.call(task, path, Some(&self.key), Some(body), MAX_ANSWER)
     }
 
     fn call(
@@ -171,6 +177,7 @@ impl Api {
         path: &str,
         key: Option<&AccessKey>,
         body: Option<&[u8]>,
+        limit: u64,
     ) -> Result<Object<'_>, Failure> {
         let url = format!("{}{path}", self.hosts.of_task(task));
         let request = Request {
@@ -190,13 +197,20 @@ impl Api {
             let refusal = Refusal::read(url, answer, &self.key);
             return Err(Failure::Refused(Box::new(refusal)));
         }
-        let mut body = Vec::new();
-        answer
-            .body
-            .take(MAX_ANSWER + 1)
-            .read_to_end(&mut body)
-            .map_err(|cause| Failure::Unanswered(http::Failure::of_body(cause)))?;
+        let body = read_whole(answer.body, limit)?;
         Object::read(&body, &self.key)
+    }
+}
+
+/// Reads a body that is not longer than this.
+fn read_whole(body: impl Read, limit: u64) -> Result<Vec<u8>, Failure> {
+    let mut whole = Vec::new();
+    body.take(limit + 1)
+        .read_to_end(&mut whole)
+        .map_err(|cause| Failure::Unanswered(http::Failure::of_body(cause)))?;
+    match whole.len() as u64 > limit {
+        true => Err(unreadable("it is too long")),
+        false => Ok(whole),
     }
 }
 
@@ -227,12 +241,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_too_long_or_not_an_object_says_so() {
         let key = AccessKey::new("NNSXS.ID.SECRET".to_owned());
-        let long = format!("{}{{}}", " ".repeat(MAX_ANSWER as usize - 1));
-        for (body, words) in [
-            (long.as_str(), "too long"),
-            ("[]", "not a JSON object"),
-            ("<html>", "expected value"),
-        ] {
+        for (body, words) in [("[]", "not a JSON object"), ("<html>", "expected value")] {
             match Object::read(body.as_bytes(), &key) {
                 Err(Failure::Unreadable { why, source }) => {
                     assert!(why.contains(words), "{why}");
@@ -241,7 +250,13 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(Object::read(&long.as_bytes()[1..], &key).is_ok());
+        let long = " ".repeat(100);
+        assert_eq!(read_whole(long.as_bytes(), 100).unwrap().len(), 100);
+        match read_whole(long.as_bytes(), 99) {
+            Err(Failure::Unreadable { why, .. }) => assert!(why.contains("too long"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(read_whole(std::io::repeat(b' '), MAX_ANSWER).is_err());
     }
 
     #[test]

@@ -46,6 +46,9 @@ impl Api {
 
 impl Caller {
     fn take(mut answer: Object<'_>) -> Result<Self, Failure> {
+        if let Some(token) = answer.take_object("oauth_access_token")? {
+            return Self::take_token(token);
+        }
         let Some(mut access) = answer.take_object("api_key")? else {
             return Ok(Self::default());
         };
@@ -65,6 +68,21 @@ impl Caller {
             owner,
             rights: key.take_texts("rights")?,
             expires_at: key.take_time("expires_at")?,
+        })
+    }
+
+    /// Takes an access token of an OAuth client, which acts for a user.
+    fn take_token(mut token: Object<'_>) -> Result<Self, Failure> {
+        let user = token.take_object("user_ids")?;
+        Ok(Self {
+            key_id: token.take_text("id")?,
+            key_name: String::new(),
+            owner: match user {
+                Some(mut user) => Owner::User(user.take_text("user_id")?),
+                None => Owner::Unknown,
+            },
+            rights: token.take_texts("rights")?,
+            expires_at: token.take_time("expires_at")?,
         })
     }
 }

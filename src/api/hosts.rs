@@ -97,7 +97,7 @@ fn identity_host_of(host: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     HOSTED.iter().find_map(|(domain, before)| {
         let labels: Vec<&str> = host.strip_suffix(domain)?.split('.').collect();
-        let (cluster, tenant) = labels.split_last()?;
+        let (_cluster, tenant) = labels.split_last()?;
         let is_hosted = tenant.len() == *before && labels.iter().all(|label| !label.is_empty());
         let tenant = tenant
             .iter()

@@ -15,6 +15,8 @@ mod meaning;
 mod queue;
 mod refusal;
 mod secrecy;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -13,7 +13,7 @@ impl Api {
     /// 404 means that this server does not know the device. Needs `RIGHT_APPLICATION_TRAFFIC_READ`.
     pub(crate) fn queue(&self, dev_id: &str) -> Result<Vec<Queued>, Failure> {
         let path = self.of_application_server(&format!("/devices/{dev_id}/down"));
-        let mut answer = self.get(Task::Application, &path)?;
+        let mut answer = self.get_list(Task::Application, &path)?;
         let downlinks = answer.take_objects("downlinks")?;
         downlinks.into_iter().map(Queued::take).collect()
     }

@@ -34,14 +34,13 @@ pub(crate) struct Refusal {
     pub(crate) details: Option<Box<ErrorDetails>>,
     /// How long to wait before the next request, if the server says so.
     pub(crate) wait: Option<Duration>,
-    pub(crate) limits: Limits,
     /// Whether the port expects TLS, and was asked without.
     pub(super) requires_tls: bool,
 }
 
 impl Refusal {
     pub(super) fn read(url: String, answer: Answer, key: &AccessKey) -> Self {
-        let limits = Limits::of(&answer);
+        let wait = Limits::of(&answer).wait_after_refusal();
         let location = answer.header("location");
         let status = answer.status;
         let mut body = Vec::new();
@@ -50,8 +49,7 @@ impl Refusal {
         Self {
             url,
             location: location.and_then(|place| quote(&place, key)),
-            wait: limits.wait_after_refusal(),
-            limits,
+            wait,
             ..Self::of(status, &body, key)
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     downlink::Correlation,
     error::{Error, ErrorKind, Result},
     events::{Events, subscription},
+    message::Rights,
     mqtt,
     process::{self, Home},
     session::{Command, Farewell, Session, SessionLink},
@@ -84,7 +85,7 @@ struct Core {
     callbacks_thread: OnceLock<ThreadId>,
     next_callback: AtomicU64,
     next_message: AtomicU64,
-    correlation: Correlation,
+    correlation: Arc<Correlation>,
 }
 
 impl Core {
@@ -158,7 +159,9 @@ impl MqttClient {
             let interest = Arc::clone(&interest);
             move |event| interest.includes(event)
         });
-        let link = Session::start(Arc::clone(&options)).map_err(Error::no_thread)?;
+        let correlation = Arc::new(Correlation::new());
+        let link = Session::start(Arc::clone(&options), Arc::clone(&correlation))
+            .map_err(Error::no_thread)?;
         let (setters, receiver) = unbounded();
         let core = Arc::new(Core {
             home: Home::here(),
@@ -169,7 +172,7 @@ impl MqttClient {
             callbacks_thread: OnceLock::new(),
             next_callback: AtomicU64::new(1),
             next_message: AtomicU64::new(1),
-            correlation: Correlation::new(),
+            correlation,
         });
         let client = Self {
             handle: Arc::new(Handle {
@@ -368,6 +371,35 @@ impl MqttClient {
     /// ```
     pub fn app_id(&self) -> &str {
         &self.core().options.app_id
+    }
+
+    /// Returns what the access key allows on the application, as the network told it last. Does not wait and
+    /// asks nothing: the client [asks over HTTP](crate#asking-over-http) in the background when it has
+    /// connected, and again at later connections only if a right was missing. The answer comes within about
+    /// a second.
+    ///
+    /// `None` as long as the rights are not known: before the first connection, if the key was changed by the
+    /// [retry callback](Self::set_retry_callback), on V2, without an HTTP API or with
+    /// [`ask_over_http(false)`](MqttClientBuilder::ask_over_http), if the network did not answer, and in a fork
+    /// of the process that created the client.
+    ///
+    /// The network looks at the rights when a client connects. If they are changed later, that takes effect
+    /// with the next connection: to get new rights, [`close`](Self::close) the client and
+    /// [`connect`](Self::connect) again.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ttn::MqttClient;
+    /// # let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1").build()?;
+    /// if client.rights().is_some_and(|rights| !rights.may_send()) {
+    ///     println!("this program only listens");
+    /// }
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn rights(&self) -> Option<Rights> {
+        self.core()
+            .is_here()
+            .then(|| self.core().link.status.rights())?
     }
 
     /// Returns the client's counters. Does not wait. In a fork of the process that created the client,

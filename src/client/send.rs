@@ -27,7 +27,10 @@ impl MqttClient {
     ///
     /// [`ErrorKind::Downlink`] for everything that the network would drop silently: a device id, an
     /// FPort (1 to 223) or a payload that is not valid, an empty payload, or an absolute time less than
-    /// 2.5 s ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`]; [`ErrorKind::Forked`] in a
+    /// 2.5 s ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`];
+    /// [`ErrorKind::NotAuthorized`] if the network has told, on this connection, that the key may not send (see
+    /// [`rights`](Self::rights); rights that are changed later take effect with the next connection);
+    /// [`ErrorKind::Forked`] in a
     /// [fork](crate#forks-threads-suspended-machines) of the process that created the client.
     ///
     /// ```no_run
@@ -233,6 +236,7 @@ impl MqttClient {
             Some(queue) if core.link.status.is_open() => (queue.capacity, "offline_queue"),
             _ => return Err(not_connected()),
         };
+        core.link.status.check_may_send()?;
         if downlinks > capacity {
             return Err(Error::new(
                 ErrorKind::Downlink,

@@ -175,7 +175,7 @@ impl MqttClientBuilder {
     ///
     /// | | The Things Stack v3 | V2 |
     /// |---|---|---|
-    /// | the server | The Things Stack: the host of the console, without `/console` | a discovery server, by default on port 8080 |
+    /// | the server | The Things Stack: the host of the console; `/console`, `/api` or `/api/v3` at the end is cut off | a discovery server, by default on port 8080 |
     /// | without a scheme | `https://` | `http://` |
     /// | what it receives | the access key, which needs the right to view application information | no key |
     /// | a redirect | is an error that names the target, since the key goes nowhere else | is followed |
@@ -184,6 +184,18 @@ impl MqttClientBuilder {
     /// `http://` exposes the key of a v3 application. The v3 server also says by which id it knows the
     /// application. If the client's id differs, for example because the tenant is missing, the error
     /// names the right one.
+    ///
+    /// If a v3 server refuses, the error of [`connect`](crate::MqttClient::connect) names the cause and
+    /// quotes the server:
+    ///
+    /// | | kind |
+    /// |---|---|
+    /// | the key is cut off or mistyped, unknown or deleted, has expired, its application was deleted, or the right to view application information is missing | [`NotAuthorized`](crate::ErrorKind::NotAuthorized) |
+    /// | the key has no rights on the application: it belongs to another one, or there is none with this id; the server does not say which | [`NotAuthorized`](crate::ErrorKind::NotAuthorized) |
+    /// | an administrator's key, and there is no such application | [`ApplicationNotFound`](crate::ErrorKind::ApplicationNotFound) |
+    /// | the address does not name a tenant, or the server does not accept the id | [`Config`](crate::ErrorKind::Config) |
+    /// | the host, the port or the path is not that of The Things Stack, or `http://` is set for a port with TLS | [`DiscoveryAnswer`](crate::ErrorKind::DiscoveryAnswer) |
+    /// | the rate limit is exceeded (the error says for how long), or the server cannot check keys or answer | [`ServerUnavailable`](crate::ErrorKind::ServerUnavailable) |
     ///
     /// Defaults to none. The discovery server of the public V2 network,
     /// `discovery.thethingsnetwork.org`, was closed in December 2021.

@@ -219,7 +219,11 @@ fn http_api(
     identity_server: Option<String>,
     asks: bool,
 ) -> Result<HttpApi> {
-    let is_tls = matches!(server, Server::At(address) if address.tls());
+    let protected_by = match server {
+        Server::At(address) if address.tls() => Some("MQTT"),
+        Server::AskedOf(address) if !address.is_plain() => Some("discovery"),
+        _ => None,
+    };
     let read = |option: &str, address: Option<String>| {
         let Some(address) = address else {
             return Ok(None);
@@ -230,12 +234,12 @@ fn http_api(
             )));
         }
         let address = HttpAddress::parse(network, option, &address)?;
-        if is_tls && address.is_plain() {
-            return Err(Error::config(format!(
-                "the {option} {address} would expose the access key, which the MQTT address protects by TLS; use https://"
-            )));
+        match protected_by {
+            Some(other) if address.is_plain() => Err(Error::config(format!(
+                "the {option} {address} would expose the access key, which the {other} address protects by TLS; use https://"
+            ))),
+            _ => Ok(Some(address)),
         }
-        Ok(Some(address))
     };
     Ok(HttpApi {
         asks,

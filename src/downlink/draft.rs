@@ -33,6 +33,11 @@ impl Correlation {
         }
     }
 
+    /// Returns whether this is an id of a downlink of this client.
+    pub(crate) fn is_own(&self, id: &str) -> bool {
+        id.starts_with(&self.prefix)
+    }
+
     fn take(&self, ids: usize) -> Vec<String> {
         let first = self.next.fetch_add(ids as u64, Ordering::Relaxed);
         (first..)

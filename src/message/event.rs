@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{
     Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
-    Disconnected, DownlinkEvent, LocationSolved, MessageId, QueueInvalidated, RawMessage,
-    ServiceData, UplinkFailed, UplinkField, UplinkMessage, json,
+    Disconnected, DownlinkEvent, KeyWarning, LocationSolved, MessageId, QueueInvalidated,
+    RawMessage, ServiceData, UplinkFailed, UplinkField, UplinkMessage, json,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -46,6 +46,7 @@ use crate::error::{Error, ErrorKind};
 /// | `malformed` | `raw`, an object with the members of `other`; `error` |
 /// | `published`, `publish_failed` | [`message_id`](crate::Delivery::message_id); for `publish_failed` also `error` |
 /// | `counter` | those of [`CounterReport`] |
+/// | `key_warning` | those of [`KeyWarning`] |
 /// | `lagged` | `dropped`, the number of events |
 /// | `callback_failed` | those of [`CallbackFailed`] |
 ///
@@ -183,6 +184,11 @@ pub enum Event {
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
 
+    /// The access key does not allow what the client is for, or expires soon. Said once for each key, within
+    /// about a second of connecting, if the client may [ask over
+    /// HTTP](crate::MqttClientBuilder::ask_over_http).
+    KeyWarning(KeyWarning),
+
     /// This subscriber lost this number of events, because it or the whole program did not keep up.
     /// The count is exact.
     #[serde(serialize_with = "json::dropped")]
@@ -311,6 +317,7 @@ impl Event {
             Self::Malformed(malformed) => &malformed.raw,
             Self::Connected(_)
             | Self::ConnectFailed(_)
+            | Self::KeyWarning(_)
             | Self::Disconnected(_)
             | Self::Closed(_)
             | Self::Published(_)
@@ -325,7 +332,11 @@ impl Event {
     pub(crate) fn is_lifecycle(&self) -> bool {
         matches!(
             self,
-            Self::Connected(_) | Self::ConnectFailed(_) | Self::Disconnected(_) | Self::Closed(_)
+            Self::Connected(_)
+                | Self::ConnectFailed(_)
+                | Self::Disconnected(_)
+                | Self::Closed(_)
+                | Self::KeyWarning(_)
         )
     }
 }

@@ -12,12 +12,14 @@ mod event;
 pub mod fields;
 mod finite;
 pub(crate) mod json;
+mod key_warning;
 mod location_solved;
 mod message_id;
 mod metadata;
 mod mismatch;
 mod payload;
 mod raw;
+mod rights;
 mod service_data;
 #[cfg(test)]
 mod tests;
@@ -31,12 +33,15 @@ pub use downlink::{Antenna, Downlink, Priority, Schedule};
 pub use downlink_event::{ClassBC, DownlinkEvent, DownlinkStep, QueueInvalidated, Transmission};
 pub use error_details::ErrorDetails;
 pub use event::{CallbackFailed, Event, Malformed, PublishFailed};
+pub(crate) use key_warning::NOTICE;
+pub use key_warning::{KeyConcern, KeyWarning};
 pub use location_solved::LocationSolved;
 pub use message_id::MessageId;
 pub(crate) use message_id::MessageIds;
 pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
 pub(crate) use payload::{Payload, ReadPayload, to_base64};
 pub use raw::RawMessage;
+pub use rights::Rights;
 pub use service_data::ServiceData;
 pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,

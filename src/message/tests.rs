@@ -49,6 +49,7 @@ kinds! {
     Published: "published"
     PublishFailed: "publish_failed"
     Counter: "counter"
+    KeyWarning: "key_warning"
     Lagged: "lagged"
     CallbackFailed: "callback_failed"
 }
@@ -62,6 +63,27 @@ fn error() -> Error {
 
 fn time() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(1_520_581_282, 518_304_771)
+}
+
+fn rights(names: &[&str]) -> Rights {
+    Rights {
+        key_id: "EXAMPLEKEYID".to_owned(),
+        key_name: "field laptop".to_owned(),
+        owner: "the application \"greenhouse\"".to_owned(),
+        ..Rights::new(names.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn deaf() -> KeyWarning {
+    KeyWarning::may_not_read(&rights(&["RIGHT_APPLICATION_INFO"]), "greenhouse@ttn")
+}
+
+fn expiring() -> KeyWarning {
+    let rights = Rights {
+        expires_at: Some(time()),
+        ..rights(&["RIGHT_APPLICATION_TRAFFIC_READ"])
+    };
+    KeyWarning::expires_soon(&rights, time() - 3 * NOTICE / 14).unwrap()
 }
 
 /// Returns the events that no message decodes to, each with the name of its file.
@@ -94,6 +116,8 @@ fn events() -> Vec<(&'static str, Event)> {
     };
     let closed = |error| Event::Closed(Closed { error, number: 1 });
     vec![
+        ("key_warning", Event::KeyWarning(deaf())),
+        ("key_warning-expiry", Event::KeyWarning(expiring())),
         ("connected", connected(None)),
         ("connected-again", connected(Some(gap))),
         (

@@ -1,14 +1,20 @@
 //! What the session asks over HTTP. The questions run on threads of their own, a few at a time, and the
 //! answers come back as jobs.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::Sender;
 
 use super::Job;
 use crate::{
-    api::{Api, Caller, Failure, Hosts, Queued},
+    api::{Api, Failure, Hosts, Queued},
     config::{AccessKey, Options},
+    inquiry::{self, Verdict},
+    mqtt::Attempt,
     process,
 };
 
@@ -18,11 +24,20 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most questions at a time.
 const MAX_ASKED: usize = 2;
 
+/// The most questions that an attempt to connect waits for. Each ends with the attempt, unless the name
+/// lookup of the system hangs.
+const MAX_AT_ONCE: usize = 2;
+
 /// A question over HTTP.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Inquiry {
-    /// Whose key it is, and what it allows.
-    Caller,
+    /// Why an attempt was refused with the key of this number.
+    Why {
+        attempt: Attempt,
+        key: u64,
+        app_id: Arc<str>,
+        deadline: Instant,
+    },
     /// What waits in the queue of a device.
     Queue(Arc<str>),
 }
@@ -30,7 +45,16 @@ pub(super) enum Inquiry {
 /// The answer to an [`Inquiry`].
 #[derive(Debug)]
 pub(super) enum Findings {
-    Caller(Result<Caller, Failure>),
+    Why {
+        attempt: Attempt,
+        key: u64,
+        verdict: Verdict,
+    },
+    /// What the key of this number allows.
+    Rights {
+        key: u64,
+        verdict: Verdict,
+    },
     Queue(Arc<str>, Result<Vec<Queued>, Failure>),
 }
 
@@ -40,6 +64,7 @@ pub(super) struct Asking {
     api: Option<Api>,
     job_done: Sender<Job>,
     asked: usize,
+    asked_at_once: usize,
     waiting: VecDeque<Inquiry>,
 }
 
@@ -50,6 +75,7 @@ impl Asking {
             api: hosts.map(|hosts| Api::new(hosts, options, options.access_key.clone(), TIMEOUT)),
             job_done,
             asked: 0,
+            asked_at_once: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -74,32 +100,81 @@ impl Asking {
         }
     }
 
+    /// Asks without waiting for other questions. Returns `false` if that is not possible.
+    pub(super) fn ask_at_once(&mut self, inquiry: Inquiry) -> bool {
+        if !self.is_possible() || self.asked_at_once >= MAX_AT_ONCE {
+            return false;
+        }
+        self.asked_at_once += 1;
+        self.start(inquiry);
+        true
+    }
+
+    /// Asks what the key of this number allows, unless another client of the process has asked the same in
+    /// the last `max_age`.
+    pub(super) fn ask_rights(&self, key: u64, max_age: Duration) {
+        let Some(api) = &self.api else { return };
+        let done = self.job_done.clone();
+        inquiry::share_rights(api, max_age, TIMEOUT, move |verdict| {
+            // The session may have ended.
+            let _ = done.send(Job::Found(Findings::Rights { key, verdict }));
+        });
+    }
+
     /// Notes that an answer has come.
-    pub(super) fn answered(&mut self) {
-        self.asked -= 1;
-        self.ask_next();
+    pub(super) fn answered(&mut self, findings: &Findings) {
+        match findings {
+            Findings::Rights { .. } => {}
+            Findings::Why { .. } => self.asked_at_once -= 1,
+            Findings::Queue(..) => {
+                self.asked -= 1;
+                self.ask_next();
+            }
+        }
     }
 
     fn ask_next(&mut self) {
-        let Some(api) = &self.api else { return };
         while self.asked < MAX_ASKED {
             let Some(inquiry) = self.waiting.pop_front() else {
                 return;
             };
-            let api = api.clone();
-            let done = self.job_done.clone();
-            let started = process::start_thread("ttn-ask", move || {
-                let findings = inquiry.ask(&api);
-                // The session may have ended.
-                let _ = done.send(Job::Found(findings));
-            });
-            match started {
-                Ok(_) => self.asked += 1,
-                Err(cause) => {
-                    log::debug!("cannot ask the network over HTTP: {cause}");
-                    return;
-                }
-            }
+            self.asked += 1;
+            self.start(inquiry);
+        }
+    }
+
+    /// Starts a thread that asks. A job follows in any case.
+    fn start(&self, inquiry: Inquiry) {
+        let Some(api) = self.api.clone() else { return };
+        let reply = Reply {
+            findings: Some(inquiry.unasked()),
+            done: self.job_done.clone(),
+        };
+        let started = process::start_thread("ttn-ask", move || reply.send(inquiry.ask(&api)));
+        if let Err(cause) = started {
+            log::debug!("cannot ask the network over HTTP: {cause}");
+        }
+    }
+}
+
+/// The way back from a thread. If the thread does not start, or panics, the session learns that it has no
+/// answer.
+struct Reply {
+    findings: Option<Findings>,
+    done: Sender<Job>,
+}
+
+impl Reply {
+    fn send(mut self, findings: Findings) {
+        self.findings = Some(findings);
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(findings) = self.findings.take() {
+            // The session may have ended.
+            let _ = self.done.send(Job::Found(findings));
         }
     }
 }
@@ -107,10 +182,38 @@ impl Asking {
 impl Inquiry {
     fn ask(self, api: &Api) -> Findings {
         match self {
-            Self::Caller => Findings::Caller(api.caller()),
+            Self::Why {
+                attempt,
+                key,
+                app_id,
+                deadline,
+            } => Findings::Why {
+                attempt,
+                key,
+                verdict: inquiry::ask_why_refused(api, &app_id, deadline),
+            },
             Self::Queue(dev_id) => {
                 let queue = api.queue(&dev_id);
                 Findings::Queue(dev_id, queue)
+            }
+        }
+    }
+
+    /// Returns the answer if nobody can ask.
+    fn unasked(&self) -> Findings {
+        let why = || "no thread could ask the network over HTTP".to_owned();
+        match self {
+            Self::Why { attempt, key, .. } => Findings::Why {
+                attempt: *attempt,
+                key: *key,
+                verdict: Verdict::NotKnown(why()),
+            },
+            Self::Queue(dev_id) => {
+                let failure = Failure::Unreadable {
+                    why: why(),
+                    source: None,
+                };
+                Findings::Queue(Arc::clone(dev_id), Err(failure))
             }
         }
     }

@@ -6,6 +6,7 @@ mod asking;
 mod closing;
 mod connections;
 mod ending;
+mod key;
 mod lifecycle;
 mod link;
 mod reasons;
@@ -25,7 +26,7 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded}
 use crate::{
     clock::Moment,
     config::{AccessKey, Address, Options, ReceiveCapacity},
-    downlink::{Batch, WaitingRoom},
+    downlink::{Batch, Correlation, WaitingRoom},
     error::{Error, Result},
     events::Subscribers,
     message::{CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap, RawMessage},
@@ -38,6 +39,7 @@ use crate::{
 use asking::{Asking, Findings};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
+use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
 pub(crate) use reasons::not_connected;
@@ -63,6 +65,8 @@ pub(crate) struct Session {
     receiving: Receiving,
     sending: Sending,
     asking: Asking,
+    key: KeyWatch,
+    correlation: Arc<Correlation>,
     jobs: Receiver<Job>,
     job_done: Sender<Job>,
     retry_callback: Option<RetryCallback>,
@@ -96,7 +100,10 @@ enum Wakeup {
 
 impl Session {
     /// Starts the thread.
-    pub(crate) fn start(options: Arc<Options>) -> io::Result<SessionLink> {
+    pub(crate) fn start(
+        options: Arc<Options>,
+        correlation: Arc<Correlation>,
+    ) -> io::Result<SessionLink> {
         // Unbounded: commands are few, and `close` must not wait for room. Downlinks have their own
         // channel, bounded by its waiting room.
         let (command_sender, commands) = unbounded();
@@ -127,6 +134,8 @@ impl Session {
             ),
             sending,
             asking: Asking::new(&options, job_done.clone()),
+            key: KeyWatch::default(),
+            correlation,
             retry_callback: None,
             access_key: options.access_key.clone(),
             filters,
@@ -198,6 +207,7 @@ impl Session {
             self.lifecycle.next_deadline(),
             self.connections.next_deadline(),
             self.sending.next_deadline(),
+            self.key.next_deadline(),
             news,
         ]
         .into_iter()
@@ -279,6 +289,7 @@ impl Session {
         } else if let Some(event) = self.receiving.decode(attempt, raw, moment) {
             let frees = self.sending.observe(&event, now);
             self.note_report(attempt, &event, now);
+            self.note_queued(&event);
             self.receiving.report(event);
             if frees || self.lifecycle.is_settling() {
                 self.execute();
@@ -316,8 +327,9 @@ impl Session {
             self.feed(Input::Ended(attempt, end));
             self.feed_if_over(attempt);
         } else {
-            let error = reasons::not_accepted(address, &self.options, end);
-            self.feed(Input::Failed(attempt, error));
+            let address = address.clone();
+            let input = self.not_accepted(attempt, &address, end);
+            self.feed(input);
         }
     }
 
@@ -376,16 +388,15 @@ impl Session {
                 let answer = answer.map(|retry| {
                     // A key is used even if it arrives late.
                     if let Some(key) = retry.access_key {
-                        self.asking.key_changed(&key);
                         self.access_key = key;
-                        self.sending.key_changed();
+                        self.key_changed();
                     }
                     retry.delay
                 });
                 self.feed(Input::Answered(question, answer));
             }
             Job::Found(findings) => {
-                self.asking.answered();
+                self.asking.answered(&findings);
                 self.on_found(findings);
             }
         }
@@ -393,7 +404,13 @@ impl Session {
 
     fn on_found(&mut self, findings: Findings) {
         match findings {
-            Findings::Caller(_) | Findings::Queue(..) => {}
+            Findings::Why {
+                attempt,
+                key,
+                verdict,
+            } => self.on_reason(attempt, key, verdict),
+            Findings::Rights { key, verdict } => self.on_rights(key, verdict),
+            Findings::Queue(..) => {}
         }
     }
 
@@ -410,6 +427,13 @@ impl Session {
             self.on_job(job);
         }
         self.receiving.tell_drops();
+        if self
+            .key
+            .next_deadline()
+            .is_some_and(|at| at <= Instant::now())
+        {
+            self.warn_of_key();
+        }
         self.sending.handle_deadline(Instant::now());
         self.connections.handle_deadline(Instant::now());
         self.report_sending();
@@ -454,6 +478,7 @@ impl Session {
             Action::LookUp(attempt) => return self.look_up(attempt),
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => return self.enter(attempt),
+            Action::Inquire { attempt, deadline } => return self.inquire(attempt, deadline),
             Action::Subscribe(attempt) => self.connections.subscribe(attempt, &self.filters),
             Action::ReportConnected(attempt, gap) => self.report_connected(attempt, gap),
             Action::Interrupt {
@@ -590,6 +615,7 @@ impl Session {
         };
         self.known = Some(address);
         self.receiving.report(Event::Connected(connected));
+        self.ask_rights();
         self.sending.connected(Instant::now());
         self.report_sending();
     }
@@ -597,6 +623,7 @@ impl Session {
     /// Notes that a connection was lost; what is in flight has failed.
     fn interrupt(&mut self, attempt: Attempt, rate_limited: bool, silence: Duration) {
         self.status.set_connected(false);
+        self.show_rights();
         self.status.tally().disconnected(silence);
         self.settle_in_flight(attempt, false);
         let unfinished = self.take_unfinished(attempt);

@@ -7,7 +7,8 @@ use super::closing::{Leaving, LeftBehind};
 use crate::{
     config::{Address, Options},
     error::{Error, ErrorKind},
-    message::DisconnectCause,
+    inquiry::Verdict,
+    message::{DisconnectCause, Rights},
     recovery::Loss,
     wire::{self, End},
 };
@@ -188,6 +189,37 @@ fn refused(server: &Address, options: &Options, code: u8) -> Error {
     Error::new(
         kind,
         format!("{server} refused the connection (CONNACK {code}): {why}"),
+    )
+}
+
+/// Explains a CONNACK that refuses the connection with what the network says about the key.
+pub(super) fn refused_because(
+    server: &Address,
+    options: &Options,
+    code: u8,
+    verdict: &Verdict,
+) -> Error {
+    let why = verdict.explain(&options.app_id);
+    if !verdict.is_known() {
+        let plain = refused(server, options, code);
+        return Error::new(plain.kind(), format!("{plain}; {why}"));
+    }
+    Error::new(
+        verdict.kind(),
+        format!("{server} refused the connection (CONNACK {code}): {why}"),
+    )
+}
+
+/// Explains why `send` refuses a downlink that the network would drop.
+pub(super) fn may_not_send(rights: &Rights, app_id: &str) -> Error {
+    Error::new(
+        ErrorKind::NotAuthorized,
+        format!(
+            "{} may not send downlinks to the application {app_id:?}, and the network would drop the downlink silently; give \
+             it the right to write downlink application traffic (RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE) and connect again: \
+             changed rights take effect with the next connection",
+            rights.key()
+        ),
     )
 }
 

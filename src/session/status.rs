@@ -11,6 +11,8 @@ use std::{
 
 use crate::{
     config::Options,
+    error::{Error, Result},
+    message::Rights,
     stats::{Bytes, Stats, Tally},
     sync,
     wire::Traffic,
@@ -22,7 +24,16 @@ pub(crate) struct Status {
     tally: Tally,
     traffic: Arc<Traffic>,
     ends: Mutex<Ends>,
+    key: Mutex<Key>,
     changed: Condvar,
+}
+
+/// What is known about the access key.
+#[derive(Default)]
+struct Key {
+    rights: Option<Rights>,
+    /// Why it cannot send on this connection.
+    ban: Option<Error>,
 }
 
 #[derive(Default)]
@@ -42,6 +53,7 @@ impl Status {
             tally: Tally::new(options.counter_watch),
             traffic: Arc::default(),
             ends: Mutex::default(),
+            key: Mutex::default(),
             changed: Condvar::new(),
         }
     }
@@ -52,6 +64,20 @@ impl Status {
 
     pub(crate) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
+    }
+
+    /// Sets what is known about the access key, and why it cannot send, if it cannot.
+    pub(super) fn set_rights(&self, rights: Option<Rights>, ban: Option<Error>) {
+        *sync::lock(&self.key) = Key { rights, ban };
+    }
+
+    pub(crate) fn rights(&self) -> Option<Rights> {
+        sync::lock(&self.key).rights.clone()
+    }
+
+    /// Returns an error if the network is known to drop what this client sends.
+    pub(crate) fn check_may_send(&self) -> Result<()> {
+        sync::lock(&self.key).ban.clone().map_or(Ok(()), Err)
     }
 
     /// Returns what the session has counted.

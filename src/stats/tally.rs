@@ -130,7 +130,10 @@ impl Tally {
                 self.rare().last_error = Some(lost.error.clone());
             }
             Event::ConnectFailed(failed) => self.rare().last_error = Some(failed.error.clone()),
-            Event::Closed(_) | Event::Lagged(_) | Event::CallbackFailed(_) => {}
+            Event::Closed(_)
+            | Event::Lagged(_)
+            | Event::CallbackFailed(_)
+            | Event::KeyWarning(_) => {}
             Event::Downlink(report) => {
                 match report.step {
                     _ if report.is_simulated() || event.is_retained() => {}

@@ -213,17 +213,20 @@ fn a_key_without_the_right_is_told_what_is_missing() {
 #[test]
 fn an_application_that_is_not_there_may_be_on_another_cluster() {
     let _guard = watchdog(LIMIT);
-    for answer in [
-        refusal(404, "application `greenhouse` not found"),
-        Answer::Text(404, "Not Found".to_owned()),
+    for (answer, kind) in [
+        (
+            refusal(404, "application `greenhouse` not found"),
+            ErrorKind::ApplicationNotFound,
+        ),
+        // Not an application, but a path that is not served.
+        (
+            Answer::Text(404, "Not Found".to_owned()),
+            ErrorKind::DiscoveryAnswer,
+        ),
     ] {
         let server = server(answer);
         let words = [APP, "cluster", "The Things Stack", &server.url()];
-        let error = fails(
-            &client_of(server.url()),
-            ErrorKind::ApplicationNotFound,
-            &words,
-        );
+        let error = fails(&client_of(server.url()), kind, &words);
         assert!(!error.is_transient());
     }
 }
@@ -430,7 +433,7 @@ fn a_v2_discovery_server_is_no_things_stack_and_the_other_way_round() {
     let not_found = Answer::Json(404, r#"{"error":"Not Found","code":5}"#.to_owned());
     let v2 = server(not_found);
     let words = ["V2 discovery server", "network(Network::V2)"];
-    fails(&client_of(v2.url()), ErrorKind::ApplicationNotFound, &words);
+    fails(&client_of(v2.url()), ErrorKind::DiscoveryAnswer, &words);
 
     for answer in [
         refusal(404, "Not Found"),

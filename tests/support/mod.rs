@@ -27,6 +27,7 @@ pub mod peer;
 pub mod preload;
 mod proxy;
 pub mod raw;
+pub mod recorded;
 pub mod relay;
 #[cfg(unix)]
 pub mod relayed_client;

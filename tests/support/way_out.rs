@@ -65,6 +65,7 @@ struct Shared {
     builder: WayOutBuilder,
     stopping: AtomicBool,
     asked: Mutex<Vec<Asked>>,
+    passed: Mutex<Vec<u8>>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -119,6 +120,7 @@ impl WayOutBuilder {
             builder: self,
             stopping: AtomicBool::new(false),
             asked: Mutex::default(),
+            passed: Mutex::default(),
             open: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
@@ -165,6 +167,11 @@ impl WayOut {
     /// Returns the targets of [`asked`](Self::asked).
     pub fn targets(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.target).collect()
+    }
+
+    /// Returns what clients have sent through the proxy.
+    pub fn passed(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.shared.passed)).into_owned()
     }
 }
 
@@ -348,14 +355,28 @@ impl Shared {
     fn pass(&self, client: &TcpStream, server: &TcpStream) -> io::Result<()> {
         self.keep(server)?;
         thread::scope(|scope| {
-            scope.spawn(|| copy(client, server));
+            scope.spawn(|| {
+                let noting = Noting(client, &self.passed);
+                copy(noting, server);
+            });
             copy(server, client);
         });
         Ok(())
     }
 }
 
-fn copy(mut from: &TcpStream, mut to: &TcpStream) {
+/// Notes what is read.
+struct Noting<'a>(&'a TcpStream, &'a Mutex<Vec<u8>>);
+
+impl Read for Noting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.0.read(buffer)?;
+        lock(self.1).extend_from_slice(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn copy(mut from: impl Read, mut to: &TcpStream) {
     let end = match io::copy(&mut from, &mut to) {
         Ok(_) => Shutdown::Write,
         Err(_) => Shutdown::Both,

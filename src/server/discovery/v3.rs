@@ -26,11 +26,11 @@ pub(super) fn find(
 
 /// Explains why there is no connection information.
 fn failed(server: &HttpAddress, options: &Options, failure: Failure) -> Error {
+    let kind = failure.kind();
     match failure {
         Failure::Unanswered(failure) => unanswered(server, options.network, failure),
         Failure::Refused(refusal) => refused(server, &options.app_id, &refusal),
         Failure::Unreadable { why, source } => {
-            let kind = ErrorKind::DiscoveryAnswer;
             let context = format!(
                 "{server} answers with something other than connection information: {why}; is it The Things Stack v3?"
             );

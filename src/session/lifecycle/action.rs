@@ -20,6 +20,9 @@ pub(crate) enum Action {
     Dial { attempt: Attempt, deadline: Instant },
     /// Connect the MQTT client to the wire.
     Enter(Attempt),
+    /// Ask the network why the server has refused the login; [`Input::Explained`] is the answer. One that
+    /// comes after `deadline` is too late.
+    Inquire { attempt: Attempt, deadline: Instant },
     /// Request all subscriptions.
     Subscribe(Attempt),
     /// Report that the client is connected.

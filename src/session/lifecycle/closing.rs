@@ -35,9 +35,10 @@ impl Lifecycle {
                 self.act(Action::Abandon(attempt));
                 self.enter_idle(None, now);
             }
-            State::WaitingToLookUp { .. } | State::LookingUp { .. } | State::BackingOff { .. } => {
-                self.enter_idle(None, now);
-            }
+            State::WaitingToLookUp { .. }
+            | State::LookingUp { .. }
+            | State::Inquiring { .. }
+            | State::BackingOff { .. } => self.enter_idle(None, now),
             State::Up { attempt, ended, .. } => {
                 let leave_by = self.leave_by(now.instant);
                 self.act(Action::Drain(attempt));

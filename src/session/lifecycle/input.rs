@@ -31,6 +31,10 @@ pub(crate) enum Input {
     Granted(Attempt),
     /// The attempt has failed, at any stage.
     Failed(Attempt, Error),
+    /// The server has refused the login with this error, and the network can be asked for the reason.
+    Refused(Attempt, Error),
+    /// The network has said why the server refuses the login, or nothing that explains it.
+    Explained(Attempt, Option<Error>),
     /// The wire reports how the connection has ended; the MQTT client may not have noticed yet.
     Ended(Attempt, End),
     /// Both sides of the wire have ended.
@@ -68,6 +72,8 @@ impl Input {
             | Self::Entered(attempt)
             | Self::Granted(attempt)
             | Self::Failed(attempt, _)
+            | Self::Refused(attempt, _)
+            | Self::Explained(attempt, _)
             | Self::Ended(attempt, _)
             | Self::Over(attempt)
             | Self::Unfinished { attempt, .. }

@@ -37,6 +37,9 @@ use state::{Ended, Setback, State};
 /// How long the MQTT client may take to notice that its connection has ended.
 const NOTICE: Duration = Duration::from_secs(10);
 
+/// How long an attempt waits to be told why the server has refused the login.
+const REASON: Duration = Duration::from_secs(3);
+
 /// The most lookups at a time. A lookup cannot be cancelled, so abandoned ones add up.
 const MAX_LOOKUPS: usize = 4;
 
@@ -153,6 +156,8 @@ impl Lifecycle {
             Input::Entered(_) => self.on_entered(),
             Input::Granted(_) => self.on_granted(now),
             Input::Failed(attempt, error) => self.on_failed(attempt, error, now),
+            Input::Refused(attempt, error) => self.on_refused(attempt, error, now),
+            Input::Explained(_, reason) => self.on_explained(reason, now),
             Input::Ended(attempt, end) => self.on_ended(attempt, end, now),
             Input::Over(attempt) => self.on_over(attempt, now),
             Input::Unfinished { messages, .. } => self.on_unfinished(messages),
@@ -188,6 +193,7 @@ impl Lifecycle {
                 self.act(Action::Abandon(attempt));
                 self.attempt_failed(reasons::enter_timed_out(&server), now);
             }
+            State::Inquiring { error, .. } => self.refused(error, now),
             State::Subscribing {
                 attempt, server, ..
             } => {
@@ -335,13 +341,41 @@ impl Lifecycle {
             // After the connection has ended, subscriptions fail too; the end is the reason.
             | State::Subscribing { ended: None, .. } => {
                 self.act(Action::Abandon(attempt));
-                if self.outages.failed(error.kind()) {
-                    self.act(Action::RestorePace);
-                }
-                self.attempt_failed(error, now);
+                self.refused(error, now);
             }
             _ => {}
         }
+    }
+
+    fn on_refused(&mut self, attempt: Attempt, error: Error, now: Moment) {
+        match self.state {
+            State::Dialing { deadline, .. } if now.instant < deadline => {
+                self.act(Action::Abandon(attempt));
+                let deadline = deadline.min(now.instant + REASON);
+                self.state = State::Inquiring {
+                    attempt,
+                    error,
+                    deadline,
+                };
+                self.act(Action::Inquire { attempt, deadline });
+            }
+            _ => self.on_failed(attempt, error, now),
+        }
+    }
+
+    fn on_explained(&mut self, reason: Option<Error>, now: Moment) {
+        match self.take_state() {
+            State::Inquiring { error, .. } => self.refused(reason.unwrap_or(error), now),
+            state => self.state = state,
+        }
+    }
+
+    /// Ends an attempt that the server has seen.
+    fn refused(&mut self, error: Error, now: Moment) {
+        if self.outages.failed(error.kind()) {
+            self.act(Action::RestorePace);
+        }
+        self.attempt_failed(error, now);
     }
 
     fn on_ended(&mut self, attempt: Attempt, end: End, now: Moment) {

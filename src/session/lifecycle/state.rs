@@ -36,6 +36,13 @@ pub(super) enum State {
         deadline: Instant,
         ended: Option<End>,
     },
+    /// The server has refused the login, and the network is asked for the reason. `error` is what is known
+    /// without it.
+    Inquiring {
+        attempt: Attempt,
+        error: Error,
+        deadline: Instant,
+    },
     Subscribing {
         attempt: Attempt,
         server: Arc<str>,
@@ -85,6 +92,7 @@ impl State {
             | Self::LookingUp { attempt, .. }
             | Self::Dialing { attempt, .. }
             | Self::Entering { attempt, .. }
+            | Self::Inquiring { attempt, .. }
             | Self::Subscribing { attempt, .. }
             | Self::Up { attempt, .. }
             | Self::Closing { attempt, .. }
@@ -100,6 +108,7 @@ impl State {
             Self::Up { ended, .. } => ended.as_ref().map(|ended| ended.notice_by),
             Self::WaitingToLookUp { deadline, .. }
             | Self::LookingUp { deadline, .. }
+            | Self::Inquiring { deadline, .. }
             | Self::Subscribing { deadline, .. }
             | Self::Asking { deadline, .. }
             | Self::Settling { deadline, .. }

@@ -60,6 +60,9 @@ fn brief(action: &Action, start: Instant) -> String {
             format!("dial {} until {:?}", attempt.0, *deadline - start)
         }
         Action::Enter(attempt) => format!("enter {}", attempt.0),
+        Action::Inquire { attempt, deadline } => {
+            format!("inquire {} until {:?}", attempt.0, *deadline - start)
+        }
         Action::Subscribe(attempt) => format!("subscribe {}", attempt.0),
         Action::ReportConnected(attempt, gap) => {
             let gap = gap.as_ref().map(|gap| gap.length);

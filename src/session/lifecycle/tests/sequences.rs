@@ -52,6 +52,8 @@ struct World {
     /// Whether it has ended after `close` was called.
     has_ended_closing: bool,
     question: Option<Question>,
+    /// The refused attempt that waits for the reason.
+    inquiring: Option<Attempt>,
     /// The retry callback has chosen the delay.
     is_answered: bool,
     seen: HashSet<Discriminant<Action>>,
@@ -92,6 +94,7 @@ impl World {
             has_ended: false,
             has_ended_closing: false,
             question: None,
+            inquiring: None,
             is_answered: false,
             seen: HashSet::new(),
         }
@@ -167,6 +170,10 @@ impl World {
             };
             return self.feed(Input::LookedUp(attempt, found));
         }
+        if let Some(attempt) = self.inquiring.take() {
+            let reason = self.random.bool().then(|| error(ErrorKind::NotAuthorized));
+            return self.feed(Input::Explained(attempt, reason));
+        }
         let Some(attempt) = self.in_use else { return };
         let input = match self.expected {
             Some(expected) if self.random.u32(0..4) > 0 => expected(attempt),
@@ -200,13 +207,20 @@ impl World {
     /// A signal of a connection, in its state or not.
     fn signal(&mut self, attempt: Attempt) -> Input {
         let left = [Left::Unprocessed, Left::Unreported, Left::Nothing];
-        match self.random.u32(0..13) {
+        match self.random.u32(0..15) {
             0 | 1 => Input::Accepted(attempt),
             2 | 3 => Input::Entered(attempt),
             4..=7 => Input::Granted(attempt),
             8 => Input::Failed(attempt, error(ErrorKind::ConnectionRefused)),
             9 => Input::Ended(attempt, closed_by_server()),
             10 => Input::Over(attempt),
+            13 => Input::Refused(attempt, error(ErrorKind::NotAuthorized)),
+            14 => Input::Explained(
+                attempt,
+                self.random
+                    .bool()
+                    .then(|| error(ErrorKind::ServerUnavailable)),
+            ),
             11 => Input::Unfinished {
                 attempt,
                 messages: self.random.usize(0..2_000),
@@ -292,6 +306,12 @@ impl World {
                 self.last = *attempt;
                 self.in_use = Some(*attempt);
                 (self.is_processed, self.has_ended) = (false, false);
+            }
+            Action::Inquire { attempt, deadline } => {
+                assert_eq!((*attempt, self.in_use), (self.last, None));
+                let longest = self.now.instant + CONNECT.min(3 * SECOND);
+                assert!(*deadline > self.now.instant && *deadline <= longest);
+                self.inquiring = Some(*attempt);
             }
             Action::Enter(attempt) | Action::Subscribe(attempt) => self.is_in_use(*attempt),
             Action::ReportConnected(attempt, _) => {
@@ -471,5 +491,5 @@ fn whatever_happens_the_promises_hold() {
         seen.extend(world.seen);
     });
     // Otherwise these sequences would show little.
-    assert_eq!(seen.len(), 22, "not every action has been seen");
+    assert_eq!(seen.len(), 23, "not every action has been seen");
 }

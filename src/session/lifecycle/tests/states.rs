@@ -4,12 +4,13 @@ use super::*;
 use crate::{config::ConnectRetry, message::CallbackFailed, session::lifecycle::Outgoing};
 
 /// The states, by the shortest way there.
-const STATES: [&str; 13] = [
+const STATES: [&str; 14] = [
     "idle",
     "waiting to look up",
     "looking up",
     "dialing",
     "entering",
+    "inquiring",
     "subscribing",
     "up",
     "up and ended",
@@ -62,6 +63,10 @@ impl Bench {
         }
         bench.feed(Input::LookedUp(attempt, Ok("server".into())));
         if state == "dialing" {
+            return bench;
+        }
+        if state == "inquiring" {
+            bench.feed(Input::Refused(attempt, error(ErrorKind::NotAuthorized)));
             return bench;
         }
         bench.feed(Input::Accepted(attempt));
@@ -159,6 +164,7 @@ fn connect_in_each_state() {
         ("looking up", vec![]),
         ("dialing", vec![]),
         ("entering", vec![]),
+        ("inquiring", vec![]),
         ("subscribing", vec![]),
         ("up", vec!["connect 7 ok"]),
         ("up and ended", vec![]),
@@ -200,6 +206,7 @@ fn close_in_each_state() {
         ("looking up", with(&["connect 1 Closed"], "1")),
         ("dialing", with(&["connect 1 Closed", "abandon 1"], "1")),
         ("entering", with(&["connect 1 Closed", "abandon 1"], "1")),
+        ("inquiring", with(&["connect 1 Closed"], "1")),
         ("subscribing", with(&["connect 1 Closed", "abandon 1"], "1")),
         ("up", vec!["drain 1".to_owned()]),
         (
@@ -285,6 +292,16 @@ fn each_deadline_has_its_consequence() {
                 "discard TimedOut",
                 "idle",
                 "connect 1 TimedOut",
+            ],
+        ),
+        (
+            "inquiring",
+            3 * SECOND,
+            vec![
+                "failed NotAuthorized #1 in None",
+                "discard NotAuthorized",
+                "idle",
+                "connect 1 NotAuthorized",
             ],
         ),
         ("backing off", 30 * SECOND, vec!["begin", "look up 2"]),
@@ -418,6 +435,65 @@ fn a_failure_in_each_state_of_an_attempt_ends_it_and_in_no_other() {
             assert_eq!(bench.shape(), before, "{state}");
         }
     }
+}
+
+#[test]
+fn a_refused_login_is_a_failed_attempt_with_the_reason_that_the_network_tells() {
+    let refused = || error(ErrorKind::NotAuthorized);
+    let mut bench = Bench::in_state("dialing");
+    assert_eq!(
+        bench.feed(Input::Refused(Attempt(1), refused())),
+        ["abandon 1", "inquire 1 until 3s"]
+    );
+    assert_eq!(bench.lifecycle.outgoing(), Outgoing::Kept);
+    for (reason, kind) in [
+        (
+            Some(error(ErrorKind::ServerUnavailable)),
+            "ServerUnavailable",
+        ),
+        (None, "NotAuthorized"),
+    ] {
+        let mut bench = Bench::in_state("inquiring");
+        assert_eq!(
+            bench.feed(Input::Explained(Attempt(1), reason)),
+            [
+                format!("failed {kind} #1 in None"),
+                format!("discard {kind}"),
+                "idle".to_owned(),
+                format!("connect 1 {kind}"),
+            ]
+        );
+        let late = Some(error(ErrorKind::Protocol));
+        assert!(bench.feed(Input::Explained(Attempt(1), late)).is_empty());
+    }
+}
+
+#[test]
+fn the_reason_of_a_refusal_is_not_waited_for_longer_than_the_attempt_may_take() {
+    let refused = || error(ErrorKind::NotAuthorized);
+    let mut bench = Bench::in_state("dialing");
+    bench.pass(9 * SECOND);
+    let done = bench.feed(Input::Refused(Attempt(1), refused()));
+    assert_eq!(done, ["abandon 1", "inquire 1 until 10s"]);
+
+    let mut bench = Bench::in_state("dialing");
+    bench.pass(10 * SECOND);
+    let done = bench.feed(Input::Refused(Attempt(1), refused()));
+    assert_eq!(done[..2], ["abandon 1", "failed NotAuthorized #1 in None"]);
+}
+
+#[test]
+fn a_server_that_cannot_check_keys_does_not_end_a_connect_that_retries() {
+    let retry = ConnectRetry::For(60 * SECOND);
+    let mut bench = Bench::new(builder().connect_retry(retry));
+    bench.feed(Input::Connect(Waiter(1)));
+    bench.feed(Input::LookedUp(Attempt(1), Ok("server".into())));
+    bench.feed(Input::Refused(Attempt(1), error(ErrorKind::NotAuthorized)));
+    let away = error(ErrorKind::ServerUnavailable);
+    bench.feed(Input::Explained(Attempt(1), Some(away)));
+    let done = bench.feed(Input::NotAsked(Question(1)));
+    assert_eq!(done.len(), 1, "{done:?}");
+    assert_eq!(bench.expire().1, ["begin", "look up 2"]);
 }
 
 #[test]
@@ -723,7 +799,7 @@ fn connect_with_retry_tries_until_its_time_is_over() {
 #[test]
 fn a_signal_of_an_earlier_attempt_changes_nothing_in_any_state() {
     for state in STATES {
-        for kind in 0..8 {
+        for kind in 0..10 {
             let mut bench = Bench::in_state(state);
             let before = bench.shape();
             let stale = Attempt(bench.attempt.0.wrapping_sub(1));
@@ -738,6 +814,8 @@ fn a_signal_of_an_earlier_attempt_changes_nothing_in_any_state() {
                     attempt: stale,
                     messages: 9,
                 },
+                7 => Input::Refused(stale, error(ErrorKind::NotAuthorized)),
+                8 => Input::Explained(stale, Some(error(ErrorKind::Protocol))),
                 _ => Input::Drained {
                     attempt: stale,
                     left: Left::Nothing,
@@ -763,18 +841,19 @@ fn a_signal_of_an_earlier_attempt_changes_nothing_in_any_state() {
 #[test]
 fn a_signal_that_does_not_belong_to_a_state_changes_nothing_there() {
     for (state, ignored) in [
-        ("idle", "aegofd"),
-        ("waiting to look up", "aegofd"),
-        ("looking up", "aegofd"),
-        ("dialing", "egod"),
-        ("entering", "agod"),
-        ("subscribing", "aed"),
-        ("up", "aefgd"),
-        ("asking", "aegofd"),
-        ("backing off", "aegofd"),
-        ("closing", "aefg"),
-        ("settling", "aefg"),
-        ("leaving", "aefgd"),
+        ("idle", "aegofdrx"),
+        ("waiting to look up", "aegofdrx"),
+        ("looking up", "aegofdrx"),
+        ("dialing", "egodx"),
+        ("entering", "agodx"),
+        ("inquiring", "aegofdr"),
+        ("subscribing", "aedx"),
+        ("up", "aefgdrx"),
+        ("asking", "aegofdrx"),
+        ("backing off", "aegofdrx"),
+        ("closing", "aefgrx"),
+        ("settling", "aefgrx"),
+        ("leaving", "aefgdrx"),
     ] {
         for signal in ignored.chars() {
             let mut bench = Bench::in_state(state);
@@ -785,6 +864,8 @@ fn a_signal_that_does_not_belong_to_a_state_changes_nothing_there() {
                 'e' => Input::Entered(attempt),
                 'g' => Input::Granted(attempt),
                 'o' => Input::Over(attempt),
+                'r' => Input::Refused(attempt, error(ErrorKind::NotAuthorized)),
+                'x' => Input::Explained(attempt, Some(error(ErrorKind::Protocol))),
                 'f' => Input::Failed(attempt, error(ErrorKind::Protocol)),
                 _ => Input::Drained {
                     attempt,
