@@ -65,7 +65,8 @@ pub enum ErrorKind {
     /// lacks a tenant.
     Config,
     /// The network would refuse the downlink, mostly without saying so: bad device id, FPort, size or
-    /// payload. Nothing has left the machine.
+    /// payload. Nothing has left the machine. Also a text that is not the
+    /// [key](crate::Delivery::key) of a downlink.
     Downlink,
     /// The server refused the application id and access key (CONNACK 4 or 5, or an answer of a v3
     /// discovery server: HTTP 401 or 403, or 400 for what is not a key).
@@ -146,6 +147,9 @@ pub enum ErrorKind {
     /// to the key of an administrator; to another key it answers with
     /// [`NotAuthorized`](Self::NotAuthorized).
     ApplicationNotFound,
+    /// The server does not know the device: the id is wrong, or the device is registered on another
+    /// cluster.
+    DeviceNotFound,
     /// The discovery server announces no MQTT address for the application, or only an unusable one.
     /// On v3 this includes a plain address where TLS is required, and a loopback address.
     NoMqttAddress,

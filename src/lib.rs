@@ -528,9 +528,9 @@ pub use message::{
     Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,
     Disconnected, Downlink, DownlinkEvent, DownlinkStep, ErrorDetails, Event, FrameLoss, Gap,
     Gateway, KeyConcern, KeyEnvelope, KeyWarning, Location, LocationSolved, Malformed, MessageId,
-    Metadata, NetworkIds, PacketBroker, Priority, PublishFailed, QueueInvalidated, RawMessage,
-    Relay, Rights, Schedule, ServiceData, Transmission, UplinkFailed, UplinkField, UplinkMessage,
-    VersionIds,
+    Metadata, NetworkIds, PacketBroker, Priority, PublishFailed, QueueInvalidated, QueuedDownlink,
+    RawMessage, Relay, Rights, Schedule, ServiceData, Transmission, UplinkFailed, UplinkField,
+    UplinkMessage, VersionIds,
 };
 pub use network::Network;
 pub use recovery::Retry;

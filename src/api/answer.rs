@@ -39,6 +39,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(super) fn unreadable(cause: serde_json::Error) -> Self {
+        Self::Unreadable {
+            why: cause.to_string(),
+            source: Some(cause),
+        }
+    }
+
     /// Returns the kind of error that this is for a question about the application.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
@@ -74,10 +81,7 @@ impl<'a> Object<'a> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => Ok(Self { members, key }),
             Ok(_) => Err(unreadable("it is not a JSON object")),
-            Err(cause) => Err(Failure::Unreadable {
-                why: cause.to_string(),
-                source: Some(cause),
-            }),
+            Err(cause) => Err(Failure::unreadable(cause)),
         }
     }
 
@@ -117,6 +121,11 @@ impl<'a> Object<'a> {
             .into_iter()
             .map(|value| self.object(name, value))
             .collect()
+    }
+
+    /// Returns it as text again.
+    pub(super) fn into_json(self) -> String {
+        Value::Object(self.members).to_string()
     }
 
     fn take_list(&mut self, name: &str) -> Result<Vec<Value>, Failure> {

@@ -54,11 +54,26 @@ impl Hosts {
         }
     }
 
+    /// Returns whether an address, with or without a port, has the host of the Application Server.
+    pub(super) fn is_application_server(&self, address: &str) -> bool {
+        let own = self.application_server.split_once("://");
+        let own = own.map_or(self.application_server.as_str(), |(_, rest)| rest);
+        host_of(own).eq_ignore_ascii_case(host_of(address))
+    }
+
     pub(super) fn of_task(&self, task: Task) -> &str {
         match task {
             Task::Application => &self.application_server,
             Task::Identity => &self.identity_server,
         }
+    }
+}
+
+/// Returns an address without its port.
+fn host_of(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => address,
     }
 }
 

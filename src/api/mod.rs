@@ -28,7 +28,6 @@ pub(crate) use connection_info::ConnectionInfo;
 pub(crate) use hosts::Hosts;
 pub(crate) use limits::Limits;
 pub(crate) use meaning::Meaning;
-pub(crate) use queue::Queued;
 pub(crate) use refusal::Refusal;
 
 use last::Last;
@@ -87,6 +86,16 @@ impl Api {
     /// Returns what the last answer warned of, for example that the account of the key is suspended.
     pub(crate) fn last_warning(&self) -> Option<String> {
         self.last.warning()
+    }
+
+    /// How long a call may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Returns whether a registered server address is that of the Application Server.
+    pub(crate) fn is_at(&self, address: &str) -> bool {
+        self.hosts.is_application_server(address)
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

@@ -1,21 +1,21 @@
 //! The downlink queue of a device.
 
-use super::{Api, Failure, answer::Object, hosts::Task};
-
-/// A downlink in the queue of a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Queued {
-    pub(crate) correlation_ids: Vec<String>,
-}
+use super::{Api, Failure, hosts::Task};
+use crate::{message::QueuedDownlink, network};
 
 impl Api {
     /// Asks for the queue of a device; that of a device without a session is empty. A refusal with status
     /// 404 means that this server does not know the device. Needs `RIGHT_APPLICATION_TRAFFIC_READ`.
-    pub(crate) fn queue(&self, dev_id: &str) -> Result<Vec<Queued>, Failure> {
+    pub(crate) fn queue(&self, dev_id: &str) -> Result<Vec<QueuedDownlink>, Failure> {
         let path = self.of_application_server(&format!("/devices/{dev_id}/down"));
         let mut answer = self.get_list(Task::Application, &path)?;
-        let downlinks = answer.take_objects("downlinks")?;
-        downlinks.into_iter().map(Queued::take).collect()
+        let downlinks = answer.take_objects("downlinks")?.into_iter();
+        downlinks
+            .map(|downlink| {
+                let json = downlink.into_json();
+                network::queued_downlink(json.as_bytes()).map_err(Failure::unreadable)
+            })
+            .collect()
     }
 
     /// Adds downlinks to the queue of a device; the body is that of an MQTT message. Needs
@@ -32,13 +32,5 @@ impl Api {
     fn post_to_queue(&self, dev_id: &str, what: &str, body: &[u8]) -> Result<(), Failure> {
         let path = self.of_application_server(&format!("/devices/{dev_id}/down/{what}"));
         self.post(Task::Application, &path, body).map(drop)
-    }
-}
-
-impl Queued {
-    fn take(mut downlink: Object<'_>) -> Result<Self, Failure> {
-        Ok(Self {
-            correlation_ids: downlink.take_texts("correlation_ids")?,
-        })
     }
 }

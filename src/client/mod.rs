@@ -2,6 +2,7 @@
 //! [callbacks].
 
 mod callbacks;
+mod follow;
 mod send;
 mod setters;
 #[cfg(all(test, feature = "simulator"))]

@@ -6,7 +6,10 @@ mod connection;
 mod content;
 mod endings;
 mod evidence;
+mod lookups;
 mod reasons;
+mod resumed;
+mod sightings;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -25,7 +28,11 @@ use crate::{
 };
 use clears::Clears;
 pub(crate) use content::Content;
-use evidence::{Cut, Evidence, Silence};
+use evidence::{Cut, Evidence};
+pub(crate) use lookups::Lookup;
+use lookups::Lookups;
+use sightings::Watch;
+pub(crate) use sightings::{Answer, Cause, NotSeen, Sighting};
 
 /// The number of entries below which a sweep is not worth the time.
 const SWEEP: usize = 64;
@@ -42,6 +49,8 @@ pub(crate) struct Following {
     pub(crate) max_age: Duration,
     /// How long the network may take to send its first report about a written downlink.
     pub(crate) unconfirmed_after: Duration,
+    /// Whether someone asks the network about the queues of devices.
+    pub(crate) looks_up: bool,
 }
 
 /// A downlink to follow.
@@ -49,7 +58,7 @@ pub(crate) struct Followed {
     pub(crate) dev_id: Arc<str>,
     pub(crate) correlation_id: Option<Arc<str>>,
     /// What identifies it if the network's reports carry no id.
-    pub(crate) content: Option<Content>,
+    pub(crate) content: Option<Arc<Content>>,
     /// Whether a payload formatter has to encode it.
     pub(crate) has_fields: bool,
     pub(crate) progress: Arc<Progress>,
@@ -65,6 +74,8 @@ impl Drop for Followed {
 
 struct Entry {
     followed: Followed,
+    /// Other handles of the same downlink.
+    twins: Vec<Followed>,
     /// The number of the first of the downlinks that were sent together.
     batch: u64,
     accepted: Instant,
@@ -85,6 +96,12 @@ struct Entry {
     /// report does not change that: reports come in any order.
     has_gap: bool,
     was_deleted: bool,
+    /// When to look it up if it is still queued then.
+    look_again: Option<Instant>,
+    /// Whether the network could not be asked about it.
+    is_unseen: bool,
+    /// The number of its last change.
+    change: u64,
 }
 
 impl Entry {
@@ -118,6 +135,8 @@ pub(crate) struct Book {
     clears: Clears,
     /// Replaced downlinks that reports without an id may still be about, because they were on their way.
     discarded: VecDeque<(Instant, u64)>,
+    lookups: Lookups,
+    watch: Watch,
 }
 
 impl Book {
@@ -134,6 +153,8 @@ impl Book {
             cut: 0,
             clears: Clears::new(following.capacity, following.unconfirmed_after),
             discarded: VecDeque::new(),
+            lookups: Lookups::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -146,39 +167,39 @@ impl Book {
         let has_fields = followed.iter().any(|followed| followed.has_fields);
         for (id, followed) in message.ids.iter().zip(followed) {
             let id = id.get();
-            if let Some(correlation_id) = &followed.correlation_id {
-                self.by_correlation.insert(Arc::clone(correlation_id), id);
-            }
-            match self.by_device.get_mut(&followed.dev_id) {
-                Some(ids) => ids.push(id),
-                None => drop(
-                    self.by_device
-                        .insert(Arc::clone(&followed.dev_id), vec![id]),
-                ),
-            }
             let entry = Entry {
-                followed,
-                batch: message.batch,
-                accepted: now,
-                handed_over: None,
                 replaces: message.effect == Effect::Replaces,
-                has_report: false,
                 has_fields,
-                not_acknowledged: None,
-                behind: 0,
-                cut: None,
-                has_gap: false,
-                was_deleted: false,
+                ..Entry::new(followed, message.batch, now)
             };
-            self.entries.insert(id, entry);
-            if self.entries.len() > self.following.capacity {
-                self.make_room();
-            } else if self.entries.len() >= self.sweep_at && self.network.correlates() {
-                // Not without ids: an unwatched entry still claims the reports about it, which would
-                // otherwise count for another downlink of the same content.
-                self.sweep(true);
-                self.sweep_at = (2 * self.entries.len()).max(SWEEP);
+            self.enter(id, entry);
+        }
+    }
+
+    /// Enters a downlink, and makes room for it.
+    fn enter(&mut self, id: u64, entry: Entry) {
+        let followed = &entry.followed;
+        if let Some(correlation_id) = &followed.correlation_id {
+            self.by_correlation.insert(Arc::clone(correlation_id), id);
+        }
+        match self.by_device.get_mut(&followed.dev_id) {
+            Some(ids) => {
+                let place = ids.partition_point(|other| *other < id);
+                ids.insert(place, id);
             }
+            None => drop(
+                self.by_device
+                    .insert(Arc::clone(&followed.dev_id), vec![id]),
+            ),
+        }
+        self.entries.insert(id, entry);
+        if self.entries.len() > self.following.capacity {
+            self.make_room();
+        } else if self.entries.len() >= self.sweep_at && self.network.correlates() {
+            // Not without ids: an unwatched entry still claims the reports about it, which would
+            // otherwise count for another downlink of the same content.
+            self.sweep(true);
+            self.sweep_at = (2 * self.entries.len()).max(SWEEP);
         }
     }
 
@@ -190,7 +211,7 @@ impl Book {
             .iter()
             .filter(|(id, entry)| {
                 let is_kept = keep_telling && self.tells_of_others(**id, entry);
-                !is_kept && !entry.followed.progress.is_watched()
+                !is_kept && !entry.is_watched()
             })
             .map(|(id, _)| *id)
             .collect();
@@ -203,7 +224,7 @@ impl Book {
     fn tells_of_others(&self, id: u64, entry: &Entry) -> bool {
         let is_watched = |other: &u64| {
             let other = self.entries.get(other);
-            other.is_some_and(|other| other.followed.progress.is_watched())
+            other.is_some_and(Entry::is_watched)
         };
         let device = self.by_device.get(&entry.followed.dev_id);
         entry.replaces
@@ -233,6 +254,7 @@ impl Book {
 
     fn remove(&mut self, id: u64) {
         self.stop_waiting(id);
+        self.watch.remove(id);
         let Some(Entry { followed, .. }) = self.entries.remove(&id) else {
             return;
         };
@@ -254,8 +276,10 @@ impl Book {
 
     fn advance(&mut self, id: u64, state: DeliveryState) {
         self.stop_waiting(id);
-        if let Some(entry) = self.entries.get(&id) {
-            if entry.followed.progress.advance(state) {
+        let change = self.watch.changed(id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.change = change;
+            if entry.advance(state) {
                 self.remove(id);
             }
         }
@@ -326,10 +350,17 @@ impl Book {
         let unanswered = unanswered.and_then(|(_, unanswered)| unanswered.due);
         let discarded = self.discarded.front();
         let discarded = discarded.and_then(|(since, _)| since.checked_add(REPORT_DELAY));
-        [oldest, unanswered, discarded, self.clears.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            oldest,
+            unanswered,
+            discarded,
+            self.clears.next_deadline(),
+            self.watch.next_deadline(),
+            self.lookups.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Stops waiting for reports that are overdue, and removes the entries that are too old.
@@ -341,11 +372,14 @@ impl Book {
                 break;
             };
             self.stop_waiting(id);
-            if let Some(entry) = self.entries.get(&id) {
+            if self.following.looks_up {
+                self.look_up(id, Some(due - written), now);
+            } else if let Some(entry) = self.entries.get(&id) {
                 let error = self.unconfirmed(entry, due - written);
                 self.advance(id, DeliveryState::Unconfirmed(error));
             }
         }
+        self.watch_on_time(now);
         self.forget_discarded(now);
         let handled = self.clears.on_time(now);
         self.conclude(handled, now);
@@ -436,7 +470,11 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.has_report = true;
         }
+        let is_queued = matches!(state, DeliveryState::Queued);
         self.advance(id, state);
+        if is_queued {
+            self.look_again(id, now);
+        }
         Some(id)
     }
 
@@ -472,21 +510,8 @@ impl Book {
     }
 
     fn unconfirmed(&self, entry: &Entry, waited: Duration) -> Error {
-        let silence = Silence {
-            dev_id: &entry.followed.dev_id,
-            has_fields: entry.has_fields,
-            cut: entry.cut,
-            was_deleted: entry.was_deleted,
-            behind: entry.behind,
-        };
-        Error::new(
-            ErrorKind::Unconfirmed,
-            format!(
-                "the network sent no report about a downlink to {} within {waited:?}; likely causes, most likely first: {}",
-                silence.dev_id,
-                self.evidence.causes(&silence)
-            ),
-        )
+        let causes = self.evidence.causes(&self.silence(entry, false));
+        reasons::silent(&entry.followed.dev_id, waited, &causes, None)
     }
 }
 

@@ -9,6 +9,10 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde::Serialize;
 
+use super::{
+    book::{Content, Followed},
+    key,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{DownlinkEvent, ErrorDetails, MessageId, json},
@@ -50,18 +54,27 @@ use crate::{
 pub struct Delivery {
     message_id: MessageId,
     correlation_id: Option<Arc<str>>,
+    /// What identifies it without a correlation id.
+    content: Option<Arc<Content>>,
     progress: Arc<Progress>,
 }
 
 impl Delivery {
-    pub(crate) fn new(
-        message_id: MessageId,
-        correlation_id: Option<Arc<str>>,
-        progress: Arc<Progress>,
-    ) -> Self {
+    pub(crate) fn new(message_id: MessageId, followed: &Followed) -> Self {
         Self {
             message_id,
-            correlation_id,
+            correlation_id: followed.correlation_id.clone(),
+            content: followed.content.clone(),
+            progress: Arc::clone(&followed.progress),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(progress: Arc<Progress>) -> Self {
+        Self {
+            message_id: MessageId(1),
+            correlation_id: None,
+            content: None,
             progress,
         }
     }
@@ -99,6 +112,26 @@ impl Delivery {
     /// ```
     pub fn correlation_id(&self) -> Option<&str> {
         self.correlation_id.as_deref()
+    }
+
+    /// Returns a text by which another process can [`follow`](crate::MqttClient::follow) this downlink. Store
+    /// it with the device id before the program ends, for example in a file. Its form is stable.
+    ///
+    /// On v3 it is the [`correlation_id`](Self::correlation_id). On V2 it is the content, because that is
+    /// what the network's reports repeat: equal downlinks to a device have one key.
+    ///
+    /// ```no_run
+    /// # let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// let delivery = client.send("valve-3", "AQ==")?;
+    /// std::fs::write("valve-3.key", delivery.key())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn key(&self) -> String {
+        match (&self.correlation_id, &self.content) {
+            (Some(correlation_id), _) => correlation_id.to_string(),
+            (None, Some(content)) => key::of_content(content),
+            (None, None) => String::new(),
+        }
     }
 
     /// Returns the current state.
@@ -313,7 +346,8 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
-    /// Returns the parts of the server's error, for `Failed` and `NotSent` on v3.
+    /// Returns the parts of the server's error, for `Failed` and `NotSent` on v3, and for `Unconfirmed` if
+    /// the network has named the cause over HTTP.
     ///
     /// ```
     /// # use ttn::DeliveryState;
@@ -323,7 +357,7 @@ impl DeliveryState {
     /// ```
     pub fn error_details(&self) -> Option<&ErrorDetails> {
         match self {
-            Self::Failed(error) | Self::NotSent(error) => {
+            Self::Failed(error) | Self::NotSent(error) | Self::Unconfirmed(error) => {
                 std::error::Error::source(error)?.downcast_ref()
             }
             _ => None,
@@ -433,11 +467,20 @@ struct Present {
 
 impl Progress {
     pub(crate) fn new(confirmed: bool) -> Arc<Self> {
+        Self::at(DeliveryState::Accepted, confirmed)
+    }
+
+    /// Returns the progress of a downlink that was sent before.
+    pub(crate) fn resumed(confirmed: bool) -> Arc<Self> {
+        Self::at(DeliveryState::Written, confirmed)
+    }
+
+    fn at(state: DeliveryState, confirmed: bool) -> Arc<Self> {
         Arc::new(Self {
             home: Home::here(),
             confirmed,
             present: Mutex::new(Present {
-                state: DeliveryState::Accepted,
+                state,
                 watchers: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -488,6 +531,19 @@ impl Progress {
             DeliveryState::Unconfirmed(_) | DeliveryState::Replaced
         );
         self.ends_with(state) && !is_provisional
+    }
+
+    /// Goes on from the state of another handle.
+    pub(crate) fn start(&self, state: DeliveryState) {
+        let mut present = self.lock();
+        present
+            .watchers
+            .retain(|watcher| watcher.send(state.clone()).is_ok());
+        if self.ends_with(&state) {
+            present.watchers.clear();
+        }
+        present.state = state;
+        self.changed.notify_all();
     }
 
     /// Advances to `state` if it can follow the present one. Returns whether no further state is

@@ -11,6 +11,7 @@ use std::{
 use super::{
     book::{Content, Followed},
     delivery::{Delivery, Progress},
+    key,
     outbox::{Batch, Message, Room},
 };
 use crate::{
@@ -21,28 +22,29 @@ use crate::{
 
 /// Creates the correlation ids, which distinguish the downlinks of this client from all others.
 pub(crate) struct Correlation {
-    prefix: String,
+    prefix: u64,
     next: AtomicU64,
 }
 
 impl Correlation {
     pub(crate) fn new() -> Self {
         Self {
-            prefix: format!("ttn:{:016x}:", fastrand::u64(..)),
+            prefix: fastrand::u64(..),
             next: AtomicU64::new(1),
         }
     }
 
     /// Returns whether this is an id of a downlink of this client.
     pub(crate) fn is_own(&self, id: &str) -> bool {
-        id.starts_with(&self.prefix)
+        id.starts_with(&key::start_of_ids(self.prefix))
     }
 
-    fn take(&self, ids: usize) -> Vec<String> {
-        let first = self.next.fetch_add(ids as u64, Ordering::Relaxed);
+    fn take(&self, downlinks: &[Downlink]) -> Vec<String> {
+        let ids = downlinks.len() as u64;
+        let first = self.next.fetch_add(ids, Ordering::Relaxed);
         (first..)
-            .take(ids)
-            .map(|number| format!("{}{number}", self.prefix))
+            .zip(downlinks)
+            .map(|(number, downlink)| key::correlation_id(self.prefix, number, downlink.confirmed))
             .collect()
     }
 }
@@ -77,7 +79,7 @@ impl Draft {
         downlinks: &[Downlink],
     ) -> Result<()> {
         let correlates = network.correlates();
-        let correlation_ids = correlation.take(if correlates { downlinks.len() } else { 0 });
+        let correlation_ids = correlation.take(if correlates { downlinks } else { &[] });
         let requests = network.encode_downlinks(app_id, dev_id, downlinks, &correlation_ids)?;
         let dev_id: Arc<str> = dev_id.into();
         let batch = self.followed.len();
@@ -97,7 +99,7 @@ impl Draft {
             .extend(downlinks.iter().map(|downlink| Followed {
                 dev_id: Arc::clone(&dev_id),
                 correlation_id: correlation_ids.next().map(Arc::from),
-                content: (!correlates).then(|| Content::of(downlink)),
+                content: (!correlates).then(|| Arc::new(Content::of(downlink))),
                 has_fields: downlink.payload.is_fields(),
                 progress: Progress::new(downlink.confirmed),
             }));
@@ -130,10 +132,7 @@ impl Draft {
     pub(crate) fn deliveries(&self, first: u64) -> Vec<Delivery> {
         (first..)
             .zip(&self.followed)
-            .map(|(id, followed)| {
-                let progress = Arc::clone(&followed.progress);
-                Delivery::new(MessageId(id), followed.correlation_id.clone(), progress)
-            })
+            .map(|(id, followed)| Delivery::new(MessageId(id), followed))
             .collect()
     }
 

@@ -3,10 +3,11 @@
 mod book;
 mod delivery;
 mod draft;
+mod key;
 mod outbox;
 mod pacer;
 
-pub(crate) use book::{Book, Following};
+pub(crate) use book::{Answer, Book, Cause, Followed, Following, Lookup, NotSeen, Sighting};
 pub use delivery::{Delivery, DeliveryState};
 pub(crate) use draft::{Correlation, Draft};
 pub(crate) use outbox::{Batch, Message, Outbox, Room, WaitingRoom};

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::{
     error::{Error, Result},
-    message::{Downlink, DownlinkEvent, ErrorDetails, Event, RawMessage},
+    message::{Downlink, DownlinkEvent, ErrorDetails, Event, QueuedDownlink, RawMessage},
 };
 pub(crate) use json::Odd;
 pub(crate) use request::{Effect, Request};
@@ -432,6 +432,11 @@ fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
 fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     let place = text.bytes().position(|other| other == byte)?;
     Some((&text[..place], &text[place + 1..]))
+}
+
+/// Reads a downlink in the list of a queue of a v3 server.
+pub(crate) fn queued_downlink(json: &[u8]) -> serde_json::Result<QueuedDownlink> {
+    v3::queued(json)
 }
 
 /// Reads an error of a v3 server, in the form that it has in messages and in answers over HTTP.

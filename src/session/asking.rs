@@ -9,10 +9,11 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::Job;
+use super::{Job, device_inquiry};
 use crate::{
-    api::{Api, Failure, Hosts, Queued},
+    api::{Api, Hosts},
     config::{AccessKey, Options},
+    downlink::{Answer, Lookup, NotSeen},
     inquiry::{self, Verdict},
     mqtt::Attempt,
     process,
@@ -38,8 +39,8 @@ pub(super) enum Inquiry {
         app_id: Arc<str>,
         deadline: Instant,
     },
-    /// What waits in the queue of a device.
-    Queue(Arc<str>),
+    /// What became of the downlinks to a device.
+    Device(Lookup),
 }
 
 /// The answer to an [`Inquiry`].
@@ -55,7 +56,7 @@ pub(super) enum Findings {
         key: u64,
         verdict: Verdict,
     },
-    Queue(Arc<str>, Result<Vec<Queued>, Failure>),
+    Device(Arc<str>, Answer),
 }
 
 /// The questions that wait, and how to ask them.
@@ -126,7 +127,7 @@ impl Asking {
         match findings {
             Findings::Rights { .. } => {}
             Findings::Why { .. } => self.asked_at_once -= 1,
-            Findings::Queue(..) => {
+            Findings::Device(..) => {
                 self.asked -= 1;
                 self.ask_next();
             }
@@ -192,9 +193,9 @@ impl Inquiry {
                 key,
                 verdict: inquiry::ask_why_refused(api, &app_id, deadline),
             },
-            Self::Queue(dev_id) => {
-                let queue = api.queue(&dev_id);
-                Findings::Queue(dev_id, queue)
+            Self::Device(lookup) => {
+                let answer = device_inquiry::ask(api, &lookup);
+                Findings::Device(lookup.dev_id, answer)
             }
         }
     }
@@ -208,12 +209,12 @@ impl Inquiry {
                 key: *key,
                 verdict: Verdict::NotKnown(why()),
             },
-            Self::Queue(dev_id) => {
-                let failure = Failure::Unreadable {
+            Self::Device(lookup) => {
+                let not_seen = NotSeen {
                     why: why(),
-                    source: None,
+                    wait: None,
                 };
-                Findings::Queue(Arc::clone(dev_id), Err(failure))
+                Findings::Device(Arc::clone(&lookup.dev_id), Err(not_seen))
             }
         }
     }

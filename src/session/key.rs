@@ -154,6 +154,7 @@ impl Session {
     /// Uses another key, which nothing is known about.
     pub(super) fn key_changed(&mut self) {
         self.asking.key_changed(&self.access_key);
+        self.status.set_access_key(self.access_key.clone());
         self.sending.key_changed();
         self.key.changed();
         self.show_rights();

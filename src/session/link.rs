@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::Status;
 use crate::{
-    downlink::{Batch, WaitingRoom},
+    downlink::{Batch, Followed, WaitingRoom},
     error::Result,
     events::Subscriber,
     message::Event,
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Subscribe(Subscriber),
     /// Use this retry callback from now on.
     SetRetryCallback(RetryCallback),
+    /// Follow a downlink that was sent before, with this number.
+    Follow(u64, Followed),
     /// Report this event to the subscribers.
     Report(Event),
     /// Close, and end the thread afterwards.

@@ -5,6 +5,7 @@
 mod asking;
 mod closing;
 mod connections;
+mod device_inquiry;
 mod ending;
 mod key;
 mod lifecycle;
@@ -36,9 +37,10 @@ use crate::{
     server::Route,
     wire::{self, End, Login},
 };
-use asking::{Asking, Findings};
+use asking::{Asking, Findings, Inquiry};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
+pub(crate) use device_inquiry::{explain, missing_right};
 use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
@@ -228,6 +230,9 @@ impl Session {
             }
             Command::Subscribe(subscriber) => self.receiving.subscribe(subscriber),
             Command::SetRetryCallback(callback) => self.retry_callback = Some(callback),
+            Command::Follow(number, followed) => {
+                self.sending.resume(number, followed, Instant::now());
+            }
             Command::Report(event) => self.receiving.report(event),
             Command::Shutdown => self.feed(Input::Shutdown),
         }
@@ -410,7 +415,9 @@ impl Session {
                 verdict,
             } => self.on_reason(attempt, key, verdict),
             Findings::Rights { key, verdict } => self.on_rights(key, verdict),
-            Findings::Queue(..) => {}
+            Findings::Device(dev_id, answer) => {
+                self.sending.answered(&dev_id, &answer, Instant::now());
+            }
         }
     }
 
@@ -435,6 +442,9 @@ impl Session {
             self.warn_of_key();
         }
         self.sending.handle_deadline(Instant::now());
+        while let Some(lookup) = self.sending.next_lookup(Instant::now()) {
+            self.asking.ask(Inquiry::Device(lookup));
+        }
         self.connections.handle_deadline(Instant::now());
         self.report_sending();
         self.lifecycle.handle_deadline(Moment::now());

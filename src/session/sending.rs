@@ -6,8 +6,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::{lifecycle::Outgoing, reasons};
 use crate::{
+    api::Hosts,
     config::Options,
-    downlink::{Batch, Book, Following, Message, Outbox, Pacer},
+    downlink::{Answer, Batch, Book, Followed, Following, Lookup, Message, Outbox, Pacer},
     error::Error,
     message::{Event, MessageIds, PublishFailed},
     mqtt::{Outcome, Transport},
@@ -34,6 +35,7 @@ impl Sending {
             capacity: options.follow_downlinks.downlinks,
             max_age: options.follow_downlinks.time,
             unconfirmed_after: options.unconfirmed_after,
+            looks_up: options.http.asks && Hosts::of(options).is_some(),
         };
         let sending = Self {
             outbox,
@@ -137,6 +139,22 @@ impl Sending {
     pub(super) fn connected(&mut self, now: Instant) {
         self.expire(now);
         self.outbox.expire_at(None);
+        self.book.connected(now);
+    }
+
+    /// Follows a downlink that was sent before.
+    pub(super) fn resume(&mut self, number: u64, followed: Followed, now: Instant) {
+        self.book.resume(number, followed, now);
+    }
+
+    /// Returns the next question about the queue of a device, if it is time for one.
+    pub(super) fn next_lookup(&mut self, now: Instant) -> Option<Lookup> {
+        self.book.next_lookup(now)
+    }
+
+    /// Notes what the network has answered about the queue of a device.
+    pub(super) fn answered(&mut self, dev_id: &str, answer: &Answer, now: Instant) {
+        self.book.answered(dev_id, answer, now);
     }
 
     /// Notes that the connection was lost, and that the server may not have processed these messages.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    config::Options,
+    config::{AccessKey, Options},
     error::{Error, Result},
     message::Rights,
     stats::{Bytes, Stats, Tally},
@@ -21,6 +21,8 @@ use crate::{
 /// What the session and the callbacks' thread write, and every thread can read and wait for.
 pub(crate) struct Status {
     connected: AtomicBool,
+    /// The key that the session uses.
+    access_key: Mutex<AccessKey>,
     tally: Tally,
     traffic: Arc<Traffic>,
     ends: Mutex<Ends>,
@@ -50,6 +52,7 @@ impl Status {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             connected: AtomicBool::default(),
+            access_key: Mutex::new(options.access_key.clone()),
             tally: Tally::new(options.counter_watch),
             traffic: Arc::default(),
             ends: Mutex::default(),
@@ -78,6 +81,14 @@ impl Status {
     /// Returns an error if the network is known to drop what this client sends.
     pub(crate) fn check_may_send(&self) -> Result<()> {
         sync::lock(&self.key).ban.clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn access_key(&self) -> AccessKey {
+        sync::lock(&self.access_key).clone()
+    }
+
+    pub(super) fn set_access_key(&self, key: AccessKey) {
+        *sync::lock(&self.access_key) = key;
     }
 
     /// Returns what the session has counted.

@@ -86,6 +86,7 @@ impl Book {
                 .checked_add(self.following.unconfirmed_after);
         }
         self.cut = self.unanswered.len();
+        self.watch.disconnected();
         self.clears.disconnected();
     }
 

@@ -33,6 +33,22 @@ impl Content {
         }
     }
 
+    pub(in crate::downlink) fn port(&self) -> u8 {
+        self.port
+    }
+
+    pub(in crate::downlink) fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Returns the payload; as an error, the fields.
+    pub(in crate::downlink) fn payload(&self) -> Result<&[u8], &Map<String, Value>> {
+        match &self.payload {
+            Data::Bytes(bytes) => Ok(bytes),
+            Data::Fields(fields) => Err(fields),
+        }
+    }
+
     /// Returns how well a report fits a downlink with this content in this state, which the network
     /// may have: 0 fits best. `None` if the report is not about it. `was_cut` is whether the connection
     /// ended before the first report.

@@ -1,7 +1,11 @@
 //! What ends a downlink without a report about it: a replacement, a clear, a deleted device, or another
 //! downlink that overtakes it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{Book, Entry, REPORT_DELAY, clears::Handled, reasons};
 use crate::{
@@ -80,6 +84,18 @@ impl Book {
     /// first report ends that.
     pub(super) fn take_place(&mut self, id: u64, report: &DownlinkEvent, now: Instant) {
         let is_ambiguous = self.is_ambiguous(report);
+        self.replaced_queue(id, report.step == DownlinkStep::Queued, is_ambiguous, now);
+    }
+
+    /// Notes that a downlink was queued. If it replaces what was in the queue, that ends. `just_now` is
+    /// whether the network has just reported it.
+    pub(super) fn replaced_queue(
+        &mut self,
+        id: u64,
+        just_now: bool,
+        is_ambiguous: bool,
+        now: Instant,
+    ) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -88,9 +104,7 @@ impl Book {
         }
         let replacement = Replacement {
             batch: entry.batch,
-            since: entry
-                .handed_over
-                .filter(|_| report.step != DownlinkStep::Queued),
+            since: entry.handed_over.filter(|_| !just_now),
             is_ambiguous,
         };
         let dev_id = Arc::clone(&entry.followed.dev_id);
@@ -191,12 +205,26 @@ impl Book {
     }
 
     /// Returns the numbers of the downlinks to a device that meet a condition.
-    fn of_device(&self, dev_id: &str, is_meant: impl Fn(u64, &Entry) -> bool) -> Vec<u64> {
-        let ids = self.by_device.get(dev_id).into_iter().flatten().copied();
-        let entry = |id| Some((id, self.entries.get(&id)?));
-        ids.filter_map(entry)
-            .filter(|(id, entry)| is_meant(*id, entry))
-            .map(|(id, _)| id)
-            .collect()
+    pub(super) fn of_device(
+        &self,
+        dev_id: &str,
+        is_meant: impl Fn(u64, &Entry) -> bool,
+    ) -> Vec<u64> {
+        of_device(&self.by_device, &self.entries, dev_id, is_meant)
     }
+}
+
+/// Returns the numbers of the downlinks to a device that meet a condition.
+pub(super) fn of_device(
+    by_device: &HashMap<Arc<str>, Vec<u64>>,
+    entries: &BTreeMap<u64, Entry>,
+    dev_id: &str,
+    is_meant: impl Fn(u64, &Entry) -> bool,
+) -> Vec<u64> {
+    let ids = by_device.get(dev_id).into_iter().flatten().copied();
+    let entry = |id| Some((id, entries.get(&id)?));
+    ids.filter_map(entry)
+        .filter(|(id, entry)| is_meant(*id, entry))
+        .map(|(id, _)| id)
+        .collect()
 }

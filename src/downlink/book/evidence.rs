@@ -29,6 +29,8 @@ pub(super) struct Silence<'a> {
     pub(super) was_deleted: bool,
     /// How many downlinks the network had not reported on when this one was written.
     pub(super) behind: usize,
+    /// Whether the network was asked about the device: it exists, and the key has the rights.
+    pub(super) was_seen: bool,
 }
 
 /// The end of a connection.
@@ -93,13 +95,13 @@ impl Evidence {
             causes.push("the device was deleted in the meantime".to_owned());
         }
         causes.extend(silence.cut.map(|cut| cut.to_string()));
-        if !self.heard {
+        if !self.heard && !silence.was_seen {
             causes.push(format!(
                 "{}: this client has not received any message yet; the network may have queued the downlink",
                 network.missing_read_right()
             ));
         }
-        if !self.reported {
+        if !self.reported && !silence.was_seen {
             causes.push(network.missing_write_right().to_owned());
         }
         if silence.behind >= MANY && !network.reading_interval().is_zero() {
@@ -108,7 +110,7 @@ impl Evidence {
                 silence.behind
             ));
         }
-        if !silence.was_deleted && !self.known.contains(silence.dev_id) {
+        if !silence.was_deleted && !silence.was_seen && !self.known.contains(silence.dev_id) {
             causes.push(network.unknown_device(&self.app_id, silence.dev_id));
         }
         if silence.has_fields {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::message::{
     Antenna, ClassBC, DownlinkEvent, DownlinkStep, ErrorDetails, Priority, QueueInvalidated,
-    RawMessage,
+    QueuedDownlink, RawMessage,
 };
 
 /// The error of a confirmed downlink that the network sends again, as if the device had not
@@ -210,6 +210,14 @@ impl<'de> Members<'de, V3> for Failed<'_> {
     fn extra(&mut self, _name: &str) -> Option<&mut Map<String, Value>> {
         Some(&mut self.0.extra)
     }
+}
+
+/// Reads a downlink in the list of a queue.
+pub(in crate::network) fn queued(json: &[u8]) -> serde_json::Result<QueuedDownlink> {
+    let raw = RawMessage::new("", &[]);
+    let mut downlink = DownlinkEvent::new("", "", DownlinkStep::Queued, raw);
+    read_object::<V3, _>(json, &mut downlink)?;
+    Ok(downlink.into())
 }
 
 /// Reads an error that is not part of a message.

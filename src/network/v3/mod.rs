@@ -6,7 +6,7 @@ mod parts;
 mod request;
 mod uplink;
 
-pub(super) use downlink::{error_details, is_not_repeated, tries_again};
+pub(super) use downlink::{error_details, is_not_repeated, queued, tries_again};
 pub(super) use message::{decode, event_from_json, is_uplink_topic};
 pub(super) use request::{encode_clear, encode_downlinks};
 

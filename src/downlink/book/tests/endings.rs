@@ -402,7 +402,7 @@ fn an_unanswered_downlink_is_given_up_when_a_later_confirmed_one_is_sent_and_can
     let mut desk = Desk::on(Network::V3, 10);
     let [first, second] =
         [1, 2].map(|number| desk.send("valve-3", &last([number]).confirmed(true)));
-    let states = Delivery::new(MessageId(1), None, Arc::clone(&first)).states();
+    let states = Delivery::of(Arc::clone(&first)).states();
     desk.report_of(1, "sent", json!({"confirmed": true}));
     let unconfirmed = desk.send("valve-3", &last([3]));
     desk.report_of(3, "sent", json!({}));
@@ -410,7 +410,7 @@ fn an_unanswered_downlink_is_given_up_when_a_later_confirmed_one_is_sent_and_can
     desk.report_of(2, "sent", json!({"confirmed": true}));
     assert!(matches!(first.state(), DeliveryState::GivenUp) && !first.is_final());
     assert!(is(&second, "sent"));
-    let delivery = Delivery::new(MessageId(1), None, Arc::clone(&first));
+    let delivery = Delivery::of(Arc::clone(&first));
     let error = delivery.wait_for(DeliveryState::Acknowledged, Duration::ZERO);
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);

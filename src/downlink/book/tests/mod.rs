@@ -1,6 +1,7 @@
 //! Reports about downlinks that are known by device and content, or by id.
 
 mod endings;
+mod lookups;
 mod silence;
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::{
         draft::{Correlation, Draft},
         outbox::WaitingRoom,
     },
-    message::{Downlink, Event, MessageId, Schedule},
+    message::{Downlink, Event, Schedule},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,6 +38,7 @@ impl Desk {
             capacity,
             max_age: 3600 * SECOND,
             unconfirmed_after: 10 * SECOND,
+            looks_up: false,
         };
         Self {
             book: Book::new(network, "greenhouse", following),
@@ -57,7 +59,7 @@ impl Desk {
         let followed = Followed {
             dev_id: dev_id.into(),
             correlation_id: Some(format!("id-{}", self.next).into()),
-            content: Some(Content::of(downlink)),
+            content: Some(Arc::new(Content::of(downlink))),
             has_fields: downlink.payload.is_fields(),
             progress: Arc::clone(&progress),
         };
@@ -481,7 +483,7 @@ fn those_whose_deliveries_are_dropped_leave_the_book() {
 fn a_downlink_stays_in_the_book_while_a_receiver_waits_for_its_states() {
     let mut desk = Desk::on(Network::V3, 10_000);
     let progress = desk.send("valve-3", &last([1]));
-    let states = Delivery::new(MessageId(1), None, progress).states();
+    let states = Delivery::of(progress).states();
     for _ in 0..2 * SWEEP {
         drop(desk.send("valve-3", &last([2])));
     }
