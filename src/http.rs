@@ -4,7 +4,10 @@
 use std::{
     error, io,
     net::Ipv4Addr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -74,6 +77,8 @@ pub(crate) struct Failure {
     pub(crate) seen: String,
     /// Whether [`seen`](Self::seen) also says what to do.
     pub(crate) has_advice: bool,
+    /// Whether there was no connection, so that the server cannot have the request.
+    pub(crate) is_unsent: bool,
     pub(crate) source: Box<dyn error::Error + Send + Sync>,
 }
 
@@ -89,9 +94,11 @@ impl Request<'_> {
             // The wire connects through a proxy if one is set.
             .proxy(None)
             .build();
+        let is_open = Arc::<AtomicBool>::default();
         let connector = WireConnector {
             certificates: Arc::clone(self.certificates),
             way_out: self.way_out.clone(),
+            is_open: Arc::clone(&is_open),
         };
         let agent = ureq::Agent::with_parts(config, connector, NoResolver);
         let response = match self.body {
@@ -103,7 +110,12 @@ impl Request<'_> {
                     .send(body)
             }
         };
-        let (head, body) = response.map_err(Failure::of)?.into_parts();
+        let (head, body) = response
+            .map_err(|cause| Failure {
+                is_unsent: !is_open.load(Ordering::Relaxed),
+                ..Failure::of(cause)
+            })?
+            .into_parts();
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
@@ -123,6 +135,19 @@ impl Request<'_> {
 }
 
 impl Failure {
+    /// A request that no thread could send.
+    pub(crate) fn no_thread(cause: io::Error) -> Self {
+        let error = Error::no_thread(cause);
+        Self {
+            kind: Some(error.kind()),
+            is_transient: error.is_transient(),
+            seen: error.to_string(),
+            has_advice: true,
+            is_unsent: true,
+            source: error.into(),
+        }
+    }
+
     /// A body that could not be read to its end.
     pub(crate) fn of_body(cause: io::Error) -> Self {
         Self::of(cause.into())
@@ -151,6 +176,7 @@ impl Failure {
             kind,
             is_transient,
             has_advice: seen.is_some(),
+            is_unsent: false,
             seen: seen.unwrap_or_else(|| cause.to_string()),
             source: cause.into(),
         }
@@ -165,6 +191,7 @@ fn bearer(key: &AccessKey) -> Result<HeaderValue, Failure> {
         is_transient: false,
         seen: "the access key contains a character that HTTP headers do not allow".to_owned(),
         has_advice: true,
+        is_unsent: true,
         source: cause.into(),
     })?;
     value.set_sensitive(true);
@@ -176,6 +203,8 @@ fn bearer(key: &AccessKey) -> Result<HeaderValue, Failure> {
 struct WireConnector {
     certificates: Arc<Certificates>,
     way_out: WayOut,
+    /// Whether a connection was opened.
+    is_open: Arc<AtomicBool>,
 }
 
 impl Connector for WireConnector {
@@ -203,6 +232,7 @@ impl Connector for WireConnector {
         )
         .and_then(|destination| Blocking::open(&destination, deadline))
         .map_err(|error| ureq::Error::Other(error.into()))?;
+        self.is_open.store(true, Ordering::Relaxed);
         let config = details.config;
         Ok(Some(WireTransport {
             connection,

@@ -517,7 +517,7 @@ pub mod migrating_to_v3 {}
 pub use anyhow;
 pub use client::{CallbackId, MqttClient};
 pub use closure::CallbackResult;
-pub use config::{ConnectRetry, MqttClientBuilder, Overflow};
+pub use config::{ConnectRetry, MqttClientBuilder, Over, Overflow};
 pub use crossbeam_channel;
 pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};

@@ -1,6 +1,10 @@
 //! Reading an answer: within a size limit, and without repeating the key to anyone.
 
-use std::{fmt, io::Read, time::SystemTime};
+use std::{
+    fmt,
+    io::{self, Read},
+    time::SystemTime,
+};
 
 use serde_json::{Map, Value};
 
@@ -44,6 +48,11 @@ impl Failure {
             why: cause.to_string(),
             source: Some(cause),
         }
+    }
+
+    /// A call that no thread could make.
+    pub(crate) fn no_thread(cause: io::Error) -> Self {
+        Self::Unanswered(http::Failure::no_thread(cause))
     }
 
     /// Returns the kind of error that this is for a question about the application.

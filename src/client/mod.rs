@@ -18,12 +18,14 @@ use std::{
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::{
-    config::{ConnectRetry, MAX_CLOSE_TIME, MqttClientBuilder, Options, Overflow},
+    api::Hosts,
+    config::{ConnectRetry, MAX_CLOSE_TIME, MqttClientBuilder, Options, Over, Overflow},
     downlink::Correlation,
     error::{Error, ErrorKind, Result},
     events::{Events, subscription},
     message::Rights,
     mqtt,
+    network::Network,
     process::{self, Home},
     session::{Command, Farewell, Session, SessionLink},
     stats::Stats,
@@ -104,6 +106,20 @@ impl Core {
     }
 }
 
+fn check_way_of_downlinks(options: &Options) -> Result<()> {
+    if options.downlinks == Over::Mqtt || Hosts::of(options).is_some() {
+        return Ok(());
+    }
+    Err(Error::config(match options.network {
+        Network::V2 => {
+            "downlinks over HTTP are for v3 networks; a V2 network takes them over MQTT only"
+        }
+        Network::V3 => {
+            "downlinks over HTTP need the address of the network's HTTP API; set it with http_address(\"https://…\")"
+        }
+    }))
+}
+
 impl MqttClientBuilder {
     /// Checks the options and creates the client, which starts its two threads. Does not touch the
     /// network.
@@ -154,6 +170,7 @@ impl MqttClient {
 
     pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
         mqtt::check_process()?;
+        check_way_of_downlinks(&options)?;
         let (subscriber, events) = subscription(options.event_capacity, options.overflow);
         let interest = Arc::new(Interest::default());
         let subscriber = subscriber.only({

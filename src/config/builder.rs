@@ -3,8 +3,8 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    AccessKey, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue, Overflow, Pace,
-    Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
+    AccessKey, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue, Over, Overflow,
+    Pace, Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
 };
 use crate::network::Network;
 
@@ -34,6 +34,7 @@ pub struct MqttClientBuilder {
     pub(super) http_address: Option<String>,
     pub(super) identity_server_address: Option<String>,
     pub(super) asks_over_http: bool,
+    pub(super) downlinks: Over,
     pub(super) ca: Option<Pem>,
     pub(super) client_certificate: Option<ClientCertificate>,
     pub(super) passphrase: Option<Passphrase>,
@@ -79,6 +80,7 @@ impl MqttClientBuilder {
             http_address: None,
             identity_server_address: None,
             asks_over_http: true,
+            downlinks: Over::default(),
             ca: None,
             client_certificate: None,
             passphrase: None,
@@ -264,6 +266,45 @@ impl MqttClientBuilder {
     /// ```
     pub fn ask_over_http(mut self, asks: bool) -> Self {
         self.asks_over_http = asks;
+        self
+    }
+
+    /// Sets the way of downlinks to the network: over the MQTT connection, or over HTTP, where the network
+    /// answers each message at once. v3 only; the [HTTP API](Self::http_address) must be known. Defaults to
+    /// [`Over::Mqtt`].
+    ///
+    /// | | `Over::Mqtt` | `Over::Http` |
+    /// |---|---|---|
+    /// | a mistake that the network finds | often drops the downlink without a word | [`Failed`](crate::DeliveryState::Failed) with the network's own error: no such device, no session, too long, what a payload formatter says … |
+    /// | success | [`Written`](crate::DeliveryState::Written), then `Queued` when the report arrives | `Queued` with the answer |
+    /// | pace | as fast as the network reads | one request after the other, in the order of the calls: a round trip each, within 10 s |
+    /// | the network's rate limit | closes the connection | is obeyed: downlinks wait |
+    /// | the network cannot be reached | waits for the connection | is tried five times over 15 s |
+    ///
+    /// The client still connects over MQTT, by which uplinks and reports arrive, and sends only while it is
+    /// connected. If an answer is lost, the network may have taken the downlink: the client does not repeat
+    /// it, and its state is that of any downlink without a report. A refused downlink is also an
+    /// [`Event::PublishFailed`](crate::Event::PublishFailed).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ttn::{DeliveryState, Downlink, Over};
+    /// # use ttn::{MqttClient, Network, simulator::Simulator};
+    /// # let network = Simulator::start(Network::V3)?;
+    ///
+    /// let client = MqttClient::builder(network.app_id(), network.access_key())
+    ///     .mqtt_address(network.mqtt_address())
+    ///     .http_address(network.http_address())
+    ///     .downlinks(Over::Http)
+    ///     .build()?;
+    /// client.connect()?;
+    /// let delivery = client.send("no-such-device", Downlink::bytes([1]).port(2))?;
+    /// let error = delivery.wait_for(DeliveryState::Queued, Duration::from_secs(10)).unwrap_err();
+    /// assert!(error.to_string().contains("no-such-device"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn downlinks(mut self, over: Over) -> Self {
+        self.downlinks = over;
         self
     }
 

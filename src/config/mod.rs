@@ -8,6 +8,7 @@ mod check;
 mod connect_retry;
 mod http_address;
 mod options;
+mod over;
 mod overflow;
 mod pace;
 mod proxy;
@@ -22,6 +23,7 @@ pub(crate) use options::{
     FollowDownlinks, HttpApi, MAX_CLOSE_TIME, MIN_CLOSE_TIME, OfflineQueue, Options,
     ReceiveCapacity, ReconnectDelay, RefusedRetry, Server,
 };
+pub use over::Over;
 pub use overflow::Overflow;
 pub(crate) use pace::Pace;
 pub(crate) use proxy::{Credentials, Protocol, Proxy, WayOut};

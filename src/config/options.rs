@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{AccessKey, Address, Certificates, ConnectRetry, HttpAddress, Overflow, Pace, WayOut};
+use super::{
+    AccessKey, Address, Certificates, ConnectRetry, HttpAddress, Over, Overflow, Pace, WayOut,
+};
 use crate::network::Network;
 
 /// How long `close` may take by default: the first if nothing is open, the second at most.
@@ -16,6 +18,7 @@ pub(crate) struct Options {
     pub(crate) access_key: AccessKey,
     pub(crate) server: Server,
     pub(crate) http: HttpApi,
+    pub(crate) downlinks: Over,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) way_out: WayOut,
     pub(crate) client_id_prefix: String,

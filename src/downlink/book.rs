@@ -10,6 +10,7 @@ mod lookups;
 mod reasons;
 mod resumed;
 mod sightings;
+mod told;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

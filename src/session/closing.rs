@@ -46,7 +46,7 @@ impl Session {
         self.sending.take_accepted(Instant::now());
         let transport = self.connections.transport(attempt);
         let unfinished = transport.map_or(0, |transport| transport.unfinished());
-        let messages = unfinished + self.sending.waiting();
+        let messages = unfinished + self.sending.asked() + self.sending.waiting();
         Input::Unfinished { attempt, messages }
     }
 
@@ -78,7 +78,8 @@ impl Session {
     /// Notes what is left behind on a connection that the client closes.
     pub(super) fn leave(&mut self, attempt: Attempt, ended: bool) {
         let unsent = self.settle_in_flight(attempt, !ended);
-        let unfinished = self.take_unfinished(attempt);
+        let mut unfinished = self.take_unfinished(attempt);
+        unfinished.extend(self.sending.leave_courier(Instant::now()));
         let error = reasons::written_before_closing(ended);
         let uncertain = self.sending.left(&unfinished, &error, Instant::now());
         self.status.tally().uncertain(uncertain);

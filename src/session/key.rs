@@ -155,7 +155,7 @@ impl Session {
     pub(super) fn key_changed(&mut self) {
         self.asking.key_changed(&self.access_key);
         self.status.set_access_key(self.access_key.clone());
-        self.sending.key_changed();
+        self.sending.key_changed(&self.access_key);
         self.key.changed();
         self.show_rights();
     }

@@ -5,6 +5,7 @@
 mod asking;
 mod closing;
 mod connections;
+mod courier;
 mod device_inquiry;
 mod ending;
 mod key;
@@ -40,6 +41,7 @@ use crate::{
 use asking::{Asking, Findings, Inquiry};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
+use courier::Told;
 pub(crate) use device_inquiry::{explain, missing_right};
 use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
@@ -89,6 +91,7 @@ enum Job {
     LookedUp(Attempt, Result<Route>),
     Answered(Question, Result<Retry, CallbackFailed>),
     Found(Findings),
+    Told(Told),
 }
 
 /// Why the thread stops waiting.
@@ -109,9 +112,10 @@ impl Session {
         // Unbounded: commands are few, and `close` must not wait for room. Downlinks have their own
         // channel, bounded by its waiting room.
         let (command_sender, commands) = unbounded();
-        let (sending, outbox) = Sending::new(&options);
+
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
+        let (sending, outbox) = Sending::new(&options, job_done.clone());
         let ReceiveCapacity { messages, bytes } = options.receive_capacity;
         let (inlet, outlet) = mqtt::inlet(messages, bytes);
         let status = Arc::new(Status::new(&options));
@@ -399,6 +403,11 @@ impl Session {
                     retry.delay
                 });
                 self.feed(Input::Answered(question, answer));
+            }
+            Job::Told(told) => {
+                self.sending.told(told, Instant::now());
+                self.report_sending();
+                self.execute();
             }
             Job::Found(findings) => {
                 self.asking.answered(&findings);

@@ -4,18 +4,26 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{lifecycle::Outgoing, reasons};
+use super::{
+    Job,
+    courier::{Courier, Told, Word},
+    lifecycle::Outgoing,
+    reasons,
+};
 use crate::{
     api::Hosts,
-    config::Options,
+    config::{AccessKey, Options},
     downlink::{Answer, Batch, Book, Followed, Following, Lookup, Message, Outbox, Pacer},
     error::Error,
     message::{Event, MessageIds, PublishFailed},
     mqtt::{Outcome, Transport},
+    network::Effect,
 };
 
 pub(super) struct Sending {
     outbox: Outbox,
+    /// Takes downlinks to the network instead of the connection.
+    courier: Option<Courier>,
     pacer: Pacer,
     book: Book,
     /// When the pace allows the next message.
@@ -29,7 +37,7 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Returns the sending side, and the channel for accepted downlinks.
-    pub(super) fn new(options: &Options) -> (Self, Sender<Batch>) {
+    pub(super) fn new(options: &Options, job_done: Sender<Job>) -> (Self, Sender<Batch>) {
         let (outbox, accepted) = Outbox::new();
         let following = Following {
             capacity: options.follow_downlinks.downlinks,
@@ -39,6 +47,7 @@ impl Sending {
         };
         let sending = Self {
             outbox,
+            courier: Courier::new(options, job_done),
             pacer: Pacer::new(options.pace),
             book: Book::new(options.network, &options.app_id, following),
             next_write: None,
@@ -56,14 +65,23 @@ impl Sending {
 
     /// Returns whether another message can be written immediately.
     pub(super) fn has_room(&self, transport: &Transport) -> bool {
-        !self.outbox.has_line()
-            && transport.in_flight() < self.capacity
-            && transport.end().is_none()
+        !self.outbox.has_line() && self.can_write(transport)
+    }
+
+    /// Returns whether one message can leave now.
+    fn can_write(&self, transport: &Transport) -> bool {
+        // Until it notices the end, the MQTT client accepts messages for a dead connection.
+        transport.end().is_none()
+            && match &self.courier {
+                Some(courier) => courier.is_free(),
+                None => transport.in_flight() < self.capacity,
+            }
     }
 
     /// Returns whether every accepted message has left.
     pub(super) fn is_drained(&self, transport: &Transport) -> bool {
-        transport.in_flight() == 0 && !self.outbox.has_waiting()
+        let is_delivered = self.courier.as_ref().is_none_or(Courier::is_free);
+        is_delivered && transport.in_flight() == 0 && !self.outbox.has_waiting()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -71,6 +89,7 @@ impl Sending {
             self.outbox.next_expiry(),
             self.outbox.next_turn(),
             self.next_write,
+            self.courier.as_ref().and_then(Courier::next_deadline),
             self.book.next_deadline(),
         ]
         .into_iter()
@@ -81,6 +100,9 @@ impl Sending {
     pub(super) fn handle_deadline(&mut self, now: Instant) {
         self.expire(now);
         self.outbox.on_time(now);
+        if let Some(courier) = &mut self.courier {
+            courier.on_time(now);
+        }
         self.book.on_time(now);
     }
 
@@ -104,8 +126,7 @@ impl Sending {
     pub(super) fn write(&mut self, transport: Option<&mut Transport>, now: Instant) {
         self.next_write = None;
         let Some(transport) = transport else { return };
-        // Until it notices the end, the MQTT client accepts messages for a dead connection.
-        while transport.end().is_none() && transport.in_flight() < self.capacity {
+        while self.can_write(transport) {
             if !self.outbox.has_line() {
                 return;
             }
@@ -117,6 +138,12 @@ impl Sending {
             let Some(message) = self.outbox.take_next() else {
                 return;
             };
+            if let Some(courier) = &mut self.courier {
+                self.pacer.written(now);
+                self.book.handed_over(message.ids, now);
+                courier.take(message);
+                continue;
+            }
             let correlation_id = message.correlation_id.clone();
             match transport.publish(
                 message.ids,
@@ -133,6 +160,42 @@ impl Sending {
                 Err(_) => return self.outbox.put_back(message),
             }
         }
+    }
+
+    /// Handles what the network has told the courier.
+    pub(super) fn told(&mut self, told: Told, now: Instant) {
+        let Some(courier) = &mut self.courier else {
+            return;
+        };
+        match courier.told(told, now) {
+            Some(Word::Taken { ids, effect }) => {
+                self.observe_outcome(Outcome::Published(ids), now);
+                self.book.processed(&[ids], now);
+                if effect != Effect::Clears {
+                    self.book.queued(ids, now);
+                }
+            }
+            Some(Word::Refused(ids, error)) => self.fail(ids, &error),
+            Some(Word::Unknown(ids)) => self.observe_outcome(Outcome::Published(ids), now),
+            None => {}
+        }
+    }
+
+    /// Returns how many messages the network may be taking over HTTP.
+    pub(super) fn asked(&self) -> usize {
+        let courier = self.courier.as_ref();
+        usize::from(courier.is_some_and(Courier::is_asking))
+    }
+
+    /// Stops waiting for the network's answer to a message. Returns the message that it may be taking.
+    pub(super) fn leave_courier(&mut self, now: Instant) -> Option<MessageIds> {
+        let courier = self.courier.as_mut()?;
+        if let Some(message) = courier.take_back() {
+            self.outbox.put_back(message);
+        }
+        let ids = courier.leave()?;
+        self.observe_outcome(Outcome::Published(ids), now);
+        Some(ids)
     }
 
     /// Notes that the client is connected: waiting messages no longer expire.
@@ -166,6 +229,9 @@ impl Sending {
         rate_limited: bool,
         now: Instant,
     ) -> u64 {
+        if let Some(message) = self.courier.as_mut().and_then(Courier::take_back) {
+            self.outbox.put_back(message);
+        }
         let uncertain = self.book.disconnected(unfinished, rate_limited, now);
         self.outbox.stop_holding();
         if rate_limited {
@@ -251,7 +317,10 @@ impl Sending {
     }
 
     /// Notes that the client uses another access key.
-    pub(super) fn key_changed(&mut self) {
+    pub(super) fn key_changed(&mut self, key: &AccessKey) {
+        if let Some(courier) = &mut self.courier {
+            courier.key_changed(key);
+        }
         self.book.key_changed();
     }
 

@@ -14,6 +14,7 @@ mod deliveries;
 mod discovery;
 mod discovery_v3;
 mod downlinks;
+mod downlinks_over_http;
 mod downlinks_v3;
 mod errors;
 mod events;

@@ -40,6 +40,7 @@ fn unanswered(server: &HttpAddress, network: Network, failure: Failure) -> Error
         seen,
         has_advice,
         source,
+        ..
     } = failure;
     let kind = kind.unwrap_or(ErrorKind::DiscoveryAnswer);
     // Where the question contains a key, an address without a scheme means TLS, perhaps by mistake.
@@ -87,6 +88,7 @@ mod tests {
             is_transient: false,
             seen: "host not found".to_owned(),
             has_advice: false,
+            is_unsent: true,
             source: "host not found".into(),
         };
         unanswered(&server, network, failure).to_string()
