@@ -12,8 +12,8 @@
 //! the device received.
 //!
 //! Arguments: the number of cuts, of minutes with an `m`, or of downlinks with a `d`; the seed; the
-//! network, `v2` or `v3`; the server, `simulator`, `mosquitto`, or `plain` for downlinks to a simulator
-//! of V2 with a plain broker.
+//! network, `v2` or `v3`; the server, `simulator`, `mosquitto`, or for downlinks `plain`, a simulator of V2
+//! with a plain broker, or `http`, one of v3 whose HTTP server is fast, slow, silent and failing in turn.
 
 #[cfg(unix)]
 #[path = "../tests/support/mod.rs"]
@@ -40,11 +40,15 @@ fn main() -> anyhow::Result<()> {
         Some("v3") | None => Network::V3,
         Some(other) => anyhow::bail!("unknown network {other:?}: use v2 or v3"),
     };
-    let (is_simulated, plain_broker) = match arguments.next().as_deref() {
-        Some("simulator") | None => (true, false),
+    let server = arguments.next();
+    let asks_over_http = server.as_deref() == Some("http");
+    let (is_simulated, plain_broker) = match server.as_deref() {
+        Some("simulator" | "http") | None => (true, false),
         Some("plain") => (true, true),
         Some("mosquitto") => (false, true),
-        Some(other) => anyhow::bail!("unknown server {other:?}: use simulator, plain or mosquitto"),
+        Some(other) => {
+            anyhow::bail!("unknown server {other:?}: use simulator, http, plain or mosquitto")
+        }
     };
     if let Some(downlinks) = length.strip_suffix('d') {
         let account = deliveries::run(Plan {
@@ -52,6 +56,7 @@ fn main() -> anyhow::Result<()> {
             downlinks: downlinks.parse()?,
             outages: true,
             plain_broker,
+            asks_over_http,
             seed,
         });
         println!("{account}");

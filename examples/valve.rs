@@ -3,14 +3,16 @@
 //!
 //! Without an account it runs on a simulated network. There the valve opens, or with an argument
 //! never acknowledges (`deaf`), has no session (`reset`), or is unknown to the application
-//! (`stranger`):
+//! (`stranger`); or the program ends after it has sent the order, and its next run goes on (`restart`):
 //!
 //! ```text
 //! cargo run --example valve
 //! cargo run --example valve -- deaf
 //! ```
 //!
-//! With an account it sends `01` to FPort 20 of your device, and waits up to an hour:
+//! With an account it sends `01` to FPort 20 of your device, and waits up to an hour. The key of the order
+//! is in a file until its end is known. If the program is stopped before, its next run does not send the
+//! order again, but goes on with it:
 //!
 //! ```text
 //! TTN_APP_ID=my-app@ttn TTN_ACCESS_KEY=NNSXS.… TTN_CLUSTER=eu1 TTN_DEV_ID=my-valve \
@@ -18,7 +20,8 @@
 //! ```
 
 use std::{
-    env,
+    env, fs,
+    path::PathBuf,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -44,29 +47,53 @@ fn main() -> Result<ExitCode> {
 
 /// Returns whether the valve has acknowledged.
 fn open_valve(client: &MqttClient, dev_id: &str, limit: Duration) -> Result<bool> {
+    let file = key_file(dev_id);
+    let mut seen = Seen::default();
+    let delivery = match fs::read_to_string(&file) {
+        Ok(key) => {
+            println!("Going on with the order to {dev_id} from before.");
+            seen.is_from_before = true;
+            client.follow(&key, dev_id)?
+        }
+        Err(_) => order(client, dev_id)?,
+    };
+    let last = follow(&delivery, &mut seen, Instant::now().checked_add(limit));
+    println!("{}", conclusion(dev_id, &last, &seen, limit));
+    if delivery.is_final() {
+        fs::remove_file(&file)?;
+    }
+    Ok(matches!(last, DeliveryState::Acknowledged))
+}
+
+/// Sends the order, and stores its key for the next run.
+fn order(client: &MqttClient, dev_id: &str) -> Result<Delivery> {
     let open = Downlink::bytes([0x01])
         .port(20)
         .confirmed(true)
         .max_attempts(3);
     let delivery = client.send(dev_id, open)?;
+    fs::write(key_file(dev_id), delivery.key())?;
     println!("Asking {dev_id} to open.");
-    let (last, seen) = follow(&delivery, Instant::now().checked_add(limit));
-    println!("{}", conclusion(dev_id, &last, &seen, limit));
-    Ok(matches!(last, DeliveryState::Acknowledged))
+    Ok(delivery)
+}
+
+fn key_file(dev_id: &str) -> PathBuf {
+    env::temp_dir().join(format!("ttn-{dev_id}.key"))
 }
 
 /// What happened to the order on its way.
 #[derive(Default)]
 struct Seen {
+    /// An earlier run has sent it.
+    is_from_before: bool,
     was_queued: bool,
     was_sent: bool,
 }
 
 /// Prints each state of the downlink, until the final one or the deadline. Returns the last state, and
-/// what happened before.
-fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, Seen) {
+/// notes what happened before.
+fn follow(delivery: &Delivery, seen: &mut Seen, deadline: Option<Instant>) -> DeliveryState {
     let states = delivery.states();
-    let mut seen = Seen::default();
     loop {
         let state = match deadline {
             Some(deadline) => states.recv_deadline(deadline).ok(),
@@ -93,7 +120,7 @@ fn follow(delivery: &Delivery, deadline: Option<Instant>) -> (DeliveryState, See
             }
             Some(_) => {}
             // The state is final, or the deadline has passed.
-            None => return (delivery.state(), seen),
+            None => return delivery.state(),
         }
     }
 }
@@ -109,7 +136,9 @@ fn conclusion(dev_id: &str, state: &DeliveryState, seen: &Seen, limit: Duration)
             format!("Unknown: the order was sent, so the valve may be open; {error}.")
         }
         DeliveryState::Failed(error) => format!("No: {error}."),
-        DeliveryState::Unconfirmed(error) if seen.was_queued || seen.was_sent => {
+        DeliveryState::Unconfirmed(error)
+            if seen.is_from_before || seen.was_queued || seen.was_sent =>
+        {
             format!("Unknown: the valve may be open; {error}.")
         }
         DeliveryState::Unconfirmed(error) => format!("Probably not: {error}."),
@@ -140,7 +169,7 @@ fn open_a_simulated_valve(trouble: Option<&str>) -> Result<bool> {
     let valve = network.device("valve-3");
     valve.join();
     let dev_id = match trouble {
-        None => "valve-3",
+        None | Some("restart") => "valve-3",
         Some("deaf") => {
             valve.stops_acknowledging(true);
             "valve-3"
@@ -150,13 +179,27 @@ fn open_a_simulated_valve(trouble: Option<&str>) -> Result<bool> {
             "valve-3"
         }
         Some("stranger") => "valve-4",
-        Some(other) => anyhow::bail!("unknown argument {other:?}: use deaf, reset or stranger"),
+        Some(other) => {
+            anyhow::bail!("unknown argument {other:?}: use deaf, reset, stranger or restart")
+        }
     };
-    let client = MqttClient::builder(network.app_id(), network.access_key())
-        .mqtt_address(network.mqtt_address())
-        .unconfirmed_after(Duration::from_secs(2))
-        .build()?;
-    client.connect()?;
+    // What an earlier simulation has left is not about this network.
+    let _ = fs::remove_file(key_file(dev_id));
+    let connect = || -> Result<MqttClient> {
+        let client = MqttClient::builder(network.app_id(), network.access_key())
+            .mqtt_address(network.mqtt_address())
+            .http_address(network.http_address())
+            .unconfirmed_after(Duration::from_secs(2))
+            .build()?;
+        client.connect()?;
+        Ok(client)
+    };
+    if trouble == Some("restart") {
+        let client = connect()?;
+        order(&client, dev_id)?;
+        client.close()?;
+    }
+    let client = connect()?;
     let (stop, stopped) = bounded(0);
     let life = thread::spawn(move || live(&valve, &stopped));
     let is_open = open_valve(&client, dev_id, Duration::from_secs(10))?;

@@ -38,7 +38,7 @@ pub(crate) struct Request<'a> {
     pub(crate) key: Option<&'a AccessKey>,
     /// Whether to follow redirects. A request with a key follows none: the key is only for the server
     /// that was named.
-    pub(crate) follows_redirects: bool,
+    pub(crate) follows: bool,
     /// The media type to ask for.
     pub(crate) accept: &'static str,
     /// JSON to post.
@@ -85,7 +85,7 @@ pub(crate) struct Failure {
 impl Request<'_> {
     /// Sends the request and waits for the head of the answer.
     pub(crate) fn send(&self) -> Result<Answer, Failure> {
-        let may_move = self.follows_redirects && self.key.is_none();
+        let may_move = self.follows && self.key.is_none();
         let config = ureq::Agent::config_builder()
             .user_agent(USER_AGENT)
             .timeout_global(Some(self.timeout))

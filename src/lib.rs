@@ -170,7 +170,10 @@
 //! server has processed every downlink, or returns an error that says how many are uncertain. A
 //! downlink that was processed is not always accepted; only its [`Delivery`] shows that. After
 //! [`GivenUp`](DeliveryState::GivenUp) and [`Unconfirmed`](DeliveryState::Unconfirmed), the device may
-//! have received the downlink or not: send it again only if it may arrive twice.
+//! have received the downlink or not: send it again only if it may arrive twice. On v3, the error of
+//! `Unconfirmed` names the [cause that the network states over HTTP](MqttClientBuilder::unconfirmed_after), and
+//! [`queue`](MqttClient::queue) lists what really waits for a device. A downlink survives the program:
+//! store its [`key`](Delivery::key), and [`follow`](MqttClient::follow) it in the next run.
 //!
 //! # Messages that arrive another way
 //!

@@ -14,7 +14,7 @@ use std::{
 };
 
 use support::{
-    deliveries::{self, Plan},
+    deliveries::{self, Account, Plan},
     harness::{Harness, SOON},
     soak::{self, Report, Until},
     watchdog::watchdog,
@@ -150,16 +150,18 @@ fn every_delivery(network: Network, outages: bool, seed: u64) {
         downlinks: 2_500,
         outages,
         plain_broker: false,
+        asks_over_http: false,
         seed,
     });
 }
 
-fn every_delivery_of(plan: Plan) {
+fn every_delivery_of(plan: Plan) -> Account {
     let _place = place();
     let _watchdog = watchdog(LIMIT);
     let account = deliveries::run(plan);
     println!("{account}");
     account.assert_true();
+    account
 }
 
 #[test]
@@ -179,6 +181,7 @@ fn every_delivery_is_true_and_final_or_explained_behind_a_plain_broker() {
         downlinks: 2_500,
         outages: true,
         plain_broker: true,
+        asks_over_http: false,
         seed: 15,
     });
 }
@@ -191,4 +194,17 @@ fn every_delivery_is_true_and_final_or_explained_after_outages_on_v2() {
 #[test]
 fn every_delivery_is_true_and_final_or_explained_after_outages_on_v3() {
     every_delivery(Network::V3, true, 14);
+}
+
+#[test]
+fn every_delivery_is_true_and_nothing_waits_while_the_http_server_is_slow_silent_or_failing() {
+    let account = every_delivery_of(Plan {
+        network: Network::V3,
+        downlinks: 2_500,
+        outages: true,
+        plain_broker: false,
+        asks_over_http: true,
+        seed: 16,
+    });
+    account.assert_undelayed();
 }

@@ -201,7 +201,7 @@ impl Api {
         let request = Request {
             url: &url,
             key,
-            follows_redirects: false,
+            follows: false,
             accept: "application/json",
             body,
             certificates: &self.certificates,

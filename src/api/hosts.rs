@@ -127,6 +127,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_address_of_a_registration_is_compared_by_its_host() {
+        let hosts = Hosts::with_identity_server("https://eu1.tts.example:8443".to_owned(), None);
+        for (address, is_own) in [
+            ("eu1.tts.example", true),
+            ("EU1.tts.example:8884", true),
+            ("nam1.tts.example", false),
+        ] {
+            assert_eq!(hosts.is_application_server(address), is_own, "{address}");
+        }
+    }
+
+    #[test]
     fn the_identity_server_of_a_hosted_network_is_in_its_first_cluster() {
         for (host, identity) in [
             (

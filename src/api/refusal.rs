@@ -29,7 +29,7 @@ pub(crate) struct Refusal {
     /// The server's own explanation, quoted.
     pub(crate) message: Option<String>,
     /// The gRPC code of the error. An answer without one does not come from The Things Stack.
-    pub(crate) code: Option<u32>,
+    pub(crate) code: Option<u64>,
     /// The parts of the error; `None` if the server has none, as for a path that it does not serve.
     pub(crate) details: Option<Box<ErrorDetails>>,
     /// How long to wait before the next request, if the server says so.
@@ -112,9 +112,9 @@ fn message(body: &Value, key: &AccessKey) -> Option<String> {
 }
 
 /// Older servers have another name for it.
-fn code(error: &Value) -> Option<u32> {
+fn code(error: &Value) -> Option<u64> {
     let code = error.get("code").or_else(|| error.get("grpc_code"))?;
-    code.as_u64()?.try_into().ok()
+    code.as_u64()
 }
 
 fn details(error: &Value, key: &AccessKey) -> Option<ErrorDetails> {

@@ -753,6 +753,13 @@ impl MqttClientBuilder {
     /// Defaults to 10 s. On V2, 100 ms are added for each downlink that was written before it and has no
     /// report yet, because the network's own broker reads 10 packets a second.
     ///
+    /// On v3, where the [HTTP API](Self::http_address) is known and [`ask_over_http`](Self::ask_over_http) is on,
+    /// the client first asks why, which takes at most 10 s more: a downlink that is in the device's queue
+    /// becomes [`Queued`](crate::DeliveryState::Queued) after all; otherwise the error names the cause as the
+    /// network states it: no such device, no session, a missing right, or not in the queue. It asks once for
+    /// all overdue downlinks of a device, for at most five devices a second, and not while the network's rate
+    /// limit forbids it. Whatever HTTP does, the state stays provisional: a later report still counts.
+    ///
     /// ```
     /// # use ttn::MqttClient;
     /// # use std::time::Duration;

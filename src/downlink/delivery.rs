@@ -286,8 +286,13 @@ impl DownlinkEvent {
 /// | `Failed` | the network, or this crate | there are no further attempts, for example because a V2 device was deleted, or because the application keeps its own session keys and must repeat an unacknowledged downlink itself | if it was sent before: that the device did not receive it |
 /// | `Expired` | this crate | it was not sent | |
 /// | `Replaced` | this crate: a later downlink of this client with [`Schedule::Replace`](crate::Schedule::Replace) was queued, or [`clear_queue`](crate::MqttClient::clear_queue) took effect | the network discarded it, unless it was on its way to a gateway | v3: that it was not sent, because not every gateway reports that; a later report still counts |
-/// | `Unconfirmed` | this crate: the network sent no report, or the report was lost with a connection: the client closed before the server had processed the downlink, or the downlink has left the queue since | nothing; the error names causes by what this client has seen | anything; a later report still counts |
+/// | `Unconfirmed` | this crate: the network sent no report, or the report was lost with a connection: the client closed before the server had processed the downlink, or the downlink has left the queue since | nothing; on v3 the error names the cause that the network states over HTTP, otherwise likely causes by what this client has seen | anything; a later report still counts |
 /// | `Forgotten` | this crate: it was followed for too long, there were too many, the last handle of the client was dropped, or this process is a fork of the one that follows it | nothing | anything |
+///
+/// On v3, the client looks into the queue of a device over HTTP, where it
+/// [can](crate::MqttClientBuilder::http_address), before it calls a downlink `Unconfirmed`; after a reconnect, for
+/// the 50 devices with the oldest open downlinks; and once a day for a downlink that stays `Queued`. What it
+/// finds there is `Queued`. What is absent proves no loss: the state is at most `Unconfirmed`.
 ///
 /// ```
 /// use ttn::DeliveryState;
@@ -338,7 +343,9 @@ pub enum DeliveryState {
     Expired,
     /// This client has replaced or emptied the queue that it was in.
     Replaced,
-    /// The network sent no report about it, or the report was lost; the error lists the likely causes.
+    /// The network sent no report about it, or the report was lost. The error names the cause if the
+    /// network has stated it [over HTTP](crate::MqttClientBuilder::unconfirmed_after), with an
+    /// [`ErrorDetails`] as [source](std::error::Error::source); otherwise it lists the likely causes.
     #[serde(serialize_with = "json::error")]
     Unconfirmed(Error),
     /// The client no longer follows it.

@@ -2,6 +2,7 @@
 //! is not all, why.
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ pub(super) fn ask(api: &Api, lookup: &Lookup) -> Answer {
         api,
         dev_id: &lookup.dev_id,
         deadline: Instant::now() + LIMIT,
+        wait: Cell::new(None),
     };
     let queue = inquiry.within()?.queue(&lookup.dev_id);
     let mut sighting = match queue {
@@ -44,6 +46,7 @@ pub(super) fn ask(api: &Api, lookup: &Lookup) -> Answer {
             }
         }
     }
+    sighting.wait = inquiry.wait.get();
     Ok(sighting)
 }
 
@@ -56,6 +59,8 @@ struct Inquiry<'a> {
     api: &'a Api,
     dev_id: &'a str,
     deadline: Instant,
+    /// How long the network wants no further question.
+    wait: Cell<Option<Duration>>,
 }
 
 impl Inquiry<'_> {
@@ -67,6 +72,10 @@ impl Inquiry<'_> {
         Ok(self.api.within(left.min(self.api.timeout())))
     }
 
+    fn note(&self, refusal: &Refusal) {
+        self.wait.set(self.wait.get().max(refusal.wait));
+    }
+
     /// Says why the queue cannot be read.
     fn without_queue(&self, failure: Failure, asks_why: bool) -> Answer {
         let Failure::Refused(refusal) = failure else {
@@ -76,7 +85,7 @@ impl Inquiry<'_> {
             return Ok(Sighting {
                 queue: Some(HashSet::new()),
                 cause: Some(self.unknown_device(&refusal)),
-                unknown: None,
+                ..Sighting::default()
             });
         }
         let Some(right) = missing_right(&refusal) else {
@@ -95,7 +104,7 @@ impl Inquiry<'_> {
         Ok(Sighting {
             queue: None,
             cause: Some(cause.unwrap_or(cannot_read)),
-            unknown: None,
+            ..Sighting::default()
         })
     }
 
@@ -103,7 +112,10 @@ impl Inquiry<'_> {
     fn try_queue(&self) -> Result<Option<Cause>, NotSeen> {
         let refusal = match self.within()?.push(self.dev_id, NOTHING) {
             Ok(()) => return Ok(None),
-            Err(Failure::Refused(refusal)) => refusal,
+            Err(Failure::Refused(refusal)) => {
+                self.note(&refusal);
+                refusal
+            }
             Err(failure) => return Err(unanswered(&failure)),
         };
         let dev_id = self.dev_id;
@@ -132,6 +144,9 @@ impl Inquiry<'_> {
             .within()
             .ok()
             .map(|api| api.application_server_of(dev_id));
+        if let Some(Err(Failure::Refused(refusal))) = &registered {
+            self.note(refusal);
+        }
         let text = match &registered {
             Some(Ok(address)) if !address.is_empty() && !self.api.is_at(address) => format!(
                 "{here} {dev_id:?} in the application {application:?}: the device is registered on the cluster {address}; connect to that one"

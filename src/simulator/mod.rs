@@ -98,6 +98,30 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # HTTP
+//!
+//! v3 also serves The Things Stack's HTTP API, at [`Simulator::http_address`]: whose a key is and what
+//! it may do, applications, devices, queues, downlinks, the address of the MQTT server, and simulated
+//! messages. Requests drive the same devices as MQTT. Tests see them with
+//! [`Simulator::http_requests`], break the server with [`Simulator::http_fault`], limit its
+//! [rate](Simulator::http_rate_limit), and take away the
+//! [Identity Server](Simulator::identity_server_down). Keys can [expire](Simulator::expire_key), be
+//! [deleted](Simulator::remove_key) or lose their application, have other
+//! [rights](Simulator::set_rights), or be [somebody else's](Simulator::add_other_key).
+//!
+//! ```
+//! use std::time::SystemTime;
+//! use ttn::Network;
+//! use ttn::simulator::{HttpFault, Simulator};
+//!
+//! let network = Simulator::start(Network::V3)?;
+//! println!("ask {}/api/v3/auth_info", network.http_address());
+//! network.http_fault_on("/down/push", Some(HttpFault::Html(502)));
+//! network.expire_key(network.app_id(), network.access_key(), SystemTime::now());
+//! assert!(network.http_requests().is_empty());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! # The V2 network
 //!
 //! V2 starts and works in the same way. Features of only one of the networks are marked; using one
@@ -190,7 +214,34 @@
 //! | MAC commands | only with the first answer after a join, unless [asked for](Device::mac_commands) |
 //! | gateways that are [down](Simulator::gateways_down) | keep the queue; this was not measured |
 //! | class C at slow data rates | a downlink without an uplink may have 242 bytes |
-//! | HTTP | there is no HTTP server; [requests over HTTP](Device::push_over_http) are made by the test |
+//!
+//! ## HTTP of The Things Stack
+//!
+//! The tests compare each answer with a recorded one, member by member.
+//!
+//! | about | like the real server |
+//! |---|---|
+//! | routes | `auth_info`, `applications/…` with rights and devices, devices at `as` and `ns`, `mqtt-connection-info`, `as/configuration`, `configuration/frequency-plans`, `down`, `down/push`, `down/replace`, `up/simulate`; others are 404, other methods 501 |
+//! | order of checks | route, method, query and body, ids and values, rate, key, rights, and then the thing itself |
+//! | errors | status, name, text, attributes and cause; none of these if the gateway in front of the servers refuses |
+//! | keys | the middle part is the id: with another last part, the secret is wrong. `auth_info` and rights answer 200 without a key |
+//! | rights | spelt out, in any order; a change counts for the next request, and for the next MQTT connection |
+//! | rate limit | of each method, application or device, and key; headers in whole seconds, cut off |
+//! | without an Identity Server | its routes are 404, those of the Application Server 503, and MQTT answers with code 5 |
+//! | downlinks | one bad downlink refuses the whole list; the events come over MQTT as well |
+//! | connections | HTTP/1.1, one request after the other; what is no request is answered once its first line ends |
+//!
+//! | about | different by choice |
+//! |---|---|
+//! | storage, events | not there: 404, as storage is in the open source edition |
+//! | protocol | no HTTP/2, no compression, no cookies, no `Grpc-Timeout` |
+//! | field masks | only what is simulated can be asked for; the whole `session` has the members that are simulated, and no keys |
+//! | `mqtt-connection-info` | the address of this network, without one for TLS, which its MQTT server does not speak |
+//! | server addresses | 127.0.0.1, unless the device is on [another cluster](Device::on_other_cluster) |
+//! | tenants | an id without a tenant belongs to the tenant of the key, else to that of the first application |
+//! | users, organizations | collaborate in every application of the network; there are no administrators |
+//! | error texts | of a body that is no JSON, of an encoder that fails, of an `order` that is unknown, and of ids at the Identity Server: by reading, not measured |
+//! | events and simulated messages | published once the answer is written |
 //!
 //! ## MQTT
 //!
@@ -199,7 +250,7 @@
 //! | about | like the real server | different by choice |
 //! |---|---|---|
 //! | CONNECT | Protocol levels 3 and 4; code 1 for others. Code 5 for any mistake in key, user name, id or account. A client id that is not UTF-8 and bytes after the last field are accepted. | Code 3 only with [`Quirks::connection_limit`]. |
-//! | Rights | A key without rights connects to v3, but neither receives nor sends; V2 refuses it. Connected clients keep their rights. A [deleted key](Simulator::remove_key) is refused at the next CONNECT. | V2 remembers the rights of a key for a minute; the simulator does not. |
+//! | Rights | A key with [neither right](Rights) connects to v3, but neither receives nor sends, since it has another right; V2 refuses it. Connected clients keep their rights. A [deleted key](Simulator::remove_key) is refused at the next CONNECT. | V2 remembers the rights of a key for a minute; the simulator does not. |
 //! | Sessions | Nothing is kept for an absent client. Two clients with the same id can be connected. | |
 //! | Wills | v3 accepts them and never publishes them. V2 publishes one if the client may write to its topic. | |
 //! | Filters | Any filter of the client's application is granted, others get 0x80. `#` and `+` are replaced by the application id. `x/#` does not match `x`. | They stay so behind a [plain broker](Quirks::plain_broker), which leaves filters as they are and lets `x/#` match `x`. |
@@ -212,7 +263,7 @@
 //! | Rates | V2 reads 10 packets per second ([`Quirks::rate_limit`]). On v3, the first PUBLISH above the rate ends the connection, after the events of those before it ([`Quirks::publish_rate`]). | v3 has no rate unless a quirk sets one. |
 //! | Slow clients | 64 messages are kept for a client. | A full buffer makes the publisher wait; the real brokers drop the message ([`WhenFull`]). |
 //! | Events | | They are never late, reordered or lost unless a quirk says so ([`Quirks::event_delay`], [`Quirks::shuffle_events`], [`Quirks::lose_events`]). After a restart of the real v3, the first uplinks may change places. |
-//! | TLS | | None. |
+//! | TLS | | None over MQTT. |
 //!
 //! ## V2
 //!

@@ -114,7 +114,7 @@ fn the_answer_queues_a_downlink_and_the_reports_follow_over_mqtt() {
 #[test]
 fn a_refused_downlink_fails_at_once_with_the_words_of_the_network() {
     let place = Place::new();
-    place.network.device("bed-08");
+    place.network.device("bed-08").forget_session();
     place
         .network
         .set_encoder(|_, _| Err::<Vec<u8>, _>("the valve has no such position".to_owned()));

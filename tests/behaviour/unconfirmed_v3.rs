@@ -132,12 +132,16 @@ fn a_downlink_to_a_device_of_another_cluster_names_that_cluster() {
 }
 
 #[test]
-fn a_downlink_to_a_device_without_a_session_ends_with_that_cause() {
+fn a_device_without_a_session_is_the_cause_reported_or_asked() {
     let place = Place::new();
-    place.network.create_device("bed-08", None);
-    let quiet = place.network.device("bed-08");
+    let quiet = place.network.create_device("bed-08", None);
     quiet.forget_session();
-    let (text, id) = unconfirmed(&place.send("bed-08", 1));
+    let state = place.send("bed-08", 1).wait();
+    assert!(matches!(state, DeliveryState::Failed(_)), "{state}");
+    assert_eq!(state.error_details().unwrap().name, "no_device_session");
+    // The client hears nothing, and asks.
+    place.reconnect_with_rights(&[WRITE]);
+    let (text, id) = unconfirmed(&place.send("bed-08", 2));
     assert!(text.contains("bed-08 has no session"), "{text}");
     assert_eq!(id, "pkg/applicationserver:no_device_session");
 }

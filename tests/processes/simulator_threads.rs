@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{child::alone, resources::loopback};
 use ttn::Network;
-use ttn::simulator::Simulator;
+use ttn::simulator::{HttpFault, Simulator};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -69,4 +69,32 @@ fn stopping_leaves_no_thread_behind() {
         drop(connect(&network));
     }
     assert_settles_at(running);
+}
+
+#[test]
+fn stopping_leaves_no_thread_of_http_behind() {
+    if !alone(module_path!(), "stopping_leaves_no_thread_of_http_behind") {
+        return;
+    }
+    let before = resources();
+    for _ in 0..20 {
+        let network = Simulator::start(Network::V3).unwrap();
+        let address = network.http_address();
+        let host = address.trim_start_matches("http://");
+        let mut streams: Vec<TcpStream> =
+            (0..5).map(|_| TcpStream::connect(host).unwrap()).collect();
+        let request = b"GET /api/v3/auth_info HTTP/1.1\r\nHost: x\r\n\r\n";
+        streams[0].write_all(request).unwrap();
+        network.http_fault(Some(HttpFault::Silent));
+        streams[1].write_all(request).unwrap();
+        assert!(network.wait_for_http_requests(2, LONG));
+        network.stop();
+        drop(streams);
+        assert_settles_at(before);
+        network.restart().unwrap();
+        let again = TcpStream::connect(host).unwrap();
+        drop(network);
+        drop(again);
+        assert_settles_at(before);
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
-    head: String,
+    pub head: String,
     pub body: String,
 }
 

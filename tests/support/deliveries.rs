@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use ttn::{
     Delivery, DeliveryState, Downlink, ErrorKind, Event, MqttClient, Network, Schedule,
-    simulator::{Device, Received, Simulator, Uplink},
+    simulator::{Device, HttpFault, Received, Simulator, Uplink},
 };
 
 use super::{
@@ -46,6 +46,9 @@ pub struct Plan {
     pub outages: bool,
     /// Whether the V2 network has a plain broker, behind which it queues bursts in any order.
     pub plain_broker: bool,
+    /// Whether the client asks a v3 network over HTTP, whose server is fast, slow, silent and failing in
+    /// turn.
+    pub asks_over_http: bool,
     pub seed: u64,
 }
 
@@ -69,6 +72,9 @@ pub struct Account {
     outages: usize,
     states: BTreeMap<&'static str, usize>,
     transmissions: usize,
+    /// How many questions the network got about queues.
+    questions: usize,
+    delays: Delays,
     /// The reports about each device.
     reports: BTreeMap<String, Vec<String>>,
     /// How many deliveries have no end, because a report was lost and nothing followed.
@@ -78,10 +84,38 @@ pub struct Account {
     deviations: Vec<String>,
 }
 
+/// The longest times that something took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Delays {
+    /// A call of `send_batch`.
+    send: Duration,
+    /// From the loss of a connection to the next one.
+    connect: Duration,
+    /// From the network, which stamps an uplink, to the callback.
+    callback: Duration,
+}
+
+/// A silent HTTP server takes longer.
+const LONGEST_DELAY: Duration = Duration::from_secs(3);
+
+/// How the HTTP server is, in turn.
+const HTTP: [Option<HttpFault>; 6] = [
+    None,
+    Some(HttpFault::Slow(Duration::from_millis(700))),
+    Some(HttpFault::Status(500)),
+    Some(HttpFault::Silent),
+    Some(HttpFault::CutOff),
+    Some(HttpFault::RateLimited),
+];
+
 /// Sends downlinks at random, and accounts for each of them.
 pub fn run(plan: Plan) -> Account {
     let mut stage = Stage::new(plan);
     while stage.tracked.len() < plan.downlinks {
+        if plan.asks_over_http {
+            let turn = stage.tracked.len() * 3 * HTTP.len() / plan.downlinks;
+            stage.network.http_fault(HTTP[turn % HTTP.len()].clone());
+        }
         stage.step();
     }
     stage.settle();
@@ -93,6 +127,7 @@ pub fn run(plan: Plan) -> Account {
 struct Seen {
     /// When it lost its connection.
     outages: Vec<Instant>,
+    delays: Delays,
     /// The reports about each device, to explain a deviation.
     reports: BTreeMap<String, Vec<String>>,
 }
@@ -123,6 +158,10 @@ impl Seen {
         };
         match event {
             Event::Disconnected(_) => self.outages.push(Instant::now()),
+            Event::Connected(_) => {
+                let took = self.outages.last().map(Instant::elapsed);
+                self.delays.connect = self.delays.connect.max(took.unwrap_or_default());
+            }
             Event::Downlink(report) => {
                 let payload = hex::encode(&report.payload_raw);
                 note(&report.dev_id, format!("{:?} {payload}", report.step));
@@ -145,16 +184,26 @@ impl Stage {
             .seed(plan.seed)
             .start()
             .unwrap();
-        let client = MqttClient::builder(network.app_id(), network.access_key())
+        let mut builder = MqttClient::builder(network.app_id(), network.access_key())
             .mqtt_address(network.mqtt_address())
             .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
             .offline_queue(30_000, Duration::from_secs(60))
             .send_capacity(30_000)
             .follow_downlinks(2 * plan.downlinks, Duration::from_secs(3600))
-            .unconfirmed_after(UNCONFIRMED_AFTER)
-            .build()
-            .unwrap();
+            .unconfirmed_after(UNCONFIRMED_AFTER);
+        if plan.asks_over_http {
+            builder = builder.http_address(network.http_address());
+        }
+        let client = builder.build().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let called = Arc::clone(&seen);
+        client.set_uplink_callback(move |uplink, _| {
+            if let Some(sent) = uplink.received_at {
+                let took = sent.elapsed().unwrap_or_default();
+                let delays = &mut lock(&called).delays;
+                delays.callback = delays.callback.max(took);
+            }
+        });
         let noted = Arc::clone(&seen);
         let events = client.events();
         thread::spawn(move || {
@@ -237,6 +286,11 @@ impl Stage {
             .client
             .send_batch(&format!("device-{device}"), downlinks)
             .unwrap();
+        let took = sent.elapsed();
+        {
+            let delays = &mut lock(&self.seen).delays;
+            delays.send = delays.send.max(took);
+        }
         for (content, delivery) in contents.into_iter().zip(deliveries) {
             // v3 takes that long; without a pause, an outage would hit most of them.
             if self.plan.network == Network::V3 {
@@ -264,6 +318,9 @@ impl Stage {
 
     /// Lets the devices send until the network has nothing more for them, then waits for the reports.
     fn settle(&mut self) {
+        if self.plan.asks_over_http {
+            self.network.http_fault(None);
+        }
         assert!(
             wait_until(PATIENCE, || self.client.is_connected()
                 && self.client.stats().waiting == 0),
@@ -290,11 +347,22 @@ impl Stage {
     }
 
     fn account(self) -> Account {
-        let Seen { outages, reports } = std::mem::take(&mut *lock(&self.seen));
+        let questions = match self.plan.asks_over_http {
+            true => self.network.http_requests(),
+            false => Vec::new(),
+        };
+        let questions = questions.iter().filter(|it| it.path.ends_with("/down"));
+        let Seen {
+            outages,
+            reports,
+            delays,
+        } = std::mem::take(&mut *lock(&self.seen));
         let mut account = Account {
             seed: self.plan.seed,
             downlinks: self.tracked.len(),
             outages: outages.len(),
+            questions: questions.count(),
+            delays,
             reports,
             ..Account::default()
         };
@@ -494,14 +562,36 @@ impl Account {
         assert!(self.deviation_count == 0, "{self}");
         assert!(100 * self.unfinished <= self.downlinks, "{self}");
     }
+
+    /// Asserts that the client has asked over HTTP, and that nothing else waited for that.
+    ///
+    /// # Panics
+    ///
+    /// If that is not so.
+    #[track_caller]
+    pub fn assert_undelayed(&self) {
+        assert!(self.questions > 0, "{self}");
+        let Delays {
+            send,
+            connect,
+            callback,
+        } = self.delays;
+        assert!(send.max(connect).max(callback) < LONGEST_DELAY, "{self}");
+    }
 }
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} downlinks (seed {}), {} transmissions, {} outages: {:?}",
-            self.downlinks, self.seed, self.transmissions, self.outages, self.states
+            "{} downlinks (seed {}), {} transmissions, {} outages, {} questions, at most {:?}: {:?}",
+            self.downlinks,
+            self.seed,
+            self.transmissions,
+            self.outages,
+            self.questions,
+            self.delays,
+            self.states
         )?;
         if self.deviation_count > 0 {
             write!(f, "\n{} deviations:", self.deviation_count)?;

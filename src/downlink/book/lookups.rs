@@ -22,6 +22,9 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// The time between two questions about one device.
 const DEVICE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// After that, a question counts as lost.
+const MAX_OPEN_TIME: Duration = Duration::from_secs(30);
+
 /// How long not to ask after a question that was not answered.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
@@ -50,7 +53,7 @@ pub(super) struct Lookups {
     others: VecDeque<Arc<str>>,
     /// When the last of them was added.
     added: Option<Instant>,
-    open: HashMap<Arc<str>, Asked>,
+    open: HashMap<Arc<str>, (Instant, Asked)>,
     /// When devices were asked about, as long as that is recent.
     recent: VecDeque<(Instant, Arc<str>)>,
     /// No question before then.
@@ -78,7 +81,8 @@ impl Lookups {
     /// Returns when [`next`](Self::next) may return a question.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if self.open.len() >= MAX_OPEN {
-            return None;
+            let oldest = self.open.values().map(|(since, _)| *since).min()?;
+            return oldest.checked_add(MAX_OPEN_TIME);
         }
         let all = self.urgent.iter().chain(&self.others);
         let free = all.filter(|dev_id| !self.open.contains_key(*dev_id));
@@ -100,6 +104,8 @@ impl Lookups {
             }
             self.recent.pop_front();
         }
+        self.open
+            .retain(|_, (since, _)| now.saturating_duration_since(*since) < MAX_OPEN_TIME);
         if self.open.len() >= MAX_OPEN || self.not_before.is_some_and(|until| until > now) {
             return None;
         }
@@ -124,22 +130,22 @@ impl Lookups {
         self.others.retain(|other| *other != dev_id);
         self.not_before = now.checked_add(INTERVAL);
         self.recent.push_back((now, Arc::clone(&dev_id)));
-        self.open.insert(Arc::clone(&dev_id), asked);
+        self.open.insert(Arc::clone(&dev_id), (now, asked));
         Some(dev_id)
     }
 
-    /// Notes that a question has an answer, or that it failed: then none is asked for this long. Returns
-    /// what was known when it was asked.
+    /// Notes that a question has an answer, or that it failed, and how long to ask nothing. Returns what
+    /// was known when it was asked.
     pub(super) fn answered(
         &mut self,
         dev_id: &str,
-        failed: Option<Option<Duration>>,
+        failed: bool,
+        wait: Option<Duration>,
         now: Instant,
     ) -> Option<Asked> {
-        let asked = self.open.remove(dev_id)?;
-        if let Some(wait) = failed {
-            let until = now.checked_add(wait.unwrap_or(AFTER_FAILURE));
-            self.not_before = self.not_before.max(until);
+        let (_, asked) = self.open.remove(dev_id)?;
+        if let Some(wait) = wait.or(failed.then_some(AFTER_FAILURE)) {
+            self.not_before = self.not_before.max(now.checked_add(wait));
         }
         Some(asked)
     }

@@ -36,6 +36,8 @@ pub(crate) struct Sighting {
     pub(crate) cause: Option<Cause>,
     /// Why the network could not be asked for the cause.
     pub(crate) unknown: Option<String>,
+    /// How long to ask nothing.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// Why the network does not deliver a downlink, as it says itself.
@@ -216,8 +218,12 @@ impl Book {
 
     /// Notes what the network has answered about a device. Later reports count more.
     pub(crate) fn answered(&mut self, dev_id: &str, answer: &Answer, now: Instant) {
-        let failed = answer.as_ref().err().map(|failure| failure.wait);
-        let Some(asked) = self.lookups.answered(dev_id, failed, now) else {
+        let wait = match answer {
+            Ok(sighting) => sighting.wait,
+            Err(failure) => failure.wait,
+        };
+        let answered = self.lookups.answered(dev_id, answer.is_err(), wait, now);
+        let Some(asked) = answered else {
             return;
         };
         self.watch.failure = answer.as_ref().err().map(|failure| failure.why.clone());

@@ -29,7 +29,7 @@ pub(super) fn find(server: &HttpAddress, options: &Options, timeout: Duration) -
     let request = Request {
         url: &url,
         key: None,
-        follows_redirects: true,
+        follows: true,
         accept: "application/json",
         body: None,
         certificates: &options.certificates,

@@ -95,6 +95,26 @@ impl Simulator {
         existed
     }
 
+    /// Suspends the account of a user, or lets the user in again. The user's keys then open no application.
+    /// Over HTTP, the Identity Server says so, with 403 `user_suspended`; it still tells whose key it is,
+    /// with one right left and a header `X-Warning`.
+    ///
+    /// # Panics
+    ///
+    /// On V2.
+    ///
+    /// ```
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.suspend_user("gardener", true);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn suspend_user(&self, user_id: &str, suspended: bool) {
+        self.instance.act_on_v3("Simulator::suspend_user", |v3| {
+            v3.suspend_user(user_id, suspended);
+        });
+    }
+
     /// Takes the Identity Server away, or brings it back. Without it, its routes over HTTP do not exist,
     /// 404; the Application Server cannot check keys, 503 `no_identity_server_conn`; and every CONNECT is
     /// refused with code 5. Connected clients stay.

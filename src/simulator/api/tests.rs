@@ -1,6 +1,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::json;
@@ -8,7 +8,10 @@ use serde_json::json;
 use super::Simulator;
 use crate::{
     Network,
-    simulator::lorawan::{Location, PayloadFormat, Uplink},
+    simulator::{
+        lorawan::{Location, PayloadFormat, Uplink},
+        v3::KeyOf,
+    },
 };
 
 /// Returns the message of a panic.
@@ -25,7 +28,7 @@ fn what_only_v3_can_do_panics_on_v2() {
     let network = Simulator::start(Network::V2).unwrap();
     let device = network.device("pump-1");
     let location = Location::default();
-    let actions: [(&str, &dyn Fn()); 21] = [
+    let actions: [(&str, &dyn Fn()); 37] = [
         ("Simulator::transmission_fails", &|| {
             network.transmission_fails(Some("TOO_LATE"));
         }),
@@ -72,8 +75,68 @@ fn what_only_v3_can_do_panics_on_v2() {
         ("Device::simulate", &|| {
             device.simulate(&json!({}));
         }),
+        ("Simulator::http_address", &|| {
+            network.http_address();
+        }),
+        ("Simulator::http_requests", &|| {
+            network.http_requests();
+        }),
+        ("Simulator::wait_for_http_requests", &|| {
+            network.wait_for_http_requests(1, Duration::ZERO);
+        }),
+        ("Simulator::http_fault", &|| network.http_fault(None)),
+        ("Simulator::http_fault_on", &|| {
+            network.http_fault_on("/auth_info", None);
+        }),
+        ("Simulator::http_rate_limit", &|| {
+            network.http_rate_limit(1, 1);
+        }),
+        ("Simulator::set_rights", &|| {
+            network.set_rights("plant", "ttn-account-v2.key", &[]);
+        }),
+        ("Simulator::add_other_key", &|| {
+            network.add_other_key("NNSXS.A.B", KeyOf::User("gardener"), &[]);
+        }),
+        ("Simulator::expire_key", &|| {
+            network.expire_key("plant", "ttn-account-v2.key", SystemTime::now());
+        }),
+        ("Simulator::delete_application", &|| {
+            network.delete_application("plant");
+        }),
+        ("Simulator::suspend_user", &|| {
+            network.suspend_user("gardener", true);
+        }),
+        ("Simulator::identity_server_down", &|| {
+            network.identity_server_down(true);
+        }),
+        ("Simulator::identity_server_elsewhere", &|| {
+            network.identity_server_elsewhere(true);
+        }),
+        ("Device::on_other_cluster", &|| {
+            device.on_other_cluster("nam1.example.org");
+        }),
+        ("Device::rename", &|| device.rename("pump")),
+        ("SimulatorBuilder::http_address", &|| {
+            drop(Simulator::builder(Network::V2).http_address("127.0.0.1:0"));
+        }),
         ("SimulatorBuilder::release", &|| {
             drop(Simulator::builder(Network::V2).release("3.34.0"));
+        }),
+    ];
+    for (method, action) in actions {
+        let expected = format!("{method} is for v3 only, and this network is V2");
+        assert_eq!(panic_of(action), expected);
+    }
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn https_panics_on_v2() {
+    let network = Simulator::start(Network::V2).unwrap();
+    let actions: [(&str, &dyn Fn()); 2] = [
+        ("Simulator::authority", &|| drop(network.authority())),
+        ("SimulatorBuilder::https", &|| {
+            drop(Simulator::builder(Network::V2).https(true));
         }),
     ];
     for (method, action) in actions {

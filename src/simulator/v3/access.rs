@@ -108,6 +108,11 @@ impl V3 {
         true
     }
 
+    /// Suspends a user, or lets the user in again.
+    pub(in crate::simulator) fn suspend_user(&self, user_id: &str, on: bool) {
+        lock(&self.identities).suspend(user_id, on);
+    }
+
     /// Sets whether no server can ask the Identity Server.
     pub(in crate::simulator) fn set_identity_server_down(&self, down: bool) {
         lock(&self.identities).is_down = down;

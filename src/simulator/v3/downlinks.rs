@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     NoPayload,
     /// The encoder failed with that text.
     Encoder(String),
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 impl V3 {
@@ -103,7 +103,7 @@ impl V3 {
         mut downlinks: Vec<Downlink>,
         replace: bool,
         random: &mut Rng,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Box<Failure>> {
         let now = self.env.clock.now();
         for downlink in &mut downlinks {
             let mut correlation = Correlation::new(now, random);
@@ -124,7 +124,7 @@ impl V3 {
                 let event = failure.event(&downlink.message(), &correlation_id);
                 self.post(now, &ids, FAILED, &downlink.correlation_ids, &event);
             }
-            return Err(failure);
+            return Err(Box::new(failure));
         }
         if replace {
             device.queue.clear();

@@ -1,6 +1,9 @@
 //! The Identity Server: applications, keys and their rights.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use super::messages;
 use crate::simulator::lorawan::Rights;
@@ -148,6 +151,7 @@ pub(super) struct Application {
 pub(super) struct IdentityServer {
     applications: BTreeMap<String, Application>,
     keys: Vec<Key>,
+    suspended: BTreeSet<String>,
     /// The tenant of the network: that of its first application.
     tenant: Option<Option<String>>,
     /// Whether no server can ask it.
@@ -213,6 +217,19 @@ impl IdentityServer {
         application.is_some_and(|application| !std::mem::replace(&mut application.is_deleted, true))
     }
 
+    /// Suspends a user, or lets the user in again.
+    pub(super) fn suspend(&mut self, user_id: &str, on: bool) {
+        match on {
+            true => self.suspended.insert(user_id.to_owned()),
+            false => self.suspended.remove(user_id),
+        };
+    }
+
+    /// Returns whether the key is that of a suspended user.
+    pub(super) fn is_suspended(&self, key: &Key) -> bool {
+        matches!(&key.owner, Owner::User(id) if self.suspended.contains(id))
+    }
+
     fn is_deleted(&self, uid: &str) -> bool {
         let application = self.applications.get(uid);
         application.is_some_and(|application| application.is_deleted)
@@ -269,7 +286,7 @@ impl IdentityServer {
 
     /// Returns what the key may do with an application.
     pub(super) fn rights_on<'a>(&self, key: &'a Key, uid: &str) -> Vec<&'a str> {
-        if self.application(uid).is_none() || !key.opens(uid) {
+        if self.application(uid).is_none() || !key.opens(uid) || self.is_suspended(key) {
             return Vec::new();
         }
         let mut rights = key.rights();

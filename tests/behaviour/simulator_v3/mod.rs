@@ -5,6 +5,7 @@ mod connections;
 mod devices;
 mod downlinks;
 mod formatters;
+mod keys;
 mod quirks;
 mod requests;
 mod rules;

@@ -115,7 +115,7 @@ fn the_cause_that_the_network_names_is_that_of_the_delivery() {
             text: "the device has no session".to_owned(),
             details: Some(Box::new(details)),
         }),
-        unknown: None,
+        ..Sighting::default()
     };
     desk.book.answered("valve-3", &Ok(sighting), desk.now);
     let said = text(&sent);
@@ -193,6 +193,42 @@ fn nothing_is_asked_while_the_rate_limit_says_so() {
     assert_eq!(desk.asks().as_deref(), Some("valve-3"));
     desk.holds(&[]);
     assert!(is_unconfirmed(&first));
+}
+
+#[test]
+fn an_answer_may_say_how_long_to_ask_nothing() {
+    let mut desk = Desk::asking();
+    desk.send("valve-3", &last([1]));
+    desk.send("valve-4", &last([2]));
+    desk.pass(10 * SECOND);
+    desk.asks();
+    let sighting = Sighting {
+        wait: Some(3 * SECOND),
+        ..Sighting::default()
+    };
+    desk.book.answered("valve-3", &Ok(sighting), desk.now);
+    desk.pass(2 * SECOND);
+    assert_eq!(desk.asks(), None);
+    desk.pass(SECOND);
+    assert_eq!(desk.asks().as_deref(), Some("valve-4"));
+}
+
+#[test]
+fn questions_without_an_answer_are_lost_after_half_a_minute() {
+    let mut desk = Desk::asking();
+    for number in 0..2 {
+        desk.send(&format!("valve-{number}"), &last([1]));
+    }
+    desk.pass(10 * SECOND);
+    assert!(desk.asks().is_some());
+    desk.pass(SECOND / 5);
+    assert!(desk.asks().is_some());
+    desk.pass(19 * SECOND);
+    desk.send("valve-3", &last([1]));
+    desk.pass(10 * SECOND);
+    assert_eq!(desk.asks(), None);
+    desk.pass(SECOND);
+    assert_eq!(desk.asks().as_deref(), Some("valve-3"));
 }
 
 #[test]

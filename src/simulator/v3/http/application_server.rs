@@ -116,7 +116,7 @@ impl V3 {
                 Refusal::UnknownDevice => error::device_not_found(&device_uid(&uid, dev_id)),
                 Refusal::NoPayload => error::NO_PAYLOAD,
                 Refusal::Encoder(text) => error::encoder_failed(&text),
-                Refusal::Failed(failure) => failure,
+                Refusal::Failed(failure) => *failure,
             }
             .into()),
         }

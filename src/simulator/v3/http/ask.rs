@@ -28,7 +28,7 @@ pub(super) enum Ask {
     Mask(Vec<String>),
     List(List),
     Downlinks(Vec<Downlink>),
-    Message(Simulation),
+    Message(Box<Simulation>),
 }
 
 /// A page of devices.
@@ -68,7 +68,7 @@ impl V3 {
                 };
                 self.check_ids(route)?;
                 let simulation = self.simulation(message);
-                simulation.map(Ask::Message).map_err(|path| {
+                simulation.map(Box::new).map(Ask::Message).map_err(|path| {
                     Failure::validation(&path, "ApplicationUp", "value is required").into()
                 })
             }

@@ -16,12 +16,12 @@ pub(super) enum Refused {
     /// By what makes HTTP out of gRPC: a code and a text.
     Bare(u32, String),
     /// By a server.
-    Error(Failure),
+    Error(Box<Failure>),
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self::Error(failure)
+        Self::Error(Box::new(failure))
     }
 }
 
@@ -103,6 +103,12 @@ pub(super) const UNSUPPORTED: Failure = Failure::new(
 );
 pub(super) const UNAUTHENTICATED: Failure =
     Failure::new(IDENTITY_SERVER, "unauthenticated", "unauthenticated", 16);
+pub(super) const USER_SUSPENDED: Failure = Failure::new(
+    IDENTITY_SERVER,
+    "user_suspended",
+    "user account was suspended",
+    7,
+);
 pub(super) const NO_IDENTITY_SERVER: Failure = Failure::new(
     RIGHTS,
     "no_identity_server_conn",

@@ -19,13 +19,23 @@ use crate::simulator::{
     },
 };
 
+/// What a suspended user may still do.
+const LEFT: &str = "RIGHT_USER_INFO";
+const SUSPENDED: &str =
+    "Restricted rights after account suspension: please contact the operator of the network";
+
 impl V3 {
     /// Answers whose key it is.
     pub(super) fn auth_info(&self, credentials: Credentials<'_>) -> Result<Answer, Refused> {
         let Some(key) = self.identify(credentials, None)? else {
             return Ok(json(200, String::from("{}")));
         };
-        let rights = self.in_any_order(key.rights());
+        let is_suspended = lock(&self.identities).is_suspended(&key);
+        let rights = match is_suspended {
+            true => vec![LEFT],
+            false => key.rights(),
+        };
+        let rights = self.in_any_order(rights);
         let expires_at = key.expires_at.map(micros).map(messages::time);
         let described = Object::new()
             .string("id", key.id())
@@ -38,7 +48,11 @@ impl V3 {
             .member("api_key", described.finish())
             .member("entity_ids", entity(&key.owner));
         let body = Object::new().member("api_key", key.finish());
-        Ok(json(200, body.finish()))
+        let answer = json(200, body.finish());
+        Ok(match is_suspended {
+            true => answer.with("X-Warning", SUSPENDED),
+            false => answer,
+        })
     }
 
     /// Answers whether an application exists, and what it is to those who may know.
@@ -49,10 +63,13 @@ impl V3 {
         credentials: Credentials<'_>,
     ) -> Result<Answer, Refused> {
         let uid = self.uid(app_id, credentials);
-        if self.identify(credentials, Some(&uid))?.is_none() {
+        let Some(key) = self.identify(credentials, Some(&uid))? else {
             return Err(error::UNAUTHENTICATED.into());
+        };
+        if lock(&self.identities).is_suspended(&key) {
+            return Err(error::USER_SUSPENDED.into());
         }
-        if mask.iter().any(registration::is_private) {
+        if mask.iter().any(|path| registration::is_private(path)) {
             self.require(app_id, credentials, &[INFO])?;
         }
         let Some(application) = lock(&self.identities).application(&uid) else {

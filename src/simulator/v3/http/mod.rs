@@ -156,7 +156,7 @@ impl V3 {
                 self.add_downlinks(app, dev, downlinks, true, credentials)
             }
             (Route::Simulate(app, dev), Ask::Message(message)) => {
-                self.simulate_over_http(app, dev, message, credentials)
+                self.simulate_over_http(app, dev, *message, credentials)
             }
             _ => Err(Refused::no_route()),
         }

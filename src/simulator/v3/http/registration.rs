@@ -66,8 +66,8 @@ pub(super) fn has(route: &Route, path: &str) -> bool {
 }
 
 /// Returns whether that part of an application is for those who may know more than that it exists.
-pub(super) fn is_private(path: &String) -> bool {
-    !ALWAYS.contains(&path.as_str())
+pub(super) fn is_private(path: &str) -> bool {
+    !ALWAYS.contains(&path)
 }
 
 /// Returns a device as the Identity Server prints it.
