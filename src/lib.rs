@@ -219,6 +219,7 @@
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
 //! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if one is set | with the last handle, once the callback has returned |
 //! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
+//! | `ttn-doctor` | the steps of a [diagnosis](MqttClientBuilder::diagnose), while it lasts; none of your code | when its step is done |
 //! | `ttn-prepare`, `ttn-lookup` | what may block before a connection: discovery, files, name lookups; none of your code | when that is done |
 //! | Paho's two | MQTT for all clients of the process; none of your code | never |
 //!
@@ -226,6 +227,19 @@
 //! may also drop the client there. A slow callback delays only the other callbacks of the same
 //! client. A handle captured by a callback keeps the client alive; use the handle that the callback
 //! receives instead.
+//!
+//! # When it does not work
+//!
+//! Ask the [`doctor`]: [`diagnose`](MqttClientBuilder::diagnose) looks at everything between the options
+//! and the devices, and prints what is wrong and what to do, with the table of all of it.
+//!
+//! ```
+//! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+//! # let client = || ttn::MqttClient::builder(network.app_id(), network.access_key())
+//! #     .mqtt_address(network.mqtt_address());
+//! println!("{}", client().diagnose());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # When things go wrong
 //!
@@ -488,6 +502,7 @@ mod client;
 mod clock;
 mod closure;
 mod config;
+pub mod doctor;
 mod downlink;
 mod error;
 mod events;

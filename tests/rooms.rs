@@ -8,7 +8,13 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 22] = [
+const TABLE: [(&str, &[&str]); 23] = [
+    (
+        "doctor",
+        &[
+            "client", "server", "inquiry", "api", "wire", "config", "network",
+        ],
+    ),
     (
         "client",
         &[

@@ -137,6 +137,15 @@ impl<'a> Object<'a> {
         Value::Object(self.members).to_string()
     }
 
+    /// Adds up the members, which are numbers.
+    pub(super) fn sum(&self) -> Result<u64, Failure> {
+        self.members.iter().try_fold(0_u64, |sum, (name, value)| {
+            let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+            let sum = number.and_then(|number| sum.checked_add(number));
+            sum.ok_or_else(|| unreadable(format!("its {name} is not a number")))
+        })
+    }
+
     fn take_list(&mut self, name: &str) -> Result<Vec<Value>, Failure> {
         match self.members.remove(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
@@ -179,11 +188,6 @@ impl Api {
         self.call(task, path, Some(&self.key), None, MAX_LIST)
     }
 
-    /// Asks for a JSON object without showing the key.
-    pub(super) fn get_without_key(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
-        self.call(task, path, None, None, MAX_ANSWER)
-    }
-
     /// Posts JSON, and returns the JSON object that is the answer.
     pub(super) fn post(&self, task: Task, path: &str, body: &[u8]) -> Result<Object<'_>, Failure> {
         self.call(task, path, Some(&self.key), Some(body), MAX_ANSWER)
@@ -215,6 +219,11 @@ impl Api {
             let refusal = Refusal::read(url, answer, &self.key);
             return Err(Failure::Refused(Box::new(refusal)));
         }
+        self.read(answer, limit)
+    }
+
+    /// Reads the JSON object of an answer with status 200.
+    pub(super) fn read(&self, answer: http::Answer, limit: u64) -> Result<Object<'_>, Failure> {
         let body = read_whole(answer.body, limit)?;
         Object::read(&body, &self.key)
     }

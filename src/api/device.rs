@@ -10,11 +10,4 @@ impl Api {
         let mut answer = self.get(Task::Identity, &self.of_application(&path))?;
         answer.take_text("application_server_address")
     }
-
-    /// Asks whether the device has a session. Needs `RIGHT_APPLICATION_DEVICES_READ`.
-    pub(crate) fn has_session(&self, dev_id: &str) -> Result<bool, Failure> {
-        let path = format!("/devices/{dev_id}?field_mask=session.dev_addr");
-        let mut answer = self.get(Task::Application, &self.of_application_server(&path))?;
-        Ok(answer.take_object("session")?.is_some())
-    }
 }

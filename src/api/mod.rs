@@ -5,7 +5,6 @@
 mod answer;
 mod application;
 mod caller;
-mod configuration;
 mod connection_info;
 mod device;
 mod hosts;
@@ -15,6 +14,7 @@ mod meaning;
 mod queue;
 mod refusal;
 mod secrecy;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +29,7 @@ pub(crate) use hosts::Hosts;
 pub(crate) use limits::Limits;
 pub(crate) use meaning::Meaning;
 pub(crate) use refusal::Refusal;
+pub(crate) use survey::{Contact, Listed};
 
 use last::Last;
 

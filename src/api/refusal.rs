@@ -89,6 +89,12 @@ impl Refusal {
         }
         false
     }
+
+    /// Returns whether a server of The Things Stack says that it does not serve the path.
+    pub(crate) fn is_unserved(&self) -> bool {
+        let is_not_found = self.code == Some(5) && self.message.as_deref() == Some("\"Not Found\"");
+        self.status == 404 && self.details.is_none() && is_not_found
+    }
 }
 
 /// Says what it means, the status, and what the server says.

@@ -59,7 +59,7 @@ const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 fn only_the_question_what_a_server_is_comes_without_the_key() {
     let (lines, is_stack) = asked(&[EMPTY, EMPTY], |api| {
         api.caller().unwrap();
-        api.is_application_server().unwrap()
+        api.first_contact().answer.unwrap()
     });
     assert!(!is_stack);
     assert_eq!(
@@ -76,10 +76,7 @@ fn a_redirect_is_followed_neither_with_nor_without_the_key() {
     let moved =
         "HTTP/1.1 301 Moved\r\nLocation: /api/v3/as/configuration\r\nContent-Length: 0\r\n\r\n";
     let (lines, results) = asked(&[moved, moved], |api| {
-        [
-            api.caller().map(drop),
-            api.is_application_server().map(drop),
-        ]
+        [api.caller().map(drop), api.first_contact().answer.map(drop)]
     });
     assert_eq!(lines.len(), 2);
     for result in results {

@@ -44,7 +44,7 @@ pub(crate) struct Options {
 }
 
 /// How to find the MQTT server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Server {
     At(Address),
     AskedOf(HttpAddress),

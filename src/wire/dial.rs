@@ -142,7 +142,7 @@ fn weight(kind: ErrorKind) -> u8 {
     }
 }
 
-fn advice(kind: ErrorKind) -> &'static str {
+pub(super) fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::ConnectionRefused => {
             "nothing listens there; is the server up and the port right?"
@@ -155,7 +155,7 @@ fn advice(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn describe(cause: &io::Error) -> String {
+pub(super) fn describe(cause: &io::Error) -> String {
     let words = match cause.kind() {
         io::ErrorKind::ConnectionRefused => "refused",
         io::ErrorKind::NetworkUnreachable => "network unreachable",

@@ -14,7 +14,7 @@ use std::{
 use mio::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 
-use super::{tls::Tls, waiter::Waiter};
+use super::{probe::Security, tls::Tls, waiter::Waiter};
 use crate::{
     error::{Error, ErrorKind},
     process::Home,
@@ -166,6 +166,11 @@ impl Line {
 
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Returns what TLS has agreed on; `None` without TLS.
+    pub(super) fn security(&self) -> Option<Security> {
+        self.tls.as_ref().map(Tls::security)
     }
 
     /// Starts to encrypt.

@@ -215,6 +215,10 @@ impl Blocking {
         }
     }
 
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// Reads some bytes: none at the end of the stream, `TimedOut` if nothing arrives in time.
     pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         self.block(deadline, |line| line.read(buffer))

@@ -13,6 +13,7 @@ mod counters;
 mod deliveries;
 mod discovery;
 mod discovery_v3;
+mod doctor;
 mod downlinks;
 mod downlinks_over_http;
 mod downlinks_v3;

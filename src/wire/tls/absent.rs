@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::Certificates,
     error::{Error, Result},
+    wire::Security,
 };
 
 #[derive(Clone, Debug)]
@@ -51,6 +52,10 @@ impl Tls {
     }
 
     pub(crate) fn close_notify(&mut self) {
+        match self.0 {}
+    }
+
+    pub(crate) fn security(&self) -> Security {
         match self.0 {}
     }
 

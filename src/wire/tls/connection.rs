@@ -4,12 +4,22 @@ use std::{
     fmt,
     io::{self, Read, Write},
     sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
-use rustls::ClientConnection;
+use rustls::{ClientConnection, ProtocolVersion};
 
-use super::{certificate::Clock, failure::Failure, identity::Presenter, trust, verifier::Verifier};
-use crate::error::Error;
+use super::{
+    certificate::{Certificate, Clock},
+    failure::Failure,
+    identity::Presenter,
+    trust,
+    verifier::Verifier,
+};
+use crate::{
+    error::Error,
+    wire::probe::{Dated, Security},
+};
 
 pub(crate) struct Tls {
     connection: ClientConnection,
@@ -128,6 +138,27 @@ impl Tls {
     /// Announces that nothing more will be written; `flush` sends it.
     pub(crate) fn close_notify(&mut self) {
         self.connection.send_close_notify();
+    }
+
+    /// Returns what was agreed on in the handshake.
+    pub(crate) fn security(&self) -> Security {
+        let version = match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        };
+        let own = self.connection.peer_certificates().and_then(<[_]>::first);
+        let certificate = own.and_then(|der| Certificate::parse(der));
+        let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        Security {
+            version,
+            certificate: certificate.map(|certificate| Dated {
+                subject: certificate.subject.to_string(),
+                issuer: certificate.issuer.to_string(),
+                not_before: moment(certificate.not_before),
+                not_after: moment(certificate.not_after),
+            }),
+        }
     }
 
     /// Returns whether the server asked for a client certificate and received none.
