@@ -109,19 +109,19 @@ impl KeyWatch {
             self.said_may_not_read = true;
             warnings.push(KeyWarning::may_not_read(rights, app_id));
         }
-        match (self.said_expires, rights.expires_at) {
-            (false, Some(end)) => match KeyWarning::expires_soon(rights, time) {
-                Some(warning) => {
-                    self.said_expires = true;
-                    warnings.push(warning);
-                }
-                None => {
-                    let left = end.duration_since(time).unwrap_or_default();
-                    let left = left.saturating_sub(NOTICE).min(LOOK);
-                    self.look_at = Some(now + left + Duration::from_secs(1));
-                }
-            },
-            _ => {}
+        let Some(end) = rights.expires_at.filter(|_| !self.said_expires) else {
+            return warnings;
+        };
+        match KeyWarning::expires_soon(rights, time) {
+            Some(warning) => {
+                self.said_expires = true;
+                warnings.push(warning);
+            }
+            None => {
+                let left = end.duration_since(time).unwrap_or_default();
+                let left = left.saturating_sub(NOTICE).min(LOOK);
+                self.look_at = Some(now + left + Duration::from_secs(1));
+            }
         }
         warnings
     }
