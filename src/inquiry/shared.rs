@@ -13,6 +13,9 @@ use crate::{api::Api, process, sync};
 /// How long an answer is news.
 pub(crate) const FRESH: Duration = Duration::from_secs(60);
 
+/// How long an answer is news that does not let a client receive and send. Somebody may be mending that.
+const BRIEF: Duration = Duration::from_secs(5);
+
 /// The most keys to remember, and to ask about at the same time.
 const MAX_KEYS: usize = 64;
 
@@ -70,7 +73,9 @@ impl Table {
                 replies.push(reply);
                 return Joined::Wait;
             }
-            Some((_, Entry::Known(verdict, since))) if now.duration_since(*since) < max_age => {
+            Some((_, Entry::Known(verdict, since)))
+                if now.duration_since(*since) < max_age.min(freshness(verdict)) =>
+            {
                 return Joined::Answer(reply, verdict.clone());
             }
             Some((_, entry)) => {
@@ -105,6 +110,13 @@ impl Table {
             Entry::Asked(replies) => replies,
             Entry::Known(..) => Vec::new(),
         }
+    }
+}
+
+fn freshness(verdict: &Verdict) -> Duration {
+    match verdict {
+        Verdict::Good(rights) if rights.may_read() && rights.may_send() => FRESH,
+        _ => BRIEF,
     }
 }
 
@@ -167,11 +179,21 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
+    use crate::message::Rights;
 
     fn table() -> Table {
         Table {
             entries: Vec::new(),
         }
+    }
+
+    fn good() -> Verdict {
+        let names = ["TRAFFIC_READ", "TRAFFIC_DOWN_WRITE"];
+        Verdict::Good(Rights::new(
+            names
+                .map(|name| format!("RIGHT_APPLICATION_{name}"))
+                .to_vec(),
+        ))
     }
 
     fn subject(number: u64) -> Subject {
@@ -218,7 +240,7 @@ mod tests {
     fn an_answer_is_shared_for_a_minute_unless_a_newer_one_is_wanted() {
         let (mut table, start) = (table(), Instant::now());
         table.join(subject(1), reply().0, FRESH, start);
-        table.settle(subject(1), &Verdict::Mistyped, start);
+        table.settle(subject(1), &good(), start);
         let mut at = |number, max_age, after| {
             let joined = table.join(subject(number), reply().0, max_age, start + after);
             kind(&joined)
@@ -228,6 +250,19 @@ mod tests {
         assert_eq!(at(2, FRESH, second), "ask");
         assert_eq!(at(1, Duration::ZERO, second), "ask");
         assert_eq!(at(1, FRESH, 2 * second), "wait");
+    }
+
+    #[test]
+    fn an_answer_that_somebody_may_be_mending_is_shared_for_a_moment() {
+        let start = Instant::now();
+        for verdict in [Verdict::Mistyped, Verdict::Good(Rights::new(Vec::new()))] {
+            let mut table = table();
+            table.join(subject(1), reply().0, FRESH, start);
+            table.settle(subject(1), &verdict, start);
+            let mut at = |after| kind(&table.join(subject(1), reply().0, FRESH, start + after));
+            assert_eq!(at(BRIEF / 2), "answer");
+            assert_eq!(at(BRIEF), "ask");
+        }
     }
 
     #[test]

@@ -145,7 +145,9 @@ impl KeyWatch {
     /// Returns why the key was refused, if that was told a short time ago and stays the same.
     fn known_reason(&self, now: Instant) -> Option<Verdict> {
         let (verdict, since) = self.reason.as_ref()?;
-        let is_it = now.duration_since(*since) < SAME_REASON && !verdict.is_transient();
+        let is_it = now.duration_since(*since) < SAME_REASON
+            && verdict.is_known()
+            && !verdict.is_transient();
         is_it.then(|| verdict.clone())
     }
 }
