@@ -1,6 +1,7 @@
 //! Takes downlinks to the network over HTTP: one request at a time, on a thread of its own.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +35,10 @@ pub(super) struct Courier {
     api: Api,
     job_done: Sender<Job>,
     errand: Errand,
+    /// The requests whose answers the client did not wait for, by their numbers.
+    left: HashMap<u64, (MessageIds, Effect)>,
+    /// The network's rate limit allows no further request before this time.
+    rests_until: Option<Instant>,
     /// The number of the last request.
     last: u64,
 }
@@ -51,11 +56,6 @@ enum Errand {
         message: Message,
         repeats: u32,
     },
-    /// The client has left the connection and does not wait for the answer.
-    Left {
-        ids: MessageIds,
-        effect: Effect,
-    },
 }
 
 /// What the network has answered, or not, to a request.
@@ -63,6 +63,8 @@ enum Errand {
 pub(super) struct Told {
     number: u64,
     result: Result<(), Failure>,
+    /// How long the rate limit allows no further request.
+    pause: Duration,
 }
 
 /// What became of a message.
@@ -86,6 +88,8 @@ impl Courier {
             api: Api::new(hosts, options, options.access_key.clone(), TIMEOUT),
             job_done,
             errand: Errand::None,
+            left: HashMap::new(),
+            rests_until: None,
             last: 0,
         })
     }
@@ -97,6 +101,11 @@ impl Courier {
 
     /// Returns whether it can take a message.
     pub(super) fn is_free(&self) -> bool {
+        self.is_idle() && self.rests_until.is_none()
+    }
+
+    /// Returns whether it has no message.
+    pub(super) fn is_idle(&self) -> bool {
         matches!(self.errand, Errand::None)
     }
 
@@ -114,15 +123,16 @@ impl Courier {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.errand {
             Errand::Waiting { until, .. } => Some(until),
-            _ => None,
+            _ => self.rests_until,
         }
     }
 
-    /// Repeats a request when it is time.
+    /// Repeats a request, and takes messages again, when it is time.
     pub(super) fn on_time(&mut self, now: Instant) {
         if self.next_deadline().is_none_or(|until| now < until) {
             return;
         }
+        self.rests_until = None;
         if let Errand::Waiting {
             message, repeats, ..
         } = self.take_errand()
@@ -146,9 +156,8 @@ impl Courier {
     pub(super) fn leave(&mut self) -> Option<MessageIds> {
         match self.take_errand() {
             Errand::Asked { message, .. } => {
-                let (ids, effect) = (message.ids, message.effect);
-                self.errand = Errand::Left { ids, effect };
-                Some(ids)
+                self.left.insert(self.last, (message.ids, message.effect));
+                Some(message.ids)
             }
             errand => {
                 self.errand = errand;
@@ -159,11 +168,19 @@ impl Courier {
 
     /// Handles an answer. Returns what became of the message, unless it is tried again.
     pub(super) fn told(&mut self, told: Told, now: Instant) -> Option<Word> {
-        if told.number != self.last {
-            return None;
+        let Told {
+            number,
+            result,
+            pause,
+        } = told;
+        if !pause.is_zero() {
+            self.rests_until = now.checked_add(pause);
+        }
+        if let Some((ids, effect)) = self.left.remove(&number) {
+            return result.is_ok().then_some(Word::Taken { ids, effect });
         }
         match self.take_errand() {
-            Errand::Asked { message, repeats } => match judge(told.result, &message, repeats) {
+            Errand::Asked { message, repeats } => match judge(result, &message, repeats) {
                 Judgement::Word(word) => Some(word),
                 Judgement::Again { after, repeats } => {
                     self.errand = Errand::Waiting {
@@ -174,9 +191,6 @@ impl Courier {
                     None
                 }
             },
-            Errand::Left { ids, effect } => {
-                told.result.is_ok().then_some(Word::Taken { ids, effect })
-            }
             errand => {
                 self.errand = errand;
                 None
@@ -199,13 +213,22 @@ impl Courier {
                 Effect::Adds => api.push(&dev_id, &body),
                 Effect::Replaces | Effect::Clears => api.replace(&dev_id, &body),
             };
+            let told = Told {
+                number,
+                result,
+                pause: api.last_limits().pause(),
+            };
             // The session may have ended.
-            let _ = done.send(Job::Told(Told { number, result }));
+            let _ = done.send(Job::Told(told));
         });
         self.errand = Errand::Asked { message, repeats };
         if let Err(cause) = started {
-            let result = Err(Failure::no_thread(cause));
-            let _ = self.job_done.send(Job::Told(Told { number, result }));
+            let told = Told {
+                number,
+                result: Err(Failure::no_thread(cause)),
+                pause: Duration::ZERO,
+            };
+            let _ = self.job_done.send(Job::Told(told));
         }
     }
 }
@@ -289,5 +312,109 @@ fn refused(dev_id: &str, failure: Failure) -> Error {
         },
         Failure::Unanswered(failure) => Error::with_source(kind, text, failure.source),
         Failure::Unreadable { .. } => Error::new(kind, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::Refusal, downlink::WaitingRoom, http};
+
+    fn message(effect: Effect) -> Message {
+        Message {
+            ids: MessageIds::new(7, 1),
+            topic: String::new(),
+            payload: b"{}".to_vec(),
+            dev_id: "bed-07".into(),
+            batch: 7,
+            has_next: false,
+            effect,
+            correlation_id: None,
+            followed: Vec::new(),
+            _room: WaitingRoom::default().take(1, 1).unwrap(),
+        }
+    }
+
+    /// Returns what an answer means for a message that was repeated this often.
+    fn judged(result: Result<(), Failure>, effect: Effect, repeats: u32) -> String {
+        match judge(result, &message(effect), repeats) {
+            Judgement::Word(Word::Taken { .. }) => "taken".to_owned(),
+            Judgement::Word(Word::Unknown(_)) => "unknown".to_owned(),
+            Judgement::Word(Word::Refused(_, error)) => format!("refused: {error}"),
+            Judgement::Again { after, repeats } => format!("again after {after:?}, {repeats}"),
+        }
+    }
+
+    fn refusal(status: u16, body: &str) -> Result<(), Failure> {
+        let key = AccessKey::new("NNSXS.ID.A-LONG-ENOUGH-SECRET".to_owned());
+        let refusal = Refusal::of(status, body.as_bytes(), &key);
+        Err(Failure::Refused(Box::new(refusal)))
+    }
+
+    fn unanswered(is_unsent: bool) -> Result<(), Failure> {
+        Err(Failure::Unanswered(http::Failure {
+            kind: Some(ErrorKind::ConnectionLost),
+            is_transient: true,
+            seen: "it closed the connection".to_owned(),
+            has_advice: false,
+            is_unsent,
+            source: "closed".into(),
+        }))
+    }
+
+    const IDENTITY_SERVER: &str =
+        include_str!("../../tests/fixtures/v3-http/error-503-identity-server.json");
+    const LIMITED: &str = include_str!("../../tests/fixtures/v3-http/error-429.json");
+    const UNKNOWN_DEVICE: &str = include_str!("../../tests/fixtures/v3-http/error-404-device.json");
+
+    #[test]
+    fn only_what_the_network_certainly_has_not_taken_is_sent_again() {
+        let adds = |result| judged(result, Effect::Adds, 0);
+        assert_eq!(adds(Ok(())), "taken");
+        assert_eq!(adds(unanswered(true)), "again after 1s, 1");
+        assert_eq!(adds(refusal(503, IDENTITY_SERVER)), "again after 1s, 1");
+        assert_eq!(adds(unanswered(false)), "unknown");
+        assert_eq!(adds(refusal(500, "{}")), "unknown");
+        assert_eq!(adds(refusal(502, "<html>")), "unknown");
+        let unreadable = Failure::Unreadable {
+            why: "it is no JSON".to_owned(),
+            source: None,
+        };
+        assert_eq!(adds(Err(unreadable)), "unknown");
+    }
+
+    #[test]
+    fn a_queue_may_be_emptied_twice_and_replaced_once() {
+        let lost = || unanswered(false);
+        assert_eq!(judged(lost(), Effect::Clears, 0), "again after 1s, 1");
+        assert_eq!(judged(lost(), Effect::Clears, MAX_REPEATS), "unknown");
+        assert_eq!(judged(lost(), Effect::Replaces, 0), "unknown");
+    }
+
+    #[test]
+    fn a_request_is_repeated_a_few_times_with_growing_waits() {
+        let again = |repeats| judged(unanswered(true), Effect::Adds, repeats);
+        assert_eq!(again(1), "again after 2s, 2");
+        assert_eq!(again(3), "again after 8s, 4");
+        assert!(again(MAX_REPEATS).starts_with("refused: "));
+    }
+
+    #[test]
+    fn the_rate_limit_is_no_reason_to_give_up() {
+        let limited = |repeats| judged(refusal(429, LIMITED), Effect::Adds, repeats);
+        assert_eq!(limited(0), "again after 6s, 0");
+        assert_eq!(limited(MAX_REPEATS), "again after 6s, 4");
+    }
+
+    #[test]
+    fn a_refusal_has_the_words_and_the_parts_of_the_network() {
+        let word = judge(refusal(404, UNKNOWN_DEVICE), &message(Effect::Adds), 0);
+        let Judgement::Word(Word::Refused(_, error)) = word else {
+            panic!("it is refused");
+        };
+        assert_eq!(error.kind(), ErrorKind::DownlinkFailed);
+        assert!(error.to_string().contains("bed-07"), "{error}");
+        let source = std::error::Error::source(&error).unwrap();
+        assert!(source.is::<crate::message::ErrorDetails>());
     }
 }

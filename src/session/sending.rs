@@ -80,7 +80,7 @@ impl Sending {
 
     /// Returns whether every accepted message has left.
     pub(super) fn is_drained(&self, transport: &Transport) -> bool {
-        let is_delivered = self.courier.as_ref().is_none_or(Courier::is_free);
+        let is_delivered = self.courier.as_ref().is_none_or(Courier::is_idle);
         is_delivered && transport.in_flight() == 0 && !self.outbox.has_waiting()
     }
 
