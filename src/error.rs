@@ -69,10 +69,11 @@ pub enum ErrorKind {
     /// [key](crate::Delivery::key) of a downlink.
     Downlink,
     /// The server refused the application id and access key (CONNACK 4 or 5, or an answer of a v3
-    /// discovery server: HTTP 401 or 403, or 400 for what is not a key).
+    /// discovery server: HTTP 401 or 403, or 400 for what is not a key), or the key is known to lack the
+    /// right for this call.
     NotAuthorized,
-    /// The server cannot serve now (CONNACK 3, or HTTP 429, 499 or 5xx from a discovery server). Trying
-    /// later may help.
+    /// The server cannot serve now (CONNACK 3, or HTTP 429, 499 or 5xx from a discovery server), or it has
+    /// said over HTTP that it cannot check keys. Trying later may help.
     ServerUnavailable,
     /// The server does not speak MQTT 3.1.1 as this client does: it refused the protocol or the
     /// client id (CONNACK 1 or 2), sent something else, or closed the connection instead of

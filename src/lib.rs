@@ -65,13 +65,15 @@
 //!
 //! | for | right | without it |
 //! |---|---|---|
-//! | uplinks, joins and all other messages | *Read application traffic*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, but nothing ever arrives |
-//! | [`send`](MqttClient::send) | *Write downlink application traffic*, `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE` | downlinks vanish silently |
-//! | [`discovery_address`](MqttClientBuilder::discovery_address) | *View application information*, `RIGHT_APPLICATION_INFO` | [`NotAuthorized`](ErrorKind::NotAuthorized) |
+//! | uplinks, joins, all other messages; [`queue`](MqttClient::queue) | *Read application traffic*, `RIGHT_APPLICATION_TRAFFIC_READ` | the client connects, but nothing ever arrives: [`KeyWarning`](Event::KeyWarning) |
+//! | [`send`](MqttClient::send) | *Write downlink application traffic*, `RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE` | over MQTT the network drops downlinks silently: `send` returns [`NotAuthorized`](ErrorKind::NotAuthorized) |
+//! | [`discovery_address`](MqttClientBuilder::discovery_address) | *View application information*, `RIGHT_APPLICATION_INFO` | `connect` returns `NotAuthorized` |
 //!
-//! The server does not report missing rights, so check them first if nothing arrives. Keep the key
-//! out of the source code, for example in the environment or a file. A deleted key keeps working
-//! until the connection ends.
+//! The server says nothing about missing rights over MQTT. The warning and the error of `send` come from what
+//! the client [asks over HTTP](#asking-over-http), and [`rights`](MqttClient::rights) returns all of it. New
+//! rights take effect with the next connection, and a deleted key works until its connection ends.
+//!
+//! Keep the key out of the source code, for example in the environment or a file.
 //!
 //! # Events
 //!
@@ -170,10 +172,48 @@
 //! server has processed every downlink, or returns an error that says how many are uncertain. A
 //! downlink that was processed is not always accepted; only its [`Delivery`] shows that. After
 //! [`GivenUp`](DeliveryState::GivenUp) and [`Unconfirmed`](DeliveryState::Unconfirmed), the device may
-//! have received the downlink or not: send it again only if it may arrive twice. On v3, the error of
-//! `Unconfirmed` names the [cause that the network states over HTTP](MqttClientBuilder::unconfirmed_after), and
-//! [`queue`](MqttClient::queue) lists what really waits for a device. A downlink survives the program:
-//! store its [`key`](Delivery::key), and [`follow`](MqttClient::follow) it in the next run.
+//! have received the downlink or not: send it again only if it may arrive twice.
+//!
+//! A downlink survives the program: store its [`key`](Delivery::key), and [`follow`](MqttClient::follow) it
+//! in the next run.
+//!
+//! # Asking over HTTP
+//!
+//! A v3 network keeps silent over MQTT about most mistakes, and names them over HTTP. The client asks on its
+//! own, in the background:
+//!
+//! | when | the client asks | what comes of it |
+//! |---|---|---|
+//! | the server refuses the key | why | the error of [`connect`](MqttClient::connect) and [`ConnectFailed`](Event::ConnectFailed) name the cause |
+//! | the client has connected | what the key may do; again only if a right was missing, or the key has changed | [`KeyWarning`](Event::KeyWarning), [`rights`](MqttClient::rights), and an error of [`send`](MqttClient::send) |
+//! | a downlink has [no report in time](MqttClientBuilder::unconfirmed_after), waits since before a reconnect, or is queued for a day | for the queue of its device, and why it is not there | it goes on as [`Queued`](DeliveryState::Queued), or the error of [`Unconfirmed`](DeliveryState::Unconfirmed) names the cause |
+//!
+//! It asks the host of the [`cluster`](MqttClientBuilder::cluster) or of the
+//! [`discovery_address`](MqttClientBuilder::discovery_address). For your own installation, set
+//! [`http_address`](MqttClientBuilder::http_address): without it, nobody is asked. The key goes to that host
+//! and to the network's Identity Server only, which is another one on [some
+//! clusters](MqttClientBuilder::identity_server_address). A question delays neither messages nor `close`, and a
+//! failed one changes nothing; only the error of a refused connection waits for its answer, for 3 s at most,
+//! within the [`connect_timeout`](MqttClientBuilder::connect_timeout).
+//! [`ask_over_http(false)`](MqttClientBuilder::ask_over_http) turns all of this off.
+//!
+//! Two things happen only on request. [`queue`](MqttClient::queue) lists what waits for a device. With
+//! [`downlinks(Over::Http)`](MqttClientBuilder::downlinks) the network answers each downlink at once.
+//!
+//! ```
+//! use ttn::{ErrorKind, MqttClient, Network, simulator::Simulator};
+//!
+//! let network = Simulator::start(Network::V3)?;
+//! let typo = network.access_key().replace("NNSXS.", "NNSXS.A");
+//! let client = MqttClient::builder(network.app_id(), typo)
+//!     .mqtt_address(network.mqtt_address())
+//!     .http_address(network.http_address())
+//!     .build()?;
+//! let error = client.connect().unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::NotAuthorized);
+//! assert!(error.to_string().contains("the network does not know the API key"), "{error}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Messages that arrive another way
 //!
@@ -219,6 +259,8 @@
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
 //! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if one is set | with the last handle, once the callback has returned |
 //! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
+//! | `ttn-ask` | a question [over HTTP](#asking-over-http); none of your code | with the answer, or after some seconds |
+//! | `ttn-courier` | a downlink [over HTTP](MqttClientBuilder::downlinks); none of your code | with the answer, or after 10 s |
 //! | `ttn-doctor` | the steps of a [diagnosis](MqttClientBuilder::diagnose), while it lasts; none of your code | when its step is done |
 //! | `ttn-prepare`, `ttn-lookup` | what may block before a connection: discovery, files, name lookups; none of your code | when that is done |
 //! | Paho's two | MQTT for all clients of the process; none of your code | never |
@@ -230,18 +272,24 @@
 //!
 //! # When it does not work
 //!
-//! Ask the [`doctor`]: [`diagnose`](MqttClientBuilder::diagnose) looks at everything between the options
-//! and the devices, and prints what is wrong and what to do, with the table of all of it.
+//! Replace `build()` by [`diagnose()`](MqttClientBuilder::diagnose): it looks at everything between the
+//! options and the devices, and returns a report of what is wrong and what to do. [`doctor`] lists
+//! what it may say, beside what `connect` and the events say.
 //!
 //! ```
-//! # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
-//! # let client = || ttn::MqttClient::builder(network.app_id(), network.access_key())
-//! #     .mqtt_address(network.mqtt_address());
-//! println!("{}", client().diagnose());
+//! use ttn::{MqttClient, Network, simulator::Simulator};
+//!
+//! let network = Simulator::start(Network::V3)?;
+//! let report = MqttClient::builder(network.app_id(), network.access_key())
+//!     .mqtt_address(network.mqtt_address())
+//!     .http_address(network.http_address())
+//!     .diagnose();
+//! println!("{report}");
+//! # assert!(report.is_healthy(), "{report}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # When things go wrong
+//! # Outages and other trouble
 //!
 //! If [`connect`](MqttClient::connect) fails, its error explains why: an [`ErrorKind`] for the
 //! program and a sentence for the reader. After a later outage the client reconnects and subscribes
@@ -266,7 +314,8 @@
 //! | a message cannot be read | [`Malformed`](Event::Malformed), with its bytes | raw uplink callbacks |
 //! | a member of a message cannot be read, but ids, payload, FPort and counter can | the message; the field is `None`, 0 or empty, and the member is in `extra` | [`Stats::odd_members`] |
 //! | a broker of your own delivers a message that it has kept | the message, with [`is_retained`](Event::is_retained); it does not count as news of its device | the first one is logged |
-//! | a downlink was not written | [`PublishFailed`](Event::PublishFailed): why | |
+//! | a downlink was not written, or was refused [over HTTP](MqttClientBuilder::downlinks) | [`PublishFailed`](Event::PublishFailed): why | |
+//! | the key may not read traffic, or expires within 14 days | [`KeyWarning`](Event::KeyWarning): what is wrong, what to do | a warning in the log |
 //!
 //! ```
 //! use ttn::{CounterFinding, Event, FrameLoss, MqttClient, Network, simulator::Simulator};
@@ -434,6 +483,10 @@
 //! | [`keep_alive`](MqttClientBuilder::keep_alive) | 30 s; a silent outage is noticed within twice this |
 //! | [`connect_timeout`](MqttClientBuilder::connect_timeout) | 10 s, including discovery, name lookup and subscriptions |
 //! | [`proxy`](MqttClientBuilder::proxy), [`proxy_from_environment`](MqttClientBuilder::proxy_from_environment) | none |
+//! | [`http_address`](MqttClientBuilder::http_address) | the host of the cluster or of the discovery server; for any other MQTT address not known |
+//! | [`identity_server_address`](MqttClientBuilder::identity_server_address) | the same host; on hosted networks that of the cluster `eu1` |
+//! | [`ask_over_http`](MqttClientBuilder::ask_over_http) | yes, where the address is known |
+//! | [`downlinks`](MqttClientBuilder::downlinks) | over MQTT |
 //! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s, and up to 30 s if downlinks are open |
 //! | [`connect_retry`](MqttClientBuilder::connect_retry) | no: one attempt |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |
@@ -442,7 +495,7 @@
 //! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
 //! | [`pace`](MqttClientBuilder::pace) | none: downlinks are written immediately |
 //! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices |
-//! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after the downlink was written |
+//! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after the downlink was written, and up to 10 s more to ask why |
 //! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
 //! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber; the oldest are dropped |
 //! | [`max_packet_size`](MqttClientBuilder::max_packet_size) | 16 MiB |
@@ -467,8 +520,8 @@
 //! | level | for |
 //! |---|---|
 //! | `error` | a callback that failed |
-//! | `warn` | events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
-//! | `debug` | connections made, lost and refused; odd members of messages |
+//! | `warn` | a key that may not read traffic or expires soon; events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
+//! | `debug` | connections made, lost and refused; questions over HTTP without an answer; odd members of messages |
 //!
 //! The access key appears in none of these messages, nor in what Paho logs.
 //!
@@ -484,6 +537,8 @@
 //!   crate, and can stall both.
 //! * [`Published`](Event::Published) means that Paho has handed a downlink to the connection. If the
 //!   connection breaks at that moment, the downlink may not have left this machine.
+//! * What a key may do is known about a second after `connect`. Until then, `send` accepts downlinks with a
+//!   key that may not send them; their [`Delivery`] says so.
 //! * A v3 server silently drops messages for a client that reads too slowly, and sometimes in a
 //!   burst. A gap in the frame [`counter`](UplinkMessage::counter) of a device is the only sign.
 //! * At most 1 000 downlinks wait at a time, and a V2 server reads 10 packets a second. A loop over

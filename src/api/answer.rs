@@ -214,7 +214,7 @@ impl Api {
         };
         self.last.clear();
         let answer = request.send().map_err(Failure::Unanswered)?;
-        self.last.note(&answer, &self.key);
+        self.last.note(&answer);
         if answer.status != 200 {
             let refusal = Refusal::read(url, answer, &self.key);
             return Err(Failure::Refused(Box::new(refusal)));

@@ -2,40 +2,25 @@
 
 use std::sync::Mutex;
 
-use super::{Limits, answer::quote};
-use crate::{config::AccessKey, http::Answer, sync::lock};
+use super::Limits;
+use crate::{http::Answer, sync::lock};
 
-/// The head of the last answer.
+/// The rate limit that the last answer told.
 #[derive(Debug, Default)]
-pub(super) struct Last(Mutex<Head>);
-
-#[derive(Clone, Debug, Default)]
-struct Head {
-    limits: Limits,
-    /// Quoted.
-    warning: Option<String>,
-}
+pub(super) struct Last(Mutex<Limits>);
 
 impl Last {
-    pub(super) fn note(&self, answer: &Answer, key: &AccessKey) {
-        let warning = answer.header("x-warning");
-        *lock(&self.0) = Head {
-            limits: Limits::of(answer),
-            warning: warning.and_then(|text| quote(&text, key)),
-        };
+    pub(super) fn note(&self, answer: &Answer) {
+        *lock(&self.0) = Limits::of(answer);
     }
 
     /// Forgets the last answer.
     pub(super) fn clear(&self) {
-        *lock(&self.0) = Head::default();
+        *lock(&self.0) = Limits::default();
     }
 
     pub(super) fn limits(&self) -> Limits {
-        lock(&self.0).limits
-    }
-
-    pub(super) fn warning(&self) -> Option<String> {
-        lock(&self.0).warning.clone()
+        *lock(&self.0)
     }
 }
 

@@ -84,11 +84,6 @@ impl Api {
         self.last.limits()
     }
 
-    /// Returns what the last answer warned of, for example that the account of the key is suspended.
-    pub(crate) fn last_warning(&self) -> Option<String> {
-        self.last.warning()
-    }
-
     /// How long a call may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout

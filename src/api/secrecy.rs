@@ -2,7 +2,7 @@
 
 use crate::config::AccessKey;
 
-/// A part of the secret of this length is no chance.
+/// A part of the secret of this length is not there by chance.
 const PART: usize = 12;
 
 /// Returns whether text contains the key, its secret, or a part of the secret, in any case.
@@ -10,10 +10,9 @@ pub(super) fn reveals(text: &str, key: &AccessKey) -> bool {
     contains(text, key, PART)
 }
 
-/// Returns whether a name contains the secret. A short one may be part of it by chance.
+/// Returns whether a name contains the secret or a part of it. A short secret may be part of it by chance.
 pub(super) fn reveals_in_name(text: &str, key: &AccessKey) -> bool {
-    const MIN_SECRET: usize = 16;
-    secret(key).len() >= MIN_SECRET && contains(text, key, MIN_SECRET)
+    secret(key).len() >= PART && contains(text, key, PART)
 }
 
 fn contains(text: &str, key: &AccessKey, part: usize) -> bool {

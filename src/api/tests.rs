@@ -88,8 +88,8 @@ fn a_redirect_is_followed_neither_with_nor_without_the_key() {
 }
 
 #[test]
-fn the_limits_and_the_warning_of_the_last_answer_are_known_whether_it_refuses_or_not() {
-    let head = "X-Rate-Limit-Limit: 5\r\nX-Rate-Limit-Available: 0\r\nX-Rate-Limit-Reset: 9\r\nX-Warning: Restricted\r\n";
+fn the_limits_of_the_last_answer_are_known_whether_it_refuses_or_not() {
+    let head = "X-Rate-Limit-Limit: 5\r\nX-Rate-Limit-Available: 0\r\nX-Rate-Limit-Reset: 9\r\n";
     let refused = "HTTP/1.1 429 No\r\nX-Ratelimit-Available: 0\r\nX-Ratelimit-Retry: 0\r\nContent-Length: 0\r\n\r\n";
     let granted = EMPTY.replace("\r\n\r\n", &format!("\r\n{head}\r\n"));
     let (_, ()) = asked(&[&granted, refused, EMPTY], |api| {
@@ -98,7 +98,6 @@ fn the_limits_and_the_warning_of_the_last_answer_are_known_whether_it_refuses_or
         let limits = api.last_limits();
         assert_eq!((limits.limit, limits.available), (Some(5), Some(0)));
         assert_eq!(limits.pause(), Duration::from_secs(2));
-        assert_eq!(api.last_warning().as_deref(), Some("\"Restricted\""));
         assert_eq!(api.clone().last_limits(), Limits::default());
 
         match api.caller() {
@@ -108,7 +107,6 @@ fn the_limits_and_the_warning_of_the_last_answer_are_known_whether_it_refuses_or
             other => panic!("{other:?}"),
         }
         assert_eq!(api.last_limits().available, Some(0));
-        assert_eq!(api.last_warning(), None);
 
         api.caller().unwrap();
         assert_eq!(api.last_limits(), Limits::default());

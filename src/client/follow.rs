@@ -9,13 +9,13 @@ use crossbeam_channel::bounded;
 
 use super::MqttClient;
 use crate::{
-    api::{Api, Failure, Hosts},
+    api::{Api, Failure, Hosts, Meaning},
     downlink::{Delivery, Followed},
     error::{Error, ErrorKind, Result},
     message::{MessageId, QueuedDownlink},
     network::Network,
     process,
-    session::{Command, explain, missing_right},
+    session::Command,
 };
 
 /// How long to wait for the list of a queue.
@@ -144,41 +144,24 @@ fn no_api(network: Network) -> Error {
 }
 
 fn no_queue(dev_id: &str, failure: Failure) -> Error {
-    let why = explain(&failure);
-    let text = format!("cannot read the queue of {dev_id}: {why}");
-    match failure {
-        Failure::Unanswered(failure) => Error::with_source(
-            failure.kind.unwrap_or(ErrorKind::DiscoveryAnswer),
-            text,
-            failure.source,
-        ),
-        Failure::Unreadable { source, .. } => match source {
-            Some(source) => Error::with_source(ErrorKind::Decode, text, source),
-            None => Error::new(ErrorKind::Decode, text),
-        },
-        Failure::Refused(refusal) => {
-            let is_unknown = refusal.status == 404 && refusal.details.is_some();
-            let (kind, text) = match is_unknown {
-                true => (
-                    ErrorKind::DeviceNotFound,
-                    format!(
-                        "cannot read the queue of {dev_id}: this server does not know the device; check the device id, and whether the device is registered on another cluster"
-                    ),
-                ),
-                false => match missing_right(&refusal) {
-                    Some(right) => (
-                        refusal.kind(),
-                        format!(
-                            "cannot read the queue of {dev_id}: the API key lacks {right}; use a key with that right"
-                        ),
-                    ),
-                    None => (refusal.kind(), text),
-                },
-            };
-            match refusal.details {
-                Some(details) => Error::with_source(kind, text, *details),
-                None => Error::new(kind, text),
-            }
+    let kind = match &failure {
+        Failure::Unreadable { .. } => ErrorKind::Decode,
+        Failure::Refused(refusal) if refusal.meaning() == Meaning::NoSuchDevice => {
+            ErrorKind::DeviceNotFound
         }
+        failure => failure.kind(),
+    };
+    let text = format!("cannot read the queue of {dev_id}: {failure}");
+    match failure {
+        Failure::Unanswered(failure) => Error::with_source(kind, text, failure.source),
+        Failure::Unreadable {
+            source: Some(source),
+            ..
+        } => Error::with_source(kind, text, source),
+        Failure::Refused(refusal) => match refusal.details {
+            Some(details) => Error::with_source(kind, text, *details),
+            None => Error::new(kind, text),
+        },
+        Failure::Unreadable { source: None, .. } => Error::new(kind, text),
     }
 }

@@ -219,7 +219,8 @@ impl MqttClientBuilder {
 
     /// Sets the address of the network's HTTP API: `https://host[:port]` or `http://host[:port]`, on v3 only.
     /// Without a scheme it means `https://`. Like the MQTT server, it gets the access key, so `http://` is
-    /// only possible if the [MQTT address](Self::mqtt_address) is plain too.
+    /// only possible if the [MQTT address](Self::mqtt_address) is plain too. It is usually the host of the
+    /// Console. An installation with unchanged ports serves it on 8885, and without TLS on 1885.
     ///
     /// Defaults to the host of the [cluster](Self::cluster), or of the [discovery
     /// server](Self::discovery_address); for any other MQTT server the client does not know it.
@@ -257,7 +258,9 @@ impl MqttClientBuilder {
     }
 
     /// Sets whether the client asks the network's [HTTP API](Self::http_address) on its own, in the
-    /// background. Defaults to `true`, which has an effect only where that address is known.
+    /// background: [what, and when](crate#asking-over-http). Defaults to `true`, which has an effect only where
+    /// that address is known. [`queue`](crate::MqttClient::queue) and [`downlinks`](Self::downlinks) do not depend
+    /// on it.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -275,7 +278,7 @@ impl MqttClientBuilder {
     ///
     /// | | `Over::Mqtt` | `Over::Http` |
     /// |---|---|---|
-    /// | a mistake that the network finds | often drops the downlink without a word | [`Failed`](crate::DeliveryState::Failed) with the network's own error: no such device, no session, too long, what a payload formatter says … |
+    /// | a mistake that the network finds | often drops the downlink silently | [`Failed`](crate::DeliveryState::Failed) with the network's own error: no such device, no session, too long, what a payload formatter says … |
     /// | success | [`Written`](crate::DeliveryState::Written), then `Queued` when the report arrives | `Queued` with the answer |
     /// | pace | as fast as the network reads | one request after the other, in the order of the calls: a round trip each, within 10 s |
     /// | the network's rate limit | closes the connection | is obeyed: downlinks wait |

@@ -9,8 +9,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Over {
-    /// Over the MQTT connection, as fast as the network reads. The network drops some mistakes without a
-    /// word.
+    /// Over the MQTT connection, as fast as the network reads. The network silently drops some downlinks
+    /// that it cannot use.
     #[default]
     Mqtt,
     /// One HTTP request after the other, each with an answer: queued, or why not. v3 only.

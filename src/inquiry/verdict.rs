@@ -177,7 +177,7 @@ impl Verdict {
         if refusal.is("pkg/auth", "token") {
             Self::Malformed
         } else if is("api_key_not_found") {
-            match has_cause(refusal, "pkg/util/store", "not_found") {
+            match refusal.has_cause("pkg/util/store", "not_found") {
                 true => Self::ApplicationDeleted,
                 false => Self::Unknown,
             }
@@ -254,10 +254,4 @@ fn is_restricted(refusal: &Refusal) -> bool {
     ["user_requested", "user_rejected", "user_suspended"]
         .iter()
         .any(|name| refusal.is("pkg/identityserver", name))
-}
-
-fn has_cause(refusal: &Refusal, namespace: &str, name: &str) -> bool {
-    let details = refusal.details.as_ref();
-    let cause = details.and_then(|details| details.cause.as_ref());
-    cause.is_some_and(|cause| cause.namespace == namespace && cause.name == name)
 }

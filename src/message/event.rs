@@ -184,9 +184,8 @@ pub enum Event {
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
 
-    /// The access key does not allow what the client is for, or expires soon. Said once for each key, within
-    /// about a second of connecting, if the client may [ask over
-    /// HTTP](crate::MqttClientBuilder::ask_over_http).
+    /// The access key may not read traffic, or expires soon. Reported once for each key, within about a
+    /// second of connecting, where the client can [ask over HTTP](crate#asking-over-http).
     KeyWarning(KeyWarning),
 
     /// This subscriber lost this number of events, because it or the whole program did not keep up.

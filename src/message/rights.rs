@@ -22,6 +22,29 @@ const ALL: [(&str, &str); 2] = [
 
 /// The access key of a client, and what it allows on the application; from
 /// [`MqttClient::rights`](crate::MqttClient::rights). The key itself is not in it.
+///
+/// ```
+/// use std::time::Duration;
+/// use ttn::{Event, MqttClient, Network, simulator::Simulator};
+///
+/// let network = Simulator::start(Network::V3)?;
+/// network.set_rights(network.app_id(), network.access_key(), &["RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE"]);
+/// let client = MqttClient::builder(network.app_id(), network.access_key())
+///     .mqtt_address(network.mqtt_address())
+///     .http_address(network.http_address())
+///     .build()?;
+/// let events = client.events();
+/// client.connect()?;
+/// loop {
+///     // The network answers within about a second.
+///     if let Event::KeyWarning(warning) = events.recv_timeout(Duration::from_secs(10))? {
+///         break println!("{warning}");
+///     }
+/// }
+/// let rights = client.rights().expect("the network has answered");
+/// assert!(rights.may_send() && !rights.may_read());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Rights {

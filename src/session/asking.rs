@@ -9,7 +9,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use super::{Job, device_inquiry};
+use super::{Job, Session, device_inquiry};
 use crate::{
     api::{Api, Hosts},
     config::{AccessKey, Options},
@@ -123,7 +123,7 @@ impl Asking {
     }
 
     /// Notes that an answer has come.
-    pub(super) fn answered(&mut self, findings: &Findings) {
+    fn answered(&mut self, findings: &Findings) {
         match findings {
             Findings::Rights { .. } => {}
             Findings::Why { .. } => self.asked_at_once -= 1,
@@ -176,6 +176,24 @@ impl Drop for Reply {
         if let Some(findings) = self.findings.take() {
             // The session may have ended.
             let _ = self.done.send(Job::Found(findings));
+        }
+    }
+}
+
+impl Session {
+    /// Handles the answer to a question.
+    pub(super) fn on_found(&mut self, findings: Findings) {
+        self.asking.answered(&findings);
+        match findings {
+            Findings::Why {
+                attempt,
+                key,
+                verdict,
+            } => self.on_reason(attempt, key, verdict),
+            Findings::Rights { key, verdict } => self.on_rights(key, verdict),
+            Findings::Device(dev_id, answer) => {
+                self.sending.answered(&dev_id, &answer, Instant::now());
+            }
         }
     }
 }

@@ -8,9 +8,8 @@ use std::{
 };
 
 use crate::{
-    api::{Api, Failure, Refusal},
+    api::{Api, Failure, Meaning, Refusal},
     downlink::{Answer, Cause, Lookup, NotSeen, Sighting},
-    error::ErrorKind,
     message::QueuedDownlink,
 };
 
@@ -29,7 +28,7 @@ pub(super) fn ask(api: &Api, lookup: &Lookup) -> Answer {
         deadline: Instant::now() + LIMIT,
         wait: Cell::new(None),
     };
-    let queue = inquiry.within()?.queue(&lookup.dev_id);
+    let queue = inquiry.ask(|api| api.queue(&lookup.dev_id))?;
     let mut sighting = match queue {
         Ok(queue) => Sighting {
             queue: Some(correlation_ids(queue)),
@@ -64,6 +63,15 @@ struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
+    /// Asks, and notes how long the network wants no further question.
+    fn ask<T>(&self, question: impl FnOnce(&Api) -> T) -> Result<T, NotSeen> {
+        let api = self.within()?;
+        let answer = question(&api);
+        let pause = api.last_limits().pause();
+        self.wait_for((!pause.is_zero()).then_some(pause));
+        Ok(answer)
+    }
+
     fn within(&self) -> Result<Api, NotSeen> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -72,8 +80,8 @@ impl Inquiry<'_> {
         Ok(self.api.within(left.min(self.api.timeout())))
     }
 
-    fn note(&self, refusal: &Refusal) {
-        self.wait.set(self.wait.get().max(refusal.wait));
+    fn wait_for(&self, wait: Option<Duration>) {
+        self.wait.set(self.wait.get().max(wait));
     }
 
     /// Says why the queue cannot be read.
@@ -81,7 +89,7 @@ impl Inquiry<'_> {
         let Failure::Refused(refusal) = failure else {
             return Err(unanswered(&failure));
         };
-        if refusal.status == 404 && refusal.details.is_some() {
+        if is_unknown(&refusal) {
             return Ok(Sighting {
                 queue: Some(HashSet::new()),
                 cause: Some(self.unknown_device(&refusal)),
@@ -110,21 +118,22 @@ impl Inquiry<'_> {
 
     /// Adds nothing to the queue, and says why the network refuses even that.
     fn try_queue(&self) -> Result<Option<Cause>, NotSeen> {
-        let refusal = match self.within()?.push(self.dev_id, NOTHING) {
+        let refusal = match self.ask(|api| api.push(self.dev_id, NOTHING))? {
             Ok(()) => return Ok(None),
             Err(Failure::Refused(refusal)) => {
-                self.note(&refusal);
+                self.wait_for(refusal.wait);
                 refusal
             }
             Err(failure) => return Err(unanswered(&failure)),
         };
         let dev_id = self.dev_id;
-        let text = if refusal.is("pkg/applicationserver", "no_device_session") {
+        if is_unknown(&refusal) {
+            return Ok(Some(self.unknown_device(&refusal)));
+        }
+        let text = if refusal.meaning() == Meaning::NoSession {
             format!(
                 "the device {dev_id} has no session: it has not joined since it was registered or reset; send the downlink again when it has joined"
             )
-        } else if refusal.is("pkg/applicationserver", "device_not_found") {
-            return Ok(Some(self.unknown_device(&refusal)));
         } else if let Some(right) = missing_right(&refusal) {
             format!("the API key lacks {right}; use a key with that right")
         } else {
@@ -140,12 +149,9 @@ impl Inquiry<'_> {
     fn unknown_device(&self, refusal: &Refusal) -> Cause {
         let (dev_id, application) = (self.dev_id, self.api.application());
         let here = "this server knows no device";
-        let registered = self
-            .within()
-            .ok()
-            .map(|api| api.application_server_of(dev_id));
+        let registered = self.ask(|api| api.application_server_of(dev_id)).ok();
         if let Some(Err(Failure::Refused(refusal))) = &registered {
-            self.note(refusal);
+            self.wait_for(refusal.wait);
         }
         let text = match &registered {
             Some(Ok(address)) if !address.is_empty() && !self.api.is_at(address) => format!(
@@ -154,9 +160,7 @@ impl Inquiry<'_> {
             Some(Ok(_)) => format!(
                 "{here} {dev_id:?} in the application {application:?}: the device is registered, but not on the Application Server of this cluster; check its registration in the Console"
             ),
-            Some(Err(Failure::Refused(refusal)))
-                if refusal.status == 404 && refusal.details.is_some() =>
-            {
+            Some(Err(Failure::Refused(refusal))) if is_unknown(refusal) => {
                 format!(
                     "{here} {dev_id:?}: no such device is registered in the application {application:?}; check the device id"
                 )
@@ -172,16 +176,21 @@ impl Inquiry<'_> {
     }
 }
 
+/// Returns whether the server does not know the device, which it may say by the application.
+fn is_unknown(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.meaning(),
+        Meaning::NoSuchDevice | Meaning::NoSuchApplication
+    )
+}
+
 /// Returns the right that a refusal says the key lacks, as part of a sentence.
-pub(crate) fn missing_right(refusal: &Refusal) -> Option<String> {
-    if refusal.is("pkg/auth/rights", "insufficient_application_rights") {
-        let details = refusal.details.as_ref()?;
-        let missing = details.attributes.get("missing")?.as_array()?;
-        let rights: Vec<&str> = missing.iter().filter_map(|right| right.as_str()).collect();
-        return Some(format!("the right {}", rights.join(", ")));
+fn missing_right(refusal: &Refusal) -> Option<String> {
+    match refusal.meaning() {
+        Meaning::MissingRights(rights) => Some(format!("the right {}", rights.join(", "))),
+        Meaning::NoRights => Some("all rights on the application".to_owned()),
+        _ => None,
     }
-    let is_foreign = refusal.is("pkg/auth/rights", "no_application_rights");
-    is_foreign.then(|| "all rights on the application".to_owned())
 }
 
 fn not_seen(why: impl Into<String>) -> NotSeen {
@@ -194,7 +203,7 @@ fn not_seen(why: impl Into<String>) -> NotSeen {
 /// Explains an answer from which nothing follows for the device.
 fn unanswered(failure: &Failure) -> NotSeen {
     NotSeen {
-        why: explain(failure),
+        why: failure.to_string(),
         wait: match failure {
             Failure::Refused(refusal) => refusal.wait,
             _ => None,
@@ -202,20 +211,49 @@ fn unanswered(failure: &Failure) -> NotSeen {
     }
 }
 
-/// Says what went wrong, as part of a sentence.
-pub(crate) fn explain(failure: &Failure) -> String {
-    match failure {
-        Failure::Unanswered(failure) => failure.seen.clone(),
-        Failure::Unreadable { why, .. } => format!("the answer cannot be read: {why}"),
-        Failure::Refused(refusal) => {
-            let Refusal { status, url, .. } = &**refusal;
-            match (&refusal.message, refusal.kind()) {
-                (_, ErrorKind::ApplicationNotFound) if refusal.details.is_none() => {
-                    format!("{url} is not served (HTTP 404): check http_address")
-                }
-                (Some(message), _) => format!("the network answers HTTP {status}: {message}"),
-                (None, _) => format!("the network answers HTTP {status}"),
-            }
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::{Ipv4Addr, TcpListener},
+        thread,
+    };
+
+    use super::*;
+    use crate::{api::Hosts, config::MqttClientBuilder};
+
+    #[test]
+    fn an_answer_that_uses_up_the_rate_limit_asks_for_a_pause() {
+        for (available, wait) in [(1, None), (0, Some(Duration::from_secs(2)))] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                assert!(lines.take_while(|line| !line.is_empty()).count() > 0);
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nX-Rate-Limit-Limit: 5\r\nX-Rate-Limit-Available: {available}\r\n\
+                     X-Rate-Limit-Reset: 9\r\nContent-Length: 2\r\n\r\n{{}}"
+                )
+                .unwrap();
+            });
+            let builder =
+                MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned());
+            let options = builder
+                .mqtt_address("mqtt://127.0.0.1")
+                .http_address(format!("http://{address}"))
+                .check()
+                .unwrap();
+            let key = options.access_key.clone();
+            let api = Api::new(Hosts::of(&options).unwrap(), &options, key, LIMIT);
+            let lookup = Lookup {
+                dev_id: "bed-07".into(),
+                overdue: Vec::new(),
+            };
+            let sighting = ask(&api, &lookup).unwrap();
+            assert_eq!(sighting.wait, wait, "{available} left");
+            server.join().unwrap();
         }
     }
 }

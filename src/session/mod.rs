@@ -42,7 +42,6 @@ use asking::{Asking, Findings, Inquiry};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
 use courier::Told;
-pub(crate) use device_inquiry::{explain, missing_right};
 use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
@@ -409,24 +408,7 @@ impl Session {
                 self.report_sending();
                 self.execute();
             }
-            Job::Found(findings) => {
-                self.asking.answered(&findings);
-                self.on_found(findings);
-            }
-        }
-    }
-
-    fn on_found(&mut self, findings: Findings) {
-        match findings {
-            Findings::Why {
-                attempt,
-                key,
-                verdict,
-            } => self.on_reason(attempt, key, verdict),
-            Findings::Rights { key, verdict } => self.on_rights(key, verdict),
-            Findings::Device(dev_id, answer) => {
-                self.sending.answered(&dev_id, &answer, Instant::now());
-            }
+            Job::Found(findings) => self.on_found(findings),
         }
     }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::closing::{Leaving, LeftBehind};
 use crate::{
+    api::Hosts,
     config::{Address, Options},
     error::{Error, ErrorKind},
     inquiry::Verdict,
     message::{DisconnectCause, Rights},
+    network::Network,
     recovery::Loss,
     wire::{self, End},
 };
@@ -168,8 +170,9 @@ fn refused(server: &Address, options: &Options, code: u8) -> Error {
             match network.foreign_port(server.port()) {
                 Some(advice) => advice.to_owned(),
                 None => format!(
-                    "the application id {app_id:?} or its access key is not accepted; {}",
-                    network.credentials_to_check(app_id)
+                    "the application id {app_id:?} or its access key is not accepted; {}{}",
+                    network.credentials_to_check(app_id),
+                    how_to_learn_more(options)
                 ),
             },
         ),
@@ -190,6 +193,14 @@ fn refused(server: &Address, options: &Options, code: u8) -> Error {
         kind,
         format!("{server} refused the connection (CONNACK {code}): {why}"),
     )
+}
+
+/// Says how the client can learn which of several causes it is, if it cannot.
+fn how_to_learn_more(options: &Options) -> &'static str {
+    match options.network == Network::V3 && Hosts::of(options).is_none() {
+        true => "; set http_address, and the client asks the server which of these it is",
+        false => "",
+    }
 }
 
 /// Explains a CONNACK that refuses the connection with what the network says about the key.
@@ -294,6 +305,25 @@ pub(super) fn left_behind(left: LeftBehind, within: Duration) -> Error {
 mod tests {
     use super::*;
     use crate::config::MqttClientBuilder;
+
+    #[test]
+    fn a_client_that_cannot_ask_why_it_is_refused_says_how_it_could() {
+        for (key, http, is_told) in [
+            ("NNSXS.ID.SECRET", None, true),
+            ("NNSXS.ID.SECRET", Some("http://ttn.example:1885"), false),
+            ("ttn-account-v2.SECRET", None, false),
+        ] {
+            let mut builder = MqttClientBuilder::new("barn".to_owned(), key.to_owned());
+            builder = builder.mqtt_address("mqtt://ttn.example:1883");
+            if let Some(address) = http {
+                builder = builder.http_address(address);
+            }
+            let options = builder.check().unwrap();
+            let server = "mqtt://ttn.example:1883".parse().unwrap();
+            let text = not_accepted(&server, &options, End::Refused(5)).to_string();
+            assert_eq!(text.contains("set http_address"), is_told, "{text}");
+        }
+    }
 
     #[test]
     fn a_port_for_gateways_is_named_and_nothing_else_is_blamed() {

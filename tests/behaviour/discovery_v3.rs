@@ -61,9 +61,10 @@ fn client_of(url: impl Into<String>) -> MqttClient {
     builder(url).build().expect("the options are valid")
 }
 
-/// Connects, and returns the address that it connected to.
+/// Connects, and returns the address that it connected to. The client asks nothing else over HTTP.
 #[track_caller]
 fn connects(builder: MqttClientBuilder) -> String {
+    let builder = builder.ask_over_http(false);
     let client = builder.build().expect("the options are valid");
     let events = client.events();
     if let Err(error) = client.connect() {

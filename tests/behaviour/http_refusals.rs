@@ -312,7 +312,7 @@ fn a_proxy_does_not_see_the_key_of_a_request_over_tls() {
         let error = attempts::failure(&client, TIMEOUT);
         says(&error, ErrorKind::NotAuthorized, &["does not know"]);
         // Nothing but the target is readable on the way.
-        assert_eq!(proxy.targets(), [target.clone()]);
+        assert_eq!(proxy.targets(), std::slice::from_ref(&target));
         assert!(!proxy.passed().contains("OF-THE-TESTS"));
     }
     let requests = server.received();

@@ -33,7 +33,7 @@ pub enum HttpFault {
     CutOff,
     /// It answers 302 with that URL.
     Redirect(String),
-    /// It writes a line that is no HTTP, and closes the connection.
+    /// It writes a line that is not HTTP, and closes the connection.
     NotHttp,
 }
 

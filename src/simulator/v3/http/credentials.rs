@@ -7,7 +7,7 @@ pub(super) enum Credentials<'a> {
     None,
     /// Another scheme than `Bearer`.
     Unsupported,
-    /// What is no key.
+    /// Not a key.
     NoKey,
     /// What the server stumbles over.
     Broken,
