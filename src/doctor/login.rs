@@ -83,12 +83,16 @@ pub(super) fn explain(
                 None => error.to_string(),
             }
         }
-        (ErrorKind::NotAuthorized, Some(other)) if other.is_known() => refused(other),
+        (ErrorKind::NotAuthorized, Some(Verdict::Unseen)) => error.to_string(),
+        (ErrorKind::NotAuthorized, Some(other)) if other.is_known() => match server {
+            Server::At(address) => format!("{address} refused the login: see the step \"key\""),
+            _ => "the server refused the login: see the step \"key\"".to_owned(),
+        },
         (ErrorKind::TimedOut, _) => and(
             &error.to_string(),
             "a port for HTTP (1885, 8885) is silent like this, too; MQTT usually has 1883, and 8883 with TLS",
         ),
-        (ErrorKind::Protocol, _) if is_plain => and(
+        (ErrorKind::Protocol | ErrorKind::ConnectionLost, _) if is_plain => and(
             &error.to_string(),
             "if it is one for MQTT with TLS, write mqtts://",
         ),

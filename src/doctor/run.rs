@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::{
     login,
     report::{Report, Step, Verdict as Found},
-    survey::Survey,
+    survey::{self, Survey},
     traffic,
     way::Place,
 };
@@ -171,6 +171,15 @@ impl Diagnosis<'_> {
             (None, Some(name)) => Step::skipped("MQTT", format!("{name} has failed")),
             (None, None) => Step::skipped("MQTT", "no MQTT address is known"),
         };
+        if mqtt.verdict == Found::Ok {
+            let judged = verdict
+                .as_ref()
+                .and_then(|verdict| survey::accepted_key_step(&app_id, verdict));
+            let key = self.steps.iter_mut().find(|step| step.name == "key");
+            if let (Some(key), Some(judged)) = (key, judged) {
+                *key = judged;
+            }
+        }
         self.steps.push(mqtt);
 
         let rights = verdict.as_ref().and_then(Verdict::rights).cloned();

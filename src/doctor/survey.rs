@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::report::{Step, and};
+use super::report::{Step, Verdict as Found, and};
 use crate::{
     api::{Api, Contact, Failure, Hosts, Owner, Refusal},
     config::{Options, Server},
@@ -20,6 +20,9 @@ const REQUEST: Duration = Duration::from_secs(4);
 
 const READ: &str = "RIGHT_APPLICATION_TRAFFIC_READ";
 const SEND: &str = "RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE";
+
+/// A key that expires sooner is a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// A device of this id exists nowhere.
 const NOBODY: &str = "no-such-device-of-a-diagnosis";
@@ -130,7 +133,7 @@ impl Survey {
             return Self {
                 http: judge("HTTP API", why).all_seen(seen),
                 date,
-                ..Self::skipped("the HTTP API is not there to ask")
+                ..Self::skipped("the HTTP API could not be asked")
             };
         }
         let app_id = &options.app_id;
@@ -267,13 +270,57 @@ fn judge_right(answer: Option<Result<(), Failure>>, unknown: &Verdict) -> Result
 fn key_step(app_id: &str, verdict: &Verdict) -> Step {
     match verdict {
         Verdict::Good(rights) => {
-            rights_step(app_id, rights.may_read(), rights.may_send()).all_seen(about(rights))
+            let step = rights_step(app_id, rights.may_read(), rights.may_send());
+            with_expiry(step, rights).all_seen(about(rights))
         }
         Verdict::NotKnown(why) => {
             Step::warning("key", format!("the server cannot judge it: {why}"))
         }
         Verdict::Unseen => Step::warning("key", verdict.explain(app_id)),
         other => Step::failed("key", other.explain(app_id)),
+    }
+}
+
+/// Judges a key again that MQTT accepts although HTTP says that it is of no use.
+pub(super) fn accepted_key_step(app_id: &str, verdict: &Verdict) -> Option<Step> {
+    let advice = match verdict {
+        Verdict::Good(_) | Verdict::Accepted | Verdict::NotKnown(_) | Verdict::Unseen => {
+            return None;
+        }
+        Verdict::CannotCheck | Verdict::Restricted(_) => "",
+        Verdict::Expired(_) | Verdict::ApplicationDeleted => {
+            ". Servers keep what they know of a key for some minutes, and then refuse it"
+        }
+        _ => {
+            ". If the key was not changed just now, the HTTP API is that of another network: check http_address"
+        }
+    };
+    let why = verdict.explain(app_id);
+    Some(Step::warning(
+        "key",
+        format!("over MQTT the server accepts the key, but over HTTP: {why}{advice}"),
+    ))
+}
+
+fn with_expiry(step: Step, rights: &Rights) -> Step {
+    let Some(time) = rights.expires_at else {
+        return step;
+    };
+    let is_soon = match time.duration_since(SystemTime::now()) {
+        Ok(left) => left < EXPIRES_SOON,
+        Err(_) => false,
+    };
+    if !is_soon {
+        return step;
+    }
+    let says = format!(
+        "the API key expires at {}; create another one before",
+        humantime::format_rfc3339_seconds(time)
+    );
+    match &step.verdict {
+        Found::Ok => Step::warning("key", says),
+        Found::Warning(why) => Step::warning("key", format!("{why}; and {says}")),
+        _ => step,
     }
 }
 

@@ -21,9 +21,6 @@ const NEEDED: [&str; 6] = [
     "RIGHT_APPLICATION_TRAFFIC_UP_WRITE",
 ];
 
-/// A key that expires sooner is a warning.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
-
 /// The most devices to name.
 const NAMED: usize = 5;
 
@@ -35,7 +32,7 @@ pub(super) fn uplinks(asking: &mut Asking) -> Step {
             "no uplink of the last hour is stored; the storage may be off, or nothing was sent",
         ),
         Some(Ok(uplinks)) => {
-            Step::ok("uplinks").seen(format!("{uplinks} uplinks of the last hour are stored"))
+            Step::ok("uplinks").seen(format!("uplinks stored in the last hour: {uplinks}"))
         }
         Some(Err(Failure::Refused(refusal))) if matches!(refusal.status, 404 | 501) => {
             let step = Step::ok("uplinks").seen(
@@ -82,7 +79,7 @@ fn listed(devices: &[Listed], host: &str, now: SystemTime) -> Step {
         Some(first) => Step::warning(
             "devices",
             format!(
-                "{} of {} devices, such as {:?}, are registered on {}, not on {host}: their messages arrive only there; use the address of that cluster",
+                "not on {host} are {} of {} devices; {:?}, for example, is registered on {}, where its messages arrive: use the address of that cluster",
                 elsewhere.len(),
                 devices.len(),
                 first.dev_id,
@@ -100,8 +97,11 @@ fn listed(devices: &[Listed], host: &str, now: SystemTime) -> Step {
         };
         format!("{:?} {when}", device.dev_id)
     });
-    step.seen(format!("{} devices are registered", devices.len()))
-        .all_seen(seen)
+    let count = match devices.len() {
+        1 => "1 device is registered".to_owned(),
+        count => format!("{count} devices are registered"),
+    };
+    step.seen(count).all_seen(seen)
 }
 
 fn ago_of(ago: Duration) -> String {
@@ -117,7 +117,7 @@ fn is_elsewhere(server: &str, host: &str) -> bool {
     is_hosted(name) && is_hosted(host) && !name.eq_ignore_ascii_case(host)
 }
 
-/// Says whether the key may do more than a program needs, and whether it ends soon.
+/// Says whether the key may do more than a program needs.
 pub(super) fn least_rights(rights: &Rights) -> Step {
     let more: Vec<&str> = rights
         .rights
@@ -125,19 +125,9 @@ pub(super) fn least_rights(rights: &Rights) -> Step {
         .map(String::as_str)
         .filter(|right| !NEEDED.contains(right))
         .collect();
-    let left = rights
-        .expires_at
-        .and_then(|time| Some((time, time.duration_since(SystemTime::now()).ok()?)));
-    let step = match (left, more.as_slice()) {
-        (Some((time, left)), _) if left < SOON => Step::warning(
-            "least rights",
-            format!(
-                "the API key expires at {}; create another one before",
-                humantime::format_rfc3339_seconds(time)
-            ),
-        ),
-        (_, []) => Step::ok("least rights"),
-        (_, more) => Step::warning(
+    let step = match more.as_slice() {
+        [] => Step::ok("least rights"),
+        more => Step::warning(
             "least rights",
             format!(
                 "the API key may do more than a client needs ({}): whoever gets hold of it can do that, too; create one with the rights to read traffic, write downlink traffic and view the application only",
@@ -199,9 +189,6 @@ mod tests {
             );
             assert!(text.contains("webhooks"), "{text}");
         }
-        let mut rights = of(&["TRAFFIC_READ"]);
-        rights.expires_at = Some(SystemTime::now() + SOON / 2);
-        assert!(least_rights(&rights).to_string().contains("expires at"));
     }
 
     #[test]
@@ -219,7 +206,7 @@ mod tests {
         ];
         let text = listed(&devices, "eu1.cloud.thethings.network", now).to_string();
         for words in [
-            "1 of 3 devices, such as \"bed-07\"",
+            "are 1 of 3 devices; \"bed-07\"",
             "registered on nam1.",
             "seen 1m 1s ago",
             "never seen",

@@ -235,11 +235,13 @@
 //! |---|---|
 //! | storage, events | not there: 404, as storage is in the open source edition |
 //! | protocol | no HTTP/2, no compression, no cookies, no `Grpc-Timeout` |
+//! | size | bodies above 16 MiB are 400 as on the real server, but in plain text; heads above 1 MiB are 431 |
+//! | cache of rights | none; an installation of several servers keeps them for two minutes |
 //! | field masks | only what is simulated can be asked for; the whole `session` has the members that are simulated, and no keys |
 //! | `mqtt-connection-info` | the address of this network, without one for TLS, which its MQTT server does not speak |
 //! | server addresses | 127.0.0.1, unless the device is on [another cluster](Device::on_other_cluster) |
 //! | tenants | an id without a tenant belongs to the tenant of the key, else to that of the first application |
-//! | users, organizations | collaborate in every application of the network; there are no administrators |
+//! | users, organizations | collaborate in every application of the network; there are no administrators, who alone learn with 404 that an application does not exist where others get 403 or no rights |
 //! | error texts | of a body that is no JSON, of an encoder that fails, of an `order` that is unknown, and of ids at the Identity Server: by reading, not measured |
 //! | events and simulated messages | published once the answer is written |
 //!

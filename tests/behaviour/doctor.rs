@@ -436,6 +436,154 @@ fn faults_of_the_network_have_their_rows() {
 }
 
 #[test]
+fn a_port_that_closes_at_a_plain_connect_may_need_tls() {
+    let _guard = watchdog(LIMIT);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    let network = network();
+    holds(
+        "TLS is required, and the server only closes",
+        builder(&network).mqtt_address(format!("mqtt://{address}")),
+    );
+}
+
+#[test]
+fn an_http_api_of_another_network_is_not_held_against_the_key() {
+    let _guard = watchdog(LIMIT);
+    let network = network();
+    for key in [
+        "NNSXS.NOTTHATKEYATALL.ANOTHERSECRETTHATNOBODYMAYEVERSEE",
+        "NNSXS.THEKEYOFTHETESTSOFTHEDOCTOR.ANOTHERSECRETTHATNOBODYMAYEVERSEE",
+    ] {
+        let other = Simulator::builder(Network::V3)
+            .application(APP, key)
+            .start()
+            .unwrap();
+        let with_other = || builder(&network).http_address(other.http_address());
+        let report = match key.contains("NOTTHAT") {
+            true => holds("the HTTP side is of another network", with_other()),
+            false => diagnosis(with_other()),
+        };
+        assert!(report.is_healthy(), "{report}");
+        assert!(report.verdict().contains("another network"), "{report}");
+    }
+    let other = self::network();
+    other.delete_application(APP);
+    let report = diagnosis(builder(&network).http_address(other.http_address()));
+    assert!(report.is_healthy(), "{report}");
+    assert!(report.verdict().contains("for some minutes"), "{report}");
+}
+
+#[test]
+fn a_suspended_account_has_its_row() {
+    let _guard = watchdog(LIMIT);
+    let network = network();
+    let all = ["RIGHT_USER_ALL", "RIGHT_APPLICATION_ALL"];
+    network.add_other_key(OTHER, KeyOf::User("gardener"), &all);
+    network.suspend_user("gardener", true);
+    let builder = MqttClient::builder(APP, OTHER)
+        .mqtt_address(network.mqtt_address())
+        .http_address(network.http_address());
+    holds("a suspended account", builder);
+}
+
+#[test]
+fn stored_uplinks_and_events_are_told() {
+    let _guard = watchdog(LIMIT);
+    let network = network();
+    for (storage, events, words) in [
+        (
+            (200, r#"{"count":{"bed-07":3,"tank-1":"4"}}"#),
+            404,
+            "in the last hour: 7",
+        ),
+        ((200, "{}"), 404, "no uplink of the last hour is stored"),
+        (
+            (404, r#"{"code":5,"message":"Not Found"}"#),
+            200,
+            "keeps the last events",
+        ),
+        (
+            (404, r#"{"code":5,"message":"Not Found"}"#),
+            404,
+            "has no storage",
+        ),
+        (
+            (500, "{}"),
+            404,
+            "the server refuses the question (HTTP 500)",
+        ),
+    ] {
+        let server = DiscoveryServer::start(move |path| {
+            let json = |status, text: &str| Answer::Json(status, text.to_owned());
+            match path {
+                CONFIGURATION => json(200, r#"{"configuration":{}}"#),
+                "/api/v3/auth_info" => json(
+                    200,
+                    r#"{"api_key":{"api_key":{"rights":["RIGHT_APPLICATION_TRAFFIC_READ","RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE"]},"entity_ids":{"application_ids":{"application_id":"greenhouse"}}}}"#,
+                ),
+                "/api/v3/events" => json(events, "{}"),
+                _ => json(storage.0, storage.1),
+            }
+        })
+        .expect("a free port");
+        let report = diagnosis(builder(&network).http_address(server.url()));
+        let step = report.step("uplinks").expect("a step").to_string();
+        assert!(step.contains(words), "{words}: {report}");
+        assert!(server.paths().len() <= 5, "{:?}", server.paths());
+    }
+}
+
+#[test]
+fn a_server_that_redirects_only_with_the_key_is_not_followed() {
+    let _guard = watchdog(LIMIT);
+    let network = network();
+    let stranger = Stranger::new("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    let target = format!("http://{}/api/v3/auth_info", stranger.address);
+    let server = DiscoveryServer::start(move |path| match path {
+        CONFIGURATION => Answer::Json(200, r#"{"configuration":{}}"#.to_owned()),
+        _ => Answer::Redirect(302, target.clone()),
+    })
+    .expect("a free port");
+    let report = diagnosis(builder(&network).http_address(server.url()));
+    assert!(stranger.heard.lock().unwrap().is_empty(), "{report}");
+    let key = &report.step("key").expect("a step").verdict;
+    assert!(matches!(key, Verdict::Warning(_)), "{report}");
+}
+
+#[test]
+fn a_network_with_https_of_its_own_authority_is_reached_in_every_way() {
+    let _guard = watchdog(LIMIT);
+    let network = Simulator::builder(Network::V3)
+        .application(APP, KEY)
+        .https(true)
+        .start()
+        .unwrap();
+    let device = network.device("bed-07");
+    device.uplink(1, [1]);
+    let builder = builder(&network).ca_pem(network.authority());
+    let report = diagnosis(builder.clone());
+    assert!(report.is_healthy(), "{report}");
+    let key = report.step("key").expect("a step").to_string();
+    assert!(key.contains("its rights"), "{report}");
+    let report = diagnosis(self::builder(&network));
+    assert!(
+        report
+            .verdict()
+            .starts_with("it works, but HTTP API: the certificate"),
+        "{report}"
+    );
+    let client = builder.build().expect("the options are right");
+    client.connect().expect("it connects");
+    assert!(client.queue("bed-07").expect("it answers").is_empty());
+}
+
+#[test]
 fn faults_of_tls_have_their_rows() {
     let _guard = watchdog(LIMIT);
     let network = network();

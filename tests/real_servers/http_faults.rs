@@ -236,6 +236,99 @@ fn what_is_no_request_is_refused_once_its_line_ends() {
 }
 
 #[test]
+fn requests_too_large_are_refused() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let large = 16 << 20;
+    for length in [large + 1, usize::MAX] {
+        let head = request("POST", "/auth_info", Some(&key()), "")
+            .replace("Length: 0", &format!("Length: {length}"));
+        assert_eq!(send(&network.http_address(), &head).status, 400, "{length}");
+        let chunked = head.replace(
+            &format!("Content-Length: {length}"),
+            "Transfer-Encoding: chunked",
+        );
+        let chunk = format!("{chunked}{length:x}\r\n");
+        assert_eq!(
+            send(&network.http_address(), &chunk).status,
+            400,
+            "{length}"
+        );
+    }
+    assert!(network.http_requests().is_empty());
+    let body = " ".repeat(1 << 20);
+    let path = "/as/applications/simulated-app/devices/bed-99/down/push";
+    let push = request("POST", path, Some(&key()), &body);
+    assert_eq!(send(&network.http_address(), &push).status, 404);
+
+    let mut stream = connect(&network.http_address());
+    // One byte too many, so that none is left unread when the connection is closed.
+    let start = "GET /api/v3/auth_info HTTP/1.1\r\nHost: simulated\r\nX-Long: ";
+    let rest = "x".repeat((1 << 20) + 1 - start.len());
+    stream
+        .write_all(format!("{start}{rest}").as_bytes())
+        .unwrap();
+    assert_eq!(Reply::read(&mut stream).status, 431);
+    assert_eq!(get(&network, "/auth_info").status, 200);
+}
+
+#[test]
+fn bodies_come_in_every_form_that_http_allows() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let path = "/as/applications/simulated-app/devices/bed-99/down/push";
+    let head = request("POST", path, Some(&key()), "");
+    let mut stream = connect(&network.http_address());
+    // The client waits before it sends the body.
+    let patient = head.replace("Length: 0", "Length: 2\r\nExpect: 100-continue");
+    stream.write_all(patient.as_bytes()).unwrap();
+    assert_eq!(Reply::read(&mut stream).status, 100);
+    stream.write_all(b"{}").unwrap();
+    assert_eq!(Reply::read(&mut stream).status, 404);
+    // Chunks with an extension and trailers, and the next request right behind them.
+    let chunked = head.replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let chunks = "1;quick=yes\r\n{\r\n1\r\n}\r\n0\r\nX-Sum: 7\r\nX-End: 1\r\n\r\n";
+    let next = request("GET", "/auth_info", Some(&key()), "");
+    stream
+        .write_all(format!("{chunked}{chunks}{next}").as_bytes())
+        .unwrap();
+    assert_eq!(Reply::read(&mut stream).status, 404);
+    assert_eq!(Reply::read(&mut stream).status, 200);
+    let requests = network.http_requests();
+    let bodies: Vec<&str> = requests.iter().map(|request| &*request.body).collect();
+    assert_eq!(bodies, ["{}", "{}", ""]);
+    for broken in ["x\r\n", "1\r\n{}\r\n", "1\r\n{x\r\n0\r\n\r\n"] {
+        let reply = send(&network.http_address(), &format!("{chunked}{broken}"));
+        assert_eq!(reply.status, 400, "{broken:?}");
+    }
+    assert_eq!(network.http_requests().len(), 3);
+}
+
+#[test]
+fn a_hundred_connections_are_served_at_once_and_none_outlives_the_network() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let one = request("GET", "/auth_info", Some(&key()), "");
+    let half = &one[..one.len() / 2];
+    let mut streams: Vec<_> = (0..100).map(|_| connect(&network.http_address())).collect();
+    for stream in &mut streams {
+        stream.write_all(half.as_bytes()).unwrap();
+    }
+    for stream in streams.iter_mut().take(50) {
+        stream.write_all(&one.as_bytes()[half.len()..]).unwrap();
+    }
+    for stream in streams.iter_mut().take(50) {
+        assert_eq!(Reply::read(stream).status, 200);
+    }
+    // Half a request is none.
+    drop(streams.split_off(90));
+    assert_eq!(network.http_requests().len(), 50);
+    let start = Instant::now();
+    network.stop();
+    assert!(start.elapsed() < LONG);
+    for stream in &mut streams {
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+}
+
+#[test]
 fn the_tenant_is_that_of_the_network_or_of_the_key() {
     let network = Simulator::start(Network::V3).unwrap();
     let info = |key: &str, app: &str| {
