@@ -571,3 +571,34 @@ fn a_key_in_the_client_id_is_refused() {
     is_refused(MqttClient::builder(APP, KEY).client_id_prefix(format!("{KEY}-")));
     is_refused(MqttClient::builder(APP, KEY).client_id_prefix(format!("{KEY}\0")));
 }
+
+#[test]
+fn the_key_is_not_in_what_rights_and_their_warnings_say() {
+    listen();
+    let _watchdog = watchdog(LIMIT);
+    let network = Simulator::builder(Network::V3)
+        .application(APP, API_KEY)
+        .start()
+        .expect("the simulated network starts");
+    network.set_rights(APP, API_KEY, &["RIGHT_APPLICATION_INFO"]);
+    let client = MqttClient::builder(APP, API_KEY)
+        .mqtt_address(network.mqtt_address())
+        .http_address(network.http_address())
+        .build()
+        .expect("the options are valid");
+    let events = client.events();
+    client.connect().expect("the key has a right");
+    events_are_clean(&events, |event| matches!(event, Event::KeyWarning(_)));
+    log_is_clean("may not read the traffic");
+    let rights = client.rights().expect("they are known");
+    is_clean(&rights);
+    is_clean(&ttn::serde_json::to_string(&rights).expect("rights can be written"));
+    let downlink = ttn::Downlink::bytes([1]).port(2);
+    error_is_clean(
+        &client
+            .send("bed-07", downlink)
+            .expect_err("it may not send"),
+    );
+    error_is_clean(&client.queue("bed-07").expect_err("it may not look"));
+    is_clean(&client);
+}

@@ -78,18 +78,6 @@ impl Refusal {
         details.is_some_and(|error| meaning::is(error, namespace, name))
     }
 
-    /// Returns whether the error with these names is one of the causes.
-    pub(crate) fn has_cause(&self, namespace: &str, name: &str) -> bool {
-        let mut next = self.details.as_ref().and_then(|error| error.cause.as_ref());
-        while let Some(cause) = next {
-            if meaning::is(cause, namespace, name) {
-                return true;
-            }
-            next = cause.cause.as_ref();
-        }
-        false
-    }
-
     /// Returns whether a server of The Things Stack says that it does not serve the path.
     pub(crate) fn is_unserved(&self) -> bool {
         let is_not_found = self.code == Some(5) && self.message.as_deref() == Some("\"Not Found\"");
@@ -464,11 +452,9 @@ mod tests {
         let refusal = recorded!(401, "error-401-application-deleted.json");
         assert!(refusal.is("pkg/identityserver", "api_key_not_found"));
         assert!(!refusal.is("pkg/util/store", "not_found"));
-        assert!(refusal.has_cause("pkg/util/store", "not_found"));
-        assert!(!refusal.has_cause("pkg/identityserver", "api_key_not_found"));
-        let deep = r#"{"details":[{"namespace":"a","name":"b","cause":{"cause":{"namespace":"c","name":"d"}}}]}"#;
-        assert!(self::refusal(400, deep).has_cause("c", "d"));
-        assert!(!recorded!(404, "error-404.json").has_cause("", ""));
+        assert_eq!(refusal.meaning(), Meaning::OwnerDeleted);
+        let other = r#"{"details":[{"namespace":"pkg/identityserver","name":"api_key_not_found","cause":{"namespace":"a","name":"not_found"}}]}"#;
+        assert_eq!(self::refusal(401, other).meaning(), Meaning::UnknownKey);
     }
 
     #[test]

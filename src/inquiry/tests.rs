@@ -26,6 +26,11 @@ const RIGHTS: &str = "/api/v3/applications/greenhouse/rights";
 const APPLICATION: &str = "/api/v3/applications/greenhouse";
 const INFO: &str = "/api/v3/as/applications/greenhouse/mqtt-connection-info";
 
+fn fixture(name: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v3-http");
+    fs::read_to_string(format!("{folder}/{name}")).unwrap()
+}
+
 /// A server that gives recorded answers; to everything else, that it is not served.
 struct Recorded {
     server: Arc<Server>,
@@ -35,21 +40,29 @@ struct Recorded {
 
 impl Recorded {
     fn start(answers: &[(&'static str, u16, &'static str)]) -> Self {
+        let read = |&(path, status, file)| (path, status, fixture(file));
+        Self::serve(answers.iter().map(read).collect())
+    }
+
+    /// Starts a server whose answers have these bodies.
+    fn start_with(answers: &[(&'static str, u16, &str)]) -> Self {
+        let own = |&(path, status, body): &(_, _, &str)| (path, status, body.to_owned());
+        Self::serve(answers.iter().map(own).collect())
+    }
+
+    fn serve(answers: Vec<(&'static str, u16, String)>) -> Self {
         let server = Arc::new(Server::http((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (serving, seen, answers) = (Arc::clone(&server), Arc::clone(&asked), answers.to_vec());
+        let (serving, seen) = (Arc::clone(&server), Arc::clone(&asked));
+        let unserved = fixture("error-404.json");
         let thread = thread::spawn(move || {
             for request in serving.incoming_requests() {
                 let path = request.url().to_owned();
                 let answer = answers.iter().find(|(of, ..)| *of == path);
-                let (status, file) = answer.map_or((404, "error-404.json"), |(_, s, f)| (*s, *f));
+                let (status, body) = answer.map_or((404, &unserved), |(_, s, body)| (*s, body));
                 sync::lock(&seen).push(path);
-                let body = fs::read(format!(
-                    "{}/tests/fixtures/v3-http/{file}",
-                    env!("CARGO_MANIFEST_DIR")
-                ));
                 let json = Header::from_bytes("Content-Type", "application/json").unwrap();
-                let answer = Response::from_data(body.unwrap()).with_header(json);
+                let answer = Response::from_string(body).with_header(json);
                 let _ = request.respond(answer.with_status_code(status));
             }
         });
@@ -369,4 +382,34 @@ fn an_expired_key_says_when_if_that_is_known() {
         text.contains("has expired at 2026-12-01T13:42:38Z;"),
         "{text}"
     );
+}
+
+#[test]
+fn an_account_that_is_blocked_is_the_reason_whoever_says_so() {
+    for name in [
+        "user_suspended",
+        "user_rejected",
+        "user_requested",
+        "oauth_client_suspended",
+    ] {
+        let body =
+            format!(r#"{{"details":[{{"namespace":"pkg/identityserver","name":"{name}"}}]}}"#);
+        let server = Recorded::start_with(&[(CALLER, 403, &body)]);
+        let found = ask_why_refused(&server.api(), APP, soon());
+        assert_eq!(found, Verdict::Restricted(Owner::Unknown), "{name}");
+        assert!(found.is_known() && !found.is_transient());
+        let text = found.explain(APP);
+        assert!(
+            text.contains("belongs to a user, whose account is suspended"),
+            "{text}"
+        );
+
+        let user = fixture("auth-info-user-key.json");
+        let server = Recorded::start_with(&[(CALLER, 200, &user), (RIGHTS, 403, &body)]);
+        let found = ask_why_refused(&server.api(), APP, soon());
+        assert_eq!(
+            found,
+            Verdict::Restricted(Owner::User("somebody".to_owned()))
+        );
+    }
 }

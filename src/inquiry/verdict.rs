@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::{
-    api::{Caller, ConnectionInfo, Failure, Owner, Refusal},
+    api::{Caller, ConnectionInfo, Failure, Meaning, Owner, Refusal},
     error::ErrorKind,
     message::Rights,
 };
@@ -89,7 +89,10 @@ impl Verdict {
             Ok(none) if none.is_empty() => foreign(Ours::NotAsked),
             Ok(names) => Self::Good(rights(&caller, names.clone())),
             Err(Failure::Refused(refusal)) if is_no_application(refusal) => foreign(Ours::Missing),
-            Err(failure) => Self::of_failure(failure),
+            Err(failure) => match Self::of_failure(failure) {
+                Self::Restricted(_) => Self::Restricted(caller.owner),
+                other => other,
+            },
         }
     }
 
@@ -101,7 +104,7 @@ impl Verdict {
         let application = match answer {
             Ok(()) => Ours::Exists,
             Err(Failure::Refused(refusal)) if is_no_application(refusal) => Ours::Missing,
-            Err(Failure::Refused(refusal)) if is_restricted(refusal) => {
+            Err(Failure::Refused(refusal)) if refusal.meaning() == Meaning::AccountBlocked => {
                 return Self::Restricted(owner);
             }
             Err(_) => Ours::NotAsked,
@@ -133,24 +136,17 @@ impl Verdict {
     /// Reads what the Application Server answers to the question for the connection information. It asks
     /// an Identity Server about the key, perhaps another one than this client can.
     pub(crate) fn of_application_server(answer: &Result<ConnectionInfo, Failure>) -> Self {
+        let foreign = |application| Self::Foreign {
+            owner: Owner::Unknown,
+            application,
+        };
         match answer {
             Ok(_) => Self::Accepted,
-            Err(Failure::Refused(refusal))
-                if refusal.is("pkg/auth/rights", "insufficient_application_rights") =>
-            {
-                Self::Accepted
-            }
-            Err(Failure::Refused(refusal))
-                if refusal.is("pkg/auth/rights", "no_application_rights") =>
-            {
-                Self::Foreign {
-                    owner: Owner::Unknown,
-                    application: Ours::NotAsked,
-                }
-            }
-            Err(Failure::Refused(refusal)) if is_no_application(refusal) => Self::Foreign {
-                owner: Owner::Unknown,
-                application: Ours::Missing,
+            Err(Failure::Refused(refusal)) if is_no_application(refusal) => foreign(Ours::Missing),
+            Err(failure @ Failure::Refused(refusal)) => match refusal.meaning() {
+                Meaning::MissingRights(_) => Self::Accepted,
+                Meaning::NoRights => foreign(Ours::NotAsked),
+                _ => Self::of_failure(failure),
             },
             Err(failure) => Self::of_failure(failure),
         }
@@ -158,7 +154,6 @@ impl Verdict {
 
     /// Reads a failure that any server of the network may answer.
     pub(crate) fn of_failure(failure: &Failure) -> Self {
-        const IDENTITY: &str = "pkg/identityserver";
         let refusal = match failure {
             Failure::Refused(refusal) => refusal,
             Failure::Unanswered(failure) => {
@@ -173,34 +168,33 @@ impl Verdict {
                 ));
             }
         };
-        let is = |name| refusal.is(IDENTITY, name);
-        if refusal.is("pkg/auth", "token") {
-            Self::Malformed
-        } else if is("api_key_not_found") {
-            match refusal.has_cause("pkg/util/store", "not_found") {
-                true => Self::ApplicationDeleted,
-                false => Self::Unknown,
-            }
-        } else if is("invalid_authorization") {
-            Self::Mistyped
-        } else if is("api_key_expired") || is("token_expired") {
-            Self::Expired(None)
-        } else if is("unauthenticated") || is("unsupported_authorization") {
-            Self::Unseen
-        } else if refusal.is("pkg/auth/rights", "no_identity_server_conn") {
-            Self::CannotCheck
-        } else if refusal.status == 404 && refusal.details.is_none() {
-            Self::NotKnown(format!(
+        match refusal.meaning() {
+            Meaning::MalformedKey => Self::Malformed,
+            Meaning::OwnerDeleted => Self::ApplicationDeleted,
+            Meaning::UnknownKey => Self::Unknown,
+            Meaning::WrongSecret => Self::Mistyped,
+            Meaning::KeyExpired => Self::Expired(None),
+            Meaning::NoKey => Self::Unseen,
+            Meaning::AccountBlocked => Self::Restricted(Owner::Unknown),
+            Meaning::NoIdentityServer => Self::CannotCheck,
+            Meaning::NotServed => Self::NotKnown(format!(
                 "{} is not served there; if the network has its Identity Server elsewhere, set identity_server_address",
                 refusal.url
-            ))
-        } else {
-            let message = refusal.message.as_deref();
-            let message = message.map_or_else(String::new, |message| format!(", {message}"));
-            Self::NotKnown(format!(
-                "{} answers with HTTP {}{message}",
-                refusal.url, refusal.status
-            ))
+            )),
+            meaning => {
+                let message = refusal.message.as_deref();
+                let message = message.map_or_else(String::new, |message| format!(", {message}"));
+                let advice = match meaning {
+                    Meaning::TlsRequired | Meaning::Redirected | Meaning::MissingTenant => {
+                        format!("; {}", refusal.explain())
+                    }
+                    _ => String::new(),
+                };
+                Self::NotKnown(format!(
+                    "{} answers with HTTP {}{message}{advice}",
+                    refusal.url, refusal.status
+                ))
+            }
         }
     }
 
@@ -246,12 +240,8 @@ fn rights(caller: &Caller, names: Vec<String>) -> Rights {
     }
 }
 
+/// Returns whether the server says that there is no such application. The meaning alone is no proof: it is
+/// also that of other errors with the status 404.
 fn is_no_application(refusal: &Refusal) -> bool {
     refusal.is("pkg/identityserver/store", "application_not_found")
-}
-
-fn is_restricted(refusal: &Refusal) -> bool {
-    ["user_requested", "user_rejected", "user_suspended"]
-        .iter()
-        .any(|name| refusal.is("pkg/identityserver", name))
 }

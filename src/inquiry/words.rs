@@ -29,10 +29,16 @@ impl Verdict {
             }
             Self::Personal(caller) => format!("the API key belongs to {}", caller.owner),
             Self::Foreign { owner, application: ours } => foreign(owner, *ours, application),
-            Self::Restricted(owner) => format!(
-                "the API key belongs to {owner}, whose account is suspended, rejected or waits for approval; \
-                 ask the operator of the network, or create an API key of the application {application:?}"
-            ),
+            Self::Restricted(owner) => {
+                let whose = match owner {
+                    Owner::Unknown => "a user".to_owned(),
+                    owner => owner.to_string(),
+                };
+                format!(
+                    "the API key belongs to {whose}, whose account is suspended, rejected or waits for approval; ask \
+                     the operator of the network, or create an API key of the application {application:?}"
+                )
+            }
             Self::Mistyped => format!(
                 "the API key is mistyped or cut off: its id is right, its secret is not; copy the whole key, or \
                  create another one for {application:?} (the Console shows a key only once)"
