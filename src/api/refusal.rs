@@ -43,6 +43,8 @@ impl Refusal {
         let wait = Limits::of(&answer).wait_after_refusal();
         let location = answer.header("location");
         let status = answer.status;
+        // The header also comes with other answers, and then says nothing.
+        let wait = wait.filter(|_| status == 429);
         let mut body = Vec::new();
         // What can be read of it is enough.
         let _ = answer.body.take(MAX_ANSWER).read_to_end(&mut body);

@@ -83,7 +83,6 @@ pub(super) fn explain(
                 None => error.to_string(),
             }
         }
-        (ErrorKind::NotAuthorized, Some(Verdict::Unseen)) => error.to_string(),
         (ErrorKind::NotAuthorized, Some(other)) if other.is_known() => match server {
             Server::At(address) => format!("{address} refused the login: see the step \"key\""),
             _ => "the server refused the login: see the step \"key\"".to_owned(),

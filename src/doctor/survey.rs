@@ -292,7 +292,7 @@ pub(super) fn accepted_key_step(app_id: &str, verdict: &Verdict) -> Option<Step>
             ". Servers keep what they know of a key for some minutes, and then refuse it"
         }
         _ => {
-            ". If the key was not changed just now, the HTTP API is that of another network: check http_address"
+            ". If the key was not changed just now, the HTTP API is probably that of another network: check http_address"
         }
     };
     let why = verdict.explain(app_id);

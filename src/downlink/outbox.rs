@@ -140,10 +140,12 @@ impl Outbox {
     /// Puts a message that could not be written back at the front of the line.
     pub(crate) fn put_back(&mut self, message: Message) {
         self.stop_holding();
-        self.waiting.push_front(Waiting {
-            message,
-            expires: None,
-        });
+        self.put_first(message, None);
+    }
+
+    /// Puts a message before all others that wait.
+    pub(crate) fn put_first(&mut self, message: Message, expires: Option<Instant>) {
+        self.waiting.push_front(Waiting { message, expires });
     }
 
     /// Notes that a message was handed to the connection. If more of its batch follows, that waits for

@@ -114,9 +114,18 @@ impl Session {
     /// Fails everything that was accepted.
     pub(super) fn discard(&mut self, error: &Error) {
         self.status.tally().disconnected(Duration::ZERO);
-        let unsent = self.sending.discard(error, Instant::now());
+        let now = Instant::now();
+        // It may run although the connection has ended.
+        let mut uncertain = 0;
+        if let Some(asked) = self.sending.leave_courier(now) {
+            let why = reasons::written_before_closing(true);
+            uncertain = self.sending.left(&[asked], &why, now);
+            self.status.tally().uncertain(uncertain);
+        }
+        let unsent = self.sending.discard(error, now);
         if let Some(left) = &mut self.left_behind {
             left.unsent += unsent;
+            left.uncertain += uncertain;
         }
         self.report_sending();
     }

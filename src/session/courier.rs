@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,18 +35,35 @@ const LIMITED_WAIT: Duration = Duration::from_secs(6);
 pub(super) struct Courier {
     api: Api,
     job_done: Sender<Job>,
+    round: Round,
+}
+
+/// What the courier does, and when. Pure state.
+#[derive(Default)]
+struct Round {
     errand: Errand,
-    /// The requests whose answers the client did not wait for, by their numbers.
+    /// The requests whose answers the client has stopped waiting for, by their numbers.
     left: HashMap<u64, (MessageIds, Effect)>,
-    /// The network's rate limit allows no further request before this time.
-    rests_until: Option<Instant>,
     /// The number of the last request.
     last: u64,
 }
 
-/// What the courier is doing.
+/// A request to make.
+struct Request {
+    number: u64,
+    dev_id: Arc<str>,
+    effect: Effect,
+    body: Vec<u8>,
+}
+
+#[derive(Default)]
 enum Errand {
+    #[default]
     None,
+    /// The network wants no request before that time.
+    Resting {
+        until: Instant,
+    },
     /// A request that the network has not taken is repeated at that time.
     Waiting {
         message: Message,
@@ -63,7 +81,7 @@ enum Errand {
 pub(super) struct Told {
     number: u64,
     result: Result<(), Failure>,
-    /// How long the rate limit allows no further request.
+    /// How long the network wants no further request.
     pause: Duration,
 }
 
@@ -71,6 +89,8 @@ pub(super) struct Told {
 pub(super) enum Word {
     /// The network has taken it.
     Taken { ids: MessageIds, effect: Effect },
+    /// The network has taken it, after the client stopped waiting for the answer.
+    TakenLate { ids: MessageIds, effect: Effect },
     /// The network has refused it, or cannot be reached.
     Refused(MessageIds, Error),
     /// The network may have taken it.
@@ -87,10 +107,7 @@ impl Courier {
         Some(Self {
             api: Api::new(hosts, options, options.access_key.clone(), TIMEOUT),
             job_done,
-            errand: Errand::None,
-            left: HashMap::new(),
-            rests_until: None,
-            last: 0,
+            round: Round::default(),
         })
     }
 
@@ -101,50 +118,161 @@ impl Courier {
 
     /// Returns whether it can take a message.
     pub(super) fn is_free(&self) -> bool {
-        self.is_idle() && self.rests_until.is_none()
+        matches!(self.round.errand, Errand::None)
     }
 
     /// Returns whether it has no message.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.errand, Errand::None)
+        matches!(self.round.errand, Errand::None | Errand::Resting { .. })
     }
 
     /// Returns whether the network may be taking a message at the moment.
     pub(super) fn is_asking(&self) -> bool {
-        matches!(self.errand, Errand::Asked { .. })
+        matches!(self.round.errand, Errand::Asked { .. })
     }
 
     /// Takes a message to the network.
     pub(super) fn take(&mut self, message: Message) {
-        self.ask(message, 0);
+        let request = self.round.take(message, 0);
+        self.ask(request);
     }
 
     /// Returns when [`on_time`](Self::on_time) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        match self.errand {
-            Errand::Waiting { until, .. } => Some(until),
-            _ => self.rests_until,
-        }
+        self.round.next_deadline()
     }
 
-    /// Repeats a request, and takes messages again, when it is time.
+    /// Repeats a request when it is time.
     pub(super) fn on_time(&mut self, now: Instant) {
-        if self.next_deadline().is_none_or(|until| now < until) {
-            return;
-        }
-        self.rests_until = None;
-        if let Errand::Waiting {
-            message, repeats, ..
-        } = self.take_errand()
-        {
-            self.ask(message, repeats);
+        if let Some(request) = self.round.on_time(now) {
+            self.ask(request);
         }
     }
 
     /// Takes back a message that the network has certainly not taken.
     pub(super) fn take_back(&mut self) -> Option<Message> {
-        match self.take_errand() {
-            Errand::Waiting { message, .. } => Some(message),
+        self.round.take_back()
+    }
+
+    /// Stops waiting for an answer. Returns what the network may be taking.
+    pub(super) fn leave(&mut self) -> Option<MessageIds> {
+        self.round.leave()
+    }
+
+    /// Handles an answer. Returns what became of the message, unless it is tried again.
+    pub(super) fn told(&mut self, told: Told, now: Instant) -> Option<Word> {
+        self.round.told(told, now)
+    }
+
+    fn ask(&self, request: Request) {
+        let Request {
+            number,
+            dev_id,
+            effect,
+            body,
+        } = request;
+        let api = self.api.clone();
+        let mut reply = Reply::new(number, self.job_done.clone());
+        let started = process::start_thread("ttn-courier", move || {
+            reply.begins();
+            let result = match effect {
+                Effect::Adds => api.push(&dev_id, &body),
+                Effect::Replaces | Effect::Clears => api.replace(&dev_id, &body),
+            };
+            let pause = api.last_limits().pause();
+            reply.send(result, pause);
+        });
+        if let Err(cause) = started {
+            log::debug!("cannot send a downlink over HTTP: {cause}");
+        }
+    }
+}
+
+/// The way back from a thread. If the thread does not start, or panics, the session learns that too.
+struct Reply {
+    told: Option<Told>,
+    done: Sender<Job>,
+}
+
+impl Reply {
+    fn new(number: u64, done: Sender<Job>) -> Self {
+        let told = Told {
+            number,
+            result: Err(Failure::no_thread(io::ErrorKind::WouldBlock.into())),
+            pause: Duration::ZERO,
+        };
+        Self {
+            told: Some(told),
+            done,
+        }
+    }
+
+    /// From now on, the network may take the message.
+    fn begins(&mut self) {
+        if let Some(told) = &mut self.told {
+            told.result = Err(Failure::Unreadable {
+                why: "the thread that sent the request has ended".to_owned(),
+                source: None,
+            });
+        }
+    }
+
+    fn send(mut self, result: Result<(), Failure>, pause: Duration) {
+        if let Some(told) = &mut self.told {
+            told.result = result;
+            told.pause = pause;
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(told) = self.told.take() {
+            // The session may have ended.
+            let _ = self.done.send(Job::Told(told));
+        }
+    }
+}
+
+impl Round {
+    fn take(&mut self, message: Message, repeats: u32) -> Request {
+        self.last += 1;
+        let request = Request {
+            number: self.last,
+            dev_id: Arc::clone(&message.dev_id),
+            effect: message.effect,
+            body: message.payload.clone(),
+        };
+        self.errand = Errand::Asked { message, repeats };
+        request
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match self.errand {
+            Errand::Waiting { until, .. } | Errand::Resting { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    fn on_time(&mut self, now: Instant) -> Option<Request> {
+        if self.next_deadline().is_none_or(|until| now < until) {
+            return None;
+        }
+        match std::mem::take(&mut self.errand) {
+            Errand::Waiting {
+                message, repeats, ..
+            } => Some(self.take(message, repeats)),
+            _ => None,
+        }
+    }
+
+    fn take_back(&mut self) -> Option<Message> {
+        match std::mem::take(&mut self.errand) {
+            // It is as if the network had not been asked.
+            Errand::Waiting { message, until, .. } => {
+                self.errand = Errand::Resting { until };
+                Some(message)
+            }
             errand => {
                 self.errand = errand;
                 None
@@ -152,9 +280,8 @@ impl Courier {
         }
     }
 
-    /// Stops waiting for an answer. Returns what the network may be taking.
-    pub(super) fn leave(&mut self) -> Option<MessageIds> {
-        match self.take_errand() {
+    fn leave(&mut self) -> Option<MessageIds> {
+        match std::mem::take(&mut self.errand) {
             Errand::Asked { message, .. } => {
                 self.left.insert(self.last, (message.ids, message.effect));
                 Some(message.ids)
@@ -166,70 +293,39 @@ impl Courier {
         }
     }
 
-    /// Handles an answer. Returns what became of the message, unless it is tried again.
-    pub(super) fn told(&mut self, told: Told, now: Instant) -> Option<Word> {
+    fn told(&mut self, told: Told, now: Instant) -> Option<Word> {
         let Told {
             number,
             result,
             pause,
         } = told;
-        if !pause.is_zero() {
-            self.rests_until = now.checked_add(pause);
-        }
         if let Some((ids, effect)) = self.left.remove(&number) {
-            return result.is_ok().then_some(Word::Taken { ids, effect });
+            return result.is_ok().then_some(Word::TakenLate { ids, effect });
         }
-        match self.take_errand() {
+        if number != self.last {
+            return None;
+        }
+        let word = match std::mem::take(&mut self.errand) {
             Errand::Asked { message, repeats } => match judge(result, &message, repeats) {
                 Judgement::Word(word) => Some(word),
                 Judgement::Again { after, repeats } => {
                     self.errand = Errand::Waiting {
                         message,
                         repeats,
-                        until: now + after,
+                        until: now + after.max(pause),
                     };
-                    None
+                    return None;
                 }
             },
             errand => {
                 self.errand = errand;
-                None
+                return None;
             }
+        };
+        if !pause.is_zero() {
+            self.errand = Errand::Resting { until: now + pause };
         }
-    }
-
-    fn take_errand(&mut self) -> Errand {
-        std::mem::replace(&mut self.errand, Errand::None)
-    }
-
-    fn ask(&mut self, message: Message, repeats: u32) {
-        self.last += 1;
-        let number = self.last;
-        let (api, done) = (self.api.clone(), self.job_done.clone());
-        let (dev_id, effect) = (Arc::clone(&message.dev_id), message.effect);
-        let body = message.payload.clone();
-        let started = process::start_thread("ttn-courier", move || {
-            let result = match effect {
-                Effect::Adds => api.push(&dev_id, &body),
-                Effect::Replaces | Effect::Clears => api.replace(&dev_id, &body),
-            };
-            let told = Told {
-                number,
-                result,
-                pause: api.last_limits().pause(),
-            };
-            // The session may have ended.
-            let _ = done.send(Job::Told(told));
-        });
-        self.errand = Errand::Asked { message, repeats };
-        if let Err(cause) = started {
-            let told = Told {
-                number,
-                result: Err(Failure::no_thread(cause)),
-                pause: Duration::ZERO,
-            };
-            let _ = self.job_done.send(Job::Told(told));
-        }
+        word
     }
 }
 
@@ -289,6 +385,10 @@ fn taken(failure: &Failure) -> Taken {
         Failure::Refused(refusal) => match refusal.meaning() {
             Meaning::NoIdentityServer => Taken::NotYet,
             Meaning::Busy => Taken::Perhaps,
+            // Given up on the way, or aborted, by something that does not say how far it came.
+            Meaning::Other if refusal.details.is_none() && matches!(refusal.status, 408 | 409) => {
+                Taken::Perhaps
+            }
             _ => Taken::Never,
         },
         Failure::Unreadable { .. } => Taken::Perhaps,
@@ -316,105 +416,4 @@ fn refused(dev_id: &str, failure: Failure) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{api::Refusal, downlink::WaitingRoom, http};
-
-    fn message(effect: Effect) -> Message {
-        Message {
-            ids: MessageIds::new(7, 1),
-            topic: String::new(),
-            payload: b"{}".to_vec(),
-            dev_id: "bed-07".into(),
-            batch: 7,
-            has_next: false,
-            effect,
-            correlation_id: None,
-            followed: Vec::new(),
-            _room: WaitingRoom::default().take(1, 1).unwrap(),
-        }
-    }
-
-    /// Returns what an answer means for a message that was repeated this often.
-    fn judged(result: Result<(), Failure>, effect: Effect, repeats: u32) -> String {
-        match judge(result, &message(effect), repeats) {
-            Judgement::Word(Word::Taken { .. }) => "taken".to_owned(),
-            Judgement::Word(Word::Unknown(_)) => "unknown".to_owned(),
-            Judgement::Word(Word::Refused(_, error)) => format!("refused: {error}"),
-            Judgement::Again { after, repeats } => format!("again after {after:?}, {repeats}"),
-        }
-    }
-
-    fn refusal(status: u16, body: &str) -> Result<(), Failure> {
-        let key = AccessKey::new("NNSXS.ID.A-LONG-ENOUGH-SECRET".to_owned());
-        let refusal = Refusal::of(status, body.as_bytes(), &key);
-        Err(Failure::Refused(Box::new(refusal)))
-    }
-
-    fn unanswered(is_unsent: bool) -> Result<(), Failure> {
-        Err(Failure::Unanswered(http::Failure {
-            kind: Some(ErrorKind::ConnectionLost),
-            is_transient: true,
-            seen: "it closed the connection".to_owned(),
-            has_advice: false,
-            is_unsent,
-            source: "closed".into(),
-        }))
-    }
-
-    const IDENTITY_SERVER: &str =
-        include_str!("../../tests/fixtures/v3-http/error-503-identity-server.json");
-    const LIMITED: &str = include_str!("../../tests/fixtures/v3-http/error-429.json");
-    const UNKNOWN_DEVICE: &str = include_str!("../../tests/fixtures/v3-http/error-404-device.json");
-
-    #[test]
-    fn only_what_the_network_certainly_has_not_taken_is_sent_again() {
-        let adds = |result| judged(result, Effect::Adds, 0);
-        assert_eq!(adds(Ok(())), "taken");
-        assert_eq!(adds(unanswered(true)), "again after 1s, 1");
-        assert_eq!(adds(refusal(503, IDENTITY_SERVER)), "again after 1s, 1");
-        assert_eq!(adds(unanswered(false)), "unknown");
-        assert_eq!(adds(refusal(500, "{}")), "unknown");
-        assert_eq!(adds(refusal(502, "<html>")), "unknown");
-        let unreadable = Failure::Unreadable {
-            why: "it is no JSON".to_owned(),
-            source: None,
-        };
-        assert_eq!(adds(Err(unreadable)), "unknown");
-    }
-
-    #[test]
-    fn a_queue_may_be_emptied_twice_and_replaced_once() {
-        let lost = || unanswered(false);
-        assert_eq!(judged(lost(), Effect::Clears, 0), "again after 1s, 1");
-        assert_eq!(judged(lost(), Effect::Clears, MAX_REPEATS), "unknown");
-        assert_eq!(judged(lost(), Effect::Replaces, 0), "unknown");
-    }
-
-    #[test]
-    fn a_request_is_repeated_a_few_times_with_growing_waits() {
-        let again = |repeats| judged(unanswered(true), Effect::Adds, repeats);
-        assert_eq!(again(1), "again after 2s, 2");
-        assert_eq!(again(3), "again after 8s, 4");
-        assert!(again(MAX_REPEATS).starts_with("refused: "));
-    }
-
-    #[test]
-    fn the_rate_limit_is_no_reason_to_give_up() {
-        let limited = |repeats| judged(refusal(429, LIMITED), Effect::Adds, repeats);
-        assert_eq!(limited(0), "again after 6s, 0");
-        assert_eq!(limited(MAX_REPEATS), "again after 6s, 4");
-    }
-
-    #[test]
-    fn a_refusal_has_the_words_and_the_parts_of_the_network() {
-        let word = judge(refusal(404, UNKNOWN_DEVICE), &message(Effect::Adds), 0);
-        let Judgement::Word(Word::Refused(_, error)) = word else {
-            panic!("it is refused");
-        };
-        assert_eq!(error.kind(), ErrorKind::DownlinkFailed);
-        assert!(error.to_string().contains("bed-07"), "{error}");
-        let source = std::error::Error::source(&error).unwrap();
-        assert!(source.is::<crate::message::ErrorDetails>());
-    }
-}
+mod tests;

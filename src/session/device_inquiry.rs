@@ -63,15 +63,6 @@ struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    /// Asks, and notes how long the network wants no further question.
-    fn ask<T>(&self, question: impl FnOnce(&Api) -> T) -> Result<T, NotSeen> {
-        let api = self.within()?;
-        let answer = question(&api);
-        let pause = api.last_limits().pause();
-        self.wait_for((!pause.is_zero()).then_some(pause));
-        Ok(answer)
-    }
-
     fn within(&self) -> Result<Api, NotSeen> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -80,8 +71,26 @@ impl Inquiry<'_> {
         Ok(self.api.within(left.min(self.api.timeout())))
     }
 
-    fn wait_for(&self, wait: Option<Duration>) {
-        self.wait.set(self.wait.get().max(wait));
+    /// Makes a request, unless the time is up or the network wants no further one now.
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(&Api) -> Result<T, Failure>,
+    ) -> Result<Result<T, Failure>, NotSeen> {
+        if self.wait.get().is_some() {
+            return Err(NotSeen {
+                wait: self.wait.get(),
+                ..not_seen("the rate limit of the network allows no further question now")
+            });
+        }
+        let api = self.within()?;
+        let answer = request(&api);
+        let pause = Some(api.last_limits().pause()).filter(|pause| !pause.is_zero());
+        let wait = match &answer {
+            Err(Failure::Refused(refusal)) => refusal.wait.or(pause),
+            _ => pause,
+        };
+        self.wait.set(wait);
+        Ok(answer)
     }
 
     /// Says why the queue cannot be read.
@@ -120,10 +129,7 @@ impl Inquiry<'_> {
     fn try_queue(&self) -> Result<Option<Cause>, NotSeen> {
         let refusal = match self.ask(|api| api.push(self.dev_id, NOTHING))? {
             Ok(()) => return Ok(None),
-            Err(Failure::Refused(refusal)) => {
-                self.wait_for(refusal.wait);
-                refusal
-            }
+            Err(Failure::Refused(refusal)) => refusal,
             Err(failure) => return Err(unanswered(&failure)),
         };
         let dev_id = self.dev_id;
@@ -150,9 +156,6 @@ impl Inquiry<'_> {
         let (dev_id, application) = (self.dev_id, self.api.application());
         let here = "this server knows no device";
         let registered = self.ask(|api| api.application_server_of(dev_id)).ok();
-        if let Some(Err(Failure::Refused(refusal))) = &registered {
-            self.wait_for(refusal.wait);
-        }
         let text = match &registered {
             Some(Ok(address)) if !address.is_empty() && !self.api.is_at(address) => format!(
                 "{here} {dev_id:?} in the application {application:?}: the device is registered on the cluster {address}; connect to that one"

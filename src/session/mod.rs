@@ -404,7 +404,8 @@ impl Session {
                 self.feed(Input::Answered(question, answer));
             }
             Job::Told(told) => {
-                self.sending.told(told, Instant::now());
+                let outgoing = self.lifecycle.outgoing();
+                self.sending.told(told, outgoing, Instant::now());
                 self.report_sending();
                 self.execute();
             }

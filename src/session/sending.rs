@@ -140,7 +140,7 @@ impl Sending {
             };
             if let Some(courier) = &mut self.courier {
                 self.pacer.written(now);
-                self.book.handed_over(message.ids, now);
+                self.book.asked(message.ids, now);
                 courier.take(message);
                 continue;
             }
@@ -162,22 +162,48 @@ impl Sending {
         }
     }
 
-    /// Handles what the network has told the courier.
-    pub(super) fn told(&mut self, told: Told, now: Instant) {
+    /// Handles what the network has told the courier. A message that is to be tried again waits for the
+    /// next connection if there is none.
+    pub(super) fn told(&mut self, told: Told, outgoing: Outgoing, now: Instant) {
         let Some(courier) = &mut self.courier else {
             return;
         };
         match courier.told(told, now) {
             Some(Word::Taken { ids, effect }) => {
                 self.observe_outcome(Outcome::Published(ids), now);
-                self.book.processed(&[ids], now);
-                if effect != Effect::Clears {
-                    self.book.queued(ids, now);
+                self.taken(ids, effect, now);
+            }
+            Some(Word::TakenLate { ids, effect }) => self.taken(ids, effect, now),
+            Some(Word::Refused(ids, error)) => self.fail(ids, &error),
+            Some(Word::Unknown(ids)) => {
+                self.book.not_told(ids);
+                self.observe_outcome(Outcome::Published(ids), now);
+            }
+            None if matches!(outgoing, Outgoing::Kept | Outgoing::Refused) => {
+                if let Some(message) = courier.take_back() {
+                    self.keep(message, now);
                 }
             }
-            Some(Word::Refused(ids, error)) => self.fail(ids, &error),
-            Some(Word::Unknown(ids)) => self.observe_outcome(Outcome::Published(ids), now),
             None => {}
+        }
+    }
+
+    /// Notes that the network has taken a message over HTTP.
+    fn taken(&mut self, ids: MessageIds, effect: Effect, now: Instant) {
+        self.book.processed(&[ids], now);
+        if effect != Effect::Clears {
+            self.book.queued(ids, now);
+        }
+    }
+
+    /// Lets a message wait for the next connection before all others, or fails it.
+    fn keep(&mut self, message: Message, now: Instant) {
+        match self.expire_after {
+            Some(expire_after) => {
+                self.outbox
+                    .put_first(message, now.checked_add(expire_after));
+            }
+            None => self.fail(message.ids, &Error::not_written(None)),
         }
     }
 
@@ -194,6 +220,7 @@ impl Sending {
             self.outbox.put_back(message);
         }
         let ids = courier.leave()?;
+        self.book.not_told(ids);
         self.observe_outcome(Outcome::Published(ids), now);
         Some(ids)
     }

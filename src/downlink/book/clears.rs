@@ -12,6 +12,8 @@ use crate::message::MessageIds;
 /// A request to empty the queue of a device.
 struct Clear {
     dev_id: Arc<str>,
+    /// When the network was asked over HTTP, before it has answered.
+    asked: Option<Instant>,
     handed_over: Option<Instant>,
     /// When the server was known to have processed it.
     processed: Option<Instant>,
@@ -53,6 +55,7 @@ impl Clears {
         }
         let clear = Clear {
             dev_id: Arc::clone(&message.dev_id),
+            asked: None,
             handed_over: None,
             processed: None,
             is_due: false,
@@ -60,9 +63,16 @@ impl Clears {
         self.clears.insert(id.get(), clear);
     }
 
+    /// Notes that the network is asked. Until it has answered, it may refuse.
+    pub(super) fn asked(&mut self, id: u64, now: Instant) {
+        if let Some(clear) = self.clears.get_mut(&id) {
+            clear.asked.get_or_insert(now);
+        }
+    }
+
     pub(super) fn handed_over(&mut self, id: u64, now: Instant) {
         if let Some(clear) = self.clears.get_mut(&id) {
-            clear.handed_over.get_or_insert(now);
+            clear.handed_over.get_or_insert(clear.asked.unwrap_or(now));
         }
     }
 

@@ -526,3 +526,37 @@ fn v2_replacements_that_the_network_handles_in_another_order_end_each_other_in_t
     desk.report("sent", message("Aw==", true));
     assert!(is(&third, "sent"));
 }
+
+#[test]
+fn a_clear_over_http_ends_nothing_until_the_network_has_taken_it() {
+    let (mut desk, [queued, ..]) = three();
+    let clear = MessageIds::new(desk.next, 1);
+    desk.open("valve-3", Effect::Clears, Vec::new());
+    desk.book.asked(clear, desk.now);
+    // The network may limit the rate meanwhile.
+    desk.pass(11 * SECOND);
+    desk.hear("up", &json!({"uplink_message": {}}));
+    assert!(is(&queued, "queued"));
+    desk.book.written(clear, desk.now);
+    desk.book.processed(&[clear], desk.now);
+    desk.pass(REPORT_DELAY);
+    assert!(is(&queued, "replaced"));
+}
+
+#[test]
+fn a_clear_over_http_that_may_not_have_been_taken_ends_nothing() {
+    let (mut desk, [queued, ..]) = three();
+    let clear = MessageIds::new(desk.next, 1);
+    desk.open("valve-3", Effect::Clears, Vec::new());
+    desk.book.asked(clear, desk.now);
+    desk.book.not_told(clear);
+    desk.book.written(clear, desk.now);
+    let next = desk.accept("valve-3", &last([4]));
+    let ids = MessageIds::new(desk.next - 1, 1);
+    desk.book.written(ids, desk.now);
+    desk.book.queued(ids, desk.now);
+    assert!(is(&next, "queued"));
+    desk.pass(11 * SECOND);
+    desk.hear("up", &json!({"uplink_message": {}}));
+    assert!(is(&queued, "queued"));
+}
