@@ -71,8 +71,8 @@ impl Place {
 
     fn reconnect(&self, client: &MqttClient, events: &Events) {
         self.network.disconnect_clients();
-        let is_back = |event: &Event| matches!(event, Event::Connected(_));
-        await_event(events, is_back);
+        await_event(events, |event| matches!(event, Event::Disconnected(_)));
+        await_event(events, |event| matches!(event, Event::Connected(_)));
         assert!(client.is_connected());
     }
 }
