@@ -13,7 +13,8 @@
 //!
 //! Arguments: the number of cuts, of minutes with an `m`, or of downlinks with a `d`; the seed; the
 //! network, `v2` or `v3`; the server, `simulator`, `mosquitto`, or for downlinks `plain`, a simulator of V2
-//! with a plain broker, or `http`, one of v3 whose HTTP server is fast, slow, silent and failing in turn.
+//! with a plain broker, `http`, one of v3 whose HTTP server is fast, slow, silent and failing in turn, or
+//! `over-http`, the same with downlinks that go over HTTP.
 
 #[cfg(unix)]
 #[path = "../tests/support/mod.rs"]
@@ -27,7 +28,7 @@ fn main() -> anyhow::Result<()> {
         harness::Harness,
         soak::{self, Until},
     };
-    use ttn::Network;
+    use ttn::{Network, Over};
 
     let mut arguments = std::env::args().skip(1);
     let length = arguments.next().unwrap_or_else(|| "100".to_owned());
@@ -41,13 +42,19 @@ fn main() -> anyhow::Result<()> {
         Some(other) => anyhow::bail!("unknown network {other:?}: use v2 or v3"),
     };
     let server = arguments.next();
-    let asks_over_http = server.as_deref() == Some("http");
+    let asks_over_http = matches!(server.as_deref(), Some("http" | "over-http"));
+    let over = match server.as_deref() {
+        Some("over-http") => Over::Http,
+        _ => Over::Mqtt,
+    };
     let (is_simulated, plain_broker) = match server.as_deref() {
-        Some("simulator" | "http") | None => (true, false),
+        Some("simulator" | "http" | "over-http") | None => (true, false),
         Some("plain") => (true, true),
         Some("mosquitto") => (false, true),
         Some(other) => {
-            anyhow::bail!("unknown server {other:?}: use simulator, http, plain or mosquitto")
+            anyhow::bail!(
+                "unknown server {other:?}: use simulator, http, over-http, plain or mosquitto"
+            )
         }
     };
     if let Some(downlinks) = length.strip_suffix('d') {
@@ -57,6 +64,7 @@ fn main() -> anyhow::Result<()> {
             outages: true,
             plain_broker,
             asks_over_http,
+            over,
             seed,
         });
         println!("{account}");

@@ -19,7 +19,7 @@ use support::{
     soak::{self, Report, Until},
     watchdog::watchdog,
 };
-use ttn::{CounterFinding, Event, FrameLoss, Network};
+use ttn::{CounterFinding, Event, FrameLoss, Network, Over};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -151,6 +151,7 @@ fn every_delivery(network: Network, outages: bool, seed: u64) {
         outages,
         plain_broker: false,
         asks_over_http: false,
+        over: Over::Mqtt,
         seed,
     });
 }
@@ -182,6 +183,7 @@ fn every_delivery_is_true_and_final_or_explained_behind_a_plain_broker() {
         outages: true,
         plain_broker: true,
         asks_over_http: false,
+        over: Over::Mqtt,
         seed: 15,
     });
 }
@@ -204,7 +206,21 @@ fn every_delivery_is_true_and_nothing_waits_while_the_http_server_is_slow_silent
         outages: true,
         plain_broker: false,
         asks_over_http: true,
+        over: Over::Mqtt,
         seed: 16,
     });
     account.assert_undelayed();
+}
+
+#[test]
+fn every_downlink_over_http_is_true_while_the_http_server_is_slow_or_failing() {
+    every_delivery_of(Plan {
+        network: Network::V3,
+        downlinks: 400,
+        outages: true,
+        plain_broker: false,
+        asks_over_http: true,
+        over: Over::Http,
+        seed: 17,
+    });
 }

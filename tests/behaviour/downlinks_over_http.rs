@@ -279,6 +279,64 @@ fn a_slow_network_delays_neither_uplinks_nor_callbacks() {
 }
 
 #[test]
+fn a_silent_network_fills_the_waiting_room_and_delays_no_call() {
+    let place = Place::with(|builder| builder.send_capacity(5));
+    place.network.http_fault(Some(HttpFault::Silent));
+    let start = Instant::now();
+    for byte in 1..=5 {
+        place.client.send("bed-07", downlink(byte)).unwrap();
+    }
+    let error = place.client.send("bed-07", downlink(6)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QueueFull, "{error}");
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn downlinks_outlive_the_loss_of_a_connection_while_they_are_asked_for() {
+    let place = Place::with(|builder| {
+        builder
+            .offline_queue(100, SOON)
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+    });
+    let slow = HttpFault::Slow(Duration::from_millis(200));
+    place.network.http_fault(Some(slow));
+    let deliveries: Vec<_> = (1..=4)
+        .map(|byte| place.client.send("bed-07", downlink(byte)).unwrap())
+        .collect();
+    assert!(place.network.wait_for_http_requests(1, SOON));
+    place.network.disconnect_clients();
+    for delivery in &deliveries {
+        delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
+    }
+    assert_eq!(place.queue(), [1, 2, 3, 4]);
+    assert_eq!(place.posted().len(), 4, "none is sent twice");
+}
+
+#[test]
+fn a_thousand_downlinks_keep_their_order() {
+    let place = Place::new();
+    let deliveries: Vec<_> = (0..1_000_u32)
+        .map(|number| {
+            let downlink = Downlink::bytes(number.to_be_bytes()).port(2);
+            let downlink = downlink.schedule(Schedule::Last);
+            place.client.send("bed-07", downlink).unwrap()
+        })
+        .collect();
+    for delivery in &deliveries {
+        delivery.wait_for(DeliveryState::Queued, LIMIT).unwrap();
+    }
+    let queue = place.network.device("bed-07").queue().into_iter();
+    let numbers = queue.map(|downlink| downlink.payload.unwrap());
+    let expected = (0..1_000_u32).map(|number| number.to_be_bytes().to_vec());
+    assert!(numbers.eq(expected));
+    assert_eq!(place.client.stats().waiting, 0);
+}
+
+#[test]
 fn closing_waits_for_the_answer() {
     let place = Place::new();
     let slow = HttpFault::Slow(Duration::from_millis(300));

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use ttn::{
-    Delivery, DeliveryState, Downlink, ErrorKind, Event, MqttClient, Network, Schedule,
+    Delivery, DeliveryState, Downlink, ErrorKind, Event, MqttClient, Network, Over, Schedule,
     simulator::{Device, HttpFault, Received, Simulator, Uplink},
 };
 
@@ -49,6 +49,8 @@ pub struct Plan {
     /// Whether the client asks a v3 network over HTTP, whose server is fast, slow, silent and failing in
     /// turn.
     pub asks_over_http: bool,
+    /// The way of downlinks; over HTTP, that server is never silent, because each downlink would wait for it.
+    pub over: Over,
     pub seed: u64,
 }
 
@@ -114,7 +116,9 @@ pub fn run(plan: Plan) -> Account {
     while stage.tracked.len() < plan.downlinks {
         if plan.asks_over_http {
             let turn = stage.tracked.len() * 3 * HTTP.len() / plan.downlinks;
-            stage.network.http_fault(HTTP[turn % HTTP.len()].clone());
+            let fault = HTTP[turn % HTTP.len()].clone();
+            let is_left_out = plan.over == Over::Http && matches!(fault, Some(HttpFault::Silent));
+            stage.network.http_fault(fault.filter(|_| !is_left_out));
         }
         stage.step();
     }
@@ -192,7 +196,9 @@ impl Stage {
             .follow_downlinks(2 * plan.downlinks, Duration::from_secs(3600))
             .unconfirmed_after(UNCONFIRMED_AFTER);
         if plan.asks_over_http {
-            builder = builder.http_address(network.http_address());
+            builder = builder
+                .http_address(network.http_address())
+                .downlinks(plan.over);
         }
         let client = builder.build().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -384,7 +390,7 @@ impl Stage {
             let transmissions = transmissions.unwrap_or_default();
             let fates: Vec<Fate> = group
                 .iter()
-                .map(|tracked| Fate::of(tracked, &outages))
+                .map(|tracked| Fate::of(tracked, &outages, self.plan.over))
                 .collect();
             account.check(device, content, &fates, transmissions);
         }
@@ -399,14 +405,14 @@ impl Stage {
 struct Fate {
     /// All states in order.
     states: Vec<DeliveryState>,
-    /// Whether the connection was lost after the downlink was sent.
+    /// Whether the connection was lost after the downlink was sent, or an answer over HTTP may have been.
     had_outage: bool,
     /// Whether it was lost before that.
     had_outage_before: bool,
 }
 
 impl Fate {
-    fn of(tracked: &Tracked, outages: &[Instant]) -> Self {
+    fn of(tracked: &Tracked, outages: &[Instant], over: Over) -> Self {
         let mut states: Vec<DeliveryState> = tracked.states.try_iter().collect();
         let last = tracked.delivery.state();
         // A late report can follow the last state of the receiver.
@@ -415,7 +421,7 @@ impl Fate {
         }
         Self {
             states,
-            had_outage: outages.iter().any(|outage| *outage >= tracked.sent),
+            had_outage: over == Over::Http || outages.iter().any(|outage| *outage >= tracked.sent),
             had_outage_before: outages.iter().any(|outage| *outage < tracked.sent),
         }
     }
