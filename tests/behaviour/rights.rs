@@ -198,6 +198,18 @@ fn a_right_counts_from_the_next_connection_on() {
 }
 
 #[test]
+fn what_was_answered_about_an_earlier_connection_forbids_nothing() {
+    let place = Place::new(&[READ]);
+    let (client, events) = place.connect();
+    await_rights(&client);
+    place.set_rights(&[READ, WRITE]);
+    place.network.http_fault(Some(HttpFault::Silent));
+    place.reconnect(&client, &events);
+    let delivery = client.send("bed-07", downlink()).unwrap();
+    delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
+}
+
+#[test]
 fn a_queued_downlink_overrules_what_was_answered() {
     let place = Place::new(&[READ, WRITE]);
     // The connection has the right that the key has lost when the client asks.
