@@ -180,30 +180,46 @@ impl<'a> Object<'a> {
 impl Api {
     /// Asks for a JSON object. The path starts with a slash.
     pub(super) fn get(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
-        self.call(task, path, Some(&self.key), None, MAX_ANSWER)
+        self.call(task, path, None, MAX_ANSWER)
     }
 
     /// Asks for a JSON object with a list in it, which may be long.
     pub(super) fn get_list(&self, task: Task, path: &str) -> Result<Object<'_>, Failure> {
-        self.call(task, path, Some(&self.key), None, MAX_LIST)
+        self.call(task, path, None, MAX_LIST)
     }
 
     /// Posts JSON, and returns the JSON object that is the answer.
     pub(super) fn post(&self, task: Task, path: &str, body: &[u8]) -> Result<Object<'_>, Failure> {
-        self.call(task, path, Some(&self.key), Some(body), MAX_ANSWER)
+        self.call(task, path, Some(body), MAX_ANSWER)
     }
 
     fn call(
         &self,
         task: Task,
         path: &str,
-        key: Option<&AccessKey>,
         body: Option<&[u8]>,
         limit: u64,
     ) -> Result<Object<'_>, Failure> {
         let url = format!("{}{path}", self.hosts.of_task(task));
+        self.last.clear();
+        let answer = self.send(&url, Some(&self.key), body)?;
+        self.last.note(&answer);
+        if answer.status != 200 {
+            let refusal = Refusal::read(url, answer, &self.key);
+            return Err(Failure::Refused(Box::new(refusal)));
+        }
+        self.read(answer, limit)
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    pub(super) fn send(
+        &self,
+        url: &str,
+        key: Option<&AccessKey>,
+        body: Option<&[u8]>,
+    ) -> Result<http::Answer, Failure> {
         let request = Request {
-            url: &url,
+            url,
             key,
             follows: false,
             accept: "application/json",
@@ -212,14 +228,7 @@ impl Api {
             way_out: &self.way_out,
             timeout: self.timeout,
         };
-        self.last.clear();
-        let answer = request.send().map_err(Failure::Unanswered)?;
-        self.last.note(&answer);
-        if answer.status != 200 {
-            let refusal = Refusal::read(url, answer, &self.key);
-            return Err(Failure::Refused(Box::new(refusal)));
-        }
-        self.read(answer, limit)
+        request.send().map_err(Failure::Unanswered)
     }
 
     /// Reads the JSON object of an answer with status 200.

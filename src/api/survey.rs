@@ -8,7 +8,6 @@ use super::{
     answer::{MAX_ANSWER, Object},
     hosts::Task,
 };
-use crate::http::{Answer, Request};
 
 /// The most devices to list.
 const MAX_DEVICES: usize = 1000;
@@ -54,7 +53,7 @@ impl Api {
         let server = self.hosts.of_task(task).to_owned();
         let url = format!("{server}/api/v3/as/configuration");
         let mut date = None;
-        let answer = self.send(&url, false, None).and_then(|answer| {
+        let answer = self.send(&url, None, None).and_then(|answer| {
             date = answer.header("date").and_then(|text| http_date(&text));
             if answer.status != 200 {
                 let refusal = Refusal::read(url, answer, &self.key);
@@ -96,7 +95,7 @@ impl Api {
             "names": ["as.up.data.forward"],
             "tail": 1,
         });
-        let answer = self.send(&url, true, Some(body.to_string().as_bytes()))?;
+        let answer = self.send(&url, Some(&self.key), Some(body.to_string().as_bytes()))?;
         match answer.status {
             // The stream goes on; it ends when it is dropped.
             200 => Ok(answer.header("x-warning").is_none()),
@@ -119,20 +118,6 @@ impl Api {
             .collect::<Result<_, _>>()?;
         devices.sort_by_key(|device| std::cmp::Reverse(device.last_seen_at));
         Ok(devices)
-    }
-
-    fn send(&self, url: &str, with_key: bool, body: Option<&[u8]>) -> Result<Answer, Failure> {
-        let request = Request {
-            url,
-            key: with_key.then_some(&self.key),
-            follows: false,
-            accept: "application/json",
-            body,
-            certificates: &self.certificates,
-            way_out: &self.way_out,
-            timeout: self.timeout,
-        };
-        request.send().map_err(Failure::Unanswered)
     }
 }
 

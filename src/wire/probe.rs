@@ -1,4 +1,4 @@
-//! What a diagnosis looks at: each address by itself, and what TLS has agreed on.
+//! Probes for a diagnosis: every address on its own, and the version of TLS in use.
 
 use std::{
     io,
