@@ -121,8 +121,8 @@ fn details(error: &Value, key: &AccessKey) -> Option<ErrorDetails> {
     if !reveals(&text, key) {
         return Some(details);
     }
-    // The id of a key that is a placeholder, such as NNSXS.XXXXXXXXXXXX.XXXXXXXXXXXX, looks like its secret,
-    // and a short secret may be a word, such as that of the simulated key.
+    // The id of a placeholder for a key may look like its secret, and a short secret may be a word, such as
+    // that of the simulated key.
     let names = names(details);
     (!reveals_in_name(&format!("{names:?}"), key)).then_some(names)
 }

@@ -20,9 +20,10 @@ pub(super) const ORDERS: [&str; 7] = [
     "last_seen_at",
 ];
 
-/// The parts of everything that is registered.
+/// The parts that everybody may know.
 const ALWAYS: [&str; 3] = ["ids", "created_at", "updated_at"];
-const APPLICATION: [&str; 6] = [
+/// The parts of applications and devices at the Identity Server.
+const REGISTERED: [&str; 6] = [
     "name",
     "description",
     "attributes",
@@ -30,16 +31,8 @@ const APPLICATION: [&str; 6] = [
     "application_server_address",
     "join_server_address",
 ];
-const DEVICE: [&str; 8] = [
-    "name",
-    "description",
-    "attributes",
-    "network_server_address",
-    "application_server_address",
-    "join_server_address",
-    "last_seen_at",
-    "activated_at",
-];
+/// The parts that only devices have there.
+const OF_DEVICES: [&str; 2] = ["last_seen_at", "activated_at"];
 const AT_APPLICATION_SERVER: [&str; 3] =
     ["session", "session.dev_addr", "session.last_a_f_cnt_down"];
 const AT_NETWORK_SERVER: [&str; 5] = [
@@ -55,14 +48,14 @@ const HERE: &str = "127.0.0.1";
 
 /// Returns whether that part can be asked for there.
 pub(super) fn has(route: &Route, path: &str) -> bool {
-    let parts: &[&str] = match route {
-        Route::Application(_) => &APPLICATION,
-        Route::Devices(_) | Route::Device(Registry::Identity, ..) => &DEVICE,
-        Route::Device(Registry::Application, ..) => &AT_APPLICATION_SERVER,
-        Route::Device(Registry::Network, ..) => &AT_NETWORK_SERVER,
-        _ => &[],
+    let lists: [&[&str]; 2] = match route {
+        Route::Application(_) => [&REGISTERED, &[]],
+        Route::Devices(_) | Route::Device(Registry::Identity, ..) => [&REGISTERED, &OF_DEVICES],
+        Route::Device(Registry::Application, ..) => [&AT_APPLICATION_SERVER, &[]],
+        Route::Device(Registry::Network, ..) => [&AT_NETWORK_SERVER, &[]],
+        _ => [&[], &[]],
     };
-    ALWAYS.contains(&path) || parts.contains(&path)
+    ALWAYS.contains(&path) || lists.iter().any(|parts| parts.contains(&path))
 }
 
 /// Returns whether that part of an application is for those who may know more than that it exists.
