@@ -90,6 +90,8 @@ struct Entry {
     has_fields: bool,
     /// When the network last said that the device did not acknowledge it.
     not_acknowledged: Option<Instant>,
+    /// Whether its queue was emptied at about that time, before or after it was queued again.
+    may_be_discarded: bool,
     /// How many unanswered downlinks were written before it.
     behind: usize,
     cut: Option<Cut>,
@@ -470,6 +472,7 @@ impl Book {
         }
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.has_report = true;
+            entry.may_be_discarded = false;
         }
         let is_queued = matches!(state, DeliveryState::Queued);
         self.advance(id, state);

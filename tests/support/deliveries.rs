@@ -250,6 +250,7 @@ impl Stage {
                 self.send(device, downlinks);
             }
             520..560 if self.plan.network == Network::V3 => {
+                lock(&self.seen).add(device, "clear".to_owned());
                 self.client
                     .clear_queue(&format!("device-{device}"))
                     .unwrap();
@@ -481,6 +482,8 @@ impl Fate {
             {
                 None
             }
+            // A request to empty the queue and the report that it was queued again have crossed.
+            DeliveryState::Unconfirmed(error) if error.to_string().contains("queued again") => None,
             DeliveryState::Unconfirmed(_) => Some("unconfirmed without an outage"),
             _ => Some("not final without an outage"),
         }

@@ -131,14 +131,25 @@ impl Book {
         } = replacement;
         // A network that does not keep the order may have queued later ones before.
         let any_order = !self.network.correlates() && since.is_none();
-        let is_discarded = |id: u64, entry: &Entry| {
-            let is_before = id < batch || any_order && entry.batch != batch;
+        let is_before = |id: u64, entry: &Entry| id < batch || any_order && entry.batch != batch;
+        let is_again = |entry: &Entry| {
             let again = entry.not_acknowledged;
-            let is_again = since.is_some_and(|since| again.is_some_and(|again| again > since));
-            is_before
+            since.is_some_and(|since| again.is_some_and(|again| again > since))
+        };
+        let is_in_doubt = |id, entry: &Entry| {
+            let waits = matches!(entry.state(), DeliveryState::NotAcknowledged { .. });
+            waits && is_before(id, entry) && is_again(entry)
+        };
+        for id in self.of_device(dev_id, is_in_doubt) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.may_be_discarded = true;
+            }
+        }
+        let is_discarded = |id: u64, entry: &Entry| {
+            is_before(id, entry)
                 && match entry.state() {
                     // The queue also holds downlinks that will be sent again.
-                    DeliveryState::NotAcknowledged { .. } => !is_again,
+                    DeliveryState::NotAcknowledged { .. } => !is_again(entry),
                     DeliveryState::Queued | DeliveryState::GivenUp => true,
                     DeliveryState::Sent | DeliveryState::NotSent(_) => {
                         self.network.replaces_transmitted()
@@ -188,6 +199,13 @@ impl Book {
         };
         for id in self.of_device(dev_id, has_left) {
             self.advance(id, DeliveryState::Unconfirmed(reasons::gone(dev_id)));
+        }
+        let Some(queued) = self.entries.get(&sent).map(|entry| entry.change) else {
+            return;
+        };
+        let was_before = |_, entry: &Entry| entry.may_be_discarded && entry.change < queued;
+        for id in self.of_device(dev_id, was_before) {
+            self.advance(id, DeliveryState::Unconfirmed(reasons::overtaken(dev_id)));
         }
     }
 

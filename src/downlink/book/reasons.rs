@@ -18,6 +18,17 @@ pub(super) fn gone(dev_id: &str) -> Error {
     )
 }
 
+/// Explains why it is not known what became of a downlink that was queued again while its queue was
+/// emptied.
+pub(super) fn overtaken(dev_id: &str) -> Error {
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!(
+            "the network may have discarded a downlink to {dev_id}: its queue was emptied or replaced at about the time when the downlink was queued again, and one that was queued later was sent"
+        ),
+    )
+}
+
 /// Explains the silence of the network by what may have caused it, and why it could not be asked.
 pub(super) fn silent(dev_id: &str, waited: Duration, causes: &str, unseen: Option<&str>) -> Error {
     let mut text = format!(

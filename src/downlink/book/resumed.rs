@@ -79,6 +79,7 @@ impl Entry {
             replaces: false,
             has_report: false,
             not_acknowledged: None,
+            may_be_discarded: false,
             behind: 0,
             cut: None,
             has_gap: false,

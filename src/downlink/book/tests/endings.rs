@@ -72,6 +72,35 @@ fn what_comes_into_the_queue_after_a_clear_is_not_ended_by_it() {
 }
 
 #[test]
+fn what_crosses_a_clear_is_unconfirmed_once_one_that_was_queued_later_is_sent() {
+    let (mut desk, [_, _, sent]) = three();
+    desk.clear();
+    desk.pass(SECOND);
+    desk.report_of(3, "nack", nacked(2));
+    let next = desk.send("valve-3", &last([4]));
+    desk.report_of(5, "queued", json!({}));
+    assert!(is(&sent, "not acknowledged, attempt 2 follows"));
+    desk.report_of(5, "sent", json!({}));
+    assert!(is(&next, "sent") && is_unconfirmed(&sent));
+    assert!(sent.state().to_string().contains("queued again"));
+    // It was not discarded after all.
+    desk.report_of(3, "sent", json!({}));
+    assert!(is(&sent, "sent"));
+}
+
+#[test]
+fn what_crosses_a_clear_stays_in_the_queue_while_only_those_before_it_are_sent() {
+    let (mut desk, [_, _, sent]) = three();
+    desk.clear();
+    let before = desk.send("valve-3", &last([4]));
+    desk.pass(SECOND);
+    desk.report_of(3, "nack", nacked(2));
+    desk.report_of(5, "sent", json!({}));
+    assert!(is(&sent, "not acknowledged, attempt 2 follows"));
+    assert!(is(&before, "sent"));
+}
+
+#[test]
 fn a_clear_that_the_server_has_processed_ends_what_was_queued_when_no_report_can_come() {
     let (mut desk, [queued, again, sent]) = three();
     desk.pass(SECOND);
