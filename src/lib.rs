@@ -553,6 +553,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod api;
+mod backfill;
 mod client;
 mod clock;
 mod closure;
@@ -570,6 +571,7 @@ mod message;
 mod mqtt;
 mod network;
 mod process;
+mod records;
 mod recovery;
 #[cfg(test)]
 mod seeds;
@@ -590,22 +592,24 @@ pub mod migrating_to_v3 {}
 pub use anyhow;
 pub use client::{CallbackId, MqttClient};
 pub use closure::CallbackResult;
-pub use config::{ConnectRetry, MqttClientBuilder, Over, Overflow};
+pub use config::{Backfill, ConnectRetry, MqttClientBuilder, Over, Overflow};
 pub use crossbeam_channel;
 pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, EventsIter};
 pub use message::fields;
 pub use message::{
-    Activation, ActivationFailed, Antenna, Battery, CallbackFailed, ClassBC, Closed, ConnectFailed,
-    Connected, CounterFinding, CounterReport, DeviceChange, DeviceEvent, DisconnectCause,
-    Disconnected, Downlink, DownlinkEvent, DownlinkStep, ErrorDetails, Event, FrameLoss, Gap,
-    Gateway, KeyConcern, KeyEnvelope, KeyWarning, Location, LocationSolved, Malformed, MessageId,
-    Metadata, NetworkIds, PacketBroker, Priority, PublishFailed, QueueInvalidated, QueuedDownlink,
-    RawMessage, Relay, Rights, Schedule, ServiceData, Transmission, UplinkFailed, UplinkField,
-    UplinkMessage, VersionIds,
+    Activation, ActivationFailed, Antenna, BackfillSource, Backfilled, Battery, CallbackFailed,
+    ClassBC, Closed, ConnectFailed, Connected, CounterFinding, CounterReport, DeviceChange,
+    DeviceEvent, DisconnectCause, Disconnected, Downlink, DownlinkEvent, DownlinkStep,
+    ErrorDetails, Event, FrameLoss, Gap, Gateway, KeyConcern, KeyEnvelope, KeyWarning, Location,
+    LocationSolved, Malformed, MessageId, Metadata, NetworkIds, PacketBroker, Priority,
+    PublishFailed, QueueInvalidated, QueuedDownlink, RawMessage, Relay, Rights, Schedule,
+    ServiceData, Transmission, Uncovered, UncoveredDevice, UncoveredReason, UplinkFailed,
+    UplinkField, UplinkMessage, VersionIds, Watermark,
 };
 pub use network::Network;
+pub use records::Records;
 pub use recovery::Retry;
 pub use serde_json;
 pub use stats::{DeviceUse, FairUse, FrameStats, Stats};

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 23] = [
+const TABLE: [(&str, &[&str]); 25] = [
     (
         "doctor",
         &[
@@ -18,20 +18,22 @@ const TABLE: [(&str, &[&str]); 23] = [
     (
         "client",
         &[
-            "session", "server", "inquiry", "api", "http", "stats", "downlink", "events",
-            "recovery", "mqtt", "wire", "config", "network", "closure",
+            "session", "server", "inquiry", "backfill", "api", "http", "stats", "downlink",
+            "events", "recovery", "mqtt", "wire", "config", "network", "closure",
         ],
     ),
     (
         "session",
         &[
-            "server", "inquiry", "api", "stats", "downlink", "events", "recovery", "mqtt", "wire",
-            "config", "network",
+            "server", "inquiry", "backfill", "api", "stats", "downlink", "events", "recovery",
+            "mqtt", "wire", "config", "network",
         ],
     ),
     ("server", &["api", "http", "wire", "config", "network"]),
     ("inquiry", &["api", "config", "network"]),
-    ("api", &["http", "config", "network"]),
+    ("backfill", &["api", "records", "config", "network"]),
+    ("api", &["http", "records", "config", "network"]),
+    ("records", &["network"]),
     ("http", &["wire", "config"]),
     ("stats", &["events", "network"]),
     ("downlink", &["network", "config"]),

@@ -3,10 +3,10 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    AccessKey, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue, Over, Overflow,
-    Pace, Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
+    AccessKey, Backfill, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue, Over,
+    Overflow, Pace, Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
 };
-use crate::network::Network;
+use crate::{message::Watermark, network::Network};
 
 /// Builds an [`MqttClient`](crate::MqttClient); returned by
 /// [`MqttClient::builder`](crate::MqttClient::builder).
@@ -34,6 +34,8 @@ pub struct MqttClientBuilder {
     pub(super) http_address: Option<String>,
     pub(super) identity_server_address: Option<String>,
     pub(super) asks_over_http: bool,
+    pub(super) backfill: Option<Backfill>,
+    pub(super) resume_from: Option<Watermark>,
     pub(super) downlinks: Over,
     pub(super) ca: Option<Pem>,
     pub(super) client_certificate: Option<ClientCertificate>,
@@ -80,6 +82,8 @@ impl MqttClientBuilder {
             http_address: None,
             identity_server_address: None,
             asks_over_http: true,
+            backfill: None,
+            resume_from: None,
             downlinks: Over::default(),
             ca: None,
             client_certificate: None,
@@ -269,6 +273,20 @@ impl MqttClientBuilder {
     /// ```
     pub fn ask_over_http(mut self, asks: bool) -> Self {
         self.asks_over_http = asks;
+        self
+    }
+
+    /// Fetches the uplinks that the client has missed, over the network's
+    /// [HTTP API](Self::http_address). v3 only.
+    pub fn backfill(mut self, backfill: Backfill) -> Self {
+        self.backfill = Some(backfill);
+        self
+    }
+
+    /// Makes the first connection fetch what was missed since then: a [`Watermark`] of an earlier run, or a
+    /// time. Needs [`backfill`](Self::backfill).
+    pub fn resume_from(mut self, watermark: impl Into<Watermark>) -> Self {
+        self.resume_from = Some(watermark.into());
         self
     }
 

@@ -3,12 +3,13 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    AccessKey, Certificates, ClientCertificate, ConnectRetry, FollowDownlinks, HttpAddress,
-    HttpApi, MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem, ReceiveCapacity,
-    ReconnectDelay, RefusedRetry, Server, WayOut,
+    AccessKey, Backfill, Certificates, ClientCertificate, ConnectRetry, FollowDownlinks,
+    HttpAddress, HttpApi, MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem,
+    ReceiveCapacity, ReconnectDelay, RefusedRetry, Server, WayOut,
 };
 use crate::{
     error::{Error, Result},
+    message::Watermark,
     network::Network,
 };
 
@@ -33,6 +34,8 @@ impl MqttClientBuilder {
             http_address,
             identity_server_address,
             asks_over_http,
+            backfill,
+            resume_from,
             downlinks,
             ca,
             client_certificate,
@@ -90,6 +93,7 @@ impl MqttClientBuilder {
             identity_server_address,
             asks_over_http,
         )?;
+        check_backfill(backfill.as_ref(), resume_from.as_ref(), network)?;
         let way_out = way_out(proxy, proxy_from_environment)?;
         check_client_id_prefix(&client_id_prefix)?;
 
@@ -112,6 +116,8 @@ impl MqttClientBuilder {
             server,
             http,
             downlinks,
+            backfill,
+            resume_from,
             certificates: Arc::new(certificates),
             way_out,
             client_id_prefix,
@@ -134,6 +140,23 @@ impl MqttClientBuilder {
             max_packet_size,
             send_capacity,
         })
+    }
+}
+
+fn check_backfill(
+    backfill: Option<&Backfill>,
+    resume_from: Option<&Watermark>,
+    network: Network,
+) -> Result<()> {
+    match backfill {
+        Some(_) if network == Network::V2 => Err(Error::config(
+            "backfill is for v3 networks; a V2 network keeps no uplinks that a client could fetch",
+        )),
+        Some(backfill) => backfill.check(),
+        None if resume_from.is_some() => Err(Error::config(
+            "resume_from needs backfill, which fetches what was missed",
+        )),
+        None => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access_key;
 mod address;
+mod backfill;
 mod builder;
 mod certificates;
 mod check;
@@ -15,6 +16,7 @@ mod proxy;
 
 pub(crate) use access_key::AccessKey;
 pub(crate) use address::{Address, in_brackets, split_host_and_port};
+pub use backfill::Backfill;
 pub use builder::MqttClientBuilder;
 pub(crate) use certificates::{Certificates, ClientCertificate, Passphrase, Pem};
 pub use connect_retry::ConnectRetry;

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessKey, Address, Certificates, ConnectRetry, HttpAddress, Over, Overflow, Pace, WayOut,
+    AccessKey, Address, Backfill, Certificates, ConnectRetry, HttpAddress, Over, Overflow, Pace,
+    WayOut,
 };
-use crate::network::Network;
+use crate::{message::Watermark, network::Network};
 
 /// How long `close` may take by default: the first if nothing is open, the second at most.
 pub(crate) const MIN_CLOSE_TIME: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) server: Server,
     pub(crate) http: HttpApi,
     pub(crate) downlinks: Over,
+    pub(crate) backfill: Option<Backfill>,
+    pub(crate) resume_from: Option<Watermark>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) way_out: WayOut,
     pub(crate) client_id_prefix: String,

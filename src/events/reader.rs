@@ -1,12 +1,19 @@
 //! The state of the reading end of a subscription.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use crate::message::Losses;
 
 /// What both ends of a subscription and the statistics share.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     dropped: AtomicU64,
     gone: AtomicBool,
+    /// Which uplinks were dropped.
+    pub(super) losses: Arc<Losses>,
 }
 
 impl Reader {

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 use super::{interrupt::Interrupt, reader::Reader};
-use crate::{config::Overflow, message::Event};
+use crate::{
+    config::Overflow,
+    message::{Event, Lost},
+    sync,
+};
 
 /// How often a wait for room checks whether to continue.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -46,6 +50,7 @@ impl Subscriber {
         if self.wants.as_ref().is_some_and(|wants| !wants(&event)) {
             return;
         }
+        let event = self.addressed(event);
         let full = self.sender.len() >= self.capacity;
         match self.overflow {
             Overflow::Block => self.wait_and_send(event, interrupt),
@@ -70,6 +75,19 @@ impl Subscriber {
                 self.tell_drops();
                 self.force(event);
             }
+        }
+    }
+
+    /// Notes in an uplink whose watermarks count that it goes to this subscriber.
+    fn addressed(&self, event: Event) -> Event {
+        match event {
+            Event::Uplink(mut uplink) if uplink.place.is_known() => {
+                Arc::make_mut(&mut uplink)
+                    .place
+                    .goes_to(&self.reader.losses);
+                Event::Uplink(uplink)
+            }
+            event => event,
         }
     }
 
@@ -112,11 +130,13 @@ impl Subscriber {
     /// If all events are lifecycle events, drops the oldest, but only if `lifecycle` is set. Returns
     /// whether an event was dropped.
     fn evict(&mut self, lifecycle: bool) -> bool {
+        let reader = Arc::clone(&self.reader);
+        let mut losses = sync::lock(&reader.losses.0);
         let Ok(oldest) = self.queue.try_recv() else {
             return false;
         };
         if !oldest.is_lifecycle() {
-            self.count_drop(&oldest);
+            self.count_in(&oldest, &mut losses);
             return true;
         }
         let batch = (self.capacity / 16).max(1);
@@ -125,7 +145,7 @@ impl Subscriber {
         while let Ok(event) = self.queue.try_recv() {
             if surplus > 0 && !event.is_lifecycle() {
                 surplus -= 1;
-                self.count_drop(&event);
+                self.count_in(&event, &mut losses);
             } else {
                 kept.push(event);
             }
@@ -133,7 +153,7 @@ impl Subscriber {
         let mut has_dropped = surplus < batch;
         if lifecycle && kept.len() == self.limit {
             let oldest = kept.remove(0);
-            self.count_drop(&oldest);
+            self.count_in(&oldest, &mut losses);
             has_dropped = true;
         }
         for event in kept {
@@ -145,12 +165,21 @@ impl Subscriber {
 
     /// Counts a dropped event. A dropped `Lagged` counts for the drops that it reports.
     fn count_drop(&mut self, event: &Event) {
+        let reader = Arc::clone(&self.reader);
+        self.count_in(event, &mut sync::lock(&reader.losses.0));
+    }
+
+    /// Does the same while the losses are locked.
+    fn count_in(&mut self, event: &Event, losses: &mut Lost) {
         match event {
             Event::Lagged(dropped) => self.untold += dropped,
             _ => {
                 self.untold += 1;
                 self.reader.add_dropped();
             }
+        }
+        if let Event::Uplink(uplink) = event {
+            uplink.place.is_lost(losses);
         }
     }
 

@@ -57,6 +57,12 @@ pub enum CounterFinding {
     /// Without that time, it counts as late for 5 minutes after the last one of them. No network holds an
     /// uplink back for longer, so it is a [`Reset`](Self::Reset) after that.
     Late,
+    /// The uplink was reported missing, and the client fetched it; see
+    /// [`backfill`](crate::MqttClientBuilder::backfill). It is not missing any more.
+    Filled {
+        /// How it was reported.
+        loss: FrameLoss,
+    },
     /// The uplink arrived before: the network, or a bridge of your own, delivered it again, however much
     /// later, or the device sent it again. The network received the former before the latest uplink
     /// or at the same moment ([`Metadata::time`](crate::Metadata::time)). An uplink from before a

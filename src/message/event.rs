@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Activation, ActivationFailed, Closed, ConnectFailed, Connected, CounterReport, DeviceEvent,
-    Disconnected, DownlinkEvent, KeyWarning, LocationSolved, MessageId, QueueInvalidated,
-    RawMessage, ServiceData, UplinkFailed, UplinkField, UplinkMessage, json,
+    Activation, ActivationFailed, Backfilled, Closed, ConnectFailed, Connected, CounterReport,
+    DeviceEvent, Disconnected, DownlinkEvent, KeyWarning, LocationSolved, MessageId,
+    QueueInvalidated, RawMessage, ServiceData, UplinkFailed, UplinkField, UplinkMessage, json,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -46,6 +46,7 @@ use crate::error::{Error, ErrorKind};
 /// | `malformed` | `raw`, an object with the members of `other`; `error` |
 /// | `published`, `publish_failed` | [`message_id`](crate::Delivery::message_id); for `publish_failed` also `error` |
 /// | `counter` | those of [`CounterReport`] |
+/// | `backfilled` | those of [`Backfilled`] |
 /// | `key_warning` | those of [`KeyWarning`] |
 /// | `lagged` | `dropped`, the number of events |
 /// | `callback_failed` | those of [`CallbackFailed`] |
@@ -184,6 +185,10 @@ pub enum Event {
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
 
+    /// A backfill has ended: the uplinks before it are fetched as far as the network keeps them. See
+    /// [`backfill`](crate::MqttClientBuilder::backfill).
+    Backfilled(Arc<Backfilled>),
+
     /// The access key may not read traffic, or expires soon. Reported once for each key, within about a
     /// second of connecting, where the client can [ask over HTTP](crate#asking-over-http).
     KeyWarning(KeyWarning),
@@ -316,6 +321,7 @@ impl Event {
             Self::Malformed(malformed) => &malformed.raw,
             Self::Connected(_)
             | Self::ConnectFailed(_)
+            | Self::Backfilled(_)
             | Self::KeyWarning(_)
             | Self::Disconnected(_)
             | Self::Closed(_)
@@ -335,6 +341,7 @@ impl Event {
                 | Self::ConnectFailed(_)
                 | Self::Disconnected(_)
                 | Self::Closed(_)
+                | Self::Backfilled(_)
                 | Self::KeyWarning(_)
         )
     }

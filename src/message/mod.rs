@@ -2,6 +2,7 @@
 //! knows nothing about the form of messages on the wire.
 
 mod activation;
+mod backfilled;
 mod connection;
 mod counter;
 mod device_event;
@@ -25,8 +26,10 @@ mod service_data;
 #[cfg(test)]
 mod tests;
 mod uplink;
+mod watermark;
 
 pub use activation::{Activation, ActivationFailed};
+pub use backfilled::{BackfillSource, Backfilled, Uncovered, UncoveredDevice, UncoveredReason};
 pub use connection::{Closed, ConnectFailed, Connected, DisconnectCause, Disconnected, Gap};
 pub use counter::{CounterFinding, CounterReport, FrameLoss};
 pub use device_event::{DeviceChange, DeviceEvent};
@@ -48,3 +51,5 @@ pub use service_data::ServiceData;
 pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
+pub use watermark::Watermark;
+pub(crate) use watermark::{Losses, Lost, Marks, Place};

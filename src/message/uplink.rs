@@ -5,7 +5,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Downlink, Gateway, Metadata, RawMessage, fields, json, mismatch};
+use super::{Downlink, Gateway, Metadata, Place, RawMessage, Watermark, fields, json, mismatch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An uplink: what a device sent and how it arrived.
@@ -109,6 +109,10 @@ pub struct UplinkMessage {
     pub extra: Map<String, Value>,
     #[serde(rename = "is_simulated")]
     pub(crate) simulated: bool,
+    #[serde(rename = "is_backfilled")]
+    pub(crate) backfilled: bool,
+    #[serde(skip)]
+    pub(crate) place: Place,
     #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
@@ -146,6 +150,8 @@ impl UplinkMessage {
             attributes: BTreeMap::new(),
             extra: Map::new(),
             simulated: false,
+            backfilled: false,
+            place: Place::default(),
             raw,
         }
     }
@@ -199,6 +205,37 @@ impl UplinkMessage {
     /// ```
     pub fn is_simulated(&self) -> bool {
         self.simulated
+    }
+
+    /// Returns whether the client fetched the uplink over HTTP, because it had missed it; see
+    /// [`backfill`](crate::MqttClientBuilder::backfill). Such an uplink lacks the AppEUI, the session key id and
+    /// the correlation ids if it comes from storage.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// # let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1"}"#)?;
+    /// assert!(!uplink.is_backfilled());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_backfilled(&self) -> bool {
+        self.backfilled
+    }
+
+    /// Returns how far a program has got once it has handled this uplink, to
+    /// [`resume_from`](crate::MqttClientBuilder::resume_from) there in its next run. `None` for an uplink that no
+    /// client delivered, or one without [`backfill`](crate::MqttClientBuilder::backfill).
+    ///
+    /// It is that of the subscription, or of the callbacks, that got the uplink: an uplink that was dropped
+    /// there, because the program did not keep up, holds it back.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// # let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1"}"#)?;
+    /// assert!(uplink.watermark().is_none());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn watermark(&self) -> Option<Watermark> {
+        self.place.watermark()
     }
 
     /// Returns the payload as upper-case hex digits.

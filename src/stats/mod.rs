@@ -41,6 +41,9 @@ pub struct Stats {
     pub decoded: u64,
     /// Messages that could not be read.
     pub malformed: u64,
+    /// Uplinks that were fetched over HTTP because the client had missed them; see
+    /// [`backfill`](crate::MqttClientBuilder::backfill). They are not part of `received`.
+    pub backfilled: u64,
     /// Members of messages that could not be read and were kept in `extra`, such as a negative accuracy
     /// from a payload formatter. The message arrives all the same; the field of the member is `None`, 0 or
     /// empty. If this number grows, look at the `extra` of the messages and of their parts; the first such

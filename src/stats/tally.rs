@@ -32,6 +32,7 @@ pub(crate) struct Tally {
     home: Home,
     decoded: AtomicU64,
     malformed: AtomicU64,
+    backfilled: AtomicU64,
     odd_members: AtomicU64,
     dropped: AtomicU64,
     sent: AtomicU64,
@@ -76,6 +77,7 @@ impl Tally {
             home: Home::here(),
             decoded: AtomicU64::default(),
             malformed: AtomicU64::default(),
+            backfilled: AtomicU64::default(),
             odd_members: AtomicU64::default(),
             dropped: AtomicU64::default(),
             sent: AtomicU64::default(),
@@ -133,6 +135,7 @@ impl Tally {
             Event::Closed(_)
             | Event::Lagged(_)
             | Event::CallbackFailed(_)
+            | Event::Backfilled(_)
             | Event::KeyWarning(_) => {}
             Event::Downlink(report) => {
                 match report.step {
@@ -145,6 +148,7 @@ impl Tally {
                 }
                 add(&self.decoded, 1);
             }
+            Event::Uplink(uplink) if uplink.is_backfilled() => add(&self.backfilled, 1),
             Event::Uplink(_)
             | Event::UplinkNormalized(_)
             | Event::UplinkField(_)
@@ -172,6 +176,14 @@ impl Tally {
                     FrameLoss::Upstream => &frames.missing_upstream,
                 };
                 add(number, missing.into());
+            }
+            CounterFinding::Filled { loss } => {
+                let number = match loss {
+                    FrameLoss::Away => &frames.missing_away,
+                    FrameLoss::DroppedHere => &frames.missing_dropped_here,
+                    FrameLoss::Upstream => &frames.missing_upstream,
+                };
+                number.fetch_sub(1, Ordering::Relaxed);
             }
             CounterFinding::Late => add(&frames.late, 1),
             CounterFinding::Repeated => add(&frames.repeated, 1),
@@ -227,6 +239,7 @@ impl Tally {
             received: decoded + malformed + dropped,
             decoded,
             malformed,
+            backfilled: get(&self.backfilled),
             odd_members: get(&self.odd_members),
             dropped,
             dropped_by_callbacks: dropped_events.next().flatten().unwrap_or(0),

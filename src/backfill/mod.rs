@@ -1,0 +1,91 @@
+//! Fetches the uplinks that a client has missed: what to ask for, and when, and what the answers show. The
+//! session delivers them.
+
+mod run;
+mod seam;
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+pub(crate) use run::start;
+pub(crate) use seam::{Known, Seam, key};
+
+use crate::{
+    api::Api,
+    clock::Moment,
+    config::Backfill,
+    error::Error,
+    message::{BackfillSource, Uncovered, UplinkMessage},
+};
+
+/// What to fetch.
+pub(crate) struct Task {
+    pub(crate) api: Api,
+    /// The application id with its tenant, for the topics of uplinks.
+    pub(crate) uid: String,
+    pub(crate) settings: Backfill,
+    pub(crate) from: Bound,
+    pub(crate) until: Bound,
+    /// Whether the user asked for this time: it is read once, without the overlap, whatever the passes.
+    pub(crate) is_on_request: bool,
+    pub(crate) heard: Arc<Heard>,
+}
+
+/// Returns what the client has heard of a device.
+pub(crate) type Heard = dyn Fn(&str) -> Option<LastHeard> + Send + Sync;
+
+/// What the client has heard of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastHeard {
+    /// The highest counter of the session.
+    pub(crate) counter: u32,
+    /// How many uplinks of the session were reported missing and did not come.
+    pub(crate) missing: u32,
+}
+
+/// One end of the time to fill.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    /// By the network's clock.
+    Network(SystemTime),
+    /// By the clocks of this machine. The `Date` of an answer shows how the network's differs.
+    Here(Moment),
+}
+
+/// What the thread hands to the session, in order.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// An uplink that may be known.
+    Uplink(Box<UplinkMessage>),
+    /// That a device has sent an uplink at that time, and no more.
+    Trace {
+        dev_id: String,
+        at: SystemTime,
+    },
+    /// Everything before that time, by the network's clock, was handed over.
+    Reached(SystemTime),
+    Ended(Outcome),
+}
+
+/// How a backfill ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) from: SystemTime,
+    pub(crate) until: SystemTime,
+    pub(crate) source: Option<BackfillSource>,
+    pub(crate) unreadable: u64,
+    pub(crate) requests: u32,
+    /// Without the traces.
+    pub(crate) uncovered: Vec<Uncovered>,
+    pub(crate) error: Option<Error>,
+    /// Whether another attempt would bring nothing more.
+    pub(crate) is_settled: bool,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("from", &self.from)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
