@@ -590,7 +590,7 @@ pub mod porting_from_python {}
 pub mod migrating_to_v3 {}
 
 pub use anyhow;
-pub use client::{CallbackId, MqttClient};
+pub use client::{Backfilling, CallbackId, MqttClient};
 pub use closure::CallbackResult;
 pub use config::{Backfill, ConnectRetry, MqttClientBuilder, Over, Overflow};
 pub use crossbeam_channel;
@@ -599,12 +599,12 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, EventsIter};
 pub use message::fields;
 pub use message::{
-    Activation, ActivationFailed, Antenna, BackfillSource, Backfilled, Battery, CallbackFailed,
-    ClassBC, Closed, ConnectFailed, Connected, CounterFinding, CounterReport, DeviceChange,
-    DeviceEvent, DisconnectCause, Disconnected, Downlink, DownlinkEvent, DownlinkStep,
-    ErrorDetails, Event, FrameLoss, Gap, Gateway, KeyConcern, KeyEnvelope, KeyWarning, Location,
-    LocationSolved, Malformed, MessageId, Metadata, NetworkIds, PacketBroker, Priority,
-    PublishFailed, QueueInvalidated, QueuedDownlink, RawMessage, Relay, Rights, Schedule,
+    Activation, ActivationFailed, Antenna, BackfillProgress, BackfillSource, Backfilled, Battery,
+    CallbackFailed, ClassBC, Closed, ConnectFailed, Connected, CounterFinding, CounterReport,
+    DeviceChange, DeviceEvent, DisconnectCause, Disconnected, Downlink, DownlinkEvent,
+    DownlinkStep, ErrorDetails, Event, FrameLoss, Gap, Gateway, KeyConcern, KeyEnvelope,
+    KeyWarning, Location, LocationSolved, Malformed, MessageId, Metadata, NetworkIds, PacketBroker,
+    Priority, PublishFailed, QueueInvalidated, QueuedDownlink, RawMessage, Relay, Rights, Schedule,
     ServiceData, Transmission, Uncovered, UncoveredDevice, UncoveredReason, UplinkFailed,
     UplinkField, UplinkMessage, VersionIds, Watermark,
 };

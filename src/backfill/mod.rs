@@ -1,20 +1,22 @@
 //! Fetches the uplinks that a client has missed: what to ask for, and when, and what the answers show. The
 //! session delivers them.
 
+mod ledger;
 mod run;
 mod seam;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
+pub(crate) use ledger::Ledger;
 pub(crate) use run::start;
-pub(crate) use seam::{Known, Seam, key};
+pub(crate) use seam::{Known, Seam};
 
 use crate::{
     api::Api,
     clock::Moment,
     config::Backfill,
     error::Error,
-    message::{BackfillSource, Uncovered, UplinkMessage},
+    message::{BackfillSource, Uncovered, UncoveredReason, UplinkMessage},
 };
 
 /// What to fetch.
@@ -79,6 +81,39 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<Error>,
     /// Whether another attempt would bring nothing more.
     pub(crate) is_settled: bool,
+}
+
+impl Outcome {
+    /// Returns how a backfill ends that has not begun, or was given up.
+    pub(crate) fn failed(from: Bound, until: Bound, error: Error) -> Self {
+        let (from, until) = (from.here(), until.here());
+        Self {
+            from,
+            until,
+            source: None,
+            unreadable: 0,
+            requests: 0,
+            uncovered: vec![Uncovered {
+                from,
+                until,
+                reason: UncoveredReason::CutOff,
+                uplinks: None,
+                devices: Vec::new(),
+            }],
+            error: Some(error),
+            is_settled: false,
+        }
+    }
+}
+
+impl Bound {
+    /// Returns the time, by the clock of this machine if the network's is not known.
+    pub(crate) fn here(self) -> SystemTime {
+        match self {
+            Self::Network(time) => time,
+            Self::Here(moment) => moment.time,
+        }
+    }
 }
 
 impl fmt::Debug for Task {

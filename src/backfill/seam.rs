@@ -48,8 +48,8 @@ struct Entry {
 pub(crate) enum Known {
     /// It was not, and has this number now.
     New(u64),
-    /// It came over MQTT.
-    Live,
+    /// It came over MQTT. The latest uplink has this number.
+    Live(u64),
     /// It was fetched, or an earlier run of the program has it.
     Before,
 }
@@ -181,7 +181,7 @@ impl Log {
             let entry = self.entries.get((number - first) as usize)?;
             return Some(match entry.is_backfilled {
                 true => Known::Before,
-                false => Known::Live,
+                false => Known::Live(self.next - 1),
             });
         }
         let resumed = self.resumed.as_ref();

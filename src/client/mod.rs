@@ -1,6 +1,7 @@
 //! The handle that users hold. Two threads work behind it: the [session](crate::session) and the
 //! [callbacks].
 
+mod backfill;
 mod callbacks;
 mod follow;
 mod send;
@@ -30,6 +31,7 @@ use crate::{
     session::{Command, Farewell, Session, SessionLink},
     stats::Stats,
 };
+pub use backfill::Backfilling;
 pub use callbacks::CallbackId;
 use callbacks::{Callbacks, Interest, Setter};
 

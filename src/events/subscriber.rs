@@ -1,6 +1,9 @@
 //! The sending end of one subscription, with a bounded queue.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
@@ -13,6 +16,9 @@ use crate::{
 
 /// How often a wait for room checks whether to continue.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A queue that is not read for so long holds nobody up.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// A closure that returns whether a subscriber wants an event.
 type Wants = Box<dyn Fn(&Event) -> bool + Send>;
@@ -30,6 +36,8 @@ pub(crate) struct Subscriber {
     pub(super) overflow: Overflow,
     /// The number of drops that the subscriber has not been told about.
     pub(super) untold: u64,
+    /// Since when its queue has been more than half full without becoming shorter, and how long it was then.
+    pub(super) full: Option<(Instant, usize)>,
     /// The number of events that took the place of others since the subscriber was last told.
     pub(super) since_told: usize,
 }
@@ -196,6 +204,27 @@ impl Subscriber {
     pub(super) fn tell_drops_if_room(&mut self) {
         if self.sender.len() < self.capacity {
             self.tell_drops();
+        }
+    }
+
+    /// Returns whether its queue is at most half full, or is not read, and loses what comes anyway.
+    pub(super) fn has_room(&mut self, now: Instant) -> bool {
+        let waiting = self.sender.len();
+        if waiting < self.capacity.div_ceil(2) {
+            self.full = None;
+            return true;
+        }
+        if self.overflow == Overflow::Block {
+            return false;
+        }
+        match self.full {
+            Some((since, length)) if waiting >= length => {
+                now.saturating_duration_since(since) >= UNREAD
+            }
+            _ => {
+                self.full = Some((now, waiting));
+                false
+            }
         }
     }
 

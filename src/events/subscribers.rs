@@ -1,5 +1,7 @@
 //! All subscribers of a client.
 
+use std::time::Instant;
+
 use crossbeam_channel::Receiver;
 
 use super::{interrupt::Interrupt, subscriber::Subscriber};
@@ -39,6 +41,17 @@ impl Subscribers {
             subscriber.deliver(event.clone(), &self.interrupt);
         }
         last.deliver(event, &self.interrupt);
+    }
+
+    /// Returns whether nobody has to wait, or loses anything, if another event comes: each queue is at most half
+    /// full, so that there is room for what cannot wait. A queue that nobody reads does not count.
+    pub(crate) fn have_room(&mut self, now: Instant) -> bool {
+        self.remove_gone();
+        let mut all = true;
+        for subscriber in &mut self.list {
+            all &= subscriber.has_room(now);
+        }
+        all
     }
 
     /// Returns whether a subscriber has drops that it has not been told about.

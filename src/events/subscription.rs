@@ -200,6 +200,7 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
         limit,
         overflow,
         untold: 0,
+        full: None,
         since_told: 0,
     };
     let events = Events {

@@ -1,6 +1,6 @@
 //! The account of a backfill.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -34,6 +34,21 @@ pub struct Backfilled {
     pub uncovered: Vec<Uncovered>,
     /// The last error, if one ended the backfill.
     pub error: Option<Error>,
+}
+
+/// How far a backfill has got that runs; returned by
+/// [`MqttClient::backfill_progress`](crate::MqttClient::backfill_progress).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackfillProgress {
+    /// Uplinks that were delivered so far.
+    pub delivered: u64,
+    /// Uplinks that this client had delivered before.
+    pub known: u64,
+    /// The time, by the network's clock, up to which everything is fetched; `None` at first.
+    pub reached: Option<SystemTime>,
+    /// How long it has been running.
+    pub running_for: Duration,
 }
 
 /// Where a backfill gets uplinks from.

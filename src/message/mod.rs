@@ -29,7 +29,9 @@ mod uplink;
 mod watermark;
 
 pub use activation::{Activation, ActivationFailed};
-pub use backfilled::{BackfillSource, Backfilled, Uncovered, UncoveredDevice, UncoveredReason};
+pub use backfilled::{
+    BackfillProgress, BackfillSource, Backfilled, Uncovered, UncoveredDevice, UncoveredReason,
+};
 pub use connection::{Closed, ConnectFailed, Connected, DisconnectCause, Disconnected, Gap};
 pub use counter::{CounterFinding, CounterReport, FrameLoss};
 pub use device_event::{DeviceChange, DeviceEvent};

@@ -133,6 +133,7 @@ impl Session {
     pub(super) fn report_closed(&mut self, error: Option<Error>, last: Attempt) {
         self.receiving.closed(last);
         self.receiving.resume();
+        self.stop_filling();
         let number = self.status.next_end();
         self.receiving
             .report(Event::Closed(Closed { error, number }));

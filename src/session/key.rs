@@ -158,6 +158,7 @@ impl Session {
         self.asking.key_changed(&self.access_key);
         self.status.set_access_key(self.access_key.clone());
         self.sending.key_changed(&self.access_key);
+        self.filling.key_changed(&self.access_key);
         self.key.changed();
         self.show_rights();
     }

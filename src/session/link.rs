@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::Sender;
 
-use super::Status;
+use super::{FillRequest, Status};
 use crate::{
     downlink::{Batch, Followed, WaitingRoom},
     error::Result,
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     SetRetryCallback(RetryCallback),
     /// Follow a downlink that was sent before, with this number.
     Follow(u64, Followed),
+    /// Fetch what is missing from this time.
+    Fill(FillRequest),
     /// Report this event to the subscribers.
     Report(Event),
     /// Close, and end the thread afterwards.

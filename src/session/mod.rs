@@ -8,6 +8,7 @@ mod connections;
 mod courier;
 mod device_inquiry;
 mod ending;
+mod filling;
 mod key;
 mod lifecycle;
 mod link;
@@ -26,6 +27,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::{
+    backfill::Fetched,
     clock::Moment,
     config::{AccessKey, Address, Options, ReceiveCapacity},
     downlink::{Batch, Correlation, WaitingRoom},
@@ -42,6 +44,8 @@ use asking::{Asking, Findings, Inquiry};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
 use courier::Told;
+pub(crate) use filling::FillRequest;
+use filling::Filling;
 use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
@@ -68,6 +72,7 @@ pub(crate) struct Session {
     receiving: Receiving,
     sending: Sending,
     asking: Asking,
+    filling: Filling,
     key: KeyWatch,
     correlation: Arc<Correlation>,
     jobs: Receiver<Job>,
@@ -98,6 +103,7 @@ enum Wakeup {
     Command(Command),
     Signal(Tagged),
     Job(Job),
+    Fetched((u64, Fetched)),
     Accepted(Batch),
     Time,
 }
@@ -139,6 +145,7 @@ impl Session {
             ),
             sending,
             asking: Asking::new(&options, job_done.clone()),
+            filling: Filling::new(&options),
             key: KeyWatch::default(),
             correlation,
             retry_callback: None,
@@ -164,6 +171,7 @@ impl Session {
                 Wakeup::Command(command) => self.on_command(command),
                 Wakeup::Signal(signal) => self.on_burst(signal),
                 Wakeup::Job(job) => self.on_job(job),
+                Wakeup::Fetched(fetched) => self.on_fetched(fetched),
                 Wakeup::Accepted(batch) => self.on_accepted(batch),
                 Wakeup::Time => self.on_time(),
             }
@@ -180,11 +188,14 @@ impl Session {
         } else {
             &none
         };
+        let nothing = never();
+        let fetched = self.filling.fetched().unwrap_or(&nothing);
         let timer = self.next_deadline().map_or_else(never, at);
         select! {
             recv(self.commands) -> command => Wakeup::Command(command.unwrap_or(Command::Shutdown)),
             recv(self.receiving.signals()) -> signal => signal.map_or(Wakeup::Time, Wakeup::Signal),
             recv(self.jobs) -> job => job.map_or(Wakeup::Time, Wakeup::Job),
+            recv(fetched) -> fetched => fetched.map_or(Wakeup::Time, Wakeup::Fetched),
             recv(accepted) -> batch => batch.map_or(Wakeup::Time, Wakeup::Accepted),
             recv(timer) -> _ => Wakeup::Time,
         }
@@ -213,6 +224,7 @@ impl Session {
             self.connections.next_deadline(),
             self.sending.next_deadline(),
             self.key.next_deadline(),
+            self.filling.next_deadline(Instant::now()),
             news,
         ]
         .into_iter()
@@ -236,6 +248,7 @@ impl Session {
             Command::Follow(number, followed) => {
                 self.sending.resume(number, followed, Instant::now());
             }
+            Command::Fill(request) => self.fill(request),
             Command::Report(event) => self.receiving.report(event),
             Command::Shutdown => self.feed(Input::Shutdown),
         }
@@ -268,8 +281,15 @@ impl Session {
         match signal {
             Signal::Message(raw) => self.on_message(attempt, raw),
             Signal::Unreadable(raw) => self.receiving.unreadable(attempt, raw),
-            Signal::Dropping(run) => self.receiving.dropped_in(run),
-            Signal::Dropped(messages) => self.receiving.dropped(messages),
+            Signal::Dropping(run) => {
+                if self.receiving.dropped_in(run) {
+                    self.filling.dropped();
+                }
+            }
+            Signal::Dropped(messages) => {
+                self.receiving.dropped(messages);
+                self.filling.dropped();
+            }
             Signal::Ready(doorway) => {
                 self.connections.accepted(attempt, doorway);
                 self.feed(Input::Accepted(attempt));
@@ -294,7 +314,10 @@ impl Session {
         if self.counts_late(attempt) {
             let event = self.receiving.decode_late(raw);
             self.sending.observe(&event, now);
-        } else if let Some(event) = self.receiving.decode(attempt, raw, moment) {
+        } else if let Some(event) = self
+            .receiving
+            .decode(attempt, raw, moment, &mut self.filling)
+        {
             let frees = self.sending.observe(&event, now);
             self.note_report(attempt, &event, now);
             self.note_queued(&event);
@@ -433,6 +456,7 @@ impl Session {
         {
             self.warn_of_key();
         }
+        self.fill_on_time();
         self.sending.handle_deadline(Instant::now());
         while let Some(lookup) = self.sending.next_lookup(Instant::now()) {
             self.asking.ask(Inquiry::Device(lookup));
@@ -617,6 +641,7 @@ impl Session {
         };
         self.known = Some(address);
         self.receiving.report(Event::Connected(connected));
+        self.fill_gap();
         self.ask_rights();
         self.sending.connected(Instant::now());
         self.report_sending();
@@ -625,6 +650,7 @@ impl Session {
     /// Notes that a connection was lost; what is in flight has failed.
     fn interrupt(&mut self, attempt: Attempt, rate_limited: bool, silence: Duration) {
         self.status.set_connected(false);
+        self.filling.disconnected();
         self.show_rights();
         self.status.tally().disconnected(silence);
         self.settle_in_flight(attempt, false);

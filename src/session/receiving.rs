@@ -1,10 +1,13 @@
 //! The receiving side: decodes messages, counts them, and hands them to every subscriber.
 
-use std::sync::{Arc, MutexGuard};
+use std::{
+    sync::{Arc, MutexGuard},
+    time::Instant,
+};
 
 use crossbeam_channel::Receiver;
 
-use super::status::Status;
+use super::{filling::Filling, status::Status};
 use crate::{
     clock::Moment,
     events::{Subscriber, Subscribers},
@@ -54,12 +57,17 @@ impl Receiving {
         attempt: Attempt,
         raw: RawMessage,
         now: Moment,
+        filling: &mut Filling,
     ) -> Option<Event> {
         if !self.takes(attempt, &raw) {
             return None;
         }
         self.note_retained(&raw);
-        let event = self.read(&raw);
+        let mut event = self.read(&raw);
+        if !filling.is_news(&mut event) {
+            self.status.tally().count(&event);
+            return None;
+        }
         match &event {
             event if event.is_retained() => {}
             Event::Uplink(uplink) => {
@@ -150,12 +158,14 @@ impl Receiving {
         self.report(Event::Lagged(messages));
     }
 
-    /// Does the same for a run of drops that was not followed by an accepted message.
-    pub(super) fn dropped_in(&mut self, run: Run) {
+    /// Does the same for a run of drops that was not followed by an accepted message. Returns whether there
+    /// are any.
+    pub(super) fn dropped_in(&mut self, run: Run) -> bool {
         let messages = self.outlet.end_run(run);
         if messages > 0 {
             self.dropped(messages);
         }
+        messages > 0
     }
 
     /// Notes that an attempt to connect begins: uplinks from now on may come over its connection.
@@ -187,6 +197,24 @@ impl Receiving {
     /// Tells subscribers that have room again about their drops.
     pub(super) fn tell_drops(&mut self) {
         self.subscribers.tell_drops();
+    }
+
+    /// Returns whether every subscriber has room for an event that can wait.
+    pub(super) fn have_room(&mut self, now: Instant) -> bool {
+        self.subscribers.have_room(now)
+    }
+
+    /// Reports an uplink that was fetched, and what its frame counter shows before that.
+    pub(super) fn fill(&mut self, uplink: Arc<UplinkMessage>, now: Moment) {
+        let reports = {
+            let mut devices = self.devices();
+            let at = devices.at(now);
+            devices.fill(&uplink, at, now.time)
+        };
+        for report in reports.into_iter().flatten() {
+            self.report(Event::Counter(report));
+        }
+        self.report(Event::Uplink(uplink));
     }
 
     /// Counts an event and hands it to every subscriber.

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     config::{AccessKey, Options},
     error::{Error, Result},
-    message::Rights,
+    message::{BackfillProgress, Rights},
     stats::{Bytes, Stats, Tally},
     sync,
     wire::Traffic,
@@ -27,6 +27,7 @@ pub(crate) struct Status {
     traffic: Arc<Traffic>,
     ends: Mutex<Ends>,
     key: Mutex<Key>,
+    backfill: Mutex<Option<BackfillProgress>>,
     changed: Condvar,
 }
 
@@ -57,6 +58,7 @@ impl Status {
             traffic: Arc::default(),
             ends: Mutex::default(),
             key: Mutex::default(),
+            backfill: Mutex::default(),
             changed: Condvar::new(),
         }
     }
@@ -89,6 +91,14 @@ impl Status {
 
     pub(super) fn set_access_key(&self, key: AccessKey) {
         *sync::lock(&self.access_key) = key;
+    }
+
+    pub(super) fn set_backfill(&self, progress: Option<BackfillProgress>) {
+        *sync::lock(&self.backfill) = progress;
+    }
+
+    pub(crate) fn backfill(&self) -> Option<BackfillProgress> {
+        sync::lock(&self.backfill).clone()
     }
 
     /// Returns what the session has counted.

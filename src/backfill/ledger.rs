@@ -1,0 +1,253 @@
+//! Which time to fill. Pure state.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Bound;
+use crate::clock::Moment;
+
+/// How long after the last message that this client dropped the time of the drops is filled.
+const AFTER_DROPS: Duration = Duration::from_secs(5);
+
+/// Up to where everything was delivered, and what is to be filled.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    is_automatic: bool,
+    /// Everything before that time was delivered; `None` before the first connection.
+    low: Option<Bound>,
+    /// The latest uplink that came over MQTT.
+    high: Option<SystemTime>,
+    /// Whether uplinks after `low` may be missing.
+    has_gap: bool,
+    /// When to fill what this client has dropped.
+    due: Option<Instant>,
+    is_connected: bool,
+    /// Whether the gap is being filled.
+    is_filling: bool,
+    /// Whether messages were dropped since that began.
+    has_new_drops: bool,
+}
+
+impl Ledger {
+    /// Starts before the first connection. Everything before `resume_from` was delivered.
+    pub(crate) fn new(is_automatic: bool, resume_from: Option<SystemTime>) -> Self {
+        Self {
+            is_automatic,
+            low: resume_from.map(Bound::Network),
+            high: None,
+            has_gap: resume_from.is_some(),
+            due: None,
+            is_connected: false,
+            is_filling: false,
+            has_new_drops: false,
+        }
+    }
+
+    /// Notes that uplinks arrive from now on. Returns the start of what is to be filled, if anything.
+    pub(crate) fn connected(&mut self, now: Moment) -> Option<Bound> {
+        self.is_connected = true;
+        let Some(low) = self.low else {
+            self.low = Some(Bound::Here(now));
+            return None;
+        };
+        self.has_gap = true;
+        self.begin(low)
+    }
+
+    /// Notes that no uplinks arrive.
+    pub(crate) fn disconnected(&mut self) {
+        self.is_connected = false;
+        self.due = None;
+    }
+
+    /// Notes that this client has dropped messages, perhaps uplinks.
+    pub(crate) fn dropped(&mut self, now: Instant) {
+        self.has_gap = true;
+        self.has_new_drops = true;
+        if self.is_automatic && self.is_connected {
+            self.due = now.checked_add(AFTER_DROPS);
+        }
+    }
+
+    /// Notes that an uplink has come over MQTT. Returns the time before which everything was delivered.
+    pub(crate) fn live(&mut self, received_at: SystemTime) -> SystemTime {
+        self.high = self.high.max(Some(received_at));
+        if !self.has_gap {
+            self.raise(received_at);
+        }
+        self.low_at(received_at)
+    }
+
+    /// Returns the time before which everything was delivered; `or` if that is not known.
+    pub(crate) fn low_at(&self, or: SystemTime) -> SystemTime {
+        match self.low {
+            Some(Bound::Network(low)) => low,
+            Some(Bound::Here(since)) => since.time.min(or),
+            None => or,
+        }
+    }
+
+    /// Notes that the gap is filled up to that time.
+    pub(crate) fn reached(&mut self, time: SystemTime) {
+        self.raise(time);
+    }
+
+    /// Notes that an attempt to fill the gap has ended at `until`, and whether another one would bring nothing
+    /// more.
+    pub(crate) fn ended(&mut self, until: SystemTime, is_settled: bool) {
+        self.is_filling = false;
+        if !is_settled {
+            return;
+        }
+        self.raise(until);
+        if !self.has_new_drops {
+            self.has_gap = false;
+            self.high.into_iter().for_each(|high| self.raise(high));
+        }
+    }
+
+    /// Notes that the attempt was given up.
+    pub(crate) fn stopped(&mut self) {
+        self.is_filling = false;
+    }
+
+    /// Returns when [`on_time`](Self::on_time) is due.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.due.filter(|_| !self.is_filling)
+    }
+
+    /// Returns the start of what is to be filled, if it is time.
+    pub(crate) fn on_time(&mut self, now: Instant) -> Option<Bound> {
+        self.next_deadline().filter(|due| *due <= now)?;
+        self.due = None;
+        self.begin(self.low?)
+    }
+
+    fn begin(&mut self, low: Bound) -> Option<Bound> {
+        if !self.is_automatic {
+            return None;
+        }
+        self.is_filling = true;
+        self.has_new_drops = false;
+        self.due = None;
+        Some(low)
+    }
+
+    fn raise(&mut self, time: SystemTime) {
+        let is_higher = match self.low {
+            Some(Bound::Network(low)) => low < time,
+            Some(Bound::Here(_)) | None => true,
+        };
+        if is_higher {
+            self.low = Some(Bound::Network(time));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
+    }
+
+    fn starts_at(bound: Option<Bound>) -> Option<SystemTime> {
+        match bound? {
+            Bound::Network(time) => Some(time),
+            Bound::Here(moment) => panic!("{moment:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_connection_fills_nothing_and_a_later_one_what_follows_the_last_uplink() {
+        let mut ledger = Ledger::new(true, None);
+        assert!(ledger.connected(Moment::now()).is_none());
+        assert_eq!(ledger.live(at(10)), at(10));
+        assert_eq!(ledger.live(at(9)), at(10));
+        ledger.disconnected();
+        assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(10)));
+    }
+
+    #[test]
+    fn without_an_uplink_a_gap_starts_at_the_connection_before_it() {
+        let mut ledger = Ledger::new(true, None);
+        let start = Moment::now();
+        ledger.connected(start);
+        ledger.disconnected();
+        match ledger.connected(start.after(9 * SECOND)) {
+            Some(Bound::Here(moment)) => assert_eq!(moment.instant, start.instant),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn live_uplinks_raise_nothing_until_the_gap_is_filled() {
+        let mut ledger = Ledger::new(true, Some(at(5)));
+        assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(5)));
+        assert_eq!(ledger.live(at(100)), at(5));
+        ledger.reached(at(50));
+        assert_eq!(ledger.live(at(101)), at(50));
+        ledger.ended(at(90), true);
+        assert_eq!(ledger.low_at(at(0)), at(101));
+        assert_eq!(ledger.live(at(102)), at(102));
+    }
+
+    #[test]
+    fn a_gap_that_could_not_be_filled_belongs_to_the_next_one() {
+        let mut ledger = Ledger::new(true, Some(at(5)));
+        ledger.connected(Moment::now());
+        ledger.reached(at(20));
+        ledger.ended(at(90), false);
+        assert_eq!(ledger.live(at(100)), at(20));
+        ledger.disconnected();
+        assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(20)));
+    }
+
+    #[test]
+    fn what_is_dropped_here_is_filled_a_little_later() {
+        let mut ledger = Ledger::new(true, None);
+        let start = Moment::now();
+        ledger.connected(start);
+        ledger.live(at(10));
+        ledger.dropped(start.instant);
+        assert_eq!(ledger.live(at(12)), at(10));
+        let due = start.instant + AFTER_DROPS;
+        assert_eq!(ledger.next_deadline(), Some(due));
+        assert!(ledger.on_time(due - SECOND).is_none());
+        assert_eq!(starts_at(ledger.on_time(due)), Some(at(10)));
+        assert_eq!(ledger.next_deadline(), None);
+        // More is dropped in the meantime.
+        ledger.dropped(due);
+        assert_eq!(ledger.next_deadline(), None);
+        ledger.ended(at(11), true);
+        assert_eq!(ledger.live(at(13)), at(11));
+        assert_eq!(starts_at(ledger.on_time(due + AFTER_DROPS)), Some(at(11)));
+        ledger.ended(at(14), true);
+        assert_eq!(ledger.live(at(15)), at(15));
+    }
+
+    #[test]
+    fn without_a_connection_dropped_messages_wait_for_the_next_one() {
+        let mut ledger = Ledger::new(true, None);
+        ledger.connected(Moment::now());
+        ledger.live(at(10));
+        ledger.disconnected();
+        ledger.dropped(Instant::now());
+        assert_eq!(ledger.next_deadline(), None);
+        assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(10)));
+    }
+
+    #[test]
+    fn on_request_nothing_is_filled_and_a_gap_holds_the_watermark_back() {
+        let mut ledger = Ledger::new(false, None);
+        ledger.connected(Moment::now());
+        ledger.live(at(10));
+        ledger.disconnected();
+        assert!(ledger.connected(Moment::now()).is_none());
+        assert_eq!(ledger.live(at(20)), at(10));
+    }
+}

@@ -1,0 +1,469 @@
+//! Filling gaps: when to fetch what was missed, and how it is delivered. Live messages come first: a fetched
+//! uplink is delivered only while every subscriber has room for more.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::Session;
+use crate::{
+    api::{Api, Hosts},
+    backfill::{self, Bound, Fetched, Heard, Known, LastHeard, Ledger, Outcome, Seam, Task},
+    clock::Moment,
+    config::{AccessKey, Backfill, Options},
+    error::{Error, ErrorKind},
+    message::{
+        BackfillProgress, Backfilled, Event, Marks, Place, Uncovered, UncoveredDevice,
+        UncoveredReason, UplinkMessage,
+    },
+};
+
+/// How many fetched uplinks wait for their delivery.
+const WAITING: usize = 256;
+
+/// How many fetched uplinks are delivered before the session looks at its other channels.
+const BURST: usize = 64;
+
+/// How soon to look again whether the subscribers have room.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(5);
+
+/// How long a request may take to connect and to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request of the user to fill a time.
+pub(crate) struct FillRequest {
+    pub(crate) time: Range<SystemTime>,
+    pub(crate) reply: Sender<Arc<Backfilled>>,
+}
+
+/// What the session fills. Without [`Backfill`], nothing.
+pub(super) struct Filling {
+    parts: Option<Parts>,
+    /// Where fetched uplinks arrive, with the number of their run.
+    fetched: Receiver<(u64, Fetched)>,
+    out: Sender<(u64, Fetched)>,
+}
+
+struct Parts {
+    settings: Backfill,
+    api: Api,
+    uid: String,
+    seam: Arc<Seam>,
+    ledger: Ledger,
+    run: Option<Run>,
+    /// The number of the last run.
+    last: u64,
+    requests: VecDeque<FillRequest>,
+    /// A gap to fill after what the user asked for and is being filled.
+    gap: Option<(Bound, Bound)>,
+    /// An uplink for which there was no room.
+    held: Option<Box<UplinkMessage>>,
+}
+
+/// A thread that fetches.
+struct Run {
+    number: u64,
+    /// `None` for a gap.
+    request: Option<FillRequest>,
+    account: Account,
+    started: Instant,
+    /// Dropped to stop the thread.
+    _stop: Sender<Infallible>,
+}
+
+/// What became of what was fetched.
+#[derive(Debug, Default)]
+struct Account {
+    delivered: u64,
+    known: u64,
+    /// The uplinks of each device of which nothing but the time is kept, with the first and the last time.
+    traces: BTreeMap<String, u64>,
+    traced: Option<(SystemTime, SystemTime)>,
+    reached: Option<SystemTime>,
+}
+
+impl Filling {
+    pub(super) fn new(options: &Options) -> Self {
+        let (out, fetched) = bounded(WAITING);
+        let parts = || {
+            let settings = options.backfill.clone()?;
+            let api = Api::new(
+                Hosts::of(options)?,
+                options,
+                options.access_key.clone(),
+                TIMEOUT,
+            );
+            let resume_from = options.resume_from.clone();
+            let time = resume_from.as_ref().map(|watermark| watermark.time());
+            Some(Parts {
+                api,
+                uid: options.app_id.clone(),
+                seam: Arc::new(Seam::new(settings.max_known, settings.overlap, resume_from)),
+                ledger: Ledger::new(settings.is_automatic, time),
+                settings,
+                run: None,
+                last: 0,
+                requests: VecDeque::new(),
+                gap: None,
+                held: None,
+            })
+        };
+        Self {
+            parts: parts(),
+            fetched,
+            out,
+        }
+    }
+
+    /// Returns the channel to read, unless an uplink waits for room.
+    pub(super) fn fetched(&self) -> Option<&Receiver<(u64, Fetched)>> {
+        let parts = self.parts.as_ref()?;
+        (parts.run.is_some() && parts.held.is_none()).then_some(&self.fetched)
+    }
+
+    pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let parts = self.parts.as_ref()?;
+        let room = parts.held.as_ref().map(|_| now + LOOK_FOR_ROOM);
+        [room, parts.ledger.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Uses another key from now on.
+    pub(super) fn key_changed(&mut self, key: &AccessKey) {
+        if let Some(parts) = &mut self.parts {
+            parts.api = parts.api.with_key(key.clone());
+        }
+    }
+
+    /// Notes that messages were dropped before they were read.
+    pub(super) fn dropped(&mut self) {
+        if let Some(parts) = &mut self.parts {
+            parts.ledger.dropped(Instant::now());
+        }
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        if let Some(parts) = &mut self.parts {
+            parts.ledger.disconnected();
+        }
+    }
+
+    /// Gives an uplink that came over MQTT its place. Returns `false` if it was delivered before, because it
+    /// was fetched.
+    pub(super) fn is_news(&mut self, event: &mut Event) -> bool {
+        let (Some(parts), Event::Uplink(uplink)) = (&mut self.parts, event) else {
+            return true;
+        };
+        let Some(at) = uplink.received_at.filter(|_| !uplink.raw.is_retained()) else {
+            return true;
+        };
+        let low = parts.ledger.live(at);
+        let number = match parts.seam.deliver(uplink, at, false) {
+            Known::New(number) => number,
+            // The network delivers it again, which the frame counters show.
+            Known::Live(number) => number,
+            Known::Before => return false,
+        };
+        Arc::make_mut(uplink).place = parts.place(number, low);
+        parts.forget(low);
+        true
+    }
+}
+
+impl Parts {
+    fn place(&self, number: u64, low: SystemTime) -> Place {
+        let marks: Arc<dyn Marks> = Arc::<Seam>::clone(&self.seam);
+        Place::new(number, low, marks)
+    }
+
+    /// Forgets what no window includes any longer.
+    fn forget(&self, low: SystemTime) {
+        let kept = self.settings.overlap.max(self.settings.recheck);
+        if let Some(time) = low.checked_sub(kept) {
+            self.seam.forget_before(time);
+        }
+    }
+
+    fn progress(&self) -> Option<BackfillProgress> {
+        let run = self.run.as_ref()?;
+        Some(BackfillProgress {
+            delivered: run.account.delivered,
+            known: run.account.known,
+            reached: run.account.reached,
+            running_for: run.started.elapsed(),
+        })
+    }
+}
+
+impl Session {
+    /// Fills the gap before a connection.
+    pub(super) fn fill_gap(&mut self) {
+        let now = Moment::now();
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        if let Some(from) = parts.ledger.connected(now) {
+            parts.gap = Some((from, Bound::Here(now)));
+            // What is being fetched for the gap belongs to the longer one.
+            if parts.run.as_ref().is_none_or(|run| run.request.is_none()) {
+                self.start_next();
+            }
+        }
+    }
+
+    /// Fills a time that the user names, after what is being filled now.
+    pub(super) fn fill(&mut self, request: FillRequest) {
+        if let Some(parts) = &mut self.filling.parts {
+            parts.requests.push_back(request);
+            if parts.run.is_none() {
+                self.start_next();
+            }
+        }
+    }
+
+    pub(super) fn fill_on_time(&mut self) {
+        let now = Moment::now();
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        if let Some(uplink) = parts.held.take() {
+            self.deliver_fetched(uplink);
+        }
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        if let Some(from) = parts.ledger.on_time(now.instant) {
+            parts.gap = Some((from, Bound::Here(now)));
+            if parts.run.is_none() {
+                self.start_next();
+            }
+        }
+    }
+
+    pub(super) fn on_fetched(&mut self, first: (u64, Fetched)) {
+        self.take_fetched(first);
+        for _ in 1..BURST {
+            let is_live = !self.receiving.signals().is_empty();
+            let Some(fetched) = self.filling.fetched().filter(|_| !is_live) else {
+                break;
+            };
+            let Ok(next) = fetched.try_recv() else { break };
+            self.take_fetched(next);
+        }
+        self.show_progress();
+    }
+
+    fn take_fetched(&mut self, (number, fetched): (u64, Fetched)) {
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        let Some(run) = parts.run.as_mut().filter(|run| run.number == number) else {
+            return;
+        };
+        match fetched {
+            Fetched::Uplink(uplink) => self.deliver_fetched(uplink),
+            Fetched::Trace { dev_id, at } => {
+                if !parts.seam.has_near(&dev_id, at) {
+                    run.account.trace(dev_id, at);
+                }
+            }
+            Fetched::Reached(time) => {
+                run.account.reached = run.account.reached.max(Some(time));
+                if run.request.is_none() {
+                    parts.ledger.reached(time);
+                }
+            }
+            Fetched::Ended(outcome) => self.end_run(outcome),
+        }
+    }
+
+    /// Delivers an uplink that was fetched, or keeps it until there is room.
+    fn deliver_fetched(&mut self, mut uplink: Box<UplinkMessage>) {
+        let moment = Moment::now();
+        let has_room = self.receiving.have_room(moment.instant);
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        let Some(run) = &mut parts.run else { return };
+        if !has_room {
+            parts.held = Some(uplink);
+            return;
+        }
+        let at = uplink.received_at.unwrap_or(moment.time);
+        let Known::New(number) = parts.seam.deliver(&uplink, at, true) else {
+            run.account.known += 1;
+            return;
+        };
+        run.account.delivered += 1;
+        uplink.place = parts.place(number, parts.ledger.low_at(at));
+        self.receiving.fill(Arc::from(uplink), moment);
+    }
+
+    fn start_run(&mut self, from: Bound, until: Bound, request: Option<FillRequest>) {
+        let status = Arc::clone(&self.status);
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        let heard: Arc<Heard> = Arc::new(move |dev_id: &str| {
+            let (counter, missing) = status.tally().devices().last_heard(dev_id)?;
+            Some(LastHeard { counter, missing })
+        });
+        parts.last += 1;
+        parts.held = None;
+        let (stop, stopped) = bounded(0);
+        // What an earlier run for the gap has delivered counts too.
+        let account = parts
+            .run
+            .take()
+            .map_or_else(Account::default, |run| run.account);
+        let task = Task {
+            api: parts.api.clone(),
+            uid: parts.uid.clone(),
+            settings: parts.settings.clone(),
+            from,
+            until,
+            is_on_request: request.is_some(),
+            heard,
+        };
+        parts.run = Some(Run {
+            number: parts.last,
+            request,
+            account,
+            started: Instant::now(),
+            _stop: stop,
+        });
+        let number = parts.last;
+        let started = backfill::start(task, number, self.filling.out.clone(), stopped);
+        if let Err(cause) = started {
+            let outcome = Outcome::failed(from, until, Error::no_thread(cause));
+            self.end_run(outcome);
+        }
+        self.show_progress();
+    }
+
+    fn end_run(&mut self, outcome: Outcome) {
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        let Some(run) = parts.run.take() else { return };
+        if run.request.is_none() {
+            let until = outcome.until.checked_sub(parts.settings.overlap);
+            let until = until.unwrap_or(outcome.until);
+            parts.ledger.ended(until, outcome.is_settled);
+        }
+        let report = Arc::new(run.account.close(outcome));
+        log::debug!("backfill: {report:?}");
+        self.receiving
+            .report(Event::Backfilled(Arc::clone(&report)));
+        if let Some(request) = run.request {
+            // Nobody may wait for it.
+            let _ = request.reply.send(report);
+        }
+        self.show_progress();
+        self.start_next();
+    }
+
+    /// Starts to fill the gap, or else what the user has asked for next.
+    fn start_next(&mut self) {
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        if let Some((from, until)) = parts.gap.take() {
+            self.start_run(from, until, None);
+        } else if let Some(request) = parts.requests.pop_front() {
+            let Range { start, end } = request.time;
+            self.start_run(Bound::Network(start), Bound::Network(end), Some(request));
+        }
+    }
+
+    /// Ends what is being filled, and what waits, because the client is closed.
+    pub(super) fn stop_filling(&mut self) {
+        let Some(parts) = &mut self.filling.parts else {
+            return;
+        };
+        parts.ledger.disconnected();
+        parts.held = None;
+        parts.gap = None;
+        let requests = std::mem::take(&mut parts.requests);
+        let run = parts.run.take();
+        parts.ledger.stopped();
+        let low = parts.ledger.low_at(SystemTime::now());
+        let closed = || Error::new(ErrorKind::Closed, "the client was closed during a backfill");
+        if let Some(run) = run {
+            let now = SystemTime::now();
+            let time = run.request.as_ref().map(|request| request.time.clone());
+            let time = time.unwrap_or(low..now.max(low));
+            let outcome = Outcome::failed(
+                Bound::Network(time.start),
+                Bound::Network(time.end),
+                closed(),
+            );
+            let report = Arc::new(run.account.close(outcome));
+            self.receiving
+                .report(Event::Backfilled(Arc::clone(&report)));
+            if let Some(request) = run.request {
+                let _ = request.reply.send(report);
+            }
+        }
+        for FillRequest { time, reply } in requests {
+            let (start, end) = (Bound::Network(time.start), Bound::Network(time.end));
+            let outcome = Outcome::failed(start, end, closed());
+            let _ = reply.send(Arc::new(Account::default().close(outcome)));
+        }
+        self.show_progress();
+    }
+
+    fn show_progress(&self) {
+        let progress = self.filling.parts.as_ref().and_then(Parts::progress);
+        self.status.set_backfill(progress);
+    }
+}
+
+impl Account {
+    fn trace(&mut self, dev_id: String, at: SystemTime) {
+        *self.traces.entry(dev_id).or_default() += 1;
+        let (first, last) = self.traced.unwrap_or((at, at));
+        self.traced = Some((first.min(at), last.max(at)));
+    }
+
+    fn close(self, outcome: Outcome) -> Backfilled {
+        let mut uncovered = outcome.uncovered;
+        if let Some((from, until)) = self.traced {
+            uncovered.push(Uncovered {
+                from,
+                until,
+                reason: UncoveredReason::OnlyCounted,
+                uplinks: Some(self.traces.values().sum()),
+                devices: self
+                    .traces
+                    .into_iter()
+                    .map(|(dev_id, uplinks)| UncoveredDevice {
+                        dev_id,
+                        uplinks: Some(uplinks),
+                    })
+                    .collect(),
+            });
+        }
+        uncovered.sort_by_key(|part| part.from);
+        Backfilled {
+            from: outcome.from,
+            until: outcome.until,
+            source: outcome.source,
+            fetched: self.delivered + self.known + outcome.unreadable,
+            delivered: self.delivered,
+            known: self.known,
+            unreadable: outcome.unreadable,
+            requests: outcome.requests,
+            uncovered,
+            error: outcome.error,
+        }
+    }
+}
