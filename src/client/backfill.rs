@@ -1,6 +1,7 @@
 //! Fetching a time on request.
 
 use std::{
+    fmt,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -75,5 +76,11 @@ impl Backfilling {
                 }
             }
         }
+    }
+}
+
+impl fmt::Debug for Backfilling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backfilling").finish_non_exhaustive()
     }
 }

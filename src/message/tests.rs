@@ -49,6 +49,7 @@ kinds! {
     Published: "published"
     PublishFailed: "publish_failed"
     Counter: "counter"
+    Backfilled: "backfilled"
     KeyWarning: "key_warning"
     Lagged: "lagged"
     CallbackFailed: "callback_failed"

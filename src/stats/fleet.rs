@@ -353,7 +353,7 @@ fn run(plan: &Plan, is_v3: bool, random: &mut Rng, score: &mut Score) {
                             found += i64::from(frames);
                             1
                         }
-                        CounterFinding::Late => {
+                        CounterFinding::Late | CounterFinding::Filled { .. } => {
                             found -= 1;
                             2
                         }
