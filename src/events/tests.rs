@@ -1,11 +1,15 @@
-use std::thread;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
 
 use crossbeam_channel::{Sender, bounded};
 
 use super::*;
 use crate::{
     config::Overflow,
-    message::{Closed, Event, RawMessage},
+    message::{Closed, Event, Marks, Place, RawMessage, UplinkMessage, Watermark},
 };
 
 fn message(number: usize) -> Event {
@@ -270,4 +274,120 @@ fn a_dropped_subscription_does_not_hold_up_the_others() {
     drop(events);
     subscribers.report(message(2));
     assert!(subscribers.is_empty());
+}
+
+/// The time of an uplink, and the time before which everything was delivered before it.
+fn second(number: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(number)
+}
+
+/// Watermarks that are the number of the last uplink that was handled.
+#[derive(Debug)]
+struct Numbers;
+
+impl Marks for Numbers {
+    fn watermark(&self, uplink: u64, _low: SystemTime) -> Watermark {
+        second(uplink).into()
+    }
+}
+
+fn uplink(number: u64) -> Event {
+    let mut uplink = UplinkMessage::new("greenhouse", "bed-07", RawMessage::new("", &[]));
+    uplink.counter = u32::try_from(number).unwrap();
+    uplink.place = Place::new(number, second(number), Arc::new(Numbers));
+    Event::Uplink(Arc::new(uplink))
+}
+
+/// Reads the counters of uplinks, with their watermarks.
+fn read_uplinks(events: &Events) -> Vec<(u32, Watermark)> {
+    let uplinks = events
+        .receiver()
+        .try_iter()
+        .filter_map(|event| match event {
+            Event::Uplink(uplink) => Some((uplink.counter, uplink.watermark().unwrap())),
+            _ => None,
+        });
+    uplinks.collect()
+}
+
+#[test]
+fn a_lost_uplink_holds_back_the_watermarks_of_its_subscriber_and_of_no_other() {
+    for (overflow, kept) in [
+        (Overflow::DropOldest, [4, 5]),
+        (Overflow::DropNewest, [1, 2]),
+    ] {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (slow, slow_events) = subscription(2, overflow);
+        let (fast, fast_events) = subscription(10, overflow);
+        subscribers.add(slow);
+        subscribers.add(fast);
+        (1..=5).for_each(|number| subscribers.report(uplink(number)));
+        let lost = if overflow == Overflow::DropOldest {
+            1
+        } else {
+            3
+        };
+        let held_back = kept.map(|number: u32| {
+            let handled = u64::from(number).min(lost - 1);
+            (number, second(handled).into())
+        });
+        assert_eq!(read_uplinks(&slow_events), held_back);
+        let all: Vec<_> = (1..=5)
+            .map(|number| (number, second(number.into()).into()))
+            .collect();
+        assert_eq!(read_uplinks(&fast_events), all);
+        // It stays lost.
+        subscribers.report(uplink(6));
+        assert_eq!(read_uplinks(&slow_events), [(6, second(lost - 1).into())]);
+    }
+}
+
+#[test]
+fn what_can_wait_leaves_half_of_each_queue_to_what_cannot() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(4, Overflow::DropOldest);
+    subscribers.add(subscriber);
+    let now = Instant::now();
+    for number in 1..=2 {
+        assert!(subscribers.have_room(now));
+        subscribers.report(message(number));
+    }
+    assert!(!subscribers.have_room(now));
+    assert!(events.try_recv().is_ok());
+    assert!(subscribers.have_room(now));
+    // Even one of a single event.
+    let (smallest, smallest_events) = subscription(1, Overflow::Block);
+    subscribers.add(smallest);
+    assert!(subscribers.have_room(now));
+    subscribers.report(message(3));
+    assert!(!subscribers.have_room(now));
+    drop(smallest_events);
+}
+
+#[test]
+fn a_queue_that_nobody_reads_holds_nobody_up_unless_it_blocks() {
+    for (overflow, in_the_end) in [
+        (Overflow::DropOldest, true),
+        (Overflow::DropNewest, true),
+        (Overflow::Block, false),
+    ] {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(4, overflow);
+        subscribers.add(subscriber);
+        let start = Instant::now();
+        (1..=3).for_each(|number| subscribers.report(message(number)));
+        assert!(!subscribers.have_room(start));
+        let later = start + Duration::from_secs(9);
+        assert!(!subscribers.have_room(later));
+        // One that is read slowly is waited for.
+        events.try_recv().unwrap();
+        assert!(!subscribers.have_room(later));
+        assert!(!subscribers.have_room(later + Duration::from_secs(9)));
+        let much_later = later + Duration::from_secs(10);
+        assert_eq!(
+            subscribers.have_room(much_later),
+            in_the_end,
+            "{overflow:?}"
+        );
+    }
 }
