@@ -33,6 +33,14 @@ impl RawMessage {
         }
     }
 
+    /// Returns the same message on a topic.
+    pub(crate) fn on_topic(&self, topic: &str) -> Self {
+        Self {
+            topic: topic.into(),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn retained(self, is_retained: bool) -> Self {
         Self {
             is_retained,

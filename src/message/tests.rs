@@ -87,6 +87,57 @@ fn expiring() -> KeyWarning {
     KeyWarning::expires_soon(&rights, time() - 3 * NOTICE / 14).unwrap()
 }
 
+/// A backfill from the backlog of an event stream, which did not hold all.
+fn backfilled() -> Backfilled {
+    let device = |dev_id: &str, uplinks| UncoveredDevice {
+        dev_id: dev_id.to_owned(),
+        uplinks,
+    };
+    Backfilled {
+        from: time() - Duration::from_secs(960),
+        until: time(),
+        source: Some(BackfillSource::Events),
+        fetched: 128,
+        delivered: 120,
+        known: 7,
+        unreadable: 1,
+        requests: 3,
+        uncovered: vec![Uncovered {
+            from: time() - Duration::from_secs(960),
+            until: time() - Duration::from_secs(600),
+            reason: UncoveredReason::OnlyCounted,
+            uplinks: Some(41),
+            devices: vec![device("bed-07", Some(41)), device("bed-08", None)],
+        }],
+        error: None,
+    }
+}
+
+/// A backfill that the network refused.
+fn refused() -> Backfilled {
+    Backfilled {
+        from: time() - Duration::from_secs(60),
+        until: time(),
+        source: None,
+        fetched: 0,
+        delivered: 0,
+        known: 0,
+        unreadable: 0,
+        requests: 1,
+        uncovered: vec![Uncovered {
+            from: time() - Duration::from_secs(60),
+            until: time(),
+            reason: UncoveredReason::Refused,
+            uplinks: None,
+            devices: Vec::new(),
+        }],
+        error: Some(Error::new(
+            ErrorKind::NotAuthorized,
+            "the key may not read traffic",
+        )),
+    }
+}
+
 /// Returns the events that no message decodes to, each with the name of its file.
 fn events() -> Vec<(&'static str, Event)> {
     let address = "mqtt://localhost:1883".to_owned();
@@ -162,6 +213,14 @@ fn events() -> Vec<(&'static str, Event)> {
             "counter-reset",
             Event::Counter(counter(CounterFinding::Reset)),
         ),
+        (
+            "counter-filled",
+            Event::Counter(counter(CounterFinding::Filled {
+                loss: FrameLoss::Away,
+            })),
+        ),
+        ("backfilled", Event::Backfilled(Arc::new(backfilled()))),
+        ("backfilled-none", Event::Backfilled(Arc::new(refused()))),
         ("lagged", Event::Lagged(12)),
         (
             "callback_failed",

@@ -21,6 +21,7 @@ use crate::{
 };
 pub(crate) use json::Odd;
 pub(crate) use request::{Effect, Request};
+pub(crate) use v3::Frame;
 
 use request::{cannot_send, common_schedule};
 
@@ -278,7 +279,7 @@ impl Network {
     }
 
     /// Reads a message that came without a topic.
-    fn event_from_json(self, raw: RawMessage) -> Result<Event> {
+    pub(crate) fn event_from_json(self, raw: RawMessage) -> Result<Event> {
         match self {
             Self::V2 => v2::event_from_json(raw),
             Self::V3 => v3::event_from_json(raw),
@@ -432,6 +433,17 @@ fn split_topic(topic: &str) -> Option<(&str, &str, &str)> {
 fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     let place = text.bytes().position(|other| other == byte)?;
     Some((&text[..place], &text[place + 1..]))
+}
+
+/// Reads one JSON object of a stream of a v3 server, or of an export.
+pub(crate) fn frame(line: &mut [u8]) -> serde_json::Result<Frame<'_>> {
+    v3::frame(line)
+}
+
+/// Reads the message in a [`Frame::Up`]. If the application id is known, with its tenant, the message gets the
+/// topic that it has over MQTT, and the id if a field mask has removed it.
+pub(crate) fn event_of_record(json: &[u8], uid: &str) -> Result<Event> {
+    v3::event_of_record(RawMessage::new("", json), uid)
 }
 
 /// Reads a downlink in the list of a queue of a v3 server.

@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::frame_counters::{FrameCounters, Marks, ticks};
+use super::{
+    absences::Absences,
+    frame_counters::{Findings, FrameCounters, ticks},
+};
 use crate::{
     clock::{self, Moment, Timeline},
     message::{CounterReport, UplinkMessage, json},
@@ -62,32 +65,15 @@ pub(crate) struct Devices {
     capacity: usize,
     /// The number of frames so far; a frame with a lower number is older.
     frames: u64,
-    /// The moment from which ticks count.
-    start: Option<Instant>,
     absences: Absences,
     /// On which suspensions of the machine are time too.
     timeline: Timeline,
-    /// How often this client has dropped messages.
-    drops: u16,
     /// Days since 1970, according to the wall clock.
     day: u64,
     /// The number of days so far. A clock that is corrected changes the date of a day only.
     page: u64,
     /// What forgotten devices have used today.
     others: DeviceUse,
-}
-
-/// When the client was away.
-#[derive(Clone, Copy, Debug, Default)]
-struct Absences {
-    /// When the outage began that lasts now.
-    since: Option<Instant>,
-    /// The time of the outages before.
-    time: Duration,
-    /// The number of outages, including the one that lasts.
-    count: u32,
-    /// The number of attempts to connect.
-    attempts: u16,
 }
 
 /// The longest device id that networks allow.
@@ -161,10 +147,8 @@ impl Devices {
             known: 0,
             capacity,
             frames: 0,
-            start: None,
             absences: Absences::default(),
             timeline: Timeline::default(),
-            drops: 0,
             day: 0,
             page: 0,
             others: DeviceUse::default(),
@@ -180,45 +164,22 @@ impl Devices {
     /// Notes that the client has no connection any more. The connection may have been dead for as long as
     /// the server had sent nothing at all.
     pub(crate) fn left(&mut self, now: Instant, silence: Duration) {
-        if self.absences.since.is_none() {
-            self.absences.since = now.checked_sub(silence).or(Some(now));
-            self.absences.count = self.absences.count.wrapping_add(1);
-        }
+        self.absences.left(now, silence);
     }
 
     /// Notes that the client attempts to connect.
     pub(crate) fn attempt(&mut self) {
-        self.absences.attempts = self.absences.attempts.wrapping_add(1);
+        self.absences.attempt();
     }
 
     /// Notes that the client is connected again.
     pub(crate) fn returned(&mut self, now: Instant) {
-        if let Some(since) = self.absences.since.take() {
-            self.absences.time += now.saturating_duration_since(since);
-        }
+        self.absences.returned(now);
     }
 
     /// Notes that this client dropped messages.
     pub(crate) fn dropped(&mut self) {
-        self.drops = self.drops.wrapping_add(1);
-    }
-
-    fn marks(&mut self, now: Instant) -> Marks {
-        let Absences {
-            since,
-            time,
-            count,
-            attempts,
-        } = self.absences;
-        let lasting = since.map(|since| now.saturating_duration_since(since));
-        let start = *self.start.get_or_insert(now);
-        Marks {
-            at: ticks(now.saturating_duration_since(start)),
-            away: ticks(time + lasting.unwrap_or_default()),
-            outages: count,
-            attempts,
-            drops: self.drops,
-        }
+        self.absences.dropped();
     }
 
     fn find(&self, dev_id: &DeviceId) -> Option<&Device> {
@@ -244,7 +205,7 @@ impl Devices {
         if uplink.is_simulated() {
             return [None, None];
         }
-        let heard = FrameCounters::new(uplink, self.marks(now));
+        let heard = FrameCounters::new(uplink, self.absences.marks(now));
         let airtime = uplink.metadata.airtime.unwrap_or_default();
         self.frame(&uplink.dev_id, time, |used, counters| {
             used.uplinks += 1;
@@ -254,15 +215,7 @@ impl Devices {
                 return [None, None];
             };
             let previous = counters.highest();
-            counters.observe(heard).map(|finding| {
-                Some(CounterReport {
-                    app_id: uplink.app_id.clone(),
-                    dev_id: uplink.dev_id.clone(),
-                    counter: uplink.counter,
-                    previous,
-                    finding: finding?,
-                })
-            })
+            reports(uplink, previous, counters.observe(heard))
         })
     }
 
@@ -271,23 +224,50 @@ impl Devices {
         self.frame(dev_id, now, |used, _| used.downlinks += 1);
     }
 
-    /// Counts an uplink that the client had missed and fetched. Returns what its frame counter shows: above
-    /// all that it is not missing any more.
+    /// Counts an uplink that the client had missed and fetched; the caller has checked that it was not
+    /// delivered before. Returns what its frame counter shows: above all that it is not missing any more.
+    ///
+    /// Its airtime counts if it was sent today, and not at all otherwise: what devices used yesterday is not kept.
     pub(crate) fn fill(
         &mut self,
         uplink: &UplinkMessage,
         now: Instant,
         time: SystemTime,
     ) -> [Option<CounterReport>; 2] {
-        let _ = (uplink, now, time);
-        [None, None]
+        if uplink.is_simulated() {
+            return [None, None];
+        }
+        self.turn_page(time);
+        let is_of_today = sent(uplink).is_some_and(|sent| {
+            sent.duration_since(self.midnight())
+                .is_ok_and(|into_day| into_day < DAY)
+        });
+        let marks = self.absences.marks(now);
+        let (absences, heard) = (self.absences, FrameCounters::new(uplink, marks));
+        let airtime = uplink.metadata.airtime.unwrap_or_default();
+        self.frame(&uplink.dev_id, time, |used, counters| {
+            if is_of_today {
+                used.uplinks += 1;
+                used.airtime = used.airtime.saturating_add(airtime);
+            }
+            let earlier = |at| absences.earlier(marks, at);
+            let Some(counters) = counters else {
+                let age = sent(uplink).and_then(|sent| time.duration_since(sent).ok());
+                let at = marks.at.wrapping_sub(ticks(age.unwrap_or_default()));
+                *counters = Some(heard.sent_earlier(earlier(at)));
+                return [None, None];
+            };
+            let previous = counters.highest();
+            reports(uplink, previous, counters.fill(heard, earlier))
+        })
     }
 
     /// Returns the latest counter that was heard of a device in its session, and how many frames of the session
     /// were reported missing and have not arrived; `None` if nothing was heard of it.
     pub(crate) fn last_heard(&self, dev_id: &str) -> Option<(u32, u32)> {
         let device = self.find(&DeviceId::new(dev_id))?;
-        Some((device.counters?.highest(), 0))
+        let counters = device.counters.as_ref()?;
+        Some((counters.highest(), counters.still_missing()))
     }
 
     /// Counts a frame from or to a device; `add` adds it to what the device has used today.
@@ -394,6 +374,27 @@ impl Devices {
     pub(crate) fn used_by_others(&self) -> DeviceUse {
         self.others
     }
+}
+
+/// Returns when an uplink was sent, by the network's clock.
+fn sent(uplink: &UplinkMessage) -> Option<SystemTime> {
+    uplink.metadata.time.or(uplink.received_at)
+}
+
+fn reports(
+    uplink: &UplinkMessage,
+    previous: u32,
+    findings: Findings,
+) -> [Option<CounterReport>; 2] {
+    findings.map(|finding| {
+        Some(CounterReport {
+            app_id: uplink.app_id.clone(),
+            dev_id: uplink.dev_id.clone(),
+            counter: uplink.counter,
+            previous,
+            finding: finding?,
+        })
+    })
 }
 
 impl Device {
@@ -755,5 +756,171 @@ mod tests {
         }
         assert_eq!(users(&devices).len(), 0);
         assert_eq!(findings(&mut devices, &[500]), []);
+    }
+
+    /// An uplink of a day and second with an airtime of one second, as storage has it.
+    fn stored(dev_id: &str, counter: u32, sent: SystemTime) -> UplinkMessage {
+        let mut uplink = uplink(dev_id, counter);
+        uplink.metadata.time = Some(sent);
+        uplink.dev_addr = "260B0007".to_owned();
+        uplink.backfilled = true;
+        uplink
+    }
+
+    fn fill(devices: &mut Devices, uplink: &UplinkMessage, now: SystemTime) -> Vec<CounterReport> {
+        let reports = devices.fill(uplink, Instant::now(), now);
+        reports.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn a_fetched_uplink_counts_for_the_day_on_which_it_was_sent_or_not_at_all() {
+        let mut devices = Devices::new(10);
+        let now = on(20_000, 600);
+        for (counter, sent) in [
+            (1, on(19_999, 86_399)),
+            (2, on(20_000, 0)),
+            (3, on(20_000, 599)),
+            (4, on(20_001, 0)),
+        ] {
+            fill(&mut devices, &stored("bed-07", counter, sent), now);
+        }
+        assert_eq!(devices.used_by("bed-07"), used(2, 0));
+        let mut timeless = stored("bed-07", 5, now);
+        timeless.metadata.time = None;
+        fill(&mut devices, &timeless, now);
+        assert_eq!(devices.used_by("bed-07"), used(2, 0));
+        timeless.received_at = Some(on(20_000, 500));
+        timeless.counter = 6;
+        fill(&mut devices, &timeless, now);
+        assert_eq!(devices.used_by("bed-07"), used(3, 0));
+        // The first of a new day.
+        fill(
+            &mut devices,
+            &stored("bed-07", 7, on(20_000, 700)),
+            on(20_001, 5),
+        );
+        assert_eq!(devices.used_by("bed-07"), used(0, 0));
+        assert_eq!(devices.midnight(), on(20_001, 0));
+    }
+
+    #[test]
+    fn a_report_of_a_fetched_uplink_names_the_device_and_both_counters() {
+        let mut devices = Devices::new(10);
+        for counter in [7, 9] {
+            devices.uplink(
+                &stored("bed-07", counter, noon() + counter * SECOND),
+                Instant::now(),
+                noon(),
+            );
+        }
+        assert_eq!(devices.last_heard("bed-07"), Some((9, 1)));
+        let expected = CounterReport {
+            app_id: "greenhouse".to_owned(),
+            dev_id: "bed-07".to_owned(),
+            counter: 8,
+            previous: 9,
+            finding: CounterFinding::Filled {
+                loss: FrameLoss::Upstream,
+            },
+        };
+        let uplink = stored("bed-07", 8, noon() + 8 * SECOND);
+        assert_eq!(fill(&mut devices, &uplink, noon()), [expected]);
+        assert_eq!(devices.last_heard("bed-07"), Some((9, 0)));
+        assert_eq!(fill(&mut devices, &uplink, noon()), []);
+    }
+
+    #[test]
+    fn nothing_was_heard_of_a_device_that_is_unknown_or_has_just_joined() {
+        let mut devices = Devices::new(10);
+        assert_eq!(devices.last_heard("bed-07"), None);
+        devices.downlink("bed-07", noon());
+        assert_eq!(devices.last_heard("bed-07"), None);
+        fill(&mut devices, &stored("bed-07", 500, noon()), noon());
+        assert_eq!(devices.last_heard("bed-07"), Some((500, 0)));
+        devices.starts_over("bed-07");
+        assert_eq!(devices.last_heard("bed-07"), None);
+        let mut none = Devices::new(0);
+        assert_eq!(fill(&mut none, &stored("bed-07", 9, noon()), noon()), []);
+        assert_eq!(none.last_heard("bed-07"), None);
+    }
+
+    #[test]
+    fn fetched_uplinks_that_were_simulated_use_nothing_and_their_counters_mean_nothing() {
+        let mut devices = Devices::new(10);
+        for counter in [7, 0, 99] {
+            assert_eq!(fill(&mut devices, &simulated(counter), noon()), []);
+        }
+        assert_eq!(devices.last_heard("bed-07"), None);
+    }
+
+    #[test]
+    fn what_is_missing_before_the_first_connection_was_missed_while_away() {
+        let mut devices = Devices::new(10);
+        let start = Instant::now();
+        let at = |second: u32| (start + second * SECOND, noon() + second * SECOND);
+        // The program starts at second 100. A run before it has left at second 0.
+        devices.attempt();
+        devices.returned(at(100).0);
+        let frame = |second: u32| stored("bed-07", second, at(second).1);
+        for second in 1..80 {
+            let (now, time) = at(101);
+            assert_eq!(devices.fill(&frame(second), now, time), [None, None]);
+        }
+        let (now, time) = at(120);
+        let reports = devices.uplink(&frame(120), now, time);
+        let missing: Vec<_> = reports
+            .into_iter()
+            .flatten()
+            .map(|report| report.finding)
+            .collect();
+        let [
+            CounterFinding::Missing {
+                frames: away,
+                loss: FrameLoss::Away,
+            },
+            CounterFinding::Missing {
+                frames: upstream,
+                loss: FrameLoss::Upstream,
+            },
+        ] = missing[..]
+        else {
+            panic!("{missing:?}");
+        };
+        assert_eq!(away + upstream, 40);
+        // Those of 21 of 41 seconds, with the edge and one more.
+        assert!((20..=23).contains(&away), "{away}");
+    }
+
+    #[test]
+    fn what_was_missed_in_two_outages_is_told_from_what_was_lost_between_them() {
+        let mut devices = Devices::new(10);
+        let start = Instant::now();
+        let at = |second: u32| (start + second * SECOND, noon() + second * SECOND);
+        let frame = |second: u32| stored("bed-07", second, at(second).1);
+        let (now, time) = at(0);
+        devices.uplink(&frame(0), now, time);
+        for (left, back) in [(10, 50), (100, 150)] {
+            devices.left(at(left).0, Duration::ZERO);
+            devices.attempt();
+            devices.returned(at(back).0);
+        }
+        let findings = |devices: &mut Devices, second| {
+            let (now, time) = at(160);
+            let reports = devices.fill(&frame(second), now, time);
+            reports.map(|report| report.map(|report| report.finding))
+        };
+        for second in 1..60 {
+            assert_eq!(findings(&mut devices, second), [None, None]);
+        }
+        // The first outage is over, the second has not begun.
+        let upstream = Some(missing(10, FrameLoss::Upstream));
+        assert_eq!(findings(&mut devices, 70), [None, upstream]);
+        let [away, upstream] = findings(&mut devices, 120);
+        let frames = |finding| match finding {
+            Some(CounterFinding::Missing { frames, .. }) => frames,
+            _ => 0,
+        };
+        assert_eq!(frames(away) + frames(upstream), 49);
+        assert!((20..=22).contains(&frames(away)), "{away:?}");
     }
 }

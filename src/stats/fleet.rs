@@ -359,6 +359,7 @@ fn run(plan: &Plan, is_v3: bool, random: &mut Rng, score: &mut Score) {
                         }
                         CounterFinding::Repeated => 3,
                         CounterFinding::Reset => 4,
+                        finding @ CounterFinding::Filled { .. } => panic!("{finding:?}"),
                     };
                 }
                 score.table[is][said] += 1;

@@ -1,7 +1,12 @@
 //! The frame counter of one device, and what it shows about uplinks that did not arrive. Reads no
 //! clock.
 
+mod filling;
+mod outstanding;
+
 use std::time::{Duration, UNIX_EPOCH};
+
+use outstanding::Outstanding;
 
 use crate::message::{CounterFinding, FrameLoss, UplinkMessage};
 
@@ -90,6 +95,12 @@ pub(crate) struct FrameCounters {
     highest: u32,
     /// Distinguishes the sessions of the device; 0 when the network does not identify them.
     session: u32,
+    /// Distinguishes the addresses of the device, which change with its sessions: storage does not keep what
+    /// identifies a session, except for the address. Equal to `session` if the network sends nothing else; 0
+    /// without an address.
+    address: u32,
+    /// By how much the counter has advanced since the watch began; `u32::MAX` stands for more.
+    span: u32,
     /// Bit n stands for `highest - n`; it is set if that frame has arrived or precedes the first known
     /// uplink.
     seen: u64,
@@ -98,6 +109,10 @@ pub(crate) struct FrameCounters {
     /// How far behind the last uplink was, if it was a repetition: the frames of a restarted device look
     /// like one if their content is the same.
     repeated: Option<u8>,
+    /// Whether the frame `highest` was fetched.
+    is_filled: bool,
+    /// The frames that were reported missing and have not arrived.
+    outstanding: Outstanding,
     /// When the last uplink arrived, whatever its counter.
     heard: u32,
     /// When the network received the latest uplink, or its repetition by the device; 0 if it did not say.
@@ -148,8 +163,7 @@ enum Place {
 impl Place {
     /// Compares counters that wrap after 16 bits, or after 32 if one of the two is higher.
     fn new(counter: u32, highest: u32) -> Self {
-        let is_long = counter.max(highest) > u32::from(u16::MAX);
-        let mask = if is_long { u32::MAX } else { u16::MAX.into() };
+        let mask = counter_mask(counter, highest);
         let ahead = counter.wrapping_sub(highest) & mask;
         let behind = highest.wrapping_sub(counter) & mask;
         let is_ahead = if counter < highest {
@@ -163,6 +177,15 @@ impl Place {
         } else {
             Self::Behind(behind)
         }
+    }
+}
+
+/// Returns the highest counter before the wrap: after 16 bits, or after 32 if one of the two is higher.
+fn counter_mask(counter: u32, other: u32) -> u32 {
+    if counter.max(other) > u32::from(u16::MAX) {
+        u32::MAX
+    } else {
+        u16::MAX.into()
     }
 }
 
@@ -183,12 +206,20 @@ impl FrameCounters {
     pub(crate) fn new(uplink: &UplinkMessage, marks: Marks) -> Self {
         let mut frames = [Frame::default(); FRAMES];
         frames[0] = Frame::new(uplink, marks.at);
+        let address = identity(uplink.dev_addr.as_bytes());
         Self {
             highest: uplink.counter,
-            session: session(uplink),
+            session: match &*uplink.session_key_id {
+                [] => address,
+                id => identity(id),
+            },
+            address,
+            span: 0,
             seen: u64::MAX,
             frames,
             repeated: None,
+            is_filled: false,
+            outstanding: Outstanding::default(),
             heard: marks.at,
             received: received(uplink),
             marks,
@@ -203,7 +234,7 @@ impl FrameCounters {
     /// Takes the next uplink, given as the state that it would start. Returns what its counter shows.
     pub(crate) fn observe(&mut self, now: Self) -> Findings {
         let age = self.age_of(&now);
-        if self.session != now.session && self.session != 0 && now.session != 0 {
+        if self.is_of_another_session(&now) {
             // An older one belongs to a session that is over.
             if age != Age::Older {
                 *self = now;
@@ -217,6 +248,18 @@ impl FrameCounters {
             Place::Ahead(ahead) => self.go_ahead(ahead, now),
             Place::Behind(behind) => [Some(self.look_back(behind, age, now)), None],
         }
+    }
+
+    fn is_of_another_session(&self, now: &Self) -> bool {
+        if self.session == now.session || self.session == 0 || now.session == 0 {
+            return false;
+        }
+        let has_ids = self.has_session_id() && now.has_session_id();
+        has_ids || self.address != now.address || self.address == 0
+    }
+
+    fn has_session_id(&self) -> bool {
+        self.session != self.address
     }
 
     fn age_of(&self, now: &Self) -> Age {
@@ -241,22 +284,35 @@ impl FrameCounters {
         } else {
             FrameLoss::DroppedHere
         };
+        self.advance(ahead, now);
+        [(away, FrameLoss::Away), (missing - away, elsewhere)]
+            .map(|(frames, loss)| self.outstanding.miss(frames, loss))
+    }
+
+    /// Makes an uplink whose counter is this much later the latest one.
+    fn advance(&mut self, ahead: u32, now: Self) {
         let mut frames = now.frames;
         if let Some(before) = frames.get_mut(ahead as usize..) {
             before.copy_from_slice(&self.frames[..before.len()]);
         }
+        let keeps_session = now.session == 0 || self.has_session_id() && !now.has_session_id();
         *self = Self {
             seen: self.seen.checked_shl(ahead).unwrap_or(0) | 1,
             frames,
-            session: if now.session == 0 {
+            session: if keeps_session {
                 self.session
             } else {
                 now.session
             },
+            address: if now.address == 0 {
+                self.address
+            } else {
+                now.address
+            },
+            span: self.span.saturating_add(ahead),
+            outstanding: self.outstanding,
             ..now
         };
-        [(away, FrameLoss::Away), (missing - away, elsewhere)]
-            .map(|(frames, loss)| (frames > 0).then_some(CounterFinding::Missing { frames, loss }))
     }
 
     /// Takes an uplink whose counter is this much earlier than the latest one, or the same.
@@ -280,6 +336,9 @@ impl FrameCounters {
             return finding;
         }
         self.heard = now.heard;
+        if finding == CounterFinding::Late {
+            self.outstanding.arrive_late();
+        }
         if behind >= WINDOW {
             return finding;
         }
@@ -351,11 +410,8 @@ fn received(uplink: &UplinkMessage) -> u32 {
     since_1970.map_or(0, ticks)
 }
 
-fn session(uplink: &UplinkMessage) -> u32 {
-    let id = match &*uplink.session_key_id {
-        [] => uplink.dev_addr.as_bytes(),
-        id => id,
-    };
+/// Returns what distinguishes ids; 0 without one.
+fn identity(id: &[u8]) -> u32 {
     if id.is_empty() {
         return 0;
     }

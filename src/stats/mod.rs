@@ -3,11 +3,14 @@
 //!
 //! The words *dropped*, *missing* and *missed* are defined in [`events`](crate::events).
 
+mod absences;
 mod devices;
 mod fair_use;
 #[cfg(test)]
 mod fleet;
 mod frame_counters;
+#[cfg(test)]
+mod gaps;
 mod tally;
 
 use std::time::SystemTime;

@@ -7,6 +7,7 @@
 mod left;
 mod member;
 mod raw;
+mod scanner;
 mod shape;
 mod time;
 
@@ -23,6 +24,7 @@ pub(crate) use left::Odd;
 pub(super) use member::Member;
 use raw::NUMBER;
 pub(super) use raw::Raw;
+pub(super) use scanner::Scanner;
 use shape::{Shape, Shaped};
 pub(super) use time::fraction;
 

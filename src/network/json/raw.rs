@@ -313,7 +313,7 @@ impl<'de> Raw<'de> {
     }
 
     /// Returns the time that this is.
-    pub(super) fn as_time(&self) -> Option<SystemTime> {
+    pub(in crate::network) fn as_time(&self) -> Option<SystemTime> {
         match self {
             Self::Text(text) => time::parse(text),
             _ => None,

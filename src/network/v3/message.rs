@@ -129,48 +129,59 @@ fn split(topic: &str) -> Option<(&str, &str, &str)> {
 
 /// Reads a message by its content.
 pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
-    let unreadable = |cause: serde_json::Error| {
+    if raw.payload().trim_ascii_start().starts_with(b"data:") {
+        return Err(unreadable(
+            "it is a line of server-sent events, not JSON; pass what follows \"data:\", or all lines to Event::read_all",
+        ));
+    }
+    if !is_json(raw.payload()) {
+        return Err(unreadable(
+            "it is not JSON; is the webhook's format protobuf? Set it to JSON",
+        ));
+    }
+    event_of_record(raw, "")
+}
+
+/// Reads a message from storage, or of an event. If the application id is known, with its tenant, the
+/// message gets its topic, and the id if a field mask has removed it.
+pub(in crate::network) fn event_of_record(raw: RawMessage, uid: &str) -> Result<Event> {
+    let of_json = |cause: serde_json::Error| {
         Error::with_source(
             ErrorKind::Decode,
             format!("cannot read the message: {cause}"),
             cause,
         )
     };
-    if raw.payload().trim_ascii_start().starts_with(b"data:") {
-        return Err(Error::new(
-            ErrorKind::Decode,
-            "cannot read the message: it is a line of server-sent events, not JSON; pass what follows \"data:\"",
-        ));
-    }
-    if !is_json(raw.payload()) {
-        return Err(Error::new(
-            ErrorKind::Decode,
-            "cannot read the message: it is not JSON; is the webhook's format protobuf? Set it to JSON",
-        ));
-    }
     let mut envelope = Envelope::new(&raw, None);
-    read_object(raw.payload(), &mut envelope).map_err(unreadable)?;
+    read_object(raw.payload(), &mut envelope).map_err(of_json)?;
     if let Some(name) = envelope.stream_event() {
-        return Err(Error::new(
-            ErrorKind::Decode,
-            format!(
-                "cannot read the message: it is the event {name:?} of the events stream or of an export of the Console; \
-                 pass its \"data\", which for as.up.data.forward is an uplink"
-            ),
+        return Err(unreadable(&format!(
+            "it is the event {name:?} of the events stream or of an export of the Console; pass its \"data\", \
+             which for as.up.data.forward is an uplink, or the whole stream to Event::read_all"
+        )));
+    }
+    envelope.ids.complete(split_uid(uid).0, "");
+    if envelope.ids.dev_id.is_empty() {
+        return Err(unreadable("device_id is missing"));
+    }
+    if envelope.ids.app_id.is_empty() {
+        return Err(unreadable(
+            "application_id is missing, as if a field mask had removed it; Event::read_all takes it with app_id",
         ));
     }
-    for (member, id) in [
-        ("device_id", &envelope.ids.dev_id),
-        ("application_id", &envelope.ids.app_id),
-    ] {
-        if id.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Decode,
-                format!("cannot read the message: {member} is missing"),
-            ));
-        }
+    let on_topic;
+    if let Some(topic) = envelope.topic(uid) {
+        on_topic = raw.on_topic(&topic);
+        envelope.raw = &on_topic;
     }
-    envelope.into_event().map_err(unreadable)
+    envelope.into_event().map_err(of_json)
+}
+
+fn unreadable(why: &str) -> Error {
+    Error::new(
+        ErrorKind::Decode,
+        format!("cannot read the message: {why}"),
+    )
 }
 
 /// Returns whether text can be JSON: it begins like a value, and is text.
@@ -229,6 +240,15 @@ impl<'a> Envelope<'a> {
             None => self.body.is_none(),
         }
         .then_some((*kind, *member))
+    }
+
+    /// Returns the topic of the message in an application, if this is one that it has sent.
+    fn topic(&self, uid: &str) -> Option<String> {
+        let (.., end, _) = KINDS
+            .iter()
+            .find(|(.., member)| *member == self.body_member)?;
+        let is_own = !uid.is_empty() && split_uid(uid).0 == self.ids.app_id;
+        is_own.then(|| format!("v3/{uid}/devices/{}/{end}", self.ids.dev_id))
     }
 
     fn read_body<'de, A: MapAccess<'de>>(
@@ -323,6 +343,9 @@ impl<'a> Envelope<'a> {
 
     fn complete<M: Enclosed>(mut self, message: &mut M) {
         let header = message.header();
+        if header.raw.topic().is_empty() {
+            header.raw.clone_from(self.raw);
+        }
         *header.app_id = self.ids.app_id;
         *header.dev_id = self.ids.dev_id;
         *header.app_eui = self.ids.join_eui;
@@ -396,6 +419,7 @@ struct Header<'a> {
     received_at: &'a mut Option<SystemTime>,
     correlation_ids: &'a mut Vec<String>,
     extra: &'a mut Map<String, Value>,
+    raw: &'a mut RawMessage,
 }
 
 /// A message that comes in an envelope.
@@ -418,6 +442,7 @@ macro_rules! enclosed {
                     received_at: &mut self.received_at,
                     correlation_ids: &mut self.$correlation_ids,
                     extra: &mut self.extra,
+                    raw: &mut self.raw,
                 }
             }
         }

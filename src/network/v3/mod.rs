@@ -1,13 +1,16 @@
 //! The Things Stack v3: its ids, topics and JSON.
 
 mod downlink;
+mod frame;
 mod message;
 mod parts;
 mod request;
 mod uplink;
 
 pub(super) use downlink::{error_details, is_not_repeated, queued, tries_again};
-pub(super) use message::{decode, event_from_json, is_uplink_topic};
+pub(crate) use frame::Frame;
+pub(super) use frame::frame;
+pub(super) use message::{decode, event_from_json, event_of_record, is_uplink_topic};
 pub(super) use request::{encode_clear, encode_downlinks};
 
 use super::{ids::IdRule, json::Dialect, split_at_byte};

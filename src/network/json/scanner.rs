@@ -1,0 +1,85 @@
+//! Finding the bytes of members in a document, without reading their values.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Deserializer;
+
+use super::Key;
+
+/// A place in a document. What it passes over is JSON; each method returns `None` if that is not so, or if
+/// it finds something else than what it is for.
+pub(in crate::network) struct Scanner<'a> {
+    document: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(in crate::network) fn new(document: &'a str) -> Self {
+        Self { document, at: 0 }
+    }
+
+    /// Passes over an object. `member` gets the name of each member, and must pass over its value.
+    pub(in crate::network) fn object(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &str) -> Option<()>,
+    ) -> Option<Range<usize>> {
+        let start = self.take(b'{')?;
+        if self.take(b'}').is_some() {
+            return Some(start..self.at);
+        }
+        loop {
+            let Key(name) = self.read()?;
+            self.take(b':')?;
+            member(self, &name)?;
+            if self.take(b',').is_none() {
+                self.take(b'}')?;
+                return Some(start..self.at);
+            }
+        }
+    }
+
+    /// Passes over a value of any form.
+    pub(in crate::network) fn value(&mut self) -> Option<Range<usize>> {
+        self.peek()?;
+        let start = self.at;
+        self.read::<IgnoredAny>()?;
+        Some(start..self.at)
+    }
+
+    /// Passes over text, and returns it.
+    pub(in crate::network) fn text(&mut self) -> Option<Cow<'a, str>> {
+        self.read().map(|Key(text)| text)
+    }
+
+    /// Returns the next byte that is not blank.
+    pub(in crate::network) fn peek(&mut self) -> Option<u8> {
+        let rest = &self.document.as_bytes()[self.at..];
+        let is_blank = |byte: &u8| b" \t\r\n".contains(byte);
+        let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
+        self.at += blanks;
+        rest.get(blanks).copied()
+    }
+
+    /// Returns where the scanner is.
+    pub(in crate::network) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// Passes over this byte, and returns where it is.
+    fn take(&mut self, byte: u8) -> Option<usize> {
+        let found = self.peek()? == byte;
+        found.then(|| {
+            self.at += 1;
+            self.at - 1
+        })
+    }
+
+    fn read<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        let rest = Deserializer::from_str(&self.document[self.at..]);
+        let mut values = rest.into_iter();
+        let value = values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some(value)
+    }
+}
