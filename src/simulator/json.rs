@@ -194,6 +194,80 @@ pub(super) fn sorted(members: &serde_json::Map<String, Value>) -> BTreeMap<&str,
         .collect()
 }
 
+/// Returns names and values of an object, as they stand in its text. It is one that this module printed:
+/// without blanks.
+pub(super) fn members(object: &str) -> Vec<(&str, &str)> {
+    let inner = object
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'));
+    let parts = parts(inner.unwrap_or_default());
+    let member = |part: &'_ str| {
+        let colon = end_of_string(part);
+        (colon + 1 < part.len()).then_some(colon)
+    };
+    parts
+        .into_iter()
+        .filter_map(|part| {
+            let colon = member(part)?;
+            Some((part.get(1..colon - 1)?, part.get(colon + 1..)?))
+        })
+        .collect()
+}
+
+/// Returns the value of a member of such an object.
+pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let mut members = members(object).into_iter();
+    members.find_map(|(known, value)| (known == name).then_some(value))
+}
+
+/// Returns the items of such an array.
+pub(super) fn items(array: &str) -> Vec<&str> {
+    let inner = array
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    parts(inner.unwrap_or_default())
+}
+
+/// Returns what commas separate, but for those in strings and in what is nested.
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut at, mut depth) = (0, 0, 0_usize);
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            b'"' => {
+                at += end_of_string(&text[at..]);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if start < text.len() {
+        parts.push(&text[start..]);
+    }
+    parts
+}
+
+/// Returns the length of the string that a text begins with, with its quotes.
+fn end_of_string(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -242,5 +316,23 @@ mod tests {
             .option("e", None)
             .member("f", "null");
         assert_eq!(object.finish(), r#"{"f":null}"#);
+    }
+
+    #[test]
+    fn an_object_is_taken_apart_as_it_stands() {
+        let text = r#"{"a":{"b":[1,"}"],"c":{}},"d,\"":[],"e":"x,\"y","f":-1.5e+21}"#;
+        let expected = [
+            ("a", r#"{"b":[1,"}"],"c":{}}"#),
+            (r#"d,\""#, "[]"),
+            ("e", r#""x,\"y""#),
+            ("f", "-1.5e+21"),
+        ];
+        assert_eq!(members(text), expected);
+        assert_eq!(member(text, "e"), Some(r#""x,\"y""#));
+        assert_eq!(
+            items(r#"[{"a":[1,2]},"],",3]"#),
+            [r#"{"a":[1,2]}"#, r#""],""#, "3"]
+        );
+        assert!(members("{}").is_empty() && items("[]").is_empty());
     }
 }

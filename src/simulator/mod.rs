@@ -310,4 +310,4 @@ pub use lorawan::{
 };
 pub use mqtt::ClientInfo;
 pub use quirks::{PublishRate, Quirks, WhenFull};
-pub use v3::KeyOf;
+pub use v3::{EventStore, KeyOf, Storage};

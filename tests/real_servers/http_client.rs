@@ -12,6 +12,8 @@ pub struct Reply {
     pub status: u16,
     pub head: String,
     pub body: String,
+    /// The body as it came, if it came in chunks.
+    pub chunks: Vec<String>,
 }
 
 impl Reply {
@@ -38,27 +40,69 @@ impl Reply {
         )
     }
 
-    /// Reads one answer.
-    pub fn read(stream: &mut impl Read) -> Self {
-        let mut bytes = Vec::new();
-        while !bytes.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            bytes.push(byte[0]);
-        }
-        let head = String::from_utf8(bytes).unwrap();
+    /// Returns the objects in the lines of the body.
+    pub fn lines(&self) -> Vec<Value> {
+        let lines = self.body.lines().filter(|line| !line.is_empty());
+        lines
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+            .collect()
+    }
+
+    /// Returns what the lines of the body hold.
+    pub fn results(&self) -> Vec<Value> {
+        let result = |mut line: Value| line["result"].take();
+        self.lines().into_iter().map(result).collect()
+    }
+
+    /// Reads status and headers of an answer.
+    pub fn read_head(stream: &mut impl Read) -> Self {
+        let head = read_until(stream, "\r\n\r\n");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut reply = Self {
+        Self {
             status,
             head,
             body: String::new(),
-        };
+            chunks: Vec::new(),
+        }
+    }
+
+    /// Reads one answer.
+    pub fn read(stream: &mut impl Read) -> Self {
+        let mut reply = Self::read_head(stream);
+        if reply.header("Transfer-Encoding") == Some("chunked") {
+            while let Some(chunk) = read_chunk(stream) {
+                reply.body.push_str(&chunk);
+                reply.chunks.push(chunk);
+            }
+            return reply;
+        }
         let length = reply.header("Content-Length").unwrap_or("0");
         let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body).unwrap();
         reply.body = String::from_utf8(body).unwrap();
         reply
     }
+}
+
+fn read_until(stream: &mut impl Read, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Reads a chunk of a body; `None` for the last one.
+pub fn read_chunk(stream: &mut impl Read) -> Option<String> {
+    let length = read_until(stream, "\r\n");
+    let length = usize::from_str_radix(length.trim(), 16).unwrap();
+    let mut chunk = vec![0; length + 2];
+    stream.read_exact(&mut chunk).unwrap();
+    assert!(chunk.ends_with(b"\r\n"), "{chunk:?}");
+    chunk.truncate(length);
+    (length > 0).then(|| String::from_utf8(chunk).unwrap())
 }
 
 /// Connects to a server.

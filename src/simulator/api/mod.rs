@@ -1,5 +1,6 @@
 //! What users hold: the simulator and its devices.
 
+mod backlog;
 mod builder;
 mod device;
 mod formatters;

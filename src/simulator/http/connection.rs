@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{
-    Answer, HttpFault, HttpRequest, Request, Server, Service, request::End, server::Scheme,
+    Answer, HttpFault, HttpRequest, Request, Server, Service,
+    answer::{Body, Form},
+    request::End,
+    server::Scheme,
+    stream::Stream,
 };
 
 /// One end of a TCP connection, which the server can close at any time.
@@ -32,8 +36,9 @@ impl Write for Socket {
 /// Serves a connection until one side closes it.
 pub(super) fn serve(server: &Server, stream: Arc<TcpStream>, service: &dyn Service) {
     let _ = stream.set_nodelay(true);
+    let peer = Arc::clone(&stream);
     let ended = match &server.scheme {
-        Scheme::Http => converse(server, Socket(stream), service),
+        Scheme::Http => converse(server, Socket(stream), &|| is_open(&peer, false), service),
         #[cfg(feature = "tls")]
         Scheme::Https(authority) => {
             let mut first = [0];
@@ -48,7 +53,7 @@ pub(super) fn serve(server: &Server, stream: Arc<TcpStream>, service: &dyn Servi
             let Ok(line) = authority.accept(socket) else {
                 return;
             };
-            converse(server, line, service)
+            converse(server, line, &|| is_open(&peer, true), service)
         }
     };
     if let Err(error) = ended {
@@ -56,7 +61,27 @@ pub(super) fn serve(server: &Server, stream: Arc<TcpStream>, service: &dyn Servi
     }
 }
 
-fn converse(server: &Server, mut line: impl Read + Write, service: &dyn Service) -> io::Result<()> {
+/// Returns whether the client is still there. With TLS, it says goodbye before it leaves, and has nothing
+/// else to say while an answer comes.
+fn is_open(stream: &TcpStream, is_secured: bool) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return false;
+    }
+    let seen = stream.peek(&mut [0]);
+    let is_restored = stream.set_nonblocking(false).is_ok();
+    let is_there = match seen {
+        Ok(count) => count > 0 && !is_secured,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    };
+    is_there && is_restored
+}
+
+fn converse(
+    server: &Server,
+    mut line: impl Read + Write,
+    is_open: &dyn Fn() -> bool,
+    service: &dyn Service,
+) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let request = match Request::read(&mut line, &mut buffer) {
@@ -65,7 +90,12 @@ fn converse(server: &Server, mut line: impl Read + Write, service: &dyn Service)
             Err(End::Refused(answer)) => return answer.write(&mut line, false, false),
         };
         let fault = server.take_note(HttpRequest::from(&request));
-        let answer = match fault {
+        let form = Form {
+            keeps_alive: request.keeps_alive,
+            is_old: request.is_old,
+            is_gzip: fault == Some(HttpFault::Gzip) && request.accepts_gzip(),
+        };
+        let answer = match fault.clone() {
             None => service.answer(&request),
             Some(HttpFault::Slow(delay)) => {
                 let answer = service.answer(&request);
@@ -81,18 +111,37 @@ fn converse(server: &Server, mut line: impl Read + Write, service: &dyn Service)
             }
             Some(HttpFault::Status(status)) => service.failed(&request, status),
             Some(HttpFault::RateLimited) => service.limited(&request),
-            Some(HttpFault::Html(status)) => page(status),
+            Some(HttpFault::Html(status)) => Answer::new(status, "text/html", page(status)),
             Some(HttpFault::CutOff) => {
                 let answer = service.answer(&request);
                 service.answered();
-                return answer.write_half(&mut line);
+                if let Body::Whole(_) = answer.body {
+                    return answer.write_half(&mut line);
+                }
+                answer
             }
             Some(HttpFault::Redirect(to)) => Answer::redirect(302, to),
             Some(HttpFault::NotHttp) => {
                 line.write_all(b"220 mail.example ESMTP ready\r\n")?;
                 return line.flush();
             }
+            Some(HttpFault::Gzip) if form.is_gzip => service.answer(&request).packed(),
+            Some(_) => service.answer(&request),
         };
+        if let Body::Stream(_) = answer.body {
+            let stream = Stream {
+                server,
+                form,
+                fault,
+                is_open,
+            };
+            let goes_on = stream.write(&mut line, answer);
+            service.answered();
+            match goes_on? {
+                true => continue,
+                false => return Ok(()),
+            }
+        }
         let written = answer.write(&mut line, request.method == "HEAD", request.keeps_alive);
         service.answered();
         written?;
@@ -103,9 +152,7 @@ fn converse(server: &Server, mut line: impl Read + Write, service: &dyn Service)
 }
 
 /// Returns a page of something in front of a server.
-fn page(status: u16) -> Answer {
+pub(super) fn page(status: u16) -> String {
     let title = format!("{status} {}", super::answer::reason(status));
-    let html =
-        format!("<html>\n<head><title>{title}</title></head>\n<body>{title}</body>\n</html>\n");
-    Answer::new(status, "text/html", html)
+    format!("<html>\n<head><title>{title}</title></head>\n<body>{title}</body>\n</html>\n")
 }

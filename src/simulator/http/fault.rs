@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// How the HTTP server misbehaves; see [`Simulator::http_fault`](super::super::Simulator::http_fault).
 ///
-/// Only [`Slow`](Self::Slow) and [`CutOff`](Self::CutOff) do what is asked.
+/// With [`Slow`](Self::Slow), [`CutOff`](Self::CutOff), [`Gzip`](Self::Gzip) and the faults that count
+/// frames, the server does what is asked. Frames are those of the answers that come in lines: stored
+/// uplinks and events. Faults that count frames leave all other answers alone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,12 +31,35 @@ pub enum HttpFault {
     RateLimited,
     /// It answers with that status and an HTML page, as something in front of a server does.
     Html(u16),
-    /// It does what is asked, and closes the connection after half of the answer.
+    /// It does what is asked, and closes the connection after half of the answer, or of its first frame.
     CutOff,
     /// It answers 302 with that URL.
     Redirect(String),
     /// It writes a line that is not HTTP, and closes the connection.
     NotHttp,
+    /// It closes the connection in the middle of the frame that follows that many.
+    CutInFrame(usize),
+    /// It closes the connection after that many frames, without the last chunk.
+    CutAfter(usize),
+    /// It writes an error instead of the frame that follows that many, and ends the answer properly. The
+    /// status is 200 all the same.
+    ErrorAfter(usize),
+    /// It writes a line that is not JSON after that many frames, and goes on.
+    GarbageAfter(usize),
+    /// It writes an HTML page after that many frames, and closes the connection, as something in front of
+    /// a server does.
+    HtmlAfter(usize),
+    /// It writes nothing more after that many frames, and leaves the connection open.
+    SilentAfter(usize),
+    /// It writes an empty line after each frame.
+    EmptyLines,
+    /// It writes each frame twice.
+    Doubled,
+    /// It waits that long before each frame.
+    Drip(Duration),
+    /// It answers in gzip if the client accepts that, in blocks that are not compressed. The real server
+    /// does so with all streams, and with answers that are long enough.
+    Gzip,
 }
 
 /// The faults of a server.

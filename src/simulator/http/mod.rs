@@ -5,15 +5,19 @@ mod answer;
 mod body;
 mod connection;
 mod fault;
+mod frames;
+mod gzip;
 mod request;
 mod seen;
 mod server;
 mod service;
+mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub(crate) use answer::Answer;
 pub use fault::HttpFault;
+pub(crate) use frames::{Frame, Frames, Listed};
 pub(crate) use request::Request;
 pub use seen::HttpRequest;
 pub(crate) use server::{Scheme, Server};

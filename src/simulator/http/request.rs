@@ -17,6 +17,8 @@ pub(crate) struct Request {
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(super) keeps_alive: bool,
+    /// Whether it is HTTP/1.0.
+    pub(super) is_old: bool,
 }
 
 /// Why there is no further request.
@@ -36,6 +38,13 @@ impl Request {
     /// Returns the value of a header, whose name is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
+    }
+
+    /// Returns whether the client takes an answer in gzip.
+    pub(super) fn accepts_gzip(&self) -> bool {
+        let accepted = self.header("accept-encoding").unwrap_or_default();
+        let mut codings = accepted.split(',');
+        codings.any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
     }
 
     /// Returns path and query.
@@ -100,6 +109,7 @@ impl Request {
                 headers,
                 body: Vec::new(),
                 keeps_alive,
+                is_old: !is_new,
             },
         )))
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     JOIN, State, V3,
+    event::News,
     messages::{self, Correlation},
     session::Session,
 };
@@ -31,6 +32,17 @@ impl V3 {
         let mut correlation = Correlation::new(now, random);
         let cause = correlation.uplink();
         let correlation_ids = correlation.passed_on(Some(&cause));
-        self.post(now, &device.ids(id), JOIN, &correlation_ids, &message);
+        let ids = device.ids(id);
+        for name in ["js.join.accept", "ns.up.join.process"] {
+            self.events.add(&News {
+                name,
+                time: now,
+                ids: &ids,
+                is_of_device: false,
+                data: None,
+                correlation_ids: &correlation_ids,
+            });
+        }
+        self.post(now, &ids, JOIN, &correlation_ids, &message);
     }
 }

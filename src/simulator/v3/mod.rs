@@ -5,6 +5,9 @@ mod arrivals;
 mod clock_package;
 mod device;
 mod downlinks;
+mod event;
+mod event_store;
+mod events;
 mod formatters;
 mod frame;
 mod gateways;
@@ -20,23 +23,25 @@ mod services;
 mod session;
 mod settings;
 mod simulated;
+mod storage;
+mod stored;
 mod transmissions;
 mod turn;
 mod uplinks;
 
 use std::{
     sync::{Arc, Mutex},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use fastrand::Rng;
 
-pub use self::identity::KeyOf;
 pub(super) use self::messages::Downlink;
 use self::{
-    arrivals::Arrival, device::Device, gateways::Gateways, http::Http, identity::IdentityServer,
-    messages::Ids,
+    arrivals::Arrival, device::Device, event::News, events::Events, gateways::Gateways, http::Http,
+    identity::IdentityServer, messages::Ids, stored::Stored,
 };
+pub use self::{event_store::EventStore, identity::KeyOf, storage::Storage};
 #[cfg(test)]
 pub(super) use self::{
     messages::{ClassBC, FixedGateway, Retry},
@@ -64,6 +69,19 @@ const FAILED: Kind = ("down/failed", "downlink_failed");
 const INVALIDATED: Kind = ("down/invalidated", "downlink_queue_invalidated");
 const LOCATION: Kind = ("location/solved", "location_solved");
 const SERVICE: Kind = ("service/data", "service_data");
+const KINDS: [Kind; 11] = [
+    JOIN,
+    UP,
+    NORMALIZED,
+    QUEUED,
+    SENT,
+    ACK,
+    NACK,
+    FAILED,
+    INVALIDATED,
+    LOCATION,
+    SERVICE,
+];
 
 /// The servers with their devices.
 pub(super) struct V3 {
@@ -71,6 +89,8 @@ pub(super) struct V3 {
     env: Environment,
     identities: Mutex<IdentityServer>,
     http: Http,
+    stored: Stored,
+    events: Events,
     state: Mutex<State>,
 }
 
@@ -94,6 +114,9 @@ impl V3 {
             env,
             identities: Mutex::default(),
             http: Http::default(),
+            // Of their own, so that what they draw changes no message.
+            stored: Stored::new(Rng::with_seed(random.get_seed() ^ 1)),
+            events: Events::new(Rng::with_seed(random.get_seed() ^ 2)),
             state: Mutex::new(State {
                 devices: Devices::new(),
                 gateways: Gateways::default(),
@@ -122,18 +145,55 @@ impl V3 {
         correlation_ids: &[String],
         body: &str,
     ) {
-        let (path, member) = kind;
-        let message = ids.envelope(correlation_ids, at, (member, body), false);
-        self.post_message(ids, path, message);
+        let message = ids.envelope(correlation_ids, at, (kind.1, body), false);
+        self.post_message(at, ids, kind, correlation_ids, message);
     }
 
-    fn post_message(&self, ids: &Ids<'_>, path: &str, message: String) {
+    /// Posts a message over MQTT, tells those who listen to events, and keeps it for those who ask later.
+    fn post_message(
+        &self,
+        at: SystemTime,
+        ids: &Ids<'_>,
+        kind: Kind,
+        correlation_ids: &[String],
+        message: String,
+    ) {
+        self.events.add(&News {
+            name: event::name_of(kind),
+            time: at,
+            ids,
+            is_of_device: false,
+            data: Some((event::MESSAGE, &message)),
+            correlation_ids,
+        });
+        let (path, _) = kind;
+        if kind == UP {
+            let id = (ids.uid, ids.dev_id);
+            self.stored.add(id, at, self.env.clock.now(), &message);
+        }
         let topic = format!("v3/{}/devices/{}/{path}", ids.uid, ids.dev_id);
         if !path.starts_with("down/") {
             self.broker.post(topic, message);
         } else if let Some(due) = self.broker.report(ids.uid, topic, message) {
             self.env.windows.deliver_at(due);
         }
+    }
+}
+
+impl V3 {
+    /// Sets how the storage behaves; `None` for none.
+    pub(super) fn set_storage(&self, settings: Option<Storage>) {
+        self.stored.set(settings);
+    }
+
+    /// Sets which events are kept; `None` for none.
+    pub(super) fn set_event_store(&self, store: Option<EventStore>) {
+        self.events.set_store(store);
+    }
+
+    /// Sets the clock ahead.
+    pub(super) fn advance_clock(&self, by: Duration) {
+        self.env.clock.advance(by);
     }
 }
 

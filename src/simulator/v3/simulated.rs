@@ -6,8 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    ACK, FAILED, INVALIDATED, JOIN, Kind, LOCATION, NACK, NORMALIZED, QUEUED, SENT, SERVICE, UP,
-    V3,
+    KINDS, Kind, NORMALIZED, UP, V3,
     formatters::{self, Formatted},
     messages::{self, Correlation},
 };
@@ -15,20 +14,6 @@ use crate::simulator::{
     lorawan::{DeviceId, Modulation, Uplink, lora_parts},
     sync::lock,
 };
-
-const KINDS: [Kind; 11] = [
-    JOIN,
-    UP,
-    NORMALIZED,
-    QUEUED,
-    SENT,
-    ACK,
-    NACK,
-    FAILED,
-    INVALIDATED,
-    LOCATION,
-    SERVICE,
-];
 
 const OK: u16 = 200;
 const BAD_REQUEST: u16 = 400;
@@ -178,12 +163,12 @@ impl V3 {
         let now = self.env.clock.now();
         let correlation_ids = Correlation::new(now, random).simulated();
         let ids = device.ids(id).of_request();
-        for ((path, member), body) in messages(locations) {
-            let Ok(body) = messages::print(member, &body) else {
+        for (kind, body) in messages(locations) {
+            let Ok(body) = messages::print(kind.1, &body) else {
                 continue;
             };
-            let message = ids.envelope(&correlation_ids, received, (member, &body), true);
-            self.post_message(&ids, path, message);
+            let message = ids.envelope(&correlation_ids, received, (kind.1, &body), true);
+            self.post_message(received, &ids, kind, &correlation_ids, message);
         }
     }
 }

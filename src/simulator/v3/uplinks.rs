@@ -7,6 +7,7 @@ use fastrand::Rng;
 use super::{
     LOCATION, NORMALIZED, State, UP, V3, clock_package,
     device::{Device, MAX_LENGTH},
+    event::{self, News},
     formatters::Formatted,
     frame::Frame,
     gateways,
@@ -138,11 +139,30 @@ impl V3 {
         let post = |kind, body: &str| {
             self.post(heard.received, ids, kind, &heard.correlation_ids, body);
         };
+        let tell = |name, ids: &Ids<'_>, data: Option<(&str, &str)>| {
+            self.events.add(&News {
+                name,
+                time: heard.received,
+                ids,
+                is_of_device: data.is_none(),
+                data,
+                correlation_ids: &heard.correlation_ids,
+            });
+        };
+        tell("ns.up.data.receive", ids, None);
+        tell("ns.up.data.process", ids, None);
+        tell("as.up.data.receive", ids, None);
+        let message = reception.message();
+        if !formatted.warnings.is_empty() {
+            let data = Some((event::UPLINK, message.as_str()));
+            tell("as.up.data.decode.warning", &ids.of_request(), data);
+        }
+        tell("ns.up.data.forward", ids, None);
         for _ in 0..self.broker.quirks().uplink_copies() {
             for measurement in &formatted.normalized {
                 post(NORMALIZED, &reception.normalized(measurement));
             }
-            post(UP, &reception.message());
+            post(UP, &message);
         }
         if let Some(position) = position {
             post(LOCATION, &messages::position_solved(position));

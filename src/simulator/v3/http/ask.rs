@@ -4,17 +4,21 @@ use serde_json::Value;
 
 use super::{
     error::{self, Refused},
+    events::Subscription,
+    mask,
     query::Query,
     registration,
-    route::Route,
+    route::{Route, Stored},
+    storage::Search,
 };
 use crate::simulator::{
     sync::lock,
     v3::{
-        V3,
+        KINDS, V3,
         messages::{Downlink, Failure, PRIORITIES},
         request::{self, Misfit, is_id},
         simulated::Simulation,
+        stored::Page,
     },
 };
 
@@ -29,6 +33,8 @@ pub(super) enum Ask {
     List(List),
     Downlinks(Vec<Downlink>),
     Message(Box<Simulation>),
+    Search(Box<Search>),
+    Subscription(Subscription),
 }
 
 /// A page of devices.
@@ -110,6 +116,17 @@ impl V3 {
                 check_mask(&mask, route)?;
                 Ok(Ask::Mask(mask))
             }
+            Route::Storage(stored) => {
+                let search = self.search(route, stored, &query)?;
+                Ok(Ask::Search(Box::new(search)))
+            }
+            Route::Events => {
+                let subscription = Subscription::read(body).map_err(Refused::unreadable)?;
+                for (app_id, dev_id) in &subscription.ids {
+                    self.check(&[(Some(app_id), false), (dev_id.as_deref(), true)], "")?;
+                }
+                Ok(Ask::Subscription(subscription))
+            }
             _ => {
                 self.check_ids(route)?;
                 Ok(Ask::Nothing)
@@ -117,19 +134,66 @@ impl V3 {
         }
     }
 
+    /// Reads what is asked of the storage.
+    fn search(&self, route: &Route, stored: &Stored, query: &Query) -> Result<Search, Refused> {
+        let limit = query.number("limit")?;
+        let order = query.text("order")?.unwrap_or_default();
+        let mask = query.mask()?;
+        let mut search = Search {
+            after: query.time("after")?,
+            before: query.time("before")?,
+            last: query.duration("last")?,
+            port: query.number("f_port")?,
+            page: Page {
+                limit: limit.unwrap_or(LONGEST_PAGE),
+                is_falling: order == "-received_at",
+            },
+            mask: Vec::new(),
+            is_for_uplinks: matches!(stored.kind.as_str(), "" | "uplink_message"),
+        };
+        self.check_ids(route)?;
+        let invalid = |field: &str, reason: &str| {
+            Err(Failure::validation(field, route.message(), reason).into())
+        };
+        let is_known = KINDS.iter().any(|(_, member)| *member == stored.kind);
+        let is_uncounted = stored.is_count && stored.kind == "uplink_normalized";
+        if !(is_known || stored.kind.is_empty()) || is_uncounted {
+            return invalid("type", "value must be in list");
+        }
+        if stored.is_count {
+            return Ok(search);
+        }
+        if !matches!(order, "" | "received_at" | "-received_at") {
+            return invalid("order", "value must be in list");
+        }
+        if let Some(path) = mask.iter().find(|path| !mask::has(path)) {
+            return Err(error::forbidden_path(path).into());
+        }
+        if search.page.limit > LONGEST_PAGE {
+            return invalid("limit", "value must be less than or equal to 1000");
+        }
+        search.mask = mask;
+        Ok(search)
+    }
+
     fn check_ids(&self, route: &Route) -> Result<(), Refused> {
         let (app, dev) = route.ids();
-        let ids = [(app, false), (dev, true)].into_iter();
-        let wrong = |(id, is_device): (Option<&str>, bool)| {
-            let id = id.filter(|id| !is_id(id))?;
-            Some((id.to_owned(), is_device))
-        };
-        let Some((id, is_device)) = ids.filter_map(wrong).next() else {
-            return Ok(());
-        };
         let kind = match route.is_of_identity_server() {
             true => route.message(),
             false => "",
+        };
+        self.check(&[(app, false), (dev, true)], kind)
+    }
+
+    /// Checks ids, of which some are those of devices; `kind` is the message of an Identity Server's
+    /// request.
+    fn check(&self, ids: &[(Option<&str>, bool)], kind: &str) -> Result<(), Refused> {
+        let wrong = |(id, is_device): &(Option<&str>, bool)| {
+            let id = id.filter(|id| !is_id(id))?;
+            Some((id.to_owned(), *is_device))
+        };
+        let Some((id, is_device)) = ids.iter().find_map(wrong) else {
+            return Ok(());
         };
         let random = &mut lock(&self.state).random;
         Err(error::invalid_id(&id, is_device, kind, random).into())

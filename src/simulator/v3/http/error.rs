@@ -51,6 +51,17 @@ impl Refused {
             }
         }
     }
+
+    /// Returns what the answer of a stream holds.
+    pub(super) fn status_and_body(&self, random: &mut Rng) -> (u16, String) {
+        match self {
+            Self::Bare(code, text) => (status(*code), bare(*code, text)),
+            Self::Error(failure) => {
+                let (code, _, body) = failure.answer(random);
+                (status(code), body)
+            }
+        }
+    }
 }
 
 /// Returns an answer with such a body.
@@ -124,6 +135,10 @@ pub(super) const SIMULATED: Failure = Failure::new(
     "uplink is already marked as simulated",
     3,
 );
+pub(super) const NO_IDENTIFIERS: Failure =
+    Failure::new("pkg/events/grpc", "no_identifiers", "no identifiers", 3);
+pub(super) const INVALID_REGEXP: Failure =
+    Failure::new("pkg/events", "invalid_regexp", "invalid regexp", 3);
 const INVALID_IDS: Failure = Failure::new("pkg/ttnpb", "identifiers", "invalid identifiers", 3);
 
 pub(super) fn bad_key(cause: &BadKey, key_id: &str, random: &mut Rng) -> Failure {
@@ -242,6 +257,22 @@ pub(super) fn rate_exceeded(limit: u32, resource: &str) -> Failure {
     let format = "rate limit of `{rate}` accesses per minute exceeded for resource `{key}`";
     let attributes = Object::new().string("key", resource).integer("rate", limit);
     Failure::new("pkg/ratelimit", "rate_limit_exceeded", format, 8).with(attributes)
+}
+
+pub(super) fn unknown_event_name(name: &str) -> Failure {
+    Failure::new(
+        "pkg/events",
+        "unknown_event_name",
+        "unknown event `{name}`",
+        3,
+    )
+    .with(Object::new().string("name", name))
+}
+
+pub(super) fn no_matching_events(regexp: &str) -> Failure {
+    let format = "no matching events for regexp `{regexp}`";
+    Failure::new("pkg/events", "no_matching_events", format, 3)
+        .with(Object::new().string("regexp", regexp))
 }
 
 pub(super) fn no_such_page(path: &str) -> Failure {

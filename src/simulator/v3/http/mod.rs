@@ -7,17 +7,19 @@ mod application_server;
 mod ask;
 mod credentials;
 mod error;
+mod events;
 mod head;
 mod identity_server;
+mod mask;
+mod pattern;
 mod query;
 mod rate;
 mod registration;
 mod route;
+mod storage;
+mod stream;
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{sync::Mutex, time::Duration};
 
 use self::{
     ask::Ask,
@@ -25,6 +27,7 @@ use self::{
     error::Refused,
     rate::{Limiter, Rate},
     route::{Registry, Route},
+    stream::Delimiter,
 };
 use super::{V3, identity::Key, messages};
 use crate::simulator::{
@@ -64,16 +67,22 @@ impl Service for V3 {
 
     fn failed(&self, request: &Request, status: u16) -> Answer {
         let text = format!("simulated failure with status {status}");
-        let answer = error::json(status, error::bare(error::code(status), &text));
+        let body = error::bare(error::code(status), &text);
+        // What is not served is no stream either.
+        let is_stream = !matches!(status, 404 | 501)
+            && route_of(request).is_some_and(|route| route.is_stream());
+        let answer = match is_stream {
+            true => Delimiter::of(request).error(status, &body),
+            false => error::json(status, body),
+        };
         self.finished(request, answer)
     }
 
     fn limited(&self, request: &Request) -> Answer {
-        let (path, _) = request.split();
-        let route = path.strip_prefix("/api/v3/").and_then(Route::of);
-        let resource = match route {
-            Some(route) => self.resource(&route, Credentials::of(request)),
-            None => format!("http:{path}"),
+        let route = route_of(request);
+        let resource = match &route {
+            Some(route) => self.resource(route, Credentials::of(request)),
+            None => format!("http:{}", request.split().0),
         };
         let rate = Rate {
             limit: 10,
@@ -81,7 +90,11 @@ impl Service for V3 {
             reset: Duration::from_secs(58),
             retry: Some(Duration::from_secs(4)),
         };
-        let answer = self.refuse(&error::rate_exceeded(rate.limit, &resource).into());
+        let refused = error::rate_exceeded(rate.limit, &resource).into();
+        let answer = match route {
+            Some(route) => self.refuse_at(&route, request, &refused),
+            None => self.refuse(&refused),
+        };
         self.finished(request, with_rate(answer, &rate))
     }
 }
@@ -98,6 +111,10 @@ impl V3 {
             identities.is_down || identities.is_elsewhere
         };
         let is_served = |route: &Route| !(is_away && route.is_of_identity_server());
+        let has_storage = self.stored.access().is_some();
+        let is_served = |route: &Route| {
+            is_served(route) && (has_storage || !matches!(route, Route::Storage(_)))
+        };
         let Some(route) = Route::of(path).filter(is_served) else {
             return self.refuse(&Refused::no_route());
         };
@@ -107,33 +124,32 @@ impl V3 {
         let credentials = Credentials::of(request);
         let ask = match self.ask(&route, query, &request.body) {
             Ok(ask) => ask,
-            Err(refused) => return self.refuse(&refused),
+            // What cannot be read never gets as far as the stream.
+            Err(refused @ Refused::Bare(..)) => return self.refuse(&refused),
+            Err(refused) => return self.refuse_at(&route, request, &refused),
         };
         let rate = {
             let resource = self.resource(&route, credentials);
             let mut limiter = lock(&self.http.limiter);
-            let take = |limiter: &mut Limiter| limiter.take(&resource, Instant::now());
+            let take = |limiter: &mut Limiter| limiter.take(&resource, self.env.clock.instant());
             limiter.as_mut().map(take).map(|rate| (rate, resource))
         };
         let answer = match &rate {
             Some((rate, resource)) if rate.retry.is_some() => {
                 Err(error::rate_exceeded(rate.limit, resource).into())
             }
-            _ => self.carry_out(&route, ask, credentials),
+            _ => self.carry_out(&route, ask, request),
         };
-        let answer = answer.unwrap_or_else(|refused| self.refuse(&refused));
+        let answer = answer.unwrap_or_else(|refused| self.refuse_at(&route, request, &refused));
         match rate {
             Some((rate, _)) => with_rate(answer, &rate),
             None => answer,
         }
     }
 
-    fn carry_out(
-        &self,
-        route: &Route,
-        ask: Ask,
-        credentials: Credentials<'_>,
-    ) -> Result<Answer, Refused> {
+    fn carry_out(&self, route: &Route, ask: Ask, request: &Request) -> Result<Answer, Refused> {
+        let credentials = Credentials::of(request);
+        let delimiter = Delimiter::of(request);
         match (route, ask) {
             (Route::AuthInfo, _) => self.auth_info(credentials),
             (Route::Application(app), Ask::Mask(mask)) => self.application(app, &mask, credentials),
@@ -158,12 +174,29 @@ impl V3 {
             (Route::Simulate(app, dev), Ask::Message(message)) => {
                 self.simulate_over_http(app, dev, *message, credentials)
             }
+            (Route::Storage(stored), Ask::Search(search)) => {
+                let of = (stored.app.as_str(), stored.dev.as_deref());
+                match stored.is_count {
+                    true => self.count_stored(of, &search, credentials),
+                    false => self.stored_uplinks(of, &search, delimiter, credentials),
+                }
+            }
+            (Route::Events, Ask::Subscription(subscription)) => {
+                self.follow_events(&subscription, delimiter, credentials)
+            }
             _ => Err(Refused::no_route()),
         }
     }
 
-    /// Returns what is counted together: the method, the entity and the key.
+    /// Returns what is counted together: the method, the entity and the key; of a stream, the method and
+    /// the key.
     fn resource(&self, route: &Route, credentials: Credentials<'_>) -> String {
+        let id = credentials.key().and_then(|key| key.split('.').nth(1));
+        let token = id.map_or_else(String::new, |id| format!(":token:{id}"));
+        if route.is_stream() {
+            let call = route.call();
+            return format!("grpc:stream:accept:/ttn.lorawan.v3.{call}{token}");
+        }
         let entity = match route.ids() {
             (Some(app), Some(dev)) => {
                 let uid = self.uid(app, credentials);
@@ -172,8 +205,6 @@ impl V3 {
             (Some(app), None) => format!(":application:{}", self.uid(app, credentials)),
             _ => String::new(),
         };
-        let id = credentials.key().and_then(|key| key.split('.').nth(1));
-        let token = id.map_or_else(String::new, |id| format!(":token:{id}"));
         format!(
             "grpc:method:/ttn.lorawan.v3.{}{entity}{token}",
             route.call()
@@ -239,6 +270,20 @@ impl V3 {
     fn refuse(&self, refused: &Refused) -> Answer {
         refused.answer(&mut lock(&self.state).random)
     }
+
+    /// Refuses a request as answers of that route look.
+    fn refuse_at(&self, route: &Route, request: &Request, refused: &Refused) -> Answer {
+        match route.is_stream() {
+            true => Delimiter::of(request).refusal(refused, &mut lock(&self.state).random),
+            false => self.refuse(refused),
+        }
+    }
+}
+
+/// Returns the route of a request if there is one.
+fn route_of(request: &Request) -> Option<Route> {
+    let (path, _) = request.split();
+    path.strip_prefix("/api/v3/").and_then(Route::of)
 }
 
 impl<'a> Credentials<'a> {

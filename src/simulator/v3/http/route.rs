@@ -15,6 +15,19 @@ pub(super) enum Route {
     Push(String, String),
     Replace(String, String),
     Simulate(String, String),
+    Storage(Stored),
+    Events,
+}
+
+/// What is asked of the storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) app: String,
+    pub(super) dev: Option<String>,
+    /// Of the messages; empty for all.
+    pub(super) kind: String,
+    /// Whether only their number is asked for.
+    pub(super) is_count: bool,
 }
 
 /// The server that is asked about a device.
@@ -26,8 +39,7 @@ pub(super) enum Registry {
 }
 
 impl Route {
-    /// Returns the route of a path below `/api/v3/`. As in the open source edition, there is no storage;
-    /// its routes would be the ones of `packages/storage`, next to `events`.
+    /// Returns the route of a path below `/api/v3/`.
     pub(super) fn of(path: &str) -> Option<Self> {
         let levels: Vec<String> = path.split('/').map(decoded).collect::<Option<_>>()?;
         let levels: Vec<&str> = levels.iter().map(String::as_str).collect();
@@ -44,6 +56,25 @@ impl Route {
             ["as", "applications", app, "mqtt-connection-info"] => {
                 Self::ConnectionInfo(app.to_owned())
             }
+            ["events"] => Self::Events,
+            [
+                "as",
+                "applications",
+                app,
+                "packages",
+                "storage",
+                ref rest @ ..,
+            ] => Self::storage(app, None, rest)?,
+            [
+                "as",
+                "applications",
+                app,
+                "devices",
+                dev,
+                "packages",
+                "storage",
+                ref rest @ ..,
+            ] => Self::storage(app, Some(dev), rest)?,
             ["as", "applications", app, "devices", dev] => device(Registry::Application, app, dev),
             ["ns", "applications", app, "devices", dev] => device(Registry::Network, app, dev),
             ["as", "applications", app, "devices", dev, group, operation] => {
@@ -62,9 +93,32 @@ impl Route {
         })
     }
 
+    fn storage(app: &str, dev: Option<&str>, rest: &[&str]) -> Option<Self> {
+        let (kind, is_count) = match rest {
+            [kind] => (*kind, false),
+            [kind, "count"] => (*kind, true),
+            _ => return None,
+        };
+        Some(Self::Storage(Stored {
+            app: app.to_owned(),
+            dev: dev.map(str::to_owned),
+            kind: kind.to_owned(),
+            is_count,
+        }))
+    }
+
+    /// Returns whether the answer comes frame by frame.
+    pub(super) fn is_stream(&self) -> bool {
+        match self {
+            Self::Storage(stored) => !stored.is_count,
+            Self::Events => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn method(&self) -> &'static str {
         match self {
-            Self::Push(..) | Self::Replace(..) | Self::Simulate(..) => "POST",
+            Self::Push(..) | Self::Replace(..) | Self::Simulate(..) | Self::Events => "POST",
             _ => "GET",
         }
     }
@@ -84,7 +138,10 @@ impl Route {
     /// Returns the ids of the application and the device in the path.
     pub(super) fn ids(&self) -> (Option<&str>, Option<&str>) {
         match self {
-            Self::AuthInfo | Self::Configuration | Self::FrequencyPlans => (None, None),
+            Self::AuthInfo | Self::Configuration | Self::FrequencyPlans | Self::Events => {
+                (None, None)
+            }
+            Self::Storage(stored) => (Some(&stored.app), stored.dev.as_deref()),
             Self::Application(app)
             | Self::Rights(app)
             | Self::Devices(app)
@@ -114,6 +171,11 @@ impl Route {
             Self::Push(..) => "AppAs/DownlinkQueuePush",
             Self::Replace(..) => "AppAs/DownlinkQueueReplace",
             Self::Simulate(..) => "AppAs/SimulateUplink",
+            Self::Storage(stored) if stored.is_count => {
+                "ApplicationUpStorage/GetStoredApplicationUpCount"
+            }
+            Self::Storage(_) => "ApplicationUpStorage/GetStoredApplicationUp",
+            Self::Events => "Events/Stream",
         }
     }
 
@@ -123,6 +185,8 @@ impl Route {
             Self::Application(_) => "GetApplicationRequest",
             Self::Devices(_) => "ListEndDevicesRequest",
             Self::Device(..) => "GetEndDeviceRequest",
+            Self::Storage(stored) if stored.is_count => "GetStoredApplicationUpCountRequest",
+            Self::Storage(_) => "GetStoredApplicationUpRequest",
             _ => "",
         }
     }
