@@ -12,15 +12,15 @@ use std::{
     hint::black_box,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    PATIENCE, Usage,
+    PATIENCE, Peak, Usage,
     figures::{Reach, note},
     messages::v3_uplink,
     source::{Source, Uplinks},
@@ -235,32 +235,5 @@ impl Account {
 
     fn total(&self) -> u64 {
         self.given + self.lost
-    }
-}
-
-/// Samples the resident memory repeatedly.
-struct Peak {
-    end: Arc<AtomicBool>,
-    thread: JoinHandle<usize>,
-}
-
-impl Peak {
-    fn watch() -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&end);
-        let thread = thread::spawn(move || {
-            let mut peak = 0;
-            while !ended.load(Ordering::Relaxed) {
-                peak = peak.max(resident());
-                thread::sleep(Duration::from_millis(5));
-            }
-            peak
-        });
-        Self { end, thread }
-    }
-
-    fn end(self) -> usize {
-        self.end.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the thread ends well")
     }
 }

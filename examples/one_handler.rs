@@ -1,5 +1,6 @@
 //! One handler for all messages of a v3 network, however they arrive: by MQTT, in the body of a
-//! webhook, or in a line of a response of the Storage Integration.
+//! webhook, or many in one text, such as an answer of the Storage Integration or an export of the
+//! Console.
 //!
 //! ```text
 //! cargo run --example one_handler
@@ -80,12 +81,15 @@ fn main() -> Result<()> {
         .map_err(|_| anyhow!("the thread of the stack panicked"))??;
 
     // The Storage Integration: what devices sent while the program was away, one message per line.
-    let lines: Vec<String> = bodies
+    let answer: String = bodies
         .iter()
-        .map(|body| format!(r#"{{"result":{}}}"#, String::from_utf8_lossy(body)))
+        .map(|body| format!("{{\"result\":{}}}\n", String::from_utf8_lossy(body)))
         .collect();
-    for line in lines {
-        handle("storage", &Event::from_json(Network::V3, line)?);
+    for event in Event::read_all(Network::V3, answer.as_bytes()) {
+        match event {
+            Ok(event) => handle("storage", &event),
+            Err(error) => println!("storage  {error}"),
+        }
     }
     Ok(())
 }

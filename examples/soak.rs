@@ -6,15 +6,18 @@
 //! cargo run --release --example soak -- 10000
 //! cargo run --release --example soak -- 30m 42 v2 mosquitto
 //! cargo run --release --example soak -- 100000d
+//! cargo run --release --example soak -- 5000 42 v3 storage
 //! ```
 //!
 //! With a number of downlinks, it sends these at random instead, and compares every delivery with what
-//! the device received.
+//! the device received. With `storage` or `events` as the server, a v3 network that keeps uplinks, the client
+//! fetches what it misses, and what is lost has to be what it reports as uncovered.
 //!
 //! Arguments: the number of cuts, of minutes with an `m`, or of downlinks with a `d`; the seed; the
 //! network, `v2` or `v3`; the server, `simulator`, `mosquitto`, or for downlinks `plain`, a simulator of V2
-//! with a plain broker, `http`, one of v3 whose HTTP server is fast, slow, silent and failing in turn, or
-//! `over-http`, the same with downlinks that go over HTTP.
+//! with a plain broker, `http`, one of v3 whose HTTP server is fast, slow, silent and failing in turn,
+//! `over-http`, the same with downlinks that go over HTTP, `storage` or `events`; the last two with a key that may
+//! read only traffic if `traffic` follows.
 
 #[cfg(unix)]
 #[path = "../tests/support/mod.rs"]
@@ -26,9 +29,10 @@ fn main() -> anyhow::Result<()> {
     use support::{
         deliveries::{self, Plan},
         harness::Harness,
+        outages,
         soak::{self, Until},
     };
-    use ttn::{Network, Over};
+    use ttn::{BackfillSource, Network, Over};
 
     let mut arguments = std::env::args().skip(1);
     let length = arguments.next().unwrap_or_else(|| "100".to_owned());
@@ -42,6 +46,22 @@ fn main() -> anyhow::Result<()> {
         Some(other) => anyhow::bail!("unknown network {other:?}: use v2 or v3"),
     };
     let server = arguments.next();
+    let source = match server.as_deref() {
+        Some("storage") => Some(BackfillSource::Storage),
+        Some("events") => Some(BackfillSource::Events),
+        _ => None,
+    };
+    if let Some(source) = source {
+        let account = outages::run(outages::Plan {
+            source,
+            reads_devices: arguments.next().as_deref() != Some("traffic"),
+            cuts: length.parse()?,
+            seed,
+        });
+        println!("{account}");
+        account.assert_exact();
+        return Ok(());
+    }
     let asks_over_http = matches!(server.as_deref(), Some("http" | "over-http"));
     let over = match server.as_deref() {
         Some("over-http") => Over::Http,
@@ -53,7 +73,7 @@ fn main() -> anyhow::Result<()> {
         Some("mosquitto") => (false, true),
         Some(other) => {
             anyhow::bail!(
-                "unknown server {other:?}: use simulator, http, over-http, plain or mosquitto"
+                "unknown server {other:?}: use simulator, http, over-http, plain, mosquitto, storage or events"
             )
         }
     };

@@ -2,15 +2,18 @@
 //! networks or the servers that it asks.
 
 use std::{
-    error, io,
+    convert::Infallible,
+    error, fmt,
+    io::{self, Read},
     net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, TryRecvError};
 use ureq::{
     BodyReader, RequestBuilder,
     http::{HeaderMap, HeaderValue, Uri, header},
@@ -27,6 +30,9 @@ use crate::{
 };
 
 const MAX_REDIRECTS: u32 = 10;
+
+/// How often a wait looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(200);
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -45,8 +51,16 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Option<&'a [u8]>,
     pub(crate) certificates: &'a Arc<Certificates>,
     pub(crate) way_out: &'a WayOut,
-    /// For everything, from the name lookup to the end of the body.
+    /// For everything, from the name lookup to the end of the body; for a stream, to the end of the head.
     pub(crate) timeout: Duration,
+}
+
+/// What ends the requests of a thread: that the other end is gone.
+pub(crate) type Stop = Receiver<Infallible>;
+
+/// Returns whether the other end is gone.
+pub(crate) fn is_stopped(stop: &Stop) -> bool {
+    matches!(stop.try_recv(), Err(TryRecvError::Disconnected))
 }
 
 /// What a server answers.
@@ -64,7 +78,94 @@ impl Answer {
     }
 }
 
-pub(crate) type Body = BodyReader<'static>;
+/// The body of an answer.
+pub(crate) struct Body {
+    reader: BodyReader<'static>,
+    pace: Arc<Pace>,
+}
+
+impl Body {
+    /// Returns what sets how long the body of a stream may be silent.
+    pub(crate) fn idle(&self) -> Idle {
+        Idle(Arc::clone(&self.pace))
+    }
+}
+
+/// Sets how long the body of a stream may be silent; a longer silence is an error of the kind
+/// [`TimedOut`](ErrorKind::TimedOut).
+pub(crate) struct Idle(Arc<Pace>);
+
+impl Idle {
+    pub(crate) fn set(&self, idle: Duration) {
+        self.0.set_idle(idle);
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+/// How long to wait for the server.
+#[derive(Debug)]
+struct Pace {
+    /// For everything; for a stream, for the head.
+    deadline: Instant,
+    /// How many milliseconds the body of a stream may be silent; 0 for anything else.
+    idle: AtomicU64,
+    stop: Option<Stop>,
+}
+
+impl Pace {
+    fn set_idle(&self, idle: Duration) {
+        let milliseconds = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        self.idle.store(milliseconds.max(1), Ordering::Relaxed);
+    }
+
+    fn deadline(&self) -> Instant {
+        match self.idle.load(Ordering::Relaxed) {
+            0 => self.deadline,
+            idle => Instant::now() + Duration::from_millis(idle),
+        }
+    }
+
+    /// Repeats an operation that returns `TimedOut` at its deadline, until the time is over or nobody wants
+    /// its result any more.
+    fn wait<T>(&self, mut operation: impl FnMut(Instant) -> io::Result<T>) -> Result<T, Waited> {
+        let deadline = self.deadline();
+        loop {
+            if self.stop.as_ref().is_some_and(is_stopped) {
+                return Err(Waited::Stopped);
+            }
+            let until = match self.stop {
+                Some(_) => deadline.min(Instant::now() + LOOK),
+                None => deadline,
+            };
+            match operation(until) {
+                Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+                    if Instant::now() >= deadline {
+                        return Err(Waited::Late);
+                    }
+                }
+                result => return result.map_err(Waited::Failed),
+            }
+        }
+    }
+}
+
+/// Why a wait brought nothing.
+enum Waited {
+    Late,
+    Stopped,
+    Failed(io::Error),
+}
 
 /// Why there is no answer, or only the beginning of one.
 #[derive(Debug)]
@@ -85,10 +186,29 @@ pub(crate) struct Failure {
 impl Request<'_> {
     /// Sends the request and waits for the head of the answer.
     pub(crate) fn send(&self) -> Result<Answer, Failure> {
+        self.start(None, None)
+    }
+
+    /// Does the same, but ends, also while the body is read, when nobody wants the answer any more.
+    pub(crate) fn send_unless(&self, stop: &Stop) -> Result<Answer, Failure> {
+        self.start(Some(stop), None)
+    }
+
+    /// Does the same for a stream: its body may take any time, as long as it is never silent for longer than
+    /// `idle`.
+    pub(crate) fn stream(&self, stop: Option<&Stop>, idle: Duration) -> Result<Answer, Failure> {
+        self.start(stop, Some(idle))
+    }
+
+    fn start(&self, stop: Option<&Stop>, idle: Option<Duration>) -> Result<Answer, Failure> {
+        let pace = Arc::new(Pace {
+            deadline: Instant::now() + self.timeout,
+            idle: AtomicU64::new(0),
+            stop: stop.cloned(),
+        });
         let may_move = self.follows && self.key.is_none();
         let config = ureq::Agent::config_builder()
             .user_agent(USER_AGENT)
-            .timeout_global(Some(self.timeout))
             .http_status_as_error(false)
             .max_redirects(if may_move { MAX_REDIRECTS } else { 0 })
             // The wire connects through a proxy if one is set.
@@ -99,6 +219,7 @@ impl Request<'_> {
             certificates: Arc::clone(self.certificates),
             way_out: self.way_out.clone(),
             is_open: Arc::clone(&is_open),
+            pace: Arc::clone(&pace),
         };
         let agent = ureq::Agent::with_parts(config, connector, NoResolver);
         let response = match self.body {
@@ -116,11 +237,25 @@ impl Request<'_> {
                 ..Failure::of(cause)
             })?
             .into_parts();
-        Ok(Answer {
+        if let Some(idle) = idle {
+            pace.set_idle(idle);
+        }
+        let answer = Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.into_reader(),
-        })
+            body: Body {
+                reader: body.into_reader(),
+                pace,
+            },
+        };
+        match answer.header("content-encoding") {
+            // The server's own answers are not compressed unless that is asked for. It is not, because it
+            // delays the frames of a stream.
+            Some(coding) if answer.status == 200 && !coding.eq_ignore_ascii_case("identity") => {
+                Err(Failure::of_coding(&coding))
+            }
+            _ => Ok(answer),
+        }
     }
 }
 
@@ -151,6 +286,23 @@ impl Failure {
     /// A body that could not be read to its end.
     pub(crate) fn of_body(cause: io::Error) -> Self {
         Self::of(cause.into())
+    }
+
+    /// A body that is compressed, although nothing asked for that.
+    fn of_coding(coding: &str) -> Self {
+        let coding: String = coding.escape_debug().take(20).collect();
+        let seen = format!(
+            "the answer is compressed ({coding}), although this client does not ask for that; let the proxy in \
+             front of the server pass on answers as they are"
+        );
+        Self {
+            kind: None,
+            is_transient: false,
+            has_advice: true,
+            is_unsent: false,
+            source: seen.clone().into(),
+            seen,
+        }
     }
 
     fn of(cause: ureq::Error) -> Self {
@@ -205,6 +357,7 @@ struct WireConnector {
     way_out: WayOut,
     /// Whether a connection was opened.
     is_open: Arc<AtomicBool>,
+    pace: Arc<Pace>,
 }
 
 impl Connector for WireConnector {
@@ -221,7 +374,7 @@ impl Connector for WireConnector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let scheme = if is_tls { "https" } else { "http" };
-        let deadline = Instant::now() + *details.timeout.after;
+        let deadline = self.pace.deadline();
         let connection = Destination::find(
             format!("{scheme}://{}:{port}", in_brackets(host)),
             host,
@@ -236,6 +389,7 @@ impl Connector for WireConnector {
         let config = details.config;
         Ok(Some(WireTransport {
             connection,
+            pace: Arc::clone(&self.pace),
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
         }))
     }
@@ -244,15 +398,19 @@ impl Connector for WireConnector {
 #[derive(Debug)]
 struct WireTransport {
     connection: Blocking,
+    pace: Arc<Pace>,
     buffers: LazyBuffers,
 }
 
 impl WireTransport {
     /// Reports a late answer as `ureq` does, and anything else in the wire's own words.
-    fn failed(&self, cause: io::Error, timeout: NextTimeout) -> ureq::Error {
-        match cause.kind() {
-            io::ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
-            _ => ureq::Error::Other(self.connection.explain(cause).into()),
+    fn failed(&self, why: Waited, timeout: NextTimeout) -> ureq::Error {
+        match why {
+            Waited::Late => ureq::Error::Timeout(timeout.reason),
+            Waited::Stopped => ureq::Error::Other(
+                Error::new(ErrorKind::Closed, "the request was cancelled").into(),
+            ),
+            Waited::Failed(cause) => ureq::Error::Other(self.connection.explain(cause).into()),
         }
     }
 }
@@ -263,22 +421,25 @@ impl Transport for WireTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let deadline = Instant::now() + *timeout.after;
         let output = &self.buffers.output()[..amount];
+        let deadline = self.pace.deadline();
         self.connection
             .write_all(output, deadline)
-            .map_err(|cause| self.failed(cause, timeout))
+            .map_err(|cause| match cause.kind() {
+                io::ErrorKind::TimedOut => self.failed(Waited::Late, timeout),
+                _ => self.failed(Waited::Failed(cause), timeout),
+            })
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let deadline = Instant::now() + *timeout.after;
         let room = self.buffers.input_append_buf();
-        match self.connection.read(room, deadline) {
+        let connection = &mut self.connection;
+        match self.pace.wait(|until| connection.read(room, until)) {
             Ok(length) => {
                 self.buffers.input_appended(length);
                 Ok(length > 0)
             }
-            Err(cause) => Err(self.failed(cause, timeout)),
+            Err(why) => Err(self.failed(why, timeout)),
         }
     }
 

@@ -197,8 +197,9 @@
 //! within the [`connect_timeout`](MqttClientBuilder::connect_timeout).
 //! [`ask_over_http(false)`](MqttClientBuilder::ask_over_http) turns all of this off.
 //!
-//! Two things happen only on request. [`queue`](MqttClient::queue) lists what waits for a device. With
-//! [`downlinks(Over::Http)`](MqttClientBuilder::downlinks) the network answers each downlink at once.
+//! Three things happen only on request. [`queue`](MqttClient::queue) lists what waits for a device. With
+//! [`downlinks(Over::Http)`](MqttClientBuilder::downlinks) the network answers each downlink at once. With
+//! [`backfill`](MqttClientBuilder::backfill) the client [fetches what it has missed](#fetching-what-was-missed).
 //!
 //! ```
 //! use ttn::{ErrorKind, MqttClient, Network, simulator::Simulator};
@@ -244,9 +245,11 @@
 //! // The body of a webhook
 //! # let body = r#"{"end_device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}},"uplink_message":{}}"#;
 //! handle(&Event::from_json(Network::V3, body)?);
-//! // A line of a response of the Storage Integration
-//! # let line = format!(r#"{{"result":{body}}}"#);
-//! handle(&Event::from_json(Network::V3, line)?);
+//! // An answer of the Storage Integration, with a message in each line
+//! # let answer = format!(r#"{{"result":{body}}}"#);
+//! for event in Event::read_all(Network::V3, answer.as_bytes()) {
+//!     handle(&event?);
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -260,6 +263,7 @@
 //! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if one is set | with the last handle, once the callback has returned |
 //! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
 //! | `ttn-ask` | a question [over HTTP](#asking-over-http); none of your code | with the answer, or after some seconds |
+//! | `ttn-backfill` | fetches [what was missed](#fetching-what-was-missed); none of your code | with the backfill |
 //! | `ttn-courier` | a downlink [over HTTP](MqttClientBuilder::downlinks); none of your code | with the answer, or after 10 s |
 //! | `ttn-doctor` | the steps of a [diagnosis](MqttClientBuilder::diagnose), while it lasts; none of your code | when its step is done |
 //! | `ttn-prepare`, `ttn-lookup` | what may block before a connection: discovery, files, name lookups; none of your code | when that is done |
@@ -310,6 +314,7 @@
 //! | an attempt failed | [`ConnectFailed`](Event::ConnectFailed): why, attempt number, next attempt | connect callbacks, `false` |
 //! | the client reconnected | [`Connected`](Event::Connected): [how long](Gap) it was away | connect callbacks, `true` |
 //! | the frame counter of a device shows missing uplinks | [`Counter`](Event::Counter): how many, and [where they went missing](FrameLoss) | |
+//! | uplinks that were missed were [fetched](#fetching-what-was-missed), as far as possible | the uplinks, then [`Backfilled`](Event::Backfilled): how many, and what stays uncovered and why | [`Stats::backfilled`] |
 //! | a subscriber was too slow | [`Lagged`](Event::Lagged): how many events were dropped | see [`Overflow`] |
 //! | a message cannot be read | [`Malformed`](Event::Malformed), with its bytes | raw uplink callbacks |
 //! | a member of a message cannot be read, but ids, payload, FPort and counter can | the message; the field is `None`, 0 or empty, and the member is in `extra` | [`Stats::odd_members`] |
@@ -355,8 +360,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The networks keep nothing for a client that is away. A v3 application can fetch what it missed
-//! over HTTP, if it has the Storage Integration. Sending a downlink while disconnected is an error,
+//! Over MQTT the networks keep nothing for a client that is away; on v3, it can [fetch what it
+//! missed](#fetching-what-was-missed). Sending a downlink while disconnected is an error,
 //! unless you set an [`offline_queue`](MqttClientBuilder::offline_queue); no downlink is ever written
 //! twice.
 //!
@@ -367,6 +372,85 @@
 //!
 //! [`client.stats()`](MqttClient::stats) exposes all of this as counters, and
 //! `received = decoded + malformed + dropped` holds exactly.
+//!
+//! # Fetching what was missed
+//!
+//! With [`backfill`](MqttClientBuilder::backfill), a v3 client fetches over HTTP what an outage has cost, after each
+//! reconnect, and what this client itself has dropped because its queue was full. Such an uplink becomes an
+//! [`Event::Uplink`] and runs the uplink callbacks like any other;
+//! [`is_backfilled`](UplinkMessage::is_backfilled) tells them apart. Then [`Event::Backfilled`] says what was fetched, and
+//! what is still missing, and why.
+//!
+//! ```
+//! use ttn::{Backfill, Event, MqttClient, Network, simulator::{Simulator, Storage}};
+//!
+//! let network = Simulator::start(Network::V3)?;
+//! network.storage(Some(Storage::new()));
+//! let device = network.device("bed-07");
+//! let client = MqttClient::builder(network.app_id(), network.access_key())
+//!     .mqtt_address(network.mqtt_address())
+//!     .http_address(network.http_address())
+//! #   .reconnect_delay(std::time::Duration::from_millis(1), std::time::Duration::from_millis(2))
+//! #   .backfill(Backfill::new().passes([std::time::Duration::ZERO])) /*
+//!     .backfill(Backfill::new())
+//! #   */
+//!     .build()?;
+//! let events = client.events();
+//! client.connect()?;
+//!
+//! device.uplink(1, [0]);
+//! # while !matches!(events.recv()?, Event::Uplink(_)) {}
+//! network.stop();
+//! device.uplink(1, [1]); // nobody receives it
+//! network.restart()?;
+//! for event in events.iter() {
+//!     match event {
+//!         Event::Uplink(uplink) if uplink.is_backfilled() => {
+//!             assert_eq!((uplink.dev_id.as_str(), uplink.counter), ("bed-07", 1));
+//!         }
+//!         Event::Backfilled(report) => {
+//!             println!("{report}");
+//!             assert_eq!(report.delivered, 1);
+//!             break;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Networks keep uplinks in one of two places, and most keep none unless somebody turns it on:
+//!
+//! | | storage | event stream |
+//! |---|---|---|
+//! | where | hosted networks: the Storage Integration, which you activate for the application in the console | a server of your own that keeps events: `events.backend: redis` and `events.redis.store.enable: true`, which is not the default |
+//! | for how long | 24 hours on The Things Network, 30 days on The Things Stack Cloud, as configured elsewhere | 10 minutes, and about the last 100 events of the application; one uplink is an event or more |
+//! | what | uplinks, without [`app_eui`](UplinkMessage::app_eui), [`session_key_id`](UplinkMessage::session_key_id) and [`correlation_ids`](UplinkMessage::correlation_ids) | uplinks as they come over MQTT; of older ones, only that a device has sent something |
+//! | right of the key | *Read application traffic* | the same |
+//! | when | first, and again after a minute and after 5 minutes, because storage keeps an uplink some time after it came | if the network has no storage, or nothing is stored; once |
+//!
+//! The client asks at the host of the [HTTP API](MqttClientBuilder::http_address). [`Backfill`] sets how far back, how often
+//! and how fast. If the key may also read devices, the client finds out from their frame counters how many uplinks stay
+//! missing.
+//!
+//! **Live traffic comes first.** Nothing waits for a backfill, so fetched uplinks come after later ones; among themselves
+//! they are in the order of [`received_at`](UplinkMessage::received_at), except that a later reading of storage can bring
+//! an earlier one. They come only as fast as your program reads them: while a queue is half full, the backfill waits.
+//! The frame counters of [`Event::Counter`] and [`Stats::frames`] take them into account: what came back is
+//! [`Filled`](CounterFinding::Filled), and is not missing any more.
+//!
+//! **Nothing comes twice**, whichever way it came first. The client remembers what it has delivered lately, by the device,
+//! the frame counter and the time at which the network received the uplink.
+//!
+//! **After a restart**, the next run goes on where this one ends: store the [`watermark`](UplinkMessage::watermark) of each
+//! uplink with what you make of it, in one transaction, and set [`resume_from`](MqttClientBuilder::resume_from). It holds
+//! once your program has handled the uplink that has it: everything before it was handled too, unless it was lost to your
+//! subscription, which holds the watermark back. The example `archive` does this with a database.
+//! [`MqttClient::backfill`] fetches any time that you name, for example the last 24 hours for a new program.
+//!
+//! It does not fetch joins, reports about downlinks, or anything but uplinks, because no network keeps these for long. It
+//! sees no uplink that the network itself has lost. V2 has no such API. Programs with the same key share the network's
+//! rate limit, and the client leaves [some requests](Backfill::reserve) to others.
 //!
 //! # Programs that run for a long time
 //!
@@ -487,6 +571,8 @@
 //! | [`identity_server_address`](MqttClientBuilder::identity_server_address) | the same host; on hosted networks that of the cluster `eu1` |
 //! | [`ask_over_http`](MqttClientBuilder::ask_over_http) | yes, where the address is known |
 //! | [`downlinks`](MqttClientBuilder::downlinks) | over MQTT |
+//! | [`backfill`](MqttClientBuilder::backfill) | none; [`Backfill::new`] fetches up to 24 hours |
+//! | [`resume_from`](MqttClientBuilder::resume_from) | from the first connection on |
 //! | [`close_timeout`](MqttClientBuilder::close_timeout) | 5 s, and up to 30 s if downlinks are open |
 //! | [`connect_retry`](MqttClientBuilder::connect_retry) | no: one attempt |
 //! | [`reconnect`](MqttClientBuilder::reconnect) | yes |

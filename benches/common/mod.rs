@@ -14,7 +14,15 @@ pub mod report;
 pub mod source;
 pub mod tls;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use ttn::{MqttClient, MqttClientBuilder};
 
@@ -95,4 +103,33 @@ pub fn processor_seconds() -> Option<f64> {
     let user_and_system = after_name.split_whitespace().skip(11).take(2);
     let ticks = user_and_system.map(|ticks| ticks.parse::<f64>().ok());
     Some(ticks.sum::<Option<f64>>()? / 100.0)
+}
+
+/// Samples the resident memory repeatedly.
+pub struct Peak {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Peak {
+    /// Starts with the memory of now.
+    pub fn watch() -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let thread = thread::spawn(move || {
+            let mut peak = 0;
+            while !ended.load(Ordering::Relaxed) {
+                peak = peak.max(Usage::now().map_or(0, |usage| usage.resident_kib));
+                thread::sleep(Duration::from_millis(5));
+            }
+            peak
+        });
+        Self { end, thread }
+    }
+
+    /// Returns the most, in KiB.
+    pub fn end(self) -> usize {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the thread ends well")
+    }
 }

@@ -115,6 +115,17 @@ impl<'a> Object<'a> {
         Ok(humantime::parse_rfc3339(&text).ok())
     }
 
+    /// Takes a number out; an absent one is 0.
+    pub(super) fn take_number(&mut self, name: &str) -> Result<u32, Failure> {
+        let number = match self.members.remove(name) {
+            None | Some(Value::Null) => return Ok(0),
+            Some(number) => number.as_u64(),
+        };
+        number
+            .and_then(|number| number.try_into().ok())
+            .ok_or_else(|| unreadable(format!("its {name} is not a number of 32 bits")))
+    }
+
     /// Takes an object out; `None` if it is absent.
     pub(super) fn take_object(&mut self, name: &str) -> Result<Option<Self>, Failure> {
         match self.members.remove(name) {
@@ -218,7 +229,21 @@ impl Api {
         key: Option<&AccessKey>,
         body: Option<&[u8]>,
     ) -> Result<http::Answer, Failure> {
-        let request = Request {
+        let request = self.request(url, key, body);
+        let answer = match &self.stop {
+            Some(stop) => request.send_unless(stop),
+            None => request.send(),
+        };
+        answer.map_err(Failure::Unanswered)
+    }
+
+    pub(super) fn request<'a>(
+        &'a self,
+        url: &'a str,
+        key: Option<&'a AccessKey>,
+        body: Option<&'a [u8]>,
+    ) -> Request<'a> {
+        Request {
             url,
             key,
             follows: false,
@@ -227,8 +252,7 @@ impl Api {
             certificates: &self.certificates,
             way_out: &self.way_out,
             timeout: self.timeout,
-        };
-        request.send().map_err(Failure::Unanswered)
+        }
     }
 
     /// Reads the JSON object of an answer with status 200.

@@ -1,26 +1,30 @@
 //! What the last answer said beside its body.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::SystemTime};
 
-use super::Limits;
+use super::{Limits, survey};
 use crate::{http::Answer, sync::lock};
 
-/// The rate limit that the last answer told.
+/// What the last answer told.
 #[derive(Debug, Default)]
-pub(super) struct Last(Mutex<Limits>);
+pub(super) struct Last(Mutex<(Limits, Option<SystemTime>)>);
 
 impl Last {
     pub(super) fn note(&self, answer: &Answer) {
-        *lock(&self.0) = Limits::of(answer);
+        *lock(&self.0) = (Limits::of(answer), survey::date_of(answer));
     }
 
     /// Forgets the last answer.
     pub(super) fn clear(&self) {
-        *lock(&self.0) = Limits::default();
+        *lock(&self.0) = Default::default();
     }
 
     pub(super) fn limits(&self) -> Limits {
-        *lock(&self.0)
+        lock(&self.0).0
+    }
+
+    pub(super) fn date(&self) -> Option<SystemTime> {
+        lock(&self.0).1
     }
 }
 

@@ -7,6 +7,8 @@ mod application;
 mod caller;
 mod connection_info;
 mod device;
+mod event_stream;
+mod frames;
 mod hosts;
 mod last;
 mod limits;
@@ -14,24 +16,32 @@ mod meaning;
 mod queue;
 mod refusal;
 mod secrecy;
+mod storage;
 mod survey;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::config::{AccessKey, Certificates, Options, WayOut};
+use crate::{
+    config::{AccessKey, Certificates, Options, WayOut},
+    http::Stop,
+};
 
 pub(crate) use answer::Failure;
 pub(crate) use caller::{Caller, Owner};
 pub(crate) use connection_info::ConnectionInfo;
+pub(crate) use device::Counted;
+pub(crate) use frames::{Flaw, Frames};
 pub(crate) use hosts::Hosts;
 pub(crate) use limits::Limits;
 pub(crate) use meaning::Meaning;
 pub(crate) use refusal::Refusal;
+pub(crate) use storage::Stored;
 pub(crate) use survey::{Contact, Listed};
 
 use last::Last;
+use storage::NoStorage;
 
 /// The servers of a network, and how to ask them about one application. A clone starts without a
 /// [last answer](Self::last_limits).
@@ -45,7 +55,11 @@ pub(crate) struct Api {
     way_out: WayOut,
     /// For one call.
     timeout: Duration,
+    /// What ends the calls.
+    stop: Option<Stop>,
     last: Last,
+    /// Shared by all clones.
+    no_storage: NoStorage,
 }
 
 impl Api {
@@ -58,7 +72,9 @@ impl Api {
             certificates: Arc::clone(&options.certificates),
             way_out: options.way_out.clone(),
             timeout,
+            stop: None,
             last: Last::default(),
+            no_storage: NoStorage::default(),
         }
     }
 
@@ -66,6 +82,14 @@ impl Api {
     pub(crate) fn within(&self, timeout: Duration) -> Self {
         Self {
             timeout,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same whose calls end when the other end of `stop` is gone.
+    pub(crate) fn until(&self, stop: &Stop) -> Self {
+        Self {
+            stop: Some(stop.clone()),
             ..self.clone()
         }
     }
@@ -94,6 +118,11 @@ impl Api {
         self.hosts.is_application_server(address)
     }
 
+    /// The Application Server, as a URL.
+    pub(crate) fn server(&self) -> &str {
+        self.hosts.of_task(hosts::Task::Application)
+    }
+
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.hosts
     }
@@ -113,5 +142,9 @@ impl Api {
 
     fn of_application_server(&self, path: &str) -> String {
         format!("/api/v3/as/applications/{}{path}", self.application)
+    }
+
+    fn of_network_server(&self, path: &str) -> String {
+        format!("/api/v3/ns/applications/{}{path}", self.application)
     }
 }

@@ -8,6 +8,7 @@ use super::{
     answer::{MAX_ANSWER, Object},
     hosts::Task,
 };
+use crate::http::Answer;
 
 /// The most devices to list.
 const MAX_DEVICES: usize = 1000;
@@ -54,7 +55,7 @@ impl Api {
         let url = format!("{server}/api/v3/as/configuration");
         let mut date = None;
         let answer = self.send(&url, None, None).and_then(|answer| {
-            date = answer.header("date").and_then(|text| http_date(&text));
+            date = date_of(&answer);
             if answer.status != 200 {
                 let refusal = Refusal::read(url, answer, &self.key);
                 return match refusal.is_unserved() {
@@ -133,6 +134,11 @@ impl Listed {
             application_server: device.take_text("application_server_address")?,
         })
     }
+}
+
+/// Returns the server's time when it answered, if it tells.
+pub(super) fn date_of(answer: &Answer) -> Option<SystemTime> {
+    http_date(&answer.header("date")?)
 }
 
 /// Reads the time of an HTTP header, `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -71,7 +71,8 @@ impl Ledger {
     /// Notes that an uplink has come over MQTT. Returns the time before which everything was delivered.
     pub(crate) fn live(&mut self, received_at: SystemTime) -> SystemTime {
         self.high = self.high.max(Some(received_at));
-        if !self.has_gap {
+        // One may overtake the answer to the subscription.
+        if self.is_connected && !self.has_gap {
             self.raise(received_at);
         }
         self.low_at(received_at)
@@ -169,6 +170,17 @@ mod tests {
         assert_eq!(ledger.live(at(10)), at(10));
         assert_eq!(ledger.live(at(9)), at(10));
         ledger.disconnected();
+        assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(10)));
+    }
+
+    #[test]
+    fn an_uplink_that_overtakes_the_connection_does_not_shorten_its_gap() {
+        let mut ledger = Ledger::new(true, None);
+        ledger.live(at(9));
+        assert!(ledger.connected(Moment::now()).is_none());
+        ledger.live(at(10));
+        ledger.disconnected();
+        assert_eq!(ledger.live(at(50)), at(10));
         assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(10)));
     }
 

@@ -1,9 +1,20 @@
 //! Fetches the uplinks that a client has missed: what to ask for, and when, and what the answers show. The
 //! session delivers them.
 
+mod count;
+mod events;
+mod gate;
+mod handover;
 mod ledger;
+mod pager;
+mod rate;
 mod run;
 mod seam;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod window;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -1,11 +1,35 @@
 //! The thread that fetches.
 
-use std::{convert::Infallible, io, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    time::{Instant, SystemTime},
+};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
-use super::{Bound, Fetched, Outcome, Task};
-use crate::process;
+use super::{
+    Bound, Fetched, Outcome, Task,
+    handover::{Handover, Stop, Stopped},
+    rate::{Faults, Rate},
+    verdict::{self, Verdict},
+    window::{self, NetworkClock, Window},
+};
+use crate::{
+    api::{Api, Failure, Frames},
+    clock::Moment,
+    config::Backfill,
+    error::{Error, ErrorKind},
+    message::{BackfillSource, Uncovered, UncoveredReason, UplinkMessage},
+    process,
+};
+
+/// How many uplinks to remember beyond a page: those that cannot be read, and those of a stream.
+pub(super) const MAX_REMEMBERED: usize = 10_000;
+
+/// How many of the longest waits to wait before asking once more after a refused right: two minutes.
+const RIGHT_WAITS: u32 = 2;
 
 /// Starts a thread that fetches. What it hands over comes with this number. It ends early when the other end of
 /// `stop` is gone; otherwise [`Fetched::Ended`] is the last that it hands over.
@@ -13,25 +37,295 @@ pub(crate) fn start(
     task: Task,
     number: u64,
     out: Sender<(u64, Fetched)>,
-    stop: Receiver<Infallible>,
+    stop: Stop,
 ) -> io::Result<()> {
     process::start_thread("ttn-backfill", move || {
-        let time = |bound| match bound {
-            Bound::Network(time) => time,
-            Bound::Here(moment) => moment.time,
+        let mut last = Last::new(&task, Handover::new(number, out, stop));
+        let mut run = Run::new(task, &last.handover);
+        let outcome = match run.run() {
+            Ok(()) => run.outcome,
+            Err(Stopped) => Outcome {
+                is_settled: false,
+                ..run.outcome
+            },
         };
-        let outcome = Outcome {
-            from: time(task.from),
-            until: time(task.until),
+        last.outcome = outcome;
+    })?;
+    Ok(())
+}
+
+/// Hands over the outcome at the end, also that of a panic.
+struct Last {
+    handover: Handover,
+    outcome: Outcome,
+}
+
+impl Last {
+    fn new(task: &Task, handover: Handover) -> Self {
+        let (from, until) = window::bounds(task.from, task.until, &NetworkClock::default());
+        let error = Error::new(
+            ErrorKind::Closed,
+            "fetching missed uplinks ended early, because of a defect of this crate",
+        );
+        Self {
+            handover,
+            outcome: Outcome {
+                error: Some(error),
+                ..Outcome::new(from, until)
+            },
+        }
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.handover
+            .hand_last(Fetched::Ended(self.outcome.clone()));
+    }
+}
+
+impl Outcome {
+    fn new(from: SystemTime, until: SystemTime) -> Self {
+        Self {
+            from,
+            until,
             source: None,
             unreadable: 0,
             requests: 0,
             uncovered: Vec::new(),
             error: None,
-            is_settled: true,
-        };
-        let _ = (stop, SystemTime::now());
-        let _ = out.send((number, Fetched::Ended(outcome)));
-    })?;
-    Ok(())
+            is_settled: false,
+        }
+    }
+}
+
+/// How reading a source ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was read, as far as it goes.
+    Done,
+    /// The network does not have this source, or does not use it for the application.
+    Absent,
+    /// It could not be read to the end.
+    Failed {
+        reason: UncoveredReason,
+        is_settled: bool,
+        error: Error,
+    },
+}
+
+/// One backfill.
+pub(super) struct Run<'a> {
+    pub(super) api: Api,
+    pub(super) task: Task,
+    pub(super) handover: &'a Handover,
+    pub(super) clock: NetworkClock,
+    pub(super) rate: Rate,
+    pub(super) faults: Faults,
+    pub(super) outcome: Outcome,
+    /// Everything before that time was handed over.
+    reached: Option<SystemTime>,
+    /// What the counters of devices include, although it was handed over as a trace.
+    pub(super) traces: HashMap<String, u64>,
+    /// The uplinks that could not be read, which may come again.
+    unreadable: HashSet<u64>,
+}
+
+impl<'a> Run<'a> {
+    fn new(task: Task, handover: &'a Handover) -> Self {
+        let (from, until) = window::bounds(task.from, task.until, &NetworkClock::default());
+        let settings = &task.settings;
+        Self {
+            api: task.api.until(handover.stop()),
+            handover,
+            clock: NetworkClock::default(),
+            rate: Rate::new(settings.reserve, settings.max_wait),
+            faults: Faults::new(settings.max_wait),
+            outcome: Outcome::new(from, until),
+            reached: None,
+            traces: HashMap::new(),
+            unreadable: HashSet::new(),
+            task,
+        }
+    }
+
+    pub(super) fn settings(&self) -> &Backfill {
+        &self.task.settings
+    }
+
+    fn run(&mut self) -> Result<(), Stopped> {
+        let window = self.window();
+        self.handover.check()?;
+        self.outcome.from = window.asked;
+        self.outcome.until = window.until;
+        self.outcome.is_settled = true;
+        if let Some((from, until)) = window.too_old() {
+            self.uncovered(from, until, UncoveredReason::TooOld);
+        }
+        if !window.is_empty() {
+            let (source, end) = self.fetch(&window)?;
+            self.conclude(&window, source, end);
+        }
+        self.count_uncovered()
+    }
+
+    /// Returns what to read, by the network's clock.
+    fn window(&mut self) -> Window {
+        let (from, until) = (self.task.from, self.task.until);
+        if self.task.is_on_request {
+            let (from, until) = window::bounds(from, until, &self.clock);
+            return Window::exactly(from, until);
+        }
+        let is_here = |bound| matches!(bound, Bound::Here(_));
+        if is_here(from) || is_here(until) {
+            let contact = self.api.first_contact();
+            self.clock.note(contact.date, Moment::now());
+            self.outcome.requests += u32::from(contact.date.is_some());
+        }
+        let (from, until) = window::bounds(from, until, &self.clock);
+        let now = self.clock.latest(Moment::now());
+        Window::of_gap(from, until, now, self.settings())
+    }
+
+    fn fetch(&mut self, window: &Window) -> Result<(BackfillSource, End), Stopped> {
+        use BackfillSource::{Events, Storage};
+        let only = self.settings().source;
+        if only == Some(Events) || (only.is_none() && self.task.api.is_without_storage()) {
+            return Ok((Events, self.read_events(window)?));
+        }
+        match self.read_storage(window)? {
+            End::Absent if only.is_none() => Ok((Events, self.read_events(window)?)),
+            end => Ok((Storage, end)),
+        }
+    }
+
+    fn conclude(&mut self, window: &Window, source: BackfillSource, end: End) {
+        let from = self.reached.unwrap_or(window.from).max(window.from);
+        match end {
+            End::Done => {}
+            End::Absent => self.uncovered(from, window.until, UncoveredReason::NotEnabled),
+            End::Failed {
+                reason,
+                is_settled,
+                error,
+            } => {
+                log::debug!("the backfill from {source:?} has failed: {error}");
+                self.outcome.is_settled = is_settled;
+                self.outcome.error = Some(error);
+                self.uncovered(from, window.until, reason);
+            }
+        }
+    }
+
+    /// Notes that a time is not filled, or not for certain.
+    pub(super) fn uncovered(
+        &mut self,
+        from: SystemTime,
+        until: SystemTime,
+        reason: UncoveredReason,
+    ) {
+        if from < until {
+            self.outcome.uncovered.push(Uncovered {
+                from,
+                until,
+                reason,
+                uplinks: None,
+                devices: Vec::new(),
+            });
+        }
+    }
+
+    /// Reports that everything before a time was handed over.
+    pub(super) fn reached(&mut self, window: &Window, time: SystemTime) -> Result<(), Stopped> {
+        let time = time.min(window.until);
+        if time <= self.reached.unwrap_or(window.from) {
+            return Ok(());
+        }
+        self.reached = Some(time);
+        self.handover.hand(Fetched::Reached(time))
+    }
+
+    pub(super) fn hand_uplink(&mut self, mut uplink: UplinkMessage) -> Result<(), Stopped> {
+        uplink.backfilled = true;
+        self.handover.hand(Fetched::Uplink(Box::new(uplink)))
+    }
+
+    /// Counts an uplink that cannot be read, once.
+    pub(super) fn count_unreadable(&mut self, json: &[u8]) {
+        let mut hasher = DefaultHasher::new();
+        json.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.unreadable.len() >= MAX_REMEMBERED || self.unreadable.insert(hash) {
+            self.outcome.unreadable += 1;
+        }
+    }
+
+    /// Sends a request until it is answered with frames. Returns `None` if the server does not accept what is
+    /// asked for.
+    pub(super) fn ask(
+        &mut self,
+        source: BackfillSource,
+        request: impl Fn(&Api) -> Result<Frames, Failure>,
+    ) -> Result<Result<Frames, Refused>, Stopped> {
+        let mut was_without_right = false;
+        loop {
+            self.handover.wait(self.rate.pause())?;
+            let answer = request(&self.api);
+            self.clock.note(self.api.last_date(), Moment::now());
+            let failure = match answer {
+                Ok(frames) => {
+                    self.outcome.requests += 1;
+                    return Ok(Ok(frames));
+                }
+                Err(failure) => failure,
+            };
+            self.handover.check()?;
+            let verdict = verdict::verdict(&failure);
+            let mut wait = None;
+            if let Failure::Refused(refusal) = &failure {
+                self.outcome.requests += 1;
+                if verdict == Verdict::Wait {
+                    wait = self.rate.on_refusal(self.api.last_limits(), refusal.wait);
+                }
+            }
+            match verdict {
+                Verdict::Again => wait = self.faults.on_fault(),
+                Verdict::NoRight if !was_without_right => {
+                    was_without_right = true;
+                    wait = Some(self.settings().max_wait.saturating_mul(RIGHT_WAITS));
+                }
+                Verdict::Absent => return Ok(Err(Refused::End(End::Absent))),
+                Verdict::Ask => return Ok(Err(Refused::Query(self.failed(source, &failure)))),
+                _ => {}
+            }
+            match wait {
+                Some(wait) => self.handover.wait(wait)?,
+                None => return Ok(Err(Refused::End(self.failed(source, &failure)))),
+            }
+        }
+    }
+
+    pub(super) fn failed(&self, source: BackfillSource, failure: &Failure) -> End {
+        let (reason, is_settled) = verdict::reason(verdict::verdict(failure));
+        End::Failed {
+            reason,
+            is_settled,
+            error: verdict::error(source, self.api.server(), failure),
+        }
+    }
+
+    /// Returns when the client was connected again.
+    pub(super) fn reconnect(&self) -> Instant {
+        match self.task.until {
+            Bound::Here(moment) => moment.instant,
+            Bound::Network(_) => Instant::now(),
+        }
+    }
+}
+
+/// Why there are no frames.
+pub(super) enum Refused {
+    End(End),
+    /// The server does not accept what was asked for; something else may do.
+    Query(End),
 }

@@ -122,6 +122,16 @@ fn check_way_of_downlinks(options: &Options) -> Result<()> {
     }))
 }
 
+fn check_source_of_backfills(options: &Options) -> Result<()> {
+    if options.backfill.is_none() || Hosts::of(options).is_some() {
+        return Ok(());
+    }
+    Err(Error::config(
+        "backfill needs the address of the network's HTTP API, from which it fetches; set it with \
+         http_address(\"https://…\")",
+    ))
+}
+
 impl MqttClientBuilder {
     /// Checks the options and creates the client, which starts its two threads. Does not touch the
     /// network.
@@ -173,6 +183,7 @@ impl MqttClient {
     pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
         mqtt::check_process()?;
         check_way_of_downlinks(&options)?;
+        check_source_of_backfills(&options)?;
         let (subscriber, events) = subscription(options.event_capacity, options.overflow);
         let interest = Arc::new(Interest::default());
         let subscriber = subscriber.only({

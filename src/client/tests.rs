@@ -4,6 +4,7 @@ use crossbeam_channel::after;
 
 use super::*;
 use crate::{
+    config::Backfill,
     downlink::Message,
     message::{Event, MessageIds},
     network::{Effect, Network},
@@ -252,4 +253,25 @@ fn a_simulated_network_that_cannot_start_a_thread_leaves_its_port() {
             start().unwrap();
         }
     }
+}
+
+#[test]
+fn a_backfill_needs_the_address_of_the_networks_http_api() {
+    let builder = || {
+        MqttClient::builder("greenhouse@ttn", "NNSXS.ID.SECRET").backfill(Backfill::on_request())
+    };
+    let error = builder()
+        .mqtt_address("stack.example.org")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("http_address("), "{error}");
+    builder()
+        .mqtt_address("stack.example.org")
+        .http_address("https://stack.example.org")
+        .build()
+        .unwrap();
+    // It is known of hosted networks, and asking on one's own is another matter.
+    let hosted = builder().cluster("eu1").ask_over_http(false);
+    hosted.build().unwrap();
 }

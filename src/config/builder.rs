@@ -276,15 +276,45 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Fetches the uplinks that the client has missed, over the network's
-    /// [HTTP API](Self::http_address). v3 only.
+    /// Fetches the uplinks that the client has missed during outages, over the network's
+    /// [HTTP API](Self::http_address), whose address must be known. v3 only. Defaults to no backfill.
+    ///
+    /// They arrive as all others do, and [`is_backfilled`](crate::UplinkMessage::is_backfilled) returns `true` for
+    /// them. [`Event::Backfilled`](crate::Event::Backfilled) ends each backfill. [Fetching what was
+    /// missed](crate#fetching-what-was-missed) tells which network keeps what, and what the key must allow.
+    /// [`ask_over_http`](Self::ask_over_http) makes no difference.
+    ///
+    /// ```
+    /// use ttn::{Backfill, MqttClient};
+    ///
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1").backfill(Backfill::new()).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
     pub fn backfill(mut self, backfill: Backfill) -> Self {
         self.backfill = Some(backfill);
         self
     }
 
-    /// Makes the first connection fetch what was missed since then: a [`Watermark`] of an earlier run, or a
-    /// time. Needs [`backfill`](Self::backfill).
+    /// Makes the first connection fetch what was missed since an earlier run of the program: since a
+    /// [`Watermark`], or since a time of the network's clock. Needs [`backfill`](Self::backfill). Defaults to nothing:
+    /// the client has missed what it was not connected for only from its first connection on.
+    ///
+    /// A watermark also names what the earlier run has handled after it; those uplinks do not come again, be it over
+    /// MQTT or fetched. A plain time names none. With
+    /// [`Backfill::on_request`](crate::Backfill::on_request) this is all that it does: nothing is fetched unasked.
+    /// What lies further back than [`Backfill::max_age`](crate::Backfill::max_age) is not fetched, and is reported.
+    ///
+    /// ```
+    /// use ttn::{Backfill, MqttClient, Watermark};
+    ///
+    /// let stored = "1764223200325718204"; // from your database
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET")
+    ///     .cluster("eu1")
+    ///     .backfill(Backfill::new())
+    ///     .resume_from(stored.parse::<Watermark>()?)
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
     pub fn resume_from(mut self, watermark: impl Into<Watermark>) -> Self {
         self.resume_from = Some(watermark.into());
         self

@@ -13,9 +13,9 @@ use crate::{
     network::Network,
 };
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-const DAY: Duration = Duration::from_secs(86_400);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// Shorter keys may be part of a name by chance.
 const MIN_KEY: usize = 16;
@@ -150,11 +150,11 @@ fn check_backfill(
 ) -> Result<()> {
     match backfill {
         Some(_) if network == Network::V2 => Err(Error::config(
-            "backfill is for v3 networks; a V2 network keeps no uplinks that a client could fetch",
+            "backfill is for v3 networks; a V2 network has no HTTP API from which this client could fetch uplinks",
         )),
         Some(backfill) => backfill.check(),
         None if resume_from.is_some() => Err(Error::config(
-            "resume_from needs backfill, which fetches what was missed",
+            "resume_from needs backfill, which fetches what was missed; set backfill(Backfill::new()) too",
         )),
         None => Ok(()),
     }
@@ -370,7 +370,7 @@ fn check_not_zero(name: &str, value: usize) -> Result<()> {
     check_range(name, value, 1..=usize::MAX)
 }
 
-fn check_range<T>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()>
+pub(super) fn check_range<T>(name: &str, value: T, range: RangeInclusive<T>) -> Result<()>
 where
     T: PartialOrd + fmt::Debug,
 {
@@ -444,6 +444,14 @@ mod tests {
             (builder().field_topics(true), "payload_fields"),
             (builder().network(Network::V2), "@"),
             (v2().cluster("eu1"), "V2"),
+            (
+                v2().backfill(Backfill::new()),
+                "backfill is for v3 networks",
+            ),
+            (
+                v2().backfill(Backfill::on_request()),
+                "backfill is for v3 networks",
+            ),
             (v2().network(Network::V3), "API key"),
             (
                 MqttClientBuilder::new(
@@ -462,6 +470,34 @@ mod tests {
             assert!(error.to_string().contains(words), "{words}: {error}");
             assert_eq!(error.kind(), crate::ErrorKind::Config);
         }
+    }
+
+    #[test]
+    fn a_watermark_to_resume_from_needs_a_backfill() {
+        let resumed = || builder().resume_from(std::time::SystemTime::UNIX_EPOCH);
+        let error = resumed().check().unwrap_err();
+        assert!(
+            error.to_string().contains("resume_from needs backfill"),
+            "{error}"
+        );
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
+        for backfill in [Backfill::new(), Backfill::on_request()] {
+            let options = resumed().backfill(backfill.clone()).check().unwrap();
+            assert_eq!(options.backfill, Some(backfill));
+            assert!(options.resume_from.is_some());
+        }
+    }
+
+    #[test]
+    fn the_options_of_a_backfill_are_checked_with_the_others() {
+        let error = builder()
+            .backfill(Backfill::new().page_size(0))
+            .check()
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("page_size of backfill is 0"),
+            "{error}"
+        );
     }
 
     #[test]

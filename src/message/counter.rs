@@ -13,6 +13,7 @@ use serde::Serialize;
 ///     match report.finding {
 ///         CounterFinding::Missing { frames, loss } => format!("{dev_id}: {frames} lost before {counter} ({loss:?})"),
 ///         CounterFinding::Late => format!("{dev_id}: {counter} came after {previous}"),
+///         CounterFinding::Filled { .. } => format!("{dev_id}: {counter} was missing, and is fetched"),
 ///         _ => format!("{dev_id}: {previous}, then {counter}"),
 ///     }
 /// }
@@ -58,9 +59,18 @@ pub enum CounterFinding {
     /// uplink back for longer, so it is a [`Reset`](Self::Reset) after that.
     Late,
     /// The uplink was reported missing, and the client fetched it; see
-    /// [`backfill`](crate::MqttClientBuilder::backfill). It is not missing any more.
+    /// [`backfill`](crate::MqttClientBuilder::backfill). It is not missing any more: what was reported as
+    /// [`Missing`](Self::Missing) with a loss, less what was filled with it, is still missing, except for what
+    /// came [`Late`](Self::Late), which is most often reported as [`Upstream`](FrameLoss::Upstream) before.
+    ///
+    /// A fetched uplink that was not reported missing yet, because nothing of the device has come since, is no
+    /// [`Filled`](Self::Filled): it continues the counter. Those of a session that is over, or from before a
+    /// [`Reset`](Self::Reset), arrive without a report, so that what was missing of it stays counted. Uplinks from
+    /// storage belong to the session with their device address.
     Filled {
-        /// How it was reported.
+        /// How it was reported. Nobody knows that of a single uplink: all that was reported as
+        /// [`Away`](FrameLoss::Away) is filled first, then [`DroppedHere`](FrameLoss::DroppedHere), then
+        /// [`Upstream`](FrameLoss::Upstream). At most 65,535 uplinks of a device count for each.
         loss: FrameLoss,
     },
     /// The uplink arrived before: the network, or a bridge of your own, delivered it again, however much
@@ -114,6 +124,11 @@ pub enum FrameLoss {
     /// a ping ([`Gap::silence`](crate::Gap::silence)). Not more than fit into that time: the client
     /// assumes that the device sent its frames at equal intervals, counts those that fall into it, with a
     /// second more for each outage, and adds one for each outage. Further ones were lost elsewhere.
+    ///
+    /// With [`backfill`](crate::MqttClientBuilder::backfill), those that the network keeps come back:
+    /// each is [`CounterFinding::Filled`], or was fetched before it could be missing. What stays missing did not
+    /// reach the network either, or the network does not keep it ([`Event::Backfilled`](crate::Event::Backfilled)
+    /// tells).
     Away,
     /// This client was connected, but dropped messages because its queue was full
     /// ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)) between the two uplinks.
@@ -123,5 +138,8 @@ pub enum FrameLoss {
     /// on the radio affects one device; a server that drops messages for a client, as v3 does in
     /// bursts (The Things Stack keeps 64 messages for each connection), causes gaps for many devices
     /// at the same time.
+    ///
+    /// What is missing between two uplinks that the client has [fetched](crate::MqttClientBuilder::backfill) of the
+    /// same outage is of this kind as well: the network, which has both, does not have it.
     Upstream,
 }

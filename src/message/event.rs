@@ -65,7 +65,8 @@ use crate::error::{Error, ErrorKind};
 /// | `NaN` or infinity | `null` |
 /// | `extra` and decoded fields | as they are |
 ///
-/// What the methods `is_simulated` and `is_retained` return is a member with their name. The JSON has the
+/// What the methods `is_simulated`, `is_retained` and, of uplinks, `is_backfilled` return is a member with
+/// their name. The JSON has the
 /// message as it arrived ([`raw`](UplinkMessage::raw)) only for `other` and `malformed`, and of a
 /// [`KeyEnvelope`](super::KeyEnvelope) only its `kek_label`, not the keys. An `other` or `malformed`
 /// message contains whatever the server sent, which can include keys.
@@ -181,11 +182,12 @@ pub enum Event {
     PublishFailed(PublishFailed),
 
     /// The frame counter of an uplink, which is the next event or follows a second report, is not the
-    /// expected one: uplinks are missing, or the device restarted. See
+    /// expected one: uplinks are missing, one of them has come after all, or the device restarted. See
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
 
-    /// A backfill has ended: the uplinks before it are fetched as far as the network keeps them. See
+    /// A backfill has ended: what the client had missed came as [`Uplink`](Self::Uplink) events before this one, as
+    /// far as the network keeps it. Reported after each backfill, also if it brought nothing. See
     /// [`backfill`](crate::MqttClientBuilder::backfill).
     Backfilled(Arc<Backfilled>),
 

@@ -107,7 +107,7 @@ pub(crate) fn error<S: Serializer>(error: &Error, serializer: S) -> Result<S::Ok
 }
 
 /// Writes a time of the years 0 to 9999 as RFC 3339 with nanoseconds.
-fn rfc3339(time: SystemTime) -> Option<String> {
+pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
     if time >= SystemTime::UNIX_EPOCH {
         return written(time);
     }

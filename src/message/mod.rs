@@ -54,4 +54,4 @@ pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
 pub use watermark::Watermark;
-pub(crate) use watermark::{Losses, Lost, Marks, Place};
+pub(crate) use watermark::{Losses, Lost, Marks, Place, ShortKey, short};

@@ -42,6 +42,8 @@ impl Event {
     /// or as a line of a response of v3's Storage Integration. A v3 message contains its kind;
     /// outside MQTT, V2 sends only uplinks.
     ///
+    /// [`read_all`](Self::read_all) reads many messages, one in each line.
+    ///
     /// Returns [`Event::Other`] for a v3 message of an unknown kind. What the field mask of a webhook
     /// removes is empty or 0, also the frame counter.
     ///
@@ -50,7 +52,7 @@ impl Event {
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) if the body is not JSON, for example because the
     /// format of a webhook is protobuf, if it cannot be read, or does not name the application and the
     /// device. An event of the events stream or of an export of the Console is not a message itself;
-    /// pass its `data`.
+    /// pass its `data`, or all of it to [`read_all`](Self::read_all).
     ///
     /// ```
     /// use ttn::{Event, Network};

@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// The frames of a v3 network in a text: lines of storage, of an event stream or of an export, and the
-/// elements of a JSON list. It reads no further than the end of the frame that it returns, and holds one
-/// frame in memory.
+/// elements of a JSON list. It asks the reader for no more than the end of the frame that it returns, and holds
+/// one line in memory, of at most 4 MiB.
 pub(crate) struct Frames<R> {
     lines: Lines<R>,
     /// Whether the last line was one of an HTML page, which is reported once.
@@ -100,15 +100,16 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
-    /// Returns the line that was read last, without what is around its content.
+    /// Returns what is in the line that was read last.
     pub(super) fn line(&mut self) -> &mut [u8] {
         let line = self.lines.line();
-        let start = line.len() - line.trim_ascii_start().len();
-        let start = match line[start..].starts_with(PREFIX) {
-            true => start + PREFIX.len(),
-            false => start,
+        let end = line.trim_ascii_end().len();
+        let blanks = line[..end].len() - line[..end].trim_ascii_start().len();
+        let start = match line[blanks..end].starts_with(PREFIX) {
+            true => blanks + PREFIX.len(),
+            false => blanks,
         };
-        &mut line[start..]
+        &mut line[start..end]
     }
 
     /// Returns where that line is.
@@ -120,8 +121,9 @@ impl<R: BufRead> Frames<R> {
 /// What comes before each message among server-sent events.
 const PREFIX: &[u8] = b"data:";
 
-const PAGE: &str = "it is HTML, not JSON: something else than The Things Stack has answered, such as a proxy";
+const PAGE: &str =
+    "it is HTML, not JSON: something else than The Things Stack has answered, such as a proxy";
 
 fn unreadable(place: Place, why: &str) -> String {
-    format!("{place}: cannot read the message: {why}")
+    place.before(&format!("cannot read the message: {why}"))
 }

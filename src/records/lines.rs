@@ -39,6 +39,14 @@ impl Place {
     pub(super) fn is_in_list(self) -> bool {
         matches!(self, Self::Element(_))
     }
+
+    /// Says where an error is. serde_json counts the lines of each message from 1.
+    pub(super) fn before(self, sentence: &str) -> String {
+        format!(
+            "{self}: {}",
+            sentence.replace(" at line 1 column ", " at column ")
+        )
+    }
 }
 
 impl fmt::Display for Place {

@@ -16,7 +16,7 @@ const MAX_QUOTE: usize = 200;
 pub(super) struct Refused {
     /// The gRPC code; 0 without one.
     code: u64,
-    message: String,
+    pub(super) message: String,
     details: Option<ErrorDetails>,
 }
 

@@ -358,6 +358,9 @@ impl Session {
             let until = outcome.until.checked_sub(parts.settings.overlap);
             let until = until.unwrap_or(outcome.until);
             parts.ledger.ended(until, outcome.is_settled);
+            if outcome.is_settled {
+                parts.seam.is_caught_up();
+            }
         }
         let report = Arc::new(run.account.close(outcome));
         log::debug!("backfill: {report:?}");

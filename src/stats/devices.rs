@@ -38,7 +38,7 @@ const SHELVES: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeviceUse {
-    /// Uplinks that arrived.
+    /// Uplinks that arrived, and those of the day that were fetched.
     pub uplinks: u64,
     /// The airtime of these uplinks.
     #[serde(serialize_with = "json::seconds")]

@@ -17,7 +17,8 @@ use crate::process::Home;
 /// downlinks per device and day. The client counts and never stops anything.
 ///
 /// It counts the uplinks that arrive, with the airtime that the network reports (v3:
-/// `consumed_airtime`), and the downlinks that the network reports as sent, regardless of who requested them. On
+/// `consumed_airtime`), those that the client [fetches](crate::MqttClientBuilder::backfill) if they were sent on the
+/// same day, and the downlinks that the network reports as sent, regardless of who requested them. On
 /// V2 these include downlinks that only acknowledge an uplink, which v3 does not report. The numbers
 /// of a device cover one day in UTC and start over with the next. If the clock of the machine is set for
 /// the first time, or set back to another day, what was counted until then counts for that day.

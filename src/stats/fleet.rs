@@ -353,7 +353,7 @@ fn run(plan: &Plan, is_v3: bool, random: &mut Rng, score: &mut Score) {
                             found += i64::from(frames);
                             1
                         }
-                        CounterFinding::Late | CounterFinding::Filled { .. } => {
+                        CounterFinding::Late => {
                             found -= 1;
                             2
                         }

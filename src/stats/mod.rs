@@ -40,11 +40,12 @@ pub(crate) use tally::{Bytes, Tally};
 pub struct Stats {
     /// Messages that arrived: the sum of `decoded`, `malformed` and `dropped`.
     pub received: u64,
-    /// Messages that became an event other than [`Event::Malformed`](crate::Event::Malformed).
+    /// Messages that became an event other than [`Event::Malformed`](crate::Event::Malformed), or uplinks that
+    /// the client had already fetched ([`backfilled`](Self::backfilled)) when they arrived: those do not come twice.
     pub decoded: u64,
     /// Messages that could not be read.
     pub malformed: u64,
-    /// Uplinks that were fetched over HTTP because the client had missed them; see
+    /// Uplinks that were fetched over HTTP because the client had missed them, and were delivered; see
     /// [`backfill`](crate::MqttClientBuilder::backfill). They are not part of `received`.
     pub backfilled: u64,
     /// Members of messages that could not be read and were kept in `extra`, such as a negative accuracy
@@ -98,7 +99,8 @@ pub struct Stats {
     pub frames: FrameStats,
 }
 
-/// What the frame counters show about the uplinks of all devices.
+/// What the frame counters show about the uplinks of all devices. The numbers of missing frames decrease when the client
+/// [fetches](crate::MqttClientBuilder::backfill) such a frame; `late` ones stay in them.
 ///
 /// ```
 /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -109,12 +111,14 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FrameStats {
-    /// Frames missing because the client was away: [`FrameLoss::Away`](crate::FrameLoss::Away).
+    /// Frames missing because the client was away, less those that it fetched:
+    /// [`FrameLoss::Away`](crate::FrameLoss::Away).
     pub missing_away: u64,
-    /// Frames missing because the client dropped messages:
+    /// Frames missing because the client dropped messages, less those that it fetched:
     /// [`FrameLoss::DroppedHere`](crate::FrameLoss::DroppedHere).
     pub missing_dropped_here: u64,
-    /// Frames missing for another reason: [`FrameLoss::Upstream`](crate::FrameLoss::Upstream).
+    /// Frames missing for another reason, less those that the client fetched:
+    /// [`FrameLoss::Upstream`](crate::FrameLoss::Upstream).
     pub missing_upstream: u64,
     /// Missing frames that arrived later.
     pub late: u64,

@@ -57,6 +57,16 @@ struct Frames {
     resets: AtomicU64,
 }
 
+impl Frames {
+    fn missing(&self, loss: FrameLoss) -> &AtomicU64 {
+        match loss {
+            FrameLoss::Away => &self.missing_away,
+            FrameLoss::DroppedHere => &self.missing_dropped_here,
+            FrameLoss::Upstream => &self.missing_upstream,
+        }
+    }
+}
+
 /// The values that change only with a connection or a subscription.
 #[derive(Debug, Default)]
 struct Rare {
@@ -169,21 +179,11 @@ impl Tally {
             CounterFinding::Missing {
                 frames: missing,
                 loss,
-            } => {
-                let number = match loss {
-                    FrameLoss::Away => &frames.missing_away,
-                    FrameLoss::DroppedHere => &frames.missing_dropped_here,
-                    FrameLoss::Upstream => &frames.missing_upstream,
-                };
-                add(number, missing.into());
-            }
+            } => add(frames.missing(loss), missing.into()),
             CounterFinding::Filled { loss } => {
-                let number = match loss {
-                    FrameLoss::Away => &frames.missing_away,
-                    FrameLoss::DroppedHere => &frames.missing_dropped_here,
-                    FrameLoss::Upstream => &frames.missing_upstream,
-                };
-                number.fetch_sub(1, Ordering::Relaxed);
+                let less = |number: u64| number.checked_sub(1);
+                let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+                let _ = frames.missing(loss).fetch_update(set, fetch, less);
             }
             CounterFinding::Late => add(&frames.late, 1),
             CounterFinding::Repeated => add(&frames.repeated, 1),
@@ -271,7 +271,10 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{message::UplinkMessage, network::Network};
+    use crate::{
+        message::{CounterReport, UplinkMessage},
+        network::Network,
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -311,5 +314,68 @@ mod tests {
         let back = lost.after_suspension(600 * SECOND).after(SECOND);
         let next = back.after(29 * SECOND);
         assert_eq!(missing_away([(0, start), (11, next)], [lost, back]), 10);
+    }
+
+    fn finding(finding: CounterFinding) -> Event {
+        Event::Counter(CounterReport {
+            app_id: "barn".to_owned(),
+            dev_id: "bed-07".to_owned(),
+            counter: 9,
+            previous: 7,
+            finding,
+        })
+    }
+
+    #[test]
+    fn what_was_fetched_is_not_missing_any_more_and_never_less_than_nothing_is() {
+        for loss in [FrameLoss::Away, FrameLoss::DroppedHere, FrameLoss::Upstream] {
+            let tally = Tally::new(10);
+            let missing = || {
+                let bytes = Bytes {
+                    received: 0,
+                    sent: 0,
+                };
+                let frames = tally.snapshot(0, bytes).frames;
+                let numbers = [
+                    frames.missing_away,
+                    frames.missing_dropped_here,
+                    frames.missing_upstream,
+                ];
+                let of_loss = match loss {
+                    FrameLoss::Away => numbers[0],
+                    FrameLoss::DroppedHere => numbers[1],
+                    FrameLoss::Upstream => numbers[2],
+                };
+                assert_eq!(numbers.iter().sum::<u64>(), of_loss);
+                of_loss
+            };
+            tally.count(&finding(CounterFinding::Missing { frames: 3, loss }));
+            for left in [2, 1, 0, 0] {
+                tally.count(&finding(CounterFinding::Filled { loss }));
+                assert_eq!(missing(), left);
+            }
+            tally.count(&finding(CounterFinding::Missing { frames: 1, loss }));
+            assert_eq!(missing(), 1);
+        }
+    }
+
+    #[test]
+    fn a_fetched_uplink_counts_as_backfilled_and_not_as_received() {
+        let tally = Tally::new(10);
+        let body = r#"{"app_id":"barn","dev_id":"bed-07"}"#;
+        let mut uplink = UplinkMessage::from_json(Network::V2, body).unwrap();
+        tally.count(&Event::Uplink(Arc::new(uplink.clone())));
+        uplink.backfilled = true;
+        for _ in 0..2 {
+            tally.count(&Event::Uplink(Arc::new(uplink.clone())));
+        }
+        let stats = tally.snapshot(
+            0,
+            Bytes {
+                received: 0,
+                sent: 0,
+            },
+        );
+        assert_eq!((stats.received, stats.decoded, stats.backfilled), (1, 1, 2));
     }
 }

@@ -22,7 +22,7 @@ use crate::support::{
 use ttn::{
     Event, Events, MqttClient, MqttClientBuilder, Network,
     doctor::{Report, Step, Verdict},
-    simulator::{HttpFault, KeyOf, Simulator},
+    simulator::{EventStore, HttpFault, KeyOf, Simulator, Storage},
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -537,6 +537,36 @@ fn stored_uplinks_and_events_are_told() {
         assert!(step.contains(words), "{words}: {report}");
         assert!(server.paths().len() <= 5, "{:?}", server.paths());
     }
+}
+
+#[test]
+fn what_a_network_keeps_for_programs_that_were_away_is_told() {
+    let _guard = watchdog(LIMIT);
+    let network = network();
+    let step = || {
+        let report = diagnosis(builder(&network));
+        assert!(report.is_healthy(), "{report}");
+        report.step("uplinks").expect("a step").to_string()
+    };
+    let told = step();
+    assert!(told.contains("has no storage"), "{told}");
+    assert!(told.contains("does not keep events"), "{told}");
+    network.event_store(Some(EventStore::new()));
+    let told = step();
+    assert!(told.contains("has no storage"), "{told}");
+    assert!(told.contains("keeps the last events"), "{told}");
+    network.storage(Some(Storage::new()));
+    let told = step();
+    assert!(told.contains("no uplink of the last hour"), "{told}");
+    for _ in 0..3 {
+        network.device("bed-07").uplink(1, [1]);
+    }
+    network.device("tank-1").uplink(1, [1]);
+    let told = step();
+    assert!(told.contains("stored in the last hour: 4"), "{told}");
+    network.storage(Some(Storage::new().forbidden()));
+    let told = step();
+    assert!(told.contains("HTTP 403"), "{told}");
 }
 
 #[test]

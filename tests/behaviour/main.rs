@@ -5,6 +5,7 @@
 mod support;
 
 mod addresses;
+mod backfill;
 mod broker;
 mod callbacks;
 mod closing;

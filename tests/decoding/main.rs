@@ -1,5 +1,7 @@
 //! Decoded messages. These tests compute, so they are separate from those that wait.
 
+#[path = "../../src/seeds.rs"]
+mod seeds;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,5 +11,6 @@ mod messages_v3;
 mod odd_members;
 mod properties;
 mod real_v2;
+mod records;
 mod serialized;
 mod several_odd;

@@ -12,10 +12,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use ttn::{Event, Network, UplinkMessage};
 
-#[path = "../../src/seeds.rs"]
-mod seeds;
-
-use seeds::for_seeds;
+use crate::seeds::for_seeds;
 
 #[test]
 fn an_uplink_of_v2_is_read_alike_in_every_form() {

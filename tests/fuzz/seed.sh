@@ -17,6 +17,13 @@ seed() { # target, last letter, folder of recorded messages
 seed decode_v2 m v2
 seed decode_v3 l v3
 
+mkdir -p corpus/records
+for file in ../fixtures/records/*; do
+    for letter in a b; do
+        { printf %s "$letter"; cat "$file"; } >"corpus/records/$(basename "$file")-$letter"
+    done
+done
+
 text() { # target, texts
     target=$1
     shift

@@ -132,6 +132,25 @@ fn a_fault_on_one_path_leaves_the_others_alone() {
 }
 
 #[test]
+fn the_next_requests_meet_one_fault_each() {
+    let network = Simulator::start(Network::V3).unwrap();
+    let status = |path: &str| get(&network, path).status;
+    network.http_fault_on("/auth_info", Some(HttpFault::Status(500)));
+    let next = [HttpFault::Status(502), HttpFault::RateLimited];
+    network.http_faults_next("/auth_", next);
+    network.http_faults_next("/as/", [HttpFault::Status(504)]);
+    assert_eq!(status("/auth_info"), 502);
+    assert_eq!(status("/as/configuration"), 504);
+    assert_eq!(status("/as/configuration"), 200);
+    assert_eq!(status("/auth_info"), 429);
+    assert_eq!(status("/auth_info"), 500);
+    network.http_fault_on("/auth_info", None);
+    network.http_faults_next("/auth_", [HttpFault::Status(502)]);
+    network.http_faults_next("/auth_", []);
+    assert_eq!(status("/auth_info"), 200);
+}
+
+#[test]
 fn an_answer_that_is_late_or_cut_off_does_not_undo_what_was_done() {
     let network = Simulator::start(Network::V3).unwrap();
     let device = network.device("bed-07");

@@ -16,13 +16,17 @@ mod difference;
 mod formatters;
 mod http;
 mod http_client;
+mod http_events;
 mod http_faults;
+mod http_storage;
+mod http_streams;
 mod json;
 mod normal;
 mod own_keys;
 mod recording;
 mod requests;
 mod sessions;
+mod site;
 mod stage;
 mod uplinks;
 

@@ -22,6 +22,7 @@ pub mod mosquitto;
 pub mod names;
 #[cfg(unix)]
 pub mod old_tls;
+pub mod outages;
 pub mod peer;
 #[cfg(target_os = "linux")]
 pub mod preload;

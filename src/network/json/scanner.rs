@@ -47,6 +47,47 @@ impl<'a> Scanner<'a> {
         Some(start..self.at)
     }
 
+    /// Passes over the object that starts here, faster, and without a check of what is in it: if it is JSON, it
+    /// ends there.
+    pub(in crate::network) fn unchecked_object(&mut self) -> Option<Range<usize>> {
+        let (start, bytes) = (self.at, self.document.as_bytes());
+        let mut depth = 0_usize;
+        loop {
+            let byte = *bytes.get(self.at)?;
+            self.at += 1;
+            match byte {
+                b'"' => self.end_text()?,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    if depth == 0 {
+                        return Some(start..self.at);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Passes over the rest of a text.
+    fn end_text(&mut self) -> Option<()> {
+        let bytes = self.document.as_bytes();
+        loop {
+            let rest = bytes.get(self.at..)?;
+            let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+            self.at += end + 1;
+            if rest[end] == b'"' {
+                return Some(());
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Returns whether the rest of the document starts so.
+    pub(in crate::network) fn is_before(&self, start: &str) -> bool {
+        self.document[self.at..].starts_with(start)
+    }
+
     /// Passes over text, and returns it.
     pub(in crate::network) fn text(&mut self) -> Option<Cow<'a, str>> {
         self.read().map(|Key(text)| text)

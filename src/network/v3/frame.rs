@@ -14,7 +14,7 @@ use super::{
 pub(crate) enum Frame<'a> {
     /// A message, or at least nothing else.
     Up {
-        /// The object that also comes over MQTT. It is JSON, but may be unreadable as a message.
+        /// The object that also comes over MQTT. It may be unreadable.
         json: &'a [u8],
         /// When the event happened, if this is one of the event stream.
         at: Option<SystemTime>,
@@ -34,6 +34,11 @@ pub(crate) enum Frame<'a> {
     /// Instead of an object it may be a text.
     Failed(&'a [u8]),
 }
+
+/// How servers begin a message, and the same with its type.
+const MESSAGE: &str = r#"{"end_device_ids":"#;
+const TYPED_MESSAGE: &str =
+    r#"{"@type":"type.googleapis.com/ttn.lorawan.v3.ApplicationUp","end_device_ids":"#;
 
 /// The first event of each event stream.
 const STARTED: &str = "events.stream.start";
@@ -124,6 +129,11 @@ impl Object {
 
     fn read(scanner: &mut Scanner<'_>, text: &str, is_wrapped: bool) -> Option<Self> {
         let mut object = Self::default();
+        if scanner.is_before(MESSAGE) {
+            object.is_message = true;
+            object.range = scanner.unchecked_object()?;
+            return Some(object);
+        }
         object.range = scanner.object(|scanner, name| {
             let is_object = scanner.peek() == Some(b'{');
             let is_text = scanner.peek() == Some(b'"');
@@ -154,17 +164,19 @@ impl Object {
         Some(object)
     }
 
-    fn find(self, text: &str) -> serde_json::Result<Found> {
-        if let Some(error) = self.error {
-            return Ok(Found::Failed(error));
-        }
-        match self.result {
-            Some(result) => result.find_inner(text),
-            None if self.has_code && self.has_message && !self.is_message => {
-                Ok(Found::Failed(self.range))
+    fn find(mut self, text: &str) -> serde_json::Result<Found> {
+        if !self.is_message {
+            if let Some(error) = self.error.take() {
+                return Ok(Found::Failed(error));
             }
-            None => self.find_inner(text),
+            if let Some(result) = self.result.take() {
+                return result.find_inner(text);
+            }
+            if self.has_code && self.has_message {
+                return Ok(Found::Failed(self.range));
+            }
         }
+        self.find_inner(text)
     }
 
     fn find_inner(self, text: &str) -> serde_json::Result<Found> {
@@ -222,6 +234,15 @@ struct Data {
 
 impl Data {
     fn read(scanner: &mut Scanner<'_>) -> Option<Self> {
+        if scanner.is_before(TYPED_MESSAGE) {
+            let names = TYPED_MESSAGE.len() - MESSAGE.len();
+            let comma = scanner.place() + names;
+            return Some(Self {
+                range: scanner.unchecked_object()?,
+                is_message: true,
+                after_type: Some(comma),
+            });
+        }
         let (mut is_first, mut is_message, mut after_type) = (true, true, None);
         let range = scanner.object(|scanner, name| {
             if name == "@type" && scanner.peek() == Some(b'"') {

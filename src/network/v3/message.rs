@@ -178,10 +178,7 @@ pub(in crate::network) fn event_of_record(raw: RawMessage, uid: &str) -> Result<
 }
 
 fn unreadable(why: &str) -> Error {
-    Error::new(
-        ErrorKind::Decode,
-        format!("cannot read the message: {why}"),
-    )
+    Error::new(ErrorKind::Decode, format!("cannot read the message: {why}"))
 }
 
 /// Returns whether text can be JSON: it begins like a value, and is text.

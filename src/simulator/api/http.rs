@@ -136,8 +136,33 @@ impl Simulator {
         server.set_fault_on(path_contains, fault);
     }
 
+    /// Lets the next HTTP requests whose path or query contains that text meet these faults, one each and
+    /// in this order; those that follow meet what they would meet otherwise. Replaces what is left of
+    /// earlier ones for the same text.
+    ///
+    /// # Panics
+    ///
+    /// On V2, which has no HTTP server.
+    ///
+    /// ```
+    /// use ttn::simulator::HttpFault;
+    /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
+    /// network.http_faults_next("/storage/", [HttpFault::CutAfter(3), HttpFault::RateLimited]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn http_faults_next(
+        &self,
+        path_contains: &str,
+        faults: impl IntoIterator<Item = HttpFault>,
+    ) {
+        let server = self.instance.http("Simulator::http_faults_next");
+        server.set_next_faults(path_contains, faults);
+    }
+
     /// Limits HTTP requests: for each method, application or device, and key, that many are answered at
-    /// once, and then one after the other, evenly, that many per minute. The next ones get 429. Answers
+    /// once, and then one after the other, evenly, that many per minute. Stored uplinks
+    /// and event streams have a limit for each key, whatever the application. The next ones get 429. Answers
     /// have the headers `X-Rate-Limit-Limit`, the burst, and `-Available`, `-Reset` and `-Retry`. Default:
     /// no limit, and no such headers.
     ///

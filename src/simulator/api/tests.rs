@@ -28,7 +28,7 @@ fn what_only_v3_can_do_panics_on_v2() {
     let network = Simulator::start(Network::V2).unwrap();
     let device = network.device("pump-1");
     let location = Location::default();
-    let actions: [(&str, &dyn Fn()); 37] = [
+    let actions: [(&str, &dyn Fn()); 41] = [
         ("Simulator::transmission_fails", &|| {
             network.transmission_fails(Some("TOO_LATE"));
         }),
@@ -87,6 +87,14 @@ fn what_only_v3_can_do_panics_on_v2() {
         ("Simulator::http_fault", &|| network.http_fault(None)),
         ("Simulator::http_fault_on", &|| {
             network.http_fault_on("/auth_info", None);
+        }),
+        ("Simulator::http_faults_next", &|| {
+            network.http_faults_next("/auth_info", []);
+        }),
+        ("Simulator::storage", &|| network.storage(None)),
+        ("Simulator::event_store", &|| network.event_store(None)),
+        ("Simulator::advance_clock", &|| {
+            network.advance_clock(Duration::ZERO);
         }),
         ("Simulator::http_rate_limit", &|| {
             network.http_rate_limit(1, 1);
@@ -155,6 +163,10 @@ fn uplinks_that_only_v3_knows_panic_on_v2() {
         ("warning", uplink().warning("uncalibrated")),
         ("normalized", uplink().normalized(json!({}))),
         ("battery", uplink().battery(0.0)),
+        (
+            "repeated_after",
+            uplink().repeated_after(Duration::from_secs(60)),
+        ),
         ("packet_broker", uplink().packet_broker(true)),
         ("version_ids", uplink().version_ids(json!({}))),
         ("bad_crc", uplink().bad_crc(true)),

@@ -1,6 +1,6 @@
 //! What can be wrong with an HTTP server.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 /// How the HTTP server misbehaves; see [`Simulator::http_fault`](super::super::Simulator::http_fault).
 ///
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// uplinks and events. Faults that count frames leave all other answers alone.
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::{collections::VecDeque, time::Duration};
 /// use ttn::Network;
 /// use ttn::simulator::{HttpFault, Simulator};
 ///
@@ -68,6 +68,8 @@ pub(super) struct Faults {
     everywhere: Option<HttpFault>,
     /// With what the path contains; the newest last.
     on_paths: Vec<(String, HttpFault)>,
+    /// With what the path contains, those that the next requests meet, one each.
+    next: Vec<(String, VecDeque<HttpFault>)>,
 }
 
 impl Faults {
@@ -82,9 +84,20 @@ impl Faults {
         }
     }
 
-    /// Returns the fault of requests for that target: the newest of those on its path, else the one
-    /// everywhere.
-    pub(super) fn of(&self, target: &str) -> Option<HttpFault> {
+    pub(super) fn set_next(&mut self, path: &str, faults: impl IntoIterator<Item = HttpFault>) {
+        self.next.retain(|(known, _)| known != path);
+        self.next
+            .push((path.to_owned(), faults.into_iter().collect()));
+    }
+
+    /// Returns the fault of a request for that target: the next of those for one request each, else the
+    /// newest on its path, else the one everywhere.
+    pub(super) fn of(&mut self, target: &str) -> Option<HttpFault> {
+        let mut next = self.next.iter_mut();
+        let fitting = next.find(|(path, faults)| target.contains(&**path) && !faults.is_empty());
+        if let Some((_, faults)) = fitting {
+            return faults.pop_front();
+        }
         let mut on_paths = self.on_paths.iter().rev();
         let on_path = on_paths.find(|(path, _)| target.contains(path));
         let on_path = on_path.map(|(_, fault)| fault);

@@ -37,7 +37,7 @@ impl Gzip {
             let mut checksum = self.checksum ^ u32::from(*byte);
             for _ in 0..8 {
                 let carry = checksum & 1;
-                checksum = checksum >> 1 ^ 0xedb8_8320 * carry;
+                checksum = (checksum >> 1) ^ (0xedb8_8320 * carry);
             }
             self.checksum = checksum;
         }

@@ -174,6 +174,10 @@ impl Server {
         lock(&self.state).faults.set(fault);
     }
 
+    pub(crate) fn set_next_faults(&self, path: &str, faults: impl IntoIterator<Item = HttpFault>) {
+        lock(&self.state).faults.set_next(path, faults);
+    }
+
     pub(crate) fn set_fault_on(&self, path: &str, fault: Option<HttpFault>) {
         lock(&self.state).faults.set_on(path, fault);
     }

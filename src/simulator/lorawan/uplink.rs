@@ -50,6 +50,7 @@ pub struct Uplink {
     pub(crate) bad_crc: bool,
     pub(crate) version_ids: Option<Value>,
     pub(crate) options: Option<usize>,
+    pub(crate) repeated_after: Option<Duration>,
 }
 
 impl Uplink {
@@ -88,6 +89,7 @@ impl Uplink {
             bad_crc: false,
             version_ids: None,
             options: None,
+            repeated_after: None,
         }
     }
 
@@ -311,6 +313,24 @@ impl Uplink {
         self
     }
 
+    /// Lets the Network Server hand the uplink over a second time, that much later, as it does with a whole
+    /// batch if handing it over fails half way: it is published twice, with the same inner `received_at`,
+    /// and two outer ones. The second one is published at once, too. Default: once.
+    ///
+    /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ttn::simulator::Uplink;
+    ///
+    /// let twice = Uplink::new(2, [1]).repeated_after(Duration::from_secs(60));
+    /// ```
+    #[must_use]
+    pub fn repeated_after(mut self, time: Duration) -> Self {
+        self.repeated_after = Some(time);
+        self
+    }
+
     /// Adds a warning of the decoder. Default: none.
     ///
     /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
@@ -477,6 +497,7 @@ impl Uplink {
             ("Uplink::warning", !self.warnings.is_empty()),
             ("Uplink::normalized", !self.normalized.is_empty()),
             ("Uplink::battery", self.battery.is_some()),
+            ("Uplink::repeated_after", self.repeated_after.is_some()),
             ("Uplink::packet_broker", self.packet_broker),
             ("Uplink::version_ids", self.version_ids.is_some()),
             ("Uplink::bad_crc", self.bad_crc),

@@ -136,9 +136,11 @@ impl V3 {
         let position = uplink.location.map(Position::from).or_else(in_fields);
         device.position = position.or(device.position);
         let reception = self.reception(heard, formatted, ids, device, random);
-        let post = |kind, body: &str| {
-            self.post(heard.received, ids, kind, &heard.correlation_ids, body);
+        let post = |at, kind, body: &str| {
+            self.post(at, ids, kind, &heard.correlation_ids, body);
         };
+        let again = uplink.repeated_after.map(|time| heard.received + time);
+        let times = [Some(heard.received), again];
         let tell = |name, ids: &Ids<'_>, data: Option<(&str, &str)>| {
             self.events.add(&News {
                 name,
@@ -158,14 +160,17 @@ impl V3 {
             tell("as.up.data.decode.warning", &ids.of_request(), data);
         }
         tell("ns.up.data.forward", ids, None);
-        for _ in 0..self.broker.quirks().uplink_copies() {
-            for measurement in &formatted.normalized {
-                post(NORMALIZED, &reception.normalized(measurement));
+        let copies = self.broker.quirks().uplink_copies();
+        for at in times.into_iter().flatten() {
+            for _ in 0..copies {
+                for measurement in &formatted.normalized {
+                    post(at, NORMALIZED, &reception.normalized(measurement));
+                }
+                post(at, UP, &message);
             }
-            post(UP, &message);
-        }
-        if let Some(position) = position {
-            post(LOCATION, &messages::position_solved(position));
+            if let Some(position) = position {
+                post(at, LOCATION, &messages::position_solved(position));
+            }
         }
     }
 

@@ -81,11 +81,15 @@ fn check_uplink(uplink: &UplinkMessage) {
 
 fn check_error(error: &Error, topic: &str) {
     assert_eq!(error.kind(), ErrorKind::Decode);
+    check_short(error, topic.escape_debug().count() * 4);
+}
+
+/// Checks that an error and its source are short, apart from some bytes, and in one line.
+pub fn check_short(error: &Error, apart: usize) {
     let source = std::error::Error::source(error).map(ToString::to_string);
     for text in [Some(error.to_string()), source].into_iter().flatten() {
-        let topic = topic.escape_debug().count() * 4;
         assert!(
-            text.len() <= LONGEST_ERROR + topic,
+            text.len() <= LONGEST_ERROR + apart,
             "{} bytes: {text}",
             text.len()
         );
@@ -93,7 +97,8 @@ fn check_error(error: &Error, topic: &str) {
     }
 }
 
-fn raw(event: &Event) -> &RawMessage {
+/// Returns the message behind an event.
+pub fn raw(event: &Event) -> &RawMessage {
     match event {
         Event::Uplink(event) | Event::UplinkNormalized(event) => event.raw(),
         Event::UplinkField(event) => event.raw(),

@@ -102,9 +102,11 @@ pub(super) fn time_of(text: &str) -> Option<SystemTime> {
     let offset = match text.split_at(split) {
         (_, zone) if zone.ends_with('Z') => None,
         (time, zone) => {
-            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+            let is_behind = zone.starts_with('-');
+            let zone = zone.strip_prefix(['+', '-'])?;
+            let (hours, minutes) = zone.split_once(':')?;
             let seconds = digits_of(hours)? * 3600 + digits_of(minutes)? * 60;
-            Some((time, zone.starts_with('-'), Duration::from_secs(seconds)))
+            Some((time, is_behind, Duration::from_secs(seconds)))
         }
     };
     match offset {

@@ -1,0 +1,198 @@
+//! Reading the backlog of the event stream.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    Fetched,
+    gate::Turn,
+    handover::Stopped,
+    run::{End, MAX_REMEMBERED, Refused, Run},
+    seam,
+    storage::silent,
+    window::Window,
+};
+use crate::{
+    api::{Failure, Flaw, Frames},
+    message::{BackfillSource, Event, UncoveredReason, UplinkMessage},
+    network::Frame,
+    records,
+};
+
+const SOURCE: BackfillSource = BackfillSource::Events;
+
+/// How many events to ask for. A server keeps about a hundred, and sends no more than 1024.
+const TAIL: u32 = 1_000;
+
+/// The event of an uplink.
+const UPLINK: &str = "as.up.data.forward";
+
+/// The silence that ends the backlog: no mark does.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How much longer than the head of the answer the silence is, on a slow line.
+const SLOWER: u32 = 3;
+
+/// How often to ask once more after a stream that was cut.
+const REPEATS: u32 = 1;
+
+/// The least that a trace comes after the start of the gap. The event of the last uplink before it comes
+/// some milliseconds after the uplink.
+const AFTER: Duration = Duration::from_millis(100);
+
+/// What was read of the backlog.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// When the server began to answer, by its clock.
+    asked: Option<SystemTime>,
+    /// The time of the first event.
+    oldest: Option<SystemTime>,
+    /// What was handed over.
+    uplinks: HashSet<u64>,
+    traces: HashSet<(String, SystemTime)>,
+}
+
+impl Run<'_> {
+    pub(super) fn read_events(&mut self, window: &Window) -> Result<End, Stopped> {
+        let _turn = Turn::wait(self.task.api.key(), self.handover.stop())?;
+        let mut backlog = Backlog::default();
+        let mut repeats = REPEATS;
+        loop {
+            let asked = Instant::now();
+            let frames = match self.ask(SOURCE, |api| api.events(TAIL))? {
+                Ok(frames) => frames,
+                Err(Refused::End(end) | Refused::Query(end)) => return Ok(end),
+            };
+            self.rate.on_answer(frames.limits, true);
+            if is_off(&frames) {
+                return Ok(End::Absent);
+            }
+            self.outcome.source = Some(SOURCE);
+            frames.set_idle(SILENCE.max(asked.elapsed() * SLOWER));
+            let Some(failure) = self.read_backlog(frames, window, &mut backlog)? else {
+                break;
+            };
+            if repeats == 0 {
+                return Ok(match self.failed(SOURCE, &failure) {
+                    End::Failed { error, .. } => End::Failed {
+                        reason: UncoveredReason::CutOff,
+                        is_settled: false,
+                        error,
+                    },
+                    end => end,
+                });
+            }
+            repeats -= 1;
+            let wait = self.faults.on_fault().unwrap_or_default();
+            self.handover.wait(wait)?;
+        }
+        // What is older than the first event is not kept. If there is none, nobody knows.
+        let oldest = backlog.oldest.unwrap_or(window.until);
+        self.uncovered(
+            window.from,
+            oldest.min(window.until),
+            UncoveredReason::NotKept,
+        );
+        self.reached(window, window.until)?;
+        Ok(End::Done)
+    }
+
+    /// Hands over the backlog. Returns why it broke off, if it did.
+    fn read_backlog(
+        &mut self,
+        mut frames: Frames,
+        window: &Window,
+        backlog: &mut Backlog,
+    ) -> Result<Option<Failure>, Stopped> {
+        backlog.asked = None;
+        loop {
+            let Some(frame) = frames.next() else {
+                // The stream of a server goes on for ever.
+                return Ok(Some(silent()));
+            };
+            match frame {
+                Ok(Frame::Started(at)) => backlog.asked = at,
+                Ok(Frame::Up { json, at }) => {
+                    if backlog.is_over(at) {
+                        return Ok(None);
+                    }
+                    let uplink = match records::message(json, &self.task.uid) {
+                        Ok(Event::Uplink(uplink)) => uplink,
+                        Ok(_) => {
+                            backlog.note(at);
+                            continue;
+                        }
+                        Err(_) => {
+                            self.count_unreadable(json);
+                            backlog.note(at);
+                            continue;
+                        }
+                    };
+                    let received = uplink.received_at.or(at);
+                    backlog.note(received.min(at).or(received));
+                    if received.is_some_and(|at| window.contains(at)) && backlog.is_new(&uplink) {
+                        self.hand_uplink(Arc::unwrap_or_clone(uplink))?;
+                    }
+                }
+                Ok(Frame::Trace { name, dev_id, at }) => {
+                    if backlog.is_over(Some(at)) {
+                        return Ok(None);
+                    }
+                    backlog.note(Some(at));
+                    if name == UPLINK && window.contains(at) && backlog.is_new_trace(&dev_id, at) {
+                        self.hand_trace(window, dev_id, at)?;
+                    }
+                }
+                Ok(Frame::Other(_) | Frame::Failed(_)) => {}
+                Err(Flaw::Unreadable) => self.outcome.unreadable += 1,
+                Err(Flaw::Silent { is_in_line: false }) => return Ok(None),
+                Err(Flaw::Silent { is_in_line: true }) => return Ok(Some(silent())),
+                Err(Flaw::Broken(failure)) => return Ok(Some(failure)),
+            }
+        }
+    }
+
+    fn hand_trace(
+        &mut self,
+        window: &Window,
+        dev_id: String,
+        at: SystemTime,
+    ) -> Result<(), Stopped> {
+        if at > window.from + AFTER && at <= window.until {
+            *self.traces.entry(dev_id.clone()).or_default() += 1;
+        }
+        self.handover.hand(Fetched::Trace { dev_id, at })
+    }
+}
+
+/// Returns whether the server says that it keeps no events.
+fn is_off(frames: &Frames) -> bool {
+    let warning = frames.warning.as_deref().unwrap_or_default();
+    warning.to_ascii_lowercase().contains("not enabled")
+}
+
+impl Backlog {
+    /// Returns whether an event has happened after the request, so that it is live.
+    fn is_over(&self, at: Option<SystemTime>) -> bool {
+        self.asked
+            .is_some_and(|asked| at.is_some_and(|at| at > asked))
+    }
+
+    fn note(&mut self, at: Option<SystemTime>) {
+        self.oldest = match (self.oldest, at) {
+            (Some(oldest), Some(at)) => Some(oldest.min(at)),
+            (oldest, at) => oldest.or(at),
+        };
+    }
+
+    fn is_new(&mut self, uplink: &UplinkMessage) -> bool {
+        self.uplinks.len() >= MAX_REMEMBERED || self.uplinks.insert(seam::key(uplink))
+    }
+
+    fn is_new_trace(&mut self, dev_id: &str, at: SystemTime) -> bool {
+        self.traces.len() >= MAX_REMEMBERED || self.traces.insert((dev_id.to_owned(), at))
+    }
+}
