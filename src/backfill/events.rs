@@ -57,7 +57,11 @@ struct Backlog {
 
 impl Run<'_> {
     pub(super) fn read_events(&mut self, window: &Window) -> Result<End, Stopped> {
-        let _turn = Turn::wait(self.task.api.key(), self.handover.stop())?;
+        let _turn = Turn::wait(
+            self.task.api.server(),
+            self.task.api.key(),
+            self.handover.stop(),
+        )?;
         let mut backlog = Backlog::default();
         let mut repeats = REPEATS;
         loop {

@@ -1,4 +1,4 @@
-//! One reader for each key at a time: all of a process share what the network lets a key ask.
+//! One reader at a time for each key on a server: all of a process share what the network lets a key ask.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::handover::{Stop, Stopped};
 use crate::{config::AccessKey, sync::lock};
 
-/// The gates by the hashes of their keys. A hash tells nothing about the key, because each process has
+/// The gates by the hashes of servers and keys. A hash tells nothing about the key, because each process has
 /// another.
 static GATES: LazyLock<Mutex<Gates>> = LazyLock::new(Mutex::default);
 
@@ -32,8 +32,8 @@ pub(super) struct Turn(Arc<Gate>);
 
 impl Turn {
     /// Waits for the permission.
-    pub(super) fn wait(key: &AccessKey, stop: &Stop) -> Result<Self, Stopped> {
-        let gate = Gate::of(key);
+    pub(super) fn wait(server: &str, key: &AccessKey, stop: &Stop) -> Result<Self, Stopped> {
+        let gate = Gate::of(server, key);
         select! {
             recv(gate.token) -> _ => Ok(Self(gate.clone())),
             recv(stop) -> _ => Err(Stopped),
@@ -48,9 +48,9 @@ impl Drop for Turn {
 }
 
 impl Gate {
-    fn of(key: &AccessKey) -> Arc<Self> {
+    fn of(server: &str, key: &AccessKey) -> Arc<Self> {
         let mut gates = lock(&GATES);
-        let hash = gates.hash.hash_one(key.reveal());
+        let hash = gates.hash.hash_one((server, key.reveal()));
         if let Some(gate) = gates.gates.get(&hash).and_then(Weak::upgrade) {
             return gate;
         }
@@ -69,6 +69,8 @@ mod tests {
 
     use super::*;
 
+    const SERVER: &str = "http://localhost:1885";
+
     fn key(text: &str) -> AccessKey {
         AccessKey::new(text.to_owned())
     }
@@ -76,13 +78,14 @@ mod tests {
     #[test]
     fn one_reader_waits_for_another_with_the_same_key_and_not_for_others() {
         let (_wanted, stop) = bounded::<Infallible>(0);
-        let turn = Turn::wait(&key("gate-1"), &stop);
-        assert!(Turn::wait(&key("gate-2"), &stop).is_ok());
+        let turn = Turn::wait(SERVER, &key("gate-1"), &stop);
+        assert!(Turn::wait(SERVER, &key("gate-2"), &stop).is_ok());
+        assert!(Turn::wait("http://other", &key("gate-1"), &stop).is_ok());
         let (told, hears) = mpsc::channel();
         let other = thread::spawn({
             let stop = stop.clone();
             move || {
-                let turn = Turn::wait(&key("gate-1"), &stop);
+                let turn = Turn::wait(SERVER, &key("gate-1"), &stop);
                 told.send(turn.is_ok()).unwrap();
             }
         });
@@ -95,8 +98,8 @@ mod tests {
     #[test]
     fn waiting_ends_when_nobody_wants_the_result() {
         let (wanted, stop) = bounded::<Infallible>(0);
-        let _turn = Turn::wait(&key("gate-3"), &stop);
+        let _turn = Turn::wait(SERVER, &key("gate-3"), &stop);
         drop(wanted);
-        assert!(Turn::wait(&key("gate-3"), &stop).is_err());
+        assert!(Turn::wait(SERVER, &key("gate-3"), &stop).is_err());
     }
 }

@@ -42,7 +42,11 @@ impl Run<'_> {
         while let Some(pass) = next {
             next = passes.next(window);
             self.handover.wait_until(pass.at)?;
-            let turn = Turn::wait(self.task.api.key(), self.handover.stop())?;
+            let turn = Turn::wait(
+                self.task.api.server(),
+                self.task.api.key(),
+                self.handover.stop(),
+            )?;
             let mut end = self.read_pass(window, &pass, &mut reach)?;
             let is_in_doubt = match reach {
                 Reach::Since(_) => is_first && !reach.covers(window),

@@ -57,7 +57,8 @@ pub(super) fn reason(verdict: Verdict) -> (UncoveredReason, bool) {
         Verdict::Absent => (UncoveredReason::NotEnabled, true),
         Verdict::Wait => (UncoveredReason::RateLimited, false),
         Verdict::Again => (UncoveredReason::CutOff, false),
-        Verdict::NoRight | Verdict::Ask | Verdict::Refused => (UncoveredReason::Refused, true),
+        // Another key, or another right, may be there next time.
+        Verdict::NoRight | Verdict::Ask | Verdict::Refused => (UncoveredReason::Refused, false),
     }
 }
 

@@ -20,14 +20,61 @@ use crate::{
 const TELL: Duration = Duration::from_millis(100);
 
 /// A backfill that was asked for with [`MqttClient::backfill`]. Dropping it does not end the backfill.
+///
+/// ```no_run
+/// # use std::time::{Duration, SystemTime};
+/// # use ttn::{Backfill, MqttClient};
+/// # let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1")
+/// #     .backfill(Backfill::on_request())
+/// #     .build()?;
+/// let now = SystemTime::now();
+/// let backfilling = client.backfill(now - Duration::from_secs(3600)..now)?;
+/// let report = backfilling.wait_with(|progress| println!("{} uplinks so far", progress.delivered))?;
+/// println!("{report}");
+/// # Ok::<(), ttn::Error>(())
+/// ```
 pub struct Backfilling {
     core: Arc<Core>,
     ended: Receiver<Arc<Backfilled>>,
 }
 
 impl MqttClient {
-    /// Fetches the uplinks of a time, by the network's clock, in the background. Those that this client has not
-    /// delivered yet become events like all others, and [`Event::Backfilled`](crate::Event::Backfilled) follows.
+    /// Fetches the uplinks of a time, by the network's clock, in the background. v3 only.
+    ///
+    /// They become [`Event::Uplink`](crate::Event::Uplink) for all subscriptions and callbacks, in the order in
+    /// which the network received them, except those that this client remembers to have delivered.
+    /// [`Event::Backfilled`](crate::Event::Backfilled) follows. The client needs no connection for it, and does not
+    /// look for gaps: it reads the time once, from the sources of
+    /// [`backfill`](crate::MqttClientBuilder::backfill), which must be set. One backfill runs at a time; others
+    /// wait for it. [`close`](Self::close) ends all of them.
+    ///
+    /// The end of the time is not part of it. It does not wait; see [`Backfilling::wait`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without the option, and if the time is empty;
+    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked). What goes wrong later is in the [`Backfilled`].
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use ttn::{Backfill, Event, MqttClient, Network, simulator::{Simulator, Storage}};
+    /// # let network = Simulator::start(Network::V3)?;
+    /// # network.storage(Some(Storage::new()));
+    /// # network.device("bed-07").uplink(1, [0x15]);
+    /// let client = MqttClient::builder(network.app_id(), network.access_key())
+    ///     .mqtt_address(network.mqtt_address())
+    ///     .http_address(network.http_address())
+    ///     .backfill(Backfill::on_request())
+    ///     .build()?;
+    /// let events = client.events();
+    /// let now = SystemTime::now();
+    /// let hour = Duration::from_secs(3600);
+    /// let report = client.backfill(now - hour..now + hour)?.wait()?;
+    /// assert_eq!(report.delivered, 1);
+    /// let Event::Uplink(uplink) = events.recv()? else { panic!() };
+    /// assert!(uplink.is_backfilled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn backfill(&self, time: Range<SystemTime>) -> Result<Backfilling> {
         let core = self.core();
         core.check_process()?;
@@ -47,7 +94,17 @@ impl MqttClient {
         })
     }
 
-    /// Returns how far the backfill has got that runs; `None` if none does.
+    /// Returns how far the backfill has got that runs, of a gap or one that was asked for; `None` if none does.
+    /// Does not wait.
+    ///
+    /// ```
+    /// # use ttn::{Backfill, MqttClient};
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1")
+    ///     .backfill(Backfill::new())
+    ///     .build()?;
+    /// assert!(client.backfill_progress().is_none());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
     pub fn backfill_progress(&self) -> Option<BackfillProgress> {
         let core = self.core();
         core.is_here()
@@ -57,12 +114,24 @@ impl MqttClient {
 }
 
 impl Backfilling {
-    /// Waits for the end.
+    /// Waits for the end, and returns the account. In a callback, other callbacks wait too, and if their queue
+    /// becomes half full, the backfill waits for them: call it elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the last handle of the client was dropped,
+    /// [`ErrorKind::Forked`](crate::ErrorKind::Forked). A backfill that fails is no error here: see
+    /// [`Backfilled::error`].
     pub fn wait(self) -> Result<Backfilled> {
         self.wait_with(|_| {})
     }
 
-    /// Waits for the end, and tells how far the backfill has got, several times a second.
+    /// Does the same as [`wait`](Self::wait), and tells ten times a second how far the backfill has got that
+    /// runs, which may be another one before it. The closure runs on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
     pub fn wait_with(self, mut progress: impl FnMut(&BackfillProgress)) -> Result<Backfilled> {
         loop {
             match self.ended.recv_deadline(Instant::now() + TELL) {

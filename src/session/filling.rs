@@ -318,6 +318,7 @@ impl Session {
         });
         parts.last += 1;
         parts.held = None;
+        self.filling.fetched.try_iter().for_each(drop);
         let (stop, stopped) = bounded(0);
         // What an earlier run for the gap has delivered counts too.
         let account = parts
@@ -395,6 +396,7 @@ impl Session {
         parts.ledger.disconnected();
         parts.held = None;
         parts.gap = None;
+        self.filling.fetched.try_iter().for_each(drop);
         let requests = std::mem::take(&mut parts.requests);
         let run = parts.run.take();
         parts.ledger.stopped();

@@ -122,6 +122,28 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # What is kept for programs that were away
+//!
+//! Over HTTP, v3 serves stored uplinks once it has a [storage](Simulator::storage), and streams events,
+//! which a [store](Simulator::event_store) lets begin in the past. [`Storage`] and [`EventStore`] set how
+//! long and how much they keep, and how they misbehave; [`Simulator::advance_clock`] makes what they keep
+//! old. Answers that come in lines can break in the middle: see [`HttpFault`], and
+//! [`Simulator::http_faults_next`] for one request after the other.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ttn::Network;
+//! use ttn::simulator::{EventStore, HttpFault, Simulator, Storage, Uplink};
+//!
+//! let network = Simulator::start(Network::V3)?;
+//! network.storage(Some(Storage::new().write_delay(Duration::from_secs(30))));
+//! network.event_store(Some(EventStore::new()));
+//! network.device("soil-probe-07").send(Uplink::new(2, [7]).repeated_after(Duration::from_secs(60)));
+//! network.http_faults_next("/storage/", [HttpFault::CutInFrame(3), HttpFault::RateLimited]);
+//! network.advance_clock(Duration::from_secs(3600));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! # The V2 network
 //!
 //! V2 starts and works in the same way. Features of only one of the networks are marked; using one
@@ -221,7 +243,7 @@
 //!
 //! | about | like the real server |
 //! |---|---|
-//! | routes | `auth_info`, `applications/…` with rights and devices, devices at `as` and `ns`, `mqtt-connection-info`, `as/configuration`, `configuration/frequency-plans`, `down`, `down/push`, `down/replace`, `up/simulate`; others are 404, other methods 501 |
+//! | routes | `auth_info`, `applications/…` with rights and devices, devices at `as` and `ns`, `mqtt-connection-info`, `as/configuration`, `configuration/frequency-plans`, `down`, `down/push`, `down/replace`, `up/simulate`, `packages/storage/{type}` with and without `count`, `events`; others are 404, other methods 501 |
 //! | order of checks | route, method, query and body, ids and values, rate, key, rights, and then the thing itself |
 //! | errors | status, name, text, attributes and cause; none of these if the gateway in front of the servers refuses |
 //! | keys | the middle part is the id: with another last part, the secret is wrong. `auth_info` and rights answer 200 without a key |
@@ -230,11 +252,12 @@
 //! | without an Identity Server | its routes are 404, those of the Application Server 503, and MQTT answers with code 5 |
 //! | downlinks | one bad downlink refuses the whole list; the events come over MQTT as well |
 //! | connections | HTTP/1.1, one request after the other; what is no request is answered once its first line ends |
+//! | answers in lines | chunked, one frame a chunk; an empty line after each for exactly `Accept: text/event-stream`; errors wrapped in `error` unless the request could not be read; no body and no type if nothing is found; no chunks for HTTP/1.0 |
+//! | counters and times of devices | `last_seen_at` in the list of the Identity Server; `session.last_f_cnt_up` and `session.started_at` at the Network Server |
 //!
 //! | about | different by choice |
 //! |---|---|
-//! | storage, events | not there: 404, as storage is in the open source edition |
-//! | protocol | no HTTP/2, no compression, no cookies, no `Grpc-Timeout` |
+//! | protocol | no HTTP/2, no compression but [in form](HttpFault::Gzip), no cookies, no `Grpc-Timeout` |
 //! | size | bodies above 16 MiB are 400 as on the real server, but in plain text; heads above 1 MiB are 431 |
 //! | cache of rights | none; an installation of several servers keeps them for two minutes |
 //! | field masks | only what is simulated can be asked for; the whole `session` has the members that are simulated, and no keys |
@@ -244,6 +267,56 @@
 //! | users, organizations | collaborate in every application of the network; there are no administrators, who alone learn with 404 that an application does not exist where others get 403 or no rights |
 //! | error texts | of a body that is no JSON, of an encoder that fails, of an `order` that is unknown, and of ids at the Identity Server: by reading, not measured |
 //! | events and simulated messages | published once the answer is written |
+//!
+//! ## Stored uplinks
+//!
+//! Without a [`Storage`], as by default, their routes are a bare 404, as measured on the open source edition.
+//! With one, they follow the documentation and answers of hosted networks, which were not measured.
+//!
+//! | about | like the hosted network |
+//! |---|---|
+//! | records | the message of MQTT with the same two times, without `join_eui`, `correlation_ids`, `session_key_id` and `uplink_token` |
+//! | order | by the outer `received_at`, rising unless asked otherwise; those of one time in the order of their publication |
+//! | `limit` | at most 1000 records, also without it; what follows is not mentioned; above 1000 it is 400 |
+//! | `after` | exclusive |
+//! | `field_mask` | the application id goes missing, and `settings` leaves an empty object |
+//! | other cluster, unknown device | 200 and nothing |
+//! | rate limit | of each key, over all applications and devices; `count` has one of its own |
+//!
+//! | about | different by choice |
+//! |---|---|
+//! | types | only `uplink_message` is stored, as on Cloud; the others are 200 and nothing |
+//! | `before` | exclusive, unless [set](Storage::before_inclusive) |
+//! | `last` with `after` | both count; a `limit` of 0 gives nothing |
+//! | `continuation_token` | neither given nor read |
+//! | masks | the parts of other messages than uplinks are not checked |
+//! | what is stored | what devices send and what is [simulated](Device::simulate), not what [`Simulator::publish`] makes up |
+//! | package associations | not there: each application has the storage |
+//!
+//! ## Events
+//!
+//! The tests compare the stream with a recorded one, member by member.
+//!
+//! | about | like the real server |
+//! |---|---|
+//! | start | the first frame repeats ids and names; the past follows, oldest first, and then the present, without a mark between them and without a heartbeat |
+//! | `tail` | counts events before `names` does; at most 1024 |
+//! | `after` | cut to milliseconds, and what is of that millisecond is left out; without `tail`, most of what is kept is lost, in the middle too |
+//! | without a store | live only, with `X-Warning` if more is asked for |
+//! | old events | without `data`, and with the ids of application and device alone |
+//! | `names` | exact, or an expression between slashes; unknown ones and those that fit nothing are refused |
+//! | rights | any one opens the stream; without `RIGHT_APPLICATION_TRAFFIC_READ` it is silent. It goes on when the key is deleted |
+//!
+//! | about | different by choice |
+//! |---|---|
+//! | events | those of messages over MQTT, `as.up.data.decode.warning`, `js.join.accept` and `ns.up.join.process`; in the stream of a device also `ns.up.data.receive`, `.process` and `.forward`, and `as.up.data.receive`, without their data |
+//! | time | that of the message, not milliseconds later |
+//! | names of downlink events | by reading; the data of each is the message of MQTT |
+//! | expressions | without groups and `{}`; they fit the names that the simulator knows, about thirty |
+//! | how many are kept | exactly [as many as set](EventStore::events); the real server keeps up to a third more |
+//! | what `after` loses | all but the first eight and about a third of the others |
+//! | ids of gateways, users and others | passed over |
+//! | slow clients | lose nothing |
 //!
 //! ## MQTT
 //!
