@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError, bounded, select};
 use ureq::{
     BodyReader, RequestBuilder,
     http::{HeaderMap, HeaderValue, Uri, header},
@@ -26,6 +26,7 @@ use ureq::{
 use crate::{
     config::{AccessKey, Certificates, WayOut, in_brackets},
     error::{Error, ErrorKind},
+    process,
     wire::{Blocking, Destination},
 };
 
@@ -375,16 +376,20 @@ impl Connector for WireConnector {
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let scheme = if is_tls { "https" } else { "http" };
         let deadline = self.pace.deadline();
-        let connection = Destination::find(
-            format!("{scheme}://{}:{port}", in_brackets(host)),
-            host,
-            port,
-            is_tls.then_some(&*self.certificates),
-            &self.way_out,
-            Some(deadline),
-        )
-        .and_then(|destination| Blocking::open(&destination, deadline))
-        .map_err(|error| ureq::Error::Other(error.into()))?;
+        let server = format!("{scheme}://{}:{port}", in_brackets(host));
+        let host = host.to_owned();
+        let certificates = is_tls.then(|| Arc::clone(&self.certificates));
+        let way_out = self.way_out.clone();
+        let open = move || {
+            let certificates = certificates.as_deref();
+            Destination::find(server, &host, port, certificates, &way_out, Some(deadline))
+                .and_then(|destination| Blocking::open(&destination, deadline))
+        };
+        let connection = match &self.pace.stop {
+            Some(stop) => open_unless(stop, open),
+            None => open(),
+        };
+        let connection = connection.map_err(|error| ureq::Error::Other(error.into()))?;
         self.is_open.store(true, Ordering::Relaxed);
         let config = details.config;
         Ok(Some(WireTransport {
@@ -393,6 +398,23 @@ impl Connector for WireConnector {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
         }))
     }
+}
+
+/// Opens a connection on a thread, which is abandoned when nobody wants the connection any more.
+fn open_unless(
+    stop: &Stop,
+    open: impl FnOnce() -> Result<Blocking, Error> + Send + 'static,
+) -> Result<Blocking, Error> {
+    let (done, opened) = bounded(1);
+    process::start_thread("ttn-open", move || drop(done.send(open()))).map_err(Error::no_thread)?;
+    select! {
+        recv(opened) -> opened => opened.unwrap_or_else(|_| Err(cancelled())),
+        recv(stop) -> _ => Err(cancelled()),
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Closed, "the request was cancelled")
 }
 
 #[derive(Debug)]
@@ -407,9 +429,7 @@ impl WireTransport {
     fn failed(&self, why: Waited, timeout: NextTimeout) -> ureq::Error {
         match why {
             Waited::Late => ureq::Error::Timeout(timeout.reason),
-            Waited::Stopped => ureq::Error::Other(
-                Error::new(ErrorKind::Closed, "the request was cancelled").into(),
-            ),
+            Waited::Stopped => ureq::Error::Other(cancelled().into()),
             Waited::Failed(cause) => ureq::Error::Other(self.connection.explain(cause).into()),
         }
     }
@@ -472,9 +492,11 @@ impl Resolver for NoResolver {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write, net::TcpListener, thread};
+
     use super::*;
     use crate::{
-        config::HttpAddress,
+        config::{HttpAddress, MqttClientBuilder},
         network::Network,
         seeds::{for_seeds, text_of},
     };
@@ -498,6 +520,100 @@ mod tests {
             readable += 1;
         });
         assert!(readable > 1_000, "{readable}");
+    }
+
+    /// Returns the address of a server that answers each request with these bytes and then waits.
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let mut streams = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(answer.as_bytes());
+                streams.push(stream);
+            }
+        });
+        url
+    }
+
+    fn with_request<T>(url: &str, timeout: Duration, send: impl FnOnce(&Request<'_>) -> T) -> T {
+        let options = MqttClientBuilder::new("greenhouse".to_owned(), "NNSXS.ID.KEY".to_owned())
+            .network(Network::V3)
+            .mqtt_address("mqtt://127.0.0.1")
+            .check()
+            .unwrap();
+        send(&Request {
+            url,
+            key: None,
+            follows: false,
+            accept: "application/json",
+            body: None,
+            certificates: &options.certificates,
+            way_out: &options.way_out,
+            timeout,
+        })
+    }
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    const SHORT: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn kind_of(cause: io::Error) -> Option<ErrorKind> {
+        Failure::of_body(cause).kind
+    }
+
+    #[test]
+    fn a_stream_ends_by_its_silence_and_a_request_by_its_age() {
+        let url = server(HEAD);
+        let (_held, stop) = bounded(0);
+        let started = Instant::now();
+        let mut answer =
+            with_request(&url, LONG, |request| request.stream(Some(&stop), SHORT)).unwrap();
+        let cause = answer.body.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(kind_of(cause), Some(ErrorKind::TimedOut));
+
+        let mut answer = with_request(&url, SHORT, |request| request.send_unless(&stop)).unwrap();
+        let cause = answer.body.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(kind_of(cause), Some(ErrorKind::TimedOut));
+
+        // The head of a stream has its time too.
+        let silent = server("");
+        let failure = with_request(&silent, SHORT, |request| request.stream(None, LONG));
+        assert_eq!(failure.err().unwrap().kind, Some(ErrorKind::TimedOut));
+        assert!(started.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn a_silence_can_be_made_shorter_in_the_middle() {
+        let mut answer =
+            with_request(&server(HEAD), LONG, |request| request.stream(None, LONG)).unwrap();
+        answer.body.idle().set(SHORT);
+        let cause = answer.body.read(&mut [0; 10]).unwrap_err();
+        assert_eq!(kind_of(cause), Some(ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_request_ends_when_nobody_wants_it_any_more() {
+        let (wanted, stop) = bounded(0);
+        thread::spawn(move || {
+            thread::sleep(SHORT);
+            drop(wanted);
+        });
+        let failure = with_request(&server(""), LONG, |request| request.send_unless(&stop));
+        assert_eq!(failure.err().unwrap().kind, Some(ErrorKind::Closed));
+        let failure = with_request(&server(HEAD), LONG, |request| request.send_unless(&stop));
+        assert_eq!(failure.err().unwrap().kind, Some(ErrorKind::Closed));
+    }
+
+    #[test]
+    fn an_answer_that_is_compressed_unasked_is_an_error_that_says_so() {
+        let url = server("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n");
+        let failure = with_request(&url, LONG, |request| request.send())
+            .err()
+            .unwrap();
+        assert!(failure.seen.contains("compressed (gzip)"), "{failure:?}");
+        assert!(failure.has_advice);
     }
 
     #[test]

@@ -236,6 +236,11 @@ pub(crate) mod tests {
         assert!(want(1).is_some() && want(0).is_some());
     }
 
+    /// Returns the home of what this process would have as a fork.
+    pub(crate) fn home_of_parent() -> Home {
+        Home(process::id() + 1)
+    }
+
     #[test]
     fn a_lock_that_nobody_will_release_is_not_waited_for_in_a_fork() {
         let (here, parent) = (Home::here(), Home(process::id() + 1));

@@ -226,14 +226,14 @@ fn every_downlink_over_http_is_true_while_the_http_server_is_slow_or_failing() {
     });
 }
 
-/// Asserts that every uplink of two hundred outages is delivered once, or reported as uncovered.
-fn two_hundred_outages(source: BackfillSource, reads_devices: bool, seed: u64) -> outages::Account {
+/// Asserts that every uplink of a hundred outages is delivered once, or reported as uncovered.
+fn a_hundred_outages(source: BackfillSource, reads_devices: bool, seed: u64) -> outages::Account {
     let _place = place();
     let _watchdog = watchdog(LIMIT);
     let account = outages::run(outages::Plan {
         source,
         reads_devices,
-        cuts: 200,
+        cuts: 100,
         seed,
     });
     println!("{account}");
@@ -244,24 +244,24 @@ fn two_hundred_outages(source: BackfillSource, reads_devices: bool, seed: u64) -
 
 #[test]
 fn every_uplink_of_an_outage_is_fetched_from_storage() {
-    let account = two_hundred_outages(BackfillSource::Storage, true, 31);
+    let account = a_hundred_outages(BackfillSource::Storage, true, 31);
     assert_eq!(account.counted, 0, "{account}");
 }
 
 #[test]
 fn every_uplink_of_an_outage_is_fetched_from_storage_with_a_key_that_only_reads_traffic() {
-    let account = two_hundred_outages(BackfillSource::Storage, false, 32);
+    let account = a_hundred_outages(BackfillSource::Storage, false, 32);
     assert_eq!((account.counted, account.unknown), (0, 0), "{account}");
 }
 
 #[test]
 fn every_uplink_of_an_outage_is_fetched_from_the_event_stream_or_counted() {
-    let account = two_hundred_outages(BackfillSource::Events, true, 33);
+    let account = a_hundred_outages(BackfillSource::Events, true, 33);
     assert!(account.counted > 0, "{account}");
 }
 
 #[test]
 fn every_uplink_of_an_outage_is_fetched_from_the_event_stream_or_reported_as_unknown() {
-    let account = two_hundred_outages(BackfillSource::Events, false, 34);
+    let account = a_hundred_outages(BackfillSource::Events, false, 34);
     assert!(account.unknown > 0, "{account}");
 }

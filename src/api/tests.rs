@@ -138,3 +138,45 @@ fn a_long_list_of_downlinks_is_read_and_a_long_answer_about_one_thing_is_not() {
         }
     });
 }
+
+#[test]
+fn the_counter_of_a_device_is_that_of_its_session() {
+    let sized = |body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let session =
+        sized(r#"{"session":{"last_f_cnt_up":30,"started_at":"2026-11-28T14:06:44.340439028Z"}}"#);
+    let odd = sized(r#"{"session":{"last_f_cnt_up":4294967296}}"#);
+    let (lines, ()) = asked(
+        &[&session, &sized(r#"{"session":{}}"#), EMPTY, &odd],
+        |api| {
+            let counted = api.counted("bed-07").unwrap().unwrap();
+            assert_eq!(counted.last, 30);
+            assert!(counted.started_at.is_some());
+            // A zero is left out.
+            assert_eq!(api.counted("bed-07").unwrap().unwrap().last, 0);
+            assert_eq!(api.counted("bed-07").unwrap(), None);
+            assert!(api.counted("bed-07").is_err());
+        },
+    );
+    assert_eq!(
+        lines[0],
+        "GET /api/v3/ns/applications/greenhouse/devices/bed-07?field_mask=session.last_f_cnt_up,session.started_at \
+         HTTP/1.1 with key"
+    );
+}
+
+#[test]
+fn the_time_of_the_last_answer_is_known() {
+    let dated = EMPTY.replace(
+        "\r\n\r\n",
+        "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+    );
+    let (_, ()) = asked(&[&dated, EMPTY], |api| {
+        api.caller().unwrap();
+        assert!(api.last_date().is_some());
+        api.caller().unwrap();
+        assert_eq!(api.last_date(), None);
+    });
+}

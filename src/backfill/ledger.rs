@@ -14,7 +14,7 @@ pub(crate) struct Ledger {
     is_automatic: bool,
     /// Everything before that time was delivered; `None` before the first connection.
     low: Option<Bound>,
-    /// The latest uplink that came over MQTT.
+    /// The latest uplink that came over MQTT, since the first connection.
     high: Option<SystemTime>,
     /// Whether uplinks after `low` may be missing.
     has_gap: bool,
@@ -70,10 +70,12 @@ impl Ledger {
 
     /// Notes that an uplink has come over MQTT. Returns the time before which everything was delivered.
     pub(crate) fn live(&mut self, received_at: SystemTime) -> SystemTime {
-        self.high = self.high.max(Some(received_at));
-        // One may overtake the answer to the subscription.
-        if self.is_connected && !self.has_gap {
-            self.raise(received_at);
+        // One may overtake the answer to the subscription, before the gap is known.
+        if self.is_connected {
+            self.high = self.high.max(Some(received_at));
+            if !self.has_gap {
+                self.raise(received_at);
+            }
         }
         self.low_at(received_at)
     }
@@ -92,14 +94,14 @@ impl Ledger {
         self.raise(time);
     }
 
-    /// Notes that an attempt to fill the gap has ended at `until`, and whether another one would bring nothing
-    /// more.
-    pub(crate) fn ended(&mut self, until: SystemTime, is_settled: bool) {
+    /// Notes that an attempt to fill the gap has ended. If another one would bring nothing more, the gap is over,
+    /// and filled up to `reached` as far as that is possible.
+    pub(crate) fn ended(&mut self, is_settled: bool, reached: Option<SystemTime>) {
         self.is_filling = false;
         if !is_settled {
             return;
         }
-        self.raise(until);
+        reached.into_iter().for_each(|time| self.raise(time));
         if !self.has_new_drops {
             self.has_gap = false;
             self.high.into_iter().for_each(|high| self.raise(high));
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(ledger.live(at(100)), at(5));
         ledger.reached(at(50));
         assert_eq!(ledger.live(at(101)), at(50));
-        ledger.ended(at(90), true);
+        ledger.ended(true, Some(at(90)));
         assert_eq!(ledger.low_at(at(0)), at(101));
         assert_eq!(ledger.live(at(102)), at(102));
     }
@@ -213,7 +215,7 @@ mod tests {
         let mut ledger = Ledger::new(true, Some(at(5)));
         ledger.connected(Moment::now());
         ledger.reached(at(20));
-        ledger.ended(at(90), false);
+        ledger.ended(false, None);
         assert_eq!(ledger.live(at(100)), at(20));
         ledger.disconnected();
         assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(20)));
@@ -235,10 +237,10 @@ mod tests {
         // More is dropped in the meantime.
         ledger.dropped(due);
         assert_eq!(ledger.next_deadline(), None);
-        ledger.ended(at(11), true);
+        ledger.ended(true, Some(at(11)));
         assert_eq!(ledger.live(at(13)), at(11));
         assert_eq!(starts_at(ledger.on_time(due + AFTER_DROPS)), Some(at(11)));
-        ledger.ended(at(14), true);
+        ledger.ended(true, Some(at(14)));
         assert_eq!(ledger.live(at(15)), at(15));
     }
 

@@ -92,6 +92,8 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<Error>,
     /// Whether another attempt would bring nothing more.
     pub(crate) is_settled: bool,
+    /// If so: everything before that time was handed over, or is reported.
+    pub(crate) reached: Option<SystemTime>,
 }
 
 impl Outcome {
@@ -113,6 +115,7 @@ impl Outcome {
             }],
             error: Some(error),
             is_settled: false,
+            reached: None,
         }
     }
 }

@@ -50,6 +50,8 @@ struct Page {
     /// Those that did not come before.
     new: u32,
     is_past_end: bool,
+    /// The time of the earliest one.
+    first: Option<SystemTime>,
     /// What the server says about the page after it.
     token: Option<String>,
 }
@@ -62,7 +64,7 @@ pub(super) enum Found {
     Known,
     /// It came before, on the same page.
     Twice,
-    /// It is later than the window: there is nothing more to read.
+    /// It is later than the window: there are no further pages to read.
     Later,
 }
 
@@ -135,6 +137,7 @@ impl Pager {
             return Found::Later;
         }
         self.last = self.last.max(at);
+        self.page.first = self.page.first.into_iter().chain(at).min();
         let [before, here] = &self.known;
         let is_outside = at.is_some_and(|at| !self.window.contains(at));
         if is_outside || before.contains(&key) {
@@ -184,7 +187,9 @@ impl Pager {
         }
         let asked = self.asked_after();
         self.probed = Some((asked, page.frames));
-        self.ask_after(minus(last, STEPS[1]).max(asked))
+        let nearest = minus(last, STEPS[1]).max(asked);
+        let has_earlier = page.first.is_some_and(|first| first <= nearest);
+        self.ask_after(if has_earlier { nearest } else { last })
     }
 
     /// Decides after a page that was to show whether the one before was cut short.
@@ -222,6 +227,13 @@ impl Pager {
             (Query::Token(_), Some(last)) => minus(last, STEPS[0]).max(self.start),
             (Query::After { .. }, Some(last)) if page.new > 0 => {
                 step_back(last, asked).unwrap_or(asked)
+            }
+            // Nothing but what is known: it breaks off each time before anything else.
+            (Query::After { .. }, Some(last)) if page.first.is_some() && last > asked => {
+                step_back(last, asked).unwrap_or_else(|| {
+                    self.doubtful.push(last);
+                    last
+                })
             }
             _ => asked,
         };
@@ -335,8 +347,7 @@ mod tests {
             for (at, key) in storage.page(&pager.query()) {
                 match pager.on_uplink(Some(at), key) {
                     Found::New => found.push(key),
-                    Found::Known | Found::Twice => {}
-                    Found::Later => break,
+                    Found::Known | Found::Twice | Found::Later => {}
                 }
             }
             match pager.on_end() {
@@ -509,10 +520,22 @@ mod tests {
         assert!(pager.is_productive());
         assert_eq!(pager.on_fault(), after(9_000, 1000));
         assert_eq!(pager.on_uplink(Some(at(10_000)), 1), Found::Known);
-        assert!(!pager.is_productive());
-        assert_eq!(pager.on_fault(), after(9_000, 1000));
         assert_eq!(pager.on_uplink(Some(at(10_300)), 2), Found::New);
         assert_eq!(pager.on_fault(), after(9_300, 1000));
+        assert_eq!(pager.on_fault(), after(9_300, 1000));
+    }
+
+    #[test]
+    fn a_page_that_always_breaks_off_after_the_same_uplink_is_left_behind() {
+        let mut pager = pager(1000);
+        pager.on_uplink(Some(at(10_000)), 1);
+        assert_eq!(pager.on_fault(), after(9_000, 1000));
+        for next in [9_999, 10_000] {
+            assert_eq!(pager.on_uplink(Some(at(10_000)), 1), Found::Known);
+            assert!(!pager.is_productive());
+            assert_eq!(pager.on_fault(), after(next, 1000));
+        }
+        assert_eq!(pager.take_doubtful(), [at(10_000)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crossbeam_channel::Sender;
 use super::{
     Bound, Fetched, Outcome, Task,
     handover::{Handover, Stop, Stopped},
+    pager,
     rate::{Faults, Rate},
     verdict::{self, Verdict},
     window::{self, NetworkClock, Window},
@@ -95,6 +96,7 @@ impl Outcome {
             uncovered: Vec::new(),
             error: None,
             is_settled: false,
+            reached: None,
         }
     }
 }
@@ -123,10 +125,14 @@ pub(super) struct Run<'a> {
     pub(super) rate: Rate,
     pub(super) faults: Faults,
     pub(super) outcome: Outcome,
+    /// When the last request was sent.
+    asked: Moment,
     /// Everything before that time was handed over.
     reached: Option<SystemTime>,
     /// What the counters of devices include, although it was handed over as a trace.
     pub(super) traces: HashMap<String, u64>,
+    /// The time in which something may have been left out.
+    doubt: Option<(SystemTime, SystemTime)>,
     /// The uplinks that could not be read, which may come again.
     unreadable: HashSet<u64>,
 }
@@ -142,8 +148,10 @@ impl<'a> Run<'a> {
             rate: Rate::new(settings.reserve, settings.max_wait),
             faults: Faults::new(settings.max_wait),
             outcome: Outcome::new(from, until),
+            asked: Moment::now(),
             reached: None,
             traces: HashMap::new(),
+            doubt: None,
             unreadable: HashSet::new(),
             task,
         }
@@ -165,6 +173,10 @@ impl<'a> Run<'a> {
         if !window.is_empty() {
             let (source, end) = self.fetch(&window)?;
             self.conclude(&window, source, end);
+        }
+        self.outcome.reached = self.outcome.is_settled.then(|| self.end_of(&window));
+        if let Some((from, until)) = self.doubt {
+            self.uncovered(from, until, UncoveredReason::CutOff);
         }
         self.count_uncovered()
     }
@@ -235,14 +247,32 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Notes times at which something may have been left out.
+    pub(super) fn doubt(&mut self, times: Vec<SystemTime>) {
+        for (from, until) in times.into_iter().map(pager::around) {
+            let (first, last) = self.doubt.unwrap_or((from, until));
+            self.doubt = Some((first.min(from), last.max(until)));
+        }
+    }
+
     /// Reports that everything before a time was handed over.
     pub(super) fn reached(&mut self, window: &Window, time: SystemTime) -> Result<(), Stopped> {
-        let time = time.min(window.until);
+        let time = time.min(self.end_of(window));
         if time <= self.reached.unwrap_or(window.from) {
             return Ok(());
         }
         self.reached = Some(time);
+        // What is to be reported at the end belongs to the next backfill if this one does not get there.
+        if !self.outcome.uncovered.is_empty() || self.outcome.unreadable > 0 {
+            return Ok(());
+        }
         self.handover.hand(Fetched::Reached(time))
+    }
+
+    /// Returns up to when the window can be filled so far: what the network has received since the last
+    /// request may be missing.
+    fn end_of(&self, window: &Window) -> SystemTime {
+        window.until.min(self.clock.earliest(self.asked))
     }
 
     pub(super) fn hand_uplink(&mut self, mut uplink: UplinkMessage) -> Result<(), Stopped> {
@@ -270,6 +300,7 @@ impl<'a> Run<'a> {
         let mut was_without_right = false;
         loop {
             self.handover.wait(self.rate.pause())?;
+            self.asked = Moment::now();
             let answer = request(&self.api);
             self.clock.note(self.api.last_date(), Moment::now());
             let failure = match answer {

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     message::{Marks, ShortKey, UplinkMessage, Watermark, short},
+    process::Home,
     sync,
 };
 
@@ -20,7 +21,11 @@ const NEAR: Duration = Duration::from_millis(500);
 
 /// The uplinks that were delivered lately.
 #[derive(Debug)]
-pub(crate) struct Seam(Mutex<Log>);
+pub(crate) struct Seam {
+    /// Where the session is that delivers.
+    home: Home,
+    log: Mutex<Log>,
+}
 
 #[derive(Debug)]
 struct Log {
@@ -115,14 +120,18 @@ impl Hash {
 
 impl Seam {
     pub(crate) fn new(capacity: usize, overlap: Duration, resumed: Option<Watermark>) -> Self {
-        Self(Mutex::new(Log {
+        let log = Log {
             entries: VecDeque::new(),
             known: HashMap::new(),
             next: 1,
             capacity: capacity.max(1),
             overlap,
             resumed: resumed.map(Watermark::into_known).unwrap_or_default(),
-        }))
+        };
+        Self {
+            home: Home::here(),
+            log: Mutex::new(log),
+        }
     }
 
     /// Notes that an uplink is about to be delivered, unless it was before.
@@ -133,7 +142,7 @@ impl Seam {
         is_backfilled: bool,
     ) -> Known {
         let key = key(uplink);
-        let mut log = sync::lock(&self.0);
+        let mut log = sync::lock(&self.log);
         if let Some(known) = log.known(key) {
             return known;
         }
@@ -154,7 +163,7 @@ impl Seam {
     /// Forgets the uplinks before that time, as far as none that is to be remembered was delivered before
     /// them.
     pub(crate) fn forget_before(&self, time: SystemTime) {
-        let mut log = sync::lock(&self.0);
+        let mut log = sync::lock(&self.log);
         while log.entries.front().is_some_and(|entry| entry.at < time) {
             log.forget_first();
         }
@@ -162,7 +171,7 @@ impl Seam {
 
     /// Notes that nothing comes any more that an earlier run has handled.
     pub(crate) fn is_caught_up(&self) {
-        sync::lock(&self.0).resumed.clear();
+        sync::lock(&self.log).resumed.clear();
     }
 
     /// Returns whether an uplink of the device was delivered that may have left this trace.
@@ -174,7 +183,7 @@ impl Seam {
                 .or_else(|_| entry.at.duration_since(at));
             entry.device == device && distance.is_ok_and(|distance| distance <= NEAR)
         };
-        sync::lock(&self.0).entries.iter().any(is_near)
+        sync::lock(&self.log).entries.iter().any(is_near)
     }
 }
 
@@ -209,7 +218,7 @@ impl Log {
 
 impl Marks for Seam {
     fn watermark(&self, uplink: u64, low: SystemTime) -> Watermark {
-        let log = sync::lock(&self.0);
+        let log = sync::lock(&self.log);
         let from = low.checked_sub(log.overlap).unwrap_or(UNIX_EPOCH);
         let first = log.next - log.entries.len() as u64;
         let before = (uplink + 1).saturating_sub(first) as usize;
@@ -217,6 +226,10 @@ impl Marks for Seam {
         let named = named.filter(|entry| entry.at > from).map(|entry| entry.key);
         let named = named.map(short).chain(log.resumed.iter().copied());
         Watermark::new(low, named.take(MAX_NAMED))
+    }
+
+    fn are_here(&self) -> bool {
+        self.home.is_here()
     }
 }
 
@@ -228,6 +241,7 @@ mod tests {
     use crate::{
         message::{Losses, Place},
         network::Network,
+        process,
         seeds::for_seeds,
     };
 
@@ -414,6 +428,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fork_has_no_watermarks_because_a_lock_may_never_be_released() {
+        let seam = Arc::new(Seam {
+            home: process::tests::home_of_parent(),
+            ..seam(10)
+        });
+        let mut uplink = uplink("bed-07", 0, at(0));
+        let number = match live(&seam, &uplink) {
+            Known::New(number) => number,
+            known => panic!("{known:?}"),
+        };
+        uplink.place = Place::new(number, at(0), Arc::clone(&seam) as Arc<dyn Marks>);
+        let _held = sync::lock(&seam.log);
+        assert!(uplink.watermark().is_none());
+    }
+
+    #[test]
     fn what_an_earlier_run_has_handled_does_not_come_again_and_is_named_again() {
         let before = seam(10);
         let uplinks = [0, 10, 20].map(|second| uplink("bed-07", second as u32, at(second)));
@@ -557,7 +587,7 @@ mod tests {
     fn two_uplinks_with_one_key_do_no_harm() {
         let seam = seam(3);
         {
-            let mut log = sync::lock(&seam.0);
+            let mut log = sync::lock(&seam.log);
             for second in 0..3 {
                 log.add(Entry {
                     key: 7,

@@ -120,6 +120,7 @@ impl Run<'_> {
             }
             if let Some(failure) = failure {
                 pager.on_fault();
+                self.doubt(pager.take_doubtful());
                 match self.faults.on_fault() {
                     Some(wait) => self.handover.wait(wait)?,
                     None => return Ok(self.cut_off(&failure)),
@@ -127,10 +128,7 @@ impl Run<'_> {
                 continue;
             }
             let next = pager.on_end();
-            for at in pager.take_doubtful() {
-                let (from, until) = super::pager::around(at);
-                self.uncovered(from, until, UncoveredReason::CutOff);
-            }
+            self.doubt(pager.take_doubtful());
             if let Some(last) = pager.last() {
                 self.reached(window, last.min(pass.settled))?;
             }
@@ -182,8 +180,8 @@ impl Run<'_> {
                 Found::New | Found::Twice => {
                     self.hand_uplink(Arc::unwrap_or_clone(uplink))?;
                 }
-                Found::Known => {}
-                Found::Later => break,
+                // In case the server does not keep to the order, the rest of the page is read too.
+                Found::Known | Found::Later => {}
             }
         }
         // Something else than storage has answered.

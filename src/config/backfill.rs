@@ -188,7 +188,7 @@ impl Backfill {
 
     /// Sets how many delivered uplinks to remember, so that none is delivered twice: 1 to 10,000,000, at about 80
     /// bytes each. They are those of the [`overlap`](Self::overlap) and of a backfill that runs. If there are more, the
-    /// oldest ones are forgotten. Defaults to 100,000.
+    /// oldest ones are forgotten, and are delivered again if they come again. Defaults to 100,000.
     ///
     /// ```
     /// let backfill = ttn::Backfill::new().max_known(1_000_000);

@@ -29,7 +29,8 @@ pub struct Connected {
     pub gap: Option<Gap>,
 }
 
-/// A time without a connection. The client misses whatever the network published during it.
+/// A time without a connection. The client misses whatever the network published during it; with
+/// [`backfill`](crate::MqttClientBuilder::backfill) it fetches the uplinks afterwards.
 ///
 /// Times are those of a monotonic clock, which stands still while the machine is suspended, plus
 /// suspensions: when the wall clock advances at least 1 s more than the monotonic clock, the difference

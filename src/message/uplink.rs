@@ -223,7 +223,7 @@ impl UplinkMessage {
 
     /// Returns how far a program has got once it has handled this uplink, to
     /// [`resume_from`](crate::MqttClientBuilder::resume_from) there in its next run. `None` for an uplink that no
-    /// client delivered, or one without [`backfill`](crate::MqttClientBuilder::backfill).
+    /// client delivered, or one without [`backfill`](crate::MqttClientBuilder::backfill), and in a fork of the process.
     ///
     /// It is that of the subscription, or of the callbacks, that got the uplink: an uplink that was dropped
     /// there, because the program did not keep up, holds it back.

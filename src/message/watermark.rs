@@ -139,6 +139,11 @@ fn not_a_watermark(text: &str) -> Error {
 pub(crate) trait Marks: fmt::Debug + Send + Sync {
     /// Returns the watermark after an uplink. Everything before the time `low` was delivered before it.
     fn watermark(&self, uplink: u64, low: SystemTime) -> Watermark;
+
+    /// Returns whether the threads that deliver are in this process. In a fork, they may hold a lock for ever.
+    fn are_here(&self) -> bool {
+        true
+    }
 }
 
 /// The place of an uplink among those that a client has delivered, if the client keeps track of them.
@@ -197,7 +202,7 @@ impl Place {
 
     /// Returns the watermark once the subscriber has handled this uplink.
     pub(super) fn watermark(&self) -> Option<Watermark> {
-        let mark = self.0.as_ref()?;
+        let mark = self.0.as_ref().filter(|mark| mark.marks.are_here())?;
         let lost = mark.lost.as_ref().and_then(|lost| *sync::lock(&lost.0));
         Some(match lost {
             Some((number, low)) if number <= mark.number => mark

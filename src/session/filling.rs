@@ -2,7 +2,7 @@
 //! uplink is delivered only while every subscriber has room for more.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     ops::Range,
     sync::Arc,
@@ -82,9 +82,8 @@ struct Run {
 struct Account {
     delivered: u64,
     known: u64,
-    /// The uplinks of each device of which nothing but the time is kept, with the first and the last time.
-    traces: BTreeMap<String, u64>,
-    traced: Option<(SystemTime, SystemTime)>,
+    /// The uplinks of which the network keeps only who has sent them, and when.
+    traces: BTreeSet<(SystemTime, String)>,
     reached: Option<SystemTime>,
 }
 
@@ -272,7 +271,7 @@ impl Session {
             Fetched::Uplink(uplink) => self.deliver_fetched(uplink),
             Fetched::Trace { dev_id, at } => {
                 if !parts.seam.has_near(&dev_id, at) {
-                    run.account.trace(dev_id, at);
+                    run.account.traces.insert((at, dev_id));
                 }
             }
             Fetched::Reached(time) => {
@@ -356,9 +355,7 @@ impl Session {
         };
         let Some(run) = parts.run.take() else { return };
         if run.request.is_none() {
-            let until = outcome.until.checked_sub(parts.settings.overlap);
-            let until = until.unwrap_or(outcome.until);
-            parts.ledger.ended(until, outcome.is_settled);
+            parts.ledger.ended(outcome.is_settled, outcome.reached);
             if outcome.is_settled {
                 parts.seam.is_caught_up();
             }
@@ -433,28 +430,23 @@ impl Session {
 }
 
 impl Account {
-    fn trace(&mut self, dev_id: String, at: SystemTime) {
-        *self.traces.entry(dev_id).or_default() += 1;
-        let (first, last) = self.traced.unwrap_or((at, at));
-        self.traced = Some((first.min(at), last.max(at)));
-    }
-
     fn close(self, outcome: Outcome) -> Backfilled {
         let mut uncovered = outcome.uncovered;
-        if let Some((from, until)) = self.traced {
+        if let (Some((from, _)), Some((until, _))) = (self.traces.first(), self.traces.last()) {
+            let mut devices: BTreeMap<&str, u64> = BTreeMap::new();
+            for (_, dev_id) in &self.traces {
+                *devices.entry(dev_id).or_default() += 1;
+            }
+            let device = |(dev_id, uplinks): (&str, u64)| UncoveredDevice {
+                dev_id: dev_id.to_owned(),
+                uplinks: Some(uplinks),
+            };
             uncovered.push(Uncovered {
-                from,
-                until,
+                from: *from,
+                until: *until,
                 reason: UncoveredReason::OnlyCounted,
-                uplinks: Some(self.traces.values().sum()),
-                devices: self
-                    .traces
-                    .into_iter()
-                    .map(|(dev_id, uplinks)| UncoveredDevice {
-                        dev_id,
-                        uplinks: Some(uplinks),
-                    })
-                    .collect(),
+                uplinks: Some(self.traces.len() as u64),
+                devices: devices.into_iter().map(device).collect(),
             });
         }
         uncovered.sort_by_key(|part| part.from);

@@ -179,8 +179,8 @@ impl Place {
         while lock(&self.account).cuts < self.plan.cuts {
             // Sometimes without waiting, so that it is also cut while it connects or catches up.
             match random.u8(..) {
-                0..80 => self.await_filled(client),
-                80..220 => self.await_connection(client),
+                0..50 => self.await_filled(client),
+                50..220 => self.await_connection(client),
                 _ => {}
             }
             linger(&mut random, 60);
@@ -224,7 +224,7 @@ impl Place {
                 mqtt.pass();
             }
             // Long enough for the network to forget.
-            58..62 => self.refuse(random, 2_000),
+            58..62 => self.refuse(random, 1_600),
             62..74 => {
                 self.network.stop();
                 linger(random, 200);
@@ -451,7 +451,7 @@ impl Account {
         }
         let lost = self.published.iter().enumerate();
         let lost = lost.filter(|(_, fate)| fate.times() == 0);
-        let mut unexplained: Vec<usize> = lost
+        let unexplained: Vec<usize> = lost
             .filter(|(_, fate)| {
                 let mut parts = self.uncovered.iter();
                 !parts.any(|part| part.from <= fate.sent + NEAR && fate.sent <= part.until + NEAR)

@@ -101,6 +101,10 @@ fn what_was_missed_while_away_is_filled_one_by_one_and_nothing_else_is() {
         };
         assert_eq!(sender.fill(&stored(counter), 102), expected, "{counter}");
         assert_eq!(sender.missing(), 90_u32.saturating_sub(left as u32));
+        // The watch remembers the last ones itself.
+        if counter > 101 - WINDOW {
+            assert_eq!(sender.fill(&stored(counter), 102), NOTHING, "{counter}");
+        }
     }
     assert_eq!(sender.live(&frame(102), 102), NOTHING);
     assert_eq!(sender.highest(), 102);
@@ -200,6 +204,30 @@ fn what_this_client_dropped_is_filled_before_what_was_lost_upstream() {
 }
 
 #[test]
+fn what_lies_between_two_fetched_ones_was_not_dropped_here_and_what_follows_them_may_be() {
+    let dropped = |marks: Marks| Marks { drops: 1, ..marks };
+    let mut sender = Sender::new();
+    sender.live(&frame(9), 9);
+    let counters = sender.counters.as_mut().unwrap();
+    let mut fill = |counter| {
+        let now = FrameCounters::new(&stored(counter), dropped(marks(101)));
+        counters.fill(now, |at| {
+            dropped(marks(at.wrapping_add(SECOND / 2) / SECOND))
+        })
+    };
+    assert_eq!(fill(20), [Some(missing(10, FrameLoss::Away)), None]);
+    assert_eq!(fill(25), [None, Some(missing(4, FrameLoss::Upstream))]);
+    for counter in 26..103 {
+        assert_eq!(fill(counter), NOTHING);
+    }
+    let now = FrameCounters::new(&frame(104), dropped(marks(104)));
+    assert_eq!(
+        counters.observe(now),
+        [None, Some(missing(1, FrameLoss::DroppedHere))]
+    );
+}
+
+#[test]
 fn a_record_without_the_id_of_its_session_belongs_to_that_of_its_address() {
     let mut sender = Sender::new();
     sender.live(&frame(1), 1);
@@ -211,6 +239,11 @@ fn a_record_without_the_id_of_its_session_belongs_to_that_of_its_address() {
         sender.live(&frame(6), 6),
         [None, Some(missing(1, FrameLoss::Upstream))]
     );
+    assert_eq!(sender.fill(&stored(7), 8), NOTHING);
+    let mut other = received(frame(0), 9);
+    other.session_key_id = vec![9];
+    assert_eq!(sender.live(&other, 9), NOTHING);
+    assert_eq!((sender.highest(), sender.missing()), (0, 0));
     // The watch may begin with one, and learns the id later.
     let mut sender = Sender::new();
     sender.live(&stored(1), 1);
