@@ -2,14 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{LastHeard, handover::Stopped, rate::Rate, run::Run, window::minus};
+use super::{
+    LastHeard,
+    handover::Stopped,
+    rate::{Faults, Rate},
+    run::Run,
+    verdict::{Verdict, verdict},
+    window::minus,
+};
 use crate::{
-    api::{Counted, Failure},
+    api::{Api, Counted, Failure},
+    config::Backfill,
     message::{Uncovered, UncoveredDevice, UncoveredReason},
 };
 
 /// The most devices to ask about, one request each.
-const MAX_DEVICES: usize = 50;
+const MAX_DEVICES: usize = 100;
+
+/// How often to ask again after a fault, or a refusal because of too many requests.
+const REPEATS: u32 = 3;
 
 /// The most devices to name.
 const MAX_NAMED: usize = 1_000;
@@ -30,20 +41,15 @@ impl Run<'_> {
         }
         let Some(from) = first else { return Ok(()) };
         self.wait_for_the_network()?;
-        let Some((seen, is_complete)) = self.seen_since(from) else {
+        let Some((seen, is_complete)) = self.seen_since(from)? else {
             return Ok(());
         };
         self.handover.wait_until_taken()?;
         let asked = seen.len().min(MAX_DEVICES);
         let mut counted = Vec::new();
-        let mut rate = Rate::new(self.settings().reserve, self.settings().max_wait);
+        let mut pace = Pace::new(self.settings());
         for dev_id in &seen[..asked] {
-            self.handover.wait(rate.pause())?;
-            let answer = self.api.counted(dev_id);
-            self.handover.check()?;
-            self.note_answer(&answer);
-            rate.on_answer(self.api.last_limits(), true);
-            match answer {
+            match self.call(&mut pace, |api| api.counted(dev_id))? {
                 Ok(count) => counted.push(count),
                 // It is registered elsewhere.
                 Err(Failure::Refused(refusal)) if refusal.status == 404 => counted.push(None),
@@ -69,9 +75,38 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn note_answer<T>(&mut self, answer: &Result<T, Failure>) {
-        let is_answer = matches!(answer, Ok(_) | Err(Failure::Refused(_)));
-        self.outcome.requests += u32::from(is_answer);
+    /// Asks, a few times if that may help.
+    fn call<T>(
+        &mut self,
+        pace: &mut Pace,
+        request: impl Fn(&Api) -> Result<T, Failure>,
+    ) -> Result<Result<T, Failure>, Stopped> {
+        let mut repeats = REPEATS;
+        loop {
+            self.handover.wait(pace.rate.pause())?;
+            let answer = request(&self.api);
+            self.handover.check()?;
+            let is_answer = matches!(answer, Ok(_) | Err(Failure::Refused(_)));
+            self.outcome.requests += u32::from(is_answer);
+            let limits = self.api.last_limits();
+            let Err(failure) = answer else {
+                pace.rate.on_answer(limits, true);
+                pace.faults.on_progress();
+                return Ok(answer);
+            };
+            let wait = match (verdict(&failure), &failure) {
+                (Verdict::Again, _) => pace.faults.on_fault(),
+                (Verdict::Wait, Failure::Refused(refusal)) => {
+                    pace.rate.on_refusal(limits, refusal.wait)
+                }
+                _ => None,
+            };
+            match wait.filter(|_| repeats > 0) {
+                Some(wait) => self.handover.wait(wait)?,
+                None => return Ok(Err(failure)),
+            }
+            repeats -= 1;
+        }
     }
 
     fn conclude_count(&mut self, devices: Vec<UncoveredDevice>, is_complete: bool) {
@@ -102,19 +137,36 @@ impl Run<'_> {
     }
 
     /// Returns the devices that were seen since then, those seen last first, and whether these are all.
-    fn seen_since(&mut self, from: SystemTime) -> Option<(Vec<String>, bool)> {
+    fn seen_since(&mut self, from: SystemTime) -> Result<Option<(Vec<String>, bool)>, Stopped> {
         let refused = |time: &Uncovered| time.reason == UncoveredReason::Refused;
         if self.outcome.uncovered.iter().all(refused) {
-            return None;
+            return Ok(None);
         }
-        let devices = self.api.devices();
-        self.note_answer(&devices);
-        let devices = devices.ok()?;
+        let mut pace = Pace::new(self.settings());
+        let Ok(devices) = self.call(&mut pace, Api::devices)? else {
+            return Ok(None);
+        };
         let since = minus(from, self.settings().overlap);
         let is_complete = devices.len() < MAX_NAMED;
         let seen = devices.into_iter();
         let seen = seen.filter(|device| device.last_seen_at.is_some_and(|at| at >= since));
-        Some((seen.map(|device| device.dev_id).collect(), is_complete))
+        let seen = seen.map(|device| device.dev_id).collect();
+        Ok(Some((seen, is_complete)))
+    }
+}
+
+/// When to ask, apart from what is fetched.
+struct Pace {
+    rate: Rate,
+    faults: Faults,
+}
+
+impl Pace {
+    fn new(settings: &Backfill) -> Self {
+        Self {
+            rate: Rate::new(settings.reserve, settings.max_wait),
+            faults: Faults::new(settings.max_wait),
+        }
     }
 }
 
@@ -127,7 +179,8 @@ fn missed(counted: Counted, heard: &LastHeard, from: SystemTime) -> Option<u64> 
     // One that has come since is ahead.
     let ahead = counted.last.wrapping_sub(heard.counter);
     let ahead = if ahead > u32::MAX / 2 { 0 } else { ahead };
-    Some(u64::from(ahead) + u64::from(heard.missing))
+    let missed = u64::from(ahead) + u64::from(heard.missing);
+    Some(missed.saturating_sub(heard.uncovered))
 }
 
 #[cfg(test)]
@@ -140,7 +193,11 @@ mod tests {
     fn the_counter_of_the_network_tells_what_a_client_has_missed() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let count = |last, started_at, counter, missing| {
-            let heard = LastHeard { counter, missing };
+            let heard = LastHeard {
+                counter,
+                missing,
+                uncovered: 0,
+            };
             missed(Counted { last, started_at }, &heard, at(100))
         };
         assert_eq!(count(30, Some(at(50)), 20, 3), Some(13));

@@ -48,8 +48,8 @@ const AFTER: Duration = Duration::from_millis(100);
 struct Backlog {
     /// When the server began to answer, by its clock.
     asked: Option<SystemTime>,
-    /// The time of the first event.
-    oldest: Option<SystemTime>,
+    /// The times of the first and the last event.
+    span: Option<(SystemTime, SystemTime)>,
     /// What was handed over.
     uplinks: HashSet<u64>,
     traces: HashSet<(String, SystemTime)>,
@@ -64,6 +64,8 @@ impl Run<'_> {
         )?;
         let mut backlog = Backlog::default();
         let mut repeats = REPEATS;
+        // Up to where no event is missing.
+        let mut covered = window.from;
         loop {
             let asked = Instant::now();
             let frames = match self.ask(SOURCE, |api| api.events(TAIL))? {
@@ -76,9 +78,17 @@ impl Run<'_> {
             }
             self.outcome.source = Some(SOURCE);
             frames.set_idle(SILENCE.max(asked.elapsed() * SLOWER));
-            let Some(failure) = self.read_backlog(frames, window, &mut backlog)? else {
-                break;
+            let failure = self.read_backlog(frames, window, &mut backlog)?;
+            // What is older than the first event is not kept. If there is none, nobody knows.
+            let until = window.until;
+            let (oldest, latest) = match (backlog.span.take(), &failure) {
+                (Some((oldest, latest)), Some(_)) => (oldest, latest),
+                (None, Some(_)) => (covered, covered),
+                (span, None) => (span.map_or(until, |(oldest, _)| oldest), until),
             };
+            self.uncovered(covered, oldest.min(until), UncoveredReason::NotKept);
+            covered = covered.max(latest);
+            let Some(failure) = failure else { break };
             if repeats == 0 {
                 return Ok(match self.failed(SOURCE, &failure) {
                     End::Failed { error, .. } => End::Failed {
@@ -89,17 +99,9 @@ impl Run<'_> {
                     end => end,
                 });
             }
+            // At once: each event takes the place of an older one.
             repeats -= 1;
-            let wait = self.faults.on_fault().unwrap_or_default();
-            self.handover.wait(wait)?;
         }
-        // What is older than the first event is not kept. If there is none, nobody knows.
-        let oldest = backlog.oldest.unwrap_or(window.until);
-        self.uncovered(
-            window.from,
-            oldest.min(window.until),
-            UncoveredReason::NotKept,
-        );
         self.reached(window, window.until)?;
         Ok(End::Done)
     }
@@ -136,7 +138,8 @@ impl Run<'_> {
                         }
                     };
                     let received = uplink.received_at.or(at);
-                    backlog.note(received.min(at).or(received));
+                    backlog.note(received);
+                    backlog.note(at);
                     if received.is_some_and(|at| window.contains(at)) && backlog.is_new(&uplink) {
                         self.hand_uplink(Arc::unwrap_or_clone(uplink))?;
                     }
@@ -165,7 +168,11 @@ impl Run<'_> {
         dev_id: String,
         at: SystemTime,
     ) -> Result<(), Stopped> {
-        if at > window.from + AFTER && at <= window.until {
+        // What was before the gap was delivered, or reported at its end.
+        if at <= window.from || at > window.until {
+            return Ok(());
+        }
+        if at > window.from + AFTER {
             *self.traces.entry(dev_id.clone()).or_default() += 1;
         }
         self.handover.hand(Fetched::Trace { dev_id, at })
@@ -186,10 +193,9 @@ impl Backlog {
     }
 
     fn note(&mut self, at: Option<SystemTime>) {
-        self.oldest = match (self.oldest, at) {
-            (Some(oldest), Some(at)) => Some(oldest.min(at)),
-            (oldest, at) => oldest.or(at),
-        };
+        let Some(at) = at else { return };
+        let (oldest, latest) = self.span.unwrap_or((at, at));
+        self.span = Some((oldest.min(at), latest.max(at)));
     }
 
     fn is_new(&mut self, uplink: &UplinkMessage) -> bool {

@@ -53,6 +53,8 @@ pub(crate) struct LastHeard {
     pub(crate) counter: u32,
     /// How many uplinks of the session were reported missing and did not come.
     pub(crate) missing: u32,
+    /// How many of the session an earlier backfill has reported as uncovered.
+    pub(crate) uncovered: u64,
 }
 
 /// One end of the time to fill.

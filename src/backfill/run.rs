@@ -125,8 +125,9 @@ pub(super) struct Run<'a> {
     pub(super) rate: Rate,
     pub(super) faults: Faults,
     pub(super) outcome: Outcome,
-    /// When the last request was sent.
-    asked: Moment,
+    /// The earliest time of the network's clock at which the connection after the gap may have been made: what
+    /// came before that did not come over it.
+    reconnected: SystemTime,
     /// Everything before that time was handed over.
     reached: Option<SystemTime>,
     /// What the counters of devices include, although it was handed over as a trace.
@@ -148,7 +149,7 @@ impl<'a> Run<'a> {
             rate: Rate::new(settings.reserve, settings.max_wait),
             faults: Faults::new(settings.max_wait),
             outcome: Outcome::new(from, until),
-            asked: Moment::now(),
+            reconnected: from,
             reached: None,
             traces: HashMap::new(),
             doubt: None,
@@ -186,6 +187,7 @@ impl<'a> Run<'a> {
         let (from, until) = (self.task.from, self.task.until);
         if self.task.is_on_request {
             let (from, until) = window::bounds(from, until, &self.clock);
+            self.reconnected = until;
             return Window::exactly(from, until);
         }
         let is_here = |bound| matches!(bound, Bound::Here(_));
@@ -194,6 +196,11 @@ impl<'a> Run<'a> {
             self.clock.note(contact.date, Moment::now());
             self.outcome.requests += u32::from(contact.date.is_some());
         }
+        self.reconnected = match until {
+            Bound::Network(time) => time,
+            Bound::Here(moment) if self.clock.is_known() => self.clock.earliest(moment),
+            Bound::Here(moment) => window::minus(moment.time, self.settings().overlap),
+        };
         let (from, until) = window::bounds(from, until, &self.clock);
         let now = self.clock.latest(Moment::now());
         Window::of_gap(from, until, now, self.settings())
@@ -255,7 +262,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Reports that everything before a time was handed over.
+    /// Reports that everything before a time was handed over. What may have come over the connection after the
+    /// gap is not part of that: the connection can be lost again.
     pub(super) fn reached(&mut self, window: &Window, time: SystemTime) -> Result<(), Stopped> {
         let time = time.min(self.end_of(window));
         if time <= self.reached.unwrap_or(window.from) {
@@ -263,16 +271,16 @@ impl<'a> Run<'a> {
         }
         self.reached = Some(time);
         // What is to be reported at the end belongs to the next backfill if this one does not get there.
-        if !self.outcome.uncovered.is_empty() || self.outcome.unreadable > 0 {
+        let is_doubtful = !self.outcome.uncovered.is_empty() || self.doubt.is_some();
+        if is_doubtful || self.outcome.unreadable > 0 {
             return Ok(());
         }
         self.handover.hand(Fetched::Reached(time))
     }
 
-    /// Returns up to when the window can be filled so far: what the network has received since the last
-    /// request may be missing.
+    /// Returns up to when the window can be filled for certain.
     fn end_of(&self, window: &Window) -> SystemTime {
-        window.until.min(self.clock.earliest(self.asked))
+        window.until.min(self.reconnected)
     }
 
     pub(super) fn hand_uplink(&mut self, mut uplink: UplinkMessage) -> Result<(), Stopped> {
@@ -300,7 +308,6 @@ impl<'a> Run<'a> {
         let mut was_without_right = false;
         loop {
             self.handover.wait(self.rate.pause())?;
-            self.asked = Moment::now();
             let answer = request(&self.api);
             self.clock.note(self.api.last_date(), Moment::now());
             let failure = match answer {

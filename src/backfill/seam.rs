@@ -55,8 +55,10 @@ pub(crate) enum Known {
     New(u64),
     /// It came over MQTT. The latest uplink has this number.
     Live(u64),
-    /// It was fetched, or an earlier run of the program has it.
+    /// It was fetched.
     Before,
+    /// An earlier run of the program has handled it. The next time, it counts as fetched.
+    Handled,
 }
 
 /// Returns what identifies an uplink: over MQTT, in storage and in the event stream, and in every process.
@@ -155,7 +157,7 @@ impl Seam {
             is_backfilled: is_backfilled || was_handled,
         });
         match was_handled {
-            true => Known::Before,
+            true => Known::Handled,
             false => Known::New(number),
         }
     }
@@ -455,9 +457,9 @@ mod tests {
         // Also if nothing has come of it yet.
         let named = |seam: &Seam| seam.watermark(99, at(10)).into_known();
         assert_eq!(named(&seam), named(&before));
+        assert_eq!(fetched(&seam, &uplinks[0]), Known::Handled);
         assert_eq!(fetched(&seam, &uplinks[0]), Known::Before);
-        assert_eq!(fetched(&seam, &uplinks[0]), Known::Before);
-        assert_eq!(live(&seam, &uplinks[1]), Known::Before);
+        assert_eq!(live(&seam, &uplinks[1]), Known::Handled);
         assert!(matches!(fetched(&seam, &uplinks[2]), Known::New(_)));
         assert_eq!(named(&seam).len(), 3);
         seam.is_caught_up();

@@ -67,7 +67,9 @@ impl Run<'_> {
                 self.faults.on_progress();
             }
             is_first = false;
-            self.reached(window, pass.settled)?;
+            if self.has_reach(reach, window) {
+                self.reached(window, pass.settled)?;
+            }
         }
         match reach {
             Reach::Nothing => {
@@ -80,6 +82,11 @@ impl Run<'_> {
             Reach::Unknown => {}
         }
         Ok(End::Done)
+    }
+
+    /// Returns whether nothing will be reported as not kept at the end.
+    fn has_reach(&self, reach: Reach, window: &Window) -> bool {
+        reach.covers(window) || self.task.is_on_request
     }
 
     /// Reads the window, or the end of it.
@@ -129,7 +136,7 @@ impl Run<'_> {
             }
             let next = pager.on_end();
             self.doubt(pager.take_doubtful());
-            if let Some(last) = pager.last() {
+            if let Some(last) = pager.last().filter(|_| self.has_reach(*reach, window)) {
                 self.reached(window, last.min(pass.settled))?;
             }
             match next {

@@ -20,6 +20,10 @@ impl NetworkClock {
         }
     }
 
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the earliest time that the network's clock may have shown at a moment.
     pub(super) fn earliest(&self, moment: Moment) -> SystemTime {
         match self.0 {

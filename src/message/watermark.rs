@@ -4,13 +4,13 @@ use std::{
     collections::HashSet,
     fmt,
     str::FromStr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use crate::{error::Error, sync};
+use crate::error::Error;
 
 /// The bytes of a key in a watermark.
 const KEY: usize = 6;
@@ -170,6 +170,12 @@ pub(crate) type Lost = Option<(u64, SystemTime)>;
 #[derive(Debug, Default)]
 pub(crate) struct Losses(pub(crate) Mutex<Lost>);
 
+impl Losses {
+    fn first(&self) -> Lost {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Place {
     pub(crate) fn new(number: u64, low: SystemTime, marks: Arc<dyn Marks>) -> Self {
         Self(Some(Mark {
@@ -203,7 +209,7 @@ impl Place {
     /// Returns the watermark once the subscriber has handled this uplink.
     pub(super) fn watermark(&self) -> Option<Watermark> {
         let mark = self.0.as_ref().filter(|mark| mark.marks.are_here())?;
-        let lost = mark.lost.as_ref().and_then(|lost| *sync::lock(&lost.0));
+        let lost = mark.lost.as_ref().and_then(|lost| lost.first());
         Some(match lost {
             Some((number, low)) if number <= mark.number => mark
                 .marks

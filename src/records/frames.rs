@@ -104,7 +104,7 @@ impl<R: BufRead> Frames<R> {
     pub(super) fn line(&mut self) -> &mut [u8] {
         let line = self.lines.line();
         let end = line.trim_ascii_end().len();
-        let blanks = line[..end].len() - line[..end].trim_ascii_start().len();
+        let blanks = end - line[..end].trim_ascii_start().len();
         let start = match line[blanks..end].starts_with(PREFIX) {
             true => blanks + PREFIX.len(),
             false => blanks,

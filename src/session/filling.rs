@@ -2,10 +2,10 @@
 //! uplink is delivered only while every subscriber has room for more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     convert::Infallible,
     ops::Range,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,6 +22,7 @@ use crate::{
         BackfillProgress, Backfilled, Event, Marks, Place, Uncovered, UncoveredDevice,
         UncoveredReason, UplinkMessage,
     },
+    sync,
 };
 
 /// How many fetched uplinks wait for their delivery.
@@ -64,6 +65,8 @@ struct Parts {
     gap: Option<(Bound, Bound)>,
     /// An uplink for which there was no room.
     held: Option<Box<UplinkMessage>>,
+    /// How many uplinks of each device were reported as uncovered for good, in its session.
+    written_off: Arc<Mutex<HashMap<String, u64>>>,
 }
 
 /// A thread that fetches.
@@ -111,6 +114,7 @@ impl Filling {
                 requests: VecDeque::new(),
                 gap: None,
                 held: None,
+                written_off: Arc::default(),
             })
         };
         Self {
@@ -158,7 +162,13 @@ impl Filling {
     /// Gives an uplink that came over MQTT its place. Returns `false` if it was delivered before, because it
     /// was fetched.
     pub(super) fn is_news(&mut self, event: &mut Event) -> bool {
-        let (Some(parts), Event::Uplink(uplink)) = (&mut self.parts, event) else {
+        let Some(parts) = &mut self.parts else {
+            return true;
+        };
+        if let Event::Activation(join) = event {
+            sync::lock(&parts.written_off).remove(&join.dev_id);
+        }
+        let Event::Uplink(uplink) = event else {
             return true;
         };
         let Some(at) = uplink.received_at.filter(|_| !uplink.raw.is_retained()) else {
@@ -169,7 +179,7 @@ impl Filling {
             Known::New(number) => number,
             // The network delivers it again, which the frame counters show.
             Known::Live(number) => number,
-            Known::Before => return false,
+            Known::Before | Known::Handled => return false,
         };
         Arc::make_mut(uplink).place = parts.place(number, low);
         parts.forget(low);
@@ -188,6 +198,16 @@ impl Parts {
         let kept = self.settings.overlap.max(self.settings.recheck);
         if let Some(time) = low.checked_sub(kept) {
             self.seam.forget_before(time);
+        }
+    }
+
+    /// Remembers which of the missing uplinks no later report is about.
+    fn write_off(&self, report: &Backfilled) {
+        let mut written_off = sync::lock(&self.written_off);
+        for device in report.uncovered.iter().flat_map(|part| &part.devices) {
+            if let Some(uplinks) = device.uplinks {
+                *written_off.entry(device.dev_id.clone()).or_default() += uplinks;
+            }
         }
     }
 
@@ -297,9 +317,15 @@ impl Session {
             return;
         }
         let at = uplink.received_at.unwrap_or(moment.time);
-        let Known::New(number) = parts.seam.deliver(&uplink, at, true) else {
-            run.account.known += 1;
-            return;
+        let number = match parts.seam.deliver(&uplink, at, true) {
+            Known::New(number) => number,
+            known => {
+                run.account.known += 1;
+                if known == Known::Handled {
+                    self.receiving.note_handled(&uplink, moment);
+                }
+                return;
+            }
         };
         run.account.delivered += 1;
         uplink.place = parts.place(number, parts.ledger.low_at(at));
@@ -311,15 +337,21 @@ impl Session {
         let Some(parts) = &mut self.filling.parts else {
             return;
         };
+        let written_off = Arc::clone(&parts.written_off);
         let heard: Arc<Heard> = Arc::new(move |dev_id: &str| {
             let (counter, missing) = status.tally().devices().last_heard(dev_id)?;
-            Some(LastHeard { counter, missing })
+            let uncovered = sync::lock(&written_off).get(dev_id).copied();
+            Some(LastHeard {
+                counter,
+                missing,
+                uncovered: uncovered.unwrap_or_default(),
+            })
         });
         parts.last += 1;
         parts.held = None;
         self.filling.fetched.try_iter().for_each(drop);
         let (stop, stopped) = bounded(0);
-        // What an earlier run for the gap has delivered counts too.
+        // What an earlier run for the gap has handed over counts too.
         let account = parts
             .run
             .take()
@@ -360,7 +392,11 @@ impl Session {
                 parts.seam.is_caught_up();
             }
         }
+        let is_final = run.request.is_none() && outcome.is_settled;
         let report = Arc::new(run.account.close(outcome));
+        if is_final {
+            parts.write_off(&report);
+        }
         log::debug!("backfill: {report:?}");
         self.receiving
             .report(Event::Backfilled(Arc::clone(&report)));

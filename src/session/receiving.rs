@@ -204,6 +204,14 @@ impl Receiving {
         self.subscribers.have_room(now)
     }
 
+    /// Notes an uplink that an earlier run of the program has handled, so that it is not missing. What its
+    /// frame counter shows was for that run to report.
+    pub(super) fn note_handled(&self, uplink: &UplinkMessage, now: Moment) {
+        let mut devices = self.devices();
+        let at = devices.at(now);
+        devices.fill(uplink, at, now.time);
+    }
+
     /// Reports an uplink that was fetched, and what its frame counter shows before that.
     pub(super) fn fill(&mut self, uplink: Arc<UplinkMessage>, now: Moment) {
         let reports = {

@@ -200,16 +200,12 @@ pub(super) fn members(object: &str) -> Vec<(&str, &str)> {
     let inner = object
         .strip_prefix('{')
         .and_then(|text| text.strip_suffix('}'));
-    let parts = parts(inner.unwrap_or_default());
-    let member = |part: &'_ str| {
-        let colon = end_of_string(part);
-        (colon + 1 < part.len()).then_some(colon)
-    };
+    let parts = parts(inner.unwrap_or_default()).into_iter();
     parts
-        .into_iter()
         .filter_map(|part| {
-            let colon = member(part)?;
-            Some((part.get(1..colon - 1)?, part.get(colon + 1..)?))
+            let (name, value) = part.split_at(end_of_string(part));
+            let name = name.strip_prefix('"')?.strip_suffix('"')?;
+            Some((name, value.strip_prefix(':')?))
         })
         .collect()
 }

@@ -61,7 +61,6 @@ struct World {
     top: u32,
     has_ids: bool,
     storage_has_ids: bool,
-    joins: bool,
     next: Frame,
     is_away: bool,
     /// On their way to the client.
@@ -90,7 +89,6 @@ impl World {
             top,
             has_ids,
             storage_has_ids: has_ids && random.bool(),
-            joins: has_ids,
             next: Frame {
                 session: 1,
                 number: 0,
@@ -127,7 +125,7 @@ impl World {
         if self.has_ids {
             uplink.dev_addr = format!("260B{:04X}", frame.session);
         }
-        if self.has_ids && !(is_stored && !self.storage_has_ids) {
+        if self.has_ids && (!is_stored || self.storage_has_ids) {
             uplink.session_key_id = frame.session.to_be_bytes().to_vec();
         }
         uplink
@@ -285,7 +283,7 @@ fn what_random_outages_cost_is_what_was_found_missing_less_what_was_filled_or_la
         let mut world = World::new(random);
         for _ in 0..600 {
             match world.random.u8(..40) {
-                0 if world.joins => world.join(),
+                0 if world.has_ids => world.join(),
                 1 => world.leave_or_return(),
                 2 => world.fetch(),
                 3..=20 => world.send(),

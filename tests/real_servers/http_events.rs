@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -48,17 +49,33 @@ fn next(stream: &mut TcpStream) -> Value {
     line["result"].take()
 }
 
-/// Asks for events, and returns those that came until nothing did for a while, without the start frame.
+/// Asks for events, and returns those of the past. What follows them is the present: an uplink of another
+/// application.
 #[track_caller]
 fn told(site: &Site, body: &Value) -> Vec<Value> {
-    let (head, mut stream) = site.events(body);
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let other = format!("other-{}", CALLS.fetch_add(1, Ordering::Relaxed));
+    let key = site.authorization.as_deref().unwrap();
+    let key = key.trim_start_matches("Bearer ");
+    let read = "RIGHT_APPLICATION_TRAFFIC_READ";
+    site.network.set_rights(&other, key, &[read]);
+    let mut body = body.clone();
+    let ids = body["identifiers"].as_array_mut().unwrap();
+    ids.push(json!({"application_ids": {"application_id": other}}));
+
+    let (head, mut stream) = site.events(&body);
     assert_eq!(head.status, 200, "{head:?}");
     assert_eq!(next(&mut stream)["name"], "events.stream.start");
+    site.network.device_of(&other, "last").uplink(1, [1]);
     let mut events = Vec::new();
-    while !is_silent(&stream) {
-        events.push(next(&mut stream));
+    loop {
+        let event = next(&mut stream);
+        let device = &event["identifiers"][0]["device_ids"];
+        if device["application_ids"]["application_id"] == other.as_str() {
+            return events;
+        }
+        events.push(event);
     }
-    events
 }
 
 /// Returns whether nothing comes for a while.

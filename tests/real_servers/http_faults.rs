@@ -11,7 +11,7 @@ use serde_json::json;
 use ttn::Network;
 use ttn::simulator::{HttpFault, Rights, Simulator};
 
-use crate::http_client::{Reply, connect, recorded, request, send};
+use crate::http_client::{Reply, connect, read_chunk, recorded, request, send};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -224,6 +224,26 @@ fn https_is_signed_by_the_networks_own_authority() {
         line.write_all(one.as_bytes()).unwrap();
         assert_eq!(Reply::read(&mut line).status, 200);
     }
+    // A stream over TLS ends with the network, too.
+    let body = r#"{"identifiers":[{"application_ids":{"application_id":"simulated-app"}}]}"#;
+    let follow = request("POST", "/events", Some(&key()), body);
+    let mut line = secured(&network, &network.authority());
+    line.write_all(follow.as_bytes()).unwrap();
+    assert_eq!(Reply::read_head(&mut line).status, 200);
+    assert!(
+        read_chunk(&mut line)
+            .unwrap()
+            .contains("events.stream.start")
+    );
+    network.device("bed-07").uplink(1, [1]);
+    assert!(
+        read_chunk(&mut line)
+            .unwrap()
+            .contains("as.up.data.forward")
+    );
+    network.stop();
+    assert_eq!(line.read(&mut [0]).unwrap_or(0), 0);
+    network.restart().unwrap();
     let mut line = secured(&network, &other.authority());
     assert!(line.write_all(one.as_bytes()).is_err());
     // A request without TLS is told so.

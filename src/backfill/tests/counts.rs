@@ -34,7 +34,11 @@ fn what_stays_uncovered_is_counted_for_each_device() {
     let server = counting();
     let heard = |dev_id: &str| {
         let (counter, missing) = if dev_id == "bed-07" { (20, 2) } else { (8, 0) };
-        Some(LastHeard { counter, missing })
+        Some(LastHeard {
+            counter,
+            missing,
+            uncovered: 0,
+        })
     };
     let counts = || quick().count_uncovered(true);
     let task = Task {
@@ -65,6 +69,7 @@ fn what_stays_uncovered_is_counted_for_each_device() {
             Some(LastHeard {
                 counter,
                 missing: 0,
+                uncovered: 0,
             })
         }),
         ..self::task(&server, counts())

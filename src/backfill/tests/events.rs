@@ -107,6 +107,32 @@ fn the_first_live_event_ends_the_backlog() {
 }
 
 #[test]
+fn what_was_forgotten_after_a_cut_is_named() {
+    let first = Mutex::new(true);
+    let server = Server::start(move |_, stream| {
+        let is_first = std::mem::take(&mut *first.lock().unwrap());
+        let events = backlog();
+        let events = match is_first {
+            true => events[..3].to_vec(),
+            false => [&events[..1], &events[6..]].concat(),
+        };
+        let _ = stream.write_all(unfinished("", &events).as_bytes());
+        if !is_first {
+            let _ = stream.read(&mut [0]);
+        }
+    });
+    let settings = quick().source(BackfillSource::Events);
+    let (all, outcome) = Fetching::start(task(&server, settings)).finish();
+    assert_eq!(all.counters, [3]);
+    assert!(all.reached.is_empty(), "{all:?}");
+    let [time] = &outcome.uncovered[..] else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!((time.from, time.until), (at(1_100), at(1_300)));
+    assert_eq!(time.reason, UncoveredReason::NotKept);
+}
+
+#[test]
 fn a_cut_event_stream_is_asked_for_once_more() {
     let first = Mutex::new(true);
     let server = Server::start(move |_, stream| {

@@ -176,7 +176,7 @@ fn storage_that_is_not_enabled_or_refuses_is_named() {
         away.network.storage(storage);
         let (_, _, outcome) = away.fetch(quick());
         assert_eq!(reasons(&outcome), [reason]);
-        assert!(outcome.is_settled);
+        assert_eq!(outcome.is_settled, reason != UncoveredReason::Refused);
     }
 }
 
@@ -222,6 +222,7 @@ fn more_events_than_are_kept_and_older_ones_are_accounted_for() {
         Some(LastHeard {
             counter: 300,
             missing: 17,
+            uncovered: 0,
         })
     };
     let task = Task {

@@ -125,7 +125,8 @@ impl Answer {
                 }
             }
         }
-        if !form.keeps_alive {
+        let ends_with_body = form.is_old && matches!(self.body, Body::Stream(_));
+        if !form.keeps_alive || ends_with_body {
             head.push_str("Connection: close\r\n");
         }
         head.push_str("\r\n");

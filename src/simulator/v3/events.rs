@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -57,13 +57,18 @@ pub(super) struct Interest {
 struct Listener {
     interest: Interest,
     out: Sender<Arc<Event>>,
+    stream: Weak<Stream>,
 }
+
+/// What a stream holds as long as somebody reads it.
+pub(super) struct Stream;
 
 /// What a stream begins with, and where the rest comes from.
 pub(super) struct Opened {
     /// As JSON text.
     pub(super) past: Vec<String>,
     pub(super) live: Receiver<Arc<Event>>,
+    pub(super) stream: Arc<Stream>,
     /// Whether the past was asked for and is not kept.
     pub(super) lacks_store: bool,
 }
@@ -121,15 +126,19 @@ impl Events {
             listeners,
             random,
         } = &mut *state;
+        listeners.retain(|listener| listener.stream.strong_count() > 0);
         if store.is_none() && listeners.is_empty() {
             return;
         }
         let id = messages::ulid(news.time, random);
         let event = Arc::new(Event::new(*next, news, id));
         *next += 1;
-        listeners.retain(|listener| {
-            !listener.interest.wants(&event) || listener.out.send(Arc::clone(&event)).is_ok()
-        });
+        for listener in listeners.iter() {
+            if listener.interest.wants(&event) {
+                // A stream that has just ended reads no more.
+                let _ = listener.out.send(Arc::clone(&event));
+            }
+        }
         let Some(store) = store else {
             return;
         };
@@ -155,12 +164,19 @@ impl Events {
     pub(super) fn open(&self, interest: Interest, now: SystemTime) -> Opened {
         let mut state = lock(&self.0);
         let (out, live) = unbounded();
+        let stream = Arc::new(Stream);
+        let listener = Arc::downgrade(&stream);
         let opened = Opened {
             past: state.past(&interest, now),
             live,
+            stream,
             lacks_store: state.store.is_none() && interest.asks_for_the_past(),
         };
-        state.listeners.push(Listener { interest, out });
+        state.listeners.push(Listener {
+            interest,
+            out,
+            stream: listener,
+        });
         opened
     }
 }

@@ -97,17 +97,13 @@ impl Stored {
         }
         let jitter = settings.write_jitter.mul_f64(random.f64());
         let delay = settings.write_delay.saturating_add(jitter);
-        let body = json::member(message, "uplink_message").unwrap_or("{}");
-        let port = json::member(body, "f_port").and_then(|port| port.parse().ok());
+        let (port, kept) = kept(message, settings.keeps_all_members);
         let record = Record {
             received,
             shown: now.checked_add(delay).unwrap_or(now),
             dev_id: dev_id.to_owned(),
-            port: port.unwrap_or_default(),
-            message: match settings.keeps_all_members {
-                true => message.to_owned(),
-                false => without_what_is_not_kept(message),
-            },
+            port,
+            message: kept,
         };
         let records = records.entry(uid.to_owned()).or_default();
         let oldest = now.checked_sub(settings.retention);
@@ -207,23 +203,31 @@ impl Storage {
     }
 }
 
-/// Returns a message without the members that the storage does not keep.
-fn without_what_is_not_kept(message: &str) -> String {
-    rebuilt(message, |name, value| match name {
+/// Returns the port of an uplink, and its message as the storage keeps it.
+fn kept(message: &str, keeps_all_members: bool) -> (u32, String) {
+    let mut port = 0;
+    let kept = rebuilt(message, |name, value| match name {
+        "uplink_message" => Some(rebuilt(value, |name, value| {
+            if name == "f_port" {
+                port = value.parse().unwrap_or_default();
+            }
+            match name {
+                _ if keeps_all_members => Some(value.to_owned()),
+                "session_key_id" => None,
+                "rx_metadata" => {
+                    let entries = json::items(value).into_iter();
+                    let entries = entries.map(|entry| without(entry, "uplink_token"));
+                    Some(json::array(entries))
+                }
+                _ => Some(value.to_owned()),
+            }
+        })),
+        _ if keeps_all_members => Some(value.to_owned()),
         "correlation_ids" => None,
         "end_device_ids" => Some(without(value, "join_eui")),
-        "uplink_message" => Some(rebuilt(value, |name, value| match name {
-            "session_key_id" => None,
-            "rx_metadata" => {
-                let entries = json::items(value).into_iter();
-                Some(json::array(
-                    entries.map(|entry| without(entry, "uplink_token")),
-                ))
-            }
-            _ => Some(value.to_owned()),
-        })),
         _ => Some(value.to_owned()),
-    })
+    });
+    (port, kept)
 }
 
 fn without(object: &str, unwanted: &str) -> String {
@@ -233,7 +237,10 @@ fn without(object: &str, unwanted: &str) -> String {
 }
 
 /// Returns an object with what becomes of its members.
-pub(super) fn rebuilt(object: &str, change: impl Fn(&str, &str) -> Option<String>) -> String {
+pub(super) fn rebuilt(
+    object: &str,
+    mut change: impl FnMut(&str, &str) -> Option<String>,
+) -> String {
     let members = json::members(object).into_iter();
     members
         .fold(Object::new(), |object, (name, value)| {

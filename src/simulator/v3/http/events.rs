@@ -23,7 +23,7 @@ use crate::simulator::{
     v3::{
         V3,
         event::{self, Event},
-        events::{Entity, Interest},
+        events::{Entity, Interest, Stream},
         identity::TRAFFIC_READ,
         messages,
     },
@@ -157,6 +157,7 @@ impl V3 {
             past,
             live: opened.live,
             delimiter,
+            _stream: opened.stream,
         };
         let answer = Answer::stream(200, following);
         let answer = answer.with("Content-Type", delimiter.content_type());
@@ -199,6 +200,7 @@ struct Following {
     past: VecDeque<Vec<u8>>,
     live: Receiver<Arc<Event>>,
     delimiter: Delimiter,
+    _stream: Arc<Stream>,
 }
 
 impl Frames for Following {
