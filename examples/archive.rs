@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use humantime::{format_rfc3339_nanos, format_rfc3339_seconds};
+use humantime::format_rfc3339_nanos;
 use indicatif::{ProgressBar, ProgressStyle};
 use rusqlite::{Connection, params};
 use signal_hook::{
@@ -26,8 +26,8 @@ use signal_hook::{
     iterator::Signals,
 };
 use ttn::{
-    Backfill, BackfillProgress, BackfillSource, Backfilled, ConnectRetry, Event, MqttClient,
-    MqttClientBuilder, Network, UncoveredReason, UplinkMessage, Watermark,
+    Backfill, BackfillProgress, ConnectRetry, Event, MqttClient, MqttClientBuilder, Network,
+    UplinkMessage, Watermark,
     crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select},
     simulator::{Simulator, Storage},
 };
@@ -164,7 +164,7 @@ impl Archive {
                     screen.say(&format!("too slow: {events} events are fetched later"));
                 }
                 Event::Malformed(malformed) => screen.say(&malformed.error.to_string()),
-                Event::Backfilled(backfilled) => screen.say(&in_words(&backfilled)),
+                Event::Backfilled(backfilled) => screen.say(&format!("caught up: {backfilled}")),
                 _ => {}
             }
         }
@@ -207,47 +207,6 @@ fn store(database: &Connection, uplink: &UplinkMessage) -> Result<usize> {
 
 fn nanoseconds(time: SystemTime) -> Result<i64> {
     Ok(time.duration_since(UNIX_EPOCH)?.as_nanos().try_into()?)
-}
-
-fn in_words(backfilled: &Backfilled) -> String {
-    let source = match backfilled.source {
-        Some(BackfillSource::Storage) => "storage",
-        Some(BackfillSource::Events) => "the event stream",
-        _ => "nowhere",
-    };
-    let mut text = format!(
-        "caught up from {} to {}: {} uplinks from {source}, {} of them new",
-        format_rfc3339_seconds(backfilled.from),
-        format_rfc3339_seconds(backfilled.until),
-        backfilled.fetched,
-        backfilled.delivered,
-    );
-    for uncovered in &backfilled.uncovered {
-        let number = uncovered
-            .uplinks
-            .map_or("an unknown number of".to_owned(), |uplinks| {
-                uplinks.to_string()
-            });
-        let why = match uncovered.reason {
-            UncoveredReason::TooOld => "that is longer ago than this program asks for",
-            UncoveredReason::NotKept => "the network does not keep them for so long",
-            UncoveredReason::NotEnabled => "the network keeps none of this application",
-            UncoveredReason::OnlyCounted => "the network only knows that they were sent",
-            UncoveredReason::RateLimited => "the network allows too few requests",
-            UncoveredReason::Refused => "the network refuses the requests",
-            UncoveredReason::CutOff => "the network does not answer completely",
-            _ => "for another reason",
-        };
-        text += &format!(
-            "\n  without {number} uplinks from {} to {}: {why}",
-            format_rfc3339_seconds(uncovered.from),
-            format_rfc3339_seconds(uncovered.until),
-        );
-    }
-    if let Some(error) = &backfilled.error {
-        text += &format!("\n  {error}");
-    }
-    text
 }
 
 /// Messages, with a progress bar below them while the client catches up.

@@ -2,7 +2,6 @@
 //! networks or the servers that it asks.
 
 use std::{
-    convert::Infallible,
     error, fmt,
     io::{self, Read},
     net::Ipv4Addr,
@@ -13,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, TryRecvError, bounded, select};
+use crossbeam_channel::{bounded, select};
 use ureq::{
     BodyReader, RequestBuilder,
     http::{HeaderMap, HeaderValue, Uri, header},
@@ -27,6 +26,7 @@ use crate::{
     config::{AccessKey, Certificates, WayOut, in_brackets},
     error::{Error, ErrorKind},
     process,
+    sync::{Stop, is_stopped},
     wire::{Blocking, Destination},
 };
 
@@ -54,14 +54,6 @@ pub(crate) struct Request<'a> {
     pub(crate) way_out: &'a WayOut,
     /// For everything, from the name lookup to the end of the body; for a stream, to the end of the head.
     pub(crate) timeout: Duration,
-}
-
-/// What ends the requests of a thread: that the other end is gone.
-pub(crate) type Stop = Receiver<Infallible>;
-
-/// Returns whether the other end is gone.
-pub(crate) fn is_stopped(stop: &Stop) -> bool {
-    matches!(stop.try_recv(), Err(TryRecvError::Disconnected))
 }
 
 /// What a server answers.
@@ -286,7 +278,15 @@ impl Failure {
 
     /// A body that could not be read to its end.
     pub(crate) fn of_body(cause: io::Error) -> Self {
-        Self::of(cause.into())
+        let is_cut = cause.kind() == io::ErrorKind::UnexpectedEof;
+        let failure = Self::of(cause.into());
+        match is_cut {
+            true => Self {
+                seen: "the answer broke off".to_owned(),
+                ..failure
+            },
+            false => failure,
+        }
     }
 
     /// A body that is compressed, although nothing asked for that.

@@ -1,9 +1,20 @@
 //! Locking and waiting, the same everywhere in the crate.
 
 use std::{
+    convert::Infallible,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+
+use crossbeam_channel::{Receiver, TryRecvError};
+
+/// What ends the work of a thread: that the other end is gone, because nobody wants the result any more.
+pub(crate) type Stop = Receiver<Infallible>;
+
+/// Returns whether the other end is gone.
+pub(crate) fn is_stopped(stop: &Stop) -> bool {
+    matches!(stop.try_recv(), Err(TryRecvError::Disconnected))
+}
 
 /// Locks `mutex`, even if a thread panicked while it held the lock. No user code runs under a lock
 /// of this crate, so only a defect of its own can poison one, and the other threads carry on.

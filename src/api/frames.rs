@@ -65,8 +65,8 @@ impl Frames {
             }
             Ok(frame) => Ok(frame),
             Err(records::Flaw::Unreadable { is_cut: true, .. }) => {
-                let cause = io::Error::from(io::ErrorKind::UnexpectedEof);
-                Err(Flaw::Broken(broken(cause)))
+                let failure = http::Failure::of_body(io::ErrorKind::UnexpectedEof.into());
+                Err(Flaw::Broken(Failure::Unanswered(failure)))
             }
             Err(records::Flaw::Unreadable { .. }) => Err(Flaw::Unreadable),
             Err(records::Flaw::Broken(cause)) => {
@@ -80,10 +80,6 @@ impl Frames {
             }
         })
     }
-}
-
-fn broken(cause: io::Error) -> Failure {
-    Failure::Unanswered(http::Failure::of_body(cause))
 }
 
 /// The bytes of a body.

@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{AccessKey, Certificates, Options, WayOut},
-    http::Stop,
+    sync::Stop,
 };
 
 pub(crate) use answer::Failure;

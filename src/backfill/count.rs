@@ -65,10 +65,11 @@ impl Run<'_> {
                 let heard = (self.task.heard)(&dev_id)?;
                 missed(count, &heard, from)
             });
-            let traces = self.traces.get(&dev_id).copied().unwrap_or_default();
-            let uplinks = missed.map(|missed| missed.saturating_sub(traces));
-            if uplinks != Some(0) && devices.len() < MAX_NAMED {
-                devices.push(UncoveredDevice { dev_id, uplinks });
+            if missed != Some(0) && devices.len() < MAX_NAMED {
+                devices.push(UncoveredDevice {
+                    dev_id,
+                    uplinks: missed,
+                });
             }
         }
         self.conclude_count(devices, is_complete);

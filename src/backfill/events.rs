@@ -39,10 +39,6 @@ const SLOWER: u32 = 3;
 /// How often to ask once more after a stream that was cut.
 const REPEATS: u32 = 1;
 
-/// The least that a trace comes after the start of the gap. The event of the last uplink before it comes
-/// some milliseconds after the uplink.
-const AFTER: Duration = Duration::from_millis(100);
-
 /// What was read of the backlog.
 #[derive(Debug, Default)]
 struct Backlog {
@@ -90,14 +86,7 @@ impl Run<'_> {
             covered = covered.max(latest);
             let Some(failure) = failure else { break };
             if repeats == 0 {
-                return Ok(match self.failed(SOURCE, &failure) {
-                    End::Failed { error, .. } => End::Failed {
-                        reason: UncoveredReason::CutOff,
-                        is_settled: false,
-                        error,
-                    },
-                    end => end,
-                });
+                return Ok(self.cut_off(SOURCE, &failure));
             }
             // At once: each event takes the place of an older one.
             repeats -= 1;
@@ -171,9 +160,6 @@ impl Run<'_> {
         // What was before the gap was delivered, or reported at its end.
         if at <= window.from || at > window.until {
             return Ok(());
-        }
-        if at > window.from + AFTER {
-            *self.traces.entry(dev_id.clone()).or_default() += 1;
         }
         self.handover.hand(Fetched::Trace { dev_id, at })
     }

@@ -8,8 +8,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::handover::{Stop, Stopped};
-use crate::{config::AccessKey, sync::lock};
+use super::handover::Stopped;
+use crate::{
+    config::AccessKey,
+    sync::{Stop, lock},
+};
 
 /// The gates by the hashes of servers and keys. A hash tells nothing about the key, because each process has
 /// another.

@@ -1,15 +1,11 @@
 //! The way to the session: what was fetched, in order, as long as it is wanted.
 
-use std::{
-    convert::Infallible,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use crossbeam_channel::{Sender, select};
 
 use super::Fetched;
-
-pub(super) type Stop = Receiver<Infallible>;
+use crate::sync::{Stop, is_stopped};
 
 /// Nobody wants the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +41,7 @@ impl Handover {
 
     /// Hands over the last thing. One that nobody waits for may not arrive.
     pub(super) fn hand_last(&self, fetched: Fetched) {
-        match self.is_stopped() {
+        match is_stopped(&self.stop) {
             true => drop(self.out.try_send((self.number, fetched))),
             false => drop(self.hand(fetched)),
         }
@@ -64,7 +60,7 @@ impl Handover {
 
     /// Returns an error if nobody wants the rest.
     pub(super) fn check(&self) -> Result<(), Stopped> {
-        match self.is_stopped() {
+        match is_stopped(&self.stop) {
             true => Err(Stopped),
             false => Ok(()),
         }
@@ -76,9 +72,5 @@ impl Handover {
             self.wait(LOOK)?;
         }
         Ok(())
-    }
-
-    fn is_stopped(&self) -> bool {
-        matches!(self.stop.try_recv(), Err(TryRecvError::Disconnected))
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct LastHeard {
     pub(crate) counter: u32,
     /// How many uplinks of the session were reported missing and did not come.
     pub(crate) missing: u32,
-    /// How many of the session an earlier backfill has reported as uncovered.
+    /// How many of the session were reported as uncovered, or have left a trace.
     pub(crate) uncovered: u64,
 }
 
@@ -99,15 +99,25 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Returns how a backfill ends that has not begun, or was given up.
-    pub(crate) fn failed(from: Bound, until: Bound, error: Error) -> Self {
-        let (from, until) = (from.here(), until.here());
+    /// Returns the outcome of a backfill that has just begun.
+    fn new(from: SystemTime, until: SystemTime) -> Self {
         Self {
             from,
             until,
             source: None,
             unreadable: 0,
             requests: 0,
+            uncovered: Vec::new(),
+            error: None,
+            is_settled: false,
+            reached: None,
+        }
+    }
+
+    /// Returns how a backfill ends that has not begun, or was given up.
+    pub(crate) fn failed(from: Bound, until: Bound, error: Error) -> Self {
+        let (from, until) = (from.here(), until.here());
+        Self {
             uncovered: vec![Uncovered {
                 from,
                 until,
@@ -116,8 +126,7 @@ impl Outcome {
                 devices: Vec::new(),
             }],
             error: Some(error),
-            is_settled: false,
-            reached: None,
+            ..Self::new(from, until)
         }
     }
 }

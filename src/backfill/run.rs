@@ -1,7 +1,7 @@
 //! The thread that fetches.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     time::{Instant, SystemTime},
@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::{
     Bound, Fetched, Outcome, Task,
-    handover::{Handover, Stop, Stopped},
+    handover::{Handover, Stopped},
     pager,
     rate::{Faults, Rate},
     verdict::{self, Verdict},
@@ -24,6 +24,7 @@ use crate::{
     error::{Error, ErrorKind},
     message::{BackfillSource, Uncovered, UncoveredReason, UplinkMessage},
     process,
+    sync::Stop,
 };
 
 /// How many uplinks to remember beyond a page: those that cannot be read, and those of a stream.
@@ -85,22 +86,6 @@ impl Drop for Last {
     }
 }
 
-impl Outcome {
-    fn new(from: SystemTime, until: SystemTime) -> Self {
-        Self {
-            from,
-            until,
-            source: None,
-            unreadable: 0,
-            requests: 0,
-            uncovered: Vec::new(),
-            error: None,
-            is_settled: false,
-            reached: None,
-        }
-    }
-}
-
 /// How reading a source ends.
 #[derive(Debug)]
 pub(super) enum End {
@@ -130,8 +115,6 @@ pub(super) struct Run<'a> {
     reconnected: SystemTime,
     /// Everything before that time was handed over.
     reached: Option<SystemTime>,
-    /// What the counters of devices include, although it was handed over as a trace.
-    pub(super) traces: HashMap<String, u64>,
     /// The time in which something may have been left out.
     doubt: Option<(SystemTime, SystemTime)>,
     /// The uplinks that could not be read, which may come again.
@@ -151,7 +134,6 @@ impl<'a> Run<'a> {
             outcome: Outcome::new(from, until),
             reconnected: from,
             reached: None,
-            traces: HashMap::new(),
             doubt: None,
             unreadable: HashSet::new(),
             task,
@@ -348,6 +330,15 @@ impl<'a> Run<'a> {
         End::Failed {
             reason,
             is_settled,
+            error: verdict::error(source, self.api.server(), failure),
+        }
+    }
+
+    /// Returns the end of a source whose answers broke off. Another attempt may bring more.
+    pub(super) fn cut_off(&self, source: BackfillSource, failure: &Failure) -> End {
+        End::Failed {
+            reason: UncoveredReason::CutOff,
+            is_settled: false,
             error: verdict::error(source, self.api.server(), failure),
         }
     }

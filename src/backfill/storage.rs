@@ -130,7 +130,7 @@ impl Run<'_> {
                 self.doubt(pager.take_doubtful());
                 match self.faults.on_fault() {
                     Some(wait) => self.handover.wait(wait)?,
-                    None => return Ok(self.cut_off(&failure)),
+                    None => return Ok(self.cut_off(SOURCE, &failure)),
                 }
                 continue;
             }
@@ -228,7 +228,7 @@ impl Run<'_> {
             match failure {
                 Some(failure) if oldest.is_none() => match self.faults.on_fault() {
                     Some(wait) => self.handover.wait(wait)?,
-                    None => return Ok(self.cut_off(&failure)),
+                    None => return Ok(self.cut_off(SOURCE, &failure)),
                 },
                 _ => {
                     if *reach == Reach::Unknown {
@@ -237,17 +237,6 @@ impl Run<'_> {
                     return Ok(End::Done);
                 }
             }
-        }
-    }
-
-    fn cut_off(&self, failure: &Failure) -> End {
-        match self.failed(SOURCE, failure) {
-            End::Failed { error, .. } => End::Failed {
-                reason: UncoveredReason::CutOff,
-                is_settled: false,
-                error,
-            },
-            end => end,
         }
     }
 

@@ -19,6 +19,7 @@ mod message_id;
 mod metadata;
 mod mismatch;
 mod payload;
+mod place;
 mod queued_downlink;
 mod raw;
 mod rights;
@@ -46,6 +47,7 @@ pub use message_id::MessageId;
 pub(crate) use message_id::MessageIds;
 pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
 pub(crate) use payload::{Payload, ReadPayload, to_base64};
+pub(crate) use place::{Losses, Lost, Marks, Place};
 pub use queued_downlink::QueuedDownlink;
 pub use raw::RawMessage;
 pub use rights::Rights;
@@ -54,4 +56,4 @@ pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
 pub use watermark::Watermark;
-pub(crate) use watermark::{Losses, Lost, Marks, Place, ShortKey, short};
+pub(crate) use watermark::{ShortKey, short};

@@ -1,8 +1,11 @@
 //! Filling gaps: when to fetch what was missed, and how it is delivered. Live messages come first: a fetched
 //! uplink is delivered only while every subscriber has room for more.
 
+mod account;
+mod written_off;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::VecDeque,
     convert::Infallible,
     ops::Range,
     sync::{Arc, Mutex},
@@ -11,19 +14,18 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::Session;
+use super::{Session, receiving::Receiving};
 use crate::{
     api::{Api, Hosts},
     backfill::{self, Bound, Fetched, Heard, Known, LastHeard, Ledger, Outcome, Seam, Task},
     clock::Moment,
     config::{AccessKey, Backfill, Options},
     error::{Error, ErrorKind},
-    message::{
-        BackfillProgress, Backfilled, Event, Marks, Place, Uncovered, UncoveredDevice,
-        UncoveredReason, UplinkMessage,
-    },
+    message::{Backfilled, Event, Marks, Place, UplinkMessage},
     sync,
 };
+use account::Account;
+use written_off::WrittenOff;
 
 /// How many fetched uplinks wait for their delivery.
 const WAITING: usize = 256;
@@ -65,8 +67,8 @@ struct Parts {
     gap: Option<(Bound, Bound)>,
     /// An uplink for which there was no room.
     held: Option<Box<UplinkMessage>>,
-    /// How many uplinks of each device were reported as uncovered for good, in its session.
-    written_off: Arc<Mutex<HashMap<String, u64>>>,
+    /// What later reports are not about.
+    written_off: Arc<Mutex<WrittenOff>>,
 }
 
 /// A thread that fetches.
@@ -78,16 +80,6 @@ struct Run {
     started: Instant,
     /// Dropped to stop the thread.
     _stop: Sender<Infallible>,
-}
-
-/// What became of what was fetched.
-#[derive(Debug, Default)]
-struct Account {
-    delivered: u64,
-    known: u64,
-    /// The uplinks of which the network keeps only who has sent them, and when.
-    traces: BTreeSet<(SystemTime, String)>,
-    reached: Option<SystemTime>,
 }
 
 impl Filling {
@@ -166,7 +158,7 @@ impl Filling {
             return true;
         };
         if let Event::Activation(join) = event {
-            sync::lock(&parts.written_off).remove(&join.dev_id);
+            sync::lock(&parts.written_off).forget(&join.dev_id);
         }
         let Event::Uplink(uplink) = event else {
             return true;
@@ -187,6 +179,20 @@ impl Filling {
     }
 }
 
+impl Run {
+    /// Reports the end to the subscribers, and to the user who asked for the run.
+    fn end(self, outcome: Outcome, receiving: &mut Receiving) -> Arc<Backfilled> {
+        let report = Arc::new(self.account.close(outcome));
+        log::debug!("backfill: {report:?}");
+        receiving.report(Event::Backfilled(Arc::clone(&report)));
+        if let Some(request) = self.request {
+            // Nobody may wait for it.
+            let _ = request.reply.send(Arc::clone(&report));
+        }
+        report
+    }
+}
+
 impl Parts {
     fn place(&self, number: u64, low: SystemTime) -> Place {
         let marks: Arc<dyn Marks> = Arc::<Seam>::clone(&self.seam);
@@ -199,26 +205,6 @@ impl Parts {
         if let Some(time) = low.checked_sub(kept) {
             self.seam.forget_before(time);
         }
-    }
-
-    /// Remembers which of the missing uplinks no later report is about.
-    fn write_off(&self, report: &Backfilled) {
-        let mut written_off = sync::lock(&self.written_off);
-        for device in report.uncovered.iter().flat_map(|part| &part.devices) {
-            if let Some(uplinks) = device.uplinks {
-                *written_off.entry(device.dev_id.clone()).or_default() += uplinks;
-            }
-        }
-    }
-
-    fn progress(&self) -> Option<BackfillProgress> {
-        let run = self.run.as_ref()?;
-        Some(BackfillProgress {
-            delivered: run.account.delivered,
-            known: run.account.known,
-            reached: run.account.reached,
-            running_for: run.started.elapsed(),
-        })
     }
 }
 
@@ -291,7 +277,10 @@ impl Session {
             Fetched::Uplink(uplink) => self.deliver_fetched(uplink),
             Fetched::Trace { dev_id, at } => {
                 if !parts.seam.has_near(&dev_id, at) {
-                    run.account.traces.insert((at, dev_id));
+                    let mut written_off = sync::lock(&parts.written_off);
+                    if run.account.trace(dev_id.clone(), at) {
+                        written_off.trace(dev_id);
+                    }
                 }
             }
             Fetched::Reached(time) => {
@@ -340,11 +329,10 @@ impl Session {
         let written_off = Arc::clone(&parts.written_off);
         let heard: Arc<Heard> = Arc::new(move |dev_id: &str| {
             let (counter, missing) = status.tally().devices().last_heard(dev_id)?;
-            let uncovered = sync::lock(&written_off).get(dev_id).copied();
             Some(LastHeard {
                 counter,
                 missing,
-                uncovered: uncovered.unwrap_or_default(),
+                uncovered: sync::lock(&written_off).of(dev_id),
             })
         });
         parts.last += 1;
@@ -356,6 +344,9 @@ impl Session {
             .run
             .take()
             .map_or_else(Account::default, |run| run.account);
+        if !account.has_traces() {
+            sync::lock(&parts.written_off).forget_traces();
+        }
         let task = Task {
             api: parts.api.clone(),
             uid: parts.uid.clone(),
@@ -393,16 +384,9 @@ impl Session {
             }
         }
         let is_final = run.request.is_none() && outcome.is_settled;
-        let report = Arc::new(run.account.close(outcome));
+        let report = run.end(outcome, &mut self.receiving);
         if is_final {
-            parts.write_off(&report);
-        }
-        log::debug!("backfill: {report:?}");
-        self.receiving
-            .report(Event::Backfilled(Arc::clone(&report)));
-        if let Some(request) = run.request {
-            // Nobody may wait for it.
-            let _ = request.reply.send(report);
+            sync::lock(&parts.written_off).report(&report);
         }
         self.show_progress();
         self.start_next();
@@ -444,12 +428,7 @@ impl Session {
                 Bound::Network(time.end),
                 closed(),
             );
-            let report = Arc::new(run.account.close(outcome));
-            self.receiving
-                .report(Event::Backfilled(Arc::clone(&report)));
-            if let Some(request) = run.request {
-                let _ = request.reply.send(report);
-            }
+            run.end(outcome, &mut self.receiving);
         }
         for FillRequest { time, reply } in requests {
             let (start, end) = (Bound::Network(time.start), Bound::Network(time.end));
@@ -460,43 +439,12 @@ impl Session {
     }
 
     fn show_progress(&self) {
-        let progress = self.filling.parts.as_ref().and_then(Parts::progress);
+        let run = self
+            .filling
+            .parts
+            .as_ref()
+            .and_then(|parts| parts.run.as_ref());
+        let progress = run.map(|run| run.account.progress(run.started.elapsed()));
         self.status.set_backfill(progress);
-    }
-}
-
-impl Account {
-    fn close(self, outcome: Outcome) -> Backfilled {
-        let mut uncovered = outcome.uncovered;
-        if let (Some((from, _)), Some((until, _))) = (self.traces.first(), self.traces.last()) {
-            let mut devices: BTreeMap<&str, u64> = BTreeMap::new();
-            for (_, dev_id) in &self.traces {
-                *devices.entry(dev_id).or_default() += 1;
-            }
-            let device = |(dev_id, uplinks): (&str, u64)| UncoveredDevice {
-                dev_id: dev_id.to_owned(),
-                uplinks: Some(uplinks),
-            };
-            uncovered.push(Uncovered {
-                from: *from,
-                until: *until,
-                reason: UncoveredReason::OnlyCounted,
-                uplinks: Some(self.traces.len() as u64),
-                devices: devices.into_iter().map(device).collect(),
-            });
-        }
-        uncovered.sort_by_key(|part| part.from);
-        Backfilled {
-            from: outcome.from,
-            until: outcome.until,
-            source: outcome.source,
-            fetched: self.delivered + self.known + outcome.unreadable,
-            delivered: self.delivered,
-            known: self.known,
-            unreadable: outcome.unreadable,
-            requests: outcome.requests,
-            uncovered,
-            error: outcome.error,
-        }
     }
 }

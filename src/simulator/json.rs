@@ -216,6 +216,26 @@ pub(super) fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     members.find_map(|(known, value)| (known == name).then_some(value))
 }
 
+/// Returns such an object with what becomes of its members.
+pub(super) fn rebuilt(
+    object: &str,
+    mut change: impl FnMut(&str, &str) -> Option<String>,
+) -> String {
+    let members = members(object).into_iter();
+    members
+        .fold(Object::new(), |object, (name, value)| {
+            object.option(name, change(name, value))
+        })
+        .finish()
+}
+
+/// Returns such an object without one of its members.
+pub(super) fn without(object: &str, unwanted: &str) -> String {
+    rebuilt(object, |name, value| {
+        (name != unwanted).then(|| value.to_owned())
+    })
+}
+
 /// Returns the items of such an array.
 pub(super) fn items(array: &str) -> Vec<&str> {
     let inner = array

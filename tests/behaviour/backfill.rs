@@ -622,11 +622,8 @@ fn a_stream_that_breaks_off_is_read_on() {
         let place = Place::with_storage(Storage::new());
         let (client, events) = place.connected(place.builder(at_once()));
         place.send_live(&events, [1]);
-        place.storage_fails(Some(fault.clone()));
+        place.network.http_faults_next(STORAGE, [fault.clone()]);
         place.outage(&client, || place.send(2..=9));
-        place.await_request();
-        pause(Duration::from_millis(100));
-        place.storage_fails(None);
         let (filled, report) = until_filled(&events);
         assert_eq!(
             numbers(&uplinks(&filled)),

@@ -13,7 +13,7 @@ use crate::seeds::for_seeds;
 
 macro_rules! recorded {
     ($name:literal) => {
-        include_str!(concat!("../fixtures/records/", $name))
+        include_str!(concat!("../fixtures/", $name))
     };
 }
 
@@ -90,16 +90,16 @@ fn every_kind_of_line_with_a_message_is_that_message() {
 
 #[test]
 fn what_storage_answers_is_read() {
-    assert!(read(recorded!("storage-empty.ndjson")).is_empty());
+    assert!(read(recorded!("v3-http/storage-empty.ndjson")).is_empty());
     let two = [("bed-07".to_owned(), 118), ("bed-07".to_owned(), 119)];
     for text in [
-        recorded!("storage-two-lines.ndjson"),
-        recorded!("storage-event-stream.txt"),
+        recorded!("v3-http/storage-two-lines.ndjson"),
+        recorded!("v3-http/storage-event-stream.txt"),
     ] {
         assert_eq!(counters(read(text).into_iter()), two);
     }
     let first = uplink(
-        read(recorded!("storage-two-lines.ndjson"))
+        read(recorded!("v3-http/storage-two-lines.ndjson"))
             .remove(0)
             .unwrap(),
     );
@@ -108,15 +108,15 @@ fn what_storage_answers_is_read() {
     assert_eq!(first.app_id, "greenhouse");
     assert_eq!(first.metadata.gateways.len(), 1);
     assert!(first.correlation_ids.is_empty() && first.session_key_id.is_empty());
-    assert_eq!(read(recorded!("storage-mixture.ndjson")).len(), 10);
-    assert_eq!(read(recorded!("storage-answer.txt")).len(), 2);
-    uplink(only(recorded!("storage-sse-prefix.json")));
-    uplink(only(recorded!("storage-full-fields.ndjson")));
+    assert_eq!(read(recorded!("records/storage-mixture.ndjson")).len(), 10);
+    assert_eq!(read(recorded!("records/storage-answer.txt")).len(), 2);
+    uplink(only(recorded!("records/storage-sse-prefix.json")));
+    uplink(only(recorded!("v3-http/storage-full-fields.ndjson")));
     assert_eq!(
-        uplink(only(recorded!("storage-unknown-fields.ndjson"))).counter,
+        uplink(only(recorded!("records/storage-unknown-fields.ndjson"))).counter,
         118
     );
-    let kinds: Vec<_> = read(recorded!("storage-all-types.ndjson"));
+    let kinds: Vec<_> = read(recorded!("records/storage-all-types.ndjson"));
     assert!(
         matches!(
             &kinds[..],
@@ -133,9 +133,9 @@ fn what_storage_answers_is_read() {
 #[test]
 fn a_record_of_a_field_mask_takes_the_application_id_that_was_set() {
     for text in [
-        recorded!("storage-masked.ndjson"),
-        recorded!("storage-masked-no-time.ndjson"),
-        recorded!("storage-field-mask.json"),
+        recorded!("v3-http/storage-masked.ndjson"),
+        recorded!("records/storage-masked-no-time.ndjson"),
+        recorded!("records/storage-field-mask.json"),
     ] {
         for event in read(text) {
             let error = event.unwrap_err();
@@ -171,7 +171,7 @@ fn the_application_id_of_a_message_counts_more_than_the_one_that_was_set() {
 
 #[test]
 fn a_time_in_the_year_1_is_no_time() {
-    let text = recorded!("storage-masked-no-time.ndjson");
+    let text = recorded!("records/storage-masked-no-time.ndjson");
     let mut records = Event::read_all(Network::V3, text.as_bytes()).app_id("greenhouse");
     let uplink = uplink(records.next().unwrap().unwrap());
     assert_eq!(uplink.received_at, None);
@@ -216,11 +216,11 @@ fn each_kind_of_message_has_the_topic_that_it_has_over_mqtt() {
 
 #[test]
 fn an_event_stream_gives_its_messages_and_says_which_are_no_longer_kept() {
-    let live = uplink(only(recorded!("events-tail.ndjson")));
+    let live = uplink(only(recorded!("v3-http/events-tail.ndjson")));
     assert_eq!((live.dev_id.as_str(), live.counter), ("tank-1", 2));
     assert!(live.extra.is_empty(), "{:?}", live.extra);
     assert!(live.raw().payload().starts_with(b"{\"end_device_ids\":"));
-    let device = read(recorded!("events-device.ndjson"));
+    let device = read(recorded!("v3-http/events-device.ndjson"));
     assert!(
         matches!(
             &device[..],
@@ -228,9 +228,9 @@ fn an_event_stream_gives_its_messages_and_says_which_are_no_longer_kept() {
         ),
         "{device:?}"
     );
-    uplink(only(recorded!("console-event.json")));
+    uplink(only(recorded!("records/console-event.json")));
 
-    let gone = error(recorded!("events-tail-old.ndjson"));
+    let gone = error(recorded!("v3-http/events-tail-old.ndjson"));
     assert_eq!(gone.kind(), ErrorKind::Decode);
     for words in ["line 2", "\"tank-1\"", "2026-11-28T14:06:41.531912957Z"] {
         assert!(gone.to_string().contains(words), "{gone}");
@@ -239,7 +239,10 @@ fn an_event_stream_gives_its_messages_and_says_which_are_no_longer_kept() {
 
 #[test]
 fn an_error_of_the_server_is_an_error_and_reading_goes_on() {
-    let text = format!("{}{UP}\n", recorded!("storage-error-midstream.ndjson"));
+    let text = format!(
+        "{}{UP}\n",
+        recorded!("v3-http/storage-error-midstream.ndjson")
+    );
     let all = read(&text);
     assert!(matches!(&all[..], [Ok(_), Err(_), Ok(_)]), "{all:?}");
     let error = all[1].as_ref().unwrap_err();
@@ -254,7 +257,7 @@ fn an_error_of_the_server_is_an_error_and_reading_goes_on() {
         details.unwrap().id(),
         "pkg/applicationserver/io/packages/storage:query"
     );
-    let old = self::error(recorded!("storage-error-line.json"));
+    let old = self::error(recorded!("records/storage-error-line.json"));
     let details = old.source().unwrap().downcast_ref::<ErrorDetails>();
     assert_eq!(details.unwrap().id(), "pkg/errors/grpc:validation");
 }
@@ -285,7 +288,7 @@ fn what_is_no_message_is_an_error_and_reading_goes_on() {
         assert!(error.to_string().starts_with("line 2: "), "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
-    let cut = read(recorded!("storage-cut.ndjson"));
+    let cut = read(recorded!("records/storage-cut.ndjson"));
     assert!(matches!(&cut[..], [Ok(_), Err(_)]), "{cut:?}");
     let cut = cut[1].as_ref().unwrap_err().to_string();
     assert!(cut.contains("the text ends in the middle of it"), "{cut}");
@@ -323,9 +326,9 @@ fn the_lines_of_v2_are_uplinks() {
 #[test]
 fn from_json_says_who_reads_a_whole_stream() {
     for line in [
-        recorded!("storage-sse-prefix.json"),
-        recorded!("console-event.json"),
-        recorded!("storage-field-mask.json"),
+        recorded!("records/storage-sse-prefix.json"),
+        recorded!("records/console-event.json"),
+        recorded!("records/storage-field-mask.json"),
     ] {
         let error = Event::from_json(Network::V3, line).unwrap_err();
         assert!(error.to_string().contains("Event::read_all"), "{error}");
@@ -345,11 +348,11 @@ impl Read for Dripping<'_> {
 #[test]
 fn however_a_text_arrives_and_wherever_it_is_cut_its_messages_are_the_same() {
     let text = [
-        recorded!("storage-mixture.ndjson"),
-        recorded!("events-device.ndjson"),
+        recorded!("records/storage-mixture.ndjson"),
+        recorded!("v3-http/events-device.ndjson"),
         "<html>\n</html>\n",
-        recorded!("storage-event-stream.txt"),
-        recorded!("console-event.json"),
+        recorded!("v3-http/storage-event-stream.txt"),
+        recorded!("records/console-event.json"),
     ]
     .concat();
     let payloads = |bytes: &[u8], random: Rng| -> Vec<Vec<u8>> {

@@ -18,7 +18,7 @@ seed decode_v2 m v2
 seed decode_v3 l v3
 
 mkdir -p corpus/records
-for file in ../fixtures/records/*; do
+for file in ../fixtures/records/*-* ../fixtures/v3-http/storage-* ../fixtures/v3-http/events-*; do
     for letter in a b; do
         { printf %s "$letter"; cat "$file"; } >"corpus/records/$(basename "$file")-$letter"
     done

@@ -9,14 +9,14 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::process::ExitStatusExt,
-    process::{self, Child, Command, ExitStatus, Stdio},
+    process::{self, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::support::{
     certificates::Certificates,
-    child::{full_name, run_alone, signal},
+    child::{Running, full_name, run_alone},
     harness::{Harness, NOWHERE, SOON, Server},
     preload,
     resources::wait_until,
@@ -25,10 +25,7 @@ use crate::support::{
     watchdog::watchdog,
 };
 use serde_json::{Value, json};
-use ttn::{
-    ConnectRetry, Downlink, Event, MqttClient, Network,
-    crossbeam_channel::{Receiver, unbounded},
-};
+use ttn::{ConnectRetry, Downlink, Event, MqttClient, Network, crossbeam_channel::Receiver};
 
 #[allow(dead_code, reason = "its `main` is not called")]
 #[path = "../../examples/service.rs"]
@@ -43,7 +40,7 @@ const DEVICE: &str = "greenhouse-door";
 
 /// A test that runs as a program of its own, with its output.
 struct Program {
-    child: Child,
+    running: Running,
     errors: Receiver<String>,
 }
 
@@ -61,14 +58,11 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let (sender, errors) = unbounded();
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        Self { child, errors }
+        let errors = Running::lines(child.stderr.take().expect("piped"));
+        Self {
+            running: Running(child),
+            errors,
+        }
     }
 
     fn at(part: &str, harness: &Harness) -> Self {
@@ -89,32 +83,16 @@ impl Program {
         panic!("{words:?} is missing in {seen:#?}");
     }
 
-    fn signal(&self, name: &str) {
-        assert!(signal(name, self.child.id()), "kill -{name} failed");
-    }
-
     /// Waits until it has ended. Returns how, and what it logged in the meantime.
     #[track_caller]
     fn end(mut self) -> (ExitStatus, Vec<String>) {
-        let mut status = None;
-        wait_until(SOON, || {
-            status = self.child.try_wait().expect("it is our child");
-            status.is_some()
-        });
-        let Some(status) = status else {
+        let Some(status) = self.running.end(SOON) else {
             panic!(
                 "it still runs; {:#?}",
                 self.errors.try_iter().collect::<Vec<_>>()
             );
         };
         (status, self.errors.iter().collect())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -173,7 +151,7 @@ fn a_service_ends_cleanly_with_sigterm_and_ctrl_c() {
             program.says("connected to");
             alarm(harness);
             program.says("is answered");
-            program.signal(signal);
+            program.running.signal(signal);
             let (status, lines) = program.end();
             assert_eq!(status.code(), Some(0), "{lines:#?}");
             let last = lines.last().expect("it logs its end");
@@ -189,7 +167,7 @@ fn a_signal_ends_a_service_that_waits_for_its_network() {
     let _watchdog = watchdog(LIMIT);
     let program = Program::start("the_service_of_the_examples", APP, KEY, NOWHERE);
     program.says("nothing listens there");
-    program.signal("TERM");
+    program.running.signal("TERM");
     let (status, lines) = program.end();
     assert_eq!(status.code(), Some(0), "{lines:#?}");
 }
@@ -207,9 +185,9 @@ fn a_second_signal_ends_a_service_that_cannot_close() {
     };
     peer.flush().expect("the broker answers");
     broker.stop();
-    program.signal("TERM");
+    program.running.signal("TERM");
     program.says("closing");
-    program.signal("TERM");
+    program.running.signal("TERM");
     let (status, lines) = program.end();
     assert_eq!(status.signal(), Some(15), "{lines:#?}");
     broker.resume();
@@ -250,7 +228,7 @@ fn sigterm_ends_a_program_without_a_handler_and_without_a_farewell() {
     };
     let program = Program::at("a_program_without_a_signal_handler", &harness);
     program.says("ready");
-    program.signal("TERM");
+    program.running.signal("TERM");
     assert_eq!(program.end().0.signal(), Some(15));
     assert_eq!(farewell(&harness), Some(false));
 }
@@ -281,7 +259,7 @@ fn a_program_whose_output_nobody_reads_ends_if_it_closes_its_client() {
         program.says("ready");
         // `head -1`: reads until the first uplink, and leaves.
         harness.uplink(DEVICE, 1);
-        let mut output = BufReader::new(program.child.stdout.take().expect("piped"));
+        let mut output = BufReader::new(program.running.0.stdout.take().expect("piped"));
         let mut line = String::new();
         while !line.contains(DEVICE) {
             line.clear();
@@ -293,7 +271,7 @@ fn a_program_whose_output_nobody_reads_ends_if_it_closes_its_client() {
         wait_until(SOON, || {
             counter += 1;
             harness.uplink(DEVICE, counter);
-            let status = program.child.try_wait();
+            let status = program.running.0.try_wait();
             status.expect("it is our child").is_some()
         });
         let (status, lines) = program.end();

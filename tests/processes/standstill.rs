@@ -5,14 +5,14 @@
 use std::{
     env,
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use ttn::{Event, MqttClient};
 
 use crate::support::{
-    child::{full_name, signal},
+    child::{Running, full_name},
     harness::{Harness, SOON},
     resources::pause,
     watchdog::watchdog,
@@ -54,21 +54,6 @@ fn a_program_that_prints_how_long_it_was_away() {
     }
 }
 
-struct Program(Child);
-
-impl Program {
-    fn signal(&self, name: &str) {
-        assert!(signal(name, self.0.id()), "kill -{name} failed");
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_program_that_was_stopped_says_for_how_long_it_was_away() {
     let _watchdog = watchdog(Duration::from_secs(60));
@@ -88,7 +73,7 @@ fn a_program_that_was_stopped_says_for_how_long_it_was_away() {
             .envs(SERVER.into_iter().zip(server))
             .stdout(Stdio::piped())
             .spawn()
-            .map(Program)
+            .map(Running)
             .unwrap();
         let output: Box<dyn Read> = Box::new(program.0.stdout.take().unwrap());
         let mut lines = BufReader::new(output).lines().map(Result::unwrap);

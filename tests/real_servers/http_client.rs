@@ -69,18 +69,37 @@ impl Reply {
     /// Reads one answer.
     pub fn read(stream: &mut impl Read) -> Self {
         let mut reply = Self::read_head(stream);
-        if reply.header("Transfer-Encoding") == Some("chunked") {
+        if reply.is_chunked() {
             while let Some(chunk) = read_chunk(stream) {
                 reply.body.push_str(&chunk);
                 reply.chunks.push(chunk);
             }
-            return reply;
+        } else {
+            reply.body = String::from_utf8(reply.read_whole(stream)).unwrap();
         }
-        let length = reply.header("Content-Length").unwrap_or("0");
+        reply
+    }
+
+    /// Reads one answer whose body is not text. Returns the head and the body.
+    pub fn read_bytes(stream: &mut impl Read) -> (Self, Vec<u8>) {
+        let head = Self::read_head(stream);
+        let body = if head.is_chunked() {
+            std::iter::from_fn(|| chunk(stream)).flatten().collect()
+        } else {
+            head.read_whole(stream)
+        };
+        (head, body)
+    }
+
+    fn is_chunked(&self) -> bool {
+        self.header("Transfer-Encoding") == Some("chunked")
+    }
+
+    fn read_whole(&self, stream: &mut impl Read) -> Vec<u8> {
+        let length = self.header("Content-Length").unwrap_or("0");
         let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body).unwrap();
-        reply.body = String::from_utf8(body).unwrap();
-        reply
+        body
     }
 }
 
@@ -96,13 +115,17 @@ fn read_until(stream: &mut impl Read, end: &str) -> String {
 
 /// Reads a chunk of a body; `None` for the last one.
 pub fn read_chunk(stream: &mut impl Read) -> Option<String> {
+    chunk(stream).map(|chunk| String::from_utf8(chunk).unwrap())
+}
+
+fn chunk(stream: &mut impl Read) -> Option<Vec<u8>> {
     let length = read_until(stream, "\r\n");
     let length = usize::from_str_radix(length.trim(), 16).unwrap();
     let mut chunk = vec![0; length + 2];
     stream.read_exact(&mut chunk).unwrap();
     assert!(chunk.ends_with(b"\r\n"), "{chunk:?}");
     chunk.truncate(length);
-    (length > 0).then(|| String::from_utf8(chunk).unwrap())
+    (length > 0).then_some(chunk)
 }
 
 /// Connects to a server.

@@ -1,13 +1,12 @@
 //! What goes wrong in the middle of answers that come in lines.
 
-use std::io::Read;
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ttn::simulator::{HttpFault, Storage};
 
-use crate::http_client::{Reply, read_chunk, recorded};
+use crate::http_client::{Reply, connect, read_chunk, recorded, request};
 use crate::site::{Site, shape, storage};
 
 const UPLINKS: u64 = 5;
@@ -225,30 +224,6 @@ fn unpacked(mut gzip: &[u8]) -> String {
     }
 }
 
-/// Returns the body of an answer, of which the chunks were put together.
-fn body(whole: &[u8]) -> (String, Vec<u8>) {
-    let end = whole
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap()
-        + 4;
-    let head = String::from_utf8(whole[..end].to_vec()).unwrap();
-    if !head.contains("chunked") {
-        return (head, whole[end..].to_vec());
-    }
-    let (mut rest, mut body) = (&whole[end..], Vec::new());
-    loop {
-        let line = rest.windows(2).position(|two| two == b"\r\n").unwrap();
-        let length = std::str::from_utf8(&rest[..line]).unwrap();
-        let length = usize::from_str_radix(length, 16).unwrap();
-        if length == 0 {
-            return (head, body);
-        }
-        body.extend(&rest[line + 2..line + 2 + length]);
-        rest = &rest[line + 4 + length..];
-    }
-}
-
 #[test]
 fn an_answer_comes_in_gzip_if_the_client_takes_it() {
     let site = site();
@@ -257,34 +232,26 @@ fn an_answer_comes_in_gzip_if_the_client_takes_it() {
     assert_eq!(site.stored("").body, plain);
     let refused = site.get_with(&storage(""), "Accept-Encoding: br, gzipped\r\n");
     assert_eq!(refused.body, plain);
-    let (head, packed) = body(&site.whole("Accept-Encoding: deflate, gzip;q=1.0\r\n"));
-    assert!(head.contains("Content-Encoding: gzip\r\n"), "{head}");
-    assert_eq!(unpacked(&packed), plain);
-    let mut stream: TcpStream = site.open(
-        "GET",
-        "/auth_info",
-        "",
-        "Connection: close\r\nAccept-Encoding: gzip\r\n",
-    );
-    let mut whole = Vec::new();
-    stream.read_to_end(&mut whole).unwrap();
-    let (head, packed) = body(&whole);
-    assert!(
-        head.contains(&format!("Content-Length: {}\r\n", packed.len())),
-        "{head}"
-    );
-    assert!(unpacked(&packed).starts_with("{\"api_key\""));
+    let packed = |path: &str, accepts: &str| {
+        let (head, body) = Reply::read_bytes(&mut site.open("GET", path, "", accepts));
+        assert_eq!(head.header("Content-Encoding"), Some("gzip"), "{head:?}");
+        unpacked(&body)
+    };
+    let accepts = "Accept-Encoding: deflate, gzip;q=1.0\r\n";
+    assert_eq!(packed(&storage(""), accepts), plain);
+    let info = packed("/auth_info", "Accept-Encoding: gzip\r\n");
+    assert!(info.starts_with("{\"api_key\""), "{info}");
 }
 
 #[test]
 fn old_clients_get_no_chunks() {
     let site = site();
     let expected = site.stored("").body;
-    let mut stream = crate::http_client::connect(&site.network.http_address());
+    let mut stream = connect(&site.network.http_address());
     let key = site.authorization.as_deref().unwrap();
     let path = storage("");
     let get = format!("GET /api/v3{path} HTTP/1.0\r\nAuthorization: {key}\r\n\r\n");
-    std::io::Write::write_all(&mut stream, get.as_bytes()).unwrap();
+    stream.write_all(get.as_bytes()).unwrap();
     let mut whole = String::new();
     stream.read_to_string(&mut whole).unwrap();
     let (head, body) = whole.split_once("\r\n\r\n").unwrap();
@@ -298,16 +265,11 @@ fn old_clients_get_no_chunks() {
 #[test]
 fn a_connection_goes_on_after_a_stream() {
     let site = site();
-    let one = site.open("GET", &storage(""), "", "");
-    let mut stream = one;
+    let mut stream = site.open("GET", &storage(""), "", "");
     assert_eq!(Reply::read(&mut stream).results().len(), 5);
-    let again = crate::http_client::request(
-        "GET",
-        &storage("/devices/bed-08"),
-        site.authorization.as_deref(),
-        "",
-    );
-    std::io::Write::write_all(&mut stream, again.as_bytes()).unwrap();
+    let path = storage("/devices/bed-08");
+    let again = request("GET", &path, site.authorization.as_deref(), "");
+    stream.write_all(again.as_bytes()).unwrap();
     assert_eq!(Reply::read(&mut stream).body, "");
     let requests = site.network.http_requests();
     let expected = format!("/api/v3{}", storage(""));

@@ -2,8 +2,14 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, Write};
-use std::process::Command;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use ttn::crossbeam_channel::{Receiver, unbounded};
+
+use super::resources::wait_until;
 
 /// Set in a process that [`alone`] started.
 const ALONE: &str = "TTN_TEST_ALONE";
@@ -90,6 +96,49 @@ pub fn limited(threads: usize, name: &str) -> bool {
         .env(ALONE, "1");
     check(name, &mut command);
     false
+}
+
+/// A program that runs beside the test, and is killed when this is dropped.
+pub struct Running(pub Child);
+
+impl Running {
+    /// Returns the lines that it writes from now on.
+    pub fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+        let (sender, lines) = unbounded();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        lines
+    }
+
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        assert!(signal(name, self.0.id()), "kill -{name} failed");
+    }
+
+    /// Waits until it has ended, and returns how; `None` if it still runs after this time.
+    pub fn end(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        wait_until(limit, || {
+            status = self.0.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status
+    }
+
+    pub fn kill(&mut self) {
+        self.0.kill().expect("it is our child");
+        self.0.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Sends a signal such as `TERM`. Returns whether the process has got it.

@@ -38,7 +38,7 @@ const WRITE_DELAY: Duration = Duration::from_millis(40);
 const KEPT: usize = 12;
 
 /// How long it keeps their messages.
-const TTL: Duration = Duration::from_millis(800);
+const TTL: Duration = Duration::from_millis(300);
 
 /// How far the times of an uplink may be from when it was sent.
 const NEAR: Duration = Duration::from_secs(1);
@@ -66,6 +66,8 @@ pub fn run(plan: Plan) -> Account {
         client.connect().expect("the link is good");
         // The first uplink of a device has no predecessor that could be missing.
         place.send_one_each();
+        // Then the time alone tells them from those that follow.
+        pause(NEAR);
         let (stop, stopped) = mpsc::channel();
         let sending = scope.spawn(|| place.send(stopped));
         place.rage(&client);
@@ -78,7 +80,7 @@ pub fn run(plan: Plan) -> Account {
     });
     let mut account = place.account.into_inner().expect("nothing panicked");
     account.time = begin.elapsed();
-    account.check(&stats, plan);
+    account.check(&stats);
     account
 }
 
@@ -276,7 +278,7 @@ impl Place {
             self.await_connection(client);
             wait_until(PATIENCE, || client.backfill_progress().is_none());
             // An attempt that was in trouble until now is repeated after the next outage only.
-            let is_open = lock(&self.account).is_open();
+            let is_open = lock(&self.account).is_open;
             if is_open {
                 self.mqtt.cut();
                 wait_until(PATIENCE, || !client.is_connected());
@@ -340,8 +342,8 @@ pub struct Account {
     pub known: u64,
     /// What stays uncovered.
     uncovered: Vec<Uncovered>,
-    /// What the next backfill tries again.
-    open: Vec<Uncovered>,
+    /// Whether the next backfill tries again what the last one left uncovered.
+    is_open: bool,
     errors: BTreeMap<String, u64>,
     time: Duration,
     pub live: u64,
@@ -362,7 +364,7 @@ impl Account {
             incomplete: 0,
             known: 0,
             uncovered: Vec::new(),
-            open: Vec::new(),
+            is_open: false,
             errors: BTreeMap::new(),
             time: Duration::ZERO,
             live: 0,
@@ -411,23 +413,21 @@ impl Account {
         if let Some(error) = &report.error {
             *self.errors.entry(error.to_string()).or_default() += 1;
         }
-        self.open.clear();
-        for uncovered in &report.uncovered {
-            match uncovered.reason {
-                UncoveredReason::RateLimited
-                | UncoveredReason::Refused
-                | UncoveredReason::CutOff => self.open.push(uncovered.clone()),
-                _ => self.uncovered.push(uncovered.clone()),
-            }
+        let is_tried_again = |part: &Uncovered| {
+            let reason = part.reason;
+            matches!(
+                reason,
+                UncoveredReason::RateLimited | UncoveredReason::Refused | UncoveredReason::CutOff
+            )
+        };
+        self.is_open = report.uncovered.iter().any(is_tried_again);
+        if !self.is_open {
+            self.uncovered.extend_from_slice(&report.uncovered);
         }
     }
 
-    fn is_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// Compares what the client says with the truth.
-    fn check(&mut self, stats: &Stats, plan: Plan) {
+    fn check(&mut self, stats: &Stats) {
         let count = |of: fn(&Fate) -> u32| -> u64 {
             let counts = self.published.iter().map(of).map(u64::from);
             counts.sum()
@@ -445,21 +445,17 @@ impl Account {
         let is_in = |fate: &Fate, part: &Uncovered| {
             part.from <= fate.sent + NEAR && fate.sent <= part.until + NEAR
         };
-        let in_times = |with_number: bool| {
-            let parts = self.uncovered.iter();
-            let parts = parts.filter(|part| part.uplinks.is_some() == with_number);
-            let parts: Vec<&Uncovered> = parts.collect();
-            let lost = lost.iter();
-            let lost = lost.filter(|fate| parts.iter().any(|part| is_in(fate, part)));
-            lost.count() as u64
-        };
         let unexplained = lost.iter().filter(|fate| {
             let mut parts = self.uncovered.iter();
             !parts.any(|part| is_in(fate, part))
         });
         let unexplained = unexplained.count();
         // Those of a time without a number can be in a later number.
-        let unknown = in_times(false);
+        let unknown = lost.iter().filter(|fate| {
+            let mut parts = self.uncovered.iter();
+            parts.any(|part| part.uplinks.is_none() && is_in(fate, part))
+        });
+        let unknown = unknown.count() as u64;
         let (least, most) = (missing.saturating_sub(unknown), missing);
         self.unknown = missing.saturating_sub(self.counted);
         if unexplained > 0 {
@@ -471,7 +467,6 @@ impl Account {
                 self.counted, self.uncovered
             ));
         }
-        let _ = plan;
         self.equal("backfilled", self.backfilled, stats.backfilled);
         let frames = &stats.frames;
         self.equal("missing here", 0, frames.missing_dropped_here);

@@ -157,4 +157,6 @@ fn a_cut_event_stream_is_asked_for_once_more() {
     assert_eq!(reasons(&outcome), [UncoveredReason::CutOff]);
     assert!(!outcome.is_settled);
     assert_eq!(server.requests().len(), 2);
+    let error = outcome.error.unwrap().to_string();
+    assert!(error.ends_with("the answer broke off"), "{error}");
 }

@@ -8,7 +8,7 @@ use crate::message::ErrorDetails;
 
 macro_rules! recorded {
     ($name:literal) => {
-        include_str!(concat!("../../../tests/fixtures/records/", $name))
+        include_str!(concat!("../../../tests/fixtures/", $name))
     };
 }
 
@@ -76,14 +76,17 @@ fn check(text: &str, expected: &[&str]) {
 
 #[test]
 fn each_recorded_answer_is_read() {
-    check(recorded!("storage-empty.ndjson"), &[]);
+    check(recorded!("v3-http/storage-empty.ndjson"), &[]);
     let two = ["bed-07 118", "bed-07 119"];
-    check(recorded!("storage-two-lines.ndjson"), &two);
-    check(recorded!("storage-event-stream.txt"), &two);
-    check(recorded!("storage-answer.txt"), &["bed-07 0", "bed-07 1"]);
-    check(recorded!("storage-sse-prefix.json"), &["bed-07 0"]);
+    check(recorded!("v3-http/storage-two-lines.ndjson"), &two);
+    check(recorded!("v3-http/storage-event-stream.txt"), &two);
     check(
-        recorded!("storage-mixture.ndjson"),
+        recorded!("records/storage-answer.txt"),
+        &["bed-07 0", "bed-07 1"],
+    );
+    check(recorded!("records/storage-sse-prefix.json"), &["bed-07 0"]);
+    check(
+        recorded!("records/storage-mixture.ndjson"),
         &[
             "bed-08 7001",
             "bed-07 118",
@@ -97,35 +100,44 @@ fn each_recorded_answer_is_read() {
             "bed-07 0",
         ],
     );
-    check(recorded!("storage-full-fields.ndjson"), &["bed-07 118"]);
     check(
-        recorded!("storage-masked.ndjson"),
+        recorded!("v3-http/storage-full-fields.ndjson"),
+        &["bed-07 118"],
+    );
+    check(
+        recorded!("v3-http/storage-masked.ndjson"),
         &["bed-07 0", "bed-07 0"],
     );
-    check(recorded!("storage-field-mask.json"), &["bed-07 0"]);
-    check(recorded!("storage-masked-no-time.ndjson"), &["bed-07 0"]);
+    check(recorded!("records/storage-field-mask.json"), &["bed-07 0"]);
     check(
-        recorded!("storage-cut.ndjson"),
+        recorded!("records/storage-masked-no-time.ndjson"),
+        &["bed-07 0"],
+    );
+    check(
+        recorded!("records/storage-cut.ndjson"),
         &[
             "bed-07 118",
             "cut: line 2: cannot read the message: the text ends in the middle of it",
         ],
     );
     check(
-        recorded!("storage-error-midstream.ndjson"),
+        recorded!("v3-http/storage-error-midstream.ndjson"),
         &["bed-07 118", "failed {\"code\": 14, …"],
     );
     check(
-        recorded!("storage-error-line.json"),
+        recorded!("records/storage-error-line.json"),
         &["failed {\"grpc_code\":3,…"],
     );
-    check(recorded!("console-event.json"), &["event bed-07 25"]);
     check(
-        recorded!("events-tail.ndjson"),
+        recorded!("records/console-event.json"),
+        &["event bed-07 25"],
+    );
+    check(
+        recorded!("v3-http/events-tail.ndjson"),
         &["started", "event tank-1 2"],
     );
     check(
-        recorded!("events-tail-old.ndjson"),
+        recorded!("v3-http/events-tail-old.ndjson"),
         &["started", "trace of as.up.data.forward tank-1"],
     );
 }
@@ -133,7 +145,7 @@ fn each_recorded_answer_is_read() {
 #[test]
 fn only_the_forwarded_events_of_a_device_are_messages() {
     check(
-        recorded!("events-device.ndjson"),
+        recorded!("v3-http/events-device.ndjson"),
         &[
             "started",
             "event ns.up.data.receive",
@@ -164,7 +176,7 @@ fn only_the_forwarded_events_of_a_device_are_messages() {
 
 #[test]
 fn messages_of_all_types_are_read() {
-    let read = all(recorded!("storage-all-types.ndjson").as_bytes());
+    let read = all(recorded!("records/storage-all-types.ndjson").as_bytes());
     assert_eq!(read, ["join tank-1", "tank-1 0", "Queued"]);
 }
 
@@ -172,7 +184,7 @@ fn messages_of_all_types_are_read() {
 fn members_that_nobody_knows_yet_are_passed_over() {
     let events: Vec<_> = Event::read_all(
         Network::V3,
-        recorded!("storage-unknown-fields.ndjson").as_bytes(),
+        recorded!("records/storage-unknown-fields.ndjson").as_bytes(),
     )
     .collect();
     assert!(
@@ -315,7 +327,7 @@ fn a_page_of_html_is_one_error() {
         &["bed-07 7", why, "bed-07 7", "cut: line 8: …"],
     );
     check(
-        include_str!("../../../tests/fixtures/v3-http/error-proxy.html"),
+        recorded!("v3-http/error-proxy.html"),
         &["line 1: cannot read the message: it is HTML…"],
     );
 }
@@ -430,51 +442,51 @@ fn an_error_of_the_server_has_its_kind_and_its_details() {
     use ErrorKind::*;
     for (json, kind, is_transient) in [
         (
-            include_str!("../../../tests/fixtures/v3-http/error-401-stream.json"),
+            recorded!("v3-http/error-401-stream.json"),
             NotAuthorized,
             false,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-403-stream.json"),
+            recorded!("v3-http/error-403-stream.json"),
             NotAuthorized,
             false,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-old-shape.json"),
+            recorded!("v3-http/error-old-shape.json"),
             NotAuthorized,
             false,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-429-stream.json"),
+            recorded!("v3-http/error-429-stream.json"),
             ServerUnavailable,
             true,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-404-application.json"),
+            recorded!("v3-http/error-404-application.json"),
             ApplicationNotFound,
             false,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-404-device.json"),
+            recorded!("v3-http/error-404-device.json"),
             DeviceNotFound,
             false,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-404-device-is.json"),
+            recorded!("v3-http/error-404-device-is.json"),
             DeviceNotFound,
             false,
         ),
+        (recorded!("v3-http/error-404.json"), DiscoveryAnswer, false),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-404.json"),
+            recorded!("v3-http/error-400-query.json"),
             DiscoveryAnswer,
             false,
         ),
         (
-            include_str!("../../../tests/fixtures/v3-http/error-400-query.json"),
+            recorded!("records/storage-error-line.json"),
             DiscoveryAnswer,
             false,
         ),
-        (recorded!("storage-error-line.json"), DiscoveryAnswer, false),
     ] {
         let line = json.replace('\n', " ");
         let error = Event::read_all(Network::V3, line.as_bytes())
@@ -509,7 +521,10 @@ fn an_error_of_the_server_has_its_kind_and_its_details() {
 
 #[test]
 fn a_message_that_is_no_longer_kept_says_whose_and_when() {
-    let mut records = Event::read_all(Network::V3, recorded!("events-tail-old.ndjson").as_bytes());
+    let mut records = Event::read_all(
+        Network::V3,
+        recorded!("v3-http/events-tail-old.ndjson").as_bytes(),
+    );
     let error = records.next().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     for words in [

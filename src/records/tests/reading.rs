@@ -151,13 +151,13 @@ fn a_text_that_is_cut_anywhere_loses_no_earlier_message_and_gains_none() {
         assert_eq!(failed.len(), good(&failed).len() + 1, "{failed:#?}");
         good(&read)
     };
-    let tail = recorded!("events-tail.ndjson");
+    let tail = recorded!("v3-http/events-tail.ndjson");
     let list = format!("[{}]", tail.trim().replace('\n', ","));
     for text in [
-        recorded!("storage-event-stream.txt"),
-        recorded!("storage-error-midstream.ndjson"),
-        recorded!("events-tail-old.ndjson"),
-        recorded!("storage-sse-prefix.json"),
+        recorded!("v3-http/storage-event-stream.txt"),
+        recorded!("v3-http/storage-error-midstream.ndjson"),
+        recorded!("v3-http/events-tail-old.ndjson"),
+        recorded!("records/storage-sse-prefix.json"),
         tail,
         &list,
     ] {

@@ -29,6 +29,17 @@ pub(super) struct Form {
     pub(super) is_gzip: bool,
 }
 
+impl Form {
+    /// The form of answers that are not streams, which have a length whatever the client can read.
+    fn whole(keeps_alive: bool) -> Self {
+        Self {
+            keeps_alive,
+            is_old: false,
+            is_gzip: false,
+        }
+    }
+}
+
 impl Answer {
     pub(crate) fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let answer = Self {
@@ -81,12 +92,7 @@ impl Answer {
         to_head: bool,
         keeps_alive: bool,
     ) -> io::Result<()> {
-        let form = Form {
-            keeps_alive,
-            is_old: false,
-            is_gzip: false,
-        };
-        let mut bytes = self.head(form);
+        let mut bytes = self.head(Form::whole(keeps_alive));
         if let (Body::Whole(body), false) = (&self.body, to_head) {
             bytes.extend(body);
         }
@@ -96,12 +102,7 @@ impl Answer {
 
     /// Writes the head and half of a whole body.
     pub(super) fn write_half(&self, line: &mut dyn Write) -> io::Result<()> {
-        let form = Form {
-            keeps_alive: false,
-            is_old: false,
-            is_gzip: false,
-        };
-        let mut bytes = self.head(form);
+        let mut bytes = self.head(Form::whole(false));
         if let Body::Whole(body) = &self.body {
             bytes.extend(&body[..body.len() / 2]);
         }

@@ -9,10 +9,7 @@ use std::{
 use fastrand::Rng;
 
 use super::storage::{Access, Storage};
-use crate::simulator::{
-    json::{self, Object},
-    sync::lock,
-};
+use crate::simulator::{json, sync::lock};
 
 /// What the storage holds.
 pub(super) struct Stored(Mutex<State>);
@@ -206,8 +203,8 @@ impl Storage {
 /// Returns the port of an uplink, and its message as the storage keeps it.
 fn kept(message: &str, keeps_all_members: bool) -> (u32, String) {
     let mut port = 0;
-    let kept = rebuilt(message, |name, value| match name {
-        "uplink_message" => Some(rebuilt(value, |name, value| {
+    let kept = json::rebuilt(message, |name, value| match name {
+        "uplink_message" => Some(json::rebuilt(value, |name, value| {
             if name == "f_port" {
                 port = value.parse().unwrap_or_default();
             }
@@ -216,7 +213,7 @@ fn kept(message: &str, keeps_all_members: bool) -> (u32, String) {
                 "session_key_id" => None,
                 "rx_metadata" => {
                     let entries = json::items(value).into_iter();
-                    let entries = entries.map(|entry| without(entry, "uplink_token"));
+                    let entries = entries.map(|entry| json::without(entry, "uplink_token"));
                     Some(json::array(entries))
                 }
                 _ => Some(value.to_owned()),
@@ -224,27 +221,8 @@ fn kept(message: &str, keeps_all_members: bool) -> (u32, String) {
         })),
         _ if keeps_all_members => Some(value.to_owned()),
         "correlation_ids" => None,
-        "end_device_ids" => Some(without(value, "join_eui")),
+        "end_device_ids" => Some(json::without(value, "join_eui")),
         _ => Some(value.to_owned()),
     });
     (port, kept)
-}
-
-fn without(object: &str, unwanted: &str) -> String {
-    rebuilt(object, |name, value| {
-        (name != unwanted).then(|| value.to_owned())
-    })
-}
-
-/// Returns an object with what becomes of its members.
-pub(super) fn rebuilt(
-    object: &str,
-    mut change: impl FnMut(&str, &str) -> Option<String>,
-) -> String {
-    let members = json::members(object).into_iter();
-    members
-        .fold(Object::new(), |object, (name, value)| {
-            object.option(name, change(name, value))
-        })
-        .finish()
 }

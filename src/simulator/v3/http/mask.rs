@@ -1,8 +1,8 @@
 //! The parts of a stored record that a field mask asks for.
 
 use crate::simulator::{
-    json::{self, Object},
-    v3::{KINDS, stored::rebuilt},
+    json::{self, rebuilt},
+    v3::KINDS,
 };
 
 /// The parts outside the message of a kind.
@@ -94,14 +94,10 @@ fn ids(value: &str, mask: &[String]) -> String {
 }
 
 fn with_leftovers(whole: &str, selected: &str) -> String {
-    let members = json::members(whole).into_iter();
-    members
-        .fold(Object::new(), |object, (name, _)| {
-            let leftover = (name == "settings").then_some(NO_SETTINGS);
-            let value = json::member(selected, name).or(leftover);
-            object.option(name, value.map(str::to_owned))
-        })
-        .finish()
+    rebuilt(whole, |name, _| {
+        let leftover = (name == "settings").then_some(NO_SETTINGS);
+        json::member(selected, name).or(leftover).map(str::to_owned)
+    })
 }
 
 /// Returns what is asked for of a value at that path.
