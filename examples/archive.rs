@@ -1,7 +1,7 @@
 //! An archive: stores every uplink of an application in an SQLite file, once. After an outage, or when it was not
 //! running, it fetches what it missed from the network. Kill it at any moment, and start it again.
 //!
-//! Without an account it runs on a simulated network that breaks down now and then:
+//! Without an account it runs on a simulated network that breaks down now and then, and ends with the program:
 //!
 //! ```text
 //! cargo run --example archive
@@ -14,7 +14,7 @@
 
 use std::{
     env, thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -26,8 +26,8 @@ use signal_hook::{
     iterator::Signals,
 };
 use ttn::{
-    Backfill, BackfillProgress, ConnectRetry, Event, MqttClient, MqttClientBuilder, Network,
-    UplinkMessage, Watermark,
+    Backfill, BackfillProgress, ConnectRetry, ErrorKind, Event, MqttClient, MqttClientBuilder,
+    Network, UplinkMessage, Watermark,
     crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, select},
     simulator::{Simulator, Storage},
 };
@@ -38,7 +38,10 @@ const BATCH: usize = 1_000;
 /// How often the progress bar moves.
 const GLANCE: Duration = Duration::from_millis(200);
 
-// The key of an uplink: a device sends a counter again after it has joined anew, but not at the same time.
+/// After how long without news the progress bar goes away.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
+// The key of an uplink: a device sends a counter again after it has joined again, but not at the same time.
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
     CREATE TABLE IF NOT EXISTS uplinks (
@@ -64,15 +67,17 @@ fn main() -> Result<()> {
 /// Stores uplinks in that file until a signal arrives.
 pub(crate) fn fill(file: &str) -> Result<()> {
     let mut archive = Archive::open(file)?;
-    let (builder, _simulation) = match env::var_os("TTN_APP_ID") {
-        Some(_) => (builder_of_environment()?, None),
+    let (builder, backfill, _simulation) = match env::var_os("TTN_APP_ID") {
+        Some(_) => (builder_of_environment()?, Backfill::new(), None),
         None => {
             let simulation = Simulation::start()?;
-            (simulation.builder(), Some(simulation))
+            // The network breaks down again before the later ones of the default.
+            let backfill = Backfill::new().passes([0, 1, 2].map(Duration::from_secs));
+            (simulation.builder(), backfill, Some(simulation))
         }
     };
     let builder = builder
-        .backfill(Backfill::new())
+        .backfill(backfill)
         .resume_from(archive.watermark()?)
         .connect_retry(ConnectRetry::Forever);
     run(&builder.build()?, &mut archive)
@@ -155,7 +160,10 @@ impl Archive {
                     watermark = Some(uplink);
                 }
                 Event::Closed(reason) => closed = reason.error,
-                Event::Connected(_) => screen.say("connected"),
+                Event::Connected(connected) => screen.say(&match connected.gap {
+                    Some(gap) => format!("connected again after {} s", gap.length.as_secs()),
+                    None => "connected".to_owned(),
+                }),
                 Event::ConnectFailed(failed) => {
                     screen.say(&format!("not connected: {}", failed.error));
                 }
@@ -164,7 +172,12 @@ impl Archive {
                     screen.say(&format!("too slow: {events} events are fetched later"));
                 }
                 Event::Malformed(malformed) => screen.say(&malformed.error.to_string()),
-                Event::Backfilled(backfilled) => screen.say(&format!("caught up: {backfilled}")),
+                Event::Backfilled(report) => screen.say(&match &report.error {
+                    Some(error) if error.kind() == ErrorKind::Closed => {
+                        "the next run fetches what this one has not".to_owned()
+                    }
+                    _ => format!("caught up: {report}"),
+                }),
                 _ => {}
             }
         }
@@ -209,12 +222,15 @@ fn nanoseconds(time: SystemTime) -> Result<i64> {
     Ok(time.duration_since(UNIX_EPOCH)?.as_nanos().try_into()?)
 }
 
-/// Messages, with a progress bar below them while the client catches up.
+/// Messages, with a progress bar below them while the client catches up. What was missed for a short time comes too
+/// quickly for a bar.
 #[derive(Default)]
 struct Screen {
     bar: Option<ProgressBar>,
     /// The first time that the backfill has reached.
     begin: Option<SystemTime>,
+    /// How many uplinks were fetched, and when that was new.
+    fetched: Option<(u64, Instant)>,
 }
 
 impl Screen {
@@ -226,7 +242,7 @@ impl Screen {
     }
 
     fn show(&mut self, progress: Option<BackfillProgress>) {
-        let Some(progress) = progress else {
+        let Some((progress, reached)) = self.moving(progress) else {
             if let Some(bar) = self.bar.take() {
                 bar.finish_and_clear();
             }
@@ -238,13 +254,30 @@ impl Screen {
             ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         bar.set_message(format!("{} missed uplinks", progress.delivered));
-        if let Some(reached) = progress.reached {
-            let begin = *self.begin.get_or_insert(reached);
-            let seconds =
-                |time: SystemTime| time.duration_since(begin).unwrap_or_default().as_secs();
-            bar.set_length(seconds(SystemTime::now()).max(1));
-            bar.set_position(seconds(reached));
-        }
+        let begin = *self.begin.get_or_insert(reached);
+        let seconds = |time: SystemTime| time.duration_since(begin).unwrap_or_default().as_secs();
+        bar.set_length(seconds(SystemTime::now()).max(1));
+        bar.set_position(seconds(reached));
+    }
+
+    /// Returns how far the client has got, unless it waits to look once more for uplinks that storage shows late.
+    fn moving(
+        &mut self,
+        progress: Option<BackfillProgress>,
+    ) -> Option<(BackfillProgress, SystemTime)> {
+        let Some(progress) = progress else {
+            self.fetched = None;
+            return None;
+        };
+        let now = Instant::now();
+        let fetched = progress.delivered + progress.known;
+        let since = match self.fetched {
+            Some((before, since)) if before == fetched => since,
+            _ => now,
+        };
+        self.fetched = Some((fetched, since));
+        let reached = progress.reached?;
+        (now - since < STANDSTILL).then_some((progress, reached))
     }
 }
 

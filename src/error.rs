@@ -142,7 +142,9 @@ pub enum ErrorKind {
     /// A message could not be read.
     Decode,
     /// The discovery server answered, but not as expected: it is another kind of server or another
-    /// port, it requires TLS, or it redirects a request that contains the key.
+    /// port, it requires TLS, or it redirects a request that contains the key. Also any other answer over HTTP that
+    /// is not as expected, such as one of the [HTTP API](crate#asking-over-http) or in a text that
+    /// [`Event::read_all`](crate::Event::read_all) reads.
     DiscoveryAnswer,
     /// The discovery server does not know the application. On V2 no handler serves it. v3 says so only
     /// to the key of an administrator; to another key it answers with

@@ -230,7 +230,8 @@ impl Request<'_> {
                 ..Failure::of(cause)
             })?
             .into_parts();
-        if let Some(idle) = idle {
+        // A refusal is not a stream.
+        if let Some(idle) = idle.filter(|_| head.status == 200) {
             pace.set_idle(idle);
         }
         let answer = Answer {

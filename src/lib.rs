@@ -378,8 +378,9 @@
 //! With [`backfill`](MqttClientBuilder::backfill), a v3 client fetches over HTTP what an outage has cost, after each
 //! reconnect, and what this client itself has dropped because its queue was full. Such an uplink becomes an
 //! [`Event::Uplink`] and runs the uplink callbacks like any other;
-//! [`is_backfilled`](UplinkMessage::is_backfilled) tells them apart. Then [`Event::Backfilled`] says what was fetched, and
-//! what is still missing, and why.
+//! [`is_backfilled`](UplinkMessage::is_backfilled) tells them apart. In the end, [`Event::Backfilled`] says what was
+//! fetched, and what is still missing, and why: with the defaults, 5 minutes after the reconnect, because storage is read
+//! several times.
 //!
 //! ```
 //! use ttn::{Backfill, Event, MqttClient, Network, simulator::{Simulator, Storage}};
@@ -427,7 +428,7 @@
 //! | for how long | 24 hours on The Things Network, 30 days on The Things Stack Cloud, as configured elsewhere | 10 minutes, and about the last 100 events of the application; one uplink is an event or more |
 //! | what | uplinks, without [`app_eui`](UplinkMessage::app_eui), [`session_key_id`](UplinkMessage::session_key_id) and [`correlation_ids`](UplinkMessage::correlation_ids) | uplinks as they come over MQTT; of older ones, only that a device has sent something |
 //! | right of the key | *Read application traffic* | the same |
-//! | when | first, and again after a minute and after 5 minutes, because storage keeps an uplink some time after it came | if the network has no storage, or nothing is stored; once |
+//! | when | first, and again after a minute and after 5 minutes, because an uplink can be read only some time after it came | if the network has no storage, or nothing is stored; once |
 //!
 //! The client asks at the host of the [HTTP API](MqttClientBuilder::http_address). [`Backfill`] sets how far back, how often
 //! and how fast. If the key may also read devices, the client finds out from their frame counters how many uplinks stay
@@ -435,7 +436,8 @@
 //!
 //! **Live traffic comes first.** Nothing waits for a backfill, so fetched uplinks come after later ones; among themselves
 //! they are in the order of [`received_at`](UplinkMessage::received_at), except that a later reading of storage can bring
-//! an earlier one. They come only as fast as your program reads them: while a queue is half full, the backfill waits.
+//! an earlier one. They come only as fast as your program reads them: while a queue is half full, the backfill waits. It
+//! does not wait for a queue that nobody has read for 10 s: that one [drops](Overflow) what is too much, and reports it.
 //! The frame counters of [`Event::Counter`] and [`Stats::frames`] take them into account: what came back is
 //! [`Filled`](CounterFinding::Filled), and is not missing any more.
 //!
@@ -446,11 +448,14 @@
 //! uplink with what you make of it, in one transaction, and set [`resume_from`](MqttClientBuilder::resume_from). It holds
 //! once your program has handled the uplink that has it: everything before it was handled too, unless it was lost to your
 //! subscription, which holds the watermark back. The example `archive` does this with a database.
-//! [`MqttClient::backfill`] fetches any time that you name, for example the last 24 hours for a new program.
+//! [`MqttClient::backfill`] fetches any time that you name, for example the last 24 hours for a new program, or for one
+//! that only fetches and never connects.
 //!
 //! It does not fetch joins, reports about downlinks, or anything but uplinks, because no network keeps these for long. It
-//! sees no uplink that the network itself has lost. V2 has no such API. Programs with the same key share the network's
-//! rate limit, and the client leaves [some requests](Backfill::reserve) to others.
+//! sees no uplink that the network itself has lost. Nor does it look, unasked, for what the server has dropped while the
+//! client was connected ([`FrameLoss::Upstream`]): [`MqttClient::backfill`] of that time does. V2 has no such API.
+//! Programs with the same key share the network's rate limit, and the client leaves [some requests](Backfill::reserve) to
+//! others.
 //!
 //! # Programs that run for a long time
 //!
@@ -607,7 +612,7 @@
 //! |---|---|
 //! | `error` | a callback that failed |
 //! | `warn` | a key that may not read traffic or expires soon; events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
-//! | `debug` | connections made, lost and refused; questions over HTTP without an answer; odd members of messages |
+//! | `debug` | connections made, lost and refused; questions over HTTP without an answer; odd members of messages; how a backfill ended, and which uplinks it could not read |
 //!
 //! The access key appears in none of these messages, nor in what Paho logs.
 //!

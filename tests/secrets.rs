@@ -10,7 +10,7 @@ use std::{
     fmt::Debug,
     net::{Ipv4Addr, TcpListener},
     sync::{Mutex, MutexGuard, Once, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -25,7 +25,8 @@ use support::{
     way_out::{Speech, WayOut},
 };
 use ttn::{
-    Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder, Network, simulator::Simulator,
+    Backfill, BackfillSource, Error, ErrorKind, Event, Events, MqttClient, MqttClientBuilder,
+    Network, simulator::Simulator,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -601,4 +602,77 @@ fn the_key_is_not_in_what_rights_and_their_warnings_say() {
     );
     error_is_clean(&client.queue("bed-07").expect_err("it may not look"));
     is_clean(&client);
+}
+
+#[test]
+fn the_key_is_not_in_what_a_backfill_says_and_reaches_no_other_host() {
+    listen();
+    let _watchdog = watchdog(LIMIT);
+    let other = DiscoveryServer::start(|_| Answer::Json(200, "{}".to_owned()));
+    let other = other.expect("a free port");
+    let repeated = format!("key {API_KEY} or {SECRET}");
+    let error = json!({"code": 7, "message": repeated, "details": [{
+        "@type": "type.googleapis.com/ttn.lorawan.v3.ErrorDetails",
+        "namespace": "pkg/auth", "name": "odd", "message_format": repeated,
+        "attributes": {"key": repeated}, "code": 7,
+    }]});
+    let record = json!({"result": {
+        "end_device_ids": {"device_id": SECRET, "application_ids": {"application_id": SECRET}},
+        "received_at": SECRET, "uplink_message": {"f_port": SECRET},
+    }});
+    let wrapped = json!({"error": error}).to_string();
+    for source in [BackfillSource::Storage, BackfillSource::Events] {
+        for answer in [
+            Answer::Redirect(301, other.url()),
+            Answer::Redirect(302, other.url()),
+            Answer::Redirect(307, other.url()),
+            Answer::Redirect(308, other.url()),
+            Answer::Json(401, error.to_string()),
+            Answer::Json(403, wrapped.clone()),
+            Answer::Json(429, wrapped.clone()),
+            Answer::Json(502, error.to_string()),
+            Answer::Text(500, repeated.clone()),
+            Answer::Json(200, wrapped.clone()),
+            Answer::Json(200, format!("{record}\n{wrapped}")),
+            Answer::Json(200, record.to_string()),
+            Answer::Text(200, repeated.clone()),
+            Answer::Text(200, format!("<html>{repeated}</html>")),
+        ] {
+            let what = format!("{answer:?}");
+            let server = DiscoveryServer::start(move |_| answer.clone()).expect("a free port");
+            let backfill = Backfill::on_request()
+                .source(source)
+                .max_wait(Duration::from_millis(1));
+            let client = MqttClient::builder(APP, API_KEY)
+                .mqtt_address("mqtt://127.0.0.1:9")
+                .http_address(server.url())
+                .backfill(backfill)
+                .build()
+                .expect("the options are valid");
+            let events = client.events();
+            let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+            let backfilling = client
+                .backfill(hour_ago..SystemTime::now())
+                .expect("it is set");
+            let report = backfilling.wait().expect("the client is there");
+            assert!(!report.uncovered.is_empty(), "{what}: {report}");
+            is_clean(&report);
+            is_clean(&report.to_string());
+            if let Some(error) = &report.error {
+                error_is_clean(error);
+            }
+            events_are_clean(&events, |event| matches!(event, Event::Backfilled(_)));
+            is_clean(&client);
+            // If the key were not sent, the other checks would prove nothing.
+            let requests = server.requests();
+            assert!(!requests.is_empty(), "{what}");
+            for request in requests {
+                assert!(!request.path.contains(SECRET), "{what}");
+                let authorization = request.authorization.expect("the server is shown the key");
+                assert_eq!(authorization, format!("Bearer {API_KEY}"));
+            }
+        }
+    }
+    assert!(other.requests().is_empty());
+    log_is_clean("backfill");
 }

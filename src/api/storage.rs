@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{Api, Failure, Frames};
@@ -11,6 +11,9 @@ use crate::sync::lock;
 
 /// How long a server without storage is not asked for it again.
 const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// The end of the year 9999, the latest time that can be written, after 1970.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// When the server has last said that it has no storage.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,7 @@ impl Api {
     pub(crate) fn stored(&self, which: Stored<'_>) -> Result<Frames, Failure> {
         let query = match which {
             Stored::After { after, limit } => {
+                let after = after.clamp(UNIX_EPOCH, UNIX_EPOCH + LATEST);
                 let after = humantime::format_rfc3339_nanos(after);
                 format!("after={after}&order=received_at&limit={limit}")
             }

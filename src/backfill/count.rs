@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     LastHeard,
+    faults::Faults,
     handover::Stopped,
-    rate::{Faults, Rate},
+    rate::Rate,
     run::Run,
     verdict::{Verdict, verdict},
     window::minus,
@@ -62,7 +63,7 @@ impl Run<'_> {
         for (index, dev_id) in seen.into_iter().enumerate() {
             let count = counted.get(index).copied().flatten();
             let missed = count.and_then(|count| {
-                let heard = (self.task.heard)(&dev_id)?;
+                let heard = (self.task.heard)(&dev_id, from)?;
                 missed(count, &heard, from)
             });
             if missed != Some(0) && devices.len() < MAX_NAMED {

@@ -17,9 +17,8 @@ use super::{
 };
 use crate::{
     api::{Failure, Flaw, Frames},
-    message::{BackfillSource, Event, UncoveredReason, UplinkMessage},
+    message::{BackfillSource, UncoveredReason, UplinkMessage},
     network::Frame,
-    records,
 };
 
 const SOURCE: BackfillSource = BackfillSource::Events;
@@ -72,7 +71,7 @@ impl Run<'_> {
             if is_off(&frames) {
                 return Ok(End::Absent);
             }
-            self.outcome.source = Some(SOURCE);
+            self.has_answered(SOURCE)?;
             frames.set_idle(SILENCE.max(asked.elapsed() * SLOWER));
             let failure = self.read_backlog(frames, window, &mut backlog)?;
             // What is older than the first event is not kept. If there is none, nobody knows.
@@ -103,7 +102,12 @@ impl Run<'_> {
         backlog: &mut Backlog,
     ) -> Result<Option<Failure>, Stopped> {
         backlog.asked = None;
+        let began = Instant::now();
         loop {
+            // Without its first event, nothing tells the backlog from what happens now.
+            if backlog.asked.is_none() && began.elapsed() > self.settings().max_wait {
+                return Ok(Some(silent()));
+            }
             let Some(frame) = frames.next() else {
                 // The stream of a server goes on for ever.
                 return Ok(Some(silent()));
@@ -114,17 +118,9 @@ impl Run<'_> {
                     if backlog.is_over(at) {
                         return Ok(None);
                     }
-                    let uplink = match records::message(json, &self.task.uid) {
-                        Ok(Event::Uplink(uplink)) => uplink,
-                        Ok(_) => {
-                            backlog.note(at);
-                            continue;
-                        }
-                        Err(_) => {
-                            self.count_unreadable(json);
-                            backlog.note(at);
-                            continue;
-                        }
+                    let Some(uplink) = self.uplink(json) else {
+                        backlog.note(at);
+                        continue;
                     };
                     let received = uplink.received_at.or(at);
                     backlog.note(received);

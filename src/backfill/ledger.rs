@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Bound;
+use super::{Bound, window::minus};
 use crate::clock::Moment;
 
 /// How long after the last message that this client dropped the time of the drops is filled.
@@ -47,6 +47,10 @@ impl Ledger {
         self.is_connected = true;
         let Some(low) = self.low else {
             self.low = Some(Bound::Here(now));
+            // Messages can overtake the answer to the subscription, and be dropped.
+            if self.has_gap {
+                self.dropped(now.instant);
+            }
             return None;
         };
         self.has_gap = true;
@@ -69,7 +73,7 @@ impl Ledger {
     }
 
     /// Notes that an uplink has come over MQTT. Returns the time before which everything was delivered.
-    pub(crate) fn live(&mut self, received_at: SystemTime) -> SystemTime {
+    pub(crate) fn live(&mut self, received_at: SystemTime, now: Moment) -> SystemTime {
         // One may overtake the answer to the subscription, before the gap is known.
         if self.is_connected {
             self.high = self.high.max(Some(received_at));
@@ -77,15 +81,16 @@ impl Ledger {
                 self.raise(received_at);
             }
         }
-        self.low_at(received_at)
+        self.low_at(received_at, now)
     }
 
-    /// Returns the time before which everything was delivered; `or` if that is not known.
-    pub(crate) fn low_at(&self, or: SystemTime) -> SystemTime {
+    /// Returns the time before which everything was delivered, when there is an uplink that the network received
+    /// at this time. Only that tells the network's time, which the clock of this machine may not show.
+    pub(crate) fn low_at(&self, received_at: SystemTime, now: Moment) -> SystemTime {
         match self.low {
             Some(Bound::Network(low)) => low,
-            Some(Bound::Here(since)) => since.time.min(or),
-            None => or,
+            Some(Bound::Here(since)) => minus(received_at, now.since(since)),
+            None => received_at,
         }
     }
 
@@ -169,8 +174,8 @@ mod tests {
     fn the_first_connection_fills_nothing_and_a_later_one_what_follows_the_last_uplink() {
         let mut ledger = Ledger::new(true, None);
         assert!(ledger.connected(Moment::now()).is_none());
-        assert_eq!(ledger.live(at(10)), at(10));
-        assert_eq!(ledger.live(at(9)), at(10));
+        assert_eq!(ledger.live(at(10), Moment::now()), at(10));
+        assert_eq!(ledger.live(at(9), Moment::now()), at(10));
         ledger.disconnected();
         assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(10)));
     }
@@ -178,11 +183,11 @@ mod tests {
     #[test]
     fn an_uplink_that_overtakes_the_connection_does_not_shorten_its_gap() {
         let mut ledger = Ledger::new(true, None);
-        ledger.live(at(9));
+        ledger.live(at(9), Moment::now());
         assert!(ledger.connected(Moment::now()).is_none());
-        ledger.live(at(10));
+        ledger.live(at(10), Moment::now());
         ledger.disconnected();
-        assert_eq!(ledger.live(at(50)), at(10));
+        assert_eq!(ledger.live(at(50), Moment::now()), at(10));
         assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(10)));
     }
 
@@ -202,12 +207,12 @@ mod tests {
     fn live_uplinks_raise_nothing_until_the_gap_is_filled() {
         let mut ledger = Ledger::new(true, Some(at(5)));
         assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(5)));
-        assert_eq!(ledger.live(at(100)), at(5));
+        assert_eq!(ledger.live(at(100), Moment::now()), at(5));
         ledger.reached(at(50));
-        assert_eq!(ledger.live(at(101)), at(50));
+        assert_eq!(ledger.live(at(101), Moment::now()), at(50));
         ledger.ended(true, Some(at(90)));
-        assert_eq!(ledger.low_at(at(0)), at(101));
-        assert_eq!(ledger.live(at(102)), at(102));
+        assert_eq!(ledger.low_at(at(0), Moment::now()), at(101));
+        assert_eq!(ledger.live(at(102), Moment::now()), at(102));
     }
 
     #[test]
@@ -216,7 +221,7 @@ mod tests {
         ledger.connected(Moment::now());
         ledger.reached(at(20));
         ledger.ended(false, None);
-        assert_eq!(ledger.live(at(100)), at(20));
+        assert_eq!(ledger.live(at(100), Moment::now()), at(20));
         ledger.disconnected();
         assert_eq!(starts_at(ledger.connected(Moment::now())), Some(at(20)));
     }
@@ -226,9 +231,9 @@ mod tests {
         let mut ledger = Ledger::new(true, None);
         let start = Moment::now();
         ledger.connected(start);
-        ledger.live(at(10));
+        ledger.live(at(10), Moment::now());
         ledger.dropped(start.instant);
-        assert_eq!(ledger.live(at(12)), at(10));
+        assert_eq!(ledger.live(at(12), Moment::now()), at(10));
         let due = start.instant + AFTER_DROPS;
         assert_eq!(ledger.next_deadline(), Some(due));
         assert!(ledger.on_time(due - SECOND).is_none());
@@ -238,17 +243,17 @@ mod tests {
         ledger.dropped(due);
         assert_eq!(ledger.next_deadline(), None);
         ledger.ended(true, Some(at(11)));
-        assert_eq!(ledger.live(at(13)), at(11));
+        assert_eq!(ledger.live(at(13), Moment::now()), at(11));
         assert_eq!(starts_at(ledger.on_time(due + AFTER_DROPS)), Some(at(11)));
         ledger.ended(true, Some(at(14)));
-        assert_eq!(ledger.live(at(15)), at(15));
+        assert_eq!(ledger.live(at(15), Moment::now()), at(15));
     }
 
     #[test]
     fn without_a_connection_dropped_messages_wait_for_the_next_one() {
         let mut ledger = Ledger::new(true, None);
         ledger.connected(Moment::now());
-        ledger.live(at(10));
+        ledger.live(at(10), Moment::now());
         ledger.disconnected();
         ledger.dropped(Instant::now());
         assert_eq!(ledger.next_deadline(), None);
@@ -259,9 +264,43 @@ mod tests {
     fn on_request_nothing_is_filled_and_a_gap_holds_the_watermark_back() {
         let mut ledger = Ledger::new(false, None);
         ledger.connected(Moment::now());
-        ledger.live(at(10));
+        ledger.live(at(10), Moment::now());
         ledger.disconnected();
         assert!(ledger.connected(Moment::now()).is_none());
-        assert_eq!(ledger.live(at(20)), at(10));
+        assert_eq!(ledger.live(at(20), Moment::now()), at(10));
+    }
+
+    #[test]
+    fn the_clock_of_this_machine_moves_no_watermark_past_a_gap() {
+        let year = 365 * 24 * 3600 * SECOND;
+        for time in [UNIX_EPOCH, at(0) - year, at(0) + year] {
+            let mut ledger = Ledger::new(true, None);
+            let start = Moment {
+                time,
+                ..Moment::now()
+            };
+            ledger.connected(start);
+            ledger.disconnected();
+            let later = start.after(100 * SECOND);
+            assert!(ledger.connected(later).is_some());
+            // The client was connected 110 s before it.
+            let now = later.after(10 * SECOND);
+            assert_eq!(ledger.live(at(110), now), at(0));
+            assert_eq!(ledger.low_at(at(50), now), at(0) - 60 * SECOND);
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_before_the_first_connection_is_filled_a_little_later() {
+        let mut ledger = Ledger::new(true, None);
+        let start = Moment::now();
+        ledger.dropped(start.instant);
+        assert_eq!(ledger.next_deadline(), None);
+        assert!(ledger.connected(start).is_none());
+        let due = start.instant + AFTER_DROPS;
+        assert_eq!(ledger.next_deadline(), Some(due));
+        assert!(matches!(ledger.on_time(due), Some(Bound::Here(_))));
+        ledger.ended(true, Some(at(5)));
+        assert_eq!(ledger.live(at(9), start), at(9));
     }
 }

@@ -3,10 +3,13 @@
 
 mod count;
 mod events;
+mod faults;
 mod gate;
 mod handover;
 mod ledger;
+mod network_clock;
 mod pager;
+mod passes;
 mod rate;
 mod run;
 mod seam;
@@ -43,8 +46,8 @@ pub(crate) struct Task {
     pub(crate) heard: Arc<Heard>,
 }
 
-/// Returns what the client has heard of a device.
-pub(crate) type Heard = dyn Fn(&str) -> Option<LastHeard> + Send + Sync;
+/// Returns what the client has heard of a device, if it had heard anything by that time of the network.
+pub(crate) type Heard = dyn Fn(&str, SystemTime) -> Option<LastHeard> + Send + Sync;
 
 /// What the client has heard of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(crate) enum Bound {
 /// What the thread hands to the session, in order.
 #[derive(Debug)]
 pub(crate) enum Fetched {
+    /// What has answered. What follows comes from there.
+    Source(BackfillSource),
     /// An uplink that may be known.
     Uplink(Box<UplinkMessage>),
     /// That a device has sent an uplink at that time, and no more.

@@ -12,6 +12,9 @@ use super::window::{Window, minus};
 /// same time, and a page can end among them. How exactly storage compares times is not known.
 const STEPS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(1)];
 
+/// How many pages in a row may lead no further in time. Uplinks of the same time fill a few.
+const MAX_IDLE: u32 = 10;
+
 /// The most keys of a page to remember.
 const MAX_KEYS: usize = 10_000;
 
@@ -31,6 +34,9 @@ pub(super) struct Pager {
     /// Of the page that is being read.
     page: Page,
     last: Option<SystemTime>,
+    /// That time when a page has last led further, and how many have not since.
+    farthest: Option<SystemTime>,
+    idle: u32,
     /// The uplinks of the page before, and of this one.
     known: [HashSet<u64>; 2],
     /// The instants at which uplinks may have been left out.
@@ -50,8 +56,11 @@ struct Page {
     /// Those that did not come before.
     new: u32,
     is_past_end: bool,
-    /// The time of the earliest one.
+    /// The times of the earliest one and of the latest one.
     first: Option<SystemTime>,
+    latest: Option<SystemTime>,
+    /// Whether they do not come in the order of their times.
+    is_disordered: bool,
     /// What the server says about the page after it.
     token: Option<String>,
 }
@@ -90,6 +99,8 @@ impl Pager {
             probed: None,
             page: Page::default(),
             last: None,
+            farthest: None,
+            idle: 0,
             known: Default::default(),
             doubtful: Vec::new(),
         }
@@ -107,7 +118,12 @@ impl Pager {
 
     /// Returns whether the page has brought anything new so far.
     pub(super) fn is_productive(&self) -> bool {
-        self.page.new > 0
+        self.page.new > 0 && self.idle < MAX_IDLE
+    }
+
+    /// Returns whether nothing at all was on the page so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.page.frames == 0
     }
 
     /// Returns the times at which uplinks may have been left out, because more than a page have that time.
@@ -132,6 +148,10 @@ impl Pager {
     }
 
     fn find(&mut self, at: Option<SystemTime>, key: u64) -> Found {
+        let page = &mut self.page;
+        let latest = page.latest.map(|latest| minus(latest, STEPS[0]));
+        page.is_disordered |= at.is_some() && at < latest;
+        page.latest = page.latest.max(at);
         if at.is_some_and(|at| at > self.window.end) {
             self.page.is_past_end = true;
             return Found::Later;
@@ -158,6 +178,15 @@ impl Pager {
     /// Decides at the end of a page.
     pub(super) fn on_end(&mut self) -> Next {
         let page = self.turn();
+        if page.is_disordered {
+            // A part of the uplinks is asked for by its last time, and that is not the latest one.
+            let asked = self.asked_after().max(self.window.from);
+            let latest = page.latest.unwrap_or(asked).min(self.window.until);
+            self.doubtful.extend([asked, latest]);
+        }
+        if self.idle > MAX_IDLE {
+            return Next::Stuck;
+        }
         if page.is_past_end || page.frames == 0 {
             return self.after_probe(&page).unwrap_or(Next::Done);
         }
@@ -259,6 +288,12 @@ impl Pager {
     fn turn(&mut self) -> Page {
         self.known.swap(0, 1);
         self.known[1].clear();
+        if self.last > self.farthest {
+            self.farthest = self.last;
+            self.idle = 0;
+        } else if self.page.frames > 0 {
+            self.idle += 1;
+        }
         mem::take(&mut self.page)
     }
 

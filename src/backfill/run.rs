@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
     io,
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -11,19 +12,21 @@ use crossbeam_channel::Sender;
 
 use super::{
     Bound, Fetched, Outcome, Task,
+    faults::Faults,
     handover::{Handover, Stopped},
+    network_clock::NetworkClock,
     pager,
-    rate::{Faults, Rate},
+    rate::Rate,
     verdict::{self, Verdict},
-    window::{self, NetworkClock, Window},
+    window::{self, Window},
 };
 use crate::{
     api::{Api, Failure, Frames},
     clock::Moment,
     config::Backfill,
     error::{Error, ErrorKind},
-    message::{BackfillSource, Uncovered, UncoveredReason, UplinkMessage},
-    process,
+    message::{BackfillSource, Event, Uncovered, UncoveredReason, UplinkMessage},
+    process, records,
     sync::Stop,
 };
 
@@ -64,17 +67,13 @@ struct Last {
 
 impl Last {
     fn new(task: &Task, handover: Handover) -> Self {
-        let (from, until) = window::bounds(task.from, task.until, &NetworkClock::default());
         let error = Error::new(
             ErrorKind::Closed,
             "fetching missed uplinks ended early, because of a defect of this crate",
         );
         Self {
             handover,
-            outcome: Outcome {
-                error: Some(error),
-                ..Outcome::new(from, until)
-            },
+            outcome: Outcome::failed(task.from, task.until, error),
         }
     }
 }
@@ -150,6 +149,9 @@ impl<'a> Run<'a> {
         self.outcome.from = window.asked;
         self.outcome.until = window.until;
         self.outcome.is_settled = true;
+        if matches!(self.task.from, Bound::Here(_)) && self.clock.is_known() {
+            self.handover.hand(Fetched::Reached(window.asked))?;
+        }
         if let Some((from, until)) = window.too_old() {
             self.uncovered(from, until, UncoveredReason::TooOld);
         }
@@ -159,6 +161,7 @@ impl<'a> Run<'a> {
         }
         self.outcome.reached = self.outcome.is_settled.then(|| self.end_of(&window));
         if let Some((from, until)) = self.doubt {
+            let (from, until) = (from.max(window.from), until.min(window.until));
             self.uncovered(from, until, UncoveredReason::CutOff);
         }
         self.count_uncovered()
@@ -177,6 +180,11 @@ impl<'a> Run<'a> {
             let contact = self.api.first_contact();
             self.clock.note(contact.date, Moment::now());
             self.outcome.requests += u32::from(contact.date.is_some());
+            let (from, until) = window::bounds(from, until, &self.clock);
+            if until < from {
+                // Uplinks have come after that: it is the wrong time.
+                self.clock = NetworkClock::default();
+            }
         }
         self.reconnected = match until {
             Bound::Network(time) => time,
@@ -216,6 +224,14 @@ impl<'a> Run<'a> {
                 self.uncovered(from, window.until, reason);
             }
         }
+    }
+
+    /// Notes that a source has answered.
+    pub(super) fn has_answered(&mut self, source: BackfillSource) -> Result<(), Stopped> {
+        if self.outcome.source.replace(source) == Some(source) {
+            return Ok(());
+        }
+        self.handover.hand(Fetched::Source(source))
     }
 
     /// Notes that a time is not filled, or not for certain.
@@ -270,12 +286,24 @@ impl<'a> Run<'a> {
         self.handover.hand(Fetched::Uplink(Box::new(uplink)))
     }
 
+    /// Reads an uplink. One that cannot be read, or is not of the application, is counted.
+    pub(super) fn uplink(&mut self, json: &[u8]) -> Option<Arc<UplinkMessage>> {
+        match records::message(json, &self.task.uid) {
+            Ok(Event::Uplink(uplink)) if !uplink.raw.topic().is_empty() => return Some(uplink),
+            Ok(Event::Uplink(_)) => self.count_unreadable(json, "it is not of this application"),
+            Err(error) => self.count_unreadable(json, &error.to_string()),
+            Ok(_) => {}
+        }
+        None
+    }
+
     /// Counts an uplink that cannot be read, once.
-    pub(super) fn count_unreadable(&mut self, json: &[u8]) {
+    fn count_unreadable(&mut self, json: &[u8], why: &str) {
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
         let hash = hasher.finish();
         if self.unreadable.len() >= MAX_REMEMBERED || self.unreadable.insert(hash) {
+            log::debug!("a fetched uplink cannot be used: {why}");
             self.outcome.unreadable += 1;
         }
     }

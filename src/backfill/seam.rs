@@ -3,10 +3,11 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Mutex,
+    sync::{Arc, Mutex, Weak},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::window::OVERLAP;
 use crate::{
     message::{Marks, ShortKey, UplinkMessage, Watermark, short},
     process::Home,
@@ -38,6 +39,10 @@ struct Log {
     overlap: Duration,
     /// The uplinks after its watermark that an earlier run of the program has handled.
     resumed: HashSet<ShortKey>,
+    /// The times before which everything was delivered, of the uplinks that exist, in order.
+    lows: VecDeque<Weak<SystemTime>>,
+    /// The latest of them.
+    low: Arc<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -46,6 +51,8 @@ struct Entry {
     device: u64,
     at: SystemTime,
     is_backfilled: bool,
+    /// Whether an earlier run of the program has handled it, so that every watermark names it.
+    was_handled: bool,
 }
 
 /// Whether an uplink was delivered before.
@@ -127,7 +134,9 @@ impl Seam {
             known: HashMap::new(),
             next: 1,
             capacity: capacity.max(1),
-            overlap,
+            overlap: overlap.max(OVERLAP),
+            lows: VecDeque::new(),
+            low: Arc::new(UNIX_EPOCH),
             resumed: resumed.map(Watermark::into_known).unwrap_or_default(),
         };
         Self {
@@ -155,11 +164,39 @@ impl Seam {
             device: device(&uplink.dev_id),
             at,
             is_backfilled: is_backfilled || was_handled,
+            was_handled,
         });
         match was_handled {
             true => Known::Handled,
             false => Known::New(number),
         }
+    }
+
+    /// Notes that there is another uplink, before which everything was delivered up to that time.
+    pub(crate) fn hold(&self, low: SystemTime) -> Arc<SystemTime> {
+        let mut log = sync::lock(&self.log);
+        if *log.low != low {
+            log.low = Arc::new(low);
+            while log.lows.back().is_some_and(is_gone) {
+                log.lows.pop_back();
+            }
+            let held = Arc::downgrade(&log.low);
+            log.lows.push_back(held);
+            if log.lows.len() > log.capacity {
+                log.lows.pop_front();
+            }
+        }
+        Arc::clone(&log.low)
+    }
+
+    /// Returns the earliest time that the watermark of an uplink can have that exists.
+    pub(crate) fn oldest_low(&self) -> SystemTime {
+        let mut log = sync::lock(&self.log);
+        while log.lows.front().is_some_and(is_gone) {
+            log.lows.pop_front();
+        }
+        let oldest = log.lows.front().and_then(Weak::upgrade);
+        oldest.map_or(*log.low, |oldest| *oldest)
     }
 
     /// Forgets the uplinks before that time, as far as none that is to be remembered was delivered before
@@ -187,6 +224,10 @@ impl Seam {
         };
         sync::lock(&self.log).entries.iter().any(is_near)
     }
+}
+
+fn is_gone(low: &Weak<SystemTime>) -> bool {
+    low.strong_count() == 0
 }
 
 impl Log {
@@ -224,9 +265,11 @@ impl Marks for Seam {
         let from = low.checked_sub(log.overlap).unwrap_or(UNIX_EPOCH);
         let first = log.next - log.entries.len() as u64;
         let before = (uplink + 1).saturating_sub(first) as usize;
-        let named = log.entries.iter().take(before).rev();
-        let named = named.filter(|entry| entry.at > from).map(|entry| entry.key);
-        let named = named.map(short).chain(log.resumed.iter().copied());
+        let handled = log.entries.iter().enumerate().rev();
+        let handled = handled.filter(|(index, entry)| *index < before || entry.was_handled);
+        let named = handled.filter(|(_, entry)| entry.at > from);
+        let named = named.map(|(_, entry)| short(entry.key));
+        let named = named.chain(log.resumed.iter().copied());
         Watermark::new(low, named.take(MAX_NAMED))
     }
 
@@ -237,8 +280,6 @@ impl Marks for Seam {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         message::{Losses, Place},
@@ -412,7 +453,8 @@ mod tests {
                 panic!("it is new");
             };
             let time = uplink.metadata.time.unwrap();
-            let mut place = Place::new(number, time, Arc::clone(&seam) as Arc<dyn Marks>);
+            let mut place =
+                Place::new(number, seam.hold(time), Arc::clone(&seam) as Arc<dyn Marks>);
             place.goes_to(&lost);
             places.push(place);
         }
@@ -440,7 +482,11 @@ mod tests {
             Known::New(number) => number,
             known => panic!("{known:?}"),
         };
-        uplink.place = Place::new(number, at(0), Arc::clone(&seam) as Arc<dyn Marks>);
+        uplink.place = Place::new(
+            number,
+            seam.hold(at(0)),
+            Arc::clone(&seam) as Arc<dyn Marks>,
+        );
         let _held = sync::lock(&seam.log);
         assert!(uplink.watermark().is_none());
     }
@@ -464,6 +510,55 @@ mod tests {
         assert_eq!(named(&seam).len(), 3);
         seam.is_caught_up();
         assert_eq!(named(&seam).len(), 3);
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_handled_is_named_also_if_it_comes_after_an_uplink() {
+        let before = seam(10);
+        let handled = uplink("bed-07", 9, at(90));
+        live(&before, &handled);
+        let seam = Seam::new(10, 60 * SECOND, Some(before.watermark(1, at(0))));
+        let Known::New(number) = fetched(&seam, &uplink("bed-07", 1, at(10))) else {
+            panic!("it is new");
+        };
+        assert_eq!(fetched(&seam, &handled), Known::Handled);
+        fetched(&seam, &uplink("bed-07", 10, at(100)));
+        seam.is_caught_up();
+        let known = seam.watermark(number, at(0)).into_known();
+        assert!(known.contains(&short(key(&handled))));
+        assert_eq!(known.len(), 2);
+    }
+
+    #[test]
+    fn what_the_watermark_of_an_uplink_names_is_remembered_as_long_as_the_uplink_exists() {
+        let seam = seam(3);
+        assert_eq!(seam.oldest_low(), UNIX_EPOCH);
+        let first = seam.hold(at(10));
+        let again = seam.hold(at(10));
+        let [second, third] = [20, 30].map(|second| seam.hold(at(second)));
+        assert_eq!(seam.oldest_low(), at(10));
+        drop(first);
+        assert_eq!(seam.oldest_low(), at(10));
+        drop((again, third));
+        assert_eq!(seam.oldest_low(), at(20));
+        drop(second);
+        // The next uplinks follow the latest.
+        assert_eq!(seam.oldest_low(), at(30));
+        let held: Vec<_> = (40..50).map(|second| seam.hold(at(second))).collect();
+        // There are no more than uplinks that are remembered.
+        assert_eq!(seam.oldest_low(), at(47));
+        drop(held);
+        let _last = seam.hold(at(60));
+        assert_eq!(sync::lock(&seam.log).lows.len(), 1);
+    }
+
+    #[test]
+    fn without_overlap_a_watermark_names_what_has_exactly_its_time() {
+        let seam = Seam::new(10, Duration::ZERO, None);
+        let one = uplink("bed-07", 1, at(10));
+        live(&seam, &one);
+        let low = one.received_at.unwrap();
+        assert_eq!(seam.watermark(1, low).into_known().len(), 1);
     }
 
     #[test]
@@ -596,6 +691,7 @@ mod tests {
                     device: 1,
                     at: at(second),
                     is_backfilled: false,
+                    was_handled: false,
                 });
             }
         }

@@ -6,9 +6,10 @@ use super::{
     gate::Turn,
     handover::Stopped,
     pager::{Found, Next, Pager, Query},
+    passes::{Pass, Passes},
     run::{End, Refused, Run},
     seam,
-    window::{Pass, Passes, Window},
+    window::Window,
 };
 use crate::{
     api::{Failure, Flaw, Frames, Stored},
@@ -97,6 +98,7 @@ impl Run<'_> {
         reach: &mut Reach,
     ) -> Result<End, Stopped> {
         let mut pager = Pager::new(*window, pass.after, self.settings().page_size);
+        let mut was_empty = false;
         loop {
             let query = pager.query();
             let answer = self.ask(SOURCE, |api| match &query {
@@ -118,9 +120,17 @@ impl Run<'_> {
                 }
                 Err(Refused::End(end)) => return Ok(end),
             };
-            self.outcome.source = Some(SOURCE);
+            self.has_answered(SOURCE)?;
             let limits = frames.limits;
+            let has_end = frames.has_end;
             let failure = self.read_page(frames, &mut pager, reach)?;
+            if failure.is_none() && pager.is_empty() && !has_end && !was_empty {
+                // It may have been cut off before the first uplink.
+                was_empty = true;
+                self.rate.on_answer(limits, false);
+                continue;
+            }
+            was_empty = false;
             self.rate.on_answer(limits, pager.is_productive());
             if pager.is_productive() {
                 self.faults.on_progress();
@@ -158,8 +168,12 @@ impl Run<'_> {
         let (mut readable, mut garbage) = (0_u64, 0_u64);
         while let Some(frame) = frames.next() {
             let json = match frame {
-                Ok(Frame::Up { json, .. }) => json,
-                Ok(_) => continue,
+                Ok(Frame::Up { json, .. }) if is_message(json) => json,
+                Ok(_) => {
+                    garbage += 1;
+                    pager.on_unreadable();
+                    continue;
+                }
                 Err(Flaw::Unreadable) => {
                     garbage += 1;
                     pager.on_unreadable();
@@ -169,17 +183,9 @@ impl Run<'_> {
                 Err(Flaw::Broken(failure)) => return Ok(Some(failure)),
             };
             readable += 1;
-            let uplink = match records::message(json, &self.task.uid) {
-                Ok(Event::Uplink(uplink)) => uplink,
-                Ok(_) => {
-                    pager.on_unreadable();
-                    continue;
-                }
-                Err(_) => {
-                    self.count_unreadable(json);
-                    pager.on_unreadable();
-                    continue;
-                }
+            let Some(uplink) = self.uplink(json) else {
+                pager.on_unreadable();
+                continue;
             };
             let at = uplink.received_at.or(uplink.metadata.time);
             reach.note(at);
@@ -216,7 +222,8 @@ impl Run<'_> {
                     None => break None,
                     Some(Ok(Frame::Up { json, .. })) => {
                         if let Ok(Event::Uplink(uplink)) = records::message(json, &self.task.uid) {
-                            oldest = uplink.received_at.or(uplink.metadata.time);
+                            let at = uplink.received_at.or(uplink.metadata.time);
+                            oldest = oldest.into_iter().chain(at).min();
                         }
                     }
                     Some(Ok(_) | Err(Flaw::Unreadable)) => {}
@@ -254,6 +261,12 @@ impl Run<'_> {
             ),
         }
     }
+}
+
+/// Returns whether something is at least meant to be a stored uplink.
+fn is_message(json: &[u8]) -> bool {
+    let has = |name: &[u8]| json.windows(name.len()).any(|part| part == name);
+    has(b"\"end_device_ids\"") || has(b"\"endDeviceIds\"")
 }
 
 pub(super) fn silent() -> Failure {

@@ -1,46 +1,12 @@
-//! Which time to read, by the network's clock, and when. Pure state.
+//! Which time to read, by the network's clock. Pure state.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Bound;
-use crate::{clock::Moment, config::Backfill};
+use super::{Bound, network_clock::NetworkClock};
+use crate::config::Backfill;
 
-/// The network tells its time in whole seconds, cut off.
-const CUT_OFF: Duration = Duration::from_secs(1);
-
-/// What the network's clock shows, as far as an answer has told it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct NetworkClock(Option<(SystemTime, Moment)>);
-
-impl NetworkClock {
-    /// Notes the time of an answer, which has just come. The first one counts.
-    pub(super) fn note(&mut self, date: Option<SystemTime>, now: Moment) {
-        if let (Some(date), None) = (date, self.0) {
-            self.0 = Some((date, now));
-        }
-    }
-
-    pub(super) fn is_known(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Returns the earliest time that the network's clock may have shown at a moment.
-    pub(super) fn earliest(&self, moment: Moment) -> SystemTime {
-        match self.0 {
-            None => moment.time,
-            Some((date, then)) if then.instant >= moment.instant => minus(date, then.since(moment)),
-            Some((date, then)) => plus(date, moment.since(then)),
-        }
-    }
-
-    /// Returns the latest time that it may have shown.
-    pub(super) fn latest(&self, moment: Moment) -> SystemTime {
-        match self.0 {
-            None => moment.time,
-            Some(_) => plus(self.earliest(moment), CUT_OFF),
-        }
-    }
-}
+/// The least overlap: several uplinks can have one time, and a gap may start between them.
+pub(super) const OVERLAP: Duration = Duration::from_nanos(1);
 
 /// The time to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +36,7 @@ impl Window {
             asked: from,
             from: from.clamp(oldest.min(until), until),
             until,
-            after: minus(from, settings.overlap).max(oldest),
+            after: minus(from, settings.overlap.max(OVERLAP)).max(oldest),
             end: plus(until, settings.overlap),
         }
     }
@@ -117,69 +83,6 @@ pub(super) fn bounds(from: Bound, until: Bound, clock: &NetworkClock) -> (System
     (from, until)
 }
 
-/// The passes over a window: uplinks can be read only some time after they came.
-#[derive(Clone, Debug)]
-pub(super) struct Passes {
-    /// When each begins.
-    starts: Vec<Instant>,
-    next: usize,
-    recheck: Duration,
-}
-
-/// A reading of a window, or of its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pass {
-    pub(super) at: Instant,
-    /// Read what is later than this.
-    pub(super) after: SystemTime,
-    /// What is later than this will be read again.
-    pub(super) settled: SystemTime,
-}
-
-impl Passes {
-    pub(super) fn once(at: Instant) -> Self {
-        Self {
-            starts: vec![at],
-            next: 0,
-            recheck: Duration::ZERO,
-        }
-    }
-
-    /// Returns the passes after a reconnect.
-    pub(super) fn after(reconnect: Instant, settings: &Backfill) -> Self {
-        let mut starts: Vec<Instant> = settings
-            .passes
-            .iter()
-            .filter_map(|delay| reconnect.checked_add(*delay))
-            .collect();
-        starts.sort_unstable();
-        Self {
-            starts,
-            next: 0,
-            recheck: settings.recheck,
-        }
-    }
-
-    pub(super) fn next(&mut self, window: &Window) -> Option<Pass> {
-        let at = *self.starts.get(self.next)?;
-        let recheck = minus(window.end, self.recheck).max(window.after);
-        let after = match self.next {
-            0 => window.after,
-            _ => recheck,
-        };
-        self.next += 1;
-        let settled = match self.starts.get(self.next) {
-            Some(_) => recheck,
-            None => window.until,
-        };
-        Some(Pass {
-            at,
-            after,
-            settled: settled.min(window.until),
-        })
-    }
-}
-
 /// Subtracts, but no further than 1970.
 pub(super) fn minus(time: SystemTime, by: Duration) -> SystemTime {
     let earlier = time.checked_sub(by);
@@ -187,7 +90,7 @@ pub(super) fn minus(time: SystemTime, by: Duration) -> SystemTime {
 }
 
 /// Adds, if the clock can show that.
-fn plus(time: SystemTime, by: Duration) -> SystemTime {
+pub(super) fn plus(time: SystemTime, by: Duration) -> SystemTime {
     time.checked_add(by).unwrap_or(time)
 }
 
@@ -233,6 +136,14 @@ mod tests {
     }
 
     #[test]
+    fn without_overlap_a_window_contains_what_has_exactly_the_time_of_its_start() {
+        let settings = settings().overlap(Duration::ZERO);
+        let window = Window::of_gap(at(1000), at(1100), at(1101), &settings);
+        assert!(window.contains(at(1000)) && !window.contains(at(999)));
+        assert!(window.contains(at(1100)) && !window.contains(at(1101)));
+    }
+
+    #[test]
     fn a_time_that_was_asked_for_is_read_exactly_and_whatever_its_age() {
         let window = Window::exactly(at(100), at(200));
         assert!(window.contains(at(100)) && !window.contains(at(99)));
@@ -240,61 +151,5 @@ mod tests {
         assert_eq!(window.too_old(), None);
         assert!(Window::exactly(at(100), at(100)).is_empty());
         assert!(Window::exactly(at(100), at(0)).is_empty());
-    }
-
-    #[test]
-    fn moments_of_this_machine_are_told_by_the_clock_of_the_network() {
-        let lost = Moment {
-            instant: Instant::now(),
-            time: at(500_000),
-        };
-        let mut clock = NetworkClock::default();
-        assert_eq!(clock.earliest(lost), at(500_000));
-        clock.note(None, lost);
-        assert_eq!(clock.latest(lost), at(500_000));
-
-        // The machine sleeps for an hour, and then its clock is set.
-        let answered = lost.after_suspension(HOUR).after(10 * SECOND);
-        clock.note(Some(at(9_000)), answered);
-        clock.note(Some(at(77)), answered);
-        let up = lost.after_suspension(HOUR).after(5 * SECOND);
-        let (from, until) = bounds(Bound::Here(lost), Bound::Here(up), &clock);
-        assert_eq!(from, at(9_000 - 3_610));
-        assert_eq!(until, at(9_000 - 5 + 1));
-        assert_eq!(clock.latest(answered.after(3 * SECOND)), at(9_004));
-        let known = Bound::Network(at(7));
-        assert_eq!(bounds(known, known, &clock), (at(7), at(7)));
-    }
-
-    #[test]
-    fn the_passes_after_the_first_look_back_for_a_while_only() {
-        let settings = settings()
-            .passes([60 * SECOND, Duration::ZERO])
-            .recheck(600 * SECOND);
-        let window = Window::of_gap(at(10_000), at(13_000), at(13_000), &settings);
-        let up = Instant::now();
-        let mut passes = Passes::after(up, &settings);
-        let first = passes.next(&window).unwrap();
-        assert_eq!((first.at, first.after), (up, at(9_940)));
-        assert_eq!(first.settled, at(12_460));
-        let second = passes.next(&window).unwrap();
-        assert_eq!((second.at, second.after), (up + 60 * SECOND, at(12_460)));
-        assert_eq!(second.settled, at(13_000));
-        assert_eq!(passes.next(&window), None);
-
-        let short = Window::of_gap(at(12_900), at(13_000), at(13_000), &settings);
-        let mut passes = Passes::after(up, &settings);
-        for _ in 0..2 {
-            assert_eq!(passes.next(&short).unwrap().after, short.after);
-        }
-    }
-
-    #[test]
-    fn a_time_that_was_asked_for_is_read_once_and_settled() {
-        let window = Window::exactly(at(0), at(100));
-        let mut passes = Passes::once(Instant::now());
-        let pass = passes.next(&window).unwrap();
-        assert_eq!((pass.after, pass.settled), (window.after, window.until));
-        assert_eq!(passes.next(&window), None);
     }
 }

@@ -21,16 +21,31 @@ const TELL: Duration = Duration::from_millis(100);
 
 /// A backfill that was asked for with [`MqttClient::backfill`]. Dropping it does not end the backfill.
 ///
+/// While one thread waits, another one, or the callbacks, must take the uplinks:
+///
 /// ```no_run
-/// # use std::time::{Duration, SystemTime};
+/// use std::{thread, time::{Duration, SystemTime}};
+/// use ttn::Event;
 /// # use ttn::{Backfill, MqttClient};
 /// # let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").cluster("eu1")
 /// #     .backfill(Backfill::on_request())
 /// #     .build()?;
+///
+/// let events = client.events();
+/// let printer = thread::spawn(move || {
+///     for event in events.iter() {
+///         match event {
+///             Event::Uplink(uplink) => println!("{} sent {}", uplink.dev_id, uplink.payload_hex()),
+///             Event::Backfilled(_) => break,
+///             _ => {}
+///         }
+///     }
+/// });
 /// let now = SystemTime::now();
-/// let backfilling = client.backfill(now - Duration::from_secs(3600)..now)?;
-/// let report = backfilling.wait_with(|progress| println!("{} uplinks so far", progress.delivered))?;
-/// println!("{report}");
+/// let backfilling = client.backfill(now - Duration::from_secs(2 * 3600)..now)?;
+/// let report = backfilling.wait_with(|progress| eprint!("\r{} uplinks", progress.delivered))?;
+/// printer.join().expect("it has printed everything");
+/// eprintln!("\n{report}");
 /// # Ok::<(), ttn::Error>(())
 /// ```
 pub struct Backfilling {
@@ -45,10 +60,13 @@ impl MqttClient {
     /// which the network received them, except those that this client remembers to have delivered.
     /// [`Event::Backfilled`](crate::Event::Backfilled) follows. The client needs no connection for it, and does not
     /// look for gaps: it reads the time once, from the sources of
-    /// [`backfill`](crate::MqttClientBuilder::backfill), which must be set. One backfill runs at a time; others
-    /// wait for it. [`close`](Self::close) ends all of them.
+    /// [`backfill`](crate::MqttClientBuilder::backfill), which must be set. The time may be longer ago than
+    /// [`max_age`](crate::Backfill::max_age), and its end is not part of it. What came in the last minutes may not be
+    /// readable yet, because storage writes in batches. One backfill runs at a time; others wait for it.
+    /// [`close`](Self::close) ends all of them.
     ///
-    /// The end of the time is not part of it. It does not wait; see [`Backfilling::wait`].
+    /// It does not wait: read [`events`](Self::events) until `Backfilled` comes, as below, or see
+    /// [`Backfilling::wait`].
     ///
     /// # Errors
     ///
@@ -69,10 +87,18 @@ impl MqttClient {
     /// let events = client.events();
     /// let now = SystemTime::now();
     /// let hour = Duration::from_secs(3600);
-    /// let report = client.backfill(now - hour..now + hour)?.wait()?;
-    /// assert_eq!(report.delivered, 1);
-    /// let Event::Uplink(uplink) = events.recv()? else { panic!() };
-    /// assert!(uplink.is_backfilled());
+    /// client.backfill(now - hour..now + hour)?;
+    /// for event in events.iter() {
+    ///     match event {
+    ///         Event::Uplink(uplink) => println!("{} sent {}", uplink.dev_id, uplink.payload_hex()),
+    ///         Event::Backfilled(report) => {
+    ///             println!("{report}");
+    ///             assert_eq!(report.delivered, 1);
+    ///             break; // every uplink was before it
+    ///         }
+    ///         _ => {}
+    ///     }
+    /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn backfill(&self, time: Range<SystemTime>) -> Result<Backfilling> {
@@ -114,8 +140,13 @@ impl MqttClient {
 }
 
 impl Backfilling {
-    /// Waits for the end, and returns the account. In a callback, other callbacks wait too, and if their queue
-    /// becomes half full, the backfill waits for them: call it elsewhere.
+    /// Waits for the end, and returns the account. The uplinks are in the queues of callbacks and of
+    /// [`events`](MqttClient::events) then, and may still be waiting there: a program that ends now loses them. This does
+    /// not wait for the callbacks, nor does [`close`](MqttClient::close) of a client that has never connected.
+    ///
+    /// If nobody reads a queue meanwhile, because this is the thread that should, the backfill waits for 10 s when it is
+    /// half full, and the queue then [drops](crate::Overflow) what is too much; with `Overflow::Block`, it waits for ever.
+    /// In a callback, other callbacks wait too: call it elsewhere.
     ///
     /// # Errors
     ///

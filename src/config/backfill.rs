@@ -15,8 +15,8 @@ const MAX_PASSES: usize = 100;
 /// [`MqttClientBuilder::backfill`](crate::MqttClientBuilder::backfill). v3 only. The defaults suit hosted networks
 /// and open source servers, so that most programs need [`new`](Self::new) only.
 ///
-/// [Fetching what was missed](crate#fetching-what-was-missed) tells what a network keeps, and for how long. The
-/// terms are those of the manual: The Things Stack, *Storage Integration* and *events*.
+/// [Fetching what was missed](crate#fetching-what-was-missed) tells what a network keeps, for how long, and how to have
+/// it keep anything.
 ///
 /// ```
 /// use std::time::Duration;
@@ -87,7 +87,8 @@ impl Backfill {
         }
     }
 
-    /// Uses one source only. Defaults to both: storage, and the event stream if the network has no storage.
+    /// Uses one source only. Defaults to both: storage, and the event stream if the network has no storage, or has
+    /// stored nothing.
     ///
     /// ```
     /// use ttn::{Backfill, BackfillSource};
@@ -100,8 +101,9 @@ impl Backfill {
     }
 
     /// Sets how far back to fetch at most: 1 ms to a year before the moment at which the backfill starts. What is
-    /// missing before that is reported as [`TooOld`](crate::UncoveredReason::TooOld). Defaults to 24 hours, for which
-    /// The Things Network keeps uplinks; The Things Stack Cloud keeps them for 30 days.
+    /// missing before that is reported as [`TooOld`](crate::UncoveredReason::TooOld). It does not limit a
+    /// [time that the program names](crate::MqttClient::backfill). Defaults to 24 hours, for which The Things Network
+    /// keeps uplinks; The Things Stack Cloud keeps them for 30 days.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -126,9 +128,10 @@ impl Backfill {
     }
 
     /// Sets when to read storage, counted from the reconnect: 1 to 100 delays in rising order, each up to a day.
-    /// Storage keeps an uplink some time after it has arrived, so that one pass misses the last ones. The backfill
-    /// ends with the last pass. The event stream is read once, after the first delay. Defaults to three passes: at
-    /// once, after a minute and after 5 minutes.
+    /// An uplink can be read only some time after it has arrived, so that one pass misses the last ones. The backfill
+    /// ends with the last pass, and [`Event::Backfilled`](crate::Event::Backfilled) comes then. The event stream is read
+    /// once: at once, or after the first pass if that finds no storage. Defaults to three passes: at once, after a
+    /// minute and after 5 minutes.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -187,8 +190,9 @@ impl Backfill {
     }
 
     /// Sets how many delivered uplinks to remember, so that none is delivered twice: 1 to 10,000,000, at about 80
-    /// bytes each. They are those of the [`overlap`](Self::overlap) and of a backfill that runs. If there are more, the
-    /// oldest ones are forgotten, and are delivered again if they come again. Defaults to 100,000.
+    /// bytes each. They are those of the [`overlap`](Self::overlap) or the [`recheck`](Self::recheck), whichever is
+    /// longer, and of a backfill that runs. If there are more, the oldest ones are forgotten, and are delivered again if
+    /// they come again. Defaults to 100,000.
     ///
     /// ```
     /// let backfill = ttn::Backfill::new().max_known(1_000_000);
@@ -199,7 +203,7 @@ impl Backfill {
     }
 
     /// Sets whether to ask the network how many uplinks of each device stay uncovered, if the key has the right *View
-    /// devices in application*: one request for a list of devices, and one a device for 50 of them. Nothing is asked if
+    /// devices in application*: one request for a list of devices, and one a device for 100 of them. Nothing is asked if
     /// nothing stays uncovered, nor about a time that the program names. Defaults to `true`.
     ///
     /// ```

@@ -86,6 +86,24 @@ impl Subscriber {
         }
     }
 
+    /// Queues events of which none takes the room of another: a queue that has room for one has room for all.
+    pub(super) fn deliver_together(&mut self, events: &[Option<Event>], interrupt: &Interrupt) {
+        let has_room = self.sender.len() < self.capacity;
+        if self.overflow == Overflow::Block || !has_room {
+            for event in events.iter().flatten() {
+                self.deliver(event.clone(), interrupt);
+            }
+            return;
+        }
+        self.tell_drops();
+        for event in events.iter().flatten() {
+            if self.wants.as_ref().is_none_or(|wants| wants(event)) {
+                let event = self.addressed(event.clone());
+                self.force(event);
+            }
+        }
+    }
+
     /// Notes in an uplink whose watermarks count that it goes to this subscriber.
     fn addressed(&self, event: Event) -> Event {
         match event {

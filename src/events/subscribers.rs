@@ -43,6 +43,14 @@ impl Subscribers {
         last.deliver(event, &self.interrupt);
     }
 
+    /// Hands events to every subscriber that belong together.
+    pub(crate) fn report_together(&mut self, events: &[Option<Event>]) {
+        self.remove_gone();
+        for subscriber in &mut self.list {
+            subscriber.deliver_together(events, &self.interrupt);
+        }
+    }
+
     /// Returns whether nobody has to wait, or loses anything, if another event comes: each queue is at most half
     /// full, so that there is room for what cannot wait. A queue that nobody reads does not count.
     pub(crate) fn have_room(&mut self, now: Instant) -> bool {

@@ -294,7 +294,7 @@ impl Marks for Numbers {
 fn uplink(number: u64) -> Event {
     let mut uplink = UplinkMessage::new("greenhouse", "bed-07", RawMessage::new("", &[]));
     uplink.counter = u32::try_from(number).unwrap();
-    uplink.place = Place::new(number, second(number), Arc::new(Numbers));
+    uplink.place = Place::new(number, second(number).into(), Arc::new(Numbers));
     Event::Uplink(Arc::new(uplink))
 }
 
@@ -362,6 +362,29 @@ fn what_can_wait_leaves_half_of_each_queue_to_what_cannot() {
     subscribers.report(message(3));
     assert!(!subscribers.have_room(now));
     drop(smallest_events);
+}
+
+#[test]
+fn events_that_belong_together_take_no_room_from_each_other() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let (mut subscribers, _interrupt) = subscribers();
+        let (subscriber, events) = subscription(1, overflow);
+        subscribers.add(
+            subscriber.only(|event| !matches!(event, Event::Other(raw) if raw.topic() == "3")),
+        );
+        let together = [Some(message(1)), None, Some(message(2)), Some(message(3))];
+        subscribers.report_together(&together);
+        assert_eq!(read(&events), ["1", "2"], "{overflow:?}");
+        // One that is full has no room for any.
+        subscribers.report(message(4));
+        subscribers.report_together(&together);
+        let kept = match overflow {
+            Overflow::DropOldest => "2",
+            _ => "4",
+        };
+        assert!(read(&events).contains(&kept.to_owned()), "{overflow:?}");
+        assert_eq!(events.dropped(), 2, "{overflow:?}");
+    }
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub struct Backfilled {
     pub delivered: u64,
     /// Those that it had delivered before, or that came twice.
     pub known: u64,
-    /// Those that could not be read. They are logged.
+    /// Those that could not be read, and lines of answers that are nothing at all. The [log](crate#logging) says why
+    /// an uplink could not be read.
     pub unreadable: u64,
     /// Requests that were answered.
     pub requests: u32,
@@ -75,9 +76,10 @@ pub struct BackfillProgress {
     pub delivered: u64,
     /// Uplinks that this client had delivered before.
     pub known: u64,
-    /// The time, by the network's clock, up to which everything is fetched; `None` at first.
+    /// The time, by the network's clock, up to which everything is fetched; `None` at first. What a later
+    /// [pass](crate::Backfill::passes) reads again, by default the last 10 minutes, is beyond it until then.
     pub reached: Option<SystemTime>,
-    /// How long it has been running.
+    /// How long it has been running, including its waits between passes.
     pub running_for: Duration,
 }
 
@@ -163,9 +165,11 @@ pub struct UncoveredDevice {
 pub enum UncoveredReason {
     /// It is further back than [`Backfill::max_age`](crate::Backfill::max_age).
     TooOld,
-    /// The network does not keep uplinks for so long, or not so many.
+    /// The network has nothing from that time: it does not keep uplinks for so long, or not so many. If it
+    /// has kept them only since a later time, or no device has sent anything, it looks the same.
     NotKept,
-    /// The network keeps no uplinks for this application: no storage, and no events.
+    /// The network keeps no uplinks of this application: no storage, and no events. Storage that is enabled and has
+    /// nothing yet looks the same. [Fetching what was missed](crate#fetching-what-was-missed) says what to enable.
     NotEnabled,
     /// The network only knows that devices have sent something, not what.
     OnlyCounted,
@@ -173,7 +177,8 @@ pub enum UncoveredReason {
     RateLimited,
     /// The network refused the requests, for example because the key lacks a right.
     Refused,
-    /// The answers broke off, or did not come.
+    /// The answers broke off, or did not come, or the client was closed during the backfill;
+    /// [`Backfilled::error`] names the cause, if one ended it.
     CutOff,
 }
 
@@ -254,12 +259,12 @@ impl fmt::Display for UncoveredReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooOld => "it is further back than the max_age of backfill",
-            Self::NotKept => "the network does not keep uplinks for so long, or not so many",
-            Self::NotEnabled => "the network keeps no uplinks of this application",
+            Self::NotKept => "the network has nothing from that time, because it does not keep uplinks for so long or none were sent",
+            Self::NotEnabled => "the network keeps no uplinks of this application; activate its Storage Integration, or have your own server keep events",
             Self::OnlyCounted => "the network does not keep what these devices have sent",
             Self::RateLimited => "the network limits the rate of requests",
             Self::Refused => "the network refused the requests",
-            Self::CutOff => "the answers of the network broke off or did not come",
+            Self::CutOff => "the answers of the network broke off or did not come, or the client was closed",
         })
     }
 }

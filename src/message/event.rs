@@ -187,7 +187,9 @@ pub enum Event {
     Counter(CounterReport),
 
     /// A backfill has ended: what the client had missed came as [`Uplink`](Self::Uplink) events before this one, as
-    /// far as the network keeps it. Reported after each backfill, also if it brought nothing. See
+    /// far as the network keeps it. Reported after each backfill, also if it brought nothing: with the default
+    /// [`passes`](crate::Backfill::passes), 5 minutes after the reconnect if the network has storage. If the connection
+    /// is lost again before, one report is about both outages. See
     /// [`backfill`](crate::MqttClientBuilder::backfill).
     Backfilled(Arc<Backfilled>),
 

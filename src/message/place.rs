@@ -27,8 +27,9 @@ pub(crate) struct Place(Option<Mark>);
 struct Mark {
     /// The number of the uplink.
     number: u64,
-    /// Everything before that time was delivered before it.
-    low: SystemTime,
+    /// Everything before that time was delivered before it. As long as it exists, what a watermark names is
+    /// remembered.
+    low: Arc<SystemTime>,
     marks: Arc<dyn Marks>,
     /// What the subscriber has lost who gets this one.
     lost: Option<Arc<Losses>>,
@@ -50,7 +51,7 @@ impl Losses {
 }
 
 impl Place {
-    pub(crate) fn new(number: u64, low: SystemTime, marks: Arc<dyn Marks>) -> Self {
+    pub(crate) fn new(number: u64, low: Arc<SystemTime>, marks: Arc<dyn Marks>) -> Self {
         Self(Some(Mark {
             number,
             low,
@@ -74,7 +75,7 @@ impl Place {
     pub(crate) fn is_lost(&self, first: &mut Lost) {
         if let Some(mark) = &self.0 {
             if first.is_none_or(|(number, _)| mark.number < number) {
-                *first = Some((mark.number, mark.low));
+                *first = Some((mark.number, *mark.low));
             }
         }
     }
@@ -86,8 +87,8 @@ impl Place {
         Some(match lost {
             Some((number, low)) if number <= mark.number => mark
                 .marks
-                .watermark(number.saturating_sub(1), low.min(mark.low)),
-            _ => mark.marks.watermark(mark.number, mark.low),
+                .watermark(number.saturating_sub(1), low.min(*mark.low)),
+            _ => mark.marks.watermark(mark.number, *mark.low),
         })
     }
 }

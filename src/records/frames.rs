@@ -122,7 +122,7 @@ impl<R: BufRead> Frames<R> {
 const PREFIX: &[u8] = b"data:";
 
 const PAGE: &str =
-    "it is HTML, not JSON: something else than The Things Stack has answered, such as a proxy";
+    "it is HTML, not JSON: something other than The Things Stack has answered, such as a proxy";
 
 fn unreadable(place: Place, why: &str) -> String {
     place.before(&format!("cannot read the message: {why}"))

@@ -151,7 +151,7 @@ impl<R: BufRead> Lines<R> {
         Ok(())
     }
 
-    /// Passes over blanks, and returns the first byte that is none.
+    /// Passes over blanks, and returns the byte after them.
     fn first(&mut self) -> io::Result<Option<u8>> {
         loop {
             let Some(bytes) = peek(&mut self.reader)? else {

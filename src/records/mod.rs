@@ -63,7 +63,8 @@ impl Event {
     /// The messages are the same as over MQTT, except that [`raw`](crate::UplinkMessage::raw) has no topic unless
     /// you set the [application id](Records::app_id). What storage does not keep is empty: correlation ids, the
     /// session key id and the JoinEUI. [`is_backfilled`](crate::UplinkMessage::is_backfilled) is `false`: that is
-    /// for what a client has fetched itself.
+    /// for what a client has fetched itself. Nothing is sorted, and nothing is left out that comes twice, as it may in
+    /// storage: the same uplink has the same device, counter and [`Metadata::time`](crate::Metadata::time).
     ///
     /// Reading blocks as the reader does. One line is in memory at a time. `reader` can be a `&[u8]`, or anything in a
     /// [`BufReader`](std::io::BufReader).

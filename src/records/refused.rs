@@ -53,8 +53,7 @@ impl Refused {
             false => format!("says {}", quote(&self.message)),
         };
         let sentence = format!(
-            "{place}: there is an error of the server instead of a message, so messages may be missing; \
-             the server {says}"
+            "{place}: the server sent an error instead of a message, so messages may be missing; it {says}"
         );
         let kind = self.kind();
         match self.details {

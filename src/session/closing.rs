@@ -143,6 +143,8 @@ impl Session {
     /// Answers calls of `close`.
     pub(super) fn answer_closes(&mut self, waiters: Vec<Waiter>, within: Duration) {
         self.receiving.resume();
+        // A client that never was connected may fetch too.
+        self.stop_filling();
         let left = self.left_behind.take().filter(|left| !left.is_empty());
         let answer = Farewell {
             end: self.status.last_end(),

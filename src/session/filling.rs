@@ -153,7 +153,7 @@ impl Filling {
 
     /// Gives an uplink that came over MQTT its place. Returns `false` if it was delivered before, because it
     /// was fetched.
-    pub(super) fn is_news(&mut self, event: &mut Event) -> bool {
+    pub(super) fn is_news(&mut self, event: &mut Event, now: Moment) -> bool {
         let Some(parts) = &mut self.parts else {
             return true;
         };
@@ -163,10 +163,13 @@ impl Filling {
         let Event::Uplink(uplink) = event else {
             return true;
         };
-        let Some(at) = uplink.received_at.filter(|_| !uplink.raw.is_retained()) else {
+        if uplink.raw.is_retained() {
+            return true;
+        }
+        let Some(at) = uplink.received_at.or(uplink.metadata.time) else {
             return true;
         };
-        let low = parts.ledger.live(at);
+        let low = parts.ledger.live(at, now);
         let number = match parts.seam.deliver(uplink, at, false) {
             Known::New(number) => number,
             // The network delivers it again, which the frame counters show.
@@ -196,12 +199,13 @@ impl Run {
 impl Parts {
     fn place(&self, number: u64, low: SystemTime) -> Place {
         let marks: Arc<dyn Marks> = Arc::<Seam>::clone(&self.seam);
-        Place::new(number, low, marks)
+        Place::new(number, self.seam.hold(low), marks)
     }
 
-    /// Forgets what no window includes any longer.
+    /// Forgets what no window, and no watermark of an uplink that exists, includes any longer.
     fn forget(&self, low: SystemTime) {
         let kept = self.settings.overlap.max(self.settings.recheck);
+        let low = low.min(self.seam.oldest_low());
         if let Some(time) = low.checked_sub(kept) {
             self.seam.forget_before(time);
         }
@@ -274,6 +278,7 @@ impl Session {
             return;
         };
         match fetched {
+            Fetched::Source(source) => run.account.source = Some(source),
             Fetched::Uplink(uplink) => self.deliver_fetched(uplink),
             Fetched::Trace { dev_id, at } => {
                 if !parts.seam.has_near(&dev_id, at) {
@@ -305,7 +310,8 @@ impl Session {
             parts.held = Some(uplink);
             return;
         }
-        let at = uplink.received_at.unwrap_or(moment.time);
+        let at = uplink.received_at.or(uplink.metadata.time);
+        let at = at.unwrap_or(moment.time);
         let number = match parts.seam.deliver(&uplink, at, true) {
             Known::New(number) => number,
             known => {
@@ -317,7 +323,7 @@ impl Session {
             }
         };
         run.account.delivered += 1;
-        uplink.place = parts.place(number, parts.ledger.low_at(at));
+        uplink.place = parts.place(number, parts.ledger.low_at(at, moment));
         self.receiving.fill(Arc::from(uplink), moment);
     }
 
@@ -327,8 +333,8 @@ impl Session {
             return;
         };
         let written_off = Arc::clone(&parts.written_off);
-        let heard: Arc<Heard> = Arc::new(move |dev_id: &str| {
-            let (counter, missing) = status.tally().devices().last_heard(dev_id)?;
+        let heard: Arc<Heard> = Arc::new(move |dev_id: &str, by: SystemTime| {
+            let (counter, missing) = status.tally().devices().last_heard(dev_id, by)?;
             Some(LastHeard {
                 counter,
                 missing,
@@ -417,12 +423,12 @@ impl Session {
         let requests = std::mem::take(&mut parts.requests);
         let run = parts.run.take();
         parts.ledger.stopped();
-        let low = parts.ledger.low_at(SystemTime::now());
+        let now = Moment::now();
+        let low = parts.ledger.low_at(now.time, now);
         let closed = || Error::new(ErrorKind::Closed, "the client was closed during a backfill");
         if let Some(run) = run {
-            let now = SystemTime::now();
             let time = run.request.as_ref().map(|request| request.time.clone());
-            let time = time.unwrap_or(low..now.max(low));
+            let time = time.unwrap_or(low..now.time.max(low));
             let outcome = Outcome::failed(
                 Bound::Network(time.start),
                 Bound::Network(time.end),

@@ -241,6 +241,7 @@ impl Session {
             }
             Command::Close(reply) => {
                 let waiter = self.waiters.add_close(reply);
+                self.stop_filling();
                 self.left_behind.get_or_insert_default();
                 self.feed(Input::Close(waiter));
             }

@@ -64,7 +64,7 @@ impl Receiving {
         }
         self.note_retained(&raw);
         let mut event = self.read(&raw);
-        if !filling.is_news(&mut event) {
+        if !filling.is_news(&mut event, now) {
             self.status.tally().count(&event);
             return None;
         }
@@ -219,10 +219,12 @@ impl Receiving {
             let at = devices.at(now);
             devices.fill(&uplink, at, now.time)
         };
-        for report in reports.into_iter().flatten() {
-            self.report(Event::Counter(report));
+        let [first, second] = reports.map(|report| report.map(Event::Counter));
+        let events = [first, second, Some(Event::Uplink(uplink))];
+        for event in events.iter().flatten() {
+            self.status.tally().count(event);
         }
-        self.report(Event::Uplink(uplink));
+        self.subscribers.report_together(&events);
     }
 
     /// Counts an event and hands it to every subscriber.

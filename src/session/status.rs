@@ -27,7 +27,8 @@ pub(crate) struct Status {
     traffic: Arc<Traffic>,
     ends: Mutex<Ends>,
     key: Mutex<Key>,
-    backfill: Mutex<Option<BackfillProgress>>,
+    /// How far a backfill had got, and when that was.
+    backfill: Mutex<Option<(BackfillProgress, Instant)>>,
     changed: Condvar,
 }
 
@@ -94,11 +95,14 @@ impl Status {
     }
 
     pub(super) fn set_backfill(&self, progress: Option<BackfillProgress>) {
-        *sync::lock(&self.backfill) = progress;
+        let now = Instant::now();
+        *sync::lock(&self.backfill) = progress.map(|progress| (progress, now));
     }
 
     pub(crate) fn backfill(&self) -> Option<BackfillProgress> {
-        sync::lock(&self.backfill).clone()
+        let (mut progress, at) = sync::lock(&self.backfill).clone()?;
+        progress.running_for += at.elapsed();
+        Some(progress)
     }
 
     /// Returns what the session has counted.

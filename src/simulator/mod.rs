@@ -128,7 +128,7 @@
 //! which a [store](Simulator::event_store) lets begin in the past. [`Storage`] and [`EventStore`] set how
 //! long and how much they keep, and how they misbehave; [`Simulator::advance_clock`] makes what they keep
 //! old. Answers that come in lines can break in the middle: see [`HttpFault`], and
-//! [`Simulator::http_faults_next`] for one request after the other.
+//! [`Simulator::http_faults_next`] for faults of single requests.
 //!
 //! ```
 //! use std::time::Duration;
@@ -270,7 +270,7 @@
 //!
 //! ## Stored uplinks
 //!
-//! Without a [`Storage`], as by default, their routes are a bare 404, as measured on the open source edition.
+//! Without a [`Storage`], which is the default, their routes answer with a bare 404, like the open source edition.
 //! With one, they follow the documentation and answers of hosted networks, which were not measured.
 //!
 //! | about | like the hosted network |

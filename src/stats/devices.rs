@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     absences::Absences,
-    frame_counters::{Findings, FrameCounters, ticks},
+    frame_counters::{Findings, FrameCounters, ticks, ticks_of},
 };
 use crate::{
     clock::{self, Moment, Timeline},
@@ -263,11 +263,13 @@ impl Devices {
     }
 
     /// Returns the latest counter that was heard of a device in its session, and how many frames of the session
-    /// were reported missing and have not arrived; `None` if nothing was heard of it.
-    pub(crate) fn last_heard(&self, dev_id: &str) -> Option<(u32, u32)> {
+    /// were reported missing and have not arrived; `None` if nothing of the session was heard that the application
+    /// server got by that time: what was sent between the two is then not among the missing.
+    pub(crate) fn last_heard(&self, dev_id: &str, by: SystemTime) -> Option<(u32, u32)> {
         let device = self.find(&DeviceId::new(dev_id))?;
         let counters = device.counters.as_ref()?;
-        Some((counters.highest(), counters.still_missing()))
+        let known = counters.had_begun(ticks_of(by));
+        known.then(|| (counters.highest(), counters.still_missing()))
     }
 
     /// Counts a frame from or to a device; `add` adds it to what the device has used today.
@@ -430,6 +432,11 @@ mod tests {
     /// A moment of a day.
     fn on(day: u32, second: u64) -> SystemTime {
         UNIX_EPOCH + day * DAY + Duration::from_secs(second)
+    }
+
+    /// What was last heard of `bed-07`, as long as it was heard on this day.
+    fn heard(devices: &Devices) -> Option<(u32, u32)> {
+        devices.last_heard("bed-07", noon() + 3600 * SECOND)
     }
 
     fn noon() -> SystemTime {
@@ -813,7 +820,7 @@ mod tests {
                 noon(),
             );
         }
-        assert_eq!(devices.last_heard("bed-07"), Some((9, 1)));
+        assert_eq!(heard(&devices), Some((9, 1)));
         let expected = CounterReport {
             app_id: "greenhouse".to_owned(),
             dev_id: "bed-07".to_owned(),
@@ -825,23 +832,26 @@ mod tests {
         };
         let uplink = stored("bed-07", 8, noon() + 8 * SECOND);
         assert_eq!(fill(&mut devices, &uplink, noon()), [expected]);
-        assert_eq!(devices.last_heard("bed-07"), Some((9, 0)));
+        assert_eq!(heard(&devices), Some((9, 0)));
         assert_eq!(fill(&mut devices, &uplink, noon()), []);
     }
 
     #[test]
     fn nothing_was_heard_of_a_device_that_is_unknown_or_has_just_joined() {
         let mut devices = Devices::new(10);
-        assert_eq!(devices.last_heard("bed-07"), None);
+        assert_eq!(heard(&devices), None);
         devices.downlink("bed-07", noon());
-        assert_eq!(devices.last_heard("bed-07"), None);
+        assert_eq!(heard(&devices), None);
         fill(&mut devices, &stored("bed-07", 500, noon()), noon());
-        assert_eq!(devices.last_heard("bed-07"), Some((500, 0)));
+        assert_eq!(heard(&devices), Some((500, 0)));
+        // It may have sent more before that.
+        assert_eq!(devices.last_heard("bed-07", noon() - SECOND), None);
+        assert_eq!(devices.last_heard("bed-07", noon()), Some((500, 0)));
         devices.starts_over("bed-07");
-        assert_eq!(devices.last_heard("bed-07"), None);
+        assert_eq!(heard(&devices), None);
         let mut none = Devices::new(0);
         assert_eq!(fill(&mut none, &stored("bed-07", 9, noon()), noon()), []);
-        assert_eq!(none.last_heard("bed-07"), None);
+        assert_eq!(heard(&none), None);
     }
 
     #[test]
@@ -850,7 +860,7 @@ mod tests {
         for counter in [7, 0, 99] {
             assert_eq!(fill(&mut devices, &simulated(counter), noon()), []);
         }
-        assert_eq!(devices.last_heard("bed-07"), None);
+        assert_eq!(heard(&devices), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod filling;
 mod outstanding;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use outstanding::Outstanding;
 
@@ -101,6 +101,8 @@ pub(crate) struct FrameCounters {
     address: u32,
     /// By how much the counter has advanced since the watch began; `u32::MAX` stands for more.
     span: u32,
+    /// When the application server got the first uplink of the watch; 0 if the network did not say.
+    began: u32,
     /// Bit n stands for `highest - n`; it is set if that frame has arrived or precedes the first known
     /// uplink.
     seen: u64,
@@ -215,6 +217,7 @@ impl FrameCounters {
             },
             address,
             span: 0,
+            began: taken_in(uplink),
             seen: u64::MAX,
             frames,
             repeated: None,
@@ -310,6 +313,7 @@ impl FrameCounters {
                 now.address
             },
             span: self.span.saturating_add(ahead),
+            began: self.began,
             outstanding: self.outstanding,
             ..now
         };
@@ -405,9 +409,17 @@ fn follows(repeated: Option<u8>, behind: u32) -> bool {
 }
 
 fn received(uplink: &UplinkMessage) -> u32 {
-    let time = uplink.metadata.time;
-    let since_1970 = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since_1970.map_or(0, ticks)
+    uplink.metadata.time.map_or(0, ticks_of)
+}
+
+fn taken_in(uplink: &UplinkMessage) -> u32 {
+    let time = uplink.received_at.or(uplink.metadata.time);
+    time.map_or(0, ticks_of)
+}
+
+/// Returns a time of the network in ticks, 0 before 1970.
+pub(super) fn ticks_of(time: SystemTime) -> u32 {
+    time.duration_since(UNIX_EPOCH).map_or(0, ticks)
 }
 
 /// Returns what distinguishes ids; 0 without one.

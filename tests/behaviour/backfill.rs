@@ -3,6 +3,7 @@
 
 use std::{
     sync::{Arc, mpsc},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -31,8 +32,8 @@ const DEVICES: &str = "RIGHT_APPLICATION_DEVICES_READ";
 const STORAGE: &str = "storage";
 
 /// A network, and a link to its MQTT server that can be cut; HTTP does not go over it.
-struct Place {
-    network: Simulator,
+pub(crate) struct Place {
+    pub(crate) network: Simulator,
     link: Relay,
     _watchdog: Watchdog,
 }
@@ -55,7 +56,7 @@ impl Place {
         }
     }
 
-    fn with_storage(storage: Storage) -> Self {
+    pub(crate) fn with_storage(storage: Storage) -> Self {
         let place = Self::new();
         place.network.storage(Some(storage));
         place
@@ -67,7 +68,7 @@ impl Place {
         place
     }
 
-    fn builder(&self, backfill: Backfill) -> MqttClientBuilder {
+    pub(crate) fn builder(&self, backfill: Backfill) -> MqttClientBuilder {
         MqttClient::builder(self.network.app_id(), self.network.access_key())
             .mqtt_address(self.link.address().to_string())
             .http_address(self.network.http_address())
@@ -77,7 +78,7 @@ impl Place {
 
     /// Connects a client. Returns it with all that it reports.
     #[track_caller]
-    fn connected(&self, builder: MqttClientBuilder) -> (MqttClient, Events) {
+    pub(crate) fn connected(&self, builder: MqttClientBuilder) -> (MqttClient, Events) {
         let client = builder.build().unwrap();
         let events = client.events();
         client.connect().unwrap();
@@ -85,7 +86,7 @@ impl Place {
     }
 
     /// Sends uplinks of the device, with one of these numbers in each.
-    fn send(&self, numbers: impl IntoIterator<Item = u8>) {
+    pub(crate) fn send(&self, numbers: impl IntoIterator<Item = u8>) {
         let bed = self.network.device(BED);
         for number in numbers {
             bed.uplink(1, [number]);
@@ -94,7 +95,7 @@ impl Place {
 
     /// Sends these, which arrive over MQTT.
     #[track_caller]
-    fn send_live(&self, events: &Events, numbers: impl IntoIterator<Item = u8>) {
+    pub(crate) fn send_live(&self, events: &Events, numbers: impl IntoIterator<Item = u8>) {
         for number in numbers {
             self.send([number]);
             let uplink = uplink(events);
@@ -104,20 +105,25 @@ impl Place {
     }
 
     /// Sends uplinks of the device as [`send`](Self::send) does, each a moment after the one before.
-    fn send_apart(&self, numbers: impl IntoIterator<Item = u8>) {
+    pub(crate) fn send_apart(&self, numbers: impl IntoIterator<Item = u8>) {
         for number in numbers {
             self.send([number]);
             pause(Duration::from_millis(3));
         }
     }
 
-    fn storage_fails(&self, fault: Option<HttpFault>) {
+    pub(crate) fn storage_fails(&self, fault: Option<HttpFault>) {
         self.network.http_fault_on(STORAGE, fault);
+    }
+
+    /// Lets the next request meet a fault, and those after it none.
+    fn storage_fails_once(&self, fault: HttpFault) {
+        self.network.http_faults_next(STORAGE, [fault]);
     }
 
     /// Waits until storage was asked.
     #[track_caller]
-    fn await_request(&self) {
+    pub(crate) fn await_request(&self) {
         assert!(wait_until(SOON, || self.has_asked()), "nobody asks");
     }
 
@@ -129,20 +135,20 @@ impl Place {
     }
 
     #[track_caller]
-    fn cut(&self, client: &MqttClient) {
+    pub(crate) fn cut(&self, client: &MqttClient) {
         self.link.refuse();
         self.link.cut();
         assert!(wait_until(SOON, || !client.is_connected()));
     }
 
     #[track_caller]
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         assert!(wait_until(SOON, || self.link.listen().is_ok()));
     }
 
     /// Cuts the link, and mends it after what happens in the meantime. Returns once the client is back.
     #[track_caller]
-    fn outage(&self, client: &MqttClient, happens: impl FnOnce()) {
+    pub(crate) fn outage(&self, client: &MqttClient, happens: impl FnOnce()) {
         self.cut(client);
         happens();
         self.mend();
@@ -151,15 +157,20 @@ impl Place {
 }
 
 /// Fills gaps once, at once, and does not wait for long.
-fn at_once() -> Backfill {
+pub(crate) fn at_once() -> Backfill {
     Backfill::new()
         .passes([Duration::ZERO])
         .max_wait(Duration::from_secs(1))
 }
 
+/// Fills gaps once, at once, and then waits for a second pass.
+fn between_passes() -> Backfill {
+    at_once().passes([0, 3600].map(Duration::from_secs))
+}
+
 /// Returns the next uplink.
 #[track_caller]
-fn uplink(events: &Events) -> Arc<UplinkMessage> {
+pub(crate) fn uplink(events: &Events) -> Arc<UplinkMessage> {
     loop {
         match events.recv_timeout(SOON).unwrap() {
             Event::Uplink(uplink) => return uplink,
@@ -171,7 +182,7 @@ fn uplink(events: &Events) -> Arc<UplinkMessage> {
 
 /// Returns everything up to the end of the next backfill, and its report.
 #[track_caller]
-fn until_filled(events: &Events) -> (Vec<Event>, Arc<Backfilled>) {
+pub(crate) fn until_filled(events: &Events) -> (Vec<Event>, Arc<Backfilled>) {
     let deadline = Instant::now() + LIMIT / 2;
     let mut before = Vec::new();
     loop {
@@ -184,7 +195,7 @@ fn until_filled(events: &Events) -> (Vec<Event>, Arc<Backfilled>) {
     }
 }
 
-fn uplinks(events: &[Event]) -> Vec<Arc<UplinkMessage>> {
+pub(crate) fn uplinks(events: &[Event]) -> Vec<Arc<UplinkMessage>> {
     let uplinks = events.iter().filter_map(|event| match event {
         Event::Uplink(uplink) => Some(Arc::clone(uplink)),
         _ => None,
@@ -199,12 +210,12 @@ fn backfilled(events: &[Event]) -> Vec<Arc<UplinkMessage>> {
 }
 
 /// Returns the numbers in uplinks.
-fn numbers(uplinks: &[Arc<UplinkMessage>]) -> Vec<u8> {
+pub(crate) fn numbers(uplinks: &[Arc<UplinkMessage>]) -> Vec<u8> {
     uplinks.iter().map(|uplink| uplink.payload_raw[0]).collect()
 }
 
 /// Returns the numbers of all uplinks that come until nothing has come for a moment.
-fn rest(events: &Events) -> Vec<u8> {
+pub(crate) fn rest(events: &Events) -> Vec<u8> {
     let mut rest = Vec::new();
     while let Ok(event) = events.recv_timeout(Duration::from_millis(300)) {
         rest.push(event);
@@ -222,7 +233,7 @@ fn only(report: &Backfilled, reason: UncoveredReason) -> &Uncovered {
 }
 
 #[track_caller]
-fn is_complete(report: &Backfilled, source: BackfillSource, delivered: u64) {
+pub(crate) fn is_complete(report: &Backfilled, source: BackfillSource, delivered: u64) {
     assert_eq!(report.source, Some(source), "{report:?}");
     assert_eq!(report.delivered, delivered, "{report:?}");
     assert!(report.uncovered.is_empty(), "{report:?}");
@@ -231,7 +242,7 @@ fn is_complete(report: &Backfilled, source: BackfillSource, delivered: u64) {
 }
 
 #[track_caller]
-fn adds_up(report: &Backfilled) {
+pub(crate) fn adds_up(report: &Backfilled) {
     let sum = report.delivered + report.known + report.unreadable;
     assert_eq!(report.fetched, sum, "{report:?}");
     assert!(report.from <= report.until, "{report:?}");
@@ -291,7 +302,7 @@ fn a_gap_is_filled_in_order_and_marked() {
 fn live_traffic_is_not_held_back_while_a_gap_is_filled() {
     let place = Place::with_storage(Storage::new());
     let slow = Duration::from_secs(2);
-    place.storage_fails(Some(HttpFault::Slow(slow)));
+    place.storage_fails_once(HttpFault::Slow(slow));
     let (client, events) = place.connected(place.builder(at_once()));
     place.send_live(&events, [1]);
     place.outage(&client, || place.send(2..=4));
@@ -311,8 +322,7 @@ fn live_traffic_is_not_held_back_while_a_gap_is_filled() {
 #[test]
 fn frames_that_come_back_are_not_missing_any_more() {
     let place = Place::with_storage(Storage::new());
-    let slow = HttpFault::Slow(Duration::from_millis(500));
-    place.storage_fails(Some(slow));
+    place.storage_fails_once(HttpFault::Slow(Duration::from_millis(500)));
     let (client, events) = place.connected(place.builder(at_once()));
     place.send_live(&events, [1]);
     place.outage(&client, || place.send(2..=4));
@@ -466,6 +476,32 @@ fn a_server_without_storage_and_events_leaves_a_gap_with_a_number_for_each_devic
 }
 
 #[test]
+fn of_a_device_that_was_not_heard_before_the_gap_nobody_knows_how_much_is_missing() {
+    let place = Place::new();
+    let (client, events) = place.connected(place.builder(at_once()));
+    place.send_live(&events, [1]);
+    let watermark = uplink_watermark(&place, &events);
+    drop(client);
+    // Counters are compared by sixteenths of a second.
+    pause(Duration::from_millis(100));
+    place.send(3..=5);
+    let (_client, events) = place.connected(place.builder(at_once()).resume_from(watermark));
+    // Its counter alone does not tell what came before.
+    place.send([6]);
+    let (_, report) = until_filled(&events);
+    let uncovered = only(&report, UncoveredReason::NotEnabled);
+    assert_eq!(uncovered.uplinks, None, "{report:?}");
+    assert_eq!(uncovered.devices.len(), 1, "{report:?}");
+    assert_eq!(uncovered.devices[0].uplinks, None, "{report:?}");
+}
+
+/// Returns the watermark of one more uplink, which arrives over MQTT.
+fn uplink_watermark(place: &Place, events: &Events) -> Watermark {
+    place.send([2]);
+    uplink(events).watermark().unwrap()
+}
+
+#[test]
 fn a_key_that_may_not_read_devices_leaves_a_gap_without_a_number() {
     let place = Place::new();
     let (app, key) = (place.network.app_id(), place.network.access_key());
@@ -531,7 +567,8 @@ fn events_whose_messages_have_expired_are_counted() {
 fn a_rate_limit_that_leaves_no_time_ends_a_backfill() {
     let place = Place::with_storage(Storage::new());
     place.storage_fails(Some(HttpFault::RateLimited));
-    let (client, events) = place.connected(place.builder(at_once()));
+    let backfill = at_once().max_wait(Duration::from_millis(100));
+    let (client, events) = place.connected(place.builder(backfill));
     place.send_live(&events, [1]);
     place.outage(&client, || place.send(2..=3));
     let (filled, report) = until_filled(&events);
@@ -622,7 +659,7 @@ fn a_stream_that_breaks_off_is_read_on() {
         let place = Place::with_storage(Storage::new());
         let (client, events) = place.connected(place.builder(at_once()));
         place.send_live(&events, [1]);
-        place.network.http_faults_next(STORAGE, [fault.clone()]);
+        place.storage_fails_once(fault.clone());
         place.outage(&client, || place.send(2..=9));
         let (filled, report) = until_filled(&events);
         assert_eq!(
@@ -661,10 +698,14 @@ fn a_client_that_goes_on_from_a_watermark_gets_exactly_the_rest() {
             .collect();
         drop((client, events));
         place.send(6..=7);
-        for (watermark, next) in watermarks.iter().zip(2..) {
-            let missing: Vec<u8> = (next..=7).collect();
-            assert_eq!(resumed(place, watermark), missing, "{watermark}");
-        }
+        thread::scope(|scope| {
+            for (watermark, next) in watermarks.iter().zip(2..) {
+                let missing: Vec<u8> = (next..=7).collect();
+                scope.spawn(move || {
+                    assert_eq!(resumed(place, watermark), missing, "{watermark}");
+                });
+            }
+        });
     });
 }
 
@@ -781,6 +822,37 @@ fn close_ends_a_backfill_without_waiting() {
 }
 
 #[test]
+fn a_backfill_that_close_ends_reports_what_it_has_delivered_and_from_where() {
+    let place = Place::with_storage(Storage::new());
+    let (client, events) = place.connected(place.builder(between_passes()));
+    place.send_live(&events, [1]);
+    place.outage(&client, || place.send(2..=3));
+    assert_eq!(numbers(&[uplink(&events), uplink(&events)]), [2, 3]);
+    client.close().unwrap();
+    let (_, report) = until_filled(&events);
+    assert_eq!(report.source, Some(BackfillSource::Storage), "{report:?}");
+    assert_eq!(report.delivered, 2, "{report:?}");
+    let text = report.to_string();
+    assert!(text.contains("from storage: 2 uplinks delivered"), "{text}");
+    assert!(text.contains("or the client was closed"), "{text}");
+}
+
+#[test]
+fn the_time_for_which_a_backfill_runs_goes_on_while_it_waits_for_its_next_pass() {
+    let place = Place::with_storage(Storage::new());
+    let (client, events) = place.connected(place.builder(between_passes()));
+    place.send_live(&events, [1]);
+    place.outage(&client, || place.send([2]));
+    assert_eq!(uplink(&events).payload_raw, [2]);
+    let later = Duration::from_millis(300);
+    let is_later = || {
+        let progress = client.backfill_progress().expect("it waits");
+        progress.running_for > later
+    };
+    assert!(wait_until(SOON, is_later));
+}
+
+#[test]
 fn a_gap_before_close_is_filled_after_the_next_connect() {
     let place = Place::with_storage(Storage::new());
     let (client, events) = place.connected(place.builder(at_once()));
@@ -808,8 +880,7 @@ fn on_request_a_time_is_fetched_and_progress_told() {
     assert!(rest(&events).is_empty());
     assert!(client.backfill_progress().is_none());
 
-    let slow = HttpFault::Slow(Duration::from_secs(1));
-    place.storage_fails(Some(slow));
+    place.storage_fails_once(HttpFault::Slow(Duration::from_secs(1)));
     let margin = Duration::from_secs(1);
     let filling = client.backfill(begin..SystemTime::now() + margin).unwrap();
     let mut told = 0;
@@ -822,7 +893,6 @@ fn on_request_a_time_is_fetched_and_progress_told() {
     assert_eq!(numbers(&uplinks(&filled)), [1, 2, 4, 5]);
     assert_eq!(again.delivered, report.delivered);
 
-    place.storage_fails(None);
     let filling = client.backfill(begin..SystemTime::now() + margin).unwrap();
     let report = filling.wait().unwrap();
     assert_eq!((report.delivered, report.known), (0, 5), "{report:?}");

@@ -6,6 +6,8 @@ mod support;
 
 mod addresses;
 mod backfill;
+mod backfill_pressure;
+mod backfill_servers;
 mod broker;
 mod callbacks;
 mod closing;
@@ -33,6 +35,7 @@ mod pacing;
 mod proxy;
 mod reconnect;
 mod refused_keys;
+mod resuming;
 mod rights;
 mod simulator;
 mod simulator_v3;

@@ -248,8 +248,7 @@ fn an_error_of_the_server_is_an_error_and_reading_goes_on() {
     let error = all[1].as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ServerUnavailable);
     assert!(error.is_transient());
-    let says =
-        "the server says \"error:pkg/applicationserver/io/packages/storage:query (query failed)\"";
+    let says = "it says \"error:pkg/applicationserver/io/packages/storage:query (query failed)\"";
     assert!(error.to_string().contains(says), "{error}");
     assert!(error.to_string().starts_with("line 2: "), "{error}");
     let details = error.source().unwrap().downcast_ref::<ErrorDetails>();

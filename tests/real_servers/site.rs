@@ -13,7 +13,7 @@ use crate::http_client::{Reply, connect, request, send};
 pub const ID: &str = "EXAMPLEKEYIDEXAMPLEKEYIDEXAMPLEKEYIDABC";
 const READ: &str = "RIGHT_APPLICATION_TRAFFIC_READ";
 
-/// A network of which only the key that may read is shown.
+/// A network, and the key with which it is asked.
 pub struct Site {
     pub network: Simulator,
     pub uid: &'static str,
@@ -128,7 +128,7 @@ pub fn like_recorded(gateways: &[&str]) -> Uplink {
     })
 }
 
-/// Returns a value of which only names and kinds are left; of several texts in a list, one.
+/// Reduces a value to the names of its members and the kinds of their values; a list of texts keeps one.
 pub fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -32,7 +32,7 @@ pub(super) fn counting() -> Server {
 #[test]
 fn what_stays_uncovered_is_counted_for_each_device() {
     let server = counting();
-    let heard = |dev_id: &str| {
+    let heard = |dev_id: &str, _: SystemTime| {
         let (counter, missing) = if dev_id == "bed-07" { (20, 2) } else { (8, 0) };
         Some(LastHeard {
             counter,
@@ -64,7 +64,7 @@ fn what_stays_uncovered_is_counted_for_each_device() {
 
     // Nothing is missing.
     let task = Task {
-        heard: Arc::new(|dev_id: &str| {
+        heard: Arc::new(|dev_id: &str, _: SystemTime| {
             let counter = if dev_id == "bed-07" { 30 } else { 8 };
             Some(LastHeard {
                 counter,

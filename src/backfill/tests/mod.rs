@@ -2,6 +2,7 @@
 
 mod counts;
 mod events;
+mod hostile;
 #[cfg(feature = "simulator")]
 mod simulated;
 mod storage;
@@ -187,7 +188,7 @@ fn task(server: &Server, settings: Backfill) -> Task {
         from: Bound::Network(at(1_000)),
         until: Bound::Network(at(2_000)),
         is_on_request: false,
-        heard: Arc::new(|_| None),
+        heard: Arc::new(|_, _| None),
     }
 }
 
@@ -220,9 +221,14 @@ impl Fetching {
     }
 
     fn next(&self) -> Fetched {
-        let (number, fetched) = self.out.recv_timeout(DEADLINE).unwrap();
-        assert_eq!(number, 7);
-        fetched
+        loop {
+            let (number, fetched) = self.out.recv_timeout(DEADLINE).unwrap();
+            assert_eq!(number, 7);
+            // The outcome tells it too.
+            if !matches!(fetched, Fetched::Source(_)) {
+                return fetched;
+            }
+        }
     }
 
     fn finish(self) -> (All, Outcome) {
@@ -236,6 +242,7 @@ impl Fetching {
                 }
                 Fetched::Trace { dev_id, .. } => all.traces.push(dev_id),
                 Fetched::Reached(time) => all.reached.push(time),
+                Fetched::Source(_) => {}
                 Fetched::Ended(outcome) => {
                     assert!(
                         self.out.recv_timeout(DEADLINE).is_err(),

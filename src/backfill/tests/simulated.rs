@@ -48,7 +48,7 @@ impl Away {
             from: Bound::Network(self.from),
             until: Bound::Network(SystemTime::now()),
             is_on_request: false,
-            heard: Arc::new(|_| None),
+            heard: Arc::new(|_, _| None),
         }
     }
 
@@ -71,7 +71,7 @@ impl Away {
             match fetching.next() {
                 Fetched::Uplink(uplink) => counters.push(uplink.counter),
                 Fetched::Trace { at, .. } => traces.push(at),
-                Fetched::Reached(_) => {}
+                Fetched::Source(_) | Fetched::Reached(_) => {}
                 Fetched::Ended(outcome) => {
                     counters.sort_unstable();
                     counters.dedup();
@@ -218,7 +218,7 @@ fn more_events_than_are_kept_and_older_ones_are_accounted_for() {
     ];
     let (app_id, key) = (away.network.app_id(), away.network.access_key());
     away.network.set_rights(app_id, key, &rights);
-    let heard = |_: &str| {
+    let heard = |_: &str, _: SystemTime| {
         Some(LastHeard {
             counter: 300,
             missing: 17,

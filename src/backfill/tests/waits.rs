@@ -99,7 +99,7 @@ fn a_session_that_is_gone_ends_it() {
 fn a_panic_is_reported_as_the_end() {
     let server = super::counts::counting();
     let task = Task {
-        heard: Arc::new(|_| panic!("as planned")),
+        heard: Arc::new(|_, _| panic!("as planned")),
         ..task(&server, quick().count_uncovered(true))
     };
     let (_, outcome) = Fetching::start(task).finish();

@@ -8,7 +8,7 @@ use serde_json::Deserializer;
 use super::Key;
 
 /// A place in a document. What it passes over is JSON; each method returns `None` if that is not so, or if
-/// it finds something else than what it is for.
+/// it finds something other than what it is for.
 pub(in crate::network) struct Scanner<'a> {
     document: &'a str,
     at: usize,

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Reads a time with any offset. Returns `None` for other text and for a time before 1970.
+/// The end of the year 9999, in seconds since 1970.
+const LATEST: i64 = 253_402_300_799;
+
+/// Reads a time with any offset. Returns `None` for other text, and for a time before 1970 or after 9999, which
+/// no text can say.
 pub(super) fn parse(text: &str) -> Option<SystemTime> {
     let (date_time, rest) = text.as_bytes().split_first_chunk::<19>()?;
     let local = seconds(date_time)?;
@@ -14,6 +18,9 @@ pub(super) fn parse(text: &str) -> Option<SystemTime> {
         b"Z" => local,
         _ => local - offset_seconds(offset)?,
     };
+    if seconds > LATEST {
+        return None;
+    }
     Some(UNIX_EPOCH + Duration::new(seconds.try_into().ok()?, nanoseconds))
 }
 
@@ -215,6 +222,13 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_after_the_year_9999_is_not_read() {
+        assert!(parse("9999-12-31T23:59:59.9Z").is_some());
+        assert!(parse("9999-12-31T23:59:59-00:01").is_none());
+        assert!(parse("9999-12-31T12:00:00-23:59").is_none());
     }
 
     #[test]

@@ -245,7 +245,8 @@ impl<'a> Envelope<'a> {
             .iter()
             .find(|(.., member)| *member == self.body_member)?;
         let is_own = !uid.is_empty() && split_uid(uid).0 == self.ids.app_id;
-        is_own.then(|| format!("v3/{uid}/devices/{}/{end}", self.ids.dev_id))
+        let is_level = !self.ids.dev_id.contains(['/', '+', '#', '\0']);
+        (is_own && is_level).then(|| format!("v3/{uid}/devices/{}/{end}", self.ids.dev_id))
     }
 
     fn read_body<'de, A: MapAccess<'de>>(

@@ -496,7 +496,7 @@ fn an_error_of_the_server_has_its_kind_and_its_details() {
         assert_eq!(error.kind(), kind, "{error}");
         assert_eq!(error.is_transient(), is_transient, "{error}");
         assert!(error.to_string().starts_with("line 1: "), "{error}");
-        assert!(error.to_string().contains("the server says \""), "{error}");
+        assert!(error.to_string().contains("it says \""), "{error}");
         let details = error
             .source()
             .map(|source| source.downcast_ref::<ErrorDetails>().unwrap());
@@ -506,7 +506,7 @@ fn an_error_of_the_server_has_its_kind_and_its_details() {
     let nothing =
         Refused::read(b"{\"code\":2,\"message\":\" \"}").into_error(lines::Place::Line(7));
     assert!(
-        nothing.to_string().ends_with("the server gives no reason"),
+        nothing.to_string().ends_with("it gives no reason"),
         "{nothing}"
     );
     let long = format!("{:?}", "ä\n".repeat(5_000));
@@ -553,4 +553,13 @@ fn a_message_that_is_no_longer_kept_says_whose_and_when() {
             )],
         );
     }
+}
+
+#[test]
+fn an_event_at_a_time_that_no_text_can_say_is_an_error() {
+    let line = r#"{"name":"as.up.data.forward","time":"9999-12-31T23:59:59-23:59","identifiers":[{"device_ids":{"device_id":"bed-07","application_ids":{"application_id":"greenhouse"}}}],"unique_id":"01"}"#;
+    let mut records = Event::read_all(Network::V3, line.as_bytes());
+    let error = records.next().unwrap().unwrap_err();
+    assert!(error.to_string().contains("lacks its time"), "{error}");
+    assert!(records.next().is_none());
 }

@@ -7,15 +7,19 @@ use std::{
 
 use crate::{
     backfill::Outcome,
-    message::{BackfillProgress, Backfilled, Uncovered, UncoveredDevice, UncoveredReason},
+    message::{
+        BackfillProgress, BackfillSource, Backfilled, Uncovered, UncoveredDevice, UncoveredReason,
+    },
 };
 
 /// What became of what was fetched.
 #[derive(Debug, Default)]
 pub(super) struct Account {
+    /// What has answered last.
+    pub(super) source: Option<BackfillSource>,
     pub(super) delivered: u64,
     pub(super) known: u64,
-    /// The uplinks of which the network keeps only who has sent them, and when.
+    /// The uplinks that the network no longer keeps, except for who sent them and when.
     traces: BTreeSet<(SystemTime, String)>,
     pub(super) reached: Option<SystemTime>,
 }
@@ -63,7 +67,7 @@ impl Account {
         Backfilled {
             from: outcome.from,
             until: outcome.until,
-            source: outcome.source,
+            source: self.source,
             fetched: self.delivered + self.known + outcome.unreadable,
             delivered: self.delivered,
             known: self.known,

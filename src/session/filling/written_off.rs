@@ -38,7 +38,7 @@ impl WrittenOff {
         }
     }
 
-    /// Notes that a device has joined anew.
+    /// Notes that a device has joined again.
     pub(super) fn forget(&mut self, dev_id: &str) {
         self.reported.remove(dev_id);
         self.traces.remove(dev_id);

@@ -313,9 +313,9 @@ impl Uplink {
         self
     }
 
-    /// Lets the Network Server hand the uplink over a second time, that much later, as it does with a whole
-    /// batch if handing it over fails half way: it is published twice, with the same inner `received_at`,
-    /// and two outer ones. The second one is published at once, too. Default: once.
+    /// Makes the Network Server hand over the uplink a second time, this much later, as it does with a whole
+    /// batch when a handover fails halfway: the uplink is published twice, with the same inner `received_at`
+    /// and two outer ones. The second message is published at once, too. Default: once.
     ///
     /// v3 only: [`Device::send`](crate::simulator::Device::send) panics on V2.
     ///

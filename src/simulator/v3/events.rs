@@ -46,7 +46,7 @@ pub(super) struct Entity {
 /// Which events of the present and the past are asked for.
 pub(super) struct Interest {
     pub(super) entities: Vec<Entity>,
-    /// All if there are none.
+    /// Empty for all.
     pub(super) names: Vec<String>,
     /// The applications whose events the caller may see.
     pub(super) readable: Vec<String>,

@@ -34,7 +34,7 @@ pub struct Storage {
     pub(super) keeps_all_members: bool,
 }
 
-/// Whether an application gets at what is stored.
+/// Whether applications can read what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Open,
@@ -73,8 +73,8 @@ impl Storage {
         Self::default()
     }
 
-    /// Sets how long uplinks are kept, by their outer `received_at`. What is older is not there, which is
-    /// no error. Default: 24 hours.
+    /// Sets how long uplinks are kept, by their outer `received_at`. Older ones are left out, which is not
+    /// an error. Default: 24 hours.
     ///
     /// ```
     /// use std::time::Duration;
@@ -103,8 +103,8 @@ impl Storage {
         self
     }
 
-    /// Sets how much longer than the [delay](Self::write_delay) it may take, at random for each uplink: a
-    /// later one can be there before an earlier one. Default: 0.
+    /// Sets by how much the [delay](Self::write_delay) is longer, at random for each uplink up to this time: a
+    /// later uplink can become readable before an earlier one. Default: 0.
     ///
     /// ```
     /// use std::time::Duration;
@@ -118,8 +118,8 @@ impl Storage {
         self
     }
 
-    /// Sets the most records of an answer, without a word about the others: at most 1000, and at least
-    /// one. Default: 1000.
+    /// Sets the maximum number of records in an answer, 1 to 1000. The answer does not say that there are
+    /// more. Default: 1000.
     ///
     /// ```
     /// use ttn::simulator::Storage;
@@ -146,7 +146,7 @@ impl Storage {
         self
     }
 
-    /// Sets whether the records of an answer come in any order; they are the same ones. Default: off.
+    /// Sets whether the records of an answer come in random order. Default: off.
     ///
     /// ```
     /// use ttn::simulator::Storage;
@@ -159,7 +159,7 @@ impl Storage {
         self
     }
 
-    /// Sets whether a record of exactly the time `before` is in the answer. Default: off; which of both the
+    /// Sets whether a record of exactly the time `before` is in the answer. Default: off; what the
     /// real storage does is not known.
     ///
     /// ```
@@ -188,7 +188,7 @@ impl Storage {
         self
     }
 
-    /// Lets the applications not have enabled it: nothing is stored, and every answer is 200 and empty.
+    /// Behaves as if no application had enabled it: nothing is stored, and every answer is 200 and empty.
     ///
     /// ```
     /// use ttn::simulator::Storage;

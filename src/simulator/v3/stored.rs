@@ -57,7 +57,7 @@ impl Stored {
         }))
     }
 
-    /// Returns who gets at what is stored; `None` if there is no storage.
+    /// Returns whether applications can read what is stored; `None` without a storage.
     pub(super) fn access(&self) -> Option<Access> {
         let state = lock(&self.0);
         state.settings.as_ref().map(|settings| settings.access)

@@ -12,6 +12,11 @@ impl FrameCounters {
         self.outstanding.total()
     }
 
+    /// Returns whether the watch had begun at that time of the application server, in ticks.
+    pub(crate) fn had_begun(&self, time: u32) -> bool {
+        self.began != 0 && !is_before(time, self.began)
+    }
+
     /// Returns the state that a fetched uplink starts, which would have arrived with these marks.
     pub(crate) fn sent_earlier(self, marks: Marks) -> Self {
         let mut frames = self.frames;

@@ -185,7 +185,7 @@ impl V3 {
         self.check(&[(app, false), (dev, true)], kind)
     }
 
-    /// Checks ids, of which some are those of devices; `kind` is the message of an Identity Server's
+    /// Checks ids, each with whether it is that of a device; `kind` is the message of an Identity Server's
     /// request.
     fn check(&self, ids: &[(Option<&str>, bool)], kind: &str) -> Result<(), Refused> {
         let wrong = |(id, is_device): &(Option<&str>, bool)| {

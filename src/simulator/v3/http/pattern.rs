@@ -12,7 +12,7 @@ struct Branch {
 }
 
 struct Atom {
-    /// The characters that fit; none for any.
+    /// The characters that fit; empty for any.
     ranges: Vec<(char, char)>,
     is_negated: bool,
     least: usize,
@@ -20,7 +20,7 @@ struct Atom {
 }
 
 impl Pattern {
-    /// Reads an expression; `None` if it is none, or has groups.
+    /// Reads an expression; `None` if it is invalid or has groups.
     pub(super) fn read(text: &str) -> Option<Self> {
         let branches: Option<Vec<Branch>> = text.split('|').map(Branch::read).collect();
         branches.map(Self)
