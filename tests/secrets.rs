@@ -674,5 +674,5 @@ fn the_key_is_not_in_what_a_backfill_says_and_reaches_no_other_host() {
         }
     }
     assert!(other.requests().is_empty());
-    log_is_clean("backfill");
+    log_is_clean("what is wrong with it repeats the access key");
 }

@@ -131,6 +131,11 @@ impl Api {
         &self.key
     }
 
+    /// Returns whether words, which may be a server's, contain a part of the key.
+    pub(crate) fn is_revealing(&self, words: &str) -> bool {
+        secrecy::reveals(words, &self.key)
+    }
+
     /// The id of the application, without its tenant.
     pub(crate) fn application(&self) -> &str {
         &self.application

@@ -250,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_after_a_backfill_was_given_up_is_filled() {
+        let mut ledger = Ledger::new(true, Some(at(5)));
+        let start = Moment::now();
+        ledger.connected(start);
+        ledger.dropped(start.instant);
+        assert_eq!(ledger.next_deadline(), None);
+        ledger.stopped();
+        assert_eq!(ledger.next_deadline(), Some(start.instant + AFTER_DROPS));
+    }
+
+    #[test]
     fn without_a_connection_dropped_messages_wait_for_the_next_one() {
         let mut ledger = Ledger::new(true, None);
         ledger.connected(Moment::now());

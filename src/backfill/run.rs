@@ -303,6 +303,11 @@ impl<'a> Run<'a> {
         json.hash(&mut hasher);
         let hash = hasher.finish();
         if self.unreadable.len() >= MAX_REMEMBERED || self.unreadable.insert(hash) {
+            // It may quote the server.
+            let why = match self.api.is_revealing(why) {
+                true => "what is wrong with it repeats the access key",
+                false => why,
+            };
             log::debug!("a fetched uplink cannot be used: {why}");
             self.outcome.unreadable += 1;
         }

@@ -25,8 +25,8 @@ const KEY: usize = 6;
 /// It is opaque: text for your database, in ASCII and without blanks, which [`Display`](fmt::Display) writes and
 /// [`FromStr`] reads. Besides a time of the network's clock, to the nanosecond, it names the uplinks shortly before
 /// that time ([`overlap`](crate::Backfill::overlap)) and after it that were handled: 8 characters each, and 1,024 of
-/// them at most. So the text has less than 9 kB, and of an application with more than 1,024 uplinks a minute, the next
-/// run may get some again. A [`SystemTime`] makes a watermark that names none; the time before 1970 is that of 1970, and
+/// them at most. So the text has less than 9 kB, and of an application with more than 1,024 uplinks a minute, or with
+/// more than that since the start of a gap that is not filled yet, the next run may get some again. A [`SystemTime`] makes a watermark that names none; the time before 1970 is that of 1970, and
 /// the time after 2554 that of 2554.
 ///
 /// ```

@@ -905,8 +905,7 @@ fn a_time_that_ends_before_it_begins_is_an_error() {
     let now = SystemTime::now();
     let error = client
         .backfill(now..now)
-        .err()
-        .expect("there is nothing to fetch");
+        .expect_err("there is nothing to fetch");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
 }
 

@@ -146,9 +146,10 @@ fn one_uplink(path: &str, stream: &mut TcpStream) {
 }
 
 macro_rules! recorded {
-    ($name:literal) => {
-        ($name, include_str!(concat!("../fixtures/records/", $name)))
-    };
+    ($folder:literal, $name:literal) => {{
+        let text = include_str!(concat!("../fixtures/", $folder, "/", $name));
+        ($name, text)
+    }};
 }
 
 #[test]
@@ -172,30 +173,62 @@ fn recorded_answers_become_uplinks_and_a_report() {
         UncoveredReason,
     );
     let rows: [Row<'_>; 12] = [
-        (recorded!("storage-two-lines.ndjson"), &seen, NotKept),
-        (recorded!("storage-event-stream.txt"), &seen, NotKept),
-        (recorded!("storage-mixture.ndjson"), &mixed, NotKept),
-        (recorded!("storage-full-fields.ndjson"), &seen[..1], NotKept),
         (
-            recorded!("storage-unknown-fields.ndjson"),
+            recorded!("v3-http", "storage-two-lines.ndjson"),
+            &seen,
+            NotKept,
+        ),
+        (
+            recorded!("v3-http", "storage-event-stream.txt"),
+            &seen,
+            NotKept,
+        ),
+        (
+            recorded!("records", "storage-mixture.ndjson"),
+            &mixed,
+            NotKept,
+        ),
+        (
+            recorded!("v3-http", "storage-full-fields.ndjson"),
             &seen[..1],
             NotKept,
         ),
         (
-            recorded!("storage-all-types.ndjson"),
+            recorded!("records", "storage-unknown-fields.ndjson"),
+            &seen[..1],
+            NotKept,
+        ),
+        (
+            recorded!("records", "storage-all-types.ndjson"),
             &[("tank-1", 0)],
             NotKept,
         ),
-        (recorded!("storage-cut.ndjson"), &seen[..1], CutOff),
         (
-            recorded!("storage-error-midstream.ndjson"),
+            recorded!("records", "storage-cut.ndjson"),
             &seen[..1],
             CutOff,
         ),
-        (recorded!("storage-empty.ndjson"), &[], NotEnabled),
-        (recorded!("events-tail.ndjson"), &[("tank-1", 2)], NotKept),
-        (recorded!("events-device.ndjson"), &[("tank-1", 2)], NotKept),
-        (recorded!("events-tail-old.ndjson"), &[], NotKept),
+        (
+            recorded!("v3-http", "storage-error-midstream.ndjson"),
+            &seen[..1],
+            CutOff,
+        ),
+        (
+            recorded!("v3-http", "storage-empty.ndjson"),
+            &[],
+            NotEnabled,
+        ),
+        (
+            recorded!("v3-http", "events-tail.ndjson"),
+            &[("tank-1", 2)],
+            NotKept,
+        ),
+        (
+            recorded!("v3-http", "events-device.ndjson"),
+            &[("tank-1", 2)],
+            NotKept,
+        ),
+        (recorded!("v3-http", "events-tail-old.ndjson"), &[], NotKept),
     ];
     for ((name, text), uplinks, reason) in rows {
         let is_events = name.starts_with("events-");

@@ -28,7 +28,7 @@ use ttn::{
 
 #[allow(dead_code, reason = "its `main` is not called")]
 #[path = "../../examples/archive.rs"]
-mod archive;
+mod example;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -43,7 +43,7 @@ const KILLS: usize = 50;
 #[test]
 fn the_archive_of_the_examples() {
     if let Ok(file) = env::var(FILE) {
-        let result = archive::fill(&file);
+        let result = example::fill(&file);
         println!("{result:?}");
         process::exit(i32::from(result.is_err()));
     }
@@ -161,6 +161,8 @@ fn an_archive_that_is_killed_at_any_moment_has_every_uplink_once() {
         }
         drop(stop);
         let sent = sending.join().expect("nothing panics there");
+        // Before that, it may not have learned to end by a signal.
+        while program.lines.recv_timeout(SOON).expect("it connects") != "connected" {}
         let has_all = || stored(&file).len() == sent as usize;
         let complete = wait_until(SOON, has_all);
         let lines: Vec<String> = program.lines.try_iter().collect();

@@ -321,7 +321,7 @@ fn what_is_not_of_the_application_or_no_device_is_not_delivered_and_counted() {
         let event = event("as.up.data.forward", 1_003, "bed-07", Some(data));
         let events = from(BackfillSource::Events);
         let server = Server::start(move |_, stream| {
-            let page = unfinished("", &[event.clone()]);
+            let page = unfinished("", std::slice::from_ref(&event));
             let _ = stream.write_all(page.as_bytes());
             thread::sleep(SECOND);
         });
