@@ -137,16 +137,16 @@ impl Pace {
             if self.stop.as_ref().is_some_and(is_stopped) {
                 return Err(Waited::Stopped);
             }
+            // A server that never pauses is late too.
+            if Instant::now() >= deadline {
+                return Err(Waited::Late);
+            }
             let until = match self.stop {
                 Some(_) => deadline.min(Instant::now() + LOOK),
                 None => deadline,
             };
             match operation(until) {
-                Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                    if Instant::now() >= deadline {
-                        return Err(Waited::Late);
-                    }
-                }
+                Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {}
                 result => return result.map_err(Waited::Failed),
             }
         }
