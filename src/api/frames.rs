@@ -68,6 +68,11 @@ impl Frames {
         self.course.patience.set(idle.saturating_mul(IDLES));
     }
 
+    /// Returns whether the next frame may be there already, so that it need not be waited for.
+    pub(crate) fn has_more(&self) -> bool {
+        self.frames.reader().buffer().contains(&b'\n')
+    }
+
     /// Returns the next frame; `None` at the end of a complete answer. After an error of another kind than
     /// [`Flaw::Unreadable`], nothing follows.
     pub(crate) fn next(&mut self) -> Option<Result<Frame<'_>, Flaw>> {

@@ -1,53 +1,97 @@
 //! The way to the session: what was fetched, in order, as long as it is wanted.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
-use crossbeam_channel::{Sender, select};
+use crossbeam_channel::{Sender, TrySendError, bounded, select};
 
-use super::Fetched;
+use super::{Fetched, Parcel};
 use crate::sync::{Stop, is_stopped};
 
 /// Nobody wants the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stopped;
 
-/// How often to look whether the session has taken what was handed over.
-const LOOK: Duration = Duration::from_millis(20);
+/// How much is handed over at a time: waking the session for each uplink takes longer than reading it.
+const BATCH: usize = 32;
+
+/// How long something waits for others at most while more is read.
+const LINGER: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Handover {
     number: u64,
-    out: Sender<(u64, Fetched)>,
+    out: Sender<Parcel>,
     stop: Stop,
+    waiting: RefCell<Waiting>,
+}
+
+/// What will be handed over together.
+#[derive(Debug, Default)]
+struct Waiting {
+    batch: Vec<Fetched>,
+    since: Option<Instant>,
 }
 
 impl Handover {
-    pub(super) fn new(number: u64, out: Sender<(u64, Fetched)>, stop: Stop) -> Self {
-        Self { number, out, stop }
+    pub(super) fn new(number: u64, out: Sender<Parcel>, stop: Stop) -> Self {
+        Self {
+            number,
+            out,
+            stop,
+            waiting: RefCell::default(),
+        }
     }
 
     pub(super) fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// Hands something over, once there is room.
+    /// Hands something over, with what follows at once. Everything is to be handed over before a wait for more:
+    /// [`flush`](Self::flush).
     pub(super) fn hand(&self, fetched: Fetched) -> Result<(), Stopped> {
         self.check()?;
-        select! {
-            send(self.out, (self.number, fetched)) -> sent => sent.map_err(|_| Stopped),
-            recv(self.stop) -> _ => Err(Stopped),
+        let is_due = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.batch.push(fetched);
+            let since = *waiting.since.get_or_insert_with(Instant::now);
+            waiting.batch.len() >= BATCH || since.elapsed() >= LINGER
+        };
+        match is_due {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Hands over what waits, once there is room.
+    pub(super) fn flush(&self) -> Result<(), Stopped> {
+        let Waiting { batch, .. } = self.waiting.take();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        match self.out.try_send((self.number, batch)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(_)) => Err(Stopped),
+            Err(TrySendError::Full(batch)) => select! {
+                send(self.out, batch) -> sent => sent.map_err(|_| Stopped),
+                recv(self.stop) -> _ => Err(Stopped),
+            },
         }
     }
 
     /// Hands over the last thing. One that nobody waits for may not arrive.
     pub(super) fn hand_last(&self, fetched: Fetched) {
-        match is_stopped(&self.stop) {
-            true => drop(self.out.try_send((self.number, fetched))),
-            false => drop(self.hand(fetched)),
+        if is_stopped(&self.stop) {
+            let _ = self.out.try_send((self.number, vec![fetched]));
+        } else if self.hand(fetched).is_ok() {
+            let _ = self.flush();
         }
     }
 
     pub(super) fn wait(&self, time: Duration) -> Result<(), Stopped> {
+        self.flush()?;
         select! {
             recv(self.stop) -> _ => Err(Stopped),
             default(time) => Ok(()),
@@ -66,11 +110,14 @@ impl Handover {
         }
     }
 
-    /// Waits until the session has taken everything.
+    /// Waits until the session has dealt with everything.
     pub(super) fn wait_until_taken(&self) -> Result<(), Stopped> {
-        while !self.out.is_empty() {
-            self.wait(LOOK)?;
+        let (taken, all_taken) = bounded(0);
+        self.hand(Fetched::Mark(taken))?;
+        self.flush()?;
+        select! {
+            recv(all_taken) -> _ => Ok(()),
+            recv(self.stop) -> _ => Err(Stopped),
         }
-        Ok(())
     }
 }

@@ -21,6 +21,8 @@ mod window;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
+use crossbeam_channel::Sender;
+
 pub(crate) use ledger::Ledger;
 pub(crate) use run::start;
 pub(crate) use seam::{Known, Seam};
@@ -83,8 +85,13 @@ pub(crate) enum Fetched {
     },
     /// Everything before that time, by the network's clock, was handed over.
     Reached(SystemTime),
+    /// Dropped once everything before it was dealt with.
+    Mark(Sender<()>),
     Ended(Outcome),
 }
+
+/// What a thread hands over at a time, with its number.
+pub(crate) type Parcel = (u64, Vec<Fetched>);
 
 /// How a backfill ended.
 #[derive(Clone, Debug)]

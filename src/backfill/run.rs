@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::Sender;
 
 use super::{
-    Bound, Fetched, Outcome, Task,
+    Bound, Fetched, Outcome, Parcel, Task,
     faults::Faults,
     handover::{Handover, Stopped},
     network_clock::NetworkClock,
@@ -38,12 +38,7 @@ const RIGHT_WAITS: u32 = 2;
 
 /// Starts a thread that fetches. What it hands over comes with this number. It ends early when the other end of
 /// `stop` is gone; otherwise [`Fetched::Ended`] is the last that it hands over.
-pub(crate) fn start(
-    task: Task,
-    number: u64,
-    out: Sender<(u64, Fetched)>,
-    stop: Stop,
-) -> io::Result<()> {
+pub(crate) fn start(task: Task, number: u64, out: Sender<Parcel>, stop: Stop) -> io::Result<()> {
     process::start_thread("ttn-backfill", move || {
         let mut last = Last::new(&task, Handover::new(number, out, stop));
         let mut run = Run::new(task, &last.handover);

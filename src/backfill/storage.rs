@@ -166,7 +166,11 @@ impl Run<'_> {
     ) -> Result<Option<Failure>, Stopped> {
         pager.on_head(frames.token.take());
         let (mut readable, mut garbage) = (0_u64, 0_u64);
-        while let Some(frame) = frames.next() {
+        loop {
+            if !frames.has_more() {
+                self.handover.flush()?;
+            }
+            let Some(frame) = frames.next() else { break };
             let json = match frame {
                 Ok(Frame::Up { json, .. }) if is_message(json) => json,
                 Ok(_) => {

@@ -17,7 +17,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::{Session, receiving::Receiving};
 use crate::{
     api::{Api, Hosts},
-    backfill::{self, Bound, Fetched, Heard, Known, LastHeard, Ledger, Outcome, Seam, Task},
+    backfill::{
+        self, Bound, Fetched, Heard, Known, LastHeard, Ledger, Outcome, Parcel, Seam, Task,
+    },
     clock::Moment,
     config::{AccessKey, Backfill, Options},
     error::{Error, ErrorKind},
@@ -27,11 +29,11 @@ use crate::{
 use account::Account;
 use written_off::WrittenOff;
 
-/// How many fetched uplinks wait for their delivery.
-const WAITING: usize = 256;
+/// How many batches of fetched uplinks wait for their delivery.
+const WAITING: usize = 8;
 
-/// How many fetched uplinks are delivered before the session looks at its other channels.
-const BURST: usize = 64;
+/// How many batches are delivered before the session looks at its other channels.
+const BURST: usize = 4;
 
 /// How soon to look again whether the subscribers have room.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(5);
@@ -49,8 +51,8 @@ pub(crate) struct FillRequest {
 pub(super) struct Filling {
     parts: Option<Parts>,
     /// Where fetched uplinks arrive, with the number of their run.
-    fetched: Receiver<(u64, Fetched)>,
-    out: Sender<(u64, Fetched)>,
+    fetched: Receiver<Parcel>,
+    out: Sender<Parcel>,
 }
 
 struct Parts {
@@ -65,8 +67,8 @@ struct Parts {
     requests: VecDeque<FillRequest>,
     /// A gap to fill after what the user asked for and is being filled.
     gap: Option<(Bound, Bound)>,
-    /// An uplink for which there was no room.
-    held: Option<Box<UplinkMessage>>,
+    /// The rest of a batch, which begins with an uplink for which there was no room.
+    held: VecDeque<Fetched>,
     /// What later reports are not about.
     written_off: Arc<Mutex<WrittenOff>>,
 }
@@ -105,7 +107,7 @@ impl Filling {
                 last: 0,
                 requests: VecDeque::new(),
                 gap: None,
-                held: None,
+                held: VecDeque::new(),
                 written_off: Arc::default(),
             })
         };
@@ -117,14 +119,14 @@ impl Filling {
     }
 
     /// Returns the channel to read, unless an uplink waits for room.
-    pub(super) fn fetched(&self) -> Option<&Receiver<(u64, Fetched)>> {
+    pub(super) fn fetched(&self) -> Option<&Receiver<Parcel>> {
         let parts = self.parts.as_ref()?;
-        (parts.run.is_some() && parts.held.is_none()).then_some(&self.fetched)
+        (parts.run.is_some() && parts.held.is_empty()).then_some(&self.fetched)
     }
 
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let parts = self.parts.as_ref()?;
-        let room = parts.held.as_ref().map(|_| now + LOOK_FOR_ROOM);
+        let room = (!parts.held.is_empty()).then(|| now + LOOK_FOR_ROOM);
         [room, parts.ledger.next_deadline()]
             .into_iter()
             .flatten()
@@ -240,12 +242,7 @@ impl Session {
 
     pub(super) fn fill_on_time(&mut self) {
         let now = Moment::now();
-        let Some(parts) = &mut self.filling.parts else {
-            return;
-        };
-        if let Some(uplink) = parts.held.take() {
-            self.deliver_fetched(uplink);
-        }
+        self.take_held();
         let Some(parts) = &mut self.filling.parts else {
             return;
         };
@@ -257,26 +254,51 @@ impl Session {
         }
     }
 
-    pub(super) fn on_fetched(&mut self, first: (u64, Fetched)) {
-        self.take_fetched(first);
+    pub(super) fn on_fetched(&mut self, first: Parcel) {
+        self.take_batch(first);
         for _ in 1..BURST {
             let is_live = !self.receiving.signals().is_empty();
             let Some(fetched) = self.filling.fetched().filter(|_| !is_live) else {
                 break;
             };
             let Ok(next) = fetched.try_recv() else { break };
-            self.take_fetched(next);
+            self.take_batch(next);
         }
         self.show_progress();
     }
 
-    fn take_fetched(&mut self, (number, fetched): (u64, Fetched)) {
+    fn take_batch(&mut self, (number, batch): Parcel) {
         let Some(parts) = &mut self.filling.parts else {
             return;
         };
-        let Some(run) = parts.run.as_mut().filter(|run| run.number == number) else {
+        if parts.run.as_ref().is_some_and(|run| run.number == number) {
+            parts.held.extend(batch);
+            self.take_held();
+        }
+    }
+
+    /// Deals with what was handed over, until there is no room for an uplink.
+    fn take_held(&mut self) {
+        loop {
+            let Some(parts) = &mut self.filling.parts else {
+                return;
+            };
+            let is_uplink = matches!(parts.held.front(), Some(Fetched::Uplink(_)));
+            if is_uplink && !self.receiving.have_room(Instant::now()) {
+                return;
+            }
+            let Some(fetched) = parts.held.pop_front() else {
+                return;
+            };
+            self.take_fetched(fetched);
+        }
+    }
+
+    fn take_fetched(&mut self, fetched: Fetched) {
+        let Some(parts) = &mut self.filling.parts else {
             return;
         };
+        let Some(run) = &mut parts.run else { return };
         match fetched {
             Fetched::Source(source) => run.account.source = Some(source),
             Fetched::Uplink(uplink) => self.deliver_fetched(uplink),
@@ -294,22 +316,18 @@ impl Session {
                     parts.ledger.reached(time);
                 }
             }
+            Fetched::Mark(mark) => drop(mark),
             Fetched::Ended(outcome) => self.end_run(outcome),
         }
     }
 
-    /// Delivers an uplink that was fetched, or keeps it until there is room.
+    /// Delivers an uplink that was fetched.
     fn deliver_fetched(&mut self, mut uplink: Box<UplinkMessage>) {
         let moment = Moment::now();
-        let has_room = self.receiving.have_room(moment.instant);
         let Some(parts) = &mut self.filling.parts else {
             return;
         };
         let Some(run) = &mut parts.run else { return };
-        if !has_room {
-            parts.held = Some(uplink);
-            return;
-        }
         let at = uplink.received_at.or(uplink.metadata.time);
         let at = at.unwrap_or(moment.time);
         let number = match parts.seam.deliver(&uplink, at, true) {
@@ -342,7 +360,7 @@ impl Session {
             })
         });
         parts.last += 1;
-        parts.held = None;
+        parts.held.clear();
         self.filling.fetched.try_iter().for_each(drop);
         let (stop, stopped) = bounded(0);
         // What an earlier run for the gap has handed over counts too.
@@ -417,7 +435,7 @@ impl Session {
             return;
         };
         parts.ledger.disconnected();
-        parts.held = None;
+        parts.held.clear();
         parts.gap = None;
         self.filling.fetched.try_iter().for_each(drop);
         let requests = std::mem::take(&mut parts.requests);

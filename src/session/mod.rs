@@ -28,7 +28,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::{
-    backfill::Fetched,
+    backfill::Parcel,
     clock::Moment,
     config::{AccessKey, Address, Options, ReceiveCapacity},
     downlink::{Batch, Correlation, WaitingRoom},
@@ -104,7 +104,7 @@ enum Wakeup {
     Command(Command),
     Signal(Tagged),
     Job(Job),
-    Fetched((u64, Fetched)),
+    Fetched(Parcel),
     Accepted(Batch),
     Time,
 }

@@ -35,16 +35,16 @@ fn ends(what: &str, settings: Backfill, answer: Answer) -> (Vec<u32>, Outcome, u
     let mut counters = Vec::new();
     loop {
         let left = BOUND.saturating_sub(started.elapsed());
-        match fetching.out.recv_timeout(left) {
-            Ok((_, Fetched::Uplink(uplink))) => counters.push(uplink.counter),
-            Ok((_, Fetched::Ended(outcome))) => {
+        match fetching.next_within(left) {
+            Some(Fetched::Uplink(uplink)) => counters.push(uplink.counter),
+            Some(Fetched::Ended(outcome)) => {
                 let error = outcome.error.as_ref().map(ToString::to_string);
                 let error = error.unwrap_or_default();
                 assert!(!error.contains("defect"), "{what}: {error}");
                 return (counters, outcome, server.requests().len());
             }
-            Ok(_) => {}
-            Err(_) => panic!("{what}: it does not end; {} uplinks so far", counters.len()),
+            Some(_) => {}
+            None => panic!("{what}: it does not end; {} uplinks so far", counters.len()),
         }
     }
 }

@@ -10,6 +10,8 @@ mod waits;
 mod windows;
 
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     convert::Infallible,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
@@ -193,7 +195,8 @@ fn task(server: &Server, settings: Backfill) -> Task {
 }
 
 struct Fetching {
-    out: Receiver<(u64, Fetched)>,
+    out: Receiver<Parcel>,
+    batch: RefCell<VecDeque<Fetched>>,
     stop: Option<Sender<Infallible>>,
 }
 
@@ -216,18 +219,26 @@ impl Fetching {
         start(task, 7, sender, stop).unwrap();
         Self {
             out,
+            batch: RefCell::default(),
             stop: Some(wanted),
         }
     }
 
     fn next(&self) -> Fetched {
+        self.next_within(DEADLINE).expect("it goes on")
+    }
+
+    fn next_within(&self, time: Duration) -> Option<Fetched> {
         loop {
-            let (number, fetched) = self.out.recv_timeout(DEADLINE).unwrap();
-            assert_eq!(number, 7);
-            // The outcome tells it too.
-            if !matches!(fetched, Fetched::Source(_)) {
-                return fetched;
+            match self.batch.borrow_mut().pop_front() {
+                // The outcome tells it too.
+                Some(Fetched::Source(_) | Fetched::Mark(_)) => continue,
+                Some(fetched) => return Some(fetched),
+                None => {}
             }
+            let (number, batch) = self.out.recv_timeout(time).ok()?;
+            assert_eq!(number, 7);
+            self.batch.borrow_mut().extend(batch);
         }
     }
 
@@ -242,8 +253,9 @@ impl Fetching {
                 }
                 Fetched::Trace { dev_id, .. } => all.traces.push(dev_id),
                 Fetched::Reached(time) => all.reached.push(time),
-                Fetched::Source(_) => {}
+                Fetched::Source(_) | Fetched::Mark(_) => {}
                 Fetched::Ended(outcome) => {
+                    assert!(self.batch.borrow().is_empty(), "something follows");
                     assert!(
                         self.out.recv_timeout(DEADLINE).is_err(),
                         "something follows"

@@ -71,7 +71,7 @@ impl Away {
             match fetching.next() {
                 Fetched::Uplink(uplink) => counters.push(uplink.counter),
                 Fetched::Trace { at, .. } => traces.push(at),
-                Fetched::Source(_) | Fetched::Reached(_) => {}
+                Fetched::Source(_) | Fetched::Mark(_) | Fetched::Reached(_) => {}
                 Fetched::Ended(outcome) => {
                     counters.sort_unstable();
                     counters.dedup();
@@ -102,12 +102,15 @@ fn everything_that_is_stored_comes_whatever_the_pages_are_like() {
         (Storage::new(), 100),
         (Storage::new().page_cap(60), 1_000),
         (Storage::new().doubled(true), 100),
-        (Storage::new().shuffled(true), 1_000),
     ] {
         away.network.storage(Some(storage));
         let outcome = away.all_come(quick().page_size(page_size));
         assert_eq!(outcome.source, Some(BackfillSource::Storage));
     }
+    // If it is out of order by more than a second, that is reported.
+    away.network.storage(Some(Storage::new().shuffled(true)));
+    let (counters, _, outcome) = away.fetch(quick());
+    assert_eq!(counters, (1..=away.sent).collect::<Vec<_>>(), "{outcome:?}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn whatever_it_waits_for_ends_soon_when_nobody_wants_it() {
 fn a_session_that_is_gone_ends_it() {
     let server = Server::with(&[chunked("", &page(0..9))]);
     let fetching = Fetching::with_room(task(&server, quick()), 0);
-    let Fetching { out, stop } = fetching;
+    let Fetching { out, stop, .. } = fetching;
     drop(out);
     // The next one with this key has its turn.
     let again = Fetching::start(task(&server, quick()));
