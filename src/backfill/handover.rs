@@ -15,7 +15,7 @@ use crate::sync::{Stop, is_stopped};
 pub(super) struct Stopped;
 
 /// How much is handed over at a time: waking the session for each uplink takes longer than reading it.
-const BATCH: usize = 32;
+const PARCEL: usize = 32;
 
 /// How long something waits for others at most while more is read.
 const LINGER: Duration = Duration::from_millis(50);
@@ -31,7 +31,7 @@ pub(super) struct Handover {
 /// What will be handed over together.
 #[derive(Debug, Default)]
 struct Waiting {
-    batch: Vec<Fetched>,
+    parcel: Vec<Fetched>,
     since: Option<Instant>,
 }
 
@@ -55,9 +55,9 @@ impl Handover {
         self.check()?;
         let is_due = {
             let mut waiting = self.waiting.borrow_mut();
-            waiting.batch.push(fetched);
+            waiting.parcel.push(fetched);
             let since = *waiting.since.get_or_insert_with(Instant::now);
-            waiting.batch.len() >= BATCH || since.elapsed() >= LINGER
+            waiting.parcel.len() >= PARCEL || since.elapsed() >= LINGER
         };
         match is_due {
             true => self.flush(),
@@ -67,15 +67,15 @@ impl Handover {
 
     /// Hands over what waits, once there is room.
     pub(super) fn flush(&self) -> Result<(), Stopped> {
-        let Waiting { batch, .. } = self.waiting.take();
-        if batch.is_empty() {
+        let Waiting { parcel, .. } = self.waiting.take();
+        if parcel.is_empty() {
             return Ok(());
         }
-        match self.out.try_send((self.number, batch)) {
+        match self.out.try_send((self.number, parcel)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(_)) => Err(Stopped),
-            Err(TrySendError::Full(batch)) => select! {
-                send(self.out, batch) -> sent => sent.map_err(|_| Stopped),
+            Err(TrySendError::Full(parcel)) => select! {
+                send(self.out, parcel) -> sent => sent.map_err(|_| Stopped),
                 recv(self.stop) -> _ => Err(Stopped),
             },
         }

@@ -29,10 +29,10 @@ use crate::{
 use account::Account;
 use written_off::WrittenOff;
 
-/// How many batches of fetched uplinks wait for their delivery.
+/// How many parcels of fetched uplinks wait for their delivery.
 const WAITING: usize = 8;
 
-/// How many batches are delivered before the session looks at its other channels.
+/// How many parcels are delivered before the session looks at its other channels.
 const BURST: usize = 4;
 
 /// How soon to look again whether the subscribers have room.
@@ -67,7 +67,7 @@ struct Parts {
     requests: VecDeque<FillRequest>,
     /// A gap to fill after what the user asked for and is being filled.
     gap: Option<(Bound, Bound)>,
-    /// The rest of a batch, which begins with an uplink for which there was no room.
+    /// The rest of a parcel, which begins with an uplink for which there was no room.
     held: VecDeque<Fetched>,
     /// What later reports are not about.
     written_off: Arc<Mutex<WrittenOff>>,
@@ -255,24 +255,24 @@ impl Session {
     }
 
     pub(super) fn on_fetched(&mut self, first: Parcel) {
-        self.take_batch(first);
+        self.take_parcel(first);
         for _ in 1..BURST {
             let is_live = !self.receiving.signals().is_empty();
             let Some(fetched) = self.filling.fetched().filter(|_| !is_live) else {
                 break;
             };
             let Ok(next) = fetched.try_recv() else { break };
-            self.take_batch(next);
+            self.take_parcel(next);
         }
         self.show_progress();
     }
 
-    fn take_batch(&mut self, (number, batch): Parcel) {
+    fn take_parcel(&mut self, (number, parcel): Parcel) {
         let Some(parts) = &mut self.filling.parts else {
             return;
         };
         if parts.run.as_ref().is_some_and(|run| run.number == number) {
-            parts.held.extend(batch);
+            parts.held.extend(parcel);
             self.take_held();
         }
     }

@@ -196,7 +196,7 @@ fn task(server: &Server, settings: Backfill) -> Task {
 
 struct Fetching {
     out: Receiver<Parcel>,
-    batch: RefCell<VecDeque<Fetched>>,
+    parcel: RefCell<VecDeque<Fetched>>,
     stop: Option<Sender<Infallible>>,
 }
 
@@ -219,7 +219,7 @@ impl Fetching {
         start(task, 7, sender, stop).unwrap();
         Self {
             out,
-            batch: RefCell::default(),
+            parcel: RefCell::default(),
             stop: Some(wanted),
         }
     }
@@ -230,15 +230,15 @@ impl Fetching {
 
     fn next_within(&self, time: Duration) -> Option<Fetched> {
         loop {
-            match self.batch.borrow_mut().pop_front() {
+            match self.parcel.borrow_mut().pop_front() {
                 // The outcome tells it too.
                 Some(Fetched::Source(_) | Fetched::Mark(_)) => continue,
                 Some(fetched) => return Some(fetched),
                 None => {}
             }
-            let (number, batch) = self.out.recv_timeout(time).ok()?;
+            let (number, parcel) = self.out.recv_timeout(time).ok()?;
             assert_eq!(number, 7);
-            self.batch.borrow_mut().extend(batch);
+            self.parcel.borrow_mut().extend(parcel);
         }
     }
 
@@ -255,7 +255,7 @@ impl Fetching {
                 Fetched::Reached(time) => all.reached.push(time),
                 Fetched::Source(_) | Fetched::Mark(_) => {}
                 Fetched::Ended(outcome) => {
-                    assert!(self.batch.borrow().is_empty(), "something follows");
+                    assert!(self.parcel.borrow().is_empty(), "something follows");
                     assert!(
                         self.out.recv_timeout(DEADLINE).is_err(),
                         "something follows"
