@@ -598,6 +598,7 @@ mod tests {
     fn a_request_ends_when_nobody_wants_it_any_more() {
         let (wanted, stop) = bounded(0);
         thread::spawn(move || {
+            // The request has begun by then.
             thread::sleep(SHORT);
             drop(wanted);
         });

@@ -14,7 +14,7 @@ use crate::sync::{Stop, is_stopped};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stopped;
 
-/// How much is handed over at a time: waking the session for each uplink takes longer than reading it.
+/// How much is handed over at a time, so that the session is not woken for each uplink.
 const PARCEL: usize = 32;
 
 /// How long something waits for others at most while more is read.

@@ -86,7 +86,7 @@ impl Subscriber {
         }
     }
 
-    /// Queues events of which none takes the room of another: a queue that has room for one has room for all.
+    /// Queues several events as one: if the queue has room for an event, it takes all of them.
     pub(super) fn deliver_together(&mut self, events: &[Option<Event>], interrupt: &Interrupt) {
         let has_room = self.sender.len() < self.capacity;
         if self.overflow == Overflow::Block || !has_room {

@@ -165,8 +165,8 @@ pub struct UncoveredDevice {
 pub enum UncoveredReason {
     /// It is further back than [`Backfill::max_age`](crate::Backfill::max_age).
     TooOld,
-    /// The network has nothing from that time: it does not keep uplinks for so long, or not so many. If it
-    /// has kept them only since a later time, or no device has sent anything, it looks the same.
+    /// The network has nothing from that time, because it deletes older uplinks. It looks the same if it began to
+    /// keep uplinks later, or if no device has sent anything.
     NotKept,
     /// The network keeps no uplinks of this application: no storage, and no events. Storage that is enabled and has
     /// nothing yet looks the same. [Fetching what was missed](crate#fetching-what-was-missed) says what to enable.
@@ -222,7 +222,7 @@ impl fmt::Display for Backfilled {
 }
 
 impl Uncovered {
-    /// Writes what is missing, of which devices, and why.
+    /// Writes how many uplinks are missing, from which devices, and why.
     fn write_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.uplinks {
             Some(uplinks) => write!(f, "{}", Uplinks(uplinks))?,

@@ -312,6 +312,7 @@ fn a_backfill_takes_the_way_that_is_set() {
 fn the_clients_with_one_key_take_turns() {
     let _watchdog = watchdog(LIMIT);
     let server = Server::start(|path, stream| {
+        // Long enough for another request to come at the same time.
         thread::sleep(Duration::from_millis(10));
         one_uplink(path, stream);
     });

@@ -58,6 +58,7 @@ fn goes_on(head: String, piece: String, pause: Duration) -> Answer {
     Box::new(move |_, _, stream| {
         let mut sent = stream.write_all(head.as_bytes());
         while sent.is_ok() {
+            // The pace of this server.
             thread::sleep(pause);
             sent = stream.write_all(piece.as_bytes());
         }
@@ -323,6 +324,7 @@ fn what_is_not_of_the_application_or_no_device_is_not_delivered_and_counted() {
         let server = Server::start(move |_, stream| {
             let page = unfinished("", std::slice::from_ref(&event));
             let _ = stream.write_all(page.as_bytes());
+            // Silent for a second, then it closes.
             thread::sleep(SECOND);
         });
         let (all, outcome) = Fetching::start(task(&server, events)).finish();

@@ -6,6 +6,7 @@ fn a_slow_answer_may_take_longer_than_a_request() {
         let (head, body) = (unfinished("", &[]), chunked("", &page(0..5)));
         stream.write_all(head.as_bytes()).unwrap();
         for piece in body.as_bytes()[head.len()..].chunks(300) {
+            // A slow line.
             thread::sleep(Duration::from_millis(50));
             stream.write_all(piece).unwrap();
         }
