@@ -683,7 +683,9 @@ pub mod migrating_to_v3 {}
 pub use anyhow;
 pub use client::{Backfilling, CallbackId, MqttClient};
 pub use closure::CallbackResult;
-pub use config::{Backfill, ConnectRetry, MqttClientBuilder, Over, Overflow};
+pub use config::{
+    Acknowledge, Backfill, ConnectRetry, MqttClientBuilder, Over, Overflow, Session, Topics,
+};
 pub use crossbeam_channel;
 pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};

@@ -180,6 +180,17 @@ impl MqttClient {
         MqttClientBuilder::new(app_id.into(), access_key.into())
     }
 
+    /// Starts building a client that reads from a broker of one's own: one that bridges the network, the target of
+    /// a Pub/Sub integration, or that of a feed. It needs no access key.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::own_broker("my-app@ttn").mqtt_address("localhost:1883").build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn own_broker(app_id: impl Into<String>) -> MqttClientBuilder {
+        MqttClientBuilder::own_broker(app_id.into())
+    }
+
     pub(crate) fn start(options: Arc<Options>) -> Result<Self> {
         mqtt::check_process()?;
         check_way_of_downlinks(&options)?;

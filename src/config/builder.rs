@@ -3,8 +3,8 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    AccessKey, Backfill, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue, Over,
-    Overflow, Pace, Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
+    AccessKey, Backfill, Broker, ClientCertificate, ConnectRetry, FollowDownlinks, OfflineQueue,
+    Over, Overflow, Pace, Passphrase, Pem, ReceiveCapacity, ReconnectDelay, RefusedRetry,
 };
 use crate::{message::Watermark, network::Network};
 
@@ -27,6 +27,9 @@ use crate::{message::Watermark, network::Network};
 pub struct MqttClientBuilder {
     pub(super) app_id: String,
     pub(super) access_key: AccessKey,
+    /// Whether the client reads from a broker of one's own.
+    pub(super) has_own_broker: bool,
+    pub(super) broker: Option<Broker>,
     pub(super) network: Option<Network>,
     pub(super) cluster: Option<String>,
     pub(super) mqtt_address: Option<String>,
@@ -75,6 +78,8 @@ impl MqttClientBuilder {
         Self {
             app_id,
             access_key: AccessKey::new(access_key),
+            has_own_broker: false,
+            broker: None,
             network: None,
             cluster: None,
             mqtt_address: None,
@@ -118,6 +123,13 @@ impl MqttClientBuilder {
             },
             max_packet_size: 16 << 20,
             send_capacity: 1_000,
+        }
+    }
+
+    pub(crate) fn own_broker(app_id: String) -> Self {
+        Self {
+            has_own_broker: true,
+            ..Self::new(app_id, String::new())
         }
     }
 

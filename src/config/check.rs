@@ -3,7 +3,7 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    AccessKey, Backfill, Certificates, ClientCertificate, ConnectRetry, FollowDownlinks,
+    AccessKey, Backfill, Broker, Certificates, ClientCertificate, ConnectRetry, FollowDownlinks,
     HttpAddress, HttpApi, MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem,
     ReceiveCapacity, ReconnectDelay, RefusedRetry, Server, WayOut,
 };
@@ -27,6 +27,8 @@ impl MqttClientBuilder {
         let Self {
             app_id,
             access_key,
+            has_own_broker,
+            broker,
             network,
             cluster,
             mqtt_address,
@@ -80,9 +82,15 @@ impl MqttClientBuilder {
                 ("client_id_prefix", Some(&client_id_prefix)),
             ],
         )?;
-        let network = network.unwrap_or_else(|| Network::detect(&app_id, access_key.reveal()));
+        let broker = own_broker(has_own_broker, broker)?;
+        let network = network.unwrap_or_else(|| match &broker {
+            Some(_) => Network::V3,
+            None => Network::detect(&app_id, access_key.reveal()),
+        });
         network.check_app_id(&app_id)?;
-        access_key.check(network, &app_id)?;
+        if broker.is_none() {
+            access_key.check(network, &app_id)?;
+        }
         check_field_topics(field_topics, network)?;
         let mqtt_address = choose_address(network, &app_id, cluster, mqtt_address)?;
         let server = server(network, mqtt_address, discovery_address)?;
@@ -113,6 +121,7 @@ impl MqttClientBuilder {
             network,
             app_id,
             access_key,
+            broker,
             server,
             http,
             downlinks,
@@ -140,6 +149,17 @@ impl MqttClientBuilder {
             max_packet_size,
             send_capacity,
         })
+    }
+}
+
+fn own_broker(is_own: bool, broker: Option<Broker>) -> Result<Option<Broker>> {
+    match (is_own, broker) {
+        (true, broker) => Ok(Some(broker.unwrap_or_default())),
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Error::config(
+            "credentials, topics, session, acknowledge, shared_group and partitions are for a broker of your own; \
+             begin with MqttClient::own_broker",
+        )),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    AccessKey, Address, Backfill, Certificates, ConnectRetry, HttpAddress, Over, Overflow, Pace,
-    WayOut,
+    AccessKey, Address, Backfill, Broker, Certificates, ConnectRetry, HttpAddress, Over, Overflow,
+    Pace, WayOut,
 };
 use crate::{message::Watermark, network::Network};
 
@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) network: Network,
     pub(crate) app_id: String,
     pub(crate) access_key: AccessKey,
+    /// The broker of one's own from which the client reads, instead of from the network.
+    pub(crate) broker: Option<Broker>,
     pub(crate) server: Server,
     pub(crate) http: HttpApi,
     pub(crate) downlinks: Over,
