@@ -84,6 +84,22 @@ impl Body {
     }
 }
 
+/// What to do each time before a stream is waited for.
+#[derive(Clone)]
+pub(crate) struct BeforeWait(Arc<dyn Fn() + Send + Sync>);
+
+impl BeforeWait {
+    pub(crate) fn new(act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(act))
+    }
+}
+
+impl fmt::Debug for BeforeWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeforeWait(…)")
+    }
+}
+
 /// Sets how long the body of a stream may be silent; a longer silence is an error of the kind
 /// [`TimedOut`](ErrorKind::TimedOut).
 pub(crate) struct Idle(Arc<Pace>);
@@ -114,6 +130,7 @@ struct Pace {
     /// How many milliseconds the body of a stream may be silent; 0 for anything else.
     idle: AtomicU64,
     stop: Option<Stop>,
+    before_wait: Option<BeforeWait>,
 }
 
 impl Pace {
@@ -132,6 +149,9 @@ impl Pace {
     /// Repeats an operation that returns `TimedOut` at its deadline, until the time is over or nobody wants
     /// its result any more.
     fn wait<T>(&self, mut operation: impl FnMut(Instant) -> io::Result<T>) -> Result<T, Waited> {
+        if let Some(BeforeWait(act)) = &self.before_wait {
+            act();
+        }
         let deadline = self.deadline();
         loop {
             if self.stop.as_ref().is_some_and(is_stopped) {
@@ -179,25 +199,36 @@ pub(crate) struct Failure {
 impl Request<'_> {
     /// Sends the request and waits for the head of the answer.
     pub(crate) fn send(&self) -> Result<Answer, Failure> {
-        self.start(None, None)
+        self.start(None, None, None)
     }
 
     /// Does the same, but ends, also while the body is read, when nobody wants the answer any more.
     pub(crate) fn send_unless(&self, stop: &Stop) -> Result<Answer, Failure> {
-        self.start(Some(stop), None)
+        self.start(Some(stop), None, None)
     }
 
     /// Does the same for a stream: its body may take any time, as long as it is never silent for longer than
     /// `idle`.
-    pub(crate) fn stream(&self, stop: Option<&Stop>, idle: Duration) -> Result<Answer, Failure> {
-        self.start(stop, Some(idle))
+    pub(crate) fn stream(
+        &self,
+        stop: Option<&Stop>,
+        before_wait: Option<&BeforeWait>,
+        idle: Duration,
+    ) -> Result<Answer, Failure> {
+        self.start(stop, before_wait, Some(idle))
     }
 
-    fn start(&self, stop: Option<&Stop>, idle: Option<Duration>) -> Result<Answer, Failure> {
+    fn start(
+        &self,
+        stop: Option<&Stop>,
+        before_wait: Option<&BeforeWait>,
+        idle: Option<Duration>,
+    ) -> Result<Answer, Failure> {
         let pace = Arc::new(Pace {
             deadline: Instant::now() + self.timeout,
             idle: AtomicU64::new(0),
             stop: stop.cloned(),
+            before_wait: before_wait.cloned(),
         });
         let may_move = self.follows && self.key.is_none();
         let config = ureq::Agent::config_builder()
@@ -569,8 +600,10 @@ mod tests {
         let url = server(HEAD);
         let (_held, stop) = bounded(0);
         let started = Instant::now();
-        let mut answer =
-            with_request(&url, LONG, |request| request.stream(Some(&stop), SHORT)).unwrap();
+        let mut answer = with_request(&url, LONG, |request| {
+            request.stream(Some(&stop), None, SHORT)
+        })
+        .unwrap();
         let cause = answer.body.read(&mut [0; 10]).unwrap_err();
         assert_eq!(kind_of(cause), Some(ErrorKind::TimedOut));
 
@@ -580,15 +613,17 @@ mod tests {
 
         // The head of a stream has its time too.
         let silent = server("");
-        let failure = with_request(&silent, SHORT, |request| request.stream(None, LONG));
+        let failure = with_request(&silent, SHORT, |request| request.stream(None, None, LONG));
         assert_eq!(failure.err().unwrap().kind, Some(ErrorKind::TimedOut));
         assert!(started.elapsed() < LONG / 2);
     }
 
     #[test]
     fn a_silence_can_be_made_shorter_in_the_middle() {
-        let mut answer =
-            with_request(&server(HEAD), LONG, |request| request.stream(None, LONG)).unwrap();
+        let mut answer = with_request(&server(HEAD), LONG, |request| {
+            request.stream(None, None, LONG)
+        })
+        .unwrap();
         answer.body.idle().set(SHORT);
         let cause = answer.body.read(&mut [0; 10]).unwrap_err();
         assert_eq!(kind_of(cause), Some(ErrorKind::TimedOut));

@@ -68,11 +68,6 @@ impl Frames {
         self.course.patience.set(idle.saturating_mul(IDLES));
     }
 
-    /// Returns whether the next frame may be there already, so that it need not be waited for.
-    pub(crate) fn has_more(&self) -> bool {
-        self.frames.reader().buffer().contains(&b'\n')
-    }
-
     /// Returns the next frame; `None` at the end of a complete answer. After an error of another kind than
     /// [`Flaw::Unreadable`], nothing follows.
     pub(crate) fn next(&mut self) -> Option<Result<Frame<'_>, Flaw>> {
@@ -165,7 +160,7 @@ impl Api {
         let url = format!("{}{path}", self.hosts.of_task(Task::Application));
         self.last.clear();
         let request = self.request(&url, Some(&self.key), body);
-        let answer = request.stream(self.stop.as_ref(), IDLE);
+        let answer = request.stream(self.stop.as_ref(), self.before_wait.as_ref(), IDLE);
         let answer = answer.map_err(Failure::Unanswered)?;
         self.last.note(&answer);
         if answer.status != 200 {

@@ -40,6 +40,8 @@ pub(crate) use refusal::Refusal;
 pub(crate) use storage::Stored;
 pub(crate) use survey::{Contact, Listed};
 
+pub(crate) use crate::http::BeforeWait;
+
 use last::Last;
 use storage::NoStorage;
 
@@ -57,6 +59,8 @@ pub(crate) struct Api {
     timeout: Duration,
     /// What ends the calls.
     stop: Option<Stop>,
+    /// What happens each time before a call waits for the next part of a stream.
+    before_wait: Option<BeforeWait>,
     last: Last,
     /// Shared by all clones.
     no_storage: NoStorage,
@@ -73,6 +77,7 @@ impl Api {
             way_out: options.way_out.clone(),
             timeout,
             stop: None,
+            before_wait: None,
             last: Last::default(),
             no_storage: NoStorage::default(),
         }
@@ -91,6 +96,14 @@ impl Api {
         Self {
             stop: Some(stop.clone()),
             ..self.clone()
+        }
+    }
+
+    /// Returns the same that does something each time before it waits for the next part of a stream.
+    pub(crate) fn before_wait(self, act: BeforeWait) -> Self {
+        Self {
+            before_wait: Some(act),
+            ..self
         }
     }
 

@@ -108,9 +108,6 @@ impl Run<'_> {
             if backlog.asked.is_none() && began.elapsed() > self.settings().max_wait {
                 return Ok(Some(silent()));
             }
-            if !frames.has_more() {
-                self.handover.flush()?;
-            }
             let Some(frame) = frames.next() else {
                 // The stream of a server goes on for ever.
                 return Ok(Some(silent()));

@@ -1,14 +1,15 @@
 //! The way to the session: what was fetched, in order, as long as it is wanted.
 
 use std::{
-    cell::RefCell,
+    mem,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Sender, TrySendError, bounded, select};
 
 use super::{Fetched, Parcel};
-use crate::sync::{Stop, is_stopped};
+use crate::sync::{Stop, is_stopped, lock};
 
 /// Nobody wants the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,22 +18,13 @@ pub(super) struct Stopped;
 /// How much is handed over at a time, so that the session is not woken for each uplink.
 const PARCEL: usize = 32;
 
-/// How long something waits for others at most while more is read.
-const LINGER: Duration = Duration::from_millis(50);
-
 #[derive(Debug)]
 pub(super) struct Handover {
     number: u64,
     out: Sender<Parcel>,
     stop: Stop,
-    waiting: RefCell<Waiting>,
-}
-
-/// What will be handed over together.
-#[derive(Debug, Default)]
-struct Waiting {
-    parcel: Vec<Fetched>,
-    since: Option<Instant>,
+    /// What will be handed over together.
+    waiting: Mutex<Vec<Fetched>>,
 }
 
 impl Handover {
@@ -41,7 +33,7 @@ impl Handover {
             number,
             out,
             stop,
-            waiting: RefCell::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -54,10 +46,9 @@ impl Handover {
     pub(super) fn hand(&self, fetched: Fetched) -> Result<(), Stopped> {
         self.check()?;
         let is_due = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.parcel.push(fetched);
-            let since = *waiting.since.get_or_insert_with(Instant::now);
-            waiting.parcel.len() >= PARCEL || since.elapsed() >= LINGER
+            let mut waiting = lock(&self.waiting);
+            waiting.push(fetched);
+            waiting.len() >= PARCEL
         };
         match is_due {
             true => self.flush(),
@@ -67,7 +58,7 @@ impl Handover {
 
     /// Hands over what waits, once there is room.
     pub(super) fn flush(&self) -> Result<(), Stopped> {
-        let Waiting { parcel, .. } = self.waiting.take();
+        let parcel = mem::take(&mut *lock(&self.waiting));
         if parcel.is_empty() {
             return Ok(());
         }

@@ -21,7 +21,7 @@ use super::{
     window::{self, Window},
 };
 use crate::{
-    api::{Api, Failure, Frames},
+    api::{Api, BeforeWait, Failure, Frames},
     clock::Moment,
     config::Backfill,
     error::{Error, ErrorKind},
@@ -40,7 +40,7 @@ const RIGHT_WAITS: u32 = 2;
 /// `stop` is gone; otherwise [`Fetched::Ended`] is the last that it hands over.
 pub(crate) fn start(task: Task, number: u64, out: Sender<Parcel>, stop: Stop) -> io::Result<()> {
     process::start_thread("ttn-backfill", move || {
-        let mut last = Last::new(&task, Handover::new(number, out, stop));
+        let mut last = Last::new(&task, Arc::new(Handover::new(number, out, stop)));
         let mut run = Run::new(task, &last.handover);
         let outcome = match run.run() {
             Ok(()) => run.outcome,
@@ -56,12 +56,12 @@ pub(crate) fn start(task: Task, number: u64, out: Sender<Parcel>, stop: Stop) ->
 
 /// Hands over the outcome at the end, also that of a panic.
 struct Last {
-    handover: Handover,
+    handover: Arc<Handover>,
     outcome: Outcome,
 }
 
 impl Last {
-    fn new(task: &Task, handover: Handover) -> Self {
+    fn new(task: &Task, handover: Arc<Handover>) -> Self {
         let error = Error::new(
             ErrorKind::Closed,
             "fetching missed uplinks ended early, because of a defect of this crate",
@@ -99,7 +99,7 @@ pub(super) enum End {
 pub(super) struct Run<'a> {
     pub(super) api: Api,
     pub(super) task: Task,
-    pub(super) handover: &'a Handover,
+    pub(super) handover: &'a Arc<Handover>,
     pub(super) clock: NetworkClock,
     pub(super) rate: Rate,
     pub(super) faults: Faults,
@@ -116,11 +116,16 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(task: Task, handover: &'a Handover) -> Self {
+    fn new(task: Task, handover: &'a Arc<Handover>) -> Self {
         let (from, until) = window::bounds(task.from, task.until, &NetworkClock::default());
         let settings = &task.settings;
+        let flush = BeforeWait::new({
+            let handover = Arc::clone(handover);
+            // The call notices for itself that nobody wants the rest.
+            move || drop(handover.flush())
+        });
         Self {
-            api: task.api.until(handover.stop()),
+            api: task.api.until(handover.stop()).before_wait(flush),
             handover,
             clock: NetworkClock::default(),
             rate: Rate::new(settings.reserve, settings.max_wait),

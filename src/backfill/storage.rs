@@ -167,9 +167,6 @@ impl Run<'_> {
         pager.on_head(frames.token.take());
         let (mut readable, mut garbage) = (0_u64, 0_u64);
         loop {
-            if !frames.has_more() {
-                self.handover.flush()?;
-            }
             let Some(frame) = frames.next() else { break };
             let json = match frame {
                 Ok(Frame::Up { json, .. }) if is_message(json) => json,

@@ -38,11 +38,6 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
-    /// Returns what the frames are read from.
-    pub(crate) fn reader(&self) -> &R {
-        self.lines.reader()
-    }
-
     /// Returns the next frame; `None` at the end, which is not an error. Waits for the reader.
     pub(crate) fn next(&mut self) -> Option<Result<Frame<'_>, Flaw>> {
         let end = match self.next_line()? {

@@ -71,10 +71,6 @@ pub(super) enum End {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn reader(&self) -> &R {
-        &self.reader
-    }
-
     pub(super) fn new(reader: R) -> Self {
         Self {
             reader,
