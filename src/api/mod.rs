@@ -25,6 +25,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{AccessKey, Certificates, Options, WayOut},
+    http::BeforeWait,
     sync::Stop,
 };
 
@@ -39,8 +40,6 @@ pub(crate) use meaning::Meaning;
 pub(crate) use refusal::Refusal;
 pub(crate) use storage::Stored;
 pub(crate) use survey::{Contact, Listed};
-
-pub(crate) use crate::http::BeforeWait;
 
 use last::Last;
 use storage::NoStorage;
@@ -100,9 +99,9 @@ impl Api {
     }
 
     /// Returns the same that does something each time before it waits for the next part of a stream.
-    pub(crate) fn before_wait(self, act: BeforeWait) -> Self {
+    pub(crate) fn before_wait(self, act: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
-            before_wait: Some(act),
+            before_wait: Some(BeforeWait::new(act)),
             ..self
         }
     }

@@ -21,7 +21,7 @@ use super::{
     window::{self, Window},
 };
 use crate::{
-    api::{Api, BeforeWait, Failure, Frames},
+    api::{Api, Failure, Frames},
     clock::Moment,
     config::Backfill,
     error::{Error, ErrorKind},
@@ -119,11 +119,11 @@ impl<'a> Run<'a> {
     fn new(task: Task, handover: &'a Arc<Handover>) -> Self {
         let (from, until) = window::bounds(task.from, task.until, &NetworkClock::default());
         let settings = &task.settings;
-        let flush = BeforeWait::new({
+        let flush = {
             let handover = Arc::clone(handover);
             // The call notices for itself that nobody wants the rest.
             move || drop(handover.flush())
-        });
+        };
         Self {
             api: task.api.until(handover.stop()).before_wait(flush),
             handover,
