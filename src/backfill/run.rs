@@ -122,7 +122,9 @@ impl<'a> Run<'a> {
         let flush = {
             let handover = Arc::clone(handover);
             // The call notices for itself that nobody wants the rest.
-            move || drop(handover.flush())
+            move || {
+                let _ = handover.flush();
+            }
         };
         Self {
             api: task.api.until(handover.stop()).before_wait(flush),
