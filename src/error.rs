@@ -81,6 +81,9 @@ pub enum ErrorKind {
     Protocol,
     /// The server accepted the connection and then refused a subscription.
     SubscriptionRefused,
+    /// The broker of one's own has granted the subscriptions of a [shared
+    /// group](crate::MqttClientBuilder::shared_group), but does not deliver what is shared.
+    SharedSubscription,
     /// The host name cannot be resolved: a wrong address, or no network.
     UnknownHost,
     /// The machine answers but nothing listens on that port: the server is down or the port is wrong.
@@ -221,6 +224,13 @@ impl Error {
     pub(crate) fn not_written(source: Option<Box<dyn error::Error + Send + Sync>>) -> Self {
         let kind = ErrorKind::ConnectionLost;
         let context = "the downlink was not written: the connection ended";
+        Self::build(kind, kind.is_transient(), context.to_owned(), source)
+    }
+
+    /// Makes the error of a message with QoS 1 whose connection ended before the broker had acknowledged it.
+    pub(crate) fn not_acknowledged(source: Option<Box<dyn error::Error + Send + Sync>>) -> Self {
+        let kind = ErrorKind::ConnectionLost;
+        let context = "the connection ended before the broker had acknowledged the message; it is not known to be there";
         Self::build(kind, kind.is_transient(), context.to_owned(), source)
     }
 

@@ -653,6 +653,7 @@ pub mod doctor;
 mod downlink;
 mod error;
 mod events;
+mod feed;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -672,6 +673,7 @@ mod session;
 pub mod simulator;
 mod stats;
 mod sync;
+mod topics;
 mod wire;
 
 #[doc = include_str!("porting_from_python.md")]

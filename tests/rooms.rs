@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 25] = [
+const TABLE: [(&str, &[&str]); 26] = [
     (
         "doctor",
         &[
@@ -19,16 +19,17 @@ const TABLE: [(&str, &[&str]); 25] = [
         "client",
         &[
             "session", "server", "inquiry", "backfill", "api", "http", "stats", "downlink",
-            "events", "recovery", "mqtt", "wire", "config", "network", "closure",
+            "events", "recovery", "mqtt", "wire", "config", "network", "closure", "topics",
         ],
     ),
     (
         "session",
         &[
             "server", "inquiry", "backfill", "api", "stats", "downlink", "events", "recovery",
-            "mqtt", "wire", "config", "network",
+            "mqtt", "wire", "config", "network", "topics",
         ],
     ),
+    ("topics", &["config", "network"]),
     ("server", &["api", "http", "wire", "config", "network"]),
     ("inquiry", &["api", "config", "network"]),
     ("backfill", &["api", "records", "config", "network"]),

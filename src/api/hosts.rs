@@ -27,9 +27,10 @@ impl Hosts {
         Self::with_identity_server(server.to_string(), None)
     }
 
-    /// Returns the hosts for a client; `None` if they are not known, or the network has no such API.
+    /// Returns the hosts for a client; `None` if they are not known, the network has no such API, or the client
+    /// reads from a broker of its own and has no key for the network.
     pub(crate) fn of(options: &Options) -> Option<Self> {
-        if options.network != Network::V3 {
+        if options.network != Network::V3 || options.broker.is_some() {
             return None;
         }
         let application_server = match (&options.http.address, &options.server) {

@@ -30,6 +30,7 @@ use crate::{
     process::{self, Home},
     session::{Command, Farewell, Session, SessionLink},
     stats::Stats,
+    topics::Layout,
 };
 pub use backfill::Backfilling;
 pub use callbacks::CallbackId;
@@ -83,6 +84,7 @@ struct Core {
     /// Where its threads are.
     home: Home,
     options: Arc<Options>,
+    topics: Arc<Layout>,
     link: SessionLink,
     /// Unbounded, so that setters never wait; the callbacks' thread reads them before anything else.
     setters: Sender<Setter>,
@@ -202,12 +204,18 @@ impl MqttClient {
             move |event| interest.includes(event)
         });
         let correlation = Arc::new(Correlation::new());
-        let link = Session::start(Arc::clone(&options), Arc::clone(&correlation))
-            .map_err(Error::no_thread)?;
+        let topics = Arc::new(Layout::new(&options));
+        let link = Session::start(
+            Arc::clone(&options),
+            Arc::clone(&correlation),
+            Arc::clone(&topics),
+        )
+        .map_err(Error::no_thread)?;
         let (setters, receiver) = unbounded();
         let core = Arc::new(Core {
             home: Home::here(),
             options,
+            topics,
             link,
             setters,
             interest,

@@ -195,7 +195,8 @@ impl MqttClient {
     /// ```
     pub fn clear_queue(&self, dev_id: &str) -> Result<MessageId> {
         let options = &self.core().options;
-        let draft = Draft::of_clear(options.network, &options.app_id, dev_id)?;
+        let mut draft = Draft::of_clear(options.network, &options.app_id, dev_id)?;
+        draft.place(|request| self.core().topics.place(request))?;
         let (first, room) = self.admit(draft.len())?;
         self.hand_over(draft.into_batch(first, room))?;
         Ok(MessageId(first))
@@ -219,7 +220,8 @@ impl MqttClient {
         )
     }
 
-    fn send_draft(&self, draft: Draft) -> Result<Vec<Delivery>> {
+    fn send_draft(&self, mut draft: Draft) -> Result<Vec<Delivery>> {
+        draft.place(|request| self.core().topics.place(request))?;
         let (first, room) = self.admit(draft.len())?;
         let deliveries = draft.deliveries(first);
         self.hand_over(draft.into_batch(first, room))?;

@@ -58,7 +58,8 @@ pub struct MqttClientBuilder {
     pub(super) refused_retry: Option<RefusedRetry>,
     pub(super) offline_queue: Option<OfflineQueue>,
     pub(super) pace: Option<Pace>,
-    pub(super) counter_watch: usize,
+    pub(super) counter_watch: Option<usize>,
+    pub(super) duplicate_window: Option<usize>,
     pub(super) follow_downlinks: FollowDownlinks,
     pub(super) unconfirmed_after: Duration,
     pub(super) event_capacity: usize,
@@ -111,7 +112,8 @@ impl MqttClientBuilder {
             refused_retry: None,
             offline_queue: None,
             pace: None,
-            counter_watch: 100_000,
+            counter_watch: None,
+            duplicate_window: None,
             follow_downlinks: FollowDownlinks {
                 downlinks: 10_000,
                 time: Duration::from_secs(48 * 3600),
@@ -653,7 +655,25 @@ impl MqttClientBuilder {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn counter_watch(mut self, devices: usize) -> Self {
-        self.counter_watch = devices;
+        self.counter_watch = Some(devices);
+        self
+    }
+
+    /// Sets how many uplinks the client remembers to mark [duplicates](crate::UplinkMessage::is_duplicate), by
+    /// their [keys](crate::UplinkMessage::key); 0 for none. The memory is about 100 bytes for each. Defaults to
+    /// 10,000 on a [broker of one's own](crate::MqttClient::own_broker), where messages may be delivered again,
+    /// and to 0 elsewhere.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::own_broker("my-app@ttn")
+    ///     .mqtt_address("localhost:1883")
+    ///     .duplicate_window(100_000)
+    ///     .build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn duplicate_window(mut self, uplinks: usize) -> Self {
+        self.duplicate_window = Some(uplinks);
         self
     }
 

@@ -6,6 +6,7 @@ use super::{
     AccessKey, Backfill, Broker, Certificates, ClientCertificate, ConnectRetry, FollowDownlinks,
     HttpAddress, HttpApi, MqttClientBuilder, OfflineQueue, Options, Pace, Passphrase, Pem,
     ReceiveCapacity, ReconnectDelay, RefusedRetry, Server, WayOut,
+    broker::{self, OfTheNetwork},
 };
 use crate::{
     error::{Error, Result},
@@ -21,6 +22,14 @@ pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const MIN_KEY: usize = 16;
 
 const MAX_CLIENT_ID_PREFIX: usize = 200;
+
+/// How many devices have their frame counters watched by default.
+const COUNTER_WATCH: usize = 100_000;
+
+/// How many uplinks of a broker of one's own are remembered by default.
+const DUPLICATE_WINDOW: usize = 10_000;
+
+const MAX_DUPLICATE_WINDOW: usize = 10_000_000;
 
 impl MqttClientBuilder {
     pub(crate) fn check(self) -> Result<Options> {
@@ -56,6 +65,7 @@ impl MqttClientBuilder {
             offline_queue,
             pace,
             counter_watch,
+            duplicate_window,
             follow_downlinks,
             unconfirmed_after,
             event_capacity,
@@ -66,10 +76,29 @@ impl MqttClientBuilder {
         } = self;
 
         let certificates = certificates(ca, client_certificate, passphrase)?;
+        let broker = own_broker(has_own_broker, broker)?;
         check_for_misplaced_key(
             &app_id,
-            &access_key,
+            match broker
+                .as_ref()
+                .and_then(|broker| broker.credentials.as_ref())
+            {
+                Some((_, password)) => password,
+                None => &access_key,
+            },
             [
+                (
+                    "shared_group",
+                    broker
+                        .as_ref()
+                        .and_then(|broker| broker.shared_group.as_deref()),
+                ),
+                (
+                    "client id of the session",
+                    broker
+                        .as_ref()
+                        .and_then(|broker| broker.session.client_id()),
+                ),
                 ("cluster", cluster.as_deref()),
                 ("mqtt_address", mqtt_address.as_deref()),
                 ("discovery_address", discovery_address.as_deref()),
@@ -82,24 +111,41 @@ impl MqttClientBuilder {
                 ("client_id_prefix", Some(&client_id_prefix)),
             ],
         )?;
-        let broker = own_broker(has_own_broker, broker)?;
         let network = network.unwrap_or_else(|| match &broker {
             Some(_) => Network::V3,
             None => Network::detect(&app_id, access_key.reveal()),
         });
         network.check_app_id(&app_id)?;
-        if broker.is_none() {
-            access_key.check(network, &app_id)?;
-        }
         check_field_topics(field_topics, network)?;
-        let mqtt_address = choose_address(network, &app_id, cluster, mqtt_address)?;
-        let server = server(network, mqtt_address, discovery_address)?;
+        let (broker, server) = match broker {
+            Some(broker) => {
+                OfTheNetwork {
+                    cluster: cluster.is_some(),
+                    discovery_address: discovery_address.is_some(),
+                    http_address: http_address.is_some(),
+                    identity_server_address: identity_server_address.is_some(),
+                    backfill: backfill.is_some(),
+                    resume_from: resume_from.is_some(),
+                    downlinks,
+                }
+                .check()?;
+                let mut broker = broker.check(network)?;
+                broker.addresses = broker::addresses(mqtt_address.as_deref())?;
+                let server = Server::At(broker.addresses[0].clone());
+                (Some(broker), server)
+            }
+            None => {
+                access_key.check(network, &app_id)?;
+                let address = choose_address(network, &app_id, cluster, mqtt_address)?;
+                (None, server(network, address, discovery_address)?)
+            }
+        };
         let http = http_api(
             network,
             &server,
             http_address,
             identity_server_address,
-            asks_over_http,
+            asks_over_http && broker.is_none(),
         )?;
         check_backfill(backfill.as_ref(), resume_from.as_ref(), network)?;
         let way_out = way_out(proxy, proxy_from_environment)?;
@@ -116,6 +162,19 @@ impl MqttClientBuilder {
         check_pace(pace)?;
         check_capacities(event_capacity, receive_capacity, send_capacity)?;
         check_range("max_packet_size", max_packet_size, 1 << 10..=256 << 20)?;
+        let counter_watch = counter_watch.unwrap_or(match &broker {
+            Some(broker) if broker.splits_devices() => 0,
+            _ => COUNTER_WATCH,
+        });
+        let duplicate_window = duplicate_window.unwrap_or(match &broker {
+            Some(_) => DUPLICATE_WINDOW,
+            None => 0,
+        });
+        check_range(
+            "duplicate_window",
+            duplicate_window,
+            0..=MAX_DUPLICATE_WINDOW,
+        )?;
 
         Ok(Options {
             network,
@@ -141,6 +200,7 @@ impl MqttClientBuilder {
             offline_queue,
             pace,
             counter_watch,
+            duplicate_window,
             follow_downlinks,
             unconfirmed_after,
             event_capacity,
@@ -157,7 +217,7 @@ fn own_broker(is_own: bool, broker: Option<Broker>) -> Result<Option<Broker>> {
         (true, broker) => Ok(Some(broker.unwrap_or_default())),
         (false, None) => Ok(None),
         (false, Some(_)) => Err(Error::config(
-            "credentials, topics, session, acknowledge, shared_group and partitions are for a broker of your own; \
+            "credentials, topics, session, acknowledge, shared_group, partitions and the like are for a broker of your own; \
              begin with MqttClient::own_broker",
         )),
     }
@@ -211,7 +271,7 @@ fn check_for_misplaced_key<const N: usize>(
     for (name, value) in options {
         if value.is_some_and(|value| value.contains(key)) {
             return Err(Error::config(format!(
-                "the {name} contains the access key, which would be printed with it; leave it out"
+                "the {name} contains the access key or password, which would be printed with it; leave it out"
             )));
         }
     }

@@ -39,3 +39,4 @@ pub(crate) use partitions::{Partitions, partition_of};
 pub(crate) use proxy::{Credentials, Protocol, Proxy, WayOut};
 pub use session::Session;
 pub use topics::Topics;
+pub(crate) use topics::{Form, Kind, PubSub};

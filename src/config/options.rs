@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) offline_queue: Option<OfflineQueue>,
     pub(crate) pace: Option<Pace>,
     pub(crate) counter_watch: usize,
+    /// How many uplinks to remember, to mark duplicates.
+    pub(crate) duplicate_window: usize,
     pub(crate) follow_downlinks: FollowDownlinks,
     pub(crate) unconfirmed_after: Duration,
     pub(crate) event_capacity: usize,

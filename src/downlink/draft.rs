@@ -122,6 +122,12 @@ impl Draft {
         })
     }
 
+    /// Moves each request to the topic on which the client publishes it.
+    pub(crate) fn place(&mut self, place: impl Fn(&mut Request) -> Result<()>) -> Result<()> {
+        let mut requests = self.parts.iter_mut().map(|part| &mut part.request);
+        requests.try_for_each(place)
+    }
+
     /// Returns the number of downlinks; a request to empty a queue counts as one.
     pub(crate) fn len(&self) -> usize {
         let downlinks = |part: &Part| part.request.downlinks.len();

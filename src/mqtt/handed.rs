@@ -15,26 +15,42 @@ pub(super) struct Handed {
     /// How many messages before the first of `messages` are processed.
     processed: u64,
     messages: VecDeque<Entry>,
+    /// How many of them carry downlinks.
+    downlinks: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
-    ids: MessageIds,
+    /// `None` for a message with QoS 1, for which an acknowledgement of its own speaks.
+    ids: Option<MessageIds>,
     /// The correlation id of its last downlink.
     correlation_id: Option<Arc<str>>,
 }
 
 impl Handed {
     pub(super) fn len(&self) -> usize {
-        self.messages.len()
+        self.downlinks
     }
 
     /// Notes that a message was handed to the connection.
     pub(super) fn push(&mut self, ids: MessageIds, correlation_id: Option<Arc<str>>) {
-        self.messages.push_back(Entry {
-            ids,
+        self.downlinks += 1;
+        self.add(Entry {
+            ids: Some(ids),
             correlation_id,
         });
+    }
+
+    /// Notes that a message with QoS 1 was handed to the connection. It only takes its place among the others.
+    pub(super) fn push_acknowledged(&mut self) {
+        self.add(Entry {
+            ids: None,
+            correlation_id: None,
+        });
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.messages.push_back(entry);
         if self.messages.len() > MAX_MESSAGES {
             self.advance(self.processed + 1);
         }
@@ -42,15 +58,18 @@ impl Handed {
 
     /// Notes that the connection will not write a message. It writes no later one either.
     pub(super) fn remove(&mut self, ids: MessageIds) {
-        self.messages.retain(|message| message.ids != ids);
+        self.messages.retain(|message| message.ids != Some(ids));
+        self.downlinks = self.messages.iter().filter_map(|message| message.ids).count();
     }
 
     /// Notes that the server has processed this many messages in all, and returns the newly processed ones.
     pub(super) fn advance(&mut self, messages: u64) -> Vec<MessageIds> {
         let news = usize::try_from(messages.saturating_sub(self.processed)).unwrap_or(usize::MAX);
-        let news = self.messages.drain(..news.min(self.messages.len()));
-        let news: Vec<_> = news.map(|message| message.ids).collect();
-        self.processed += news.len() as u64;
+        let news = news.min(self.messages.len());
+        self.processed += news as u64;
+        let news = self.messages.drain(..news);
+        let news: Vec<_> = news.filter_map(|message| message.ids).collect();
+        self.downlinks -= news.len();
         news
     }
 
@@ -70,8 +89,9 @@ impl Handed {
 
     /// Returns the messages that may not be processed, and forgets them.
     pub(super) fn take(&mut self) -> Vec<MessageIds> {
+        self.downlinks = 0;
         let messages = std::mem::take(&mut self.messages).into_iter();
-        messages.map(|message| message.ids).collect()
+        messages.filter_map(|message| message.ids).collect()
     }
 }
 
@@ -109,6 +129,23 @@ mod tests {
         handed.push(MessageIds::new(60, 1), None);
         assert_eq!(numbers(handed.advance(5)), Vec::<u64>::new());
         assert_eq!(numbers(handed.advance(6)), [6]);
+    }
+
+    #[test]
+    fn a_message_with_an_acknowledgement_of_its_own_takes_its_place_and_is_never_told() {
+        let mut handed = Handed::default();
+        for id in 1..=3 {
+            handed.push_acknowledged();
+            handed.push(MessageIds::new(10 * id, 1), None);
+        }
+        assert_eq!(handed.len(), 3);
+        assert_eq!(numbers(handed.advance(1)), Vec::<u64>::new());
+        assert_eq!(numbers(handed.advance(3)), [1]);
+        assert_eq!(handed.len(), 2);
+        handed.remove(MessageIds::new(30, 1));
+        assert_eq!(handed.len(), 1);
+        assert_eq!(left(&mut handed), [2]);
+        assert_eq!(handed.len(), 0);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) enum Operation {
     Connect,
     Subscribe,
     Publish(MessageIds),
+    /// A message with QoS 1, by its number.
+    Acknowledge(u64),
     Unsubscribe,
 }
 

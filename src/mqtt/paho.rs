@@ -16,7 +16,7 @@ use std::{
 
 use paho_mqtt::{
     AsyncClient, ConnectOptionsBuilder, ConnectToken, CreateOptionsBuilder, DeliveryToken,
-    MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, ServerResponse, SubscribeManyToken, Token,
+    MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, QOS_1, ServerResponse, SubscribeManyToken, Token,
 };
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    message::MessageIds,
+    message::{MessageIds, RawMessage},
     process::{self, Claim},
     sync,
     wire::{Doorway, End, Permit, Wire},
@@ -33,6 +33,10 @@ use crate::{
 
 /// Paho's limit for messages that wait to be written. Our own limit is smaller and applies first.
 const PAHO_BUFFER: i32 = 65_536;
+
+/// The most messages with QoS 1 that Paho lets wait for their PUBACK: as many as there are packet ids. Who
+/// publishes with QoS 1 has a smaller limit of its own.
+const PAHO_MAX_INFLIGHT: i32 = u16::MAX as i32;
 
 /// Paho's keep-alive, which cannot be disabled: as long as possible, because the wire pings the server.
 const PAHO_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
@@ -79,6 +83,8 @@ pub(crate) enum Outcome {
     SubscribeUnanswered,
     Published(MessageIds),
     PublishFailed(MessageIds, Error),
+    /// The server has acknowledged the message with this number, or the connection has ended before that.
+    Acknowledged(u64, Result<()>),
     /// The server has processed everything that was published before, or the connection has ended.
     Unsubscribed,
 }
@@ -119,6 +125,8 @@ pub(crate) struct Transport {
     permit: Option<Permit>,
     subscribing: Option<Pending<SubscribeManyToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
+    /// The messages with QoS 1 that the server has not acknowledged, by their numbers.
+    unacknowledged: HashMap<u64, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
     /// Whether the server answered no UNSUBSCRIBE because the connection has ended.
     unanswered: bool,
@@ -170,6 +178,7 @@ impl Transport {
             .clean_session(true)
             .keep_alive_interval(PAHO_KEEP_ALIVE)
             .connect_timeout(PAHO_TIMEOUT)
+            .max_inflight(PAHO_MAX_INFLIGHT)
             .finalize();
         let bell = Bell::new(&inlet, attempt, Operation::Connect);
         let connecting = Pending::new(client.connect(connect), bell);
@@ -183,6 +192,7 @@ impl Transport {
             permit: Some(permit),
             subscribing: None,
             publishing: HashMap::new(),
+            unacknowledged: HashMap::new(),
             unsubscribing: None,
             unanswered: false,
             handed: Handed::default(),
@@ -198,10 +208,9 @@ impl Transport {
 
     /// Subscribes to all filters with one packet. The outcome is reported as
     /// [`Operation::Subscribe`].
-    pub(crate) fn subscribe(&mut self, filters: &[String]) {
-        let token = self
-            .client
-            .subscribe_many(filters, &vec![QOS_0; filters.len()]);
+    pub(crate) fn subscribe(&mut self, filters: &[String], qos: u8) {
+        let qos = vec![i32::from(qos); filters.len()];
+        let token = self.client.subscribe_many(filters, &qos);
         let bell = self.bell(Operation::Subscribe);
         self.subscribing = Some(Pending::new(token, bell));
     }
@@ -226,6 +235,24 @@ impl Transport {
         let bell = self.bell(Operation::Publish(ids));
         self.publishing.insert(ids, Pending::new(token, bell));
         self.handed.push(ids, correlation_id);
+        Ok(())
+    }
+
+    /// Publishes with QoS 1. The outcome is reported as [`Operation::Acknowledge`] with this number.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended; nothing was written then.
+    pub(crate) fn publish_acknowledged(&mut self, number: u64, message: &RawMessage) -> Result<()> {
+        let message = Message::new(message.topic(), message.payload(), QOS_1);
+        let token = self
+            .client
+            .try_publish(message)
+            .map_err(|cause| Error::not_acknowledged(Some(cause.into())))?;
+        let bell = self.bell(Operation::Acknowledge(number));
+        self.unacknowledged
+            .insert(number, Pending::new(token, bell));
+        self.handed.push_acknowledged();
         Ok(())
     }
 
@@ -276,6 +303,23 @@ impl Transport {
         self.publishing.len()
     }
 
+    /// Returns how many messages with QoS 1 the server has not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.unacknowledged.len()
+    }
+
+    /// Stops waiting for acknowledgements, and returns the outcomes. Those that have not come count as not
+    /// acknowledged.
+    pub(crate) fn take_unacknowledged(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.unacknowledged)
+            .into_iter()
+            .map(|(number, mut token)| {
+                let incomplete = Err(paho_mqtt::Error::OperationIncomplete);
+                acknowledged(number, token.take().unwrap_or(incomplete))
+            })
+            .collect()
+    }
+
     /// Returns the outcome of an operation that was reported as done; `None` if there is none yet.
     pub(crate) fn advance(&mut self, operation: Operation) -> Option<Outcome> {
         match operation {
@@ -300,6 +344,11 @@ impl Transport {
                 let result = self.publishing.get_mut(&ids)?.take()?;
                 self.publishing.remove(&ids);
                 Some(self.published(ids, result))
+            }
+            Operation::Acknowledge(number) => {
+                let result = self.unacknowledged.get_mut(&number)?.take()?;
+                self.unacknowledged.remove(&number);
+                Some(acknowledged(number, result))
             }
             Operation::Unsubscribe => {
                 let result = self.unsubscribing.as_mut()?.take()?;
@@ -442,6 +491,11 @@ fn create(uri: &str, client_id: &str) -> paho_mqtt::Result<AsyncClient> {
         .persistence(PersistenceType::None)
         .max_buffered_messages(PAHO_BUFFER)
         .create_client()
+}
+
+fn acknowledged(number: u64, result: paho_mqtt::Result<()>) -> Outcome {
+    let result = result.map_err(|cause| Error::not_acknowledged(Some(cause.into())));
+    Outcome::Acknowledged(number, result)
 }
 
 /// Reads the codes of a SUBACK: whether the server granted each filter.

@@ -254,6 +254,49 @@ impl Network {
         }
     }
 
+    /// Returns the topic filters of what the devices of an application send: uplinks, joins, locations, data
+    /// of services.
+    pub(crate) fn device_filters(self, app_id: &str, field_topics: bool) -> Vec<String> {
+        match self {
+            Self::V2 => v2::device_filters(app_id, field_topics),
+            Self::V3 => v3::device_filters(app_id),
+        }
+    }
+
+    /// Returns the topic filters of everything else that the network publishes: its reports on downlinks, and
+    /// on V2, changes of devices. They match no topic of a downlink request.
+    pub(crate) fn report_filters(self, app_id: &str) -> Vec<String> {
+        match self {
+            Self::V2 => v2::report_filters(app_id),
+            Self::V3 => v3::report_filters(app_id),
+        }
+    }
+
+    /// Returns the topic filters of downlink requests.
+    pub(crate) fn request_filters(self, app_id: &str) -> Vec<String> {
+        match self {
+            Self::V2 => v2::request_filters(app_id),
+            Self::V3 => v3::request_filters(app_id),
+        }
+    }
+
+    /// Returns the device that has sent what this topic carries; `None` for a report on a downlink and the
+    /// like.
+    pub(crate) fn sender(self, topic: &str) -> Option<&str> {
+        match self {
+            Self::V2 => v2::sender(topic),
+            Self::V3 => v3::sender(topic),
+        }
+    }
+
+    /// Returns whether this is the topic of a downlink request to a device of the application.
+    pub(crate) fn is_request(self, app_id: &str, topic: &str) -> bool {
+        match self {
+            Self::V2 => v2::is_request(app_id, topic),
+            Self::V3 => v3::is_request(app_id, topic),
+        }
+    }
+
     /// Returns whether the network publishes the fields of an uplink on topics of their own.
     pub(crate) fn has_field_topics(self) -> bool {
         match self {
@@ -272,9 +315,23 @@ impl Network {
 
     /// Reads a message. One that cannot be read becomes [`Event::Malformed`].
     pub(crate) fn decode(self, raw: &RawMessage) -> Decoded {
+        self.decode_on(raw.topic(), raw)
+    }
+
+    /// Reads a message as if it had come on this topic.
+    pub(crate) fn decode_on(self, topic: &str, raw: &RawMessage) -> Decoded {
         match self {
-            Self::V2 => v2::decode(raw),
-            Self::V3 => v3::decode(raw),
+            Self::V2 => v2::decode(topic, raw),
+            Self::V3 => v3::decode(topic, raw),
+        }
+    }
+
+    /// Reads a message whose topic does not tell its kind: by the member of the JSON object that holds it.
+    /// Returns `None` for one of another application. One without such a member is [`Event::Other`].
+    pub(crate) fn decode_by_member(self, raw: &RawMessage, app_id: &str) -> Option<Decoded> {
+        match self {
+            Self::V2 => Some(Event::Other(raw.clone()).into()),
+            Self::V3 => v3::decode_by_member(raw, app_id),
         }
     }
 

@@ -45,7 +45,9 @@ impl Session {
         self.status.set_connected(false);
         self.sending.take_accepted(Instant::now());
         let transport = self.connections.transport(attempt);
-        let unfinished = transport.map_or(0, |transport| transport.unfinished());
+        let unfinished = transport.map_or(0, |transport| {
+            transport.unfinished() + transport.unacknowledged()
+        });
         let messages = unfinished + self.sending.asked() + self.sending.waiting();
         Input::Unfinished { attempt, messages }
     }
@@ -56,6 +58,11 @@ impl Session {
         let Some(transport) = self.connections.transport(attempt) else {
             return 0;
         };
+        for outcome in transport.take_unacknowledged() {
+            if let Outcome::Acknowledged(number, result) = outcome {
+                self.publishing.answer(number, result);
+            }
+        }
         let now = Instant::now();
         let mut failed = 0;
         for outcome in transport.take_in_flight(stays_open) {
@@ -97,7 +104,8 @@ impl Session {
     pub(super) fn drained(&mut self) -> Option<Input> {
         let attempt = self.lifecycle.draining()?;
         let transport = self.connections.transport(attempt)?;
-        if transport.is_flushing() || !self.sending.is_drained(transport) {
+        let is_acknowledged = transport.unacknowledged() == 0;
+        if transport.is_flushing() || !is_acknowledged || !self.sending.is_drained(transport) {
             return None;
         }
         let left = if transport.unfinished() > 0 {

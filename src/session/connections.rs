@@ -174,9 +174,9 @@ impl Connections {
     }
 
     /// Subscribes the connection in use to these filters.
-    pub(super) fn subscribe(&mut self, attempt: Attempt, filters: &[String]) {
+    pub(super) fn subscribe(&mut self, attempt: Attempt, filters: &[String], qos: u8) {
         if let Some(transport) = self.transport(attempt) {
-            transport.subscribe(filters);
+            transport.subscribe(filters, qos);
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::Sender;
 
-use super::{FillRequest, Status};
+use super::{FillRequest, Publication, Status};
 use crate::{
     downlink::{Batch, Followed, WaitingRoom},
     error::Result,
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Follow(u64, Followed),
     /// Fetch what is missing from this time.
     Fill(FillRequest),
+    /// Publish with QoS 1.
+    Publish(Publication),
     /// Report this event to the subscribers.
     Report(Event),
     /// Close, and end the thread afterwards.

@@ -13,6 +13,7 @@ mod filling;
 mod key;
 mod lifecycle;
 mod link;
+mod publishing;
 mod reasons;
 mod receiving;
 mod sending;
@@ -39,6 +40,7 @@ use crate::{
     process,
     recovery::{Retry, RetryCallback},
     server::Route,
+    topics::Layout,
     wire::End,
 };
 use asking::{Asking, Findings, Inquiry};
@@ -50,6 +52,8 @@ use filling::Filling;
 use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
+use publishing::Publishing;
+pub(crate) use publishing::{Publication, Published};
 pub(crate) use reasons::not_connected;
 use receiving::Receiving;
 use sending::Sending;
@@ -72,6 +76,7 @@ pub(crate) struct Session {
     connections: Connections,
     receiving: Receiving,
     sending: Sending,
+    publishing: Publishing,
     asking: Asking,
     filling: Filling,
     key: KeyWatch,
@@ -82,6 +87,7 @@ pub(crate) struct Session {
     /// The key of the options, until the retry callback supplies another.
     access_key: AccessKey,
     filters: Vec<String>,
+    topics: Arc<Layout>,
     /// The route that an attempt found.
     route: Option<(Attempt, Route)>,
     /// The server of the last working connection.
@@ -114,6 +120,7 @@ impl Session {
     pub(crate) fn start(
         options: Arc<Options>,
         correlation: Arc<Correlation>,
+        topics: Arc<Layout>,
     ) -> io::Result<SessionLink> {
         // Unbounded: commands are few, and `close` must not wait for room. Downlinks have their own
         // channel, bounded by its waiting room.
@@ -132,19 +139,18 @@ impl Session {
             interrupt,
             status: Arc::clone(&status),
         };
-        let filters = options
-            .network
-            .subscriptions(&options.app_id, options.field_topics);
+        let filters = topics.filters();
         let session = Self {
             lifecycle: Lifecycle::new(&options),
             connections: Connections::new(inlet),
             receiving: Receiving::new(
-                options.network,
+                Arc::clone(&topics),
                 outlet,
                 Arc::clone(&status),
                 Subscribers::new(interrupted),
             ),
             sending,
+            publishing: Publishing::default(),
             asking: Asking::new(&options, job_done.clone()),
             filling: Filling::new(&options),
             key: KeyWatch::default(),
@@ -152,6 +158,7 @@ impl Session {
             retry_callback: None,
             access_key: options.access_key.clone(),
             filters,
+            topics,
             options,
             status,
             commands,
@@ -251,6 +258,7 @@ impl Session {
                 self.sending.resume(number, followed, Instant::now());
             }
             Command::Fill(request) => self.fill(request),
+            Command::Publish(publication) => self.publish(publication),
             Command::Report(event) => self.receiving.report(event),
             Command::Shutdown => self.feed(Input::Shutdown),
         }
@@ -314,8 +322,9 @@ impl Session {
         let moment = Moment::now();
         let now = moment.instant;
         if self.counts_late(attempt) {
-            let event = self.receiving.decode_late(raw);
-            self.sending.observe(&event, now);
+            if let Some(event) = self.receiving.decode_late(raw) {
+                self.sending.observe(&event, now);
+            }
         } else if let Some(event) = self
             .receiving
             .decode(attempt, raw, moment, &mut self.filling)
@@ -392,6 +401,11 @@ impl Session {
             }
             // The end of the connection follows.
             Some(Outcome::SubscribeUnanswered) => {}
+            Some(Outcome::Acknowledged(number, result)) => {
+                self.publishing.answer(number, result);
+                // Everything may be acknowledged that a close waits for.
+                self.execute();
+            }
             Some(outcome) => {
                 let now = Instant::now();
                 if let Outcome::Published(_) = outcome {
@@ -507,7 +521,10 @@ impl Session {
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => return self.enter(attempt),
             Action::Inquire { attempt, deadline } => return self.inquire(attempt, deadline),
-            Action::Subscribe(attempt) => self.connections.subscribe(attempt, &self.filters),
+            Action::Subscribe(attempt) => {
+                self.connections
+                    .subscribe(attempt, &self.filters, self.topics.qos());
+            }
             Action::ReportConnected(attempt, gap) => self.report_connected(attempt, gap),
             Action::Interrupt {
                 attempt,

@@ -13,12 +13,13 @@ use crate::{
     events::{Subscriber, Subscribers},
     message::{CounterReport, DeviceChange, Event, Malformed, RawMessage, UplinkMessage},
     mqtt::{Attempt, Outlet, Run, Tagged},
-    network::{Decoded, Network},
+    network::Decoded,
     stats::Devices,
+    topics::Layout,
 };
 
 pub(super) struct Receiving {
-    network: Network,
+    topics: Arc<Layout>,
     outlet: Outlet,
     status: Arc<Status>,
     subscribers: Subscribers,
@@ -30,13 +31,13 @@ pub(super) struct Receiving {
 
 impl Receiving {
     pub(super) fn new(
-        network: Network,
+        topics: Arc<Layout>,
         outlet: Outlet,
         status: Arc<Status>,
         subscribers: Subscribers,
     ) -> Self {
         Self {
-            network,
+            topics,
             outlet,
             status,
             subscribers,
@@ -63,7 +64,7 @@ impl Receiving {
             return None;
         }
         self.note_retained(&raw);
-        let mut event = self.read(&raw);
+        let mut event = self.read(&raw)?;
         if !filling.is_news(&mut event, now) {
             self.status.tally().count(&event);
             return None;
@@ -107,15 +108,16 @@ impl Receiving {
 
     /// Decodes a message that came after the client was closed, for the downlinks that it may be about.
     /// It counts as dropped.
-    pub(super) fn decode_late(&self, raw: RawMessage) -> Event {
+    pub(super) fn decode_late(&self, raw: RawMessage) -> Option<Event> {
         self.outlet.make_room(&raw);
         self.status.tally().dropped(1);
-        self.network.decode(&raw).event
+        Some(self.topics.decode(&raw)?.event)
     }
 
-    /// Decodes a message, and counts its members that could not be read.
-    fn read(&self, raw: &RawMessage) -> Event {
-        let Decoded { event, odd } = self.network.decode(raw);
+    /// Decodes a message, and counts its members that could not be read. Returns `None` for one of another
+    /// application.
+    fn read(&self, raw: &RawMessage) -> Option<Event> {
+        let Decoded { event, odd } = self.topics.decode(raw)?;
         if odd.members > 0 {
             self.status.tally().odd_members(odd.members);
             // The names of attributes and locations are as long as a user makes them.
@@ -131,7 +133,7 @@ impl Receiving {
                     .escape_debug()
             );
         }
-        event
+        Some(event)
     }
 
     /// Reports a message whose topic is not text.

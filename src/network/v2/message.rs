@@ -42,8 +42,9 @@ pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
 }
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
-pub(in crate::network) fn decode(raw: &RawMessage) -> Decoded {
-    let Some((app_id, dev_id, kind)) = split_topic(raw.topic()) else {
+/// `topic` is the one that the network has given the message.
+pub(in crate::network) fn decode(topic: &str, raw: &RawMessage) -> Decoded {
+    let Some((app_id, dev_id, kind)) = split_topic(topic) else {
         return Event::Other(raw.clone()).into();
     };
     let origin = Origin {

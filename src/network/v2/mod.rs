@@ -122,13 +122,64 @@ pub(super) fn subscriptions(app_id: &str, field_topics: bool) -> Vec<String> {
         format!("{app_id}/devices/+/events/#"),
     ];
     if field_topics {
-        // `up/#` would be one filter, but only some brokers match `up` itself with it.
-        filters.extend(
-            (1..=MAX_FIELD_DEPTH)
-                .map(|depth| format!("{app_id}/devices/+/up{}", "/+".repeat(depth))),
-        );
+        filters.extend(field_filters(app_id));
     }
     filters
+}
+
+fn field_filters(app_id: &str) -> impl Iterator<Item = String> {
+    // `up/#` would be one filter, but only some brokers match `up` itself with it.
+    (1..=MAX_FIELD_DEPTH).map(move |depth| format!("{app_id}/devices/+/up{}", "/+".repeat(depth)))
+}
+
+/// The ends of the topics of what devices send, besides fields.
+const FROM_DEVICES: [&str; 4] = [
+    "up",
+    "events/up/errors",
+    "events/activations",
+    "events/activations/errors",
+];
+
+/// The ends of the topics of everything else that the network publishes.
+const REPORTS: [&str; 7] = [
+    "events/down/scheduled",
+    "events/down/sent",
+    "events/down/acks",
+    "events/down/errors",
+    "events/create",
+    "events/update",
+    "events/delete",
+];
+
+fn filters(app_id: &str, ends: &[&str]) -> Vec<String> {
+    ends.iter()
+        .map(|end| format!("{app_id}/devices/+/{end}"))
+        .collect()
+}
+
+pub(super) fn device_filters(app_id: &str, field_topics: bool) -> Vec<String> {
+    let mut filters = filters(app_id, &FROM_DEVICES);
+    if field_topics {
+        filters.extend(field_filters(app_id));
+    }
+    filters
+}
+
+pub(super) fn report_filters(app_id: &str) -> Vec<String> {
+    filters(app_id, &REPORTS)
+}
+
+pub(super) fn request_filters(app_id: &str) -> Vec<String> {
+    filters(app_id, &["down"])
+}
+
+pub(super) fn sender(topic: &str) -> Option<&str> {
+    let (_, dev_id, end) = split_topic(topic)?;
+    (FROM_DEVICES.contains(&end) || end.starts_with("up/")).then_some(dev_id)
+}
+
+pub(super) fn is_request(app_id: &str, topic: &str) -> bool {
+    split_topic(topic).is_some_and(|(uid, _, end)| uid == app_id && end == "down")
 }
 
 #[cfg(test)]

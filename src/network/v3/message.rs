@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{
         Decoded,
-        json::{Member, Members, read_object, without_mark},
+        json::{Member, Members, read_object},
         split_topic,
     },
     V3,
@@ -27,7 +27,7 @@ use crate::{
 
 /// The kinds of messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Uplink,
     UplinkNormalized,
     Join,
@@ -36,6 +36,20 @@ enum Kind {
     QueueInvalidated,
     LocationSolved,
     ServiceData,
+}
+
+impl Kind {
+    /// Returns whether a device has sent it, as opposed to reports on downlinks.
+    fn is_from_device(self) -> bool {
+        match self {
+            Self::Uplink
+            | Self::UplinkNormalized
+            | Self::Join
+            | Self::LocationSolved
+            | Self::ServiceData => true,
+            Self::Downlink(_) | Self::DownlinkFailed | Self::QueueInvalidated => false,
+        }
+    }
 }
 
 /// The end of the topic of uplinks.
@@ -81,8 +95,8 @@ const KINDS: [(Kind, &str, &str); 11] = [
 const MAX_REPEATED: usize = 64 << 20;
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
-pub(in crate::network) fn decode(raw: &RawMessage) -> Decoded {
-    let topic = raw.topic();
+/// `topic` is the one that the network has given the message.
+pub(in crate::network) fn decode(topic: &str, raw: &RawMessage) -> Decoded {
     let Some((app_id, dev_id, end)) = split(topic) else {
         return Event::Other(raw.clone()).into();
     };
@@ -98,22 +112,49 @@ pub(in crate::network) fn decode(raw: &RawMessage) -> Decoded {
         let event = envelope.into_event()?;
         Ok(Decoded { event, odd })
     });
-    decoded.unwrap_or_else(|cause| {
-        let error = Error::with_source(
-            ErrorKind::Decode,
-            format!(
-                "cannot read the message on {}: {cause}",
-                topic.escape_debug()
-            ),
-            cause,
-        );
-        let malformed = Malformed {
-            error,
-            is_uplink: *kind == Kind::Uplink,
-            raw: raw.clone(),
-        };
-        Event::Malformed(Arc::new(malformed)).into()
-    })
+    decoded.unwrap_or_else(|cause| malformed(raw, *kind == Kind::Uplink, cause))
+}
+
+pub(super) fn malformed(raw: &RawMessage, is_uplink: bool, cause: serde_json::Error) -> Decoded {
+    let error = Error::with_source(
+        ErrorKind::Decode,
+        format!(
+            "cannot read the message on {}: {cause}",
+            raw.topic().escape_debug()
+        ),
+        cause,
+    );
+    let malformed = Malformed {
+        error,
+        is_uplink,
+        raw: raw.clone(),
+    };
+    Event::Malformed(Arc::new(malformed)).into()
+}
+
+/// Returns the topic filters of what devices send.
+pub(in crate::network) fn device_filters(app_id: &str) -> Vec<String> {
+    filters(app_id, true)
+}
+
+/// Returns the topic filters of reports on downlinks.
+pub(in crate::network) fn report_filters(app_id: &str) -> Vec<String> {
+    filters(app_id, false)
+}
+
+fn filters(app_id: &str, from_device: bool) -> Vec<String> {
+    KINDS
+        .iter()
+        .filter(|(kind, ..)| kind.is_from_device() == from_device)
+        .map(|(_, end, _)| format!("v3/{app_id}/devices/+/{end}"))
+        .collect()
+}
+
+/// Returns the device that has sent what this topic carries.
+pub(in crate::network) fn sender(topic: &str) -> Option<&str> {
+    let (_, dev_id, end) = split(topic)?;
+    let (kind, ..) = KINDS.iter().find(|(_, topic, _)| *topic == end)?;
+    kind.is_from_device().then_some(dev_id)
 }
 
 pub(in crate::network) fn is_uplink_topic(topic: &str) -> bool {
@@ -127,73 +168,12 @@ fn split(topic: &str) -> Option<(&str, &str, &str)> {
     (!app_id.is_empty()).then_some((app_id, dev_id, end))
 }
 
-/// Reads a message by its content.
-pub(in crate::network) fn event_from_json(raw: RawMessage) -> Result<Event> {
-    if raw.payload().trim_ascii_start().starts_with(b"data:") {
-        return Err(unreadable(
-            "it is a line of server-sent events, not JSON; pass what follows \"data:\", or all lines to Event::read_all",
-        ));
-    }
-    if !is_json(raw.payload()) {
-        return Err(unreadable(
-            "it is not JSON; is the webhook's format protobuf? Set it to JSON",
-        ));
-    }
-    event_of_record(raw, "")
-}
-
-/// Reads a message from storage, or of an event. If the application id is known, with its tenant, the
-/// message gets its topic, and the id if a field mask has removed it.
-pub(in crate::network) fn event_of_record(raw: RawMessage, uid: &str) -> Result<Event> {
-    let of_json = |cause: serde_json::Error| {
-        Error::with_source(
-            ErrorKind::Decode,
-            format!("cannot read the message: {cause}"),
-            cause,
-        )
-    };
-    let mut envelope = Envelope::new(&raw, None);
-    read_object(raw.payload(), &mut envelope).map_err(of_json)?;
-    if let Some(name) = envelope.stream_event() {
-        return Err(unreadable(&format!(
-            "it is the event {name:?} of the events stream or of an export of the Console; pass its \"data\", \
-             which for as.up.data.forward is an uplink, or the whole stream to Event::read_all"
-        )));
-    }
-    envelope.ids.complete(split_uid(uid).0, "");
-    if envelope.ids.dev_id.is_empty() {
-        return Err(unreadable("device_id is missing"));
-    }
-    if envelope.ids.app_id.is_empty() {
-        return Err(unreadable(
-            "application_id is missing, as if a field mask had removed it; Event::read_all takes it with app_id",
-        ));
-    }
-    let on_topic;
-    if let Some(topic) = envelope.topic(uid) {
-        on_topic = raw.on_topic(&topic);
-        envelope.raw = &on_topic;
-    }
-    envelope.into_event().map_err(of_json)
-}
-
-fn unreadable(why: &str) -> Error {
-    Error::new(ErrorKind::Decode, format!("cannot read the message: {why}"))
-}
-
-/// Returns whether text can be JSON: it begins like a value, and is text.
-fn is_json(body: &[u8]) -> bool {
-    let start = without_mark(body).trim_ascii_start().first();
-    let is_start = |byte: &u8| b"{[\"-tfn".contains(byte) || byte.is_ascii_digit();
-    start.is_none_or(is_start)
-}
-
 /// What all messages have in common, and the message inside.
-struct Envelope<'a> {
-    raw: &'a RawMessage,
+pub(super) struct Envelope<'a> {
+    pub(super) raw: &'a RawMessage,
     /// The kind to read; `None` for the first known kind.
     kind: Option<Kind>,
-    ids: Ids,
+    pub(super) ids: Ids,
     correlation_ids: Vec<String>,
     received_at: Option<SystemTime>,
     simulated: bool,
@@ -205,7 +185,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn new(raw: &'a RawMessage, kind: Option<Kind>) -> Self {
+    pub(super) fn new(raw: &'a RawMessage, kind: Option<Kind>) -> Self {
         Self {
             raw,
             kind,
@@ -221,7 +201,7 @@ impl<'a> Envelope<'a> {
 
     /// Returns the name of the event, if this is one of the events stream, which has the message as its
     /// `data`.
-    fn stream_event(&self) -> Option<&str> {
+    pub(super) fn stream_event(&self) -> Option<&str> {
         let is_event = self.body.is_none()
             && ["data", "identifiers", "unique_id"]
                 .iter()
@@ -239,8 +219,15 @@ impl<'a> Envelope<'a> {
         .then_some((*kind, *member))
     }
 
+    /// Returns whether it holds an uplink; `None` if it holds no message of a known kind.
+    pub(super) fn is_uplink(&self) -> Option<bool> {
+        let mut kinds = KINDS.iter();
+        let (kind, ..) = kinds.find(|(.., member)| *member == self.body_member)?;
+        Some(*kind == Kind::Uplink)
+    }
+
     /// Returns the topic of the message in an application, if this is one that it has sent.
-    fn topic(&self, uid: &str) -> Option<String> {
+    pub(super) fn topic(&self, uid: &str) -> Option<String> {
         let (.., end, _) = KINDS
             .iter()
             .find(|(.., member)| *member == self.body_member)?;
@@ -303,7 +290,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// Completes the message with what its envelope says.
-    fn into_event(mut self) -> serde_json::Result<Event> {
+    pub(super) fn into_event(mut self) -> serde_json::Result<Event> {
         let Some(mut event) = self.body.take() else {
             return Ok(Event::Other(self.raw.clone()));
         };
@@ -520,8 +507,8 @@ impl<'de> Members<'de, V3> for Envelope<'_> {
             }
             name => match self.kind_of(name) {
                 Some((kind, name)) => {
-                    self.body = self.read_body(kind, member)?;
                     self.body_member = name;
+                    self.body = self.read_body(kind, member)?;
                 }
                 None => return Ok(false),
             },
@@ -536,17 +523,30 @@ impl<'de> Members<'de, V3> for Envelope<'_> {
 
 /// The sender.
 #[derive(Default)]
-struct Ids {
-    app_id: String,
-    dev_id: String,
+pub(super) struct Ids {
+    pub(super) app_id: String,
+    pub(super) dev_id: String,
     dev_eui: String,
     join_eui: String,
     dev_addr: String,
 }
 
 impl Ids {
+    /// Checks that the application and the device are known without a topic.
+    pub(super) fn check(&self) -> serde_json::Result<()> {
+        for (member, id) in [
+            ("application_id", &self.app_id),
+            ("device_id", &self.dev_id),
+        ] {
+            if id.is_empty() {
+                return Err(de::Error::custom(format_args!("{member} is missing")));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes missing ids from the topic.
-    fn complete(&mut self, app_id: &str, dev_id: &str) {
+    pub(super) fn complete(&mut self, app_id: &str, dev_id: &str) {
         for (own, id) in [(&mut self.app_id, app_id), (&mut self.dev_id, dev_id)] {
             if own.is_empty() {
                 id.clone_into(own);

@@ -5,15 +5,17 @@ mod frame;
 mod message;
 mod parts;
 mod request;
+mod unnamed;
 mod uplink;
 
 pub(super) use downlink::{error_details, is_not_repeated, queued, tries_again};
 pub(crate) use frame::Frame;
 pub(super) use frame::frame;
-pub(super) use message::{decode, event_from_json, event_of_record, is_uplink_topic};
+pub(super) use message::{decode, device_filters, is_uplink_topic, report_filters, sender};
 pub(super) use request::{encode_clear, encode_downlinks};
+pub(super) use unnamed::{decode_by_member, event_from_json, event_of_record};
 
-use super::{ids::IdRule, json::Dialect, split_at_byte};
+use super::{ids::IdRule, json::Dialect, split_at_byte, split_topic};
 use crate::error::{Error, Result};
 
 /// Marks how this network names the members of its JSON.
@@ -159,6 +161,21 @@ pub(super) fn split_uid(app_id: &str) -> (&str, Option<&str>) {
 
 pub(super) fn subscriptions(app_id: &str) -> Vec<String> {
     vec![format!("v3/{app_id}/devices/+/#")]
+}
+
+/// The ends of the topics of downlink requests.
+const REQUESTS: [&str; 2] = ["down/push", "down/replace"];
+
+pub(super) fn request_filters(app_id: &str) -> Vec<String> {
+    REQUESTS
+        .iter()
+        .map(|end| format!("v3/{app_id}/devices/+/{end}"))
+        .collect()
+}
+
+pub(super) fn is_request(app_id: &str, topic: &str) -> bool {
+    let parts = topic.strip_prefix("v3/").and_then(split_topic);
+    parts.is_some_and(|(uid, _, end)| uid == app_id && REQUESTS.contains(&end))
 }
 
 #[cfg(test)]

@@ -1,0 +1,272 @@
+//! What was taken from the network and is not acknowledged by the broker. Pure state: inputs and the time in,
+//! actions out.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::message::RawMessage;
+
+/// How long to wait after a failure to publish. The end of the connection is told on another channel, and
+/// possibly later.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The limits of a [`Ledger`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How many messages it keeps.
+    pub(super) messages: usize,
+    /// How many bytes, of topics and payloads, it keeps. A single message may be larger.
+    pub(super) bytes: usize,
+    /// How many messages may wait for their PUBACK.
+    pub(super) in_flight: usize,
+    /// Whether uplinks that were not taken can be fetched later.
+    pub(super) fetches: bool,
+}
+
+/// A message to publish.
+#[derive(Debug)]
+pub(super) struct Taken<M> {
+    /// On the broker's topic.
+    pub(super) message: RawMessage,
+    /// From where to go on once this message and all before it are acknowledged; `None` if that is not known.
+    pub(super) mark: Option<M>,
+    /// Whether it is a report on a downlink.
+    pub(super) is_report: bool,
+}
+
+/// The messages of a feed, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Ledger<M> {
+    limits: Limits,
+    entries: VecDeque<Entry<M>>,
+    /// The number of the first entry.
+    first: u64,
+    /// The number of the first entry that may be waiting.
+    next: u64,
+    in_flight: usize,
+    bytes: usize,
+    /// Whether the broker is connected.
+    is_up: bool,
+    paused_until: Option<Instant>,
+    intake: Intake,
+    /// From where to go on: everything before it is acknowledged.
+    mark: Option<M>,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Entry<M> {
+    message: RawMessage,
+    mark: Option<M>,
+    is_report: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    InFlight,
+    Acknowledged,
+}
+
+/// What comes from the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// The list was full: the network client must go.
+    Overflowing,
+    /// The network client has gone; a new one takes over when the list is empty.
+    LetGo,
+    /// The feed is closing.
+    Ended,
+}
+
+/// What a [`Ledger`] has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Messages that were handed to the broker's connection; one that is published again counts again.
+    pub(super) published: u64,
+    pub(super) acknowledged: u64,
+    /// Those of them that are reports on downlinks.
+    pub(super) reports: u64,
+    pub(super) dropped: u64,
+    /// How often the network client was let go.
+    pub(super) overflows: u64,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Publish this message, and tell the outcome with this number.
+    Publish(u64, RawMessage),
+    /// Let the network client go.
+    LetGo,
+    /// Start a new one from [`Ledger::mark`].
+    Resume,
+}
+
+impl<M> Ledger<M> {
+    /// Creates an empty list, for what comes after a mark.
+    pub(super) fn new(limits: Limits, mark: Option<M>) -> Self {
+        Self {
+            limits,
+            entries: VecDeque::new(),
+            first: 0,
+            next: 0,
+            in_flight: 0,
+            bytes: 0,
+            is_up: false,
+            paused_until: None,
+            intake: Intake::Open,
+            mark,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Returns from where to go on. Everything that came before it is acknowledged.
+    pub(super) fn mark(&self) -> Option<&M> {
+        self.mark.as_ref()
+    }
+
+    /// Returns how many messages are not acknowledged, or wait for an earlier one that is not.
+    pub(super) fn waiting(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns whether to read another message of the network. A list that is full lets messages wait in the
+    /// network client, unless the broker is away.
+    pub(super) fn wants_messages(&self) -> bool {
+        match self.intake {
+            Intake::Open => !self.is_full() || (self.limits.fetches && !self.is_up),
+            Intake::Overflowing | Intake::LetGo | Intake::Ended => false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= self.limits.messages || self.bytes >= self.limits.bytes
+    }
+
+    /// Takes a message of the network.
+    pub(super) fn take(&mut self, taken: Taken<M>) {
+        if self.intake != Intake::Open || self.is_full() {
+            return self.missed(1);
+        }
+        self.bytes += size(&taken.message);
+        self.entries.push_back(Entry {
+            message: taken.message,
+            mark: taken.mark,
+            is_report: taken.is_report,
+            state: State::Waiting,
+        });
+    }
+
+    /// Notes that messages of the network were dropped, here or before.
+    pub(super) fn missed(&mut self, messages: u64) {
+        self.counts.dropped += messages;
+        if self.limits.fetches && self.intake == Intake::Open {
+            self.intake = Intake::Overflowing;
+            self.counts.overflows += 1;
+        }
+    }
+
+    /// Notes that messages were dropped that the network client fetches itself, or nobody.
+    pub(super) fn dropped(&mut self, messages: u64) {
+        self.counts.dropped += messages;
+    }
+
+    /// Notes whether the broker is connected.
+    pub(super) fn broker(&mut self, is_up: bool) {
+        self.is_up = is_up;
+        self.paused_until = None;
+    }
+
+    /// Notes the outcome of a message. One that is not known to be there is published again.
+    pub(super) fn answered(&mut self, number: u64, is_acknowledged: bool, now: Instant) {
+        let index = number.checked_sub(self.first);
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        let entry = index.and_then(|index| self.entries.get_mut(index));
+        let Some(entry) = entry.filter(|entry| entry.state == State::InFlight) else {
+            return;
+        };
+        self.in_flight -= 1;
+        if !is_acknowledged {
+            entry.state = State::Waiting;
+            self.next = self.next.min(number);
+            self.paused_until = now.checked_add(PAUSE);
+            return;
+        }
+        entry.state = State::Acknowledged;
+        self.counts.acknowledged += 1;
+        self.counts.reports += u64::from(entry.is_report);
+        while let Some(first) = self.take_acknowledged() {
+            self.first += 1;
+            self.bytes -= size(&first.message);
+            if first.mark.is_some() {
+                self.mark = first.mark;
+            }
+        }
+        self.next = self.next.max(self.first);
+    }
+
+    /// Takes the first message if it is acknowledged.
+    fn take_acknowledged(&mut self) -> Option<Entry<M>> {
+        match self.entries.front()?.state {
+            State::Acknowledged => self.entries.pop_front(),
+            State::Waiting | State::InFlight => None,
+        }
+    }
+
+    /// Notes that nothing more comes from the network, and that no new network client is to be started.
+    pub(super) fn end(&mut self) {
+        self.intake = Intake::Ended;
+    }
+
+    /// Returns when to call [`poll`](Self::poll) again if nothing else happens.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Returns what to do next. Call it after every input until it returns `None`.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Action> {
+        if self.intake == Intake::Overflowing {
+            self.intake = Intake::LetGo;
+            return Some(Action::LetGo);
+        }
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        if !self.is_up || self.paused_until.is_some() {
+            return None;
+        }
+        if self.intake == Intake::LetGo && self.entries.is_empty() {
+            self.intake = Intake::Open;
+            return Some(Action::Resume);
+        }
+        if self.in_flight >= self.limits.in_flight {
+            return None;
+        }
+        loop {
+            let number = self.next;
+            let index = usize::try_from(number - self.first).ok()?;
+            let entry = self.entries.get_mut(index)?;
+            self.next += 1;
+            if entry.state == State::Waiting {
+                entry.state = State::InFlight;
+                self.in_flight += 1;
+                self.counts.published += 1;
+                return Some(Action::Publish(number, entry.message.clone()));
+            }
+        }
+    }
+}
+
+fn size(message: &RawMessage) -> usize {
+    message.topic().len() + message.payload().len()
+}
+
+#[cfg(test)]
+mod tests;
