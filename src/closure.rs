@@ -66,9 +66,11 @@ pub(crate) fn result_of(returned: impl CallbackResult) -> anyhow::Result<()> {
     returned.into_result()
 }
 
-/// Calls a closure of the user, and catches a panic. An `Err` says how it failed.
+/// Calls a closure of the user, and catches a panic. An `Err` says how it failed, and which worker's closure
+/// it is, if it is one.
 pub(crate) fn call_safely(
     name: &'static str,
+    worker: Option<usize>,
     call: impl FnOnce() -> anyhow::Result<()>,
 ) -> Result<(), CallbackFailed> {
     let failed = match catch_unwind(AssertUnwindSafe(call)) {
@@ -77,14 +79,19 @@ pub(crate) fn call_safely(
             callback: name,
             message: format!("{error:#}"),
             panicked: false,
+            worker,
         },
         Err(panic) => CallbackFailed {
             callback: name,
             message: panic_message(&*panic),
             panicked: true,
+            worker,
         },
     };
-    log::error!("the {name} callback failed: {}", failed.message);
+    match worker {
+        None => log::error!("the {name} callback failed: {}", failed.message),
+        Some(worker) => log::error!("{name} {worker} failed: {}", failed.message),
+    }
     Err(failed)
 }
 

@@ -259,6 +259,7 @@
 //! |---|---|---|
 //! | yours | the methods of [`MqttClient`]; every method that waits has a deadline, except [`wait`](MqttClient::wait) | |
 //! | `ttn-callbacks` | callbacks, one at a time | with the last handle |
+//! | `ttn-worker-N` | the closure of [worker](MqttClient::set_uplink_workers) N, if workers are set | with the last handle, or after its current uplink when its set is removed |
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
 //! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if one is set | with the last handle, once the callback has returned |
 //! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
@@ -273,6 +274,11 @@
 //! may also drop the client there. A slow callback delays only the other callbacks of the same
 //! client. A handle captured by a callback keeps the client alive; use the handle that the callback
 //! receives instead.
+//!
+//! A handler that is slow because it waits for a database or another server belongs into
+//! [workers](MqttClient::set_uplink_workers): eight of them wait for eight things at a time, and each device keeps
+//! its order. Everything that this page says of callbacks is true of workers too, except that callbacks run in
+//! order over all devices.
 //!
 //! # When it does not work
 //!
@@ -541,8 +547,8 @@
 //! parent only. In the child, every method that needs a thread says so at once: `send`, `connect` and
 //! `close` return [`ErrorKind::Forked`], `is_connected` returns `false`, `wait` returns, a stream of
 //! [`Events`] has ended, and a [`Delivery`] is [`Forgotten`](DeliveryState::Forgotten) unless its state was
-//! final. Dropping the client there, or a simulated network, does not disturb the parent. If a callback
-//! forks, the child ends when the callback returns. The crate cannot help with a
+//! final. Dropping the client there, or a simulated network, does not disturb the parent. If a callback or a
+//! worker forks, the child ends when it returns. The crate cannot help with a
 //! [`receiver`](Events::receiver) or [`states`](Delivery::states) that was taken before the fork: it waits
 //! for ever in the child.
 //!
@@ -557,7 +563,7 @@
 //! has copies.
 //!
 //! **Threads** that cannot be started are [`ErrorKind::ResourcesExhausted`]: from `build` (it starts two),
-//! from `set_retry_callback`, and from `connect` (one for the lookup, one for the connection, and Paho's two
+//! from `set_retry_callback`, from `set_uplink_workers` (one for each), and from `connect` (one for the lookup, one for the connection, and Paho's two
 //! with the first connection of the process). The client retries as after any other failure; nothing is
 //! left behind.
 //!
@@ -610,8 +616,8 @@
 //!
 //! | level | for |
 //! |---|---|
-//! | `error` | a callback that failed |
-//! | `warn` | a key that may not read traffic or expires soon; events dropped because the callbacks do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
+//! | `error` | a callback or a worker that failed |
+//! | `warn` | a key that may not read traffic or expires soon; events dropped because the callbacks or a worker do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
 //! | `debug` | connections made, lost and refused; questions over HTTP without an answer; odd members of messages; how a backfill ended, and which uplinks it could not read |
 //!
 //! The access key appears in none of these messages, nor in what Paho logs.
@@ -707,7 +713,7 @@ pub use network::Network;
 pub use records::Records;
 pub use recovery::Retry;
 pub use serde_json;
-pub use stats::{DeviceUse, FairUse, FrameStats, Stats};
+pub use stats::{DeviceUse, FairUse, FrameStats, Stats, WorkerStats};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

@@ -104,6 +104,7 @@ impl Callbacks {
 
     /// Runs callbacks until the event stream ends.
     pub(super) fn run(mut self) {
+        self.core.enter();
         while !self.is_in_fork {
             if self.has_lagged {
                 // An earlier end cannot be in the queue any more.
@@ -236,7 +237,7 @@ impl Callbacks {
                 return;
             }
             let client = client.get_or_insert_with(|| client_of(handle, core));
-            let called = call_safely(name, || closure(argument, client));
+            let called = call_safely(name, None, || closure(argument, client));
             self.is_in_fork = !core.is_here();
             let Err(failed) = called else { continue };
             if self.is_in_fork {
@@ -251,7 +252,7 @@ impl Callbacks {
 
 /// Returns the client for a callback: a new handle if the last one was dropped, since the close
 /// callbacks run after that.
-fn client_of(handle: &Weak<Handle>, core: &Arc<Core>) -> MqttClient {
+pub(super) fn client_of(handle: &Weak<Handle>, core: &Arc<Core>) -> MqttClient {
     let new = || {
         Arc::new(Handle {
             core: Arc::clone(core),

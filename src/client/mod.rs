@@ -1,5 +1,5 @@
 //! The handle that users hold. Two threads work behind it: the [session](crate::session) and the
-//! [callbacks].
+//! [callbacks]; with [workers], one more for each.
 
 mod backfill;
 mod callbacks;
@@ -8,11 +8,13 @@ mod send;
 mod setters;
 #[cfg(all(test, feature = "simulator"))]
 mod tests;
+mod worker;
+mod workers;
 
 use std::{
+    cell::Cell,
     fmt,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
-    thread::{self, ThreadId},
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -28,13 +30,14 @@ use crate::{
     mqtt,
     network::Network,
     process::{self, Home},
-    session::{Command, Farewell, Session, SessionLink},
+    session::{Awaited, Command, Farewell, Session, SessionLink},
     stats::Stats,
     topics::Layout,
 };
 pub use backfill::Backfilling;
 pub use callbacks::CallbackId;
 use callbacks::{Callbacks, Interest, Setter};
+use workers::Workers;
 
 /// How much longer than its time limit `close` waits for the session, whose answer says what failed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -89,7 +92,7 @@ struct Core {
     /// Unbounded, so that setters never wait; the callbacks' thread reads them before anything else.
     setters: Sender<Setter>,
     interest: Arc<Interest>,
-    callbacks_thread: OnceLock<ThreadId>,
+    workers: Workers,
     next_callback: AtomicU64,
     next_message: AtomicU64,
     correlation: Arc<Correlation>,
@@ -108,6 +111,21 @@ impl Core {
     fn is_here(&self) -> bool {
         self.check_process().is_ok()
     }
+
+    /// Notes that the current thread runs the user's closures for this client.
+    fn enter(&self) {
+        CLIENT.set(std::ptr::from_ref(self) as usize);
+    }
+
+    /// Returns whether the current thread runs the user's closures for this client.
+    fn is_inside(&self) -> bool {
+        CLIENT.get() == std::ptr::from_ref(self) as usize
+    }
+}
+
+thread_local! {
+    /// The client whose closures the thread runs; 0 for none. The thread keeps the client in its place.
+    static CLIENT: Cell<usize> = const { Cell::new(0) };
 }
 
 fn check_way_of_downlinks(options: &Options) -> Result<()> {
@@ -219,21 +237,18 @@ impl MqttClient {
             link,
             setters,
             interest,
-            callbacks_thread: OnceLock::new(),
+            workers: Workers::default(),
             next_callback: AtomicU64::new(1),
             next_message: AtomicU64::new(1),
             correlation,
         });
         let client = Self {
-            handle: Arc::new(Handle {
-                core: Arc::clone(&core),
-            }),
+            handle: Arc::new(Handle { core }),
         };
         client.command(Command::Subscribe(subscriber))?;
         let callbacks = Callbacks::new(&client, receiver, events);
-        let thread = process::start_thread("ttn-callbacks", move || callbacks.run())
+        process::start_thread("ttn-callbacks", move || callbacks.run())
             .map_err(Error::no_thread)?;
-        let _ = core.callbacks_thread.set(thread.thread().id());
         Ok(client)
     }
 
@@ -294,9 +309,10 @@ impl MqttClient {
     /// [`Delivery`](crate::Delivery) shows that), nor, with a broker between client and network, that the
     /// network has them. If the network has reported on downlinks before, `close` waits up to 200 ms for
     /// reports that are still missing. It then ends its side of the connection and waits until the
-    /// server closes the other side and the close callbacks have run with `true`.
+    /// server closes the other side, the close callbacks have run with `true`, and all
+    /// [workers](Self::set_uplink_workers) have handled what came before.
     ///
-    /// From inside a callback it does not wait for callbacks; they run when the current one returns.
+    /// From inside a callback or a worker it waits for none of them; they go on when the current one returns.
     /// Closing a closed client does nothing. A `connect` that another thread is waiting for returns
     /// [`ErrorKind::Closed`].
     ///
@@ -318,7 +334,8 @@ impl MqttClient {
     ///   downlinks were not written, for example because of [`pace`](MqttClientBuilder::pace), or because
     ///   they waited in the [offline queue](MqttClientBuilder::offline_queue) for a connection. The error
     ///   says how many.
-    /// - [`ErrorKind::TimedOut`] if a callback is still running after the timeout.
+    /// - [`ErrorKind::TimedOut`] if a callback is still running after the timeout, or a worker has not handled
+    ///   everything.
     /// - [`ErrorKind::Forked`] in a [fork](crate#forks-threads-suspended-machines) of the process that
     ///   created the client. The client of that process is not affected.
     ///
@@ -347,20 +364,23 @@ impl MqttClient {
         else {
             return Err(not_closed_within(longest));
         };
-        let is_told = !self.awaits_callbacks() || link.status.wait_until_told(end, start + within);
-        match is_told {
+        match link
+            .status
+            .wait_until_told(end, self.awaited(), start + within)
+        {
             true => result,
             false => result.and(Err(not_closed_within(within))),
         }
     }
 
-    /// Waits until the client is closed and the close callbacks have run: because of
+    /// Waits until the client is closed, the close callbacks have run, and the workers have handled what came
+    /// before: because of
     /// [`close`](Self::close) in a callback or on another thread, or because the connection was lost
     /// with `reconnect(false)`. Returns immediately if the client is neither connected nor
     /// connecting. Made for callback-driven scripts.
     ///
     /// If a callback reconnects the client, `wait` keeps waiting. If another thread reconnects it
-    /// right after `close`, `wait` may return or keep waiting. Inside a callback it waits for the
+    /// right after `close`, `wait` may return or keep waiting. Inside a callback or a worker it waits for the
     /// connection only. In a fork of the process that created the client, it returns immediately.
     ///
     /// ```
@@ -390,12 +410,16 @@ impl MqttClient {
             return true;
         }
         let status = &self.core().link.status;
-        status.wait_until_closed(|| self.awaits_callbacks(), deadline)
+        status.wait_until_closed(|| self.awaited(), deadline)
     }
 
-    /// Returns whether to wait for callbacks. A callback must not wait for itself.
-    fn awaits_callbacks(&self) -> bool {
-        self.core().interest.is_raised() && !self.is_callbacks_thread()
+    /// Returns whom to wait for. A callback must not wait for itself, nor for a worker that may wait for it.
+    fn awaited(&self) -> Awaited {
+        let is_outside = !self.core().is_inside();
+        Awaited {
+            callbacks: is_outside && self.core().interest.is_raised(),
+            workers: is_outside,
+        }
     }
 
     /// Returns whether the client is connected, as far as it knows. A silent outage is noticed only
@@ -472,7 +496,8 @@ impl MqttClient {
     /// ```
     pub fn stats(&self) -> Stats {
         let link = &self.core().link;
-        link.status.stats(link.room.taken())
+        let workers = self.core().workers.stats(self.core().home);
+        link.status.stats(link.room.taken(), workers)
     }
 
     /// Subscribes to all events, independently of the callbacks, with the capacity and overflow of the
@@ -521,16 +546,12 @@ impl MqttClient {
         let commands = &self.core().link.commands;
         commands.send(command).map_err(|_| gone())
     }
-
-    fn is_callbacks_thread(&self) -> bool {
-        self.core().callbacks_thread.get() == Some(&thread::current().id())
-    }
 }
 
 fn not_closed_within(time: Duration) -> Error {
     Error::new(
         ErrorKind::TimedOut,
-        format!("closing took longer than {time:?}; is a callback still running?"),
+        format!("closing took longer than {time:?}; is a callback or a worker still running?"),
     )
 }
 

@@ -167,7 +167,8 @@ impl MqttClient {
         self.command(Command::SetRetryCallback(callback))
     }
 
-    /// Removes a callback. It does not run for later events. Removing it twice does nothing.
+    /// Removes a callback, or a set of [workers](Self::set_uplink_workers). It does not run for later events, nor
+    /// for those that wait in its queue. Removing it twice does nothing.
     ///
     /// ```
     /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
@@ -176,7 +177,9 @@ impl MqttClient {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn remove_callback(&self, id: CallbackId) {
-        self.setter(Setter::Remove(id));
+        if self.core().is_here() && !self.core().workers.remove(id) {
+            self.setter(Setter::Remove(id));
+        }
     }
 
     fn set(&self, callback: Callback) -> CallbackId {

@@ -1,12 +1,14 @@
 //! Situations that only tests inside the client can create.
 
+use std::thread;
+
 use crossbeam_channel::after;
 
 use super::*;
 use crate::{
     config::Backfill,
     downlink::Message,
-    message::{Event, MessageIds},
+    message::{Event, MessageIds, UplinkMessage},
     network::{Effect, Network},
     process::tests::ThreadLimit,
     simulator::Simulator,
@@ -160,6 +162,7 @@ fn client_of(network: &Simulator) -> Result<(MqttClient, Events)> {
         .build()?;
     let events = client.events();
     client.set_retry_callback(|_| {})?;
+    client.set_uplink_workers(2, |_| |_: &UplinkMessage, _: &MqttClient| {})?;
     Ok((client, events))
 }
 
@@ -200,9 +203,31 @@ fn a_thread_that_cannot_be_started_is_an_error_and_leaves_nothing_behind() {
                 }
             }
         }
-        // The session, the callbacks, the retry callback, the lookup, the connection.
-        assert!(refused >= 5, "{refused}");
+        // The session, the callbacks, the retry callback, the workers, the lookup, the connection.
+        assert!(refused >= 7, "{refused}");
     }
+}
+
+#[test]
+fn workers_of_which_one_cannot_be_started_are_not_set() {
+    let client = MqttClient::new("greenhouse", "ttn-account-v2.test-key").unwrap();
+    let (held, all_gone) = bounded::<()>(0);
+    let set = || {
+        client.set_uplink_workers(4, |_| {
+            let held = held.clone();
+            move |_: &UplinkMessage, _: &MqttClient| {
+                let _ = &held;
+            }
+        })
+    };
+    let error = ThreadLimit::new(3).apply(set).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResourcesExhausted, "{error}");
+    assert!(client.stats().workers.is_empty());
+    // The threads of the other three have ended.
+    drop(held);
+    let gone = all_gone.recv_timeout(Duration::from_secs(10));
+    assert!(gone.unwrap_err().is_disconnected());
+    client.close().unwrap();
 }
 
 #[test]

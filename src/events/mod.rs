@@ -21,8 +21,8 @@ mod tests;
 pub(crate) use reader::Reader;
 pub(crate) use subscriber::Subscriber;
 pub(crate) use subscribers::Subscribers;
-pub(crate) use subscription::subscription;
 pub use subscription::{Events, EventsIter};
+pub(crate) use subscription::{shared_subscriptions, subscription};
 
 /// How many lifecycle events have room in a queue that is full of messages.
 const RESERVE: usize = 16;

@@ -17,6 +17,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Creates that of a subscriber who shares the uplinks with others.
+    pub(super) fn sharing(losses: &Arc<Losses>) -> Self {
+        Self {
+            losses: Arc::clone(losses),
+            ..Self::default()
+        }
+    }
+
     /// Returns how many events were dropped because the reader did not keep up.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -31,7 +39,8 @@ impl Reader {
         self.gone.load(Ordering::Relaxed)
     }
 
-    pub(super) fn leave(&self) {
+    /// Notes that nobody reads any more.
+    pub(crate) fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);
     }
 }

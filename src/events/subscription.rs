@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded, unbounded};
 
 use super::{RESERVE, reader::Reader, subscriber::Subscriber};
-use crate::{config::Overflow, message::Event, process::Home};
+use crate::{
+    config::Overflow,
+    message::{Event, Losses},
+    process::Home,
+};
 
 /// A subscription to a client's events. Dropping it unsubscribes.
 ///
@@ -39,6 +43,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Returns the state of this end.
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
+        &self.reader
+    }
+
     /// Waits for the next event.
     ///
     /// # Errors
@@ -181,6 +190,21 @@ impl Drop for Events {
 
 /// Creates a subscription whose queue holds `capacity` events; 0 counts as 1.
 pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, Events) {
+    read_by(Reader::default(), capacity, overflow)
+}
+
+/// Creates subscriptions that share the uplinks: each uplink goes to one of them.
+pub(crate) fn shared_subscriptions(
+    number: usize,
+    capacity: usize,
+    overflow: Overflow,
+) -> Vec<(Subscriber, Events)> {
+    let losses = Arc::new(Losses::shared());
+    let one = |_| read_by(Reader::sharing(&losses), capacity, overflow);
+    (0..number).map(one).collect()
+}
+
+fn read_by(reader: Reader, capacity: usize, overflow: Overflow) -> (Subscriber, Events) {
     let capacity = capacity.max(1);
     // A bounded channel allocates all its memory up front, and is needed only for waiting. The
     // unbounded one is limited by `Subscriber`, its only sender.
@@ -190,7 +214,7 @@ pub(crate) fn subscription(capacity: usize, overflow: Overflow) -> (Subscriber, 
             (capacity.saturating_add(RESERVE), unbounded())
         }
     };
-    let reader = Arc::new(Reader::default());
+    let reader = Arc::new(reader);
     let subscriber = Subscriber {
         wants: None,
         sender,

@@ -342,6 +342,77 @@ fn a_lost_uplink_holds_back_the_watermarks_of_its_subscriber_and_of_no_other() {
     }
 }
 
+/// Reads an uplink, and returns it with its watermark.
+fn take(events: &Events) -> (Arc<UplinkMessage>, Watermark) {
+    let Event::Uplink(uplink) = events.try_recv().unwrap() else {
+        panic!("an uplink comes first");
+    };
+    let watermark = uplink.watermark().unwrap();
+    (uplink, watermark)
+}
+
+#[test]
+fn what_one_of_those_who_share_uplinks_has_not_handled_holds_back_the_watermarks_of_all() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let mut sharing = Vec::new();
+    for (number, (subscriber, events)) in
+        (0..).zip(shared_subscriptions(2, 10, Overflow::DropOldest))
+    {
+        let is_its = move |event: &Event| matches!(event, Event::Uplink(uplink) if uplink.counter % 2 == number);
+        subscribers.add(subscriber.only(is_its));
+        sharing.push(events);
+    }
+    let [even, odd] = &sharing[..] else { panic!() };
+    (1..=6).for_each(|number| subscribers.report(uplink(number)));
+    let reached = |number: u64| Watermark::from(second(number));
+    // The first is not handled yet by the other.
+    let (two, watermark) = take(even);
+    assert_eq!(watermark, reached(0));
+    two.place.is_handled();
+    let (one, watermark) = take(odd);
+    assert_eq!(watermark, reached(2));
+    one.place.is_handled();
+    let (four, watermark) = take(even);
+    assert_eq!(watermark, reached(2));
+    four.place.is_handled();
+    // Whoever is asked later knows more.
+    assert_eq!(one.watermark(), Some(reached(2)));
+    let (three, watermark) = take(odd);
+    assert_eq!(watermark, reached(4));
+    three.place.is_handled();
+    let (five, _) = take(odd);
+    let (six, _) = take(even);
+    six.place.is_handled();
+    assert_eq!(five.watermark(), Some(reached(6)));
+    five.place.is_handled();
+    assert_eq!(one.watermark(), Some(reached(6)));
+}
+
+#[test]
+fn what_one_of_those_who_share_uplinks_has_lost_holds_back_the_watermarks_of_all() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let mut sharing = shared_subscriptions(2, 1, Overflow::DropOldest).into_iter();
+    let (subscriber, slow) = sharing.next().unwrap();
+    subscribers
+        .add(subscriber.only(|event| matches!(event, Event::Uplink(uplink) if uplink.counter < 4)));
+    let (subscriber, fast) = sharing.next().unwrap();
+    subscribers.add(
+        subscriber.only(|event| matches!(event, Event::Uplink(uplink) if uplink.counter >= 4)),
+    );
+    (1..=3).for_each(|number| subscribers.report(uplink(number)));
+    subscribers.report(uplink(4));
+    let (four, watermark) = take(&fast);
+    assert_eq!(watermark, second(0).into());
+    four.place.is_handled();
+    let last = slow.receiver().try_iter().find_map(|event| match event {
+        Event::Uplink(uplink) => Some(uplink),
+        _ => None,
+    });
+    let last = last.unwrap();
+    assert_eq!((last.counter, slow.dropped()), (3, 2));
+    assert_eq!(last.watermark(), Some(second(0).into()));
+}
+
 #[test]
 fn what_can_wait_leaves_half_of_each_queue_to_what_cannot() {
     let (mut subscribers, _interrupt) = subscribers();

@@ -254,12 +254,14 @@ pub struct PublishFailed {
 #[non_exhaustive]
 pub struct CallbackFailed {
     /// The event that the callback was set for: `uplink`, `connect`, `downlink`, `close`, `raw uplink`
-    /// or `retry`.
+    /// or `retry`; `worker` for the closure of a [worker](crate::MqttClient::set_uplink_workers).
     pub callback: &'static str,
     /// The error with its causes, or the message of the panic.
     pub message: String,
     /// Whether it panicked.
     pub panicked: bool,
+    /// The worker whose closure it was, from 0; `None` for a callback.
+    pub worker: Option<usize>,
 }
 
 impl Event {

@@ -228,6 +228,16 @@ fn events() -> Vec<(&'static str, Event)> {
                 callback: "uplink",
                 message: "the disk is full".to_owned(),
                 panicked: false,
+                worker: None,
+            }),
+        ),
+        (
+            "callback_failed-worker",
+            Event::CallbackFailed(CallbackFailed {
+                callback: "worker",
+                message: "the disk is full".to_owned(),
+                panicked: true,
+                worker: Some(3),
             }),
         ),
     ]

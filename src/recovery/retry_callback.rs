@@ -47,7 +47,7 @@ impl RetryCallback {
         let home = Home::here();
         process::start_thread("ttn-retry", move || {
             for Question { mut retry, answer } in questions {
-                let called = call_safely("retry", || result_of(callback(&mut retry)));
+                let called = call_safely("retry", None, || result_of(callback(&mut retry)));
                 if !home.is_here() {
                     // The closure has forked, and this is the child: nobody waits for the answer here.
                     return;

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Close(Sender<Farewell>),
     /// Add this subscriber.
     Subscribe(Subscriber),
+    /// Add these workers, with their numbers.
+    SubscribeWorkers(Vec<(u64, Subscriber)>),
     /// Use this retry callback from now on.
     SetRetryCallback(RetryCallback),
     /// Follow a downlink that was sent before, with this number.

@@ -57,7 +57,7 @@ pub(crate) use publishing::{Publication, Published};
 pub(crate) use reasons::not_connected;
 use receiving::Receiving;
 use sending::Sending;
-pub(crate) use status::Status;
+pub(crate) use status::{Awaited, Status};
 use waiters::Waiters;
 
 /// How soon a lagging subscriber is told about its drops if nothing else happens.
@@ -253,6 +253,13 @@ impl Session {
                 self.feed(Input::Close(waiter));
             }
             Command::Subscribe(subscriber) => self.receiving.subscribe(subscriber),
+            Command::SubscribeWorkers(workers) => {
+                for (worker, subscriber) in workers {
+                    let reader = subscriber.reader();
+                    self.status.worker_starts(worker, || reader.is_gone());
+                    self.receiving.subscribe_worker(subscriber);
+                }
+            }
             Command::SetRetryCallback(callback) => self.retry_callback = Some(callback),
             Command::Follow(number, followed) => {
                 self.sending.resume(number, followed, Instant::now());

@@ -186,6 +186,11 @@ impl Receiving {
         self.subscribers.add(subscriber);
     }
 
+    /// Does the same for a worker, which counts what it has lost.
+    pub(super) fn subscribe_worker(&mut self, subscriber: Subscriber) {
+        self.subscribers.add(subscriber);
+    }
+
     /// Waits for slow subscribers again.
     pub(super) fn resume(&mut self) {
         self.subscribers.resume();

@@ -13,7 +13,7 @@ use crate::{
     config::{AccessKey, Options},
     error::{Error, Result},
     message::{BackfillProgress, Rights},
-    stats::{Bytes, Stats, Tally},
+    stats::{Bytes, Stats, Tally, WorkerStats},
     sync,
     wire::Traffic,
 };
@@ -48,6 +48,23 @@ struct Ends {
     count: u64,
     /// The number of the last end that the close callbacks were told.
     told: u64,
+    /// The workers, by number, and the last end up to which each has handled everything.
+    workers: Vec<(u64, u64)>,
+}
+
+impl Ends {
+    /// Returns whether those who are awaited have come to this end.
+    fn are_told(&self, number: u64, awaited: Awaited) -> bool {
+        let workers = || self.workers.iter().all(|(_, told)| *told >= number);
+        (!awaited.callbacks || self.told >= number) && (!awaited.workers || workers())
+    }
+}
+
+/// Whom a call of `close` or `wait` waits for, besides the session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awaited {
+    pub(crate) callbacks: bool,
+    pub(crate) workers: bool,
 }
 
 impl Status {
@@ -121,9 +138,10 @@ impl Status {
     }
 
     /// Returns a copy of the counters; `waiting` is the number of downlinks that are not written yet.
-    pub(crate) fn stats(&self, waiting: usize) -> Stats {
+    pub(crate) fn stats(&self, waiting: usize, workers: Vec<WorkerStats>) -> Stats {
         self.tally.snapshot(
             waiting,
+            workers,
             Bytes {
                 received: self.traffic.received(),
                 sent: self.traffic.sent(),
@@ -171,20 +189,47 @@ impl Status {
         self.changed.notify_all();
     }
 
-    /// Waits until the callbacks were told about an end. Returns `false` if the deadline passes first.
-    pub(crate) fn wait_until_told(&self, number: u64, deadline: Instant) -> bool {
-        self.wait_until(Some(deadline), |ends| ends.told >= number)
+    /// Notes that a worker gets what follows, unless it has left already. Called by the session, which alone
+    /// closes the client.
+    pub(super) fn worker_starts(&self, worker: u64, has_left: impl Fn() -> bool) {
+        let mut ends = self.lock();
+        if !has_left() {
+            let told = ends.count;
+            ends.workers.push((worker, told));
+        }
     }
 
-    /// Waits until the client is closed and, if `and_told` returns `true`, until the callbacks were
-    /// told. Returns `false` if the deadline passes first.
+    /// Notes that a worker has handled everything up to an end.
+    pub(crate) fn worker_told(&self, worker: u64, number: u64) {
+        let mut ends = self.lock();
+        for (known, told) in &mut ends.workers {
+            if *known == worker {
+                *told = number.max(*told);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Notes that a worker handles nothing more.
+    pub(crate) fn worker_left(&self, worker: u64) {
+        self.lock().workers.retain(|(known, _)| *known != worker);
+        self.changed.notify_all();
+    }
+
+    /// Waits until those who are awaited have come to an end. Returns `false` if the deadline passes first.
+    pub(crate) fn wait_until_told(&self, number: u64, awaited: Awaited, deadline: Instant) -> bool {
+        self.wait_until(Some(deadline), |ends| ends.are_told(number, awaited))
+    }
+
+    /// Waits until the client is closed, and those who are awaited have come to that end. Returns `false` if
+    /// the deadline passes first.
     pub(crate) fn wait_until_closed(
         &self,
-        and_told: impl Fn() -> bool,
+        awaited: impl Fn() -> Awaited,
         deadline: Option<Instant>,
     ) -> bool {
         self.wait_until(deadline, |ends| {
-            !ends.open && (ends.told >= ends.count || !and_told())
+            !ends.open && ends.are_told(ends.count, awaited())
         })
     }
 

@@ -63,6 +63,9 @@ pub struct Stats {
     /// subscription first; subscriptions that have ended are left out. See also
     /// [`Events::dropped`](crate::Events::dropped).
     pub dropped_by_subscribers: Vec<u64>,
+    /// What each [worker](crate::MqttClient::set_uplink_workers) has done: the sets in the order in which they
+    /// were set, and each set's workers by number. Sets that were removed are left out.
+    pub workers: Vec<WorkerStats>,
     /// Downlinks, and requests to empty a queue, that have left this machine.
     pub sent: u64,
     /// Downlinks and requests that were accepted but could not be sent.
@@ -97,6 +100,31 @@ pub struct Stats {
     pub fair_use: FairUse,
     /// What the frame counters show; see [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     pub frames: FrameStats,
+}
+
+/// What a [worker](crate::MqttClient::set_uplink_workers) has done.
+///
+/// ```
+/// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+/// client.set_uplink_workers(4, |_| |uplink: &ttn::UplinkMessage, _: &ttn::MqttClient| println!("{}", uplink.dev_id))?;
+/// for worker in client.stats().workers {
+///     println!("worker {}: {} handled, {} waiting", worker.worker, worker.handled, worker.waiting);
+/// }
+/// # Ok::<(), ttn::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// The number of the worker in its set, from 0.
+    pub worker: usize,
+    /// Uplinks that its closure has handled, including those at which it failed.
+    pub handled: u64,
+    /// Uplinks at which its closure returned an error or panicked.
+    pub failed: u64,
+    /// Events that were dropped because it did not keep up.
+    pub dropped: u64,
+    /// Events in its queue: uplinks of its devices, and news about the client, which it skips.
+    pub waiting: usize,
 }
 
 /// What the frame counters show about the uplinks of all devices. The numbers of missing frames decrease when the client

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Devices, FairUse, FrameStats, Stats};
+use super::{Devices, FairUse, FrameStats, Stats, WorkerStats};
 use crate::{
     clock::Moment,
     error::Error,
@@ -223,9 +223,14 @@ impl Tally {
         subscribers.push(reader);
     }
 
-    /// Returns a copy of the counters, completed by what is counted elsewhere: waiting downlinks, and
-    /// bytes.
-    pub(crate) fn snapshot(&self, waiting: usize, bytes: Bytes) -> Stats {
+    /// Returns a copy of the counters, completed by what is counted elsewhere: waiting downlinks, workers,
+    /// and bytes.
+    pub(crate) fn snapshot(
+        &self,
+        waiting: usize,
+        workers: Vec<WorkerStats>,
+        bytes: Bytes,
+    ) -> Stats {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (decoded, malformed, dropped) =
             (get(&self.decoded), get(&self.malformed), get(&self.dropped));
@@ -244,6 +249,7 @@ impl Tally {
             dropped,
             dropped_by_callbacks: dropped_events.next().flatten().unwrap_or(0),
             dropped_by_subscribers: dropped_events.flatten().collect(),
+            workers,
             sent: get(&self.sent),
             not_sent: get(&self.not_sent),
             uncertain: get(&self.uncertain),
@@ -335,7 +341,7 @@ mod tests {
                     received: 0,
                     sent: 0,
                 };
-                let frames = tally.snapshot(0, bytes).frames;
+                let frames = tally.snapshot(0, Vec::new(), bytes).frames;
                 let numbers = [
                     frames.missing_away,
                     frames.missing_dropped_here,
@@ -371,6 +377,7 @@ mod tests {
         }
         let stats = tally.snapshot(
             0,
+            Vec::new(),
             Bytes {
                 received: 0,
                 sent: 0,

@@ -44,3 +44,4 @@ mod tls;
 mod tls_kinds;
 mod unconfirmed_v3;
 mod without_tls;
+mod workers;

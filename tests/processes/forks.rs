@@ -14,7 +14,7 @@ use std::{
 };
 
 use ttn::{
-    DeliveryState, Error, ErrorKind, Event, Events, MqttClient, Network,
+    DeliveryState, Error, ErrorKind, Event, Events, MqttClient, Network, UplinkMessage,
     crossbeam_channel::{RecvTimeoutError, TryRecvError, select},
     simulator::Simulator,
 };
@@ -68,12 +68,15 @@ fn assert_says_that_it_is_forked(client: &MqttClient, parent: u32) {
     assert_forked(client.close(), parent);
     assert_forked(client.set_retry_callback(|_| {}), parent);
     client.remove_callback(client.set_uplink_callback(|_, _| {}));
+    let no_worker = |_: usize| |_: &UplinkMessage, _: &MqttClient| {};
+    assert_forked(client.set_uplink_workers(2, no_worker), parent);
     client.wait();
     assert!(client.wait_timeout(LONG));
     assert_ended(&client.events());
     assert_eq!(format!("{client:?}").matches("connected: false").count(), 1);
     let stats = client.stats();
     let _ = (stats.fair_use.devices(), stats.fair_use.device("dev-1"));
+    let _ = stats.workers.len();
 }
 
 #[track_caller]
@@ -214,6 +217,58 @@ fn a_callback_may_fork_and_its_child_ends_when_it_returns() {
         harness.uplink("dev-1", 2);
         assert_eq!(calls.recv_timeout(SOON), Ok(1));
         assert_eq!(calls.recv_timeout(SOON), Ok(2));
+        client.close().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_may_fork_and_its_child_ends_when_it_returns() {
+    let _watchdog = watchdog(LIMIT);
+    if !alone(
+        module_path!(),
+        "a_worker_may_fork_and_its_child_ends_when_it_returns",
+    ) {
+        return;
+    }
+    Harness::each_simulator(|harness| {
+        let client = harness.builder().reconnect(false).build().unwrap();
+        let (forked, children) = mpsc::channel();
+        let (called, calls) = mpsc::channel();
+        let parent = process::id();
+        let id = client
+            .set_uplink_workers(4, |_| {
+                let (forked, called) = (forked.clone(), called.clone());
+                move |uplink: &UplinkMessage, client: &MqttClient| {
+                    if uplink.counter == 1 {
+                        let child =
+                            fork_and_report(|| assert_says_that_it_is_forked(client, parent));
+                        return child.map_or(Ok(()), |child| Ok(forked.send(child)?));
+                    }
+                    // Not called in the child, whose status would be another.
+                    if process::id() != parent {
+                        process::exit(3);
+                    }
+                    called.send(uplink.counter)?;
+                    ttn::anyhow::Ok(())
+                }
+            })
+            .unwrap();
+        client.connect().unwrap();
+        for device in ["dev-1", "dev-2", "dev-3"] {
+            harness.uplink(device, 1);
+            let child = children.recv_timeout(SOON).expect("the worker forks");
+            child.join();
+            harness.uplink(device, 2);
+            assert_eq!(calls.recv_timeout(SOON), Ok(2));
+        }
+        // The child of a thread that the client knows nothing of.
+        fork(|| {
+            client.remove_callback(id);
+            assert_says_that_it_is_forked(&client, parent);
+        })
+        .join();
+        harness.uplink("dev-1", 3);
+        assert_eq!(calls.recv_timeout(SOON), Ok(3));
         client.close().unwrap();
     });
 }

@@ -197,6 +197,7 @@ impl World {
                     callback: "retry",
                     message: "no".to_owned(),
                     panicked: true,
+                    worker: None,
                 }),
             ),
             _ => Input::Answered(question, Ok(Some(delay))),

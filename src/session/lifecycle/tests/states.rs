@@ -401,6 +401,7 @@ fn a_retry_callback_that_fails_or_is_not_there_leaves_the_plan_as_it_is() {
         callback: "retry",
         message: "no".to_owned(),
         panicked: false,
+        worker: None,
     };
     let mut bench = Bench::in_state("asking");
     let done = bench.feed(Input::Answered(Question(1), Err(failed)));
