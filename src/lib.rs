@@ -591,7 +591,8 @@
 //! | [`refused_retry`](MqttClientBuilder::refused_retry) | never before the first successful connection; every 60 s after it |
 //! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
 //! | [`pace`](MqttClientBuilder::pace) | none: downlinks are written immediately |
-//! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices |
+//! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices; in a [`shared_group`](MqttClientBuilder::shared_group), 0 |
+//! | [`duplicate_window`](MqttClientBuilder::duplicate_window) | 0; on a broker of one's own, 10 000 uplinks |
 //! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after the downlink was written, and up to 10 s more to ask why |
 //! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
 //! | [`event_capacity`](MqttClientBuilder::event_capacity), [`overflow`](MqttClientBuilder::overflow) | 10 000 events per subscriber; the oldest are dropped |
@@ -707,7 +708,7 @@ pub use message::{
     KeyWarning, Location, LocationSolved, Malformed, MessageId, Metadata, NetworkIds, PacketBroker,
     Priority, PublishFailed, QueueInvalidated, QueuedDownlink, RawMessage, Relay, Rights, Schedule,
     ServiceData, Transmission, Uncovered, UncoveredDevice, UncoveredReason, UplinkFailed,
-    UplinkField, UplinkMessage, VersionIds, Watermark,
+    UplinkField, UplinkKey, UplinkMessage, VersionIds, Watermark,
 };
 pub use network::Network;
 pub use records::Records;

@@ -9,7 +9,7 @@ use std::{
 
 use super::window::OVERLAP;
 use crate::{
-    message::{Marks, ShortKey, UplinkMessage, Watermark, short},
+    message::{Identity, Marks, ShortKey, StableHash, UplinkMessage, Watermark, short},
     process::Home,
     sync,
 };
@@ -68,63 +68,16 @@ pub(crate) enum Known {
     Handled,
 }
 
-/// Returns what identifies an uplink: over MQTT, in storage and in the event stream, and in every process.
+/// Returns the hash of what identifies an uplink: over MQTT, in storage and in the event stream, and in every
+/// process.
 pub(crate) fn key(uplink: &UplinkMessage) -> u64 {
-    let nanoseconds = |time: SystemTime| {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        since.as_nanos() as u64
-    };
-    let mut hash = Hash::new();
-    hash.add(uplink.dev_id.as_bytes());
-    hash.add(&uplink.counter.to_be_bytes());
-    match uplink.metadata.time {
-        Some(time) => hash.add(&nanoseconds(time).to_be_bytes()),
-        // Some simulated ones lack it.
-        None => {
-            let outer = uplink.received_at.map_or(0, nanoseconds);
-            hash.add(&outer.to_be_bytes());
-            hash.add(&uplink.payload_raw);
-        }
-    }
-    hash.finish()
+    Identity::of(uplink).hash()
 }
 
 fn device(dev_id: &str) -> u64 {
-    let mut hash = Hash::new();
+    let mut hash = StableHash::new();
     hash.add(dev_id.as_bytes());
     hash.finish()
-}
-
-/// A hash that is the same in every process and version, because watermarks contain it.
-struct Hash(u64);
-
-impl Hash {
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    fn new() -> Self {
-        Self(Self::SPREAD)
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        self.mix(bytes.len() as u64);
-        for word in bytes.chunks(8) {
-            self.mix(
-                word.iter()
-                    .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            );
-        }
-    }
-
-    fn mix(&mut self, word: u64) {
-        let mut hash = (self.0 ^ word).wrapping_mul(Self::SPREAD);
-        hash ^= hash >> 32;
-        hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        self.0 = hash ^ hash >> 29;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl Seam {

@@ -174,21 +174,30 @@ impl Callbacks {
                 }
             }
             Event::Uplink(uplink) => {
-                self.call("uplink", &**uplink, |callback| match callback {
+                let read = self.call("uplink", &**uplink, |callback| match callback {
                     Callback::Uplink(closure) => Some(closure),
                     _ => None,
                 });
-                self.uplink_raw(&uplink.raw);
+                let raw = self.uplink_raw(&uplink.raw);
+                // Whatever the closures have cloned.
+                match read && raw {
+                    true => uplink.hold.end(),
+                    false => uplink.hold.fail(),
+                }
             }
-            Event::Malformed(malformed) if malformed.is_uplink => self.uplink_raw(&malformed.raw),
+            Event::Malformed(malformed) if malformed.is_uplink => {
+                self.uplink_raw(&malformed.raw);
+            }
             // A message on an uplink's topic that is not an uplink.
             Event::Other(raw) if self.core.options.network.is_uplink_topic(raw.topic()) => {
                 self.uplink_raw(raw);
             }
-            Event::Published(id) => self.call("downlink", id, |callback| match callback {
-                Callback::Downlink(closure) => Some(closure),
-                _ => None,
-            }),
+            Event::Published(id) => {
+                self.call("downlink", id, |callback| match callback {
+                    Callback::Downlink(closure) => Some(closure),
+                    _ => None,
+                });
+            }
             Event::Lagged(dropped) => {
                 self.has_lagged = true;
                 log::warn!("{dropped} events were dropped because the callbacks do not keep up");
@@ -211,42 +220,46 @@ impl Callbacks {
         });
     }
 
-    fn uplink_raw(&mut self, raw: &RawMessage) {
+    fn uplink_raw(&mut self, raw: &RawMessage) -> bool {
         self.call("raw uplink", raw, |callback| match callback {
             Callback::UplinkRaw(closure) => Some(closure),
             _ => None,
-        });
+        })
     }
 
-    /// Runs the callbacks that `choose` selects, in the order in which they were set.
+    /// Runs the callbacks that `choose` selects, in the order in which they were set. Returns whether none has
+    /// failed.
     fn call<A>(
         &mut self,
         name: &'static str,
         argument: &A,
         choose: impl Fn(&mut Callback) -> Option<&mut Closure<A>>,
-    ) {
+    ) -> bool {
         let handle = &self.handle;
         let core = &self.core;
         let mut client = None;
+        let mut all_well = true;
         for closure in self
             .list
             .iter_mut()
             .filter_map(|(_, callback)| choose(callback))
         {
             if self.is_in_fork {
-                return;
+                break;
             }
             let client = client.get_or_insert_with(|| client_of(handle, core));
             let called = call_safely(name, None, || closure(argument, client));
             self.is_in_fork = !core.is_here();
             let Err(failed) = called else { continue };
             if self.is_in_fork {
-                return;
+                break;
             }
+            all_well = false;
             // If the session has ended, no subscriber is left.
             let report = Command::Report(Event::CallbackFailed(failed));
             let _ = core.link.commands.send(report);
         }
+        all_well
     }
 }
 

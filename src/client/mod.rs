@@ -30,7 +30,7 @@ use crate::{
     mqtt,
     network::Network,
     process::{self, Home},
-    session::{Awaited, Command, Farewell, Session, SessionLink},
+    session::{Awaited, Command, Farewell, Session, SessionLink, forget_session, keeper},
     stats::Stats,
     topics::Layout,
 };
@@ -373,6 +373,36 @@ impl MqttClient {
         }
     }
 
+    /// Ends the [persistent session](crate::Session::persistent) of the client on its
+    /// [broker](Self::own_broker), which then keeps nothing for it: neither messages nor subscriptions. Closes the client
+    /// first if it is connected. Call it when the client leaves for good; otherwise the broker keeps messages for it as
+    /// long as its options say, perhaps for ever. Blocks for [`connect_timeout`](MqttClientBuilder::connect_timeout) and
+    /// the time of a name lookup, for each server of the broker that does not answer. [`connect`](Self::connect) begins
+    /// a new session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] without a persistent session; those of [`connect`](Self::connect) if the broker cannot be
+    /// reached or refuses the client; those of [`close`](Self::close), which then has not kept it from forgetting.
+    ///
+    /// ```no_run
+    /// use ttn::{MqttClient, Session};
+    ///
+    /// let client = MqttClient::own_broker("my-app@ttn")
+    ///     .mqtt_address("localhost:1883")
+    ///     .session(Session::persistent("worker-1"))
+    ///     .build()?;
+    /// client.forget_session()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn forget_session(&self) -> Result<()> {
+        let options = &self.core().options;
+        let keeper = keeper(options)?;
+        let closed = self.close();
+        forget_session(options, keeper)?;
+        closed
+    }
+
     /// Waits until the client is closed, the close callbacks have run, and the workers have handled what came
     /// before: because of
     /// [`close`](Self::close) in a callback or on another thread, or because the connection was lost
@@ -535,6 +565,11 @@ impl MqttClient {
         // If the session has ended, or is in another process, so has the stream.
         let _ = self.command(Command::Subscribe(subscriber));
         events
+    }
+
+    /// Returns whether no marker came back that could prove that the broker delivers what a group shares.
+    pub(crate) fn is_sharing_unproved(&self) -> bool {
+        self.core().link.status.is_sharing_unproved()
     }
 
     fn core(&self) -> &Core {

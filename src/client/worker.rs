@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering, fence},
     },
 };
 
@@ -40,9 +40,11 @@ impl Desk {
         }
     }
 
-    /// Has the session forget the worker.
+    /// Has the session forget the worker, and discards what waits for it.
     pub(super) fn leave(&self) {
         self.reader.leave();
+        fence(Ordering::SeqCst);
+        self.queue.try_iter().for_each(drop);
     }
 
     pub(super) fn stats(&self) -> WorkerStats {
@@ -138,6 +140,11 @@ impl Worker {
             return Next::Ends;
         }
         uplink.place.is_handled();
+        // Whatever the closure has cloned.
+        match &called {
+            Ok(()) => uplink.hold.end(),
+            Err(_) => uplink.hold.fail(),
+        }
         if let Err(failed) = called {
             self.desk.failed.fetch_add(1, Ordering::Relaxed);
             // If the session has ended, no subscriber is left.
@@ -161,8 +168,7 @@ impl Worker {
             attendance,
             ..
         } = self;
-        self.desk.leave();
-        events.receiver().try_iter().for_each(drop);
+        drop(events);
         // Dropping what the closure captured runs user code too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(closure)));
         drop(attendance);

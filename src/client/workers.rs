@@ -34,7 +34,7 @@ struct Set {
     id: CallbackId,
     desks: Vec<Arc<Desk>>,
     /// Its workers end when this is dropped.
-    _stop: Sender<Infallible>,
+    stop: Sender<Infallible>,
 }
 
 impl Workers {
@@ -56,9 +56,10 @@ impl Workers {
         let Some(index) = sets.iter().position(|set| set.id == id) else {
             return false;
         };
-        let set = sets.remove(index);
+        let Set { desks, stop, .. } = sets.remove(index);
         drop(sets);
-        set.desks.iter().for_each(|desk| desk.leave());
+        drop(stop);
+        desks.iter().for_each(|desk| desk.leave());
         true
     }
 }
@@ -182,11 +183,7 @@ impl MqttClient {
             process::start_thread(&format!("ttn-worker-{worker}"), move || worker_thread.run())
                 .map_err(Error::no_thread)?;
         }
-        core.workers.add(Set {
-            id,
-            desks,
-            _stop: stop,
-        });
+        core.workers.add(Set { id, desks, stop });
         // At once, so that no uplink comes in between.
         self.command(Command::SubscribeWorkers(subscribers))
             .inspect_err(|_| {

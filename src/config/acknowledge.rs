@@ -1,7 +1,18 @@
 //! When a message is acknowledged to a broker.
 
-/// When a client acknowledges a message to a [broker of its own](crate::MqttClient::own_broker); set with
+/// When a client acknowledges a message at QoS 1 to a [broker of its own](crate::MqttClient::own_broker); set with
 /// [`MqttClientBuilder::acknowledge`](crate::MqttClientBuilder::acknowledge).
+///
+/// # Handled
+///
+/// An uplink is handled when all of these have handled it that got it: the callbacks and each worker when they have
+/// returned, whatever they keep a clone of; each [subscription](crate::MqttClient::events) when the program has dropped
+/// the event and all its clones, or has called [`UplinkMessage::acknowledge`](crate::UplinkMessage::acknowledge). One
+/// that a full queue has [dropped](crate::MqttClientBuilder::overflow) is handled there, and counted; one that nobody
+/// subscribes to is handled at once. Any other message is handled when it is in the queues.
+///
+/// In both modes at most `receive_capacity` messages may be unhandled: a program that keeps more of them gets no
+/// others.
 ///
 /// ```
 /// assert_eq!(ttn::Acknowledge::default(), ttn::Acknowledge::Received);
@@ -14,7 +25,16 @@ pub enum Acknowledge {
     /// client stops reading.
     #[default]
     Received,
-    /// When the program has handled it: its uplink callbacks and workers have returned, and its subscriptions have
-    /// dropped the event. If the program is killed, the broker delivers it again.
+    /// When the program has [handled](Self#handled) it. If the program is killed, the broker delivers it again to a
+    /// [persistent session](crate::Session::persistent): nothing is lost, and what was being handled comes twice,
+    /// marked [`is_redelivered`](crate::UplinkMessage::is_redelivered). [`close`](crate::MqttClient::close)
+    /// leaves what waits in queues unacknowledged.
+    ///
+    /// With a clean session, a broker forgets what is not acknowledged when the connection ends, or gives it to
+    /// another member of the [group](crate::MqttClientBuilder::shared_group) if it can.
+    ///
+    /// Acknowledgements go out in the order of arrival: a handler that takes long holds back those of later messages.
+    /// A broker delivers only some messages before it waits for acknowledgements (Mosquitto 20), reports on downlinks
+    /// included. So do not wait for a [`Delivery`](crate::Delivery) in a handler; sending is fine.
     Handled,
 }

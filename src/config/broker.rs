@@ -25,7 +25,7 @@ pub(crate) struct Broker {
     pub(crate) shares_by_device: bool,
     /// Whether `connect` proves that the broker shares.
     pub(crate) proves_sharing: bool,
-    pub(super) partition_options: PartitionOptions,
+    pub(crate) partition_options: PartitionOptions,
     /// The partitions, once the options are checked.
     pub(crate) partitions: Option<Partitions>,
     /// Whether the client feeds the broker: it reads the requests for downlinks, not what the network
@@ -58,12 +58,22 @@ impl Broker {
         self.shared_group.is_some() && !self.shares_by_device
     }
 
+    pub(crate) fn password(&self) -> Option<&AccessKey> {
+        self.credentials.as_ref().map(|(_, password)| password)
+    }
+
+    /// Returns whether `connect` must see a shared message come back.
+    pub(crate) fn must_prove_sharing(&self) -> bool {
+        self.shared_group.is_some() && self.proves_sharing && !self.is_feed
+    }
+
     /// Checks the options, without the addresses.
     pub(super) fn check(mut self, network: Network) -> Result<Self> {
         if let Some((user, _)) = &self.credentials {
             check_user(user)?;
         }
         self.topics.check(network)?;
+        self.session.check()?;
         if let Some(group) = &self.shared_group {
             check_group(group)?;
         } else if self.shares_by_device {

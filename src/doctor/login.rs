@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::Api,
     client::MqttClient,
-    config::{ConnectRetry, HttpApi, Options, Server},
+    config::{Broker, ConnectRetry, HttpApi, Options, Server, Session},
     error::{Error, ErrorKind},
     inquiry::Verdict,
 };
@@ -23,9 +23,19 @@ pub(super) const CONNECT: Duration = Duration::from_secs(7);
 const CLOSE: Duration = Duration::from_millis(500);
 
 /// Makes the options of a client that connects once, asks nothing over HTTP, and cannot be taken for
-/// another: the end of its id is random.
+/// another: the end of its id is random. On a broker of one's own it takes nothing away from other clients: it has no
+/// session of theirs, and a group of its own.
 pub(super) fn once(options: Options, server: Server) -> Options {
+    let broker = options.broker.map(|broker| Broker {
+        session: Session::clean(),
+        shared_group: broker
+            .shared_group
+            .map(|_| format!("ttn-doctor-{:016x}", fastrand::u64(..))),
+        addresses: broker.addresses.into_iter().take(1).collect(),
+        ..broker
+    });
     Options {
+        broker,
         server,
         connect_timeout: options.connect_timeout.min(CONNECT),
         close_timeout: Some(CLOSE),
@@ -40,31 +50,72 @@ pub(super) fn once(options: Options, server: Server) -> Options {
     }
 }
 
+/// What came of an attempt to connect.
+#[derive(Debug)]
+pub(super) struct LoggedIn {
+    took: Duration,
+    /// Whether no marker came back that could prove that the broker shares.
+    is_unproved: bool,
+}
+
 /// Connects and subscribes, and says how long that took.
-pub(super) fn log_in(options: Options) -> Result<Duration, Error> {
+pub(super) fn log_in(options: Options) -> Result<LoggedIn, Error> {
     let start = Instant::now();
     let client = MqttClient::start(Arc::new(options))?;
     client.connect()?;
     let took = start.elapsed();
+    let is_unproved = client.is_sharing_unproved();
     // Nothing was sent that could be left behind.
     let _ = client.close();
-    Ok(took)
+    Ok(LoggedIn { took, is_unproved })
+}
+
+/// Says whether the broker delivers what a group shares.
+pub(super) fn shared_group(options: &Options, attempt: Option<&Result<LoggedIn, Error>>) -> Step {
+    const NAME: &str = "shared group";
+    let Some(broker) = &options.broker else {
+        return Step::skipped(NAME, "the network itself has no shared groups");
+    };
+    if broker.shared_group.is_none() {
+        return Step::skipped(NAME, "none is set");
+    }
+    match attempt {
+        Some(Ok(_)) if !broker.proves_sharing => Step::skipped(
+            NAME,
+            "the broker grants it; whether it delivers what is shared was not tried, because prove_shared_group is off",
+        ),
+        Some(Ok(LoggedIn { is_unproved, .. })) if *is_unproved => Step::warning(
+            NAME,
+            "the broker grants it, but does not deliver what this client publishes below ttn-check/, so it is not known whether \
+             it delivers what is shared (NATS, RabbitMQ and aedes do not); allow the user to publish there",
+        ),
+        Some(Ok(_)) => Step::ok(NAME).seen("a shared message came back"),
+        Some(Err(error)) if is_about_sharing(error) => Step::failed(NAME, error.to_string()),
+        Some(Err(_)) | None => Step::skipped(NAME, "there is no connection"),
+    }
+}
+
+fn is_about_sharing(error: &Error) -> bool {
+    error.kind() == ErrorKind::SharedSubscription
 }
 
 /// Explains an attempt to connect.
 pub(super) fn explain(
-    attempt: &Result<Duration, Error>,
+    attempt: &Result<LoggedIn, Error>,
     server: &Server,
     app_id: &str,
     verdict: Option<&Verdict>,
     asking: Option<&mut Asking>,
 ) -> Step {
     let error = match attempt {
-        Ok(took) => {
+        Ok(LoggedIn { took, .. }) => {
             return Step::ok("MQTT").seen(format!(
                 "connected and subscribed in {} ms",
                 took.as_millis()
             ));
+        }
+        Err(error) if is_about_sharing(error) => {
+            return Step::ok("MQTT").seen("connected and subscribed");
         }
         Err(error) => error,
     };

@@ -93,7 +93,7 @@ impl Report {
 
 impl Step {
     /// The names of the steps, in their order.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "options",
         "clock",
         "name",
@@ -103,6 +103,7 @@ impl Step {
         "key",
         "discovery",
         "MQTT",
+        "shared group",
         "uplinks",
         "devices",
         "least rights",

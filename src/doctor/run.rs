@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::{
-    login,
+    login::{self, LoggedIn},
     report::{Report, Step, Verdict as Found},
     survey::{self, Survey},
     traffic,
@@ -72,10 +72,16 @@ pub(super) fn diagnose(builder: &MqttClientBuilder) -> Report {
 
 fn checked(builder: &MqttClientBuilder) -> Result<(AccessKey, Options, Place)> {
     let options = builder.clone().check()?;
-    let key = options.access_key.clone();
+    let key = match &options.broker {
+        Some(broker) => {
+            let password = broker.password().cloned();
+            password.unwrap_or_else(|| AccessKey::new(String::new()))
+        }
+        None => options.access_key.clone(),
+    };
     match Place::of(&options) {
         Some(place) => Ok((key, options, place)),
-        None => Err(Route::find(&options, &key, None)
+        None => Err(Route::find(&options, &key, None, None)
             .err()
             .unwrap_or_else(|| Error::config("no server is known for the application"))),
     }
@@ -95,6 +101,7 @@ impl Diagnosis<'_> {
     fn run(mut self, options: Options, place: &Place) -> Vec<Step> {
         let is_v3 = options.network == Network::V3;
         let app_id = options.app_id.clone();
+        let has_own_broker = options.broker.is_some();
         let looked_by = self.until(LOOKED);
         let way = {
             let (place, options) = (place.clone(), self.builder.clone());
@@ -154,22 +161,23 @@ impl Diagnosis<'_> {
         let logged_in_by = self.until(LOGGED_IN);
         let end = self.until(ALL);
         asking = asking.map(|asking| asking.until(end));
-        let mqtt = match (attempt, broken) {
+        let (mqtt, logged_in) = match (attempt, broken) {
             (Some((attempt, server)), _) => {
                 let attempt = match attempt.recv_deadline(logged_in_by) {
                     Ok(attempt) => attempt,
                     Err(_) => Err(Error::new(crate::ErrorKind::TimedOut, LATE)),
                 };
-                login::explain(
+                let step = login::explain(
                     &attempt,
                     &server,
                     &app_id,
                     verdict.as_ref(),
                     asking.as_mut(),
-                )
+                );
+                (step, Some(attempt))
             }
-            (None, Some(name)) => Step::skipped("MQTT", format!("{name} has failed")),
-            (None, None) => Step::skipped("MQTT", "no MQTT address is known"),
+            (None, Some(name)) => (Step::skipped("MQTT", format!("{name} has failed")), None),
+            (None, None) => (Step::skipped("MQTT", "no MQTT address is known"), None),
         };
         if mqtt.verdict == Found::Ok {
             let judged = verdict
@@ -181,10 +189,15 @@ impl Diagnosis<'_> {
             }
         }
         self.steps.push(mqtt);
+        self.steps
+            .extend(fresh().map(|options| login::shared_group(&options, logged_in.as_ref())));
 
         let rights = verdict.as_ref().and_then(Verdict::rights).cloned();
         let (Some(rights), Some(mut asking)) = (rights, asking) else {
-            let why = "what the key may do is not known";
+            let why = match has_own_broker {
+                true => survey::NOT_THE_NETWORK,
+                false => "what the key may do is not known",
+            };
             let rest = ["uplinks", "devices", "least rights"];
             self.steps.extend(rest.map(|name| Step::skipped(name, why)));
             return self.steps;
@@ -223,7 +236,7 @@ impl Diagnosis<'_> {
         let found = begin(move || {
             let mut options = builder.check()?;
             options.connect_timeout = options.connect_timeout.min(DISCOVERED - LOOKED);
-            Route::find(&options, &options.access_key, None).map(|route| route.address)
+            Route::find(&options, &options.access_key, None, None).map(|route| route.address)
         });
         let found = found.recv_deadline(self.until(DISCOVERED));
         let address = match found {
@@ -244,14 +257,17 @@ impl Diagnosis<'_> {
 }
 
 /// An attempt to connect, and where to.
-type Attempt = (Receiver<Result<Duration>>, Server);
+type Attempt = (Receiver<Result<LoggedIn>>, Server);
 
-fn begin_to_log_in(options: Options, server: Server) -> Receiver<Result<Duration>> {
+fn begin_to_log_in(options: Options, server: Server) -> Receiver<Result<LoggedIn>> {
     begin(move || login::log_in(login::once(options, server)))
 }
 
 fn options_step(options: &Options) -> Step {
     let server = match &options.server {
+        Server::At(address) if options.broker.is_some() => {
+            format!("the client reads from a broker of its own, {address}")
+        }
         Server::At(address) => format!("the MQTT server is {address}"),
         Server::AskedOf(address) => format!("{address} knows the MQTT server"),
         Server::Unknown => "no server is set".to_owned(),
@@ -260,12 +276,19 @@ fn options_step(options: &Options) -> Step {
         Network::V2 => "V2",
         Network::V3 => "v3",
     };
+    let servers = options.broker.as_ref().map_or(1, |it| it.addresses.len());
+    let others = (servers > 1).then(|| {
+        format!(
+            "it is the first of {servers}; the others are left out: set one alone to look at it"
+        )
+    });
     Step::ok("options")
         .seen(format!(
             "the application is {:?}, on a network of {network}",
             options.app_id
         ))
         .seen(server)
+        .all_seen(others)
 }
 
 fn clock_step(server: Option<SystemTime>, is_tls: bool) -> Step {

@@ -24,6 +24,10 @@ const SEND: &str = "RIGHT_APPLICATION_TRAFFIC_DOWN_WRITE";
 /// A key that expires sooner is a warning.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
+/// Why the network is not asked.
+pub(super) const NOT_THE_NETWORK: &str =
+    "the client reads from a broker of its own, and has no key for the network behind it";
+
 /// A device of this id exists nowhere.
 const NOBODY: &str = "no-such-device-of-a-diagnosis";
 
@@ -91,6 +95,9 @@ impl Survey {
     }
 
     pub(super) fn make(options: &Options, deadline: Instant) -> Self {
+        if options.broker.is_some() {
+            return Self::skipped(NOT_THE_NETWORK);
+        }
         if options.network == Network::V2 {
             return Self::skipped("a V2 network has no such API");
         }

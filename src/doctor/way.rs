@@ -77,9 +77,9 @@ impl Place {
         match opened {
             Ok(Some(connection)) => match connection.security() {
                 Some(security) => [found, tcp, tls(&security)],
-                None => [found, tcp, plain()],
+                None => [found, tcp, plain(options)],
             },
-            Ok(None) => [found, tcp, plain()],
+            Ok(None) => [found, tcp, plain(options)],
             Err(error) if destination.has_tls() => {
                 let advice = match error.kind() {
                     ErrorKind::Tls if !error.to_string().contains("certificate of") => {
@@ -90,7 +90,11 @@ impl Place {
                 let failed = Step::failed("TLS", and(&error.to_string(), advice));
                 [found, tcp, failed]
             }
-            Err(error) => [found, Step::failed("TCP", error.to_string()), plain()],
+            Err(error) => [
+                found,
+                Step::failed("TCP", error.to_string()),
+                plain(options),
+            ],
         }
     }
 
@@ -110,10 +114,14 @@ fn untried(name: &'static str) -> Step {
     Step::skipped(name, "the step before has failed")
 }
 
-fn plain() -> Step {
+fn plain(options: &Options) -> Step {
+    let secret = match &options.broker {
+        Some(_) => "the password",
+        None => "the access key",
+    };
     Step::skipped(
         "TLS",
-        "the address is one without TLS, so the access key can be read by everyone on the way",
+        format!("the address is one without TLS, so {secret} can be read by everyone on the way"),
     )
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Following {
     pub(crate) unconfirmed_after: Duration,
     /// Whether someone asks the network about the queues of devices.
     pub(crate) looks_up: bool,
+    /// Whether a broker of one's own is between the client and the network.
+    pub(crate) is_behind_broker: bool,
 }
 
 /// A downlink to follow.
@@ -147,7 +149,7 @@ impl Book {
         Self {
             network,
             following,
-            evidence: Evidence::new(network, app_id, following.capacity),
+            evidence: Evidence::new(network, app_id, &following),
             sweep_at: SWEEP,
             entries: BTreeMap::new(),
             by_correlation: HashMap::new(),

@@ -36,11 +36,11 @@ impl Reader {
 
     /// Returns whether the program has dropped its end.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone.load(Ordering::SeqCst)
     }
 
     /// Notes that nobody reads any more.
     pub(crate) fn leave(&self) {
-        self.gone.store(true, Ordering::Relaxed);
+        self.gone.store(true, Ordering::SeqCst);
     }
 }

@@ -1,7 +1,10 @@
 //! The sending end of one subscription, with a bounded queue.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
     time::{Duration, Instant},
 };
 
@@ -104,17 +107,16 @@ impl Subscriber {
         }
     }
 
-    /// Notes in an uplink whose watermarks count that it goes to this subscriber.
-    fn addressed(&self, event: Event) -> Event {
-        match event {
-            Event::Uplink(mut uplink) if uplink.place.is_known() => {
-                Arc::make_mut(&mut uplink)
-                    .place
-                    .goes_to(&self.reader.losses);
-                Event::Uplink(uplink)
+    /// Notes in an uplink that it goes to this subscriber, if its watermarks count or it is to be acknowledged.
+    fn addressed(&self, mut event: Event) -> Event {
+        if let Event::Uplink(uplink) | Event::UplinkNormalized(uplink) = &mut event {
+            if uplink.place.is_known() || uplink.hold.is_held() {
+                let uplink = Arc::make_mut(uplink);
+                uplink.place.goes_to(&self.reader.losses);
+                uplink.hold.separate();
             }
-            event => event,
         }
+        event
     }
 
     fn wait_and_send(&mut self, event: Event, interrupt: &Interrupt) {
@@ -249,6 +251,14 @@ impl Subscriber {
     /// Returns whether there are drops that the subscriber has not been told about.
     pub(super) fn has_untold(&self) -> bool {
         self.untold > 0
+    }
+
+    /// Drops what was queued while the reader left.
+    pub(super) fn clear_if_gone(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_gone() {
+            self.queue.try_iter().for_each(drop);
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {

@@ -37,10 +37,14 @@ impl Subscribers {
         let Some((last, others)) = self.list.split_last_mut() else {
             return;
         };
+        let is_held = event.is_held();
         for subscriber in others {
             subscriber.deliver(event.clone(), &self.interrupt);
         }
         last.deliver(event, &self.interrupt);
+        if is_held {
+            self.list.iter().for_each(Subscriber::clear_if_gone);
+        }
     }
 
     /// Hands events to every subscriber that belong together.

@@ -1,6 +1,12 @@
 //! The end of a subscription that a program reads, and the function that creates both ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, bounded, unbounded};
 
@@ -185,6 +191,12 @@ impl Iterator for EventsIter<'_> {
 impl Drop for Events {
     fn drop(&mut self) {
         self.reader.leave();
+        // What is to be acknowledged must not wait in a queue that nobody reads. The session does the same if it queues
+        // an event at this moment.
+        if self.home.is_here() {
+            fence(Ordering::SeqCst);
+            self.receiver.try_iter().for_each(drop);
+        }
     }
 }
 

@@ -25,6 +25,10 @@ use crate::error::Error;
 pub struct Connected {
     /// The server, as `mqtt://host:port` or `mqtts://host:port`.
     pub address: String,
+    /// Whether a [broker of one's own](crate::MqttClient::own_broker) has kept a
+    /// [persistent session](crate::Session::persistent) for the client. If not, it has kept no messages either: it does
+    /// not know the client yet, or not any more. Always `false` with a clean session.
+    pub session_present: bool,
     /// The outage that ends here; `None` for the first connection, and for one after `close`.
     pub gap: Option<Gap>,
 }
@@ -173,6 +177,9 @@ pub enum DisconnectCause {
     },
     /// The server sent data that is not valid MQTT.
     Protocol,
+    /// The client itself ended the connection: a handler failed, and with
+    /// [`redeliver_failed`](crate::MqttClientBuilder::redeliver_failed) the broker has to deliver the uplink again.
+    HandlerFailed,
 }
 
 impl fmt::Display for DisconnectCause {
@@ -203,6 +210,9 @@ impl fmt::Display for DisconnectCause {
                 )
             }
             Self::Protocol => f.write_str("the server sent data that is not valid MQTT"),
+            Self::HandlerFailed => {
+                f.write_str("a handler failed, and the broker has to deliver the uplink again")
+            }
             Self::Contested { in_a_row } => write!(
                 f,
                 "{in_a_row} connections in a row ended within a minute; if the broker allows one client of this application at a time, another client may be taking over"

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{
     Activation, ActivationFailed, Backfilled, Closed, ConnectFailed, Connected, CounterReport,
-    DeviceEvent, Disconnected, DownlinkEvent, KeyWarning, LocationSolved, MessageId,
-    QueueInvalidated, RawMessage, ServiceData, UplinkFailed, UplinkField, UplinkMessage, json,
+    DeviceEvent, Disconnected, DownlinkEvent, Hold, KeyWarning, LocationSolved, MessageId,
+    QueueInvalidated, RawMessage, Receipt, ServiceData, UplinkFailed, UplinkField, UplinkMessage,
+    json,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -309,6 +310,23 @@ impl Event {
     /// ```
     pub fn is_retained(&self) -> bool {
         self.raw().is_some_and(RawMessage::is_retained)
+    }
+
+    /// Notes in an uplink that it is to be acknowledged when it is handled.
+    pub(crate) fn hold(&mut self, receipt: &Receipt) {
+        if let Self::Uplink(uplink) | Self::UplinkNormalized(uplink) = self {
+            let uplink = Arc::make_mut(uplink);
+            uplink.redelivered = receipt.is_redelivered();
+            uplink.hold = Hold::new(receipt.clone());
+        }
+    }
+
+    /// Returns whether it is an uplink that is to be acknowledged.
+    pub(crate) fn is_held(&self) -> bool {
+        match self {
+            Self::Uplink(uplink) | Self::UplinkNormalized(uplink) => uplink.hold.is_held(),
+            _ => false,
+        }
     }
 
     fn raw(&self) -> Option<&RawMessage> {

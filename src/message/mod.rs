@@ -22,11 +22,13 @@ mod payload;
 mod place;
 mod queued_downlink;
 mod raw;
+mod receipt;
 mod rights;
 mod service_data;
 #[cfg(test)]
 mod tests;
 mod uplink;
+mod uplink_key;
 mod watermark;
 
 pub use activation::{Activation, ActivationFailed};
@@ -50,10 +52,13 @@ pub(crate) use payload::{Payload, ReadPayload, to_base64};
 pub(crate) use place::{Losses, Lost, Marks, Place};
 pub use queued_downlink::QueuedDownlink;
 pub use raw::RawMessage;
+pub(crate) use receipt::{Acknowledger, Hold, Receipt};
 pub use rights::Rights;
 pub use service_data::ServiceData;
 pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };
+pub use uplink_key::UplinkKey;
+pub(crate) use uplink_key::{Identity, StableHash};
 pub use watermark::Watermark;
 pub(crate) use watermark::{ShortKey, short};

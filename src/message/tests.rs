@@ -164,7 +164,11 @@ fn events() -> Vec<(&'static str, Event)> {
     };
     let connected = |gap| {
         let address = address.clone();
-        Event::Connected(Connected { address, gap })
+        Event::Connected(Connected {
+            address,
+            session_present: false,
+            gap,
+        })
     };
     let closed = |error| Event::Closed(Closed { error, number: 1 });
     vec![

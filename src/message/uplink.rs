@@ -5,7 +5,9 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, time::SystemTime};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{Downlink, Gateway, Metadata, Place, RawMessage, Watermark, fields, json, mismatch};
+use super::{
+    Downlink, Gateway, Hold, Metadata, Place, RawMessage, Watermark, fields, json, mismatch,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An uplink: what a device sent and how it arrived.
@@ -111,8 +113,14 @@ pub struct UplinkMessage {
     pub(crate) simulated: bool,
     #[serde(rename = "is_backfilled")]
     pub(crate) backfilled: bool,
+    #[serde(rename = "is_duplicate", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) duplicate: bool,
+    #[serde(rename = "is_redelivered")]
+    pub(crate) redelivered: bool,
     #[serde(skip)]
     pub(crate) place: Place,
+    #[serde(skip)]
+    pub(crate) hold: Hold,
     #[serde(rename = "is_retained", serialize_with = "json::is_retained")]
     pub(crate) raw: RawMessage,
 }
@@ -151,7 +159,10 @@ impl UplinkMessage {
             extra: Map::new(),
             simulated: false,
             backfilled: false,
+            duplicate: false,
+            redelivered: false,
             place: Place::default(),
+            hold: Hold::default(),
             raw,
         }
     }
@@ -219,6 +230,51 @@ impl UplinkMessage {
     /// ```
     pub fn is_backfilled(&self) -> bool {
         self.backfilled
+    }
+
+    /// Returns whether a [broker of one's own](crate::MqttClient::own_broker) says that it has delivered this uplink
+    /// before (MQTT's DUP flag). The connection ended before it was acknowledged, so it has possibly been handled. Not
+    /// every broker says so for what another member of a [group](crate::MqttClientBuilder::shared_group) had before.
+    ///
+    /// ```
+    /// # use ttn::{Network, UplinkMessage};
+    /// # let uplink = UplinkMessage::from_json(Network::V2, r#"{"app_id":"a1","dev_id":"d1"}"#)?;
+    /// assert!(!uplink.is_redelivered());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn is_redelivered(&self) -> bool {
+        self.redelivered
+    }
+
+    /// Marks the uplink as handled by the subscription that it came from, although the program keeps it. Without this,
+    /// a subscription has handled an uplink when the event and all its clones are dropped; with
+    /// [`Acknowledge::Handled`](crate::Acknowledge::Handled), it is not acknowledged before that. Callbacks and workers
+    /// need not call it: they have handled an uplink when they return. Does nothing for an uplink that did not come from
+    /// a [broker of one's own](crate::MqttClient::own_broker).
+    ///
+    /// ```no_run
+    /// use ttn::{Acknowledge, Event, MqttClient, Session};
+    ///
+    /// let client = MqttClient::own_broker("my-app@ttn")
+    ///     .mqtt_address("localhost:1883")
+    ///     .session(Session::persistent("worker-1"))
+    ///     .acknowledge(Acknowledge::Handled)
+    ///     .build()?;
+    /// let events = client.events();
+    /// client.connect()?;
+    /// let mut latest = None;
+    /// for event in &events {
+    ///     if let Event::Uplink(uplink) = event {
+    ///         println!("{}: {}", uplink.dev_id, uplink.payload_hex());
+    ///         uplink.acknowledge();
+    ///         latest = Some(uplink);
+    ///     }
+    /// }
+    /// # drop(latest);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn acknowledge(&self) {
+        self.hold.end();
     }
 
     /// Returns how far a program has got once it has handled this uplink, to

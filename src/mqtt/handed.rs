@@ -59,7 +59,11 @@ impl Handed {
     /// Notes that the connection will not write a message. It writes no later one either.
     pub(super) fn remove(&mut self, ids: MessageIds) {
         self.messages.retain(|message| message.ids != Some(ids));
-        self.downlinks = self.messages.iter().filter_map(|message| message.ids).count();
+        self.downlinks = self
+            .messages
+            .iter()
+            .filter_map(|message| message.ids)
+            .count();
     }
 
     /// Notes that the server has processed this many messages in all, and returns the newly processed ones.

@@ -9,16 +9,17 @@ use std::sync::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
-    message::{MessageIds, RawMessage},
+    message::{MessageIds, RawMessage, Receipt},
     wire,
 };
 
 /// What a connection tells the session.
 #[derive(Debug)]
 pub(crate) enum Signal {
-    Message(RawMessage),
+    /// A message, with a receipt if it is to be acknowledged.
+    Message(RawMessage, Option<Receipt>),
     /// A message whose topic is not text.
-    Unreadable(RawMessage),
+    Unreadable(RawMessage, Option<Receipt>),
     /// The queue was full and began to drop messages at this place. [`Outlet::end_run`] returns how
     /// many, or 0 if a message was accepted after them: then [`Dropped`](Self::Dropped) has the number.
     Dropping(Run),
@@ -62,6 +63,9 @@ pub(super) struct Message<'a> {
     pub(super) topic: &'a str,
     pub(super) payload: &'a [u8],
     pub(super) is_retained: bool,
+    /// What acknowledges it, if it is to be acknowledged. It is never dropped then: the wire limits how many there
+    /// are.
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// A signal and the connection that it comes from.
@@ -117,18 +121,19 @@ impl Inlet {
         &self,
         attempt: Attempt,
         message: Message<'_>,
-        signal: fn(RawMessage) -> Signal,
+        signal: fn(RawMessage, Option<Receipt>) -> Signal,
     ) {
         let Message {
             topic,
             payload,
             is_retained,
+            receipt,
         } = message;
         let size = topic.len() + payload.len();
         let room = &self.room;
-        if room.messages.load(Ordering::Relaxed) >= room.max_messages
-            || room.bytes.load(Ordering::Relaxed) + size > room.max_bytes
-        {
+        let is_full = room.messages.load(Ordering::Relaxed) >= room.max_messages
+            || room.bytes.load(Ordering::Relaxed) + size > room.max_bytes;
+        if is_full && receipt.is_none() {
             if let (run, 0) = split(room.drops.fetch_add(1, Ordering::Relaxed)) {
                 self.signal(attempt, Signal::Dropping(run));
             }
@@ -141,7 +146,7 @@ impl Inlet {
         room.messages.fetch_add(1, Ordering::Relaxed);
         room.bytes.fetch_add(size, Ordering::Relaxed);
         let message = RawMessage::new(topic, payload).retained(is_retained);
-        self.signal(attempt, signal(message));
+        self.signal(attempt, signal(message, receipt));
     }
 
     /// Queues what the wire reports.
@@ -154,11 +159,13 @@ impl Inlet {
                 topic,
                 payload,
                 is_retained,
+                receipt,
             }) => {
                 let message = Message {
                     topic: &String::from_utf8_lossy(&topic),
                     payload: &payload,
                     is_retained,
+                    receipt,
                 };
                 self.message(attempt, message, Signal::Unreadable);
             }
@@ -219,6 +226,7 @@ mod tests {
             topic: &number.to_string(),
             payload: &[],
             is_retained: false,
+            receipt: None,
         };
         inlet.message(ATTEMPT, message, Signal::Message);
     }
@@ -228,7 +236,7 @@ mod tests {
     fn read(outlet: &Outlet) -> Option<String> {
         let (_, signal) = outlet.receiver.try_recv().ok()?;
         Some(match signal {
-            Signal::Message(raw) => {
+            Signal::Message(raw, _) => {
                 outlet.make_room(&raw);
                 raw.topic().to_owned()
             }

@@ -16,7 +16,8 @@ use std::{
 
 use paho_mqtt::{
     AsyncClient, ConnectOptionsBuilder, ConnectToken, CreateOptionsBuilder, DeliveryToken,
-    MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, QOS_1, ServerResponse, SubscribeManyToken, Token,
+    MQTT_VERSION_3_1_1, Message, PersistenceType, QOS_0, QOS_1, QoS, ServerResponse,
+    SubscribeManyToken, Token,
 };
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
     message::{MessageIds, RawMessage},
     process::{self, Claim},
     sync,
-    wire::{Doorway, End, Permit, Wire},
+    wire::{Acknowledging, Doorway, End, Permit, Wire},
 };
 
 /// Paho's limit for messages that wait to be written. Our own limit is smaller and applies first.
@@ -130,6 +131,7 @@ pub(crate) struct Transport {
     unsubscribing: Option<Pending<Token>>,
     /// Whether the server answered no UNSUBSCRIBE because the connection has ended.
     unanswered: bool,
+    session_present: bool,
     handed: Handed,
     /// Whether Paho is connected to the wire.
     up: bool,
@@ -150,6 +152,7 @@ impl Transport {
         doorway: Doorway,
         attempt: Attempt,
         inlet: Inlet,
+        acknowledging: Option<Acknowledging>,
     ) -> Result<Self, String> {
         let message = |cause: paho_mqtt::Error| cause.to_string();
         let starting = start_engine()?;
@@ -157,6 +160,7 @@ impl Transport {
             port,
             token,
             permit,
+            session_present,
         } = doorway;
         let client = create(&format!("tcp://127.0.0.1:{port}"), &token).map_err(message)?;
 
@@ -167,6 +171,10 @@ impl Transport {
                     topic: message.topic(),
                     payload: message.payload(),
                     is_retained: message.retained(),
+                    receipt: acknowledging
+                        .as_ref()
+                        .filter(|_| message.qos() == QoS::AtLeastOnce)
+                        .and_then(Acknowledging::see),
                 };
                 messages.message(attempt, message, Signal::Message);
             }
@@ -195,6 +203,7 @@ impl Transport {
             unacknowledged: HashMap::new(),
             unsubscribing: None,
             unanswered: false,
+            session_present,
             handed: Handed::default(),
             up: false,
             lost: false,
@@ -204,6 +213,11 @@ impl Transport {
 
     pub(crate) fn attempt(&self) -> Attempt {
         self.attempt
+    }
+
+    /// Returns whether the server has kept a session of the client.
+    pub(crate) fn session_present(&self) -> bool {
+        self.session_present
     }
 
     /// Subscribes to all filters with one packet. The outcome is reported as
@@ -254,6 +268,14 @@ impl Transport {
             .insert(number, Pending::new(token, bell));
         self.handed.push_acknowledged();
         Ok(())
+    }
+
+    /// Publishes with QoS 0 what nobody waits for.
+    pub(crate) fn publish_marker(&mut self, message: &RawMessage) {
+        let message = Message::new(message.topic(), message.payload(), QOS_0);
+        if self.client.try_publish(message).is_ok() {
+            self.handed.push_acknowledged();
+        }
     }
 
     /// Returns whether the server has not yet answered an UNSUBSCRIBE.

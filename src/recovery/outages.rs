@@ -225,6 +225,7 @@ fn is_seen(cause: DisconnectCause) -> bool {
         DisconnectCause::Silent
             | DisconnectCause::PacketTooLarge { .. }
             | DisconnectCause::Protocol
+            | DisconnectCause::HandlerFailed
     )
 }
 

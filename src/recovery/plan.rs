@@ -93,11 +93,11 @@ impl Plan {
     }
 }
 
-/// Returns whether the server refuses the client's identity.
+/// Returns whether the server refuses the client's identity, or does not do what its options need.
 fn is_refusal(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::NotAuthorized | ErrorKind::SubscriptionRefused
+        ErrorKind::NotAuthorized | ErrorKind::SubscriptionRefused | ErrorKind::SharedSubscription
     )
 }
 

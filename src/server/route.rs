@@ -18,27 +18,31 @@ pub(crate) struct Route {
 
 impl Route {
     /// Returns whether `find` reads no file, asks no server and looks up no name.
-    pub(crate) fn is_instant(options: &Options) -> bool {
+    /// `chosen` is the one among a broker's servers.
+    pub(crate) fn is_instant(options: &Options, chosen: Option<&Address>) -> bool {
+        let is_instant = |address: &Address| {
+            !address.tls()
+                && address.host().parse::<IpAddr>().is_ok()
+                && options.way_out.is_direct()
+        };
         match &options.server {
-            Server::At(address) => {
-                !address.tls()
-                    && address.host().parse::<IpAddr>().is_ok()
-                    && options.way_out.is_direct()
-            }
+            _ if chosen.is_some() => chosen.is_some_and(is_instant),
+            Server::At(address) => is_instant(address),
             Server::AskedOf(_) => false,
             Server::Unknown => true,
         }
     }
 
     /// Asks the discovery server, reads certificates, and looks up the name. If the discovery server is
-    /// down, uses `known`, an address that has worked before.
+    /// down, uses `known`, an address that has worked before. `chosen` is the one among a broker's servers.
     pub(crate) fn find(
         options: &Options,
         access_key: &AccessKey,
         known: Option<Address>,
+        chosen: Option<Address>,
     ) -> Result<Self> {
         let address = match &options.server {
-            Server::At(address) => address.clone(),
+            Server::At(address) => chosen.unwrap_or_else(|| address.clone()),
             Server::AskedOf(server) => {
                 let mut time = options.connect_timeout;
                 if known.is_some() {

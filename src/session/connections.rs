@@ -1,6 +1,6 @@
 //! The connection in use, and earlier ones that have not ended yet.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{ending::Endings, lifecycle::LATE_REPORTS};
 use crate::{
@@ -8,12 +8,14 @@ use crate::{
     error::Result,
     message::MessageIds,
     mqtt::{Attempt, Inlet, Operation, Outcome, Transport},
-    wire::{Doorway, End, Plan, Wire},
+    wire::{Acknowledgement, Acknowledging, Doorway, End, Plan, Wire},
 };
 
 /// The handles of a session's connections.
 pub(super) struct Connections {
     inlet: Inlet,
+    /// What acknowledges messages, with a broker of one's own.
+    acknowledgement: Option<Arc<Acknowledgement>>,
     current: Option<Connection>,
     /// Connections that are no longer in use. A handle of the MQTT client must not be dropped before
     /// both sides of its wire have ended.
@@ -38,9 +40,10 @@ pub(super) enum Stage {
 }
 
 impl Connections {
-    pub(super) fn new(inlet: Inlet) -> Self {
+    pub(super) fn new(inlet: Inlet, acknowledgement: Option<Arc<Acknowledgement>>) -> Self {
         Self {
             inlet,
+            acknowledgement,
             current: None,
             endings: Endings::new(),
         }
@@ -49,6 +52,12 @@ impl Connections {
     /// Returns whether every connection has ended.
     pub(super) fn is_empty(&self) -> bool {
         self.current.is_none() && self.endings.is_empty()
+    }
+
+    /// Returns what acknowledges the messages of a connection, if anything does.
+    pub(super) fn acknowledging(&self, attempt: Attempt) -> Option<Acknowledging> {
+        let acknowledgement = self.acknowledgement.as_ref()?;
+        Some(acknowledgement.connection(attempt.0))
     }
 
     /// Connects to a server and logs in.
@@ -92,9 +101,11 @@ impl Connections {
         let Some(Connection { address, stage, .. }) = self.take(attempt) else {
             return Ok(());
         };
+        let acknowledging = self.acknowledging(attempt);
         let stage = match stage {
             Stage::Accepted(wire, doorway) => {
-                match Transport::enter(wire, doorway, attempt, self.inlet.clone()) {
+                let inlet = self.inlet.clone();
+                match Transport::enter(wire, doorway, attempt, inlet, acknowledging) {
                     Ok(transport) => Stage::Entered(Box::new(transport)),
                     Err(detail) => return Err((address, detail)),
                 }

@@ -8,8 +8,10 @@ mod connections;
 mod courier;
 mod device_inquiry;
 mod dialing;
+mod duplicates;
 mod ending;
 mod filling;
+mod forgetting;
 mod key;
 mod lifecycle;
 mod link;
@@ -17,7 +19,9 @@ mod publishing;
 mod reasons;
 mod receiving;
 mod sending;
+mod sharing;
 mod status;
+mod subscribing;
 mod waiters;
 
 use std::{
@@ -35,20 +39,24 @@ use crate::{
     downlink::{Batch, Correlation, WaitingRoom},
     error::Result,
     events::Subscribers,
-    message::{CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap, RawMessage},
+    message::{
+        CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap, RawMessage, Receipt,
+    },
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
     process,
     recovery::{Retry, RetryCallback},
     server::Route,
     topics::Layout,
-    wire::End,
+    wire::{Acknowledgement, End},
 };
 use asking::{Asking, Findings, Inquiry};
 use closing::LeftBehind;
 use connections::{Connection, Connections, Stage};
 use courier::Told;
+use duplicates::Duplicates;
 pub(crate) use filling::FillRequest;
 use filling::Filling;
+pub(crate) use forgetting::{forget_session, keeper};
 use key::KeyWatch;
 use lifecycle::{Action, Input, Lifecycle, Outgoing, Question};
 pub(crate) use link::{Command, Farewell, SessionLink};
@@ -57,6 +65,7 @@ pub(crate) use publishing::{Publication, Published};
 pub(crate) use reasons::not_connected;
 use receiving::Receiving;
 use sending::Sending;
+use sharing::Sharing;
 pub(crate) use status::{Awaited, Status};
 use waiters::Waiters;
 
@@ -87,6 +96,9 @@ pub(crate) struct Session {
     /// The key of the options, until the retry callback supplies another.
     access_key: AccessKey,
     filters: Vec<String>,
+    /// The filters to unsubscribe at the end, for the sake of the answer.
+    last_filters: Vec<String>,
+    sharing: Option<Sharing>,
     topics: Arc<Layout>,
     /// The route that an attempt found.
     route: Option<(Attempt, Route)>,
@@ -115,6 +127,17 @@ enum Wakeup {
     Time,
 }
 
+/// Returns the filters to unsubscribe before a client leaves. With a persistent session the subscriptions stay, so that
+/// the broker keeps messages; it answers for a filter that nobody has as well.
+fn last_filters(options: &Options, filters: &[String]) -> Vec<String> {
+    const NOBODYS: &str = "ttn/nothing";
+    let broker = options.broker.as_ref();
+    match broker.and_then(|broker| broker.session.client_id()) {
+        Some(_) => vec![NOBODYS.to_owned()],
+        None => filters.to_vec(),
+    }
+}
+
 impl Session {
     /// Starts the thread.
     pub(crate) fn start(
@@ -139,15 +162,25 @@ impl Session {
             interrupt,
             status: Arc::clone(&status),
         };
+        let acknowledgement = options.broker.as_ref().map(|broker| {
+            Acknowledgement::new(
+                broker.acknowledge,
+                broker.redelivers_failed,
+                messages,
+                bytes,
+            )
+        });
         let filters = topics.filters();
         let session = Self {
             lifecycle: Lifecycle::new(&options),
-            connections: Connections::new(inlet),
+            connections: Connections::new(inlet, acknowledgement),
             receiving: Receiving::new(
                 Arc::clone(&topics),
                 outlet,
                 Arc::clone(&status),
                 Subscribers::new(interrupted),
+                Duplicates::new(options.duplicate_window),
+                options.broker.is_some(),
             ),
             sending,
             publishing: Publishing::default(),
@@ -157,7 +190,9 @@ impl Session {
             correlation,
             retry_callback: None,
             access_key: options.access_key.clone(),
+            last_filters: last_filters(&options, &filters),
             filters,
+            sharing: Sharing::new(&options),
             topics,
             options,
             status,
@@ -296,8 +331,8 @@ impl Session {
 
     fn on_signal(&mut self, attempt: Attempt, signal: Signal) {
         match signal {
-            Signal::Message(raw) => self.on_message(attempt, raw),
-            Signal::Unreadable(raw) => self.receiving.unreadable(attempt, raw),
+            Signal::Message(raw, receipt) => self.on_message(attempt, raw, receipt),
+            Signal::Unreadable(raw, receipt) => self.receiving.unreadable(attempt, raw, receipt),
             Signal::Dropping(run) => {
                 if self.receiving.dropped_in(run) {
                     self.filling.dropped();
@@ -325,21 +360,31 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, attempt: Attempt, raw: RawMessage) {
+    fn on_message(&mut self, attempt: Attempt, raw: RawMessage, receipt: Option<Receipt>) {
+        if let Some(is_shared) = self.sharing.as_ref().and_then(|it| it.is_shared(&raw)) {
+            self.receiving.leave_out(&raw);
+            return self.feed(Input::Marker { attempt, is_shared });
+        }
         let moment = Moment::now();
         let now = moment.instant;
         if self.counts_late(attempt) {
+            if let Some(receipt) = receipt {
+                receipt.discard();
+            }
             if let Some(event) = self.receiving.decode_late(raw) {
                 self.sending.observe(&event, now);
             }
-        } else if let Some(event) = self
-            .receiving
-            .decode(attempt, raw, moment, &mut self.filling)
+        } else if let Some(event) =
+            self.receiving
+                .decode(attempt, raw, receipt.as_ref(), moment, &mut self.filling)
         {
             let frees = self.sending.observe(&event, now);
             self.note_report(attempt, &event, now);
             self.note_queued(&event);
             self.receiving.report(event);
+            if let Some(receipt) = receipt {
+                receipt.queued();
+            }
             if frees || self.lifecycle.is_settling() {
                 self.execute();
             }
@@ -397,13 +442,8 @@ impl Session {
             }
             Some(Outcome::Subscribed) => self.feed(Input::Granted(attempt)),
             Some(Outcome::SubscribeRefused(numbers)) => {
-                if let Some(server) = self.server_of(attempt) {
-                    let filters = numbers
-                        .iter()
-                        .filter_map(|number| self.filters.get(*number));
-                    let filters: Vec<_> = filters.map(String::as_str).collect();
-                    let error = reasons::subscription_refused(&server, &self.options, &filters);
-                    self.feed(Input::Failed(attempt, error));
+                if let Some(input) = self.subscription_refused(attempt, &numbers) {
+                    self.feed(input);
                 }
             }
             // The end of the connection follows.
@@ -528,10 +568,9 @@ impl Session {
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => return self.enter(attempt),
             Action::Inquire { attempt, deadline } => return self.inquire(attempt, deadline),
-            Action::Subscribe(attempt) => {
-                self.connections
-                    .subscribe(attempt, &self.filters, self.topics.qos());
-            }
+            Action::Subscribe(attempt) => self.subscribe(attempt),
+            Action::Prove(attempt) => return self.prove(attempt),
+            Action::GiveUpProof => self.give_up_proof(),
             Action::ReportConnected(attempt, gap) => self.report_connected(attempt, gap),
             Action::Interrupt {
                 attempt,
@@ -539,7 +578,7 @@ impl Session {
                 silence,
             } => self.interrupt(attempt, rate_limited, silence),
             Action::Drain(attempt) => return Some(self.drain(attempt)),
-            Action::Flush(attempt) => self.connections.unsubscribe(attempt, &self.filters),
+            Action::Flush(attempt) => self.connections.unsubscribe(attempt, &self.last_filters),
             Action::Finish(attempt) => self.connections.finish(attempt),
             Action::Abandon(attempt) => {
                 self.settle_in_flight(attempt, false);
@@ -552,7 +591,7 @@ impl Session {
             Action::Linger(attempt) => {
                 self.leave(attempt, false);
                 let now = Instant::now();
-                self.connections.linger(attempt, &self.filters, now);
+                self.connections.linger(attempt, &self.last_filters, now);
             }
             Action::Ask {
                 question,
@@ -603,10 +642,15 @@ impl Session {
             return;
         };
         let address = connection.address.clone();
+        let session_present = match &connection.stage {
+            Stage::Entered(transport) => transport.session_present(),
+            _ => false,
+        };
         log::debug!("connected to {address}");
         self.status.set_connected(true);
         let connected = Connected {
             address: address.to_string(),
+            session_present,
             gap,
         };
         self.known = Some(address);

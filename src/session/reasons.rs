@@ -12,6 +12,7 @@ use crate::{
     message::{DisconnectCause, Rights},
     network::Network,
     recovery::Loss,
+    topics,
     wire::{self, End},
 };
 
@@ -62,10 +63,10 @@ fn timed_out(message: String) -> Error {
     Error::new(ErrorKind::TimedOut, message)
 }
 
-/// Explains how a working connection was lost.
-pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
+/// Explains how a working connection was lost. `client_id` is that of a persistent session.
+pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss, client_id: Option<&str>) -> Error {
     let ended = match loss.cause {
-        DisconnectCause::Silent => "was ended by this client",
+        DisconnectCause::Silent | DisconnectCause::HandlerFailed => "was ended by this client",
         _ => "ended unexpectedly",
     };
     let mut sentence = format!(
@@ -77,9 +78,17 @@ pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss) -> Error {
     }
     if !matches!(
         loss.cause,
-        DisconnectCause::Unknown | DisconnectCause::Silent
+        DisconnectCause::Unknown | DisconnectCause::Silent | DisconnectCause::HandlerFailed
     ) {
         sentence = format!("{sentence}; {}", loss.cause);
+    }
+    if let (Some(id), DisconnectCause::ClosedAtOnce { .. } | DisconnectCause::Contested { .. }) =
+        (client_id, loss.cause)
+    {
+        sentence = format!(
+            "{sentence}; if another client uses the client id {id:?} of this session, each disconnects the other: give \
+             every client an id of its own"
+        );
     }
     Error::new(ErrorKind::ConnectionLost, sentence)
 }
@@ -94,6 +103,7 @@ pub(super) fn seen_cause(end: &End) -> Option<DisconnectCause> {
         wire::Loss::Silent => Some(DisconnectCause::Silent),
         wire::Loss::TooLarge(bytes) => Some(DisconnectCause::PacketTooLarge { bytes }),
         wire::Loss::Protocol => Some(DisconnectCause::Protocol),
+        wire::Loss::HandlerFailed => Some(DisconnectCause::HandlerFailed),
     }
 }
 
@@ -121,6 +131,35 @@ fn closed_early(server: &str, end: Option<&End>, more: &str) -> Error {
 /// Explains why a connection ended before the server answered the subscription.
 pub(super) fn unsubscribed(server: &str, end: Option<&End>) -> Error {
     closed_early(server, end, ", or refuse its subscription")
+}
+
+/// Explains why a broker is of no use for a shared group.
+pub(super) fn does_not_share(server: &str) -> Error {
+    Error::new(
+        ErrorKind::SharedSubscription,
+        format!(
+            "{server} grants shared subscriptions, but does not deliver what is shared: of two markers that this client \
+             has published, only the one outside the group came back within 2 s. NATS, RabbitMQ and aedes are known for it; \
+             leave out shared_group and use partitions with such a broker. If this one is only slow, turn off the proof \
+             with prove_shared_group(false)"
+        ),
+    )
+}
+
+pub(super) fn proof_timed_out(server: &str, timeout: Duration) -> Error {
+    timed_out(format!(
+        "{server} had not proved within {timeout:?} that it delivers what a shared group shares; raise connect_timeout, or \
+         turn off the proof with prove_shared_group(false)"
+    ))
+}
+
+/// Explains why a connection ended before the broker had proved that it shares.
+pub(super) fn unproved(server: &str, end: Option<&End>) -> Error {
+    closed_early(
+        server,
+        end,
+        ", or not allow this client to publish the marker that proves shared_group, which prove_shared_group(false) turns off",
+    )
 }
 
 /// Explains why the MQTT client is not connected to the wire. `detail` is its own message.
@@ -165,6 +204,26 @@ fn refused(server: &Address, options: &Options, code: u8) -> Error {
         network, app_id, ..
     } = options;
     let (kind, why) = match code {
+        4 | 5 if options.broker.is_some() => (
+            ErrorKind::NotAuthorized,
+            match options.broker.as_ref().and_then(|broker| broker.credentials.as_ref()) {
+                Some((user, _)) => format!(
+                    "the user name {user:?} or its password is not accepted; check both, and that the broker's access \
+                     control lets this user connect"
+                ),
+                None => "the broker wants a user name and a password, or a client certificate; set them with credentials or \
+                         client_certificate_files"
+                    .to_owned(),
+            },
+        ),
+        3 if options.broker.is_some() => (
+            ErrorKind::ServerUnavailable,
+            "the broker is temporarily unavailable; wait, or try another of its servers".to_owned(),
+        ),
+        2 if options.broker.as_ref().is_some_and(|broker| broker.session.client_id().is_some()) => (
+            ErrorKind::Protocol,
+            "the client id is not accepted; choose another one for Session::persistent".to_owned(),
+        ),
         4 | 5 => (
             ErrorKind::NotAuthorized,
             match network.foreign_port(server.port()) {
@@ -235,12 +294,19 @@ pub(super) fn may_not_send(rights: &Rights, app_id: &str) -> Error {
 }
 
 pub(super) fn subscription_refused(server: &str, options: &Options, filters: &[&str]) -> Error {
+    let why = match &options.broker {
+        Some(_) if filters.iter().all(|filter| topics::is_shared(filter)) => {
+            "the broker refuses shared subscriptions, or its access control does not let this client subscribe to them; leave \
+             out shared_group, and share the work by partitions, or use another broker"
+        }
+        Some(_) => "the access control of the broker does not let this client subscribe there",
+        None => options.network.subscription_to_check(),
+    };
     Error::new(
         ErrorKind::SubscriptionRefused,
         format!(
-            "{server} refused the subscription to {}: {}",
-            filters.join(", "),
-            options.network.subscription_to_check()
+            "{server} refused the subscription to {}: {why}",
+            filters.join(", ")
         ),
     )
 }

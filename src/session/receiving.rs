@@ -7,11 +7,11 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use super::{filling::Filling, status::Status};
+use super::{duplicates::Duplicates, filling::Filling, status::Status};
 use crate::{
     clock::Moment,
     events::{Subscriber, Subscribers},
-    message::{CounterReport, DeviceChange, Event, Malformed, RawMessage, UplinkMessage},
+    message::{CounterReport, DeviceChange, Event, Malformed, RawMessage, Receipt, UplinkMessage},
     mqtt::{Attempt, Outlet, Run, Tagged},
     network::Decoded,
     stats::Devices,
@@ -23,10 +23,15 @@ pub(super) struct Receiving {
     outlet: Outlet,
     status: Arc<Status>,
     subscribers: Subscribers,
+    duplicates: Duplicates,
     /// The first attempt since the client was closed. Messages of earlier ones are discarded.
     first_open: Attempt,
     /// Whether a retained message has come.
     has_retained: bool,
+    /// Whether messages are to be acknowledged.
+    acknowledges: bool,
+    /// Whether one has come that is not.
+    has_unacknowledged: bool,
 }
 
 impl Receiving {
@@ -35,14 +40,19 @@ impl Receiving {
         outlet: Outlet,
         status: Arc<Status>,
         subscribers: Subscribers,
+        duplicates: Duplicates,
+        acknowledges: bool,
     ) -> Self {
         Self {
             topics,
             outlet,
             status,
             subscribers,
+            duplicates,
             first_open: Attempt(0),
             has_retained: false,
+            acknowledges,
+            has_unacknowledged: false,
         }
     }
 
@@ -57,20 +67,31 @@ impl Receiving {
         &mut self,
         attempt: Attempt,
         raw: RawMessage,
+        receipt: Option<&Receipt>,
         now: Moment,
         filling: &mut Filling,
     ) -> Option<Event> {
-        if !self.takes(attempt, &raw) {
+        if !self.takes(attempt, &raw, receipt) {
             return None;
         }
         self.note_retained(&raw);
         let mut event = self.read(&raw)?;
+        match receipt {
+            Some(receipt) => event.hold(receipt),
+            None if self.acknowledges => self.note_unacknowledged(&raw),
+            None => {}
+        }
         if !filling.is_news(&mut event, now) {
             self.status.tally().count(&event);
             return None;
         }
+        if let Event::Uplink(uplink) = &mut event {
+            self.duplicates.mark(uplink);
+        }
         match &event {
             event if event.is_retained() => {}
+            // It was counted the first time.
+            Event::Uplink(uplink) if uplink.is_duplicate() => {}
             Event::Uplink(uplink) => {
                 let reports = self.count_frame(uplink, now);
                 for report in reports.into_iter().flatten() {
@@ -114,6 +135,11 @@ impl Receiving {
         Some(self.topics.decode(&raw)?.event)
     }
 
+    /// Makes room for a message that is not for the user.
+    pub(super) fn leave_out(&self, raw: &RawMessage) {
+        self.outlet.make_room(raw);
+    }
+
     /// Decodes a message, and counts its members that could not be read. Returns `None` for one of another
     /// application.
     fn read(&self, raw: &RawMessage) -> Option<Event> {
@@ -137,20 +163,43 @@ impl Receiving {
     }
 
     /// Reports a message whose topic is not text.
-    pub(super) fn unreadable(&mut self, attempt: Attempt, raw: RawMessage) {
-        if self.takes(attempt, &raw) {
+    pub(super) fn unreadable(
+        &mut self,
+        attempt: Attempt,
+        raw: RawMessage,
+        receipt: Option<Receipt>,
+    ) {
+        if self.takes(attempt, &raw, receipt.as_ref()) {
             self.note_retained(&raw);
             self.report(Event::Malformed(Arc::new(Malformed::of_topic(raw))));
         }
     }
 
-    fn takes(&self, attempt: Attempt, raw: &RawMessage) -> bool {
+    fn takes(&self, attempt: Attempt, raw: &RawMessage, receipt: Option<&Receipt>) -> bool {
         self.outlet.make_room(raw);
         let is_open = attempt >= self.first_open;
         if !is_open {
             self.status.tally().dropped(1);
+            if let Some(receipt) = receipt {
+                receipt.discard();
+            }
         }
         is_open
+    }
+
+    /// Counts a message that a broker of one's own delivers without asking for an acknowledgement, and tells the
+    /// user once.
+    fn note_unacknowledged(&mut self, raw: &RawMessage) {
+        self.status.tally().unacknowledged();
+        if !self.has_unacknowledged {
+            self.has_unacknowledged = true;
+            log::warn!(
+                "messages arrive at QoS 0, for example on {:?}, although the client subscribes at QoS 1: their \
+                 publisher uses QoS 0, so the broker keeps none while the client is away and delivers none again; let \
+                 the publisher use QoS 1",
+                raw.topic()
+            );
+        }
     }
 
     /// Counts messages that were dropped on their way here, and tells subscribers.

@@ -44,6 +44,7 @@ impl Sending {
             max_age: options.follow_downlinks.time,
             unconfirmed_after: options.unconfirmed_after,
             looks_up: options.http.asks && Hosts::of(options).is_some(),
+            is_behind_broker: options.broker.is_some(),
         };
         let sending = Self {
             outbox,

@@ -21,6 +21,8 @@ use crate::{
 /// What the session and the callbacks' thread write, and every thread can read and wait for.
 pub(crate) struct Status {
     connected: AtomicBool,
+    /// Whether no marker came back that could prove that the broker delivers what a group shares.
+    sharing_unproved: AtomicBool,
     /// The key that the session uses.
     access_key: Mutex<AccessKey>,
     tally: Tally,
@@ -71,6 +73,7 @@ impl Status {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             connected: AtomicBool::default(),
+            sharing_unproved: AtomicBool::default(),
             access_key: Mutex::new(options.access_key.clone()),
             tally: Tally::new(options.counter_watch),
             traffic: Arc::default(),
@@ -87,6 +90,14 @@ impl Status {
 
     pub(crate) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Release);
+    }
+
+    pub(crate) fn is_sharing_unproved(&self) -> bool {
+        self.sharing_unproved.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_sharing_unproved(&self) {
+        self.sharing_unproved.store(true, Ordering::Release);
     }
 
     /// Sets what is known about the access key, and why it cannot send, if it cannot.

@@ -57,6 +57,10 @@ pub struct Stats {
     /// full ([`receive_capacity`](crate::MqttClientBuilder::receive_capacity)), and those that were
     /// still in that queue when the client was closed, or came afterwards.
     pub dropped: u64,
+    /// Messages that a [broker of one's own](crate::MqttClient::own_broker) delivered at QoS 0 although the client
+    /// subscribes at QoS 1: their publisher uses QoS 0. They count in `received` too. The broker keeps none of them for
+    /// a client that is away, and delivers none again.
+    pub unacknowledged: u64,
     /// Events that were dropped because the callbacks did not keep up.
     pub dropped_by_callbacks: u64,
     /// Events that were dropped for each [`events`](crate::MqttClient::events) subscription, oldest

@@ -35,6 +35,7 @@ pub(crate) struct Tally {
     backfilled: AtomicU64,
     odd_members: AtomicU64,
     dropped: AtomicU64,
+    unacknowledged: AtomicU64,
     sent: AtomicU64,
     not_sent: AtomicU64,
     uncertain: AtomicU64,
@@ -90,6 +91,7 @@ impl Tally {
             backfilled: AtomicU64::default(),
             odd_members: AtomicU64::default(),
             dropped: AtomicU64::default(),
+            unacknowledged: AtomicU64::default(),
             sent: AtomicU64::default(),
             not_sent: AtomicU64::default(),
             uncertain: AtomicU64::default(),
@@ -196,6 +198,11 @@ impl Tally {
         add(&self.odd_members, members);
     }
 
+    /// Counts a message that is not to be acknowledged although it should.
+    pub(crate) fn unacknowledged(&self) {
+        add(&self.unacknowledged, 1);
+    }
+
     /// Counts messages that were dropped before they were decoded.
     pub(crate) fn dropped(&self, messages: u64) {
         add(&self.dropped, messages);
@@ -247,6 +254,7 @@ impl Tally {
             backfilled: get(&self.backfilled),
             odd_members: get(&self.odd_members),
             dropped,
+            unacknowledged: get(&self.unacknowledged),
             dropped_by_callbacks: dropped_events.next().flatten().unwrap_or(0),
             dropped_by_subscribers: dropped_events.flatten().collect(),
             workers,

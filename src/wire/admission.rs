@@ -53,6 +53,7 @@ impl<'a> Admission<'a> {
     pub(super) fn admit(
         mut self,
         report: &dyn Fn(Report),
+        session_present: bool,
         door: &mut Option<Door>,
     ) -> Result<TcpStream, Failure> {
         let server = self.server;
@@ -69,6 +70,7 @@ impl<'a> Admission<'a> {
             port: door.port().map_err(local)?,
             token: door.token().to_owned(),
             permit,
+            session_present,
         }));
         loop {
             match door.look(self.waiter, CANDIDATE).map_err(local)? {

@@ -14,6 +14,14 @@ use crate::error::{Error, ErrorKind};
 /// The answer of a server that accepts the client (MQTT 3.1.1, section 3.2).
 pub(super) type Connack = [u8; 4];
 
+/// The answer for the client, which knows of no earlier session.
+pub(super) const CLEAN: Connack = [0x20, 2, 0, 0];
+
+/// Returns whether the server has kept a session.
+pub(super) fn session_present(answer: Connack) -> bool {
+    answer[2] & 1 == 1
+}
+
 /// Sends the login. Returns the server's answer unchanged.
 pub(super) fn log_in(
     waiter: &mut Waiter,

@@ -4,6 +4,7 @@
 //! Each connection has one thread, which waits only for its sockets, always with a deadline, and can be
 //! cancelled at any time. It knows neither the MQTT client nor the dialect of a network.
 
+mod acknowledgement;
 mod admission;
 mod destination;
 mod dial;
@@ -20,10 +21,13 @@ mod shortage;
 #[cfg(all(test, feature = "tls"))]
 mod tests;
 mod tls;
+mod visit;
 mod waiter;
+mod window;
 
 use std::{sync::Arc, time::Instant};
 
+pub(crate) use acknowledgement::{Acknowledgement, Acknowledging};
 use admission::Admission;
 pub(crate) use destination::Destination;
 pub(crate) use gate::Permit;
@@ -57,6 +61,8 @@ pub(crate) struct Plan {
     /// A larger packet from the server ends the connection, before memory is spent on it.
     pub(crate) max_packet: usize,
     pub(crate) traffic: Arc<Traffic>,
+    /// Who acknowledges the messages of the server, in place of the client; `None` if nothing is to be acknowledged.
+    pub(crate) acknowledging: Option<Acknowledging>,
 }
 
 /// A connection, from the first attempt to open it. Dropping it cancels it.
@@ -75,6 +81,9 @@ impl Wire {
         let server = plan.destination.server.clone();
         let mut waiter = Waiter::new().map_err(|cause| out_of(&server, cause))?;
         let handle = waiter.handle().clone();
+        if let Some(acknowledging) = &plan.acknowledging {
+            acknowledging.begin(handle.clone());
+        }
         process::start_thread_with_stack("ttn-wire", STACK, move || {
             run(&mut waiter, &plan, &report)
         })
@@ -110,7 +119,8 @@ fn run(waiter: &mut Waiter, plan: &Plan, report: &dyn Fn(Report)) {
     let mut door = None;
     let keep_alive = plan.login.keep_alive;
     let admission = Admission::new(waiter, &mut line, server, keep_alive);
-    let client = match admission.admit(report, &mut door) {
+    let session_present = login::session_present(connack);
+    let client = match admission.admit(report, session_present, &mut door) {
         Ok(client) => client,
         Err(failure) => return report(Report::Ended(failure.into())),
     };
@@ -119,9 +129,10 @@ fn run(waiter: &mut Waiter, plan: &Plan, report: &dyn Fn(Report)) {
         report,
         line,
         client,
-        &connack,
+        &login::CLEAN,
         keep_alive,
         plan.max_packet,
+        plan.acknowledging.clone(),
     );
     let mut relay = match relay {
         Ok(relay) => relay,

@@ -32,6 +32,8 @@ pub(crate) struct Doorway {
     pub(crate) token: String,
     /// Keep it until the client has connected.
     pub(crate) permit: Permit,
+    /// Whether the server has kept a session of the client.
+    pub(crate) session_present: bool,
 }
 
 /// How a connection ended.
@@ -63,6 +65,8 @@ pub(crate) enum Loss {
     TooLarge(usize),
     /// The server sent something that is not MQTT.
     Protocol,
+    /// The handler of a message failed, and the server must deliver it again.
+    HandlerFailed,
 }
 
 impl End {
@@ -111,6 +115,13 @@ impl End {
                     format!(
                         "{server} sent a packet of type {kind}, which a server must not send at that point"
                     ),
+                ),
+            ),
+            Cause::HandlerFailed => (
+                Loss::HandlerFailed,
+                lost(
+                    ErrorKind::ConnectionLost,
+                    format!("a handler failed, so that {server} has to deliver the uplink again"),
                 ),
             ),
             Cause::Client => (

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acknowledge;
 mod addresses;
 mod backfill;
 mod backfill_pressure;

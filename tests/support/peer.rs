@@ -10,10 +10,12 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;
+const PUBACK: u8 = 0x40;
 const SUBACK: u8 = 0x90;
 const PINGRESP: u8 = 0xd0;
 
-/// Plays the network server on a broker: publishes uplinks, reads downlinks. Everything is QoS 0.
+/// Plays the network server on a broker: publishes uplinks, reads downlinks. Everything is QoS 0 unless said
+/// otherwise.
 #[derive(Debug)]
 pub struct MqttPeer {
     stream: TcpStream,
@@ -77,6 +79,19 @@ impl MqttPeer {
         let mut body = text(topic);
         body.extend(payload.as_ref());
         self.write(PUBLISH | 1, &body)
+    }
+
+    /// Publishes with QoS 1; returns once the broker has acknowledged it.
+    pub fn publish_at_least_once(
+        &mut self,
+        topic: &str,
+        payload: impl AsRef<[u8]>,
+    ) -> io::Result<()> {
+        let mut body = text(topic);
+        body.extend([0, 1]);
+        body.extend(payload.as_ref());
+        self.write(PUBLISH | 2, &body)?;
+        self.answer(PUBACK).map(drop)
     }
 
     /// Returns once the broker has read everything sent so far.

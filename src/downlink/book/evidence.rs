@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use super::Following;
 use crate::network::Network;
 
 /// From this number on, unread downlinks are a likely cause.
@@ -11,6 +12,8 @@ const MANY: usize = 10;
 pub(super) struct Evidence {
     network: Network,
     app_id: String,
+    /// Whether a broker of one's own is between the client and the network.
+    is_behind_broker: bool,
     /// Whether it has received any message.
     pub(super) heard: bool,
     /// Whether the network has reported on any downlink of this client.
@@ -54,14 +57,15 @@ pub(super) enum CutBy {
 }
 
 impl Evidence {
-    pub(super) fn new(network: Network, app_id: &str, capacity: usize) -> Self {
+    pub(super) fn new(network: Network, app_id: &str, following: &Following) -> Self {
         Self {
             network,
             app_id: app_id.to_owned(),
+            is_behind_broker: following.is_behind_broker,
             heard: false,
             reported: false,
             known: HashSet::new(),
-            capacity,
+            capacity: following.capacity,
         }
     }
 
@@ -96,13 +100,25 @@ impl Evidence {
         }
         causes.extend(silence.cut.map(|cut| cut.to_string()));
         if !self.heard && !silence.was_seen {
-            causes.push(format!(
-                "{}: this client has not received any message yet; the network may have queued the downlink",
-                network.missing_read_right()
-            ));
+            causes.push(match self.is_behind_broker {
+                true => "the access control of the broker may not let this client read, or nothing publishes what comes \
+                         from the network: this client has not received any message yet; the network may have queued the \
+                         downlink"
+                    .to_owned(),
+                false => format!(
+                    "{}: this client has not received any message yet; the network may have queued the downlink",
+                    network.missing_read_right()
+                ),
+            });
         }
         if !self.reported && !silence.was_seen {
-            causes.push(network.missing_write_right().to_owned());
+            causes.push(match self.is_behind_broker {
+                true => "the access control of the broker may not let this client publish downlinks, or nothing takes them \
+                         from the broker to the network (is the feed, the bridge or the integration running, and may it \
+                         send?)"
+                    .to_owned(),
+                false => network.missing_write_right().to_owned(),
+            });
         }
         if silence.behind >= MANY && !network.reading_interval().is_zero() {
             causes.push(format!(
@@ -111,15 +127,27 @@ impl Evidence {
             ));
         }
         if !silence.was_deleted && !silence.was_seen && !self.known.contains(silence.dev_id) {
-            causes.push(network.unknown_device(&self.app_id, silence.dev_id));
+            causes.push(match self.is_behind_broker {
+                true => format!(
+                    "there may be no device {:?} in the application {:?} on the network behind the broker",
+                    silence.dev_id, self.app_id
+                ),
+                false => network.unknown_device(&self.app_id, silence.dev_id),
+            });
         }
         if silence.has_fields {
             causes.push(network.silent_fields().to_owned());
         }
         if causes.is_empty() {
             causes.push(
-                "the downlink, or the report about it, may have been lost in the network"
-                    .to_owned(),
+                match self.is_behind_broker {
+                    true => {
+                        "the downlink, or the report about it, may have been lost on the way between the broker and the \
+                         network, or in the network"
+                    }
+                    false => "the downlink, or the report about it, may have been lost in the network",
+                }
+                .to_owned(),
             );
         }
         causes.join("; ")

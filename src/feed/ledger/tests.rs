@@ -138,7 +138,10 @@ fn a_full_list_lets_the_network_client_go_and_takes_it_up_again_once_it_is_empty
     };
     let mut ledger = Ledger::new(limits, Some(0));
     (1..=3).for_each(|number| ledger.take(taken(number)));
-    assert!(ledger.poll(now).is_none(), "it is full, and nothing is lost");
+    assert!(
+        ledger.poll(now).is_none(),
+        "it is full, and nothing is lost"
+    );
     assert!(ledger.wants_messages());
     ledger.take(taken(4));
     assert!(matches!(ledger.poll(now), Some(Action::LetGo)));
@@ -172,10 +175,7 @@ fn while_the_broker_is_there_a_full_list_lets_messages_wait_in_the_network_clien
     assert!(!ledger.wants_messages());
     // Its queue was full as well.
     ledger.missed(5);
-    assert!(matches!(
-        ledger.poll(Instant::now()),
-        Some(Action::LetGo)
-    ));
+    assert!(matches!(ledger.poll(Instant::now()), Some(Action::LetGo)));
     assert_eq!(ledger.counts().dropped, 5);
 }
 

@@ -25,6 +25,11 @@ pub(crate) enum Action {
     Inquire { attempt: Attempt, deadline: Instant },
     /// Request all subscriptions.
     Subscribe(Attempt),
+    /// Publish the markers that prove that the broker shares; [`Input::Marker`] follows for each that comes
+    /// back.
+    Prove(Attempt),
+    /// Note that no marker has come back, so that publishing them is probably not allowed.
+    GiveUpProof,
     /// Report that the client is connected.
     ReportConnected(Attempt, Option<Gap>),
     /// Settle the downlinks of a lost connection: those in flight have failed; those that wait do so

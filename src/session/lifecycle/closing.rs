@@ -31,7 +31,8 @@ impl Lifecycle {
             }
             State::Dialing { attempt, .. }
             | State::Entering { attempt, .. }
-            | State::Subscribing { attempt, .. } => {
+            | State::Subscribing { attempt, .. }
+            | State::Proving { attempt, .. } => {
                 self.act(Action::Abandon(attempt));
                 self.enter_idle(None, now);
             }

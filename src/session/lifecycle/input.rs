@@ -29,6 +29,10 @@ pub(crate) enum Input {
     Entered(Attempt),
     /// The server has granted all subscriptions.
     Granted(Attempt),
+    /// The proof that the broker shares is not possible.
+    Unprovable(Attempt),
+    /// A marker has come back: the one of the group, or the one that every client gets.
+    Marker { attempt: Attempt, is_shared: bool },
     /// The attempt has failed, at any stage.
     Failed(Attempt, Error),
     /// The server has refused the login with this error, and the network can be asked for the reason.
@@ -71,6 +75,8 @@ impl Input {
             Self::Accepted(attempt)
             | Self::Entered(attempt)
             | Self::Granted(attempt)
+            | Self::Unprovable(attempt)
+            | Self::Marker { attempt, .. }
             | Self::Failed(attempt, _)
             | Self::Refused(attempt, _)
             | Self::Explained(attempt, _)

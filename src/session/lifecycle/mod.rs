@@ -7,6 +7,8 @@
 mod action;
 mod closing;
 mod input;
+mod proving;
+mod servers;
 mod settings;
 mod state;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use crate::{
 pub(super) use action::{Action, Outgoing};
 pub(super) use closing::LATE_REPORTS;
 pub(super) use input::{Input, Left, Question, Waiter};
+use servers::Servers;
 use settings::Settings;
 use state::{Ended, Setback, State};
 
@@ -46,6 +49,9 @@ const MAX_LOOKUPS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Lifecycle {
     settings: Settings,
+    servers: Servers,
+    /// When the attempts in progress must have ended.
+    round_until: Option<Instant>,
     state: State,
     plan: Plan,
     outages: Outages,
@@ -64,14 +70,17 @@ pub(super) struct Lifecycle {
 impl Lifecycle {
     pub(super) fn new(options: &Options) -> Self {
         let settings = Settings::new(options);
+        let replaces_clients = settings.client_id.is_some() || options.network.replaces_clients();
         Self {
             close_time: settings.close_time(0),
+            servers: Servers::new(settings.servers),
+            round_until: None,
             settings,
             state: State::Idle,
             plan: Plan::new(options.reconnect_delay, options.refused_retry),
             outages: Outages::new(Customs {
-                limits_by_closing: options.network.limits_by_closing(),
-                replaces_clients: options.network.replaces_clients(),
+                limits_by_closing: options.network.limits_by_closing() && options.broker.is_none(),
+                replaces_clients,
             }),
             mandate: Mandate::Once,
             connecting: Vec::new(),
@@ -92,6 +101,11 @@ impl Lifecycle {
     /// Returns when [`handle_deadline`](Self::handle_deadline) is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.state.deadline()
+    }
+
+    /// Returns the number of the broker's server that the client connects to.
+    pub(super) fn server(&self) -> usize {
+        self.servers.current()
     }
 
     /// Returns what happens to a downlink that `send` accepts now.
@@ -155,6 +169,8 @@ impl Lifecycle {
             Input::Accepted(_) => self.on_accepted(),
             Input::Entered(_) => self.on_entered(),
             Input::Granted(_) => self.on_granted(now),
+            Input::Unprovable(_) => self.on_unprovable(now),
+            Input::Marker { is_shared, .. } => self.on_marker(is_shared, now),
             Input::Failed(attempt, error) => self.on_failed(attempt, error, now),
             Input::Refused(attempt, error) => self.on_refused(attempt, error, now),
             Input::Explained(_, reason) => self.on_explained(reason, now),
@@ -200,6 +216,7 @@ impl Lifecycle {
                 self.act(Action::Abandon(attempt));
                 self.attempt_failed(reasons::subscribe_timed_out(&server, timeout), now);
             }
+            state @ State::Proving { .. } => self.on_unproved(state, now),
             // Waiting longer for the MQTT client gains nothing.
             State::Up {
                 attempt,
@@ -313,25 +330,30 @@ impl Lifecycle {
             State::Subscribing {
                 attempt,
                 server,
+                deadline,
                 ended,
-                ..
-            } => {
-                let notice_by = now.instant + NOTICE;
-                self.state = State::Up {
-                    attempt,
-                    server,
-                    ended: ended.map(|end| Ended { end, notice_by }),
-                };
-                self.mandate = match self.settings.reconnect {
-                    true => Mandate::Reconnect,
-                    false => Mandate::Once,
-                };
-                let gap = self.outages.connected(now);
-                self.act(Action::ReportConnected(attempt, gap));
-                self.answer_connects(&Ok(()));
-            }
+            } => match self.settings.proves_sharing {
+                true => self.start_proving(attempt, server, deadline, ended, now),
+                false => self.enter_up(attempt, server, ended, now),
+            },
             state => self.state = state,
         }
+    }
+
+    fn enter_up(&mut self, attempt: Attempt, server: Arc<str>, ended: Option<End>, now: Moment) {
+        let notice_by = now.instant + NOTICE;
+        self.state = State::Up {
+            attempt,
+            server,
+            ended: ended.map(|end| Ended { end, notice_by }),
+        };
+        self.mandate = match self.settings.reconnect {
+            true => Mandate::Reconnect,
+            false => Mandate::Once,
+        };
+        let gap = self.outages.connected(now);
+        self.act(Action::ReportConnected(attempt, gap));
+        self.answer_connects(&Ok(()));
     }
 
     fn on_failed(&mut self, attempt: Attempt, error: Error, now: Moment) {
@@ -380,7 +402,9 @@ impl Lifecycle {
 
     fn on_ended(&mut self, attempt: Attempt, end: End, now: Moment) {
         match &mut self.state {
-            State::Entering { ended, .. } | State::Subscribing { ended, .. } => *ended = Some(end),
+            State::Entering { ended, .. }
+            | State::Subscribing { ended, .. }
+            | State::Proving { ended, .. } => *ended = Some(end),
             State::Up { ended, .. } => {
                 let notice_by = now.instant + NOTICE;
                 *ended = Some(Ended { end, notice_by });
@@ -398,6 +422,10 @@ impl Lifecycle {
             State::Subscribing { server, ended, .. } => {
                 self.act(Action::Release(attempt));
                 self.attempt_failed(reasons::unsubscribed(&server, ended.as_ref()), now);
+            }
+            State::Proving { server, ended, .. } => {
+                self.act(Action::Release(attempt));
+                self.attempt_failed(reasons::unproved(&server, ended.as_ref()), now);
             }
             State::Up { server, ended, .. } => {
                 self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);
@@ -463,11 +491,21 @@ impl Lifecycle {
     }
 
     fn start_attempt(&mut self, now: Moment) {
+        self.servers.begin_round();
+        let until = now.instant + self.settings.connect_timeout;
+        self.round_until = Some(until);
+        self.try_server(until, now);
+    }
+
+    fn try_server(&mut self, until: Instant, now: Moment) {
         self.outages.attempt();
         let attempt = Attempt(self.last_attempt.0 + 1);
         self.last_attempt = attempt;
         self.act(Action::Begin);
-        self.start_lookup(attempt, now.instant + self.settings.connect_timeout);
+        let time = self
+            .servers
+            .share(until.saturating_duration_since(now.instant));
+        self.start_lookup(attempt, now.instant + time);
     }
 
     fn start_lookup(&mut self, attempt: Attempt, deadline: Instant) {
@@ -482,15 +520,27 @@ impl Lifecycle {
 
     fn attempt_failed(&mut self, error: Error, now: Moment) {
         log::debug!("attempt {} failed: {error}", self.outages.attempts());
-        self.consider(Setback::Failed(error), now);
+        let has_more = self.servers.failed(&error);
+        match self.round_until.filter(|until| now.instant < *until) {
+            Some(until) if has_more => {
+                self.report(Setback::Failed(error), Some(Duration::ZERO));
+                self.try_server(until, now);
+            }
+            _ => {
+                let error = self.servers.verdict(error);
+                self.consider(Setback::Failed(error), now);
+            }
+        }
     }
 
     fn connection_lost(&mut self, attempt: Attempt, server: &str, end: Option<End>, now: Moment) {
         let seen = end.as_ref().and_then(reasons::seen_cause);
         let heard = end.as_ref().and_then(End::heard);
         let loss = self.outages.lost(now, heard, seen);
-        let error = reasons::lost(server, end.as_ref(), &loss);
+        let client_id = self.settings.client_id.as_deref();
+        let error = reasons::lost(server, end.as_ref(), &loss, client_id);
         log::debug!("{error}");
+        self.servers.lost();
         self.act(Action::Interrupt {
             attempt,
             rate_limited: loss.cause == DisconnectCause::RateLimit,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{ConnectRetry, MAX_CLOSE_TIME, MIN_CLOSE_TIME, Options};
+use crate::config::{Broker, ConnectRetry, MAX_CLOSE_TIME, MIN_CLOSE_TIME, Options};
 
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -12,6 +12,12 @@ pub(super) struct Settings {
     time_per_message: Duration,
     pub(super) connect_retry: ConnectRetry,
     pub(super) reconnect: bool,
+    /// The client id of a persistent session.
+    pub(super) client_id: Option<String>,
+    /// How many servers there are to choose from.
+    pub(super) servers: usize,
+    /// Whether the broker must prove that it shares.
+    pub(super) proves_sharing: bool,
 }
 
 impl Settings {
@@ -21,6 +27,19 @@ impl Settings {
             close_timeout: options.close_timeout,
             connect_retry: options.connect_retry,
             reconnect: options.reconnect,
+            client_id: options
+                .broker
+                .as_ref()
+                .and_then(|broker| broker.session.client_id())
+                .map(str::to_owned),
+            servers: options
+                .broker
+                .as_ref()
+                .map_or(1, |broker| broker.addresses.len()),
+            proves_sharing: options
+                .broker
+                .as_ref()
+                .is_some_and(Broker::must_prove_sharing),
             time_per_message: options.network.time_per_message(),
         }
     }

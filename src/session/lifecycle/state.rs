@@ -49,6 +49,17 @@ pub(super) enum State {
         deadline: Instant,
         ended: Option<End>,
     },
+    /// Waits for the marker that proves that the broker shares.
+    Proving {
+        attempt: Attempt,
+        server: Arc<str>,
+        until: Instant,
+        /// Whether the marker has its whole time until then.
+        is_whole: bool,
+        /// Whether the marker without a group has come back.
+        is_published: bool,
+        ended: Option<End>,
+    },
     Up {
         attempt: Attempt,
         server: Arc<str>,
@@ -94,6 +105,7 @@ impl State {
             | Self::Entering { attempt, .. }
             | Self::Inquiring { attempt, .. }
             | Self::Subscribing { attempt, .. }
+            | Self::Proving { attempt, .. }
             | Self::Up { attempt, .. }
             | Self::Closing { attempt, .. }
             | Self::Settling { attempt, .. }
@@ -118,7 +130,7 @@ impl State {
             Self::Dialing { deadline, .. } | Self::Entering { deadline, .. } => {
                 Some(*deadline + SPARE)
             }
-            Self::BackingOff { until } => Some(*until),
+            Self::BackingOff { until } | Self::Proving { until, .. } => Some(*until),
         }
     }
 }

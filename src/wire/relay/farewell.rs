@@ -37,6 +37,9 @@ impl Relay<'_> {
                 is_all.then_some(()).ok_or(None)
             })?;
             drop(permit);
+            // The last that are acknowledged.
+            relay.acknowledge();
+            relay.acknowledging = None;
             if relay.from_client.is_between_packets() {
                 relay.to_server.extend(packet::DISCONNECT);
             }

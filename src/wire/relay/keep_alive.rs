@@ -99,6 +99,11 @@ impl KeepAlive {
         }
     }
 
+    /// Returns when the server should hear something of this side again.
+    pub(super) fn next_sign(&self) -> Instant {
+        self.sent + self.interval
+    }
+
     /// Returns for how long the server has sent nothing.
     pub(super) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard)

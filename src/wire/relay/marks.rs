@@ -62,6 +62,11 @@ impl Marks {
         self.unsubscribes.push_back(self.published);
     }
 
+    /// Returns whether an UNSUBSCRIBE is not answered yet.
+    pub(super) fn awaits_unsubscribe(&self) -> bool {
+        !self.unsubscribes.is_empty()
+    }
+
     /// Notes the answer to the oldest ping. Returns how many PUBLISH packets are processed, if that is
     /// news.
     pub(super) fn ping_answered(&mut self) -> Option<u64> {

@@ -21,17 +21,19 @@ pub(super) use door::{Door, Look};
 use hearing::Hearing;
 use keep_alive::{KeepAlive, Pulse};
 use marks::Marks;
-pub(super) use packet::PING_REQUEST;
+pub(super) use packet::Ordered;
+pub(super) use packet::{DISCONNECT, PING_REQUEST};
 pub(crate) use packet::{Fault, Login};
 use packet::{Framing, FromClient, FromServer};
 
 use super::{
+    acknowledgement::Acknowledging,
     line::{Line, uninterrupted},
     opening::LINE,
     report::Report,
     waiter::{Waiter, Word, earlier},
 };
-use crate::clock::Moment;
+use crate::{clock::Moment, message::Receipt};
 
 /// The tokens of the listener, of those that connect to it, and of the client.
 pub(super) const DOOR: usize = 1;
@@ -61,6 +63,8 @@ pub(super) enum Cause {
     Fault(Fault),
     /// The client ended the connection, because of what the server sent.
     Client,
+    /// The handler of a message failed, so that the server must deliver it again.
+    HandlerFailed,
     /// Another thread requested the end.
     Word(Word),
 }
@@ -71,6 +75,7 @@ pub(crate) struct Unreadable {
     pub(crate) topic: Vec<u8>,
     pub(crate) payload: Vec<u8>,
     pub(crate) is_retained: bool,
+    pub(crate) receipt: Option<Receipt>,
 }
 
 pub(super) struct Relay<'a> {
@@ -90,6 +95,8 @@ pub(super) struct Relay<'a> {
     to_client: Vec<u8>,
     pulse: KeepAlive,
     marks: Marks,
+    /// Who acknowledges messages in place of the client; `None` if nobody does, or not any more.
+    acknowledging: Option<Acknowledging>,
     /// A mark waits until everything before it has left.
     marking: bool,
     /// Packets of the client wait until something before them has left.
@@ -131,6 +138,7 @@ impl<'a> Relay<'a> {
         connack: &[u8],
         keep_alive: Duration,
         max_packet: usize,
+        acknowledging: Option<Acknowledging>,
     ) -> io::Result<Self> {
         client.set_nodelay(true)?;
         waiter.rename(&mut client, CLIENT)?;
@@ -158,6 +166,7 @@ impl<'a> Relay<'a> {
             to_client: Vec::new(),
             pulse: KeepAlive::new(keep_alive, now.instant),
             marks: Marks::default(),
+            acknowledging,
             marking: false,
             up_waits: false,
             filters: None,
@@ -186,6 +195,9 @@ impl<'a> Relay<'a> {
                 return Cause::Word(word);
             }
             let is_busy = self.pump();
+            if self.has_failed() {
+                return Cause::HandlerFailed;
+            }
             let now = Instant::now();
             if self.server_ended {
                 // The client still gets what came before.
@@ -214,11 +226,13 @@ impl<'a> Relay<'a> {
 
     /// Pings the server when that is due. Returns when to check again.
     fn pulse(&mut self, now: Instant) -> Result<Instant, Cause> {
+        let mut sign = None;
         if self.down.is_full() {
             self.pulse.hold(now);
+            sign = self.show_life(now);
         }
         match self.pulse.pulse(now) {
-            Pulse::Wait(until) => Ok(until),
+            Pulse::Wait(until) => Ok(sign.map_or(until, |sign| until.min(sign))),
             Pulse::Dead => Err(Cause::Silent(self.pulse.silence(now))),
             Pulse::Ask => {
                 self.down.rest();
@@ -233,6 +247,17 @@ impl<'a> Relay<'a> {
                 Ok(now)
             }
         }
+    }
+
+    /// Pings a server that is not being read, for as long as that takes: it would take silence for the end of
+    /// this side. Returns when to do so again.
+    fn show_life(&mut self, now: Instant) -> Option<Instant> {
+        if now >= self.pulse.next_sign() && self.to_server.is_empty() {
+            self.ping();
+            self.up();
+        }
+        // What is unsent waits for the line.
+        self.to_server.is_empty().then(|| self.pulse.next_sign())
     }
 
     /// Queues a ping.
@@ -280,10 +305,39 @@ impl<'a> Relay<'a> {
 
     /// Moves what can be moved now. Returns whether there may be more to move.
     fn pump(&mut self) -> bool {
+        self.acknowledge();
         let down = self.down();
         let up = self.up();
         // Answers the client's pings.
         down || up || self.write_client()
+    }
+
+    /// Acknowledges what is handled.
+    fn acknowledge(&mut self) {
+        if let Some(acknowledging) = &self.acknowledging {
+            for packet_id in acknowledging.due() {
+                self.to_server.extend(packet::acknowledgement(packet_id));
+            }
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.acknowledging
+            .as_ref()
+            .is_some_and(Acknowledging::has_failed)
+    }
+
+    /// Returns whether the next packet of the server has to wait until other messages are handled.
+    fn must_wait(&self) -> bool {
+        let Some(acknowledging) = &self.acknowledging else {
+            return false;
+        };
+        // An answer may come behind the messages.
+        let is_waited_for = self.filters.is_some() || self.marks.awaits_unsubscribe();
+        !is_waited_for
+            && self.from_server.is_between_packets()
+            && packet::is_at_least_once(self.down.unseen())
+            && acknowledging.is_full()
     }
 
     /// Moves bytes from the server to the client.
@@ -337,11 +391,21 @@ impl<'a> Relay<'a> {
     fn sort_down(&mut self) {
         // What follows a fault is meaningless.
         while !matches!(self.reason, Some(Cause::Fault(_))) {
+            if self.must_wait() {
+                return;
+            }
             let unseen = self.down.unseen();
             let is_first = self.down.outgoing().is_empty();
             match self.from_server.next_of_server(unseen) {
                 Err(fault) => self.stop(Cause::Fault(fault)),
                 Ok(FromServer::Pass(length)) => self.down.pass(length),
+                Ok(FromServer::Publish { length, publish }) => {
+                    // Before the client can see it.
+                    if let Some(acknowledging) = &self.acknowledging {
+                        acknowledging.passed(publish);
+                    }
+                    self.down.pass(length);
+                }
                 Ok(FromServer::PingAnswer(length)) if is_first => {
                     self.down.take_out(length);
                     let news = self.marks.ping_answered();
@@ -362,11 +426,18 @@ impl<'a> Relay<'a> {
                 }
                 Ok(FromServer::Unreadable(length)) if is_first => match packet::publish(unseen) {
                     Some(publish) => {
-                        self.to_server.extend(publish.answer.iter().flatten());
+                        let acknowledging = self.acknowledging.as_ref();
+                        let receipt = acknowledging
+                            .zip(publish.ordered)
+                            .and_then(|(acknowledging, ordered)| acknowledging.taken_out(ordered));
+                        if receipt.is_none() {
+                            self.to_server.extend(publish.answer.iter().flatten());
+                        }
                         (self.report)(Report::Unreadable(Unreadable {
                             topic: publish.topic.to_vec(),
                             payload: publish.payload.to_vec(),
                             is_retained: publish.is_retained,
+                            receipt,
                         }));
                         self.down.take_out(length);
                     }
@@ -500,13 +571,22 @@ impl<'a> Relay<'a> {
                     self.up.pass(length);
                     self.marks.unsubscribed();
                 }
+                Ok(FromClient::Acknowledgement(length)) if self.acknowledging.is_none() => {
+                    self.up.pass(length);
+                }
+                // The relay sends its own, when the message is handled.
+                Ok(FromClient::Acknowledgement(length)) if is_first => self.up.take_out(length),
                 Ok(FromClient::PingRequest(length)) if is_first => {
                     self.up.take_out(length);
                     self.to_client.extend(packet::PING_ANSWER);
                 }
                 // The relay sends its own, at the very end.
                 Ok(FromClient::Disconnect(length)) if is_first => self.up.take_out(length),
-                Ok(FromClient::PingRequest(_) | FromClient::Disconnect(_)) => return false,
+                Ok(
+                    FromClient::Acknowledgement(_)
+                    | FromClient::PingRequest(_)
+                    | FromClient::Disconnect(_),
+                ) => return false,
                 Ok(FromClient::More(wanted)) => {
                     if is_first {
                         self.up.provide(wanted);

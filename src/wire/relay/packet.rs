@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 pub(in crate::wire) const PING_REQUEST: [u8; 2] = [0xc0, 0];
 pub(super) const PING_ANSWER: [u8; 2] = [0xd0, 0];
-pub(super) const DISCONNECT: [u8; 2] = [0xe0, 0];
+pub(in crate::wire) const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 /// The longest fixed header: type and flags, and a length of four bytes.
 const HEADER: usize = 5;
@@ -14,9 +14,12 @@ const HEADER: usize = 5;
 #[derive(Clone)]
 pub(crate) struct Login {
     pub(crate) client_id: String,
-    pub(crate) user_name: String,
-    pub(crate) password: Vec<u8>,
+    pub(crate) user_name: Option<String>,
+    /// Not without a user name.
+    pub(crate) password: Option<Vec<u8>>,
     pub(crate) keep_alive: Duration,
+    /// Whether the server forgets the client at the end of the connection.
+    pub(crate) is_clean: bool,
 }
 
 /// Prints nothing secret.
@@ -27,20 +30,26 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Returns the CONNECT packet (MQTT 3.1.1, section 3.1), with a clean session.
+    /// Returns the CONNECT packet (MQTT 3.1.1, section 3.1).
     pub(in crate::wire) fn packet(&self) -> Vec<u8> {
         const CLEAN_SESSION: u8 = 0x02;
         const PASSWORD: u8 = 0x40;
         const USER_NAME: u8 = 0x80;
-        connect_packet(
-            CLEAN_SESSION | PASSWORD | USER_NAME,
-            u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            &[
-                self.client_id.as_bytes(),
-                self.user_name.as_bytes(),
-                &self.password,
-            ],
-        )
+        let mut flags = 0;
+        let mut fields = vec![self.client_id.as_bytes()];
+        if self.is_clean {
+            flags |= CLEAN_SESSION;
+        }
+        if let Some(user_name) = &self.user_name {
+            flags |= USER_NAME;
+            fields.push(user_name.as_bytes());
+            if let Some(password) = &self.password {
+                flags |= PASSWORD;
+                fields.push(password);
+            }
+        }
+        let keep_alive = u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        connect_packet(flags, keep_alive, &fields)
     }
 }
 
@@ -89,6 +98,8 @@ pub(crate) enum Fault {
 pub(super) enum FromServer {
     /// Pass this many bytes to the client.
     Pass(usize),
+    /// Pass this many bytes: they begin a PUBLISH that is to be acknowledged.
+    Publish { length: usize, publish: Ordered },
     /// This many bytes are the answer to a ping of our own.
     PingAnswer(usize),
     /// This many bytes are a whole PUBLISH whose topic is not text.
@@ -108,6 +119,8 @@ pub(super) enum FromClient {
     Pass(usize),
     /// Pass this many bytes: they begin a PUBLISH.
     Publish(usize),
+    /// This many bytes acknowledge a PUBLISH.
+    Acknowledgement(usize),
     /// Pass this many bytes: they are a SUBSCRIBE with this many filters.
     Subscribe { length: usize, filters: usize },
     /// Pass this many bytes: they begin an UNSUBSCRIBE.
@@ -120,6 +133,15 @@ pub(super) enum FromClient {
     More(usize),
 }
 
+/// A PUBLISH that is to be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wire) struct Ordered {
+    pub(in crate::wire) packet_id: u16,
+    /// Its length.
+    pub(in crate::wire) bytes: usize,
+    pub(in crate::wire) is_redelivered: bool,
+}
+
 /// A fixed header.
 struct Header {
     kind: u8,
@@ -128,6 +150,32 @@ struct Header {
     length: usize,
     /// The length of the whole packet.
     packet: usize,
+}
+
+impl Header {
+    /// Returns whether this is a PUBLISH at QoS 1.
+    fn is_at_least_once(&self) -> bool {
+        self.flags >> 1 & 3 == 1
+    }
+
+    fn ordered(&self, packet_id: [u8; 2]) -> Ordered {
+        Ordered {
+            packet_id: u16::from_be_bytes(packet_id),
+            bytes: self.packet,
+            is_redelivered: self.flags & 8 != 0,
+        }
+    }
+}
+
+/// Returns whether a packet that begins with these bytes is a PUBLISH at QoS 1.
+pub(super) fn is_at_least_once(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first & 0xf6 == 0x32)
+}
+
+/// Returns the PUBACK of a PUBLISH (MQTT 3.1.1, section 3.4).
+pub(super) fn acknowledgement(packet_id: u16) -> [u8; 4] {
+    let [high, low] = packet_id.to_be_bytes();
+    [0x40, 2, high, low]
 }
 
 /// Reads a fixed header; `None` if there are too few bytes.
@@ -216,7 +264,19 @@ impl Framing {
                     return Ok(FromServer::More(end));
                 };
                 if is_text(topic) {
-                    Ok(FromServer::Pass(self.pass(header.packet, bytes.len())))
+                    if !header.is_at_least_once() {
+                        return Ok(FromServer::Pass(self.pass(header.packet, bytes.len())));
+                    }
+                    let Some(id) = bytes[end..].first_chunk() else {
+                        return match header.packet < end + 2 {
+                            true => Err(Fault::BadLength),
+                            false => Ok(FromServer::More(end + 2)),
+                        };
+                    };
+                    Ok(FromServer::Publish {
+                        length: self.pass(header.packet, bytes.len()),
+                        publish: header.ordered(*id),
+                    })
                 } else if bytes.len() < header.packet {
                     Ok(FromServer::More(header.packet))
                 } else {
@@ -272,6 +332,8 @@ impl Framing {
                 let length = self.pass(header.packet, bytes.len());
                 Ok(FromClient::Publish(length))
             }
+            kind::ACKNOWLEDGEMENT if is_whole => Ok(FromClient::Acknowledgement(header.packet)),
+            kind::ACKNOWLEDGEMENT => Ok(FromClient::More(header.packet)),
             kind::UNSUBSCRIBE => {
                 let length = self.pass(header.packet, bytes.len());
                 Ok(FromClient::Unsubscribe(length))
@@ -284,6 +346,7 @@ impl Framing {
 /// Packet types (MQTT 3.1.1, section 2.2.1).
 mod kind {
     pub(super) const PUBLISH: u8 = 3;
+    pub(super) const ACKNOWLEDGEMENT: u8 = 4;
     /// PUBACK, PUBREC, PUBREL and PUBCOMP.
     pub(super) const FIRST_PUBLISH_ANSWER: u8 = 4;
     pub(super) const LAST_PUBLISH_ANSWER: u8 = 7;
@@ -317,22 +380,31 @@ pub(super) struct Publish<'a> {
     pub(super) is_retained: bool,
     /// The acknowledgement that the server expects.
     pub(super) answer: Option<[u8; 4]>,
+    /// What is known about it if that is a PUBACK.
+    pub(super) ordered: Option<Ordered>,
 }
 
 /// Parses a whole PUBLISH packet.
 pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
-    const PUBACK: u8 = 0x40;
     const PUBREC: u8 = 0x50;
     let header = header(packet).ok()??;
     let body = packet.get(header.length..header.packet)?;
     let (length, rest) = body.split_first_chunk()?;
     let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    let (answer, payload) = match header.flags >> 1 & 3 {
-        0 => (None, rest),
-        quality => {
+    let (answer, ordered, payload) = match header.flags >> 1 & 3 {
+        0 => (None, None, rest),
+        1 => {
+            let (&id, payload) = rest.split_first_chunk()?;
+            let ordered = header.ordered(id);
+            (
+                Some(acknowledgement(ordered.packet_id)),
+                Some(ordered),
+                payload,
+            )
+        }
+        _ => {
             let (&[high, low], payload) = rest.split_first_chunk()?;
-            let kind = if quality == 1 { PUBACK } else { PUBREC };
-            (Some([kind, 2, high, low]), payload)
+            (Some([PUBREC, 2, high, low]), None, payload)
         }
     };
     Some(Publish {
@@ -340,6 +412,7 @@ pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
         payload,
         is_retained: header.flags & 1 == 1,
         answer,
+        ordered,
     })
 }
 
@@ -387,7 +460,9 @@ mod tests {
                         passed.extend(&bytes[..length]);
                         start += length;
                     }
-                    FromServer::Subscribed { length, .. } | FromServer::Unsubscribed(length) => {
+                    FromServer::Publish { length, .. }
+                    | FromServer::Subscribed { length, .. }
+                    | FromServer::Unsubscribed(length) => {
                         assert!(length > 0);
                         passed.extend(&bytes[..length]);
                         start += length;
@@ -544,6 +619,7 @@ mod tests {
             let mut start = 0;
             while let Ok(
                 FromServer::Pass(length)
+                | FromServer::Publish { length, .. }
                 | FromServer::PingAnswer(length)
                 | FromServer::Subscribed { length, .. }
                 | FromServer::Unsubscribed(length)
@@ -562,14 +638,66 @@ mod tests {
     fn a_login_of_the_longest_fields_is_a_whole_packet() {
         let login = Login {
             client_id: "c".repeat(65_535),
-            user_name: "u".repeat(65_535),
-            password: vec![b'k'; 65_535],
+            user_name: Some("u".repeat(65_535)),
+            password: Some(vec![b'k'; 65_535]),
             keep_alive: Duration::from_secs(30),
+            is_clean: true,
         };
         let packet = login.packet();
         let header = header(&packet).unwrap().unwrap();
         assert_eq!((header.kind, header.packet), (1, packet.len()));
         assert_eq!(&packet[header.length..][..10], b"\0\x04MQTT\x04\xc2\0\x1e");
         assert!(!format!("{login:?}").contains('k'));
+    }
+
+    #[test]
+    fn a_login_has_the_flags_of_what_it_has() {
+        for (user_name, password, is_clean, flags, fields) in [
+            (None, None, true, 0x02, &b"\0\x01c"[..]),
+            (None, None, false, 0, b"\0\x01c"),
+            (Some("u"), None, false, 0x80, b"\0\x01c\0\x01u"),
+            (Some("u"), Some("k"), false, 0xc0, b"\0\x01c\0\x01u\0\x01k"),
+            (Some(""), Some(""), true, 0xc2, b"\0\x01c\0\0\0\0"),
+            (None, Some("k"), true, 0x02, b"\0\x01c"),
+        ] {
+            let packet = Login {
+                client_id: "c".to_owned(),
+                user_name: user_name.map(str::to_owned),
+                password: password.map(|text| text.as_bytes().to_vec()),
+                keep_alive: Duration::from_secs(30),
+                is_clean,
+            }
+            .packet();
+            assert_eq!(&packet[2..9], b"\0\x04MQTT\x04");
+            assert_eq!((packet[9], &packet[10..12]), (flags, &b"\0\x1e"[..]));
+            assert_eq!(&packet[12..], fields);
+        }
+    }
+
+    #[test]
+    fn a_message_at_qos_1_shows_its_packet_id_and_whether_it_is_redelivered() {
+        for (first, is_redelivered) in [(0x32, false), (0x33, false), (0x3a, true), (0x3b, true)] {
+            let whole = packet(first, b"\0\x01t\x12\x34payload");
+            assert!(is_at_least_once(&whole));
+            let mut framing = Framing::new(1000);
+            let seen = framing.next_of_server(&whole[..6]);
+            assert_eq!(seen, Ok(FromServer::More(7)));
+            let publish = Ordered {
+                packet_id: 0x1234,
+                bytes: whole.len(),
+                is_redelivered,
+            };
+            let passed = framing.next_of_server(&whole[..9]);
+            assert_eq!(passed, Ok(FromServer::Publish { length: 9, publish }));
+            assert!(!framing.is_between_packets());
+        }
+        let mut framing = Framing::new(1000);
+        let cut = framing.next_of_server(&packet(0x32, b"\0\x01t\x12"));
+        assert_eq!(cut, Err(Fault::BadLength));
+        assert!(
+            ![0x30, 0x31, 0x34, 0x40]
+                .into_iter()
+                .any(|first| is_at_least_once(&[first]))
+        );
     }
 }

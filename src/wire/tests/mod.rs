@@ -1,5 +1,6 @@
 //! A whole wire between a hostile server and a client, both played byte by byte.
 
+mod acknowledging;
 mod admission;
 mod alone;
 mod cancelling;
@@ -18,7 +19,9 @@ use std::{
 use crossbeam_channel::{Receiver, unbounded};
 use peer::{Client, Server};
 
-use super::{Destination, Doorway, End, Login, Loss, Plan, Report, Traffic, Unreadable, Wire};
+use super::{
+    Acknowledging, Destination, Doorway, End, Login, Loss, Plan, Report, Traffic, Unreadable, Wire,
+};
 use crate::error::Error;
 
 /// The limit for everything that is not measured.
@@ -37,6 +40,7 @@ struct Setting {
     max_packet: usize,
     tls: bool,
     proxy: Option<&'static str>,
+    acknowledging: Option<Acknowledging>,
 }
 
 impl Default for Setting {
@@ -47,6 +51,7 @@ impl Default for Setting {
             max_packet: 1 << 20,
             tls: false,
             proxy: None,
+            acknowledging: None,
         }
     }
 }
@@ -87,13 +92,15 @@ impl Setting {
             },
             login: Login {
                 client_id: "the-client".to_owned(),
-                user_name: "app".to_owned(),
-                password: KEY.as_bytes().to_vec(),
+                user_name: Some("app".to_owned()),
+                password: Some(KEY.as_bytes().to_vec()),
                 keep_alive: self.keep_alive,
+                is_clean: true,
             },
             deadline: Instant::now() + self.limit,
             max_packet: self.max_packet,
             traffic: Arc::clone(&traffic),
+            acknowledging: self.acknowledging,
         };
         let (sender, reports) = unbounded();
         let wire = Wire::start(plan, move |report| {

@@ -11,6 +11,7 @@ impl Desk {
     /// Returns the desk of a client that can ask a v3 network over HTTP.
     fn asking() -> Self {
         let following = Following {
+            is_behind_broker: false,
             capacity: 10_000,
             max_age: 4 * DAY,
             unconfirmed_after: 10 * SECOND,

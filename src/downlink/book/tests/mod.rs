@@ -35,6 +35,7 @@ impl Desk {
 
     fn on(network: Network, capacity: usize) -> Self {
         let following = Following {
+            is_behind_broker: false,
             capacity,
             max_age: 3600 * SECOND,
             unconfirmed_after: 10 * SECOND,

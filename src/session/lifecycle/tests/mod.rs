@@ -1,5 +1,6 @@
 //! The machine by numbers: no thread, no socket, no waiting.
 
+mod brokers;
 mod sequences;
 mod states;
 
@@ -19,6 +20,15 @@ const SECOND: Duration = Duration::from_secs(1);
 fn builder() -> MqttClientBuilder {
     MqttClientBuilder::new("greenhouse@ttn".to_owned(), "NNSXS.ID.SECRET".to_owned())
         .cluster("eu1")
+        .connect_timeout(10 * SECOND)
+        .reconnect_delay(SECOND, 60 * SECOND)
+}
+
+/// A broker of one's own with these servers, which has to prove that it shares.
+fn broker(servers: &[&str]) -> MqttClientBuilder {
+    MqttClientBuilder::own_broker("greenhouse@ttn".to_owned())
+        .mqtt_address(servers.join(","))
+        .shared_group("workers")
         .connect_timeout(10 * SECOND)
         .reconnect_delay(SECOND, 60 * SECOND)
 }
@@ -64,6 +74,8 @@ fn brief(action: &Action, start: Instant) -> String {
             format!("inquire {} until {:?}", attempt.0, *deadline - start)
         }
         Action::Subscribe(attempt) => format!("subscribe {}", attempt.0),
+        Action::Prove(attempt) => format!("prove {}", attempt.0),
+        Action::GiveUpProof => "give up proof".to_owned(),
         Action::ReportConnected(attempt, gap) => {
             let gap = gap.as_ref().map(|gap| gap.length);
             format!("open {} gap {gap:?}", attempt.0)

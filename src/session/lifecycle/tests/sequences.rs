@@ -24,6 +24,8 @@ struct World {
     now: Moment,
     random: fastrand::Rng,
     retry: ConnectRetry,
+    /// The servers of a broker of one's own; 0 for the network.
+    servers: usize,
     waiters: u64,
     /// Since when each of them waits.
     connects: HashMap<Waiter, Instant>,
@@ -61,9 +63,14 @@ struct World {
 
 impl World {
     fn new(mut random: fastrand::Rng, retry: ConnectRetry, reconnect: bool) -> Self {
+        let servers = random.usize(0..4);
+        let builder = match servers {
+            0 => builder(),
+            _ => broker(&["mqtt://b1", "b2", "b3"][..servers]),
+        };
         let (builder, patience) = match random.bool() {
-            true => (builder().close_timeout(CLOSE), CLOSE),
-            false => (builder(), LONGEST_CLOSE),
+            true => (builder.close_timeout(CLOSE), CLOSE),
+            false => (builder, LONGEST_CLOSE),
         };
         let lifecycle = machine(
             builder
@@ -78,6 +85,7 @@ impl World {
             now: now(),
             random,
             retry,
+            servers,
             waiters: 0,
             connects: HashMap::new(),
             closes: HashMap::new(),
@@ -208,7 +216,12 @@ impl World {
     /// A signal of a connection, in its state or not.
     fn signal(&mut self, attempt: Attempt) -> Input {
         let left = [Left::Unprocessed, Left::Unreported, Left::Nothing];
-        match self.random.u32(0..15) {
+        match self.random.u32(0..17) {
+            15 => Input::Unprovable(attempt),
+            16 => Input::Marker {
+                attempt,
+                is_shared: self.random.bool(),
+            },
             0 | 1 => Input::Accepted(attempt),
             2 | 3 => Input::Entered(attempt),
             4..=7 => Input::Granted(attempt),
@@ -315,6 +328,11 @@ impl World {
                 self.inquiring = Some(*attempt);
             }
             Action::Enter(attempt) | Action::Subscribe(attempt) => self.is_in_use(*attempt),
+            Action::Prove(attempt) => {
+                self.is_in_use(*attempt);
+                assert!(self.servers > 0, "the network proves something");
+            }
+            Action::GiveUpProof => assert!(self.servers > 0, "the network proves something"),
             Action::ReportConnected(attempt, _) => {
                 self.is_in_use(*attempt);
                 assert!(!self.is_open, "open twice");
@@ -392,6 +410,10 @@ impl World {
             Action::Dial { .. } => Some(Input::Accepted),
             Action::Enter(_) => Some(Input::Entered),
             Action::Subscribe(_) => Some(Input::Granted),
+            Action::Prove(_) => Some(|attempt| Input::Marker {
+                attempt,
+                is_shared: true,
+            }),
             Action::ReportConnected(..) => Some(Input::Over),
             Action::Drain(_) => Some(|attempt| Input::Drained {
                 attempt,
@@ -428,7 +450,7 @@ impl World {
     fn plan(&mut self, retry_in: Option<Duration>) {
         if let Some(delay) = retry_in {
             assert!(
-                self.is_answered || delay >= SHORTEST,
+                self.is_answered || delay >= SHORTEST || (delay.is_zero() && self.servers > 1),
                 "again after {delay:?}"
             );
             self.not_before = Some(self.now.instant + delay);
@@ -492,5 +514,5 @@ fn whatever_happens_the_promises_hold() {
         seen.extend(world.seen);
     });
     // Otherwise these sequences would show little.
-    assert_eq!(seen.len(), 23, "not every action has been seen");
+    assert_eq!(seen.len(), 25, "not every action has been seen");
 }

@@ -1,0 +1,68 @@
+//! The subscriptions of a connection, and the proof that a broker delivers what a group shares.
+
+use super::{Session, lifecycle::Input, reasons};
+use crate::mqtt::Attempt;
+
+impl Session {
+    pub(super) fn subscribe(&mut self, attempt: Attempt) {
+        let qos = self.topics.qos();
+        let markers = match &mut self.sharing {
+            Some(sharing) => sharing.begin(&self.topics),
+            None => Vec::new(),
+        };
+        match markers.is_empty() {
+            true => self.connections.subscribe(attempt, &self.filters, qos),
+            false => {
+                let filters = [&self.filters[..], &markers[..]].concat();
+                self.connections.subscribe(attempt, &filters, qos);
+            }
+        }
+    }
+
+    /// Returns the input for subscriptions that the server has refused, by their numbers.
+    pub(super) fn subscription_refused(
+        &mut self,
+        attempt: Attempt,
+        numbers: &[usize],
+    ) -> Option<Input> {
+        let filters = numbers
+            .iter()
+            .filter_map(|number| self.filters.get(*number));
+        let filters: Vec<&str> = filters.map(String::as_str).collect();
+        if filters.is_empty() {
+            // Only those of the markers.
+            self.sharing.as_mut()?.refused();
+            return Some(Input::Granted(attempt));
+        }
+        let server = self.connections.current(attempt)?.address.to_string();
+        let error = reasons::subscription_refused(&server, &self.options, &filters);
+        Some(Input::Failed(attempt, error))
+    }
+
+    /// Publishes the markers. Returns an input if that is not possible.
+    pub(super) fn prove(&mut self, attempt: Attempt) -> Option<Input> {
+        let markers = self.sharing.as_ref().and_then(|sharing| sharing.markers());
+        let Some(markers) = markers else {
+            return Some(Input::Unprovable(attempt));
+        };
+        let transport = self.connections.transport(attempt)?;
+        // If the connection has ended, its signal follows.
+        markers
+            .iter()
+            .for_each(|marker| transport.publish_marker(marker));
+        None
+    }
+
+    pub(super) fn give_up_proof(&mut self) {
+        log::warn!(
+            "the broker may grant shared subscriptions without delivering what is shared, as NATS, RabbitMQ and aedes do; \
+             this could not be ruled out, because it does not deliver what this client publishes to its topic {:?}: allow \
+             the user to publish there, or turn this check off with prove_shared_group(false)",
+            self.topics.own("#")
+        );
+        self.status.set_sharing_unproved();
+        if let Some(sharing) = &mut self.sharing {
+            sharing.give_up();
+        }
+    }
+}
