@@ -14,10 +14,11 @@ define lint
 endef
 
 # Clippy checks the examples, so they are not linked here.
-tests = TTN_TEST_REQUIRE_MOSQUITTO=1 cargo test --all-features --lib --tests
+required = TTN_TEST_REQUIRE_MOSQUITTO=1 TTN_TEST_REQUIRE_NATS=$${TTN_TEST_REQUIRE_NATS:-1}
+tests = $(required) cargo test --all-features --lib --tests
 instructions = cargo bench --quiet --all-features --bench instructions
 
-.PHONY: help demo demo-v2 quick test bench fuzz
+.PHONY: help demo demo-v2 quick test test-clusters bench fuzz
 .NOTPARALLEL:
 
 help:
@@ -25,6 +26,7 @@ help:
 	@echo "make demo-v2   the same client on a simulated V2 network"
 	@echo "make quick     formatting, lints, unit tests: less than half a minute once built"
 	@echo "make test      formatting, lints, tests (with Mosquitto), documentation, instructions for one uplink"
+	@echo "make test-clusters   brokers, nodes and consumers killed under 20,000 messages each: half an hour"
 	@echo "make bench     how fast messages are decoded and delivered"
 	@echo "make fuzz      random input, TARGET=decode_v3 SECONDS=60; the targets are in tests/fuzz/README.md"
 
@@ -56,6 +58,10 @@ test:
 	cargo test --all-features --doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	TTN_TEST_REQUIRE_VALGRIND=$(require_valgrind) $(instructions) -- --check
+
+test-clusters:
+	@.ci/setup test
+	$(required) TTN_TEST_LONG=1 cargo test --all-features --test scale
 
 bench:
 	@.ci/setup bench

@@ -699,6 +699,7 @@ pub use crossbeam_channel;
 pub use downlink::{Delivery, DeliveryState};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Events, EventsIter};
+pub use feed::{Feed, FeedBuilder, FeedEvent, FeedStats};
 pub use message::fields;
 pub use message::{
     Activation, ActivationFailed, Antenna, BackfillProgress, BackfillSource, Backfilled, Battery,

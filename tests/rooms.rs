@@ -8,11 +8,17 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 26] = [
+const TABLE: [(&str, &[&str]); 27] = [
     (
         "doctor",
         &[
             "client", "server", "inquiry", "api", "wire", "config", "network",
+        ],
+    ),
+    (
+        "feed",
+        &[
+            "client", "session", "api", "events", "topics", "config", "network",
         ],
     ),
     (

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod callbacks;
+mod feeding;
 mod follow;
 mod send;
 mod setters;

@@ -229,7 +229,7 @@ impl MqttClient {
     }
 
     /// Reserves room for downlinks. Returns it with the first of their message ids.
-    fn admit(&self, downlinks: usize) -> Result<(u64, Room)> {
+    pub(super) fn admit(&self, downlinks: usize) -> Result<(u64, Room)> {
         let core = self.core();
         core.check_process()?;
         let (capacity, option) = match core.options.offline_queue {
@@ -262,7 +262,7 @@ impl MqttClient {
     }
 
     /// Hands messages to the session.
-    fn hand_over(&self, batch: Batch) -> Result<()> {
+    pub(super) fn hand_over(&self, batch: Batch) -> Result<()> {
         let outbox = &self.core().link.outbox;
         outbox.send(batch).map_err(|_| not_connected())
     }

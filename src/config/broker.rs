@@ -31,6 +31,8 @@ pub(crate) struct Broker {
     /// Whether the client feeds the broker: it reads the requests for downlinks, not what the network
     /// publishes.
     pub(crate) is_feed: bool,
+    /// Whether it takes these requests.
+    pub(crate) takes_downlinks: bool,
 }
 
 impl Default for Broker {
@@ -48,6 +50,7 @@ impl Default for Broker {
             partition_options: PartitionOptions::default(),
             partitions: None,
             is_feed: false,
+            takes_downlinks: true,
         }
     }
 }

@@ -122,6 +122,22 @@ impl Draft {
         })
     }
 
+    /// Creates a draft of a request that is encoded already, and whose downlinks are not followed. It counts as one
+    /// downlink.
+    pub(crate) fn of_request(request: Request, dev_id: &str) -> Self {
+        Self {
+            parts: vec![Part {
+                request: Request {
+                    downlinks: 0..1,
+                    ..request
+                },
+                dev_id: dev_id.into(),
+                batch: 0,
+            }],
+            followed: Vec::new(),
+        }
+    }
+
     /// Moves each request to the topic on which the client publishes it.
     pub(crate) fn place(&mut self, place: impl Fn(&mut Request) -> Result<()>) -> Result<()> {
         let mut requests = self.parts.iter_mut().map(|part| &mut part.request);

@@ -108,7 +108,9 @@ fn text(app_id: &str, watermark: &Watermark) -> String {
 fn read(path: &Path) -> io::Result<String> {
     let size = fs::metadata(path)?.len();
     if size > MAX_SIZE {
-        return Err(io::Error::other(format!("it has {size} bytes, which is too many")));
+        return Err(io::Error::other(format!(
+            "it has {size} bytes, which is too many"
+        )));
     }
     let bytes = fs::read(path)?;
     // Bytes that are no text are damage, like any other text.
@@ -134,7 +136,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// Makes sure that the new name survives a loss of power.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 

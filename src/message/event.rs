@@ -321,6 +321,13 @@ impl Event {
         }
     }
 
+    /// Notes in a downlink request that it is to be acknowledged when all copies of it are dropped.
+    pub(crate) fn hold_request(&mut self, receipt: &Receipt) {
+        if let Self::Other(raw) = self {
+            raw.hold = Hold::new(receipt.clone());
+        }
+    }
+
     /// Returns whether it is an uplink that is to be acknowledged.
     pub(crate) fn is_held(&self) -> bool {
         match self {
@@ -329,7 +336,8 @@ impl Event {
         }
     }
 
-    fn raw(&self) -> Option<&RawMessage> {
+    /// Returns the message that the event is, if it is one.
+    pub(crate) fn raw(&self) -> Option<&RawMessage> {
         Some(match self {
             Self::Uplink(uplink) | Self::UplinkNormalized(uplink) => &uplink.raw,
             Self::UplinkField(field) => &field.raw,

@@ -148,7 +148,7 @@ impl Place {
     }
 
     /// Returns the watermark once the subscriber has handled this uplink.
-    pub(super) fn watermark(&self) -> Option<Watermark> {
+    pub(crate) fn watermark(&self) -> Option<Watermark> {
         let mark = self.0.as_ref().filter(|mark| mark.marks.are_here())?;
         let reached = |lost: &Arc<Losses>| lost.reached(mark.number, *mark.low);
         let (number, low) = mark.lost.as_ref().map_or((mark.number, *mark.low), reached);

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::json;
+use super::{Hold, json};
 
 /// A message as it arrived from the server: topic and bytes, not interpreted. Clones share the bytes.
 ///
@@ -22,6 +22,9 @@ pub struct RawMessage {
     #[serde(flatten, serialize_with = "json::message")]
     payload: Arc<[u8]>,
     is_retained: bool,
+    /// What keeps a downlink request that a feed reads from being acknowledged.
+    #[serde(skip)]
+    pub(super) hold: Hold,
 }
 
 impl RawMessage {
@@ -30,6 +33,7 @@ impl RawMessage {
             topic: topic.into(),
             payload: payload.into(),
             is_retained: false,
+            hold: Hold::default(),
         }
     }
 

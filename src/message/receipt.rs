@@ -136,6 +136,8 @@ impl PartialEq for Hold {
     }
 }
 
+impl Eq for Hold {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

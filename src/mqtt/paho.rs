@@ -45,6 +45,9 @@ const PAHO_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
 /// The threads that Paho starts when a process connects for the first time.
 const PAHO_THREADS: usize = 2;
 
+/// An UNSUBSCRIBE names a filter even if there was nothing to subscribe to. Servers answer it all the same.
+const NOT_SUBSCRIBED: &str = "ttn/not-subscribed";
+
 /// How long Paho may take to connect to the wire, which answers immediately or closes.
 const PAHO_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -126,6 +129,9 @@ pub(crate) struct Transport {
     permit: Option<Permit>,
     subscribing: Option<Pending<SubscribeManyToken>>,
     publishing: HashMap<MessageIds, Pending<DeliveryToken>>,
+    /// Whether downlinks are published with QoS 1. The end of the connection then leaves open whether the server has
+    /// those that it has not acknowledged.
+    acknowledges_downlinks: bool,
     /// The messages with QoS 1 that the server has not acknowledged, by their numbers.
     unacknowledged: HashMap<u64, Pending<DeliveryToken>>,
     unsubscribing: Option<Pending<Token>>,
@@ -200,6 +206,7 @@ impl Transport {
             permit: Some(permit),
             subscribing: None,
             publishing: HashMap::new(),
+            acknowledges_downlinks: false,
             unacknowledged: HashMap::new(),
             unsubscribing: None,
             unanswered: false,
@@ -229,7 +236,8 @@ impl Transport {
         self.subscribing = Some(Pending::new(token, bell));
     }
 
-    /// Publishes with QoS 0. The outcome is reported as [`Operation::Publish`].
+    /// Publishes downlinks, with the same quality of service each time. The outcome is reported as
+    /// [`Operation::Publish`].
     ///
     /// # Errors
     ///
@@ -240,8 +248,10 @@ impl Transport {
         correlation_id: Option<Arc<str>>,
         topic: &str,
         payload: &[u8],
+        qos: u8,
     ) -> Result<()> {
-        let message = Message::new(topic, payload, QOS_0);
+        let message = Message::new(topic, payload, i32::from(qos));
+        self.acknowledges_downlinks = qos > 0;
         let token = self
             .client
             .try_publish(message)
@@ -287,7 +297,10 @@ impl Transport {
     /// the outcome is reported as [`Operation::Unsubscribe`]. Until then, further calls do nothing.
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
         if self.unsubscribing.is_none() {
-            let token = self.client.unsubscribe_many(filters);
+            let token = match filters {
+                [] => self.client.unsubscribe(NOT_SUBSCRIBED),
+                filters => self.client.unsubscribe_many(filters),
+            };
             let bell = self.bell(Operation::Unsubscribe);
             self.unsubscribing = Some(Pending::new(token, bell));
         }
@@ -384,6 +397,7 @@ impl Transport {
     fn published(&mut self, ids: MessageIds, result: paho_mqtt::Result<()>) -> Outcome {
         match result {
             Ok(()) => Outcome::Published(ids),
+            Err(_) if self.acknowledges_downlinks => Outcome::Published(ids),
             Err(cause) => {
                 self.handed.remove(ids);
                 Outcome::PublishFailed(ids, Error::not_written(Some(cause.into())))

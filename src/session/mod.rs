@@ -568,7 +568,7 @@ impl Session {
             Action::Dial { attempt, deadline } => return self.dial(attempt, deadline),
             Action::Enter(attempt) => return self.enter(attempt),
             Action::Inquire { attempt, deadline } => return self.inquire(attempt, deadline),
-            Action::Subscribe(attempt) => self.subscribe(attempt),
+            Action::Subscribe(attempt) => return self.subscribe(attempt),
             Action::Prove(attempt) => return self.prove(attempt),
             Action::GiveUpProof => self.give_up_proof(),
             Action::ReportConnected(attempt, gap) => self.report_connected(attempt, gap),

@@ -77,6 +77,7 @@ impl Receiving {
         self.note_retained(&raw);
         let mut event = self.read(&raw)?;
         match receipt {
+            Some(receipt) if self.topics.is_feed() => event.hold_request(receipt),
             Some(receipt) => event.hold(receipt),
             None if self.acknowledges => self.note_unacknowledged(&raw),
             None => {}

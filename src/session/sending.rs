@@ -30,6 +30,8 @@ pub(super) struct Sending {
     next_write: Option<Instant>,
     /// How many messages can be in flight.
     capacity: usize,
+    /// The quality of service of downlinks. With 1, a broker of one's own keeps them for a feed that is away.
+    qos: u8,
     /// How long downlinks wait for a connection; `None` if they do not wait.
     expire_after: Option<Duration>,
     reports: Vec<Event>,
@@ -53,6 +55,7 @@ impl Sending {
             book: Book::new(options.network, &options.app_id, following),
             next_write: None,
             capacity: options.send_capacity,
+            qos: u8::from(options.broker.is_some()),
             expire_after: options.offline_queue.map(|queue| queue.expire_after),
             reports: Vec::new(),
         };
@@ -151,6 +154,7 @@ impl Sending {
                 correlation_id,
                 &message.topic,
                 &message.payload,
+                self.qos,
             ) {
                 Ok(()) => {
                     self.pacer.written(now);

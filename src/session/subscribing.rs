@@ -4,19 +4,22 @@ use super::{Session, lifecycle::Input, reasons};
 use crate::mqtt::Attempt;
 
 impl Session {
-    pub(super) fn subscribe(&mut self, attempt: Attempt) {
+    /// Subscribes, unless there is nothing to subscribe to: then that is granted, which is the input to handle.
+    pub(super) fn subscribe(&mut self, attempt: Attempt) -> Option<Input> {
         let qos = self.topics.qos();
         let markers = match &mut self.sharing {
             Some(sharing) => sharing.begin(&self.topics),
             None => Vec::new(),
         };
         match markers.is_empty() {
+            true if self.filters.is_empty() => return Some(Input::Granted(attempt)),
             true => self.connections.subscribe(attempt, &self.filters, qos),
             false => {
                 let filters = [&self.filters[..], &markers[..]].concat();
                 self.connections.subscribe(attempt, &filters, qos);
             }
         }
+        None
     }
 
     /// Returns the input for subscriptions that the server has refused, by their numbers.

@@ -49,6 +49,7 @@ struct Behind {
     /// What stands for the number in the filters of the partitions to read.
     read: Vec<String>,
     is_feed: bool,
+    takes_downlinks: bool,
 }
 
 impl Layout {
@@ -68,6 +69,7 @@ impl Layout {
                         None => Vec::new(),
                     },
                     is_feed: broker.is_feed,
+                    takes_downlinks: broker.takes_downlinks,
                 }),
                 Form::PubSub(pub_sub) => Place::PubSub {
                     pub_sub: pub_sub.clone(),
@@ -81,6 +83,11 @@ impl Layout {
             field_topics: options.field_topics,
             place,
         }
+    }
+
+    /// Returns whether the client feeds a broker, and reads the requests for downlinks.
+    pub(crate) fn is_feed(&self) -> bool {
+        matches!(&self.place, Place::Behind(behind) if behind.is_feed)
     }
 
     /// Returns the quality of service of the subscriptions.
@@ -97,8 +104,14 @@ impl Layout {
         match &self.place {
             Place::Network => self.network.subscriptions(&self.app_id, self.field_topics),
             Place::Behind(behind) if behind.is_feed => {
-                let requests = self.network.request_filters(&self.app_id);
-                behind.prefixed(requests).collect()
+                let requests = match behind.takes_downlinks {
+                    true => self.network.request_filters(&self.app_id),
+                    false => Vec::new(),
+                };
+                let requests = behind.prefixed(requests);
+                requests
+                    .map(|filter| share(&behind.group, filter))
+                    .collect()
             }
             Place::Behind(behind) => {
                 let from_devices = self.network.device_filters(&self.app_id, self.field_topics);

@@ -25,6 +25,7 @@ mod errors;
 mod events;
 mod fair_use;
 mod faults;
+mod feed;
 mod following;
 mod http_refusals;
 mod like_the_real_v2;

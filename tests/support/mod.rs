@@ -15,11 +15,15 @@ pub mod fixture_kinds;
 pub mod fork;
 pub mod golden;
 #[cfg(unix)]
+pub mod guarded;
+#[cfg(unix)]
 pub mod harness;
 #[cfg(unix)]
 pub mod mosquitto;
 #[cfg(target_os = "linux")]
 pub mod names;
+#[cfg(unix)]
+pub mod nats;
 #[cfg(unix)]
 pub mod old_tls;
 pub mod outages;

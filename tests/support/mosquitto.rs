@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::certificates::{Authority, Identity};
 use super::child::signal;
+use super::guarded::Guardian;
 use super::proxy::lock;
 use super::resources::wait_until;
 
@@ -54,6 +55,7 @@ pub struct Mosquitto {
     port: u16,
     tls_port: u16,
     child: Option<Child>,
+    guardian: Option<Guardian>,
 }
 
 /// The settings of a [`Mosquitto`] before it starts.
@@ -63,6 +65,7 @@ pub struct MosquittoBuilder {
     users: Vec<(String, String)>,
     acl: Option<String>,
     tls: Option<Tls>,
+    persistent: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +136,12 @@ impl MosquittoBuilder {
         self
     }
 
+    /// Keeps sessions and messages on disk, and ends with this process, however that ends.
+    pub fn persistent(mut self) -> Self {
+        self.persistent = true;
+        self
+    }
+
     /// Starts it. Without Mosquitto, prints to standard error that the test is skipped and returns
     /// `None`.
     ///
@@ -140,8 +149,14 @@ impl MosquittoBuilder {
     /// `1`.
     #[track_caller]
     pub fn start(self) -> Option<Mosquitto> {
-        let program =
-            find("TTN_TEST_MOSQUITTO", "mosquitto").or_else(|| skip(Location::caller()))?;
+        let program = find("TTN_TEST_MOSQUITTO", "mosquitto").or_else(|| {
+            skip(
+                Location::caller(),
+                "mosquitto not found. Install it (Debian: apt-get install mosquitto) or set \
+                 TTN_TEST_MOSQUITTO=/path/to/mosquitto.",
+                "TTN_TEST_REQUIRE_MOSQUITTO",
+            )
+        })?;
         let mut broker = Mosquitto {
             program,
             settings: self,
@@ -149,6 +164,7 @@ impl MosquittoBuilder {
             port: 0,
             tls_port: 0,
             child: None,
+            guardian: None,
         };
         for (name, password) in &broker.settings.users {
             broker.set_password(name, password);
@@ -175,6 +191,7 @@ impl Mosquitto {
             users: Vec::new(),
             acl: None,
             tls: None,
+            persistent: false,
         }
     }
 
@@ -194,6 +211,11 @@ impl Mosquitto {
         tls.map(|tls| (tls.host, self.tls_port).into())
     }
 
+    /// Returns the id of the process while it runs.
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Returns everything that the broker has written to its log.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.file("log")).unwrap_or_default();
@@ -207,6 +229,18 @@ impl Mosquitto {
             let _ = child.wait();
             lock(&RUNNING).retain(|(pid, _)| *pid != child.id());
         }
+        self.guardian = None;
+    }
+
+    /// Lets it end in order (SIGTERM), so that it saves what it keeps.
+    pub fn terminate(&mut self) {
+        self.signal("TERM");
+        assert!(
+            wait_until(START, || self.has_ended()),
+            "mosquitto does not end:\n{}",
+            self.log()
+        );
+        self.kill();
     }
 
     /// Suspends it (SIGSTOP): connections stay open, the kernel accepts new ones, and nothing is
@@ -267,12 +301,24 @@ impl Mosquitto {
     fn configure(&self) {
         let mut lines = vec![
             "per_listener_settings false".to_owned(),
-            "persistence false".to_owned(),
             "log_dest stderr".to_owned(),
-            "log_type all".to_owned(),
             // The default drops messages in a flood.
             "max_queued_messages 0".to_owned(),
         ];
+        if self.settings.persistent {
+            lines.extend([
+                "persistence true".to_owned(),
+                format!("persistence_location {}/", self.folder.path().display()),
+                "autosave_interval 1".to_owned(),
+            ]);
+            // Not each packet of thousands.
+            lines.extend(
+                ["error", "warning", "notice", "information"]
+                    .map(|kind| format!("log_type {kind}")),
+            );
+        } else {
+            lines.extend(["persistence false", "log_type all"].map(str::to_owned));
+        }
         // As root, Mosquitto would switch to the user `mosquitto`, who cannot read the folder.
         if fs::metadata(self.folder.path()).is_ok_and(|folder| folder.uid() == 0) {
             lines.push("user root".to_owned());
@@ -328,6 +374,10 @@ impl Mosquitto {
             .spawn();
         let child = child.unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         lock(&RUNNING).push((child.id(), self.folder.path().to_owned()));
+        if self.settings.persistent {
+            let guardian = Guardian::start(child.id(), Some(self.folder.path()));
+            self.guardian = Some(guardian.expect("sh starts"));
+        }
         self.child = Some(child);
         // The log instead of the port: meanwhile, another program may have taken the port and
         // answer there.
@@ -380,7 +430,7 @@ pub fn kill_all() {
 
 /// Finds the program that a variable names, or else the program of that name in `PATH` or where
 /// brokers are installed.
-fn find(variable: &str, name: &str) -> Option<PathBuf> {
+pub fn find(variable: &str, name: &str) -> Option<PathBuf> {
     if let Some(program) = env::var_os(variable) {
         return Some(PathBuf::from(program)).filter(|program| program.is_file());
     }
@@ -391,12 +441,11 @@ fn find(variable: &str, name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-fn skip(place: &Location<'_>) -> Option<PathBuf> {
-    const HELP: &str = "mosquitto not found. Install it (Debian: apt-get install mosquitto) or set \
-                        TTN_TEST_MOSQUITTO=/path/to/mosquitto.";
+/// Prints to standard error that a test is skipped; panics if the variable `required` is `1`.
+pub fn skip(place: &Location<'_>, help: &str, required: &str) -> Option<PathBuf> {
     assert!(
-        env::var_os("TTN_TEST_REQUIRE_MOSQUITTO").as_deref() != Some(OsStr::new("1")),
-        "{HELP}"
+        env::var_os(required).as_deref() != Some(OsStr::new("1")),
+        "{help}"
     );
     let thread = thread::current();
     let test = match thread.name() {
@@ -407,7 +456,7 @@ fn skip(place: &Location<'_>) -> Option<PathBuf> {
     // Not `eprintln!`: the test harness would swallow it.
     let _ = writeln!(
         io::stderr(),
-        "SKIPPED {test}: {HELP} Set TTN_TEST_REQUIRE_MOSQUITTO=1 to make this a failure."
+        "SKIPPED {test}: {help} Set {required}=1 to make this a failure."
     );
     None
 }

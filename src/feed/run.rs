@@ -1,0 +1,696 @@
+//! The thread of a feed: around the ledger and the requests, between two clients.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
+
+use super::{
+    Control, FeedEvent, FeedStats,
+    event::Shared,
+    file::WatermarkFile,
+    ledger::{Action, Ledger, Limits, Taken},
+    requests::Requests,
+};
+use crate::{
+    client::MqttClient,
+    config::{ConnectRetry, MqttClientBuilder, Options, Overflow},
+    error::{Error, ErrorKind, Result},
+    events::Events,
+    message::{Event, Place, Watermark},
+    network::{Effect, Request},
+    session::{Farewell, Publication, Published},
+    topics::Layout,
+};
+
+/// How often the thread looks after what no channel tells.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The same while the list is full and messages wait in the network client.
+const SHORT_TICK: Duration = Duration::from_millis(100);
+
+/// How often the watermark is written at most.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait before a client that has given up connects again.
+const CONNECT_AGAIN: Duration = Duration::from_secs(10);
+
+/// How many messages are read before the thread looks at its other channels.
+const BURST: usize = 256;
+
+/// The most messages in the queue of the network client.
+const QUEUE: usize = 1_000;
+
+/// The room that a packet needs besides topic and payload.
+const PACKET: usize = 64;
+
+/// From where to go on.
+#[derive(Debug)]
+pub(super) enum Mark {
+    /// As a watermark.
+    At(Watermark),
+    /// After an uplink.
+    After(Place),
+}
+
+impl Mark {
+    pub(super) fn watermark(&self) -> Option<Watermark> {
+        match self {
+            Self::At(watermark) => Some(watermark.clone()),
+            Self::After(place) => place.watermark(),
+        }
+    }
+}
+
+/// What a feed starts with.
+pub(super) struct Plan {
+    /// Of each network client, without where it goes on.
+    pub(super) network: MqttClientBuilder,
+    pub(super) broker: Arc<Options>,
+    pub(super) limits: Limits,
+    /// Where an earlier run ended, if that is known.
+    pub(super) resume_from: Option<Watermark>,
+    /// Where to go on if the network must be let go before the broker has acknowledged anything.
+    pub(super) mark: Watermark,
+    pub(super) file: Option<WatermarkFile>,
+}
+
+/// Everything that the thread owns.
+pub(super) struct Runner {
+    network: MqttClientBuilder,
+    fetches: bool,
+    layout: Layout,
+    broker: MqttClient,
+    from_broker: Events,
+    /// Whether the broker delivers again what was not acknowledged.
+    redelivers: bool,
+    max_message: usize,
+    /// `None` while the network is let go.
+    source: Option<Source>,
+    ledger: Ledger<Mark>,
+    requests: Requests<Asked>,
+    file: Option<WatermarkFile>,
+    written: Written,
+    done: Sender<Published>,
+    answers: Receiver<Published>,
+    control: Receiver<Control>,
+    shared: Arc<Shared>,
+    stats: FeedStats,
+    /// When to connect a client again that has given up; `None` as long as the caller connects.
+    connect_at: Option<Instant>,
+    /// When to try again to start a network client.
+    resume_at: Option<Instant>,
+    closing: Option<Closing>,
+}
+
+/// The network's side.
+struct Source {
+    client: MqttClient,
+    messages: Events,
+    news: Events,
+    /// How many of its messages were dropped, as far as the ledger knows.
+    dropped: u64,
+}
+
+/// A downlink request. The broker's event is kept, because dropping it acknowledges the request.
+struct Asked {
+    dev_id: String,
+    topic: String,
+    event: Event,
+}
+
+/// When the watermark was last looked at, and how many messages were acknowledged then.
+struct Written {
+    at: Instant,
+    acknowledged: u64,
+    has_failed: bool,
+}
+
+struct Closing {
+    replies: Vec<Sender<Result<()>>>,
+    deadline: Instant,
+    network: Receiver<Farewell>,
+    is_network_closed: bool,
+}
+
+/// Why the thread stops waiting.
+enum Wakeup {
+    Control(Option<Control>),
+    Message(Event),
+    News(Event),
+    Broker(Event),
+    Answer(Published),
+    NetworkClosed,
+    Time,
+}
+
+impl Source {
+    fn new(client: MqttClient, capacity: usize) -> Self {
+        let messages = client.events_only(capacity.min(QUEUE), Overflow::DropNewest, |event| {
+            event.raw().is_some()
+        });
+        let news = client.events_only(QUEUE, Overflow::DropOldest, |event| {
+            matches!(
+                event,
+                Event::Published(_) | Event::PublishFailed(_) | Event::Lagged(_)
+            )
+        });
+        Self {
+            client,
+            messages,
+            news,
+            dropped: 0,
+        }
+    }
+}
+
+impl Runner {
+    /// Creates both clients, and connects none.
+    pub(super) fn new(plan: Plan, control: Receiver<Control>, shared: Arc<Shared>) -> Result<Self> {
+        let Plan {
+            network,
+            broker: options,
+            limits,
+            resume_from,
+            mark,
+            file,
+        } = plan;
+        let layout = Layout::new(&options);
+        let broker = options.broker.as_ref();
+        let redelivers = broker.is_some_and(|broker| broker.session.client_id().is_some());
+        let max_message = options.max_packet_size.saturating_sub(PACKET);
+        // What the broker waits to have acknowledged has room.
+        let unhandled = options.receive_capacity.messages.saturating_add(QUEUE);
+        let broker = MqttClient::start(options)?;
+        let from_broker = broker.events_only(unhandled, Overflow::DropNewest, |event| {
+            event.raw().is_some()
+        });
+        let first = match resume_from {
+            Some(watermark) if limits.fetches => network.clone().resume_from(watermark),
+            _ => network.clone(),
+        };
+        let source = Source::new(first.build()?, limits.messages);
+        let (done, answers) = unbounded();
+        Ok(Self {
+            network: network.connect_retry(ConnectRetry::Forever),
+            fetches: limits.fetches,
+            layout,
+            broker,
+            from_broker,
+            redelivers,
+            max_message,
+            source: Some(source),
+            ledger: Ledger::new(limits, Some(Mark::At(mark))),
+            requests: Requests::new(),
+            file,
+            written: Written {
+                at: Instant::now(),
+                acknowledged: 0,
+                has_failed: false,
+            },
+            done,
+            answers,
+            control,
+            shared,
+            stats: FeedStats::default(),
+            connect_at: None,
+            resume_at: None,
+            closing: None,
+        })
+    }
+
+    /// Returns the clients, to be connected: the broker's and the network's.
+    pub(super) fn clients(&self) -> (MqttClient, Option<MqttClient>) {
+        let network = self.source.as_ref().map(|source| source.client.clone());
+        (self.broker.clone(), network)
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            match self.wait() {
+                Wakeup::Control(control) => self.on_control(control),
+                Wakeup::Message(first) => self.on_messages(first),
+                Wakeup::News(event) => self.on_news(event),
+                Wakeup::Broker(event) => self.on_broker(event),
+                Wakeup::Answer(first) => self.on_answers(first),
+                Wakeup::NetworkClosed => {
+                    if let Some(closing) = &mut self.closing {
+                        closing.is_network_closed = true;
+                        closing.network = never();
+                    }
+                }
+                Wakeup::Time => {}
+            }
+            self.act(Instant::now());
+            if self.is_done() {
+                return self.finish();
+            }
+        }
+    }
+
+    fn wait(&self) -> Wakeup {
+        let none = never();
+        let (mut messages, mut news) = (&none, &none);
+        if let Some(source) = &self.source {
+            news = source.news.receiver();
+            if self.ledger.wants_messages() {
+                messages = source.messages.receiver();
+            }
+        }
+        let nothing = never();
+        let network_closed = self.closing.as_ref().map_or(&nothing, |it| &it.network);
+        let timer = at(self.next_deadline());
+        select! {
+            recv(self.control) -> control => Wakeup::Control(control.ok()),
+            recv(messages) -> event => event.map_or(Wakeup::Time, Wakeup::Message),
+            recv(news) -> event => event.map_or(Wakeup::Time, Wakeup::News),
+            recv(self.from_broker.receiver()) -> event => event.map_or(Wakeup::Time, Wakeup::Broker),
+            recv(self.answers) -> answer => answer.map_or(Wakeup::Time, Wakeup::Answer),
+            recv(network_closed) -> _ => Wakeup::NetworkClosed,
+            recv(timer) -> _ => Wakeup::Time,
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let tick = match self.source.is_some() && !self.ledger.wants_messages() {
+            true => SHORT_TICK,
+            false => TICK,
+        };
+        [
+            self.ledger.next_deadline(),
+            self.requests.next_deadline(),
+            self.closing.as_ref().map(|closing| closing.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(Instant::now() + tick, Instant::min)
+    }
+
+    fn on_control(&mut self, control: Option<Control>) {
+        let reply = match control {
+            Some(Control::KeepOpen) => {
+                self.connect_at = Some(Instant::now());
+                return;
+            }
+            Some(Control::Close(reply)) => Some(reply),
+            // The handle was dropped.
+            None => {
+                self.control = never();
+                None
+            }
+        };
+        if let Some(closing) = &mut self.closing {
+            return closing.replies.extend(reply);
+        }
+        let network = match &self.source {
+            Some(source) => source.client.begin_to_close(),
+            None => never(),
+        };
+        self.closing = Some(Closing {
+            replies: reply.into_iter().collect(),
+            deadline: Instant::now() + self.shared.close_timeout,
+            network,
+            is_network_closed: self.source.is_none(),
+        });
+    }
+
+    fn on_messages(&mut self, first: Event) {
+        self.take(first);
+        for _ in 1..BURST {
+            if !self.ledger.wants_messages() {
+                return;
+            }
+            let source = self.source.as_ref();
+            let Some(Ok(event)) = source.map(|source| source.messages.try_recv()) else {
+                return;
+            };
+            self.take(event);
+        }
+    }
+
+    /// Takes what the network has sent.
+    fn take(&mut self, event: Event) {
+        let Some(raw) = event.raw() else {
+            // News of the connection have a queue of their own.
+            return;
+        };
+        let topic = self.layout.publication(raw.topic());
+        if let Err(cause) = self.check(&topic, raw.payload()) {
+            self.ledger.dropped(1);
+            let topic = raw.topic().escape_debug();
+            return self.fail(Error::new(
+                ErrorKind::Decode,
+                format!("cannot pass on a message of the network on {topic}: {cause}"),
+            ));
+        }
+        let mark = match &event {
+            Event::Uplink(uplink) => {
+                self.stats.fetched += u64::from(uplink.is_backfilled());
+                let place = &uplink.place;
+                place.is_known().then(|| Mark::After(place.clone()))
+            }
+            _ => None,
+        };
+        self.ledger.take(Taken {
+            message: raw.on_topic(&topic),
+            mark,
+            is_report: matches!(event, Event::Downlink(_) | Event::QueueInvalidated(_)),
+        });
+    }
+
+    fn check(&self, topic: &str, payload: &[u8]) -> Result<(), String> {
+        if topic.is_empty() || topic.contains(['\0', '+', '#']) {
+            return Err("nobody can publish to this topic".to_owned());
+        }
+        let size = topic.len() + payload.len();
+        if size > self.max_message {
+            return Err(format!(
+                "its {size} bytes are more than the max_packet_size of the broker's client allows"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Passes on news of the network's connection, and notes what became of requests.
+    fn on_news(&mut self, event: Event) {
+        let now = Instant::now();
+        match &event {
+            Event::Published(id) => {
+                if self.requests.settled(id.get()).is_some() {
+                    self.stats.requests += 1;
+                }
+            }
+            Event::PublishFailed(failed) if is_passing(&failed.error) => {
+                self.requests.failed(failed.message_id.get(), now);
+            }
+            Event::PublishFailed(failed) => {
+                if let Some(asked) = self.requests.settled(failed.message_id.get()) {
+                    self.refused(&asked, &failed.error);
+                }
+            }
+            Event::Lagged(dropped) => self.ledger.dropped(*dropped),
+            _ => {}
+        }
+        match &event {
+            Event::Connected(_) => self.requests.network(true),
+            Event::Disconnected(_) | Event::Closed(_) => self.requests.network(false),
+            _ => {}
+        }
+        if event.is_lifecycle() {
+            self.shared.tell(FeedEvent::Network(event));
+        }
+    }
+
+    fn on_broker(&mut self, event: Event) {
+        match &event {
+            Event::Connected(_) => self.ledger.broker(true),
+            Event::Disconnected(_) | Event::Closed(_) => {
+                self.ledger.broker(false);
+                if self.redelivers {
+                    self.requests.forget_waiting();
+                }
+            }
+            _ => {}
+        }
+        if event.is_lifecycle() {
+            return self.shared.tell(FeedEvent::Broker(event));
+        }
+        let Some(raw) = event.raw() else { return };
+        if raw.is_retained() {
+            log::warn!(
+                "the downlink request on {:?} is retained, so that it would be sent again with every connection; it is \
+                 ignored: let the publisher clear MQTT's retain flag",
+                raw.topic()
+            );
+            return;
+        }
+        match self.layout.request(raw.topic()).and_then(device) {
+            Some((topic, dev_id)) => self.requests.add(Asked {
+                dev_id: dev_id.to_owned(),
+                topic: topic.to_owned(),
+                event,
+            }),
+            None => log::debug!("not a downlink request: {:?}", raw.topic()),
+        }
+    }
+
+    fn on_answers(&mut self, first: Published) {
+        let now = Instant::now();
+        let mut next = Some(first);
+        while let Some(Published { number, result }) = next {
+            self.ledger.answered(number, result.is_ok(), now);
+            next = self.answers.try_recv().ok();
+        }
+    }
+
+    /// Does what is to be done.
+    fn act(&mut self, now: Instant) {
+        if let Some(source) = &mut self.source {
+            let dropped = source.messages.dropped();
+            let news = dropped - source.dropped;
+            source.dropped = dropped;
+            if news > 0 {
+                self.ledger.missed(news);
+            }
+        }
+        while let Some(action) = self.ledger.poll(now) {
+            match action {
+                Action::Publish(number, message) => {
+                    let done = self.done.clone();
+                    let _ = self.broker.publish(Publication {
+                        number,
+                        message,
+                        done,
+                    });
+                }
+                Action::LetGo => self.let_go(),
+                Action::Resume => self.resume_at = Some(now),
+            }
+        }
+        if self.resume_at.is_some_and(|at| at <= now) {
+            self.resume(now);
+        }
+        self.forward(now);
+        if self.connect_at.is_some_and(|at| at <= now) && self.closing.is_none() {
+            self.keep_open(now);
+        }
+        self.end_intake();
+        if now.saturating_duration_since(self.written.at) >= WRITE_EVERY {
+            let _ = self.write_watermark(now);
+        }
+        self.show();
+    }
+
+    fn let_go(&mut self) {
+        let Some(source) = self.source.take() else {
+            return;
+        };
+        log::warn!(
+            "{} messages wait for the broker and there is no room for more: the network is let go until the broker has \
+             acknowledged them",
+            self.ledger.waiting()
+        );
+        self.requests.let_go();
+        // Its last handle: it closes in the background.
+        drop(source);
+        if let Some(closing) = &mut self.closing {
+            closing.is_network_closed = true;
+        }
+        self.shared.tell(FeedEvent::Overflowed);
+    }
+
+    /// Starts a new network client where the list has ended.
+    fn resume(&mut self, now: Instant) {
+        self.resume_at = None;
+        if self.closing.is_some() {
+            return;
+        }
+        let watermark = self.ledger.mark().and_then(Mark::watermark);
+        let watermark = watermark.filter(|_| self.fetches);
+        let builder = match &watermark {
+            Some(watermark) => self.network.clone().resume_from(watermark.clone()),
+            None => self.network.clone(),
+        };
+        match builder.build() {
+            Ok(client) => {
+                let source = Source::new(client, self.ledger.capacity());
+                source.client.begin_to_connect();
+                self.source = Some(source);
+                log::debug!("the network is taken up again");
+                self.shared.tell(FeedEvent::Resumed(watermark));
+            }
+            Err(error) => {
+                self.resume_at = Some(now + CONNECT_AGAIN);
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Writes downlink requests to the network.
+    fn forward(&mut self, now: Instant) {
+        while let Some((place, asked)) = self.requests.next(now) {
+            let Some(source) = &self.source else {
+                return self.requests.put_back(place, asked, now);
+            };
+            let request = Request {
+                topic: asked.topic.clone(),
+                payload: asked
+                    .event
+                    .raw()
+                    .map_or_else(Vec::new, |raw| raw.payload().to_vec()),
+                downlinks: 0..1,
+                effect: match asked.topic.ends_with("replace") {
+                    true => Effect::Replaces,
+                    false => Effect::Adds,
+                },
+            };
+            match source.client.forward(request, &asked.dev_id) {
+                Ok(id) => self.requests.handed_over(place, asked, id.get()),
+                Err(error) if is_passing(&error) => {
+                    self.requests.put_back(place, asked, now);
+                }
+                Err(error) => self.refused(&asked, &error),
+            }
+        }
+    }
+
+    fn refused(&mut self, asked: &Asked, error: &Error) {
+        self.stats.requests_refused += 1;
+        self.fail(Error::new(
+            error.kind(),
+            format!("a downlink to {} is lost: {error}", asked.dev_id),
+        ));
+    }
+
+    /// Connects a client again that has given up, for example because its key was refused.
+    fn keep_open(&mut self, now: Instant) {
+        let source = self.source.as_ref().map(|source| &source.client);
+        for client in source.into_iter().chain([&self.broker]) {
+            if !client.is_open() {
+                client.begin_to_connect();
+                self.connect_at = Some(now + CONNECT_AGAIN);
+            }
+        }
+    }
+
+    /// Notes that nothing more comes, once the network client has closed and its queue is read.
+    fn end_intake(&mut self) {
+        let is_closed = self.closing.as_ref().is_some_and(|it| it.is_network_closed);
+        if !is_closed {
+            return;
+        }
+        let is_read = |source: &Source| source.messages.receiver().is_empty();
+        if self.source.as_ref().is_none_or(is_read) {
+            self.source = None;
+            self.ledger.end();
+        }
+    }
+
+    fn write_watermark(&mut self, now: Instant) -> Result<()> {
+        self.written.at = now;
+        let acknowledged = self.ledger.counts().acknowledged;
+        let is_news = acknowledged != self.written.acknowledged || self.written.has_failed;
+        let Some(file) = self.file.as_mut().filter(|_| is_news) else {
+            return Ok(());
+        };
+        let Some(watermark) = self.ledger.mark().and_then(Mark::watermark) else {
+            return Ok(());
+        };
+        let result = file.write(&watermark);
+        self.written.acknowledged = acknowledged;
+        let failed_before = std::mem::replace(&mut self.written.has_failed, result.is_err());
+        if let Some(error) = result.as_ref().err().filter(|_| !failed_before) {
+            self.fail(error.clone());
+        }
+        result
+    }
+
+    fn fail(&self, error: Error) {
+        log::warn!("{error}");
+        self.shared.tell(FeedEvent::Failed(error));
+    }
+
+    fn show(&mut self) {
+        let counts = self.ledger.counts();
+        let source = self.source.as_ref().map(|source| &source.client);
+        self.shared.set_stats(FeedStats {
+            published: counts.published,
+            acknowledged: counts.acknowledged,
+            reports: counts.reports,
+            waiting: self.ledger.waiting(),
+            dropped: counts.dropped,
+            overflows: counts.overflows,
+            requests_waiting: self.requests.len(),
+            is_network_connected: source.is_some_and(MqttClient::is_connected),
+            is_broker_connected: self.broker.is_connected(),
+            ..self.stats
+        });
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(closing) = &self.closing else {
+            return false;
+        };
+        let is_empty = self.source.is_none() && self.ledger.waiting() == 0;
+        is_empty || closing.deadline <= Instant::now()
+    }
+
+    /// Ends the thread. What was not written to the network is dropped only once the broker's connection has ended:
+    /// otherwise it would count as handled.
+    fn finish(mut self) {
+        let now = Instant::now();
+        let written = self.write_watermark(now);
+        let waiting = self.ledger.waiting();
+        let closed = self.broker.begin_to_close();
+        let deadline = self
+            .closing
+            .as_ref()
+            .map_or(now, |closing| closing.deadline);
+        let _ = closed.recv_deadline(deadline.max(now + TICK));
+        self.source = None;
+        self.show();
+        self.shared.end();
+        let result = match waiting {
+            0 => written,
+            _ => Err(not_acknowledged(waiting, self.file.is_some())),
+        };
+        let replies = self.closing.take().map(|closing| closing.replies);
+        for reply in replies.into_iter().flatten() {
+            // It may have stopped waiting.
+            let _ = reply.send(result.clone());
+        }
+    }
+}
+
+/// Returns the topic of a request and its device.
+fn device(topic: &str) -> Option<(&str, &str)> {
+    let (_, rest) = topic.split_once("/devices/")?;
+    let (dev_id, _) = rest.split_once('/')?;
+    Some((topic, dev_id))
+}
+
+/// Returns whether a request can be written later.
+fn is_passing(error: &Error) -> bool {
+    error.is_transient()
+        || matches!(
+            error.kind(),
+            ErrorKind::NotConnected
+                | ErrorKind::QueueFull
+                | ErrorKind::Closed
+                | ErrorKind::Expired
+                | ErrorKind::ConnectionLost
+        )
+}
+
+fn not_acknowledged(messages: usize, has_file: bool) -> Error {
+    let next = match has_file {
+        true => "the next run fetches the uplinks among them",
+        false => "without a watermark_file, the next run does not fetch them",
+    };
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!("the broker has not acknowledged {messages} messages; {next}"),
+    )
+}
