@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::OnceLock};
 
 use paho_mqtt::{
     AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, MQTT_VERSION_3_1_1, PersistenceType,
-    QOS_0,
+    QOS_0, QOS_1,
 };
 
 use super::{APP_V3, FILTER_V3, KEY_V3, PATIENCE, source::Source};
@@ -17,10 +17,15 @@ pub fn create(source: &Source) -> AsyncClient {
 }
 
 pub fn create_at(address: SocketAddr) -> AsyncClient {
+    create_as("bare", address)
+}
+
+/// Creates one with this client id.
+pub fn create_as(id: &str, address: SocketAddr) -> AsyncClient {
     let create = |uri: String| {
         CreateOptionsBuilder::new()
             .server_uri(uri)
-            .client_id("bare")
+            .client_id(id)
             .persistence(PersistenceType::None)
             .max_buffered_messages(65_536)
             .create_client()
@@ -32,8 +37,13 @@ pub fn create_at(address: SocketAddr) -> AsyncClient {
 
 /// Returns whether the server accepts the client.
 pub fn connect(client: &AsyncClient) -> bool {
+    connect_with(client, true)
+}
+
+/// Returns whether the server accepts the client, with a session that begins or goes on.
+pub fn connect_with(client: &AsyncClient, clean_session: bool) -> bool {
     let options = ConnectOptionsBuilder::with_mqtt_version(MQTT_VERSION_3_1_1)
-        .clean_session(true)
+        .clean_session(clean_session)
         .user_name(APP_V3)
         .password(KEY_V3)
         .finalize();
@@ -46,6 +56,12 @@ pub fn connect(client: &AsyncClient) -> bool {
 /// Subscribes to the filters of the client under test.
 pub fn subscribe(client: &AsyncClient) {
     let token = client.subscribe(FILTER_V3, QOS_0);
+    token.wait_for(PATIENCE).expect("the server grants it");
+}
+
+/// Subscribes to these at QoS 1.
+pub fn subscribe_at_least_once(client: &AsyncClient, filter: &str) {
+    let token = client.subscribe(filter, QOS_1);
     token.wait_for(PATIENCE).expect("the server grants it");
 }
 

@@ -35,7 +35,8 @@ impl Broker {
         ))
     }
 
-    fn start_with(settings: &str) -> Result<Self, String> {
+    /// Starts a broker with these settings, or returns why it cannot.
+    pub fn start_with(settings: &str) -> Result<Self, String> {
         let program = env::var_os("TTN_TEST_MOSQUITTO")
             .map_or_else(|| find("mosquitto"), |path| Some(path.into()));
         let program = program.ok_or("Mosquitto is not installed")?;

@@ -71,3 +71,100 @@ impl MqttClient {
         self.core().link.status.is_open()
     }
 }
+
+#[cfg(all(test, feature = "simulator"))]
+mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::{
+        ErrorKind, Network, message::RawMessage, session::Published, simulator::Simulator,
+    };
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn connected(network: &Simulator) -> MqttClient {
+        let builder = MqttClient::builder(network.app_id(), network.access_key())
+            .mqtt_address(network.mqtt_address())
+            .reconnect(false);
+        let client = builder.build().unwrap();
+        client.connect().unwrap();
+        client
+    }
+
+    /// Publishes this many messages, numbered from 0. Returns the channel of the outcomes.
+    fn publish(client: &MqttClient, messages: u64) -> Receiver<Published> {
+        let (done, outcomes) = unbounded();
+        for number in 0..messages {
+            let publication = Publication {
+                number,
+                message: RawMessage::new("v3/any/devices/any/down/push", &number.to_be_bytes()),
+                done: done.clone(),
+            };
+            client.publish(publication).unwrap();
+        }
+        outcomes
+    }
+
+    /// Returns the outcomes, one for each message, in the order of their numbers.
+    fn all(outcomes: &Receiver<Published>, messages: u64) -> Vec<Result<()>> {
+        let next = |_| outcomes.recv_timeout(SOON).unwrap();
+        let mut all: Vec<Published> = (0..messages).map(next).collect();
+        all.sort_by_key(|published| published.number);
+        assert!(all.iter().map(|it| it.number).eq(0..messages));
+        assert!(outcomes.try_recv().is_err(), "one outcome each");
+        all.into_iter().map(|published| published.result).collect()
+    }
+
+    #[test]
+    fn each_publication_is_answered_with_its_acknowledgement() {
+        let network = Simulator::start(Network::V3).unwrap();
+        let client = connected(&network);
+        let results = all(&publish(&client, 500), 500);
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(network.dropped(), 0);
+        client.close().unwrap();
+    }
+
+    #[test]
+    fn without_a_connection_a_publication_fails_at_once() {
+        let network = Simulator::start(Network::V3).unwrap();
+        let client = connected(&network);
+        client.close().unwrap();
+        for result in all(&publish(&client, 3), 3) {
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::NotConnected);
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_connection_answers_every_publication() {
+        let network = Simulator::start(Network::V3).unwrap();
+        let client = connected(&network);
+        let outcomes = publish(&client, 2_000);
+        network.disconnect_clients();
+        let results = all(&outcomes, 2_000);
+        let kinds: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        for error in kinds {
+            assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionLost | ErrorKind::NotConnected
+                ),
+                "{error}"
+            );
+        }
+        client.close().unwrap();
+    }
+
+    #[test]
+    fn closing_waits_for_the_acknowledgements() {
+        let network = Simulator::start(Network::V3).unwrap();
+        let client = connected(&network);
+        let outcomes = publish(&client, 2_000);
+        client.close().unwrap();
+        let results = all(&outcomes, 2_000);
+        assert!(results.iter().all(Result::is_ok));
+    }
+}

@@ -20,6 +20,10 @@ use crate::{
 /// For an attempt to connect.
 pub(super) const CONNECT: Duration = Duration::from_secs(7);
 
+/// For an attempt to connect to a broker of one's own. Some take seconds to subscribe, and the proof that one shares
+/// comes after that. The network's API, which is asked meanwhile, is left out.
+const CONNECT_TO_BROKER: Duration = Duration::from_secs(12);
+
 const CLOSE: Duration = Duration::from_millis(500);
 
 /// Makes the options of a client that connects once, asks nothing over HTTP, and cannot be taken for
@@ -34,10 +38,14 @@ pub(super) fn once(options: Options, server: Server) -> Options {
         addresses: broker.addresses.into_iter().take(1).collect(),
         ..broker
     });
+    let longest = match broker {
+        Some(_) => CONNECT_TO_BROKER,
+        None => CONNECT,
+    };
     Options {
         broker,
         server,
-        connect_timeout: options.connect_timeout.min(CONNECT),
+        connect_timeout: options.connect_timeout.min(longest),
         close_timeout: Some(CLOSE),
         connect_retry: ConnectRetry::Never,
         reconnect: false,

@@ -121,9 +121,9 @@ struct Asked {
     event: Event,
 }
 
-/// When the watermark was last looked at, and how many messages were acknowledged then.
+/// When the watermark was last written, and how many messages were acknowledged then.
 struct Written {
-    at: Instant,
+    at: Option<Instant>,
     acknowledged: u64,
     has_failed: bool,
 }
@@ -206,7 +206,7 @@ impl Runner {
             requests: Requests::new(),
             file,
             written: Written {
-                at: Instant::now(),
+                at: None,
                 acknowledged: 0,
                 has_failed: false,
             },
@@ -477,7 +477,8 @@ impl Runner {
             self.keep_open(now);
         }
         self.end_intake();
-        if now.saturating_duration_since(self.written.at) >= WRITE_EVERY {
+        let is_due = |at| now.saturating_duration_since(at) >= WRITE_EVERY;
+        if self.written.at.is_none_or(is_due) {
             let _ = self.write_watermark(now);
         }
         self.show();
@@ -589,7 +590,6 @@ impl Runner {
     }
 
     fn write_watermark(&mut self, now: Instant) -> Result<()> {
-        self.written.at = now;
         let acknowledged = self.ledger.counts().acknowledged;
         let is_news = acknowledged != self.written.acknowledged || self.written.has_failed;
         let Some(file) = self.file.as_mut().filter(|_| is_news) else {
@@ -598,6 +598,7 @@ impl Runner {
         let Some(watermark) = self.ledger.mark().and_then(Mark::watermark) else {
             return Ok(());
         };
+        self.written.at = Some(now);
         let result = file.write(&watermark);
         self.written.acknowledged = acknowledged;
         let failed_before = std::mem::replace(&mut self.written.has_failed, result.is_err());

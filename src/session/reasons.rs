@@ -158,7 +158,7 @@ pub(super) fn unproved(server: &str, end: Option<&End>) -> Error {
     closed_early(
         server,
         end,
-        ", or not allow this client to publish the marker that proves shared_group, which prove_shared_group(false) turns off",
+        ", or not let this client publish the marker that proves shared_group; the client connects again without it",
     )
 }
 

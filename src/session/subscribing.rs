@@ -59,8 +59,8 @@ impl Session {
     pub(super) fn give_up_proof(&mut self) {
         log::warn!(
             "the broker may grant shared subscriptions without delivering what is shared, as NATS, RabbitMQ and aedes do; \
-             this could not be ruled out, because it does not deliver what this client publishes to its topic {:?}: allow \
-             the user to publish there, or turn this check off with prove_shared_group(false)",
+             this could not be ruled out, because it does not deliver what this client publishes to its topic {:?}, or ends \
+             the connection: allow the user to publish there, or turn this check off with prove_shared_group(false)",
             self.topics.own("#")
         );
         self.status.set_sharing_unproved();

@@ -154,7 +154,10 @@ fn numbers(events: &Events, expected: impl IntoIterator<Item = u8>) -> BTreeMap<
             }
             Some(_) => {}
             None => {
-                let missing: Vec<_> = expected.iter().filter(|it| !seen.contains_key(it)).collect();
+                let missing: Vec<_> = expected
+                    .iter()
+                    .filter(|it| !seen.contains_key(it))
+                    .collect();
                 panic!("missing: {missing:?} of {}", expected.len());
             }
         }
@@ -202,7 +205,14 @@ fn everything_that_the_network_sends_arrives_with_its_topic_and_its_bytes() {
     bed.join();
     bed.uplink(3, [0x00, 0xff, 0x10]);
     bed.service_data("mine", &json!({"level": 7}));
-    bed.location_solved("mine", Location { latitude: 52.0, longitude: 4.0, altitude: 3 });
+    bed.location_solved(
+        "mine",
+        Location {
+            latitude: 52.0,
+            longitude: 4.0,
+            altitude: 3,
+        },
+    );
     bed.uplink(4, []);
     assert_eq!(raw(&from_broker, 5), raw(&from_network, 5));
     assert!(until(&feed, |stats| stats.acknowledged == 5));
@@ -242,9 +252,13 @@ fn a_downlink_of_a_consumer_ends_acknowledged_through_the_feed() {
     bed.join();
     for broker in [
         farm.broker(),
-        farm.broker().topics(Topics::with_prefix("ttn/")).partitions(3),
+        farm.broker()
+            .topics(Topics::with_prefix("ttn/"))
+            .partitions(3),
     ] {
-        let feed = Feed::builder(farm.network(), broker.clone()).start().unwrap();
+        let feed = Feed::builder(farm.network(), broker.clone())
+            .start()
+            .unwrap();
         // The same topics as the feed's.
         let (reader, _events) = connected(broker.mqtt_address(farm.broker.address().to_string()));
         let downlink = Downlink::bytes([1, 2]).port(5).confirmed(true);
@@ -255,8 +269,12 @@ fn a_downlink_of_a_consumer_ends_acknowledged_through_the_feed() {
         // A device acknowledges with its next uplink.
         bed.uplink(1, [2]);
         let state = delivery.wait_for(DeliveryState::Acknowledged, 2 * SOON);
-        assert!(matches!(state, Ok(DeliveryState::Acknowledged)), "{state:?}");
-        assert!(until(&feed, |stats| stats.requests == 1 && stats.requests_waiting == 0));
+        assert!(
+            matches!(state, Ok(DeliveryState::Acknowledged)),
+            "{state:?}"
+        );
+        assert!(until(&feed, |stats| stats.requests == 1
+            && stats.requests_waiting == 0));
         assert!(until(&feed, |stats| stats.reports >= 2));
         feed.close().unwrap();
     }
@@ -271,13 +289,19 @@ fn a_request_waits_while_the_network_is_away() {
     let (reader, _events) = farm.reader();
     farm.network_away(&feed);
     for number in [1, 2, 3] {
-        reader.send(BED, Downlink::bytes([number]).schedule(ttn::Schedule::Last)).unwrap();
+        reader
+            .send(BED, Downlink::bytes([number]).schedule(ttn::Schedule::Last))
+            .unwrap();
     }
     assert!(until(&feed, |stats| stats.requests_waiting == 3));
     farm.network_back(&feed);
     assert!(until(&feed, |stats| stats.requests == 3));
     assert!(wait_until(SOON, || bed.queue().len() == 3));
-    let payloads: Vec<_> = bed.queue().iter().map(|queued| queued.payload.clone()).collect();
+    let payloads: Vec<_> = bed
+        .queue()
+        .iter()
+        .map(|queued| queued.payload.clone())
+        .collect();
     assert_eq!(payloads, [1, 2, 3].map(|number| Some(vec![number])));
     assert_eq!(feed.stats().requests_waiting, 0);
     feed.close().unwrap();
@@ -311,7 +335,10 @@ fn a_broker_that_is_away_gets_everything_afterwards_although_the_list_was_full()
     let told: Vec<_> = events.try_iter().collect();
     let count = |is_it: fn(&FeedEvent) -> bool| told.iter().filter(|it| is_it(it)).count();
     assert_eq!(count(|event| matches!(event, FeedEvent::Overflowed)), 2);
-    assert_eq!(count(|event| matches!(event, FeedEvent::Resumed(Some(_)))), 2);
+    assert_eq!(
+        count(|event| matches!(event, FeedEvent::Resumed(Some(_)))),
+        2
+    );
     feed.close().unwrap();
 }
 
@@ -415,7 +442,10 @@ fn the_next_run_fetches_what_came_since_the_watermark_of_its_file() {
     farm.send(10..30);
     let feed = farm.feed().watermark_file(&file).start().unwrap();
     let seen = numbers(&events, 10..30);
-    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), (10..30).collect::<Vec<_>>());
+    assert_eq!(
+        seen.keys().copied().collect::<Vec<_>>(),
+        (10..30).collect::<Vec<_>>()
+    );
     assert!(seen.values().all(|times| *times == 1), "{seen:?}");
     feed.close().unwrap();
 }
@@ -425,7 +455,10 @@ fn a_watermark_file_exists_before_anything_is_acknowledged() {
     let Some(farm) = Farm::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("watermark");
-    let feed = farm.feed().watermark_file(&file).close_timeout(Duration::from_millis(300));
+    let feed = farm
+        .feed()
+        .watermark_file(&file)
+        .close_timeout(Duration::from_millis(300));
     let feed = feed.start().unwrap();
     assert!(file.exists());
     farm.broker_away(&feed);
@@ -446,7 +479,12 @@ fn a_damaged_watermark_file_is_an_error_and_not_a_fresh_start() {
     let Some(farm) = Farm::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("watermark");
-    farm.feed().watermark_file(&file).start().unwrap().close().unwrap();
+    farm.feed()
+        .watermark_file(&file)
+        .start()
+        .unwrap()
+        .close()
+        .unwrap();
     let whole = fs::read(&file).unwrap();
     for damaged in [&whole[..whole.len() - 2], b"", b"1795759200000000000"] {
         fs::write(&file, damaged).unwrap();
@@ -456,7 +494,12 @@ fn a_damaged_watermark_file_is_an_error_and_not_a_fresh_start() {
         assert_eq!(fs::read(&file).unwrap(), damaged);
     }
     fs::write(&file, &whole).unwrap();
-    farm.feed().watermark_file(&file).start().unwrap().close().unwrap();
+    farm.feed()
+        .watermark_file(&file)
+        .start()
+        .unwrap()
+        .close()
+        .unwrap();
 }
 
 #[test]
@@ -569,7 +612,9 @@ fn a_retained_request_is_not_sent_again_and_again() {
     peer.flush().unwrap();
     let feed = farm.feed().share_downlinks(false).start().unwrap();
     let (reader, _events) = farm.reader();
-    reader.send(BED, Downlink::bytes([7]).schedule(ttn::Schedule::Last)).unwrap();
+    reader
+        .send(BED, Downlink::bytes([7]).schedule(ttn::Schedule::Last))
+        .unwrap();
     assert!(until(&feed, |stats| stats.requests == 1));
     assert!(wait_until(SOON, || bed.queue().len() == 1));
     pause(Duration::from_millis(100));
@@ -588,10 +633,51 @@ fn a_session_keeps_requests_while_the_feed_is_away() {
     };
     feed().close().unwrap();
     let (reader, _events) = farm.reader();
-    reader.send(BED, Downlink::bytes([7]).schedule(ttn::Schedule::Last)).unwrap();
+    reader
+        .send(BED, Downlink::bytes([7]).schedule(ttn::Schedule::Last))
+        .unwrap();
     reader.close().unwrap();
     let feed = feed();
     assert!(until(&feed, |stats| stats.requests == 1));
     assert!(wait_until(SOON, || bed.queue().len() == 1));
     feed.close().unwrap();
+}
+
+#[test]
+fn a_request_that_was_not_written_comes_again_to_the_next_run() {
+    let Some(farm) = Farm::new() else { return };
+    let bed = farm.network.device(BED);
+    bed.join();
+    let feed = || {
+        let broker = farm.broker().session(Session::persistent("feed-1"));
+        Feed::builder(farm.network(), broker).start().unwrap()
+    };
+    let first = feed();
+    let (reader, _events) = farm.reader();
+    farm.network_away(&first);
+    for number in [1, 2] {
+        let downlink = Downlink::bytes([number]).schedule(ttn::Schedule::Last);
+        reader.send(BED, downlink).unwrap();
+    }
+    assert!(until(&first, |stats| stats.requests_waiting == 2));
+    first.close().unwrap();
+    assert_eq!(first.stats().requests, 0);
+    assert!(wait_until(SOON, || farm.network_link.listen().is_ok()));
+    let second = feed();
+    assert!(until(&second, |stats| stats.requests == 2));
+    assert!(wait_until(SOON, || bed.queue().len() == 2));
+    second.close().unwrap();
+    // These were written, and do not come again.
+    let third = feed();
+    let downlink = Downlink::bytes([3]).schedule(ttn::Schedule::Last);
+    reader.send(BED, downlink).unwrap();
+    assert!(until(&third, |stats| stats.requests == 1));
+    assert!(wait_until(SOON, || bed.queue().len() == 3));
+    third.close().unwrap();
+    let payloads: Vec<_> = bed
+        .queue()
+        .iter()
+        .filter_map(|it| it.payload.clone())
+        .collect();
+    assert_eq!(payloads, [[1], [2], [3]]);
 }

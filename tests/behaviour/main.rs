@@ -33,6 +33,10 @@ mod mosquitto;
 mod names;
 mod offline;
 mod outcomes;
+#[cfg(unix)]
+mod own_broker;
+#[cfg(unix)]
+mod own_broker_groups;
 mod pacing;
 mod proxy;
 mod reconnect;

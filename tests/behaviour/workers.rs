@@ -11,14 +11,16 @@ use std::{
 
 use crate::support::{
     harness::{Harness, SOON},
+    mosquitto::Mosquitto,
+    peer::MqttPeer,
     resources::{pause, wait_until},
     watchdog::watchdog,
 };
 use anyhow::bail;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use ttn::{
-    Backfill, CallbackFailed, ErrorKind, Event, Events, MqttClient, Network, Overflow, Stats,
-    UplinkMessage,
+    Acknowledge, Backfill, CallbackFailed, ErrorKind, Event, Events, MqttClient, MqttClientBuilder,
+    Network, Overflow, Session, Stats, UplinkMessage,
     simulator::{Simulator, Storage},
 };
 
@@ -190,7 +192,7 @@ fn a_blocked_worker_holds_up_no_other_device_and_what_it_loses_is_counted() {
         (Overflow::DropNewest, 2..=11),
     ] {
         Harness::each_simulator(|harness| {
-            let options = |it: ttn::MqttClientBuilder| it.event_capacity(10).overflow(overflow);
+            let options = |it: MqttClientBuilder| it.event_capacity(10).overflow(overflow);
             let client = harness.connected_with(options);
             let blocked = Blocked::new(harness, client);
             let [slow, fast] = &blocked.devices;
@@ -653,7 +655,7 @@ fn send(network: &Simulator, device: u8, counter: u8) {
         .uplink(1, [counter]);
 }
 
-fn builder(network: &Simulator, backfill: Backfill) -> ttn::MqttClientBuilder {
+fn builder(network: &Simulator, backfill: Backfill) -> MqttClientBuilder {
     MqttClient::builder(network.app_id(), network.access_key())
         .mqtt_address(network.mqtt_address())
         .http_address(network.http_address())
@@ -799,4 +801,160 @@ fn a_client_with_workers_starts_and_ends_one_thread_for_each() {
     client.remove_callback(id);
     assert!(gone.recv_timeout(SOON).unwrap_err().is_disconnected());
     assert!(wait_until(SOON, || client.close().is_ok()));
+}
+
+/// A broker of one's own, and a publisher that waits for acknowledgements.
+fn own_broker() -> Option<(Mosquitto, MqttPeer, MqttClientBuilder)> {
+    let broker = Mosquitto::builder().start()?;
+    let peer = MqttPeer::connect(broker.address(), "", "").unwrap();
+    let builder = MqttClient::own_broker("greenhouse@ttn")
+        .mqtt_address(broker.address().to_string())
+        .session(Session::persistent("worker-1"))
+        .acknowledge(Acknowledge::Handled);
+    Some((broker, peer, builder))
+}
+
+fn publish(peer: &mut MqttPeer, device: &str, counter: u32) {
+    let body = format!(
+        r#"{{"end_device_ids":{{"device_id":"{device}","application_ids":{{"application_id":"greenhouse"}}}},
+        "uplink_message":{{"f_port":1,"f_cnt":{counter},"frm_payload":"AQ=="}}}}"#
+    );
+    let topic = format!("v3/greenhouse@ttn/devices/{device}/up");
+    peer.publish_at_least_once(&topic, body).unwrap();
+}
+
+fn acknowledged(broker: &Mosquitto) -> usize {
+    broker
+        .log()
+        .matches("Received PUBACK from worker-1")
+        .count()
+}
+
+#[track_caller]
+fn wait_for_acknowledgements(broker: &Mosquitto, count: usize) {
+    let all = wait_until(SOON, || acknowledged(broker) >= count);
+    assert!(all, "{} of {count}", acknowledged(broker));
+}
+
+/// Returns devices of two different workers.
+fn devices_of_two(calls: &Receiver<(String, usize)>, peer: &mut MqttPeer) -> [String; 2] {
+    let mut devices: HashMap<usize, String> = HashMap::new();
+    let mut number = 0;
+    while devices.len() < 2 {
+        publish(peer, &format!("bed-{number}"), 0);
+        number += 1;
+        let (device, worker) = next(calls);
+        devices.insert(worker, device);
+    }
+    [0, 1].map(|worker| devices.remove(&worker).unwrap())
+}
+
+#[test]
+fn a_worker_has_handled_an_uplink_of_ones_own_broker_when_it_returns_whatever_it_keeps() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer, builder)) = own_broker() else {
+        return;
+    };
+    let client = builder.build().unwrap();
+    let (sender, calls) = unbounded();
+    let (free, freed) = bounded::<()>(0);
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    client
+        .set_uplink_workers(2, |worker| {
+            let (sender, freed, kept) = (sender.clone(), freed.clone(), Arc::clone(&kept));
+            move |uplink: &UplinkMessage, _: &MqttClient| {
+                kept.lock().unwrap().push(uplink.clone());
+                sender.send((uplink.dev_id.clone(), worker)).unwrap();
+                if uplink.counter == 1 {
+                    let _ = freed.recv();
+                }
+            }
+        })
+        .unwrap();
+    client.connect().unwrap();
+    let [slow, fast] = devices_of_two(&calls, &mut peer);
+    let before = kept.lock().unwrap().len();
+    wait_for_acknowledgements(&broker, before);
+    publish(&mut peer, &slow, 1);
+    assert_eq!(next(&calls).0, slow);
+    // Handled before it, and acknowledged after it.
+    for counter in 2..=10 {
+        publish(&mut peer, &fast, counter);
+        assert_eq!(next(&calls).0, fast);
+    }
+    pause(SILENCE);
+    assert_eq!(acknowledged(&broker), before);
+    drop(free);
+    wait_for_acknowledgements(&broker, before + 10);
+    client.close().unwrap();
+    assert_eq!(handled(&client.stats()), before as u64 + 10);
+}
+
+#[test]
+fn an_uplink_at_which_a_worker_failed_comes_again_if_that_is_asked_for() {
+    let _watchdog = watchdog(LIMIT);
+    for redelivers in [false, true] {
+        let Some((broker, mut peer, builder)) = own_broker() else {
+            return;
+        };
+        let client = builder
+            .redeliver_failed(redelivers)
+            .reconnect_delay(Duration::from_millis(10), Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let (sender, calls) = unbounded();
+        client
+            .set_uplink_workers(2, |_| {
+                let sender = sender.clone();
+                move |uplink: &UplinkMessage, _: &MqttClient| {
+                    sender.send((uplink.counter, uplink.is_redelivered()))?;
+                    match (uplink.counter, uplink.is_redelivered()) {
+                        (1, false) => bail!("the disk is full"),
+                        _ => Ok(()),
+                    }
+                }
+            })
+            .unwrap();
+        client.connect().unwrap();
+        publish(&mut peer, "bed-1", 1);
+        assert_eq!(next(&calls), (1, false));
+        if redelivers {
+            assert_eq!(next(&calls), (1, true));
+        }
+        wait_for_acknowledgements(&broker, 1);
+        publish(&mut peer, "bed-1", 2);
+        assert_eq!(next(&calls).0, 2);
+        client.close().unwrap();
+    }
+}
+
+#[test]
+fn what_removed_workers_leave_behind_holds_up_no_acknowledgement() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer, builder)) = own_broker() else {
+        return;
+    };
+    let client = builder.build().unwrap();
+    let events = client.events();
+    let (sender, calls) = unbounded();
+    let (free, freed) = bounded::<()>(0);
+    let id = client
+        .set_uplink_workers(1, |_| {
+            let (sender, freed) = (sender.clone(), freed.clone());
+            move |uplink: &UplinkMessage, _: &MqttClient| {
+                sender.send(uplink.counter).unwrap();
+                let _ = freed.recv();
+            }
+        })
+        .unwrap();
+    client.connect().unwrap();
+    (1..=15).for_each(|counter| publish(&mut peer, "bed-1", counter));
+    assert_eq!(next(&calls), 1);
+    wait_for_uplinks(&events, 15);
+    assert_eq!(acknowledged(&broker), 0);
+    client.remove_callback(id);
+    drop(free);
+    wait_for_acknowledgements(&broker, 15);
+    assert!(calls.is_empty());
+    client.close().unwrap();
 }

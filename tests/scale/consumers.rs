@@ -301,9 +301,9 @@ fn handled(uplink: &UplinkMessage) -> Handled {
         device: uplink.dev_id.clone(),
         counter: uplink.counter,
         number: u32::from_be_bytes(number.expect("the payload is a number")),
-        is_redelivered: false,
-        is_duplicate: false,
-        key: format!("{}/{}", uplink.dev_id, uplink.counter),
+        is_redelivered: uplink.is_redelivered(),
+        is_duplicate: uplink.is_duplicate(),
+        key: uplink.key().to_string(),
     }
 }
 

@@ -25,6 +25,8 @@ pub mod names;
 #[cfg(unix)]
 pub mod nats;
 #[cfg(unix)]
+pub mod nats_node;
+#[cfg(unix)]
 pub mod old_tls;
 pub mod outages;
 pub mod peer;

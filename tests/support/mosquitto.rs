@@ -64,6 +64,9 @@ pub struct MosquittoBuilder {
     host: Ipv4Addr,
     users: Vec<(String, String)>,
     acl: Option<String>,
+    queue_limit: u32,
+    /// The lines of a bridge in the configuration.
+    bridge: Vec<String>,
     tls: Option<Tls>,
     persistent: bool,
 }
@@ -100,6 +103,41 @@ impl MosquittoBuilder {
     /// Sets the text of the ACL file; without one, users may do everything.
     pub fn acl(mut self, text: &str) -> Self {
         self.acl = Some(text.to_owned());
+        self
+    }
+
+    /// Limits the messages that wait for a client. Without a limit, Mosquitto 2.0.11 ends the connection of a client
+    /// that publishes where the ACL forbids it.
+    pub fn queue_limit(mut self, messages: u32) -> Self {
+        self.queue_limit = messages;
+        self
+    }
+
+    /// Adds a bridge to another server: what matches the first patterns comes from there, what matches the second
+    /// ones goes there. Here, the topics have a prefix.
+    pub fn bridge(
+        mut self,
+        (server, user, password): (SocketAddr, &str, &str),
+        prefix: &str,
+        incoming: &[String],
+        outgoing: &[String],
+    ) -> Self {
+        let mut lines = vec![
+            "connection bridge".to_owned(),
+            format!("address {server}"),
+            format!("remote_username {user}"),
+            format!("remote_password {password}"),
+            "bridge_protocol_version mqttv311".to_owned(),
+            "try_private false".to_owned(),
+            "notifications false".to_owned(),
+            "cleansession true".to_owned(),
+            "restart_timeout 1".to_owned(),
+        ];
+        for (patterns, way) in [(incoming, "in"), (outgoing, "out")] {
+            let topic = |pattern| format!("topic {pattern} {way} 0 {prefix} \"\"");
+            lines.extend(patterns.iter().map(topic));
+        }
+        self.bridge = lines;
         self
     }
 
@@ -190,6 +228,8 @@ impl Mosquitto {
             host: Ipv4Addr::LOCALHOST,
             users: Vec::new(),
             acl: None,
+            queue_limit: 0,
+            bridge: Vec::new(),
             tls: None,
             persistent: false,
         }
@@ -303,7 +343,7 @@ impl Mosquitto {
             "per_listener_settings false".to_owned(),
             "log_dest stderr".to_owned(),
             // The default drops messages in a flood.
-            "max_queued_messages 0".to_owned(),
+            format!("max_queued_messages {}", self.settings.queue_limit),
         ];
         if self.settings.persistent {
             lines.extend([
@@ -349,6 +389,7 @@ impl Mosquitto {
                 lines.push("require_certificate true".to_owned());
             }
         }
+        lines.extend(self.settings.bridge.iter().cloned());
         lines.push(String::new());
         write(&self.file("config"), &lines.join("\n"));
         // Removes what an attempt with another port wrote.

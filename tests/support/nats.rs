@@ -15,12 +15,14 @@ use tempfile::TempDir;
 use super::guarded::Guarded;
 use super::mosquitto::{find, skip};
 use super::peer::MqttPeer;
-use super::resources::{loopback, wait_until};
+use super::resources::{loopback, pause, wait_until};
 
 /// The nodes elect leaders and create what MQTT needs: 5 seconds on an idle machine.
 const START: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
 const TRIES: usize = 3;
+const LINES: usize = 40;
 
 pub const NODES: usize = 3;
 
@@ -106,6 +108,8 @@ impl NatsCluster {
     #[track_caller]
     pub fn wait_for(&self, node: usize) {
         let ready = wait_until(START, || {
+            // Not more often than necessary: the node logs each failure.
+            pause(POLL);
             self.is_healthy(node) && self.accepts_clients(node)
         });
         assert!(ready, "node {node} is not ready:\n{}", self.logs());
@@ -137,6 +141,7 @@ impl NatsCluster {
             let ready = wait_until(START, || {
                 let process = self.nodes[node].process.as_mut();
                 ended = process.is_none_or(Guarded::has_ended);
+                pause(POLL);
                 ended || self.is_healthy(node) && self.accepts_clients(node)
             });
             if ended || !ready {
@@ -210,10 +215,16 @@ impl NatsCluster {
         MqttPeer::connect(self.address(node), "any", "any").is_ok()
     }
 
+    /// Returns the ends of the logs, without the failures of health checks.
     fn logs(&self) -> String {
-        (0..NODES)
-            .map(|node| fs::read_to_string(self.file(node, "log")).unwrap_or_default())
-            .collect()
+        let last = |node| {
+            let log = fs::read_to_string(self.file(node, "log")).unwrap_or_default();
+            let lines = log.lines().filter(|line| !line.contains("Healthcheck"));
+            let lines: Vec<_> = lines.collect();
+            let start = lines.len().saturating_sub(LINES);
+            format!("node {node}:\n{}\n", lines[start..].join("\n"))
+        };
+        (0..NODES).map(last).collect()
     }
 
     fn file(&self, node: usize, name: &str) -> PathBuf {

@@ -28,7 +28,7 @@ pub(crate) enum Action {
     /// Publish the markers that prove that the broker shares; [`Input::Marker`] follows for each that comes
     /// back.
     Prove(Attempt),
-    /// Note that no marker has come back, so that publishing them is probably not allowed.
+    /// Note that publishing markers is probably not allowed: none has come back, or the connection has ended.
     GiveUpProof,
     /// Report that the client is connected.
     ReportConnected(Attempt, Option<Gap>),

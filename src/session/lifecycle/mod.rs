@@ -70,7 +70,6 @@ pub(super) struct Lifecycle {
 impl Lifecycle {
     pub(super) fn new(options: &Options) -> Self {
         let settings = Settings::new(options);
-        let replaces_clients = settings.client_id.is_some() || options.network.replaces_clients();
         Self {
             close_time: settings.close_time(0),
             servers: Servers::new(settings.servers),
@@ -80,7 +79,7 @@ impl Lifecycle {
             plan: Plan::new(options.reconnect_delay, options.refused_retry),
             outages: Outages::new(Customs {
                 limits_by_closing: options.network.limits_by_closing() && options.broker.is_none(),
-                replaces_clients,
+                replaces_clients: options.network.replaces_clients() || options.broker.is_some(),
             }),
             mandate: Mandate::Once,
             connecting: Vec::new(),
@@ -424,8 +423,7 @@ impl Lifecycle {
                 self.attempt_failed(reasons::unsubscribed(&server, ended.as_ref()), now);
             }
             State::Proving { server, ended, .. } => {
-                self.act(Action::Release(attempt));
-                self.attempt_failed(reasons::unproved(&server, ended.as_ref()), now);
+                self.on_ended_proving(attempt, &server, ended.as_ref(), now);
             }
             State::Up { server, ended, .. } => {
                 self.connection_lost(attempt, &server, ended.map(|ended| ended.end), now);

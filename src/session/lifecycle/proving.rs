@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Action, Lifecycle, State, reasons};
+use super::{Action, Lifecycle, Setback, State, reasons};
 use crate::{clock::Moment, mqtt::Attempt, wire::End};
 
 /// How long the marker may take.
@@ -60,6 +60,27 @@ impl Lifecycle {
                 }
                 self.state = state;
             }
+        }
+    }
+
+    /// The connection has ended, as some brokers do when a client publishes where it may not. The next one goes to
+    /// the same server, without a proof.
+    pub(super) fn on_ended_proving(
+        &mut self,
+        attempt: Attempt,
+        server: &str,
+        ended: Option<&End>,
+        now: Moment,
+    ) {
+        self.act(Action::Release(attempt));
+        self.act(Action::GiveUpProof);
+        let error = reasons::unproved(server, ended);
+        match self.round_until.filter(|until| now.instant < *until) {
+            Some(until) => {
+                self.report(Setback::Failed(error), Some(Duration::ZERO));
+                self.try_server(until, now);
+            }
+            None => self.attempt_failed(error, now),
         }
     }
 

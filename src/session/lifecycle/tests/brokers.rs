@@ -179,6 +179,15 @@ fn a_close_or_the_end_of_the_connection_ends_the_proof() {
     bench.subscribe();
     bench.feed(Input::Ended(bench.attempt, closed_by_server()));
     let done = bench.feed(Input::Over(bench.attempt));
-    assert_eq!(done[0], "release 1");
-    assert_eq!(done.last().unwrap(), "connect 1 ConnectionLost");
+    // To the same server, and the thread leaves out the proof.
+    let failed = "failed ConnectionLost #1 in Some(0ns)";
+    assert_eq!(
+        done,
+        ["release 1", "give up proof", failed, "begin", "look up 2"]
+    );
+    assert_eq!(bench.lifecycle.server(), 0);
+    bench.attempt = Attempt(2);
+    assert_eq!(bench.subscribe(), ["prove 2"]);
+    let done = bench.feed(Input::Unprovable(bench.attempt));
+    assert_eq!(done, ["open 2 gap None", "connect 1 ok"]);
 }
