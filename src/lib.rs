@@ -280,6 +280,14 @@
 //! its order. Everything that this page says of callbacks is true of workers too, except that callbacks run in
 //! order over all devices.
 //!
+//! # More than one process
+//!
+//! The networks deliver each message once to each connection, without acknowledgement. Where one process is not
+//! enough, a [broker of your own](MqttClient::own_broker) comes between: it [keeps](Session) uplinks for a process that is
+//! away, delivers again [what was not handled](Acknowledge), and [shares](MqttClientBuilder::shared_group) uplinks among
+//! several processes. A [`Feed`] fills it. [From one process to many machines](scaling_out) tells which way is for whom,
+//! from [workers](MqttClient::set_uplink_workers) in one process to a cluster.
+//!
 //! # When it does not work
 //!
 //! Replace `build()` by [`diagnose()`](MqttClientBuilder::diagnose): it looks at everything between the
@@ -688,6 +696,9 @@ pub mod porting_from_python {}
 
 #[doc = include_str!("migrating_to_v3.md")]
 pub mod migrating_to_v3 {}
+
+#[doc = include_str!("scaling_out.md")]
+pub mod scaling_out {}
 
 pub use anyhow;
 pub use client::{Backfilling, CallbackId, MqttClient};
