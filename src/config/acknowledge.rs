@@ -8,11 +8,12 @@
 /// An uplink is handled when all of these have handled it that got it: the callbacks and each worker when they have
 /// returned, whatever they keep a clone of; each [subscription](crate::MqttClient::events) when the program has dropped
 /// the event and all its clones, or has called [`UplinkMessage::acknowledge`](crate::UplinkMessage::acknowledge). One
-/// that a full queue has [dropped](crate::MqttClientBuilder::overflow) is handled there, and counted; one that nobody
-/// subscribes to is handled at once. Any other message is handled when it is in the queues.
+/// that a queue full of other events has [dropped](crate::MqttClientBuilder::overflow) is handled there, and counted; one
+/// that nobody subscribes to is handled at once. Any other message is handled when it is in the queues.
 ///
-/// In both modes at most `receive_capacity` messages may be unhandled: a program that keeps more of them gets no
-/// others.
+/// In both modes the client reads no further message while `receive_capacity` of them, or half of
+/// [`event_capacity`](crate::MqttClientBuilder::event_capacity), are unhandled. So neither a slow handler nor a
+/// subscription that is not read loses an uplink, and a program that keeps so many gets no others.
 ///
 /// ```
 /// assert_eq!(ttn::Acknowledge::default(), ttn::Acknowledge::Received);

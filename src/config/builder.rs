@@ -747,7 +747,9 @@ impl MqttClientBuilder {
     }
 
     /// Sets how many messages and how many bytes may wait between the network and the client's thread.
-    /// Further messages are dropped and reported as [`Event::Lagged`](crate::Event::Lagged). Defaults to
+    /// Further messages are dropped and reported as [`Event::Lagged`](crate::Event::Lagged). With a
+    /// [broker of one's own](crate::MqttClient::own_broker) none is dropped: it is the limit for messages that the
+    /// program has not [handled](crate::Acknowledge#handled), and the client reads no further ones. Defaults to
     /// 10 000 messages and 64 MiB.
     ///
     /// ```

@@ -160,7 +160,9 @@ pub enum DisconnectCause {
     },
     /// Several connections in a row ended within a minute: if the broker allows one client of this
     /// application at a time, another client may keep taking over. Only on V2, where an installation can
-    /// use any broker: a v3 server lets any number of clients live side by side.
+    /// use any broker, and on a [broker of one's own](crate::MqttClient::own_broker), where another client may use the
+    /// client id of the [persistent session](crate::Session::persistent): a v3 server lets any number of clients live
+    /// side by side.
     Contested {
         /// How many, 3 or more.
         in_a_row: u32,

@@ -175,8 +175,9 @@ pub enum Event {
     Malformed(Arc<Malformed>),
 
     /// A downlink was handed to the connection, which writes it at once. If the connection breaks at
-    /// that moment, the downlink may not have left this machine. The downlink callback receives this
-    /// id.
+    /// that moment, the downlink may not have left this machine. Through a
+    /// [broker of one's own](crate::MqttClient::own_broker), it comes when the broker has acknowledged the downlink, or the
+    /// connection has ended before that. The downlink callback receives this id.
     #[serde(serialize_with = "json::message_id")]
     Published(MessageId),
     /// A downlink that `send` accepted could not be written.

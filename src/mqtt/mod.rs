@@ -16,6 +16,7 @@
 //! | dropping the last client of the process takes up to a second and leaks two descriptors | one client that never connects is kept |
 //! | all clients share one keep-alive clock, set by the last to connect | 18 hours; the wire has its own keep-alive |
 //! | automatic reconnect crashes and does not resubscribe; a client that reconnects writes leftover messages | a new client for each connection |
+//! | a message with QoS 1 that is not acknowledged when the connection ends is kept for the next connection, or reported as failed, or not at all | the session answers it when it leaves the connection: it is not known to be there |
 //! | publishing fails when 100 messages wait to be written | the limit is 65 536, above our own limit |
 //! | there are no message ids, and a result can be read only once | our own ids, and each token is read once |
 //! | `subscribe_many` returns Ok for a refusal, and reads as many codes as there are filters, wherever the SUBACK ends | each code is checked; the wire passes only a SUBACK with a code for each filter |

@@ -166,7 +166,8 @@ impl Session {
             Acknowledgement::new(
                 broker.acknowledge,
                 broker.redelivers_failed,
-                messages,
+                // Other events need room in the queues of the subscribers too.
+                messages.min(options.event_capacity / 2).max(1),
                 bytes,
             )
         });

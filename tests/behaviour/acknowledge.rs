@@ -429,7 +429,11 @@ fn a_session_keeps_uplinks_for_a_client_that_is_away_until_it_is_forgotten() {
     let Some((broker, mut peer)) = broker() else {
         return;
     };
-    let client = builder(broker.address()).build().unwrap();
+    // Fewer than the broker delivers before it answers the subscription.
+    let client = builder(broker.address())
+        .receive_capacity(4, 1 << 20)
+        .build()
+        .unwrap();
     let events = client.events();
     client.connect().unwrap();
     assert!(!session_present(&events));
@@ -523,23 +527,54 @@ fn uplinks_at_qos_0_are_counted_because_they_never_come_again() {
 }
 
 #[test]
-fn what_a_small_queue_drops_is_counted_and_does_not_hold_the_rest() {
+fn a_small_queue_that_is_not_read_loses_nothing() {
     let _watchdog = watchdog(LIMIT);
     let Some((broker, mut peer)) = broker() else {
         return;
     };
     let client = handled(broker.address())
-        .event_capacity(2)
+        .event_capacity(8)
         .overflow(Overflow::DropNewest)
         .build()
         .unwrap();
     let events = client.events();
     client.connect().unwrap();
-    session_present(&events);
-    // Nobody reads: 2 wait, the others are lost to this subscription.
+    publish(&mut peer, 1..=30);
+    thread::sleep(A_WHILE);
+    for counter in 1..=30 {
+        assert_eq!(next(&events).counter, counter);
+    }
+    assert_eq!((events.dropped(), client.stats().dropped), (0, 0));
+    wait_for_acknowledgements(&broker, 30);
+}
+
+#[test]
+fn a_client_that_reads_nothing_closes_at_once_after_a_downlink() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer)) = broker() else {
+        return;
+    };
+    peer.subscribe("v3/greenhouse@ttn/devices/+/down/#")
+        .unwrap();
+    let client = builder(broker.address())
+        .receive_capacity(2, 1 << 20)
+        .build()
+        .unwrap();
+    let events = client.events();
+    client.connect().unwrap();
     publish(&mut peer, 1..=10);
-    assert!(wait_until(SOON, || events.dropped() == 8));
-    assert!(acknowledged(&broker).is_empty());
-    assert_eq!([next(&events).counter, next(&events).counter], [1, 2]);
-    wait_for_acknowledgements(&broker, 10);
+    client.send("bed-07", "AQ==").unwrap();
+    // The answer that proves it processed comes behind the uplinks.
+    client.close().unwrap();
+    assert!(peer.next(SOON).is_some());
+    assert!(acknowledged(&broker).len() <= 2);
+    // The session is still there, with its subscriptions.
+    client.connect().unwrap();
+    let mut counters: Vec<_> = (0..10).map(|_| next(&events).counter).collect();
+    while counters.last() != Some(&10) {
+        counters.push(next(&events).counter);
+    }
+    counters.sort_unstable();
+    counters.dedup();
+    assert_eq!(counters, (1..=10).collect::<Vec<_>>());
 }

@@ -27,11 +27,19 @@ const AWAY: Duration = Duration::from_secs(3);
 /// How long a node is away.
 const DOWN: Duration = Duration::from_secs(5);
 
-/// How long a consumer may handle nothing when its node is gone.
-const GAP: Duration = Duration::from_secs(15);
+/// How long a consumer may handle nothing when its node is gone, and how much longer than the redelivery it may take until
+/// nothing is missing. Elections take longer on a busy machine.
+fn limits() -> (Duration, Duration) {
+    match is_long() {
+        true => (Duration::from_secs(15), Duration::from_secs(10)),
+        false => (Duration::from_secs(60), Duration::from_secs(60)),
+    }
+}
 
-/// How much longer than the redelivery it may take until nothing is missing.
-const MARGIN: Duration = Duration::from_secs(10);
+/// How long to wait for a redelivery before a message counts as lost.
+pub fn patience() -> Duration {
+    ack_wait() + limits().1
+}
 
 /// After what time a message is delivered again that is not acknowledged: NATS's default is 30 seconds.
 pub fn ack_wait() -> Duration {
@@ -70,7 +78,7 @@ fn run(
     let publisher = Publisher::start(load);
     publisher.wait_for(messages() as usize * 2 / 5);
     strike(cluster, consumers);
-    consumers.account(&publisher.end(), ack_wait())
+    consumers.account(&publisher.end(), patience())
 }
 
 fn check(title: &str, account: &Account) {
@@ -82,8 +90,9 @@ fn check(title: &str, account: &Account) {
         account.out_of_order
     );
     assert!(account.untold.is_empty(), "{account}: {:?}", account.untold);
-    assert!(account.after <= ack_wait() + MARGIN, "{account}");
-    assert!(account.gaps.iter().all(|gap| *gap <= GAP), "{account}");
+    assert!(account.after <= patience(), "{account}");
+    let (longest, _) = limits();
+    assert!(account.gaps.iter().all(|gap| *gap <= longest), "{account}");
 }
 
 #[test]
@@ -124,23 +133,21 @@ fn connect_says_that_a_cluster_without_shared_subscriptions_has_none() {
     let Some(cluster) = NatsCluster::start(ack_wait()) else {
         return;
     };
-    for node in 0..NODES {
-        let client = MqttClient::own_broker(APP_ID)
-            .mqtt_address(cluster.address(node).to_string())
-            .session(Session::persistent(format!("worker-{node}")))
-            .shared_group("workers")
-            .connect_timeout(CONNECT)
-            .build()
-            .expect("the options are valid");
-        let begin = Instant::now();
-        let error = client.connect().expect_err("this broker does not share");
-        let time = begin.elapsed();
-        assert_eq!(error.kind(), ErrorKind::SharedSubscription, "{error}");
-        assert!(error.to_string().contains("NATS"), "{error}");
-        assert!(time < CONNECT, "{time:?}");
-        print(
-            "connect to a cluster without shared subscriptions",
-            &format!("{time:.1?}: {error}"),
-        );
-    }
+    let client = MqttClient::own_broker(APP_ID)
+        .mqtt_address(cluster.address(0).to_string())
+        .session(Session::persistent("worker-0"))
+        .shared_group("workers")
+        .connect_timeout(CONNECT)
+        .build()
+        .expect("the options are valid");
+    let begin = Instant::now();
+    let error = client.connect().expect_err("this broker does not share");
+    let time = begin.elapsed();
+    assert_eq!(error.kind(), ErrorKind::SharedSubscription, "{error}");
+    assert!(error.to_string().contains("NATS"), "{error}");
+    assert!(time < CONNECT, "{time:?}");
+    print(
+        "connect to a cluster without shared subscriptions",
+        &format!("{time:.1?}: {error}"),
+    );
 }

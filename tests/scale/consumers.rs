@@ -43,8 +43,8 @@ pub const CONNECT: Duration = Duration::from_secs(60);
 /// How long it may take to start and to connect.
 const START: Duration = Duration::from_secs(90);
 
-/// How long nothing may be handled before the account is closed. Longer than any redelivery takes.
-const SILENCE: Duration = Duration::from_secs(10);
+/// What comes twice comes this much later at most.
+const SOON_AFTER: Duration = Duration::from_secs(1);
 
 /// How much of an uplink may wait in a consumer.
 const BYTES: usize = 1 << 24;
@@ -158,14 +158,13 @@ impl Consumers {
         });
     }
 
-    /// Waits until all messages are handled, or until nothing was handled for `redelivery` and some seconds; then
-    /// gives an account.
-    pub fn account(&mut self, published: &Published, redelivery: Duration) -> Account {
+    /// Waits until all messages are handled, or until none was handled for a time; then gives an account.
+    pub fn account(&mut self, published: &Published, patience: Duration) -> Account {
         let is_complete =
             |records: &Records| records.distinct(&published.numbers) == published.numbers.len();
         loop {
             let before = self.records.handled.len();
-            let goes_on = wait_until(redelivery + SILENCE, || {
+            let goes_on = wait_until(patience, || {
                 self.records.read();
                 is_complete(&self.records) || self.records.handled.len() > before
             });
@@ -173,8 +172,7 @@ impl Consumers {
                 break;
             }
         }
-        // What comes twice may come a little later.
-        pause(SILENCE / 10);
+        pause(SOON_AFTER);
         self.records.read();
         Account::of(published, &self.records)
     }

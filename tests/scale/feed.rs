@@ -24,7 +24,7 @@ use ttn::{
 
 use crate::{
     account::nanoseconds,
-    cluster::{PARTITIONS, ack_wait, members},
+    cluster::{PARTITIONS, ack_wait, members, patience},
     consumers::{ANSWERED, CONNECT, Consumers, Notebook, program},
     is_long, print,
     publisher::{APP_ID, DEVICES, Published, dev_id, partition},
@@ -369,7 +369,7 @@ fn a_feed_brings_every_uplink_to_its_consumer_whatever_is_killed_and_the_answers
     let caught_up = Duration::from_nanos(nanoseconds() - published.end);
     ask_for_answers(&field, &mut consumers);
     published.numbers.end = field.sent.load(Ordering::Relaxed);
-    let account = consumers.account(&published, ack_wait());
+    let account = consumers.account(&published, patience());
     print(
         &format!("feed, seed {seed}: {strikes}; caught up in {caught_up:.1?}"),
         &account,

@@ -18,6 +18,9 @@ const MEMBERS: usize = 3;
 /// How many messages Mosquitto sends before the first is acknowledged.
 const IN_FLIGHT: usize = 20;
 
+/// How long nothing may be handled before what is missing counts as lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a consumer is away.
 const AWAY: Duration = Duration::from_secs(3);
 
@@ -56,7 +59,7 @@ fn a_group_at_peace_handles_every_message_once_and_in_equal_shares() {
     };
     let mut consumers = Consumers::start(members(&broker, Acknowledge::Handled, 1_000));
     let published = Publisher::start(load(&broker, 2_000)).end();
-    let account = consumers.account(&published, Duration::ZERO);
+    let account = consumers.account(&published, PATIENCE);
     print("a group at peace", &account);
     assert!(account.lost.is_empty(), "{account}");
     assert!(account.twice.is_empty(), "{account}");
@@ -74,7 +77,7 @@ fn kill_one(consumers: &mut Consumers, load: Load) -> Account {
     consumers.kill(0);
     pause(AWAY);
     consumers.start_again(0);
-    consumers.account(&publisher.end(), Duration::ZERO)
+    consumers.account(&publisher.end(), PATIENCE)
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn all_members_come_back_by_themselves_after_the_broker_was_away() {
                 consumers.wait_for(member, "connected", number + 2);
             }
         }
-        let account = consumers.account(&publisher.end(), Duration::ZERO);
+        let account = consumers.account(&publisher.end(), PATIENCE);
         // Mosquitto 2.0.11 does not restore shared subscriptions from disk: what is published before the members
         // subscribe again is acknowledged and gone.
         print(&format!("the broker {ends:?} and back"), &account);
@@ -158,7 +161,7 @@ fn all_members_come_back_by_themselves_after_the_broker_was_away() {
             numbers: messages()..messages() + AFTERWARDS,
             ..load(&broker, 1_000)
         };
-        let account = consumers.account(&Publisher::start(afterwards).end(), Duration::ZERO);
+        let account = consumers.account(&Publisher::start(afterwards).end(), PATIENCE);
         assert!(account.lost.is_empty(), "{account}");
         assert!(account.shares.iter().all(|share| *share > 0), "{account}");
     }

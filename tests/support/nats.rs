@@ -24,6 +24,9 @@ const POLL: Duration = Duration::from_millis(50);
 const TRIES: usize = 3;
 const LINES: usize = 40;
 
+/// How often in a row a node lacks nothing before it counts as ready: what it says of consumers may hide more.
+const CALM: usize = 5;
+
 pub const NODES: usize = 3;
 
 /// Three nodes on free ports of a loopback address. Dropping it kills them and removes their files.
@@ -107,12 +110,18 @@ impl NatsCluster {
     /// Waits until a node has caught up with the others and accepts MQTT clients.
     #[track_caller]
     pub fn wait_for(&self, node: usize) {
+        let mut lacks = String::new();
+        let mut calm = 0;
         let ready = wait_until(START, || {
             // Not more often than necessary: the node logs each failure.
             pause(POLL);
-            self.is_healthy(node) && self.accepts_clients(node)
+            lacks = self.lacks(node);
+            // NATS 2.9 says so of each consumer without messages since the node is back.
+            let is_current = lacks.is_empty() || lacks.contains("JetStream consumer");
+            calm = if is_current { calm + 1 } else { 0 };
+            calm >= CALM && self.accepts_clients(node)
         });
-        assert!(ready, "node {node} is not ready:\n{}", self.logs());
+        assert!(ready, "node {node} is not ready: {lacks}\n{}", self.logs());
     }
 
     /// Returns the ids of the processes.
@@ -142,7 +151,7 @@ impl NatsCluster {
                 let process = self.nodes[node].process.as_mut();
                 ended = process.is_none_or(Guarded::has_ended);
                 pause(POLL);
-                ended || self.is_healthy(node) && self.accepts_clients(node)
+                ended || self.lacks(node).is_empty() && self.accepts_clients(node)
             });
             if ended || !ready {
                 return Err(format!("node {node} is not ready (ended: {ended})"));
@@ -197,8 +206,8 @@ impl NatsCluster {
         Ok(())
     }
 
-    /// Returns whether the node knows the leaders of everything it keeps a copy of, and has caught up.
-    fn is_healthy(&self, node: usize) -> bool {
+    /// Returns what the node says it lacks: contact with the leader, or what the others have and it has not.
+    fn lacks(&self, node: usize) -> String {
         let ask = || -> io::Result<String> {
             let address = (self.host, self.nodes[node].monitor).into();
             let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
@@ -208,7 +217,11 @@ impl NatsCluster {
             stream.read_to_string(&mut answer)?;
             Ok(answer)
         };
-        ask().is_ok_and(|answer| answer.contains(" 200 "))
+        match ask() {
+            Ok(answer) if answer.contains(" 200 ") => String::new(),
+            Ok(answer) => answer,
+            Err(error) => error.to_string(),
+        }
     }
 
     fn accepts_clients(&self, node: usize) -> bool {
