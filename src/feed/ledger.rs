@@ -134,11 +134,6 @@ impl<M> Ledger<M> {
         self.mark.as_ref()
     }
 
-    /// Returns how many messages it keeps at most.
-    pub(super) fn capacity(&self) -> usize {
-        self.limits.messages
-    }
-
     /// Returns how many messages are not acknowledged, or wait for an earlier one that is not.
     pub(super) fn waiting(&self) -> usize {
         self.entries.len()

@@ -60,7 +60,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// | joins, locations, service data, reports on downlinks | once or more while the feed runs and both sides are connected, or the broker is away for less than [`capacity`](FeedBuilder::capacity) allows. No network keeps them: those of an outage of the network's connection, of an overflow and of a restart are lost |
 /// | downlinks | a request is acknowledged to the broker when it was written to the network's connection. It can be written more than once if the feed is killed in between |
 /// | order | that of the network, as long as nothing is published again or fetched |
-/// | repetitions | they have the same key in the uplink, so that consumers can tell them |
+/// | repetitions | both uplinks have the same [`key`](crate::UplinkMessage::key) |
 /// | memory | at most [`capacity`](FeedBuilder::capacity) messages and [`max_bytes`](FeedBuilder::max_bytes), besides the queues of the two clients |
 ///
 /// **Without an HTTP API** (V2, or a v3 server of which only the MQTT address is known) nothing can be fetched: an
@@ -71,15 +71,22 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// Messages wait in a list. If it becomes full, the feed lets the network go: it closes that connection. When the
 /// broker is back and has acknowledged the whole list, it connects to the network again, and fetches the uplinks from
-/// where the list ended. [`FeedEvent::Overflowed`] and [`FeedEvent::Resumed`] tell it.
+/// where the list ended, as far back as [`Backfill::max_age`](crate::Backfill::max_age) allows.
+/// [`FeedEvent::Overflowed`] and [`FeedEvent::Resumed`] tell it.
+///
+/// A broker that ends the connection because of a message, for example because the user may not publish to its topic, gets
+/// that message again with each connection, and nothing after it: [`events`](Self::events) shows connections that end at
+/// once.
 ///
 /// # Two feeds
 ///
 /// For availability, two feeds may run at once, each with a watermark file and a client id of its own. Every message is then
-/// published twice; both uplinks have the same key. Each downlink request reaches the network once, because the feeds
+/// published twice; both uplinks have the same [`key`](crate::UplinkMessage::key). Each downlink request reaches the network once, because the feeds
 /// share them in a group, `$share/ttn-feed/…`. A broker without shared groups (NATS, RabbitMQ) needs
 /// [`share_downlinks(false)`](FeedBuilder::share_downlinks) on the first feed, and
 /// [`take_downlinks(false)`](FeedBuilder::take_downlinks) on all others; downlinks then wait while the first is away.
+/// Mosquitto shares requests with absent members too: what it has for a feed that is away, and has a persistent session,
+/// waits for that feed.
 ///
 /// # Threads
 ///

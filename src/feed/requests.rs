@@ -58,6 +58,12 @@ impl<R> Requests<R> {
         self.waiting.extend(open.into_values());
     }
 
+    /// Takes everything that is not known to be written.
+    pub(super) fn take(&mut self) -> Vec<R> {
+        self.let_go();
+        std::mem::take(&mut self.waiting).into_values().collect()
+    }
+
     /// Forgets what is not handed to the network yet, because the broker delivers it again.
     pub(super) fn forget_waiting(&mut self) {
         self.waiting.clear();
@@ -149,6 +155,21 @@ mod tests {
         assert_eq!(next(&mut requests, now), []);
         requests.network(true);
         assert_eq!(next(&mut requests, now), [(1, 'a'), (2, 'b')]);
+    }
+
+    #[test]
+    fn everything_that_is_not_written_is_taken_at_the_end() {
+        let now = Instant::now();
+        let mut requests = Requests::new();
+        requests.network(true);
+        add(&mut requests, "abc");
+        for _ in 0..2 {
+            let (place, name) = requests.next(now).unwrap();
+            requests.handed_over(place, name, place);
+        }
+        requests.settled(1);
+        assert_eq!(requests.take(), ['b', 'c']);
+        assert_eq!(requests.len(), 0);
     }
 
     #[test]

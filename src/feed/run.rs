@@ -1,5 +1,7 @@
 //! The thread of a feed: around the ledger and the requests, between two clients.
 
+mod closing;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -21,9 +23,10 @@ use crate::{
     events::Events,
     message::{Event, Place, Watermark},
     network::{Effect, Request},
-    session::{Farewell, Publication, Published},
+    session::{Publication, Published},
     topics::Layout,
 };
+use closing::Closing;
 
 /// How often the thread looks after what no channel tells.
 const TICK: Duration = Duration::from_secs(1);
@@ -40,7 +43,7 @@ const CONNECT_AGAIN: Duration = Duration::from_secs(10);
 /// How many messages are read before the thread looks at its other channels.
 const BURST: usize = 256;
 
-/// The most messages in the queue of the network client.
+/// The capacity of the network client's queues.
 const QUEUE: usize = 1_000;
 
 /// The room that a packet needs besides topic and payload.
@@ -128,13 +131,6 @@ struct Written {
     has_failed: bool,
 }
 
-struct Closing {
-    replies: Vec<Sender<Result<()>>>,
-    deadline: Instant,
-    network: Receiver<Farewell>,
-    is_network_closed: bool,
-}
-
 /// Why the thread stops waiting.
 enum Wakeup {
     Control(Option<Control>),
@@ -147,10 +143,9 @@ enum Wakeup {
 }
 
 impl Source {
-    fn new(client: MqttClient, capacity: usize) -> Self {
-        let messages = client.events_only(capacity.min(QUEUE), Overflow::DropNewest, |event| {
-            event.raw().is_some()
-        });
+    fn new(client: MqttClient) -> Self {
+        let messages =
+            client.events_only(QUEUE, Overflow::DropNewest, |event| event.raw().is_some());
         let news = client.events_only(QUEUE, Overflow::DropOldest, |event| {
             matches!(
                 event,
@@ -191,7 +186,7 @@ impl Runner {
             Some(watermark) if limits.fetches => network.clone().resume_from(watermark),
             _ => network.clone(),
         };
-        let source = Source::new(first.build()?, limits.messages);
+        let source = Source::new(first.build()?);
         let (done, answers) = unbounded();
         Ok(Self {
             network: network.connect_retry(ConnectRetry::Forever),
@@ -235,12 +230,7 @@ impl Runner {
                 Wakeup::News(event) => self.on_news(event),
                 Wakeup::Broker(event) => self.on_broker(event),
                 Wakeup::Answer(first) => self.on_answers(first),
-                Wakeup::NetworkClosed => {
-                    if let Some(closing) = &mut self.closing {
-                        closing.is_network_closed = true;
-                        closing.network = never();
-                    }
-                }
+                Wakeup::NetworkClosed => self.network_closed(),
                 Wakeup::Time => {}
             }
             self.act(Instant::now());
@@ -260,7 +250,7 @@ impl Runner {
             }
         }
         let nothing = never();
-        let network_closed = self.closing.as_ref().map_or(&nothing, |it| &it.network);
+        let network_closed = self.closing.as_ref().map_or(&nothing, Closing::network);
         let timer = at(self.next_deadline());
         select! {
             recv(self.control) -> control => Wakeup::Control(control.ok()),
@@ -281,7 +271,7 @@ impl Runner {
         [
             self.ledger.next_deadline(),
             self.requests.next_deadline(),
-            self.closing.as_ref().map(|closing| closing.deadline),
+            self.closing.as_ref().map(Closing::deadline),
         ]
         .into_iter()
         .flatten()
@@ -301,19 +291,7 @@ impl Runner {
                 None
             }
         };
-        if let Some(closing) = &mut self.closing {
-            return closing.replies.extend(reply);
-        }
-        let network = match &self.source {
-            Some(source) => source.client.begin_to_close(),
-            None => never(),
-        };
-        self.closing = Some(Closing {
-            replies: reply.into_iter().collect(),
-            deadline: Instant::now() + self.shared.close_timeout,
-            network,
-            is_network_closed: self.source.is_none(),
-        });
+        self.begin_to_close(reply);
     }
 
     fn on_messages(&mut self, first: Event) {
@@ -378,9 +356,8 @@ impl Runner {
         let now = Instant::now();
         match &event {
             Event::Published(id) => {
-                if self.requests.settled(id.get()).is_some() {
-                    self.stats.requests += 1;
-                }
+                let is_ours = self.requests.settled(id.get()).is_some();
+                self.stats.requests += u64::from(is_ours);
             }
             Event::PublishFailed(failed) if is_passing(&failed.error) => {
                 self.requests.failed(failed.message_id.get(), now);
@@ -494,11 +471,12 @@ impl Runner {
             self.ledger.waiting()
         );
         self.requests.let_go();
+        let left = source.messages.receiver().try_iter();
+        let left = left.filter(|event| event.raw().is_some()).count();
+        self.ledger.dropped(left as u64);
         // Its last handle: it closes in the background.
         drop(source);
-        if let Some(closing) = &mut self.closing {
-            closing.is_network_closed = true;
-        }
+        self.network_closed();
         self.shared.tell(FeedEvent::Overflowed);
     }
 
@@ -516,7 +494,7 @@ impl Runner {
         };
         match builder.build() {
             Ok(client) => {
-                let source = Source::new(client, self.ledger.capacity());
+                let source = Source::new(client);
                 source.client.begin_to_connect();
                 self.source = Some(source);
                 log::debug!("the network is taken up again");
@@ -567,25 +545,13 @@ impl Runner {
 
     /// Connects a client again that has given up, for example because its key was refused.
     fn keep_open(&mut self, now: Instant) {
+        self.connect_at = Some(now + TICK);
         let source = self.source.as_ref().map(|source| &source.client);
         for client in source.into_iter().chain([&self.broker]) {
             if !client.is_open() {
                 client.begin_to_connect();
                 self.connect_at = Some(now + CONNECT_AGAIN);
             }
-        }
-    }
-
-    /// Notes that nothing more comes, once the network client has closed and its queue is read.
-    fn end_intake(&mut self) {
-        let is_closed = self.closing.as_ref().is_some_and(|it| it.is_network_closed);
-        if !is_closed {
-            return;
-        }
-        let is_read = |source: &Source| source.messages.receiver().is_empty();
-        if self.source.as_ref().is_none_or(is_read) {
-            self.source = None;
-            self.ledger.end();
         }
     }
 
@@ -629,40 +595,6 @@ impl Runner {
             ..self.stats
         });
     }
-
-    fn is_done(&self) -> bool {
-        let Some(closing) = &self.closing else {
-            return false;
-        };
-        let is_empty = self.source.is_none() && self.ledger.waiting() == 0;
-        is_empty || closing.deadline <= Instant::now()
-    }
-
-    /// Ends the thread. What was not written to the network is dropped only once the broker's connection has ended:
-    /// otherwise it would count as handled.
-    fn finish(mut self) {
-        let now = Instant::now();
-        let written = self.write_watermark(now);
-        let waiting = self.ledger.waiting();
-        let closed = self.broker.begin_to_close();
-        let deadline = self
-            .closing
-            .as_ref()
-            .map_or(now, |closing| closing.deadline);
-        let _ = closed.recv_deadline(deadline.max(now + TICK));
-        self.source = None;
-        self.show();
-        self.shared.end();
-        let result = match waiting {
-            0 => written,
-            _ => Err(not_acknowledged(waiting, self.file.is_some())),
-        };
-        let replies = self.closing.take().map(|closing| closing.replies);
-        for reply in replies.into_iter().flatten() {
-            // It may have stopped waiting.
-            let _ = reply.send(result.clone());
-        }
-    }
 }
 
 /// Returns the topic of a request and its device.
@@ -683,15 +615,4 @@ fn is_passing(error: &Error) -> bool {
                 | ErrorKind::Expired
                 | ErrorKind::ConnectionLost
         )
-}
-
-fn not_acknowledged(messages: usize, has_file: bool) -> Error {
-    let next = match has_file {
-        true => "the next run fetches the uplinks among them",
-        false => "without a watermark_file, the next run does not fetch them",
-    };
-    Error::new(
-        ErrorKind::Unconfirmed,
-        format!("the broker has not acknowledged {messages} messages; {next}"),
-    )
 }

@@ -24,7 +24,7 @@ pub struct RawMessage {
     is_retained: bool,
     /// What keeps a downlink request that a feed reads from being acknowledged.
     #[serde(skip)]
-    pub(super) hold: Hold,
+    pub(crate) hold: Hold,
 }
 
 impl RawMessage {

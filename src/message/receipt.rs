@@ -114,6 +114,13 @@ impl Hold {
         }
     }
 
+    /// Does the same for a message that was not handled, so that the broker delivers it again.
+    pub(crate) fn discard(&self) {
+        if let Some(receipt) = self.take() {
+            receipt.discard();
+        }
+    }
+
     fn take(&self) -> Option<Receipt> {
         let receipt = self.0.as_ref()?;
         receipt

@@ -113,7 +113,7 @@ pub struct UplinkMessage {
     pub(crate) simulated: bool,
     #[serde(rename = "is_backfilled")]
     pub(crate) backfilled: bool,
-    #[serde(rename = "is_duplicate", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "is_duplicate")]
     pub(crate) duplicate: bool,
     #[serde(rename = "is_redelivered")]
     pub(crate) redelivered: bool,

@@ -85,10 +85,7 @@ pub(super) fn lost(server: &str, end: Option<&End>, loss: &Loss, client_id: Opti
     if let (Some(id), DisconnectCause::ClosedAtOnce { .. } | DisconnectCause::Contested { .. }) =
         (client_id, loss.cause)
     {
-        sentence = format!(
-            "{sentence}; if another client uses the client id {id:?} of this session, each disconnects the other: give \
-             every client an id of its own"
-        );
+        sentence = format!("{sentence}; {}", shares_its_client_id(id));
     }
     Error::new(ErrorKind::ConnectionLost, sentence)
 }
@@ -129,8 +126,22 @@ fn closed_early(server: &str, end: Option<&End>, more: &str) -> Error {
 }
 
 /// Explains why a connection ended before the server answered the subscription.
-pub(super) fn unsubscribed(server: &str, end: Option<&End>) -> Error {
-    closed_early(server, end, ", or refuse its subscription")
+/// `client_id` is that of a persistent session.
+pub(super) fn unsubscribed(server: &str, end: Option<&End>, client_id: Option<&str>) -> Error {
+    let more = match client_id {
+        Some(id) => {
+            format!(", or refuse its subscription; {}", shares_its_client_id(id))
+        }
+        None => ", or refuse its subscription".to_owned(),
+    };
+    closed_early(server, end, &more)
+}
+
+fn shares_its_client_id(id: &str) -> String {
+    format!(
+        "if another client uses the client id {id:?} of this session, each disconnects the other: give every client an \
+         id of its own"
+    )
 }
 
 /// Explains why a broker is of no use for a shared group.
@@ -412,5 +423,56 @@ mod tests {
             );
             assert_eq!(text.contains("API key"), !is_foreign, "{text}");
         }
+    }
+
+    #[test]
+    fn a_broker_of_ones_own_is_not_explained_by_keys_and_rights_of_the_network() {
+        let builder = || crate::MqttClient::own_broker("barn@ttn").mqtt_address("mqtt://b:1882");
+        let server = "mqtt://b:1882".parse().unwrap();
+        let options = builder()
+            .credentials("worker", "a-long-secret-of-mine")
+            .check()
+            .unwrap();
+        let plain = builder().check().unwrap();
+        let kept = builder()
+            .session(crate::Session::persistent("w/1"))
+            .check()
+            .unwrap();
+        for (options, code, kind, words) in [
+            (
+                &options,
+                5,
+                ErrorKind::NotAuthorized,
+                "user name \"worker\"",
+            ),
+            (
+                &plain,
+                4,
+                ErrorKind::NotAuthorized,
+                "set them with credentials",
+            ),
+            (
+                &plain,
+                3,
+                ErrorKind::ServerUnavailable,
+                "temporarily unavailable",
+            ),
+            (&kept, 2, ErrorKind::Protocol, "Session::persistent"),
+        ] {
+            let error = not_accepted(&server, options, End::Refused(code));
+            assert_eq!(error.kind(), kind);
+            let text = error.to_string();
+            assert!(text.contains(words), "{text}");
+            for foreign in ["API key", "gateways", "tenant", "secret-of-mine"] {
+                assert!(!text.contains(foreign), "{text}");
+            }
+        }
+        let group = subscription_refused("b", &plain, &["$share/g/v3/a", "$share/g/v3/b"]);
+        let text = group.to_string();
+        assert!(text.contains("refuses shared subscriptions"), "{text}");
+        let mixed = subscription_refused("b", &plain, &["$share/g/v3/a", "v3/b"]);
+        let text = mixed.to_string();
+        assert!(text.contains("access control of the broker"), "{text}");
+        assert!(!text.contains("tenant"), "{text}");
     }
 }

@@ -129,7 +129,6 @@ fn run(waiter: &mut Waiter, plan: &Plan, report: &dyn Fn(Report)) {
         report,
         line,
         client,
-        &login::CLEAN,
         keep_alive,
         plan.max_packet,
         plan.acknowledging.clone(),

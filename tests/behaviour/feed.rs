@@ -401,7 +401,7 @@ fn both_uplinks_of_two_feeds_are_the_same_and_a_downlink_reaches_the_network_onc
     let mut count = 0;
     while count < 40 {
         if let Event::Uplink(uplink) = events.recv_timeout(SOON).unwrap() {
-            let key = (uplink.counter, uplink.raw().payload().to_vec());
+            let key = (uplink.key(), uplink.raw().payload().to_vec());
             *keys.entry(key).or_default() += 1;
             count += 1;
         }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ttn::{
     Acknowledge, ConnectRetry, Delivery, DeliveryState, Downlink, Event, MqttClient,
-    MqttClientBuilder, Session, UplinkMessage,
+    MqttClientBuilder, Schedule, Session, UplinkMessage,
 };
 
 use crate::{
@@ -34,8 +34,9 @@ use crate::{
 /// The variable with the plan of a consumer.
 const PLAN: &str = "TTN_TEST_CONSUMER";
 
-/// The port of uplinks that are answered.
+/// The ports of uplinks that are answered: while things break, and in the end.
 pub const ANSWERED: u8 = 2;
+pub const LAST_ANSWERED: u8 = 3;
 
 /// How long a connection attempt may take. A cluster of NATS nodes takes half a second for each filter at QoS 1.
 pub const CONNECT: Duration = Duration::from_secs(60);
@@ -241,7 +242,7 @@ fn consume(plan: &Value) {
         }
         let handled = handled(uplink);
         book.write(&handled.line());
-        if uplink.port == ANSWERED {
+        if [ANSWERED, LAST_ANSWERED].contains(&uplink.port) {
             answer(&book, client, uplink);
         }
         Ok::<(), ttn::Error>(())
@@ -307,12 +308,15 @@ fn handled(uplink: &UplinkMessage) -> Handled {
 
 /// Sends the device a downlink, and notes what becomes of it.
 fn answer(book: &Arc<Notebook>, client: &MqttClient, uplink: &UplinkMessage) {
-    let delivery = client.send(&uplink.dev_id, Downlink::bytes([1]).confirmed(true));
+    let answer = Downlink::bytes([1])
+        .confirmed(true)
+        .schedule(Schedule::Last);
+    let delivery = client.send(&uplink.dev_id, answer);
     let delivery: Delivery = match delivery {
         Ok(delivery) => delivery,
         Err(error) => return book.note("refused", error),
     };
-    book.note("sent", delivery.key());
+    book.note("sent", format!("{} {}", delivery.key(), uplink.port));
     let book = Arc::clone(book);
     thread::spawn(move || match delivery.wait() {
         DeliveryState::Acknowledged => book.note("acknowledged", delivery.key()),

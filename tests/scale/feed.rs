@@ -23,9 +23,9 @@ use ttn::{
 };
 
 use crate::{
-    account::nanoseconds,
+    account::{Records, nanoseconds},
     cluster::{PARTITIONS, ack_wait, members, patience},
-    consumers::{ANSWERED, CONNECT, Consumers, Notebook, program},
+    consumers::{ANSWERED, CONNECT, Consumers, LAST_ANSWERED, Notebook, program},
     is_long, print,
     publisher::{APP_ID, DEVICES, Published, dev_id, partition},
     support::{
@@ -294,42 +294,54 @@ fn ask_for_answers(field: &Field, consumers: &mut Consumers) {
             device.expect("each consumer has devices")
         })
         .collect();
-    consumers.records.read();
-    let before: Vec<_> = (0..NODES)
-        .map(|consumer| consumers.records.notes_of(consumer, "acknowledged"))
-        .collect();
-    let since = nanoseconds();
     let mut turn = 0;
     let answered = wait_until(PATIENCE, || {
         consumers.records.read();
-        let have = |consumer| consumers.records.notes_of(consumer, "acknowledged");
-        let enough = (0..NODES).all(|consumer| have(consumer) >= before[consumer] + ANSWERS);
-        if !enough {
-            for device in &devices {
-                // An answer reaches the device after an uplink, and is acknowledged with the one after that.
-                let port = if turn % 4 == 0 && turn < 16 * ANSWERS {
-                    ANSWERED
-                } else {
-                    1
-                };
-                field.uplink(device, port);
-            }
-            turn += 1;
-            pause(Duration::from_millis(200));
+        let answers = answers(&consumers.records);
+        let is_enough = |consumer: &usize| {
+            let of_it = answers.iter().filter(|((of, ..), _)| of == consumer);
+            of_it.count() >= ANSWERS
+        };
+        if (0..NODES).all(|consumer| is_enough(&consumer)) && answers.values().all(Option::is_some)
+        {
+            return true;
         }
-        enough
+        for device in &devices {
+            // An answer reaches the device after an uplink, and is acknowledged with the one after that.
+            let is_asking = turn % 4 == 0 && turn < 4 * ANSWERS;
+            field.uplink(device, if is_asking { LAST_ANSWERED } else { 1 });
+        }
+        turn += 1;
+        pause(Duration::from_millis(200));
+        false
     });
-    let notes: Vec<_> = consumers
-        .records
-        .notes
-        .iter()
-        .filter(|(_, note)| note.time >= since)
-        .collect();
-    assert!(answered, "answers are missing: {notes:#?}");
-    let failed = notes
-        .iter()
-        .filter(|(_, note)| note.word == "unacknowledged");
-    assert_eq!(failed.count(), 0, "{notes:#?}");
+    let answers = answers(&consumers.records);
+    let is_acknowledged = |end: &Option<String>| end.as_deref() == Some("acknowledged");
+    assert!(
+        answered && answers.values().all(is_acknowledged),
+        "{answers:#?}"
+    );
+}
+
+/// The answers that were sent in the end, by consumer, process and key, with what became of each in its process.
+fn answers(records: &Records) -> BTreeMap<(usize, u32, String), Option<String>> {
+    let mut answers = BTreeMap::new();
+    for (consumer, note) in &records.notes {
+        let (key, rest) = note.text.split_once(' ').unwrap_or((&note.text, ""));
+        let answer = (*consumer, note.process, key.to_owned());
+        match note.word.as_str() {
+            "sent" if rest == LAST_ANSWERED.to_string() => {
+                answers.insert(answer, None);
+            }
+            "acknowledged" | "unacknowledged" => {
+                if let Some(end) = answers.get_mut(&answer) {
+                    *end = Some(note.word.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    answers
 }
 
 #[test]

@@ -27,6 +27,17 @@ impl MqttPeer {
     /// Connects with a clean session and no keep-alive; a CONNACK other than 0 becomes
     /// `PermissionDenied`.
     pub fn connect(server: SocketAddr, username: &str, password: &str) -> io::Result<Self> {
+        // An empty client id asks the broker to assign one.
+        Self::connect_as("", server, username, password)
+    }
+
+    /// Does the same with this client id.
+    pub fn connect_as(
+        client_id: &str,
+        server: SocketAddr,
+        username: &str,
+        password: &str,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, ANSWER)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(ANSWER))?;
@@ -38,8 +49,7 @@ impl MqttPeer {
 
         let mut body = text("MQTT");
         body.extend([4, 0b1100_0010, 0, 0]);
-        // An empty client id asks the broker to assign one.
-        body.extend(text(""));
+        body.extend(text(client_id));
         body.extend(text(username));
         body.extend(text(password));
         peer.write(0x10, &body)?;

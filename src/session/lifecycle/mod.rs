@@ -420,7 +420,14 @@ impl Lifecycle {
         match self.take_state() {
             State::Subscribing { server, ended, .. } => {
                 self.act(Action::Release(attempt));
-                self.attempt_failed(reasons::unsubscribed(&server, ended.as_ref()), now);
+                self.attempt_failed(
+                    reasons::unsubscribed(
+                        &server,
+                        ended.as_ref(),
+                        self.settings.client_id.as_deref(),
+                    ),
+                    now,
+                );
             }
             State::Proving { server, ended, .. } => {
                 self.on_ended_proving(attempt, &server, ended.as_ref(), now);

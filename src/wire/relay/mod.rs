@@ -29,6 +29,7 @@ use packet::{Framing, FromClient, FromServer};
 use super::{
     acknowledgement::Acknowledging,
     line::{Line, uninterrupted},
+    login::CLEAN,
     opening::LINE,
     report::Report,
     waiter::{Waiter, Word, earlier},
@@ -135,7 +136,6 @@ impl<'a> Relay<'a> {
         report: &'a dyn Fn(Report),
         line: Line,
         mut client: TcpStream,
-        connack: &[u8],
         keep_alive: Duration,
         max_packet: usize,
         acknowledging: Option<Acknowledging>,
@@ -145,10 +145,10 @@ impl<'a> Relay<'a> {
         // Goes before anything that the server may have sent with it.
         let mut down = Buffer::new();
         down.fill(|room| {
-            room[..connack.len()].copy_from_slice(connack);
-            Ok(connack.len())
+            room[..CLEAN.len()].copy_from_slice(&CLEAN);
+            Ok(CLEAN.len())
         })?;
-        down.pass(connack.len());
+        down.pass(CLEAN.len());
         let now = Moment::now();
         Ok(Self {
             waiter,

@@ -1,0 +1,119 @@
+//! How a feed closes.
+
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, never};
+
+use super::{Runner, Source, TICK};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    session::Farewell,
+};
+
+/// A `close` in progress, or the end of a feed that was dropped.
+pub(super) struct Closing {
+    replies: Vec<Sender<Result<()>>>,
+    deadline: Instant,
+    network: Receiver<Farewell>,
+    is_network_closed: bool,
+}
+
+impl Closing {
+    pub(super) fn network(&self) -> &Receiver<Farewell> {
+        &self.network
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Runner {
+    /// Takes nothing more from the network from now on.
+    pub(super) fn begin_to_close(&mut self, reply: Option<Sender<Result<()>>>) {
+        if let Some(closing) = &mut self.closing {
+            return closing.replies.extend(reply);
+        }
+        let network = match &self.source {
+            Some(source) => source.client.begin_to_close(),
+            None => never(),
+        };
+        self.closing = Some(Closing {
+            replies: reply.into_iter().collect(),
+            deadline: Instant::now() + self.shared.close_timeout,
+            network,
+            is_network_closed: self.source.is_none(),
+        });
+    }
+
+    /// Notes that the network client has closed, if the feed is closing.
+    pub(super) fn network_closed(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            closing.is_network_closed = true;
+            closing.network = never();
+        }
+    }
+
+    /// Notes that nothing more comes, once the network client has closed and its queue is read.
+    pub(super) fn end_intake(&mut self) {
+        let is_closed = self.closing.as_ref().is_some_and(|it| it.is_network_closed);
+        if !is_closed {
+            return;
+        }
+        let is_read = |source: &Source| source.messages.receiver().is_empty();
+        if self.source.as_ref().is_none_or(is_read) {
+            self.source = None;
+            self.ledger.end();
+        }
+    }
+
+    /// Returns whether there is nothing more to do, or no more time.
+    pub(super) fn is_done(&self) -> bool {
+        let Some(closing) = &self.closing else {
+            return false;
+        };
+        let is_empty = self.source.is_none() && self.ledger.waiting() == 0;
+        is_empty || closing.deadline <= Instant::now()
+    }
+
+    /// Ends the thread. The broker keeps the requests that were not written to the network.
+    pub(super) fn finish(mut self) {
+        let now = Instant::now();
+        for asked in self.requests.take() {
+            if let Some(raw) = asked.event.raw() {
+                raw.hold.discard();
+            }
+        }
+        let written = self.write_watermark(now);
+        let waiting = self.ledger.waiting();
+        let closed = self.broker.begin_to_close();
+        let deadline = self
+            .closing
+            .as_ref()
+            .map_or(now, |closing| closing.deadline);
+        let _ = closed.recv_deadline(deadline.max(now + TICK));
+        self.source = None;
+        self.show();
+        self.shared.end();
+        let result = match waiting {
+            0 => written,
+            _ => Err(not_acknowledged(waiting, self.file.is_some())),
+        };
+        let replies = self.closing.take().map(|closing| closing.replies);
+        for reply in replies.into_iter().flatten() {
+            // It may have stopped waiting.
+            let _ = reply.send(result.clone());
+        }
+    }
+}
+
+fn not_acknowledged(messages: usize, has_file: bool) -> Error {
+    let next = match has_file {
+        true => "the next run fetches the uplinks among them",
+        false => "without a watermark_file, the next run does not fetch them",
+    };
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!("the broker has not acknowledged {messages} messages; {next}"),
+    )
+}
