@@ -26,7 +26,7 @@ help:
 	@echo "make demo-v2   the same client on a simulated V2 network"
 	@echo "make quick     formatting, lints, unit tests: less than half a minute once built"
 	@echo "make test      formatting, lints, tests (with Mosquitto), documentation, instructions for one uplink"
-	@echo "make test-clusters   brokers, nodes and consumers killed under 20,000 messages each: half an hour"
+	@echo "make test-clusters   brokers, nodes and consumers killed under 20,000 messages each: ten minutes"
 	@echo "make bench     how fast messages are decoded and delivered"
 	@echo "make fuzz      random input, TARGET=decode_v3 SECONDS=60; the targets are in tests/fuzz/README.md"
 

@@ -281,9 +281,14 @@ struct Way<'a> {
 }
 
 /// A way that ends when it is dropped.
-trait Running {}
+trait Running {
+    /// Returns what it knows of the uplinks.
+    fn state(&self) -> String {
+        String::new()
+    }
+}
 
-impl<T> Running for T {}
+impl Running for () {}
 
 fn feeds() {
     println!("## own broker: {FED} uplinks from a network at QoS 0 into Mosquitto at QoS 1\n");
@@ -300,7 +305,7 @@ fn feeds() {
     let ways = [
         way("`Feed`", |_| String::new(), feed),
         way(
-            "`mosquitto_sub \\| mosquitto_pub`, all on one topic",
+            "`mosquitto_sub` piped into `mosquitto_pub`, all on one topic",
             |_| String::new(),
             pipe,
         ),
@@ -373,11 +378,12 @@ impl Way<'_> {
         let written = link.try_flood(self.uplinks, FED);
         let has_all = all.recv_timeout(PATIENCE).is_ok();
         let took = start.elapsed().as_secs_f64();
+        let state = way.state();
         drop(way);
         bare::disconnect(&reader);
         if written.is_none() || !has_all {
             let lost = open.load(Ordering::Relaxed);
-            return Err(format!("{lost} of {FED} have not arrived"));
+            return Err(format!("{lost} of {FED} have not arrived{state}"));
         }
         Ok(FED as f64 / took)
     }
@@ -386,6 +392,16 @@ impl Way<'_> {
 /// Closes the feed at the end.
 struct Feeding(Feed);
 
+impl Running for Feeding {
+    fn state(&self) -> String {
+        let stats = self.0.stats();
+        format!(
+            ": {} acknowledged, {} waiting, {} dropped",
+            stats.acknowledged, stats.waiting, stats.dropped
+        )
+    }
+}
+
 impl Drop for Feeding {
     fn drop(&mut self) {
         self.0.close().expect("the broker answers");
@@ -393,16 +409,16 @@ impl Drop for Feeding {
 }
 
 fn feed(network: SocketAddr, broker: SocketAddr) -> Result<Box<dyn Running>, String> {
-    // The flood is short: all of it has room.
+    // The flood is short: all of it has room, and news about it too.
     let network = common::client_v3(network)
-        .receive_capacity(FED, 4096 * FED)
-        .event_capacity(FED);
+        .receive_capacity(2 * FED, 8192 * FED)
+        .event_capacity(2 * FED);
     let broker = MqttClient::own_broker(APP_V3)
         .mqtt_address(format!("mqtt://{broker}"))
         .session(Session::persistent("feed"));
     let feed = Feed::builder(network, broker)
-        .capacity(FED)
-        .max_bytes(4096 * FED)
+        .capacity(2 * FED)
+        .max_bytes(8192 * FED)
         .take_downlinks(false)
         .start()
         .map_err(|error| error.to_string())?;
@@ -411,6 +427,8 @@ fn feed(network: SocketAddr, broker: SocketAddr) -> Result<Box<dyn Running>, Str
 
 /// Kills the processes at the end.
 struct Pipe([Child; 2]);
+
+impl Running for Pipe {}
 
 impl Drop for Pipe {
     fn drop(&mut self) {

@@ -67,7 +67,7 @@ impl Broker {
 
     /// Returns whether `connect` must see a shared message come back.
     pub(crate) fn must_prove_sharing(&self) -> bool {
-        self.shared_group.is_some() && self.proves_sharing && !self.is_feed
+        self.shared_group.is_some() && self.proves_sharing
     }
 
     /// Checks the options, without the addresses.

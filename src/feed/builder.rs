@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::Hosts,
     config::{Acknowledge, Backfill, MqttClientBuilder, Options},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     message::Watermark,
     process::{self, Home},
 };
@@ -236,7 +236,7 @@ impl FeedBuilder {
             shared,
             control,
         };
-        broker.connect()?;
+        broker.connect().map_err(in_terms_of_a_feed)?;
         if let Some(network) = network {
             network.connect()?;
         }
@@ -320,6 +320,19 @@ fn check_pair(network: &Options, broker: &Options) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Names the options of a feed in the error of a broker that does not share.
+fn in_terms_of_a_feed(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::SharedSubscription => Error::new(
+            ErrorKind::SharedSubscription,
+            "feeds cannot share the downlink requests on this broker: it grants shared subscriptions without delivering what \
+             is shared, as NATS, RabbitMQ and aedes do; set share_downlinks(false) on one feed, and take_downlinks(false) on \
+             all others",
+        ),
+        _ => error,
+    }
 }
 
 fn no_use_of_a_file() -> Error {

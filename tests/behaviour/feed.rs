@@ -10,6 +10,7 @@ use std::{
 use crate::support::{
     harness::SOON,
     mosquitto::Mosquitto,
+    nats_node::NatsNode,
     peer::MqttPeer,
     relay::Relay,
     resources::{pause, wait_until},
@@ -265,13 +266,13 @@ fn a_downlink_of_a_consumer_ends_acknowledged_through_the_feed() {
     let Some(farm) = Farm::new() else { return };
     let bed = farm.network.device(BED);
     bed.join();
-    let mut sent = 0;
-    for broker in [
+    let brokers = [
         farm.broker(),
         farm.broker()
             .topics(Topics::with_prefix("ttn/"))
             .partitions(3),
-    ] {
+    ];
+    for (sent, broker) in (1..).zip(brokers) {
         let feed = Feed::builder(farm.network(), broker.clone())
             .start()
             .unwrap();
@@ -279,7 +280,6 @@ fn a_downlink_of_a_consumer_ends_acknowledged_through_the_feed() {
         let (reader, _events) = connected(broker.mqtt_address(farm.broker.address().to_string()));
         let downlink = Downlink::bytes([1, 2]).port(5).confirmed(true);
         let delivery = reader.send(BED, downlink).unwrap();
-        sent += 1;
         assert!(wait_until(SOON, || farm.downlinks().len() == sent));
         bed.uplink(1, [1]);
         delivery.wait_for(DeliveryState::Sent, SOON).unwrap();
@@ -687,4 +687,35 @@ fn a_request_that_was_not_written_comes_again_to_the_next_run() {
     assert!(wait_until(SOON, || farm.downlinks().len() == 3));
     third.close().unwrap();
     assert_eq!(farm.downlinks(), ["AQ==", "Ag==", "Aw=="]);
+}
+
+#[test]
+fn on_nats_a_feed_says_that_downlinks_cannot_be_shared_and_goes_on_without_that() {
+    let Some(farm) = Farm::new() else { return };
+    let Some(node) = NatsNode::start() else {
+        return;
+    };
+    let builder = || {
+        MqttClient::own_broker(farm.network.app_id())
+            .mqtt_address(node.address().to_string())
+            .connect_timeout(Duration::from_secs(60))
+            .partitions(4)
+    };
+    let feed = || Feed::builder(farm.network(), builder());
+    let error = feed().start().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SharedSubscription);
+    assert!(
+        error.to_string().contains("share_downlinks(false)"),
+        "{error}"
+    );
+    let bed = farm.network.device(BED);
+    bed.join();
+    let feed = feed().share_downlinks(false).start().unwrap();
+    let (reader, events) = connected(builder());
+    farm.send(0..20);
+    numbers(&events, 0..20);
+    reader.send(BED, Downlink::bytes([1])).unwrap();
+    assert!(until(&feed, |stats| stats.requests == 1));
+    assert!(wait_until(SOON, || farm.downlinks() == ["AQ=="]));
+    feed.close().unwrap();
 }

@@ -152,15 +152,17 @@ fn a_pub_sub_integration_is_read_by_content_and_gets_its_downlinks() {
     assert_eq!(next_uplink(&events), ("bed-07".to_owned(), 2));
     let join = json!({"end_device_ids": ids("greenhouse", "bed-08"), "join_accept": {}});
     integration.publish("base", join.to_string()).unwrap();
-    next(&events, |event| match event {
-        Event::Activation(join) => Some(assert_eq!(join.dev_id, "bed-08")),
+    let is_its = next(&events, |event| match event {
+        Event::Activation(join) => Some(join.dev_id == "bed-08"),
         _ => None,
     });
+    assert!(is_its);
     integration.publish("base", "21.5").unwrap();
-    next(&events, |event| match event {
-        Event::Other(raw) => Some(assert_eq!(raw.payload(), b"21.5")),
+    let is_its = next(&events, |event| match event {
+        Event::Other(raw) => Some(raw.payload() == b"21.5"),
         _ => None,
     });
+    assert!(is_its);
 
     for (schedule, topic) in [
         (Schedule::Last, "base/down/push"),

@@ -145,6 +145,14 @@ impl Records {
         self.seen.range(numbers.clone()).count()
     }
 
+    /// Returns those of these messages that were not handled.
+    pub fn missing(&self, numbers: &Range<u32>) -> Vec<u32> {
+        let numbers = numbers.clone();
+        numbers
+            .filter(|number| !self.seen.contains(number))
+            .collect()
+    }
+
     /// Returns how many notes of a consumer have this word.
     pub fn notes_of(&self, consumer: usize, word: &str) -> usize {
         let is_one = |(of, note): &&(usize, Note)| *of == consumer && note.word == word;

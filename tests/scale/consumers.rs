@@ -47,6 +47,9 @@ const START: Duration = Duration::from_secs(90);
 /// What comes twice comes this much later at most.
 const SOON_AFTER: Duration = Duration::from_secs(1);
 
+/// How many notes explain a failure.
+const NOTES: usize = 12;
+
 /// How much of an uplink may wait in a consumer.
 const BYTES: usize = 1 << 24;
 
@@ -176,6 +179,28 @@ impl Consumers {
         pause(SOON_AFTER);
         self.records.read();
         Account::of(published, &self.records)
+    }
+
+    /// Returns the last notes of each consumer, and when it last handled a message.
+    pub fn last_notes(&self) -> String {
+        let of = |consumer| {
+            let handled = self.records.handled.iter();
+            let last = handled
+                .filter(|one| one.consumer == consumer)
+                .map(|one| one.time)
+                .max();
+            let notes = self.records.notes.iter();
+            let notes: Vec<_> = notes
+                .filter(|(of, _)| *of == consumer)
+                .rev()
+                .take(NOTES)
+                .collect();
+            format!(
+                "consumer {consumer}, at {} ({last:?}): {notes:#?}\n",
+                nanoseconds()
+            )
+        };
+        (0..self.plans.len()).map(of).collect()
     }
 
     fn start_one(&mut self, number: usize) {

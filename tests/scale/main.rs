@@ -38,7 +38,7 @@ fn turn() -> (MutexGuard<'static, ()>, Watchdog) {
     (turn, watchdog(LIMIT))
 }
 
-/// Whether the tests run in full length, which takes half an hour.
+/// Whether the tests run in full length, which takes ten minutes.
 fn is_long() -> bool {
     env::var_os("TTN_TEST_LONG").as_deref() == Some(OsStr::new("1"))
 }

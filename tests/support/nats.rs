@@ -229,7 +229,7 @@ impl NatsCluster {
     }
 
     /// Returns the ends of the logs, without the failures of health checks.
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let last = |node| {
             let log = fs::read_to_string(self.file(node, "log")).unwrap_or_default();
             let lines = log.lines().filter(|line| !line.contains("Healthcheck"));
