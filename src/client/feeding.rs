@@ -45,7 +45,7 @@ impl MqttClient {
         wants: impl Fn(&Event) -> bool + Send + 'static,
     ) -> Events {
         let (subscriber, events) = subscription(capacity, overflow);
-        let _ = self.command(Command::Subscribe(subscriber.only(wants)));
+        let _ = self.command(Command::Subscribe(subscriber.named("the feed").only(wants)));
         events
     }
 

@@ -218,7 +218,7 @@ impl MqttClient {
         check_source_of_backfills(&options)?;
         let (subscriber, events) = subscription(options.event_capacity, options.overflow);
         let interest = Arc::new(Interest::default());
-        let subscriber = subscriber.only({
+        let subscriber = subscriber.named("the callbacks").only({
             let interest = Arc::clone(&interest);
             move |event| interest.includes(event)
         });

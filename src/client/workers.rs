@@ -165,6 +165,7 @@ impl MqttClient {
                 Event::Uplink(uplink) => worker_of(&uplink.dev_id, workers) == worker,
                 _ => false,
             };
+            let subscriber = subscriber.named(format!("worker {worker}"));
             subscribers.push((number, subscriber.only(is_its)));
             let desk = Arc::new(Desk::new(worker, &events));
             desks.push(Arc::clone(&desk));

@@ -1,6 +1,7 @@
 //! The sending end of one subscription, with a bounded queue.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{Ordering, fence},
@@ -28,6 +29,8 @@ type Wants = Box<dyn Fn(&Event) -> bool + Send>;
 
 /// The sending end of one subscription.
 pub(crate) struct Subscriber {
+    /// What the user calls it.
+    pub(super) name: Cow<'static, str>,
     pub(super) wants: Option<Wants>,
     pub(super) sender: Sender<Event>,
     /// The other end of the same queue, for dropping events from it.
@@ -50,6 +53,17 @@ impl Subscriber {
     pub(crate) fn only(mut self, wants: impl Fn(&Event) -> bool + Send + 'static) -> Self {
         self.wants = Some(Box::new(wants));
         self
+    }
+
+    /// Gives it another name than that of a subscription to events.
+    pub(crate) fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Returns its name, and how many events wait for it.
+    pub(super) fn queued(&self) -> (String, usize) {
+        (self.name.to_string(), self.sender.len())
     }
 
     /// Queues an event if the subscriber wants it, and handles a full queue.

@@ -66,6 +66,13 @@ impl Subscribers {
         all
     }
 
+    /// Returns for whom events wait, and how many.
+    pub(crate) fn queued(&self) -> Vec<(String, usize)> {
+        let all = self.list.iter().filter(|subscriber| !subscriber.is_gone());
+        let queued = all.map(Subscriber::queued);
+        queued.filter(|(_, events)| *events > 0).collect()
+    }
+
     /// Returns whether a subscriber has drops that it has not been told about.
     pub(crate) fn any_untold(&self) -> bool {
         self.list.iter().any(Subscriber::has_untold)

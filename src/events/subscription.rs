@@ -228,6 +228,7 @@ fn read_by(reader: Reader, capacity: usize, overflow: Overflow) -> (Subscriber, 
     };
     let reader = Arc::new(reader);
     let subscriber = Subscriber {
+        name: "a subscription to events".into(),
         wants: None,
         sender,
         queue: receiver.clone(),

@@ -60,6 +60,12 @@ impl Connections {
         Some(acknowledgement.connection(attempt.0))
     }
 
+    /// Returns how many messages nobody works on any more, and how many must be handled.
+    pub(super) fn progress(&self) -> (u64, usize) {
+        let acknowledgement = self.acknowledgement.as_ref();
+        acknowledgement.map_or((0, 0), |it| it.progress())
+    }
+
     /// Connects to a server and logs in.
     ///
     /// # Errors

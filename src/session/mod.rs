@@ -15,11 +15,13 @@ mod forgetting;
 mod key;
 mod lifecycle;
 mod link;
+mod messages;
 mod publishing;
 mod reasons;
 mod receiving;
 mod sending;
 mod sharing;
+mod stalling;
 mod status;
 mod subscribing;
 mod waiters;
@@ -39,15 +41,13 @@ use crate::{
     downlink::{Batch, Correlation, WaitingRoom},
     error::Result,
     events::Subscribers,
-    message::{
-        CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap, RawMessage, Receipt,
-    },
+    message::{CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap},
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
     process,
     recovery::{Retry, RetryCallback},
     server::Route,
     topics::Layout,
-    wire::{Acknowledgement, End},
+    wire::{Acknowledgement, End, Limits},
 };
 use asking::{Asking, Findings, Inquiry};
 use closing::LeftBehind;
@@ -66,6 +66,7 @@ pub(crate) use reasons::not_connected;
 use receiving::Receiving;
 use sending::Sending;
 use sharing::Sharing;
+use stalling::Stall;
 pub(crate) use status::{Awaited, Status};
 use waiters::Waiters;
 
@@ -99,6 +100,7 @@ pub(crate) struct Session {
     /// The filters to unsubscribe at the end, for the sake of the answer.
     last_filters: Vec<String>,
     sharing: Option<Sharing>,
+    stall: Stall,
     topics: Arc<Layout>,
     /// The route that an attempt found.
     route: Option<(Attempt, Route)>,
@@ -167,8 +169,11 @@ impl Session {
                 broker.acknowledge,
                 broker.redelivers_failed,
                 // Other events need room in the queues of the subscribers too.
-                messages.min(options.event_capacity / 2).max(1),
-                bytes,
+                Limits {
+                    messages: messages.min(options.event_capacity / 2).max(1),
+                    bytes,
+                    most_messages: (options.event_capacity / 4 * 3).max(1),
+                },
             )
         });
         let filters = topics.filters();
@@ -194,6 +199,7 @@ impl Session {
             last_filters: last_filters(&options, &filters),
             filters,
             sharing: Sharing::new(&options),
+            stall: Stall::default(),
             topics,
             options,
             status,
@@ -269,6 +275,7 @@ impl Session {
             self.sending.next_deadline(),
             self.key.next_deadline(),
             self.filling.next_deadline(Instant::now()),
+            self.stall.next_deadline(),
             news,
         ]
         .into_iter()
@@ -358,56 +365,6 @@ impl Session {
                 self.feed_if_over(attempt);
             }
             Signal::Done(operation) => self.on_done(attempt, operation),
-        }
-    }
-
-    fn on_message(&mut self, attempt: Attempt, raw: RawMessage, receipt: Option<Receipt>) {
-        if let Some(is_shared) = self.sharing.as_ref().and_then(|it| it.is_shared(&raw)) {
-            self.receiving.leave_out(&raw);
-            return self.feed(Input::Marker { attempt, is_shared });
-        }
-        let moment = Moment::now();
-        let now = moment.instant;
-        if self.counts_late(attempt) {
-            if let Some(receipt) = receipt {
-                receipt.discard();
-            }
-            if let Some(event) = self.receiving.decode_late(raw) {
-                self.sending.observe(&event, now);
-            }
-        } else if let Some(event) =
-            self.receiving
-                .decode(attempt, raw, receipt.as_ref(), moment, &mut self.filling)
-        {
-            let frees = self.sending.observe(&event, now);
-            self.note_report(attempt, &event, now);
-            self.note_queued(&event);
-            self.receiving.report(event);
-            if let Some(receipt) = receipt {
-                receipt.queued();
-            }
-            if frees || self.lifecycle.is_settling() {
-                self.execute();
-            }
-        }
-    }
-
-    /// Returns whether a report on this connection still counts although the client has left it: as
-    /// long as no other connection gets the same reports. A network that correlates its reports may
-    /// repeat them.
-    fn counts_late(&mut self, attempt: Attempt) -> bool {
-        let may_hear_both = self.connections.has_entered() && !self.options.network.correlates();
-        !self.status.is_connected() && !may_hear_both && self.connections.lingers(attempt)
-    }
-
-    /// Notes what a report proves about the messages of the connection.
-    fn note_report(&mut self, attempt: Attempt, event: &Event, now: Instant) {
-        match (event, self.connections.transport(attempt)) {
-            (Event::Downlink(report), Some(transport)) if !event.is_simulated() => {
-                let news = transport.reported(&report.correlation_ids);
-                self.sending.processed(&news, now);
-            }
-            _ => {}
         }
     }
 
@@ -521,6 +478,7 @@ impl Session {
             self.warn_of_key();
         }
         self.fill_on_time();
+        self.look_for_stall(Instant::now());
         self.sending.handle_deadline(Instant::now());
         while let Some(lookup) = self.sending.next_lookup(Instant::now()) {
             self.asking.ask(Inquiry::Device(lookup));

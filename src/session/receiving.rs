@@ -188,16 +188,15 @@ impl Receiving {
         is_open
     }
 
-    /// Counts a message that a broker of one's own delivers without asking for an acknowledgement, and tells the
-    /// user once.
+    /// Counts a message that a broker of one's own does not deliver at QoS 1, and tells the user once.
     fn note_unacknowledged(&mut self, raw: &RawMessage) {
         self.status.tally().unacknowledged();
         if !self.has_unacknowledged {
             self.has_unacknowledged = true;
             log::warn!(
-                "messages arrive at QoS 0, for example on {:?}, although the client subscribes at QoS 1: their \
-                 publisher uses QoS 0, so the broker keeps none while the client is away and delivers none again; let \
-                 the publisher use QoS 1",
+                "messages do not arrive at QoS 1, for example on {:?}, although the client subscribes with it, so that none \
+                 comes again: their publisher uses QoS 0, and must use QoS 1; or the broker grants no more than QoS 0; or \
+                 it keeps a subscription of another program at QoS 2 for this client id, which forget_session ends",
                 raw.topic()
             );
         }
@@ -254,6 +253,11 @@ impl Receiving {
     /// Tells subscribers that have room again about their drops.
     pub(super) fn tell_drops(&mut self) {
         self.subscribers.tell_drops();
+    }
+
+    /// Returns for whom events wait, and how many.
+    pub(super) fn queued(&self) -> Vec<(String, usize)> {
+        self.subscribers.queued()
     }
 
     /// Returns whether every subscriber has room for an event that can wait.

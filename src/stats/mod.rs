@@ -58,8 +58,10 @@ pub struct Stats {
     /// still in that queue when the client was closed, or came afterwards.
     pub dropped: u64,
     /// Messages that a [broker of one's own](crate::MqttClient::own_broker) delivered at QoS 0 although the client
-    /// subscribes at QoS 1: their publisher uses QoS 0. They count in `received` too. The broker keeps none of them for
-    /// a client that is away, and delivers none again.
+    /// subscribes at QoS 1: their publisher uses QoS 0, or the broker grants no more. They count in `received` too. The
+    /// broker keeps none of them for a client that is away, and delivers none again. Messages at QoS 2 count here as
+    /// well; they come if the broker keeps a session in which another program has subscribed at QoS 2, and are
+    /// acknowledged as soon as they are received.
     pub unacknowledged: u64,
     /// Events that were dropped because the callbacks did not keep up.
     pub dropped_by_callbacks: u64,

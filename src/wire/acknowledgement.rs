@@ -33,18 +33,17 @@ struct Shared {
 }
 
 impl Acknowledgement {
-    /// Starts with no connection. At most `messages` and `bytes` may be passed on and not be handled.
+    /// Starts with no connection. The limits are for what is passed on and not handled.
     pub(crate) fn new(
         acknowledge: Acknowledge,
         redelivers_failed: bool,
-        messages: usize,
-        bytes: usize,
+        limits: Limits,
     ) -> Arc<Self> {
         Arc::new(Self {
             home: Home::here(),
             redelivers_failed,
             shared: Mutex::new(Shared {
-                window: Window::new(acknowledge, Limits { messages, bytes }),
+                window: Window::new(acknowledge, limits),
                 connection: 0,
                 handle: None,
             }),
@@ -59,6 +58,11 @@ impl Acknowledgement {
         }
     }
 
+    /// Returns how many messages nobody works on any more, and how many must be handled.
+    pub(crate) fn progress(&self) -> (u64, usize) {
+        sync::lock(&self.shared).window.progress()
+    }
+
     /// Changes the window, and wakes the connection's thread if there is something to do for it.
     fn update<T>(&self, change: impl FnOnce(&mut Window) -> T) -> Option<T> {
         // A fork has copies of the messages, and acknowledges none.
@@ -66,10 +70,11 @@ impl Acknowledgement {
             return None;
         }
         let mut shared = sync::lock(&self.shared);
-        let was_full = shared.window.is_full();
+        let was_full = (shared.window.is_full(), shared.window.is_crowded());
         let result = change(&mut shared.window);
         let window = &shared.window;
-        let is_news = window.is_due() || was_full && !window.is_full() || window.has_failed();
+        let is_full = (window.is_full(), window.is_crowded());
+        let is_news = window.is_due() || was_full != is_full || window.has_failed();
         if let Some(handle) = shared.handle.as_ref().filter(|_| is_news) {
             handle.wake();
         }
@@ -123,6 +128,11 @@ impl Acknowledging {
         self.with(|window| window.is_full()).unwrap_or(false)
     }
 
+    /// Returns the same while an answer is waited for that may come behind messages.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.with(|window| window.is_crowded()).unwrap_or(false)
+    }
+
     /// Returns whether a message must come again, so that the connection has to end.
     pub(super) fn has_failed(&self) -> bool {
         self.with(|window| window.has_failed()).unwrap_or(false)
@@ -157,5 +167,50 @@ impl Acknowledging {
     pub(super) fn due(&self) -> Vec<u16> {
         self.with(|window| std::iter::from_fn(|| window.acknowledge()).collect())
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::waiter::Waiter;
+
+    fn publish(packet_id: u16) -> Ordered {
+        Ordered {
+            packet_id,
+            bytes: 1,
+            is_redelivered: false,
+        }
+    }
+
+    #[test]
+    fn an_earlier_connection_has_no_part_in_it_any_more() {
+        let waiter = Waiter::new().unwrap();
+        let all = Acknowledgement::new(
+            Acknowledge::Handled,
+            false,
+            Limits {
+                messages: 2,
+                bytes: 100,
+                most_messages: 4,
+            },
+        );
+        let (old, new) = (all.connection(1), all.connection(2));
+        old.begin(waiter.handle().clone());
+        old.passed(publish(1));
+        new.begin(waiter.handle().clone());
+        // Its thread may still be at work.
+        old.begin(waiter.handle().clone());
+        old.passed(publish(2));
+        assert!(old.see().is_none());
+        assert!(old.taken_out(publish(3)).is_none());
+        new.passed(publish(4));
+        assert!(new.is_full() && !old.is_full());
+        drop(new.see().unwrap());
+        assert!(old.due().is_empty());
+        assert_eq!(new.due(), [4]);
+        new.passed(publish(5));
+        all.update(|window| window.failed(2));
+        assert!(new.has_failed() && !old.has_failed());
     }
 }

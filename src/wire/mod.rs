@@ -42,6 +42,7 @@ pub(crate) use report::{Doorway, End, Loss, Report};
 use shortage::out_of;
 pub(crate) use shortage::{EXHAUSTED, want_of_descriptors};
 use waiter::{Handle, Waiter, Word};
+pub(crate) use window::Limits;
 
 use crate::{
     error::{Error, Result},

@@ -117,6 +117,13 @@ impl End {
                     ),
                 ),
             ),
+            Cause::Fault(Fault::BadQuality) => (
+                Loss::Protocol,
+                lost(
+                    ErrorKind::Protocol,
+                    format!("{server} sent a message at QoS 3, which does not exist"),
+                ),
+            ),
             Cause::HandlerFailed => (
                 Loss::HandlerFailed,
                 lost(

@@ -9,9 +9,12 @@ use crate::config::Acknowledge;
 
 /// The limits for messages that are not handled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    /// How many messages may be passed on while an answer is waited for that may come behind them: as many as find a
+    /// place.
+    pub(crate) most_messages: usize,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Window {
     unseen: VecDeque<(u64, bool)>,
     /// The messages that are not handled, of all connections.
     unhandled: usize,
+    /// How many were, and are not any more.
+    ended: u64,
     /// Those of them that may be acknowledged already: nobody delivers them again.
     at_risk: usize,
     /// The bytes of the entries that are not handled.
@@ -59,6 +64,7 @@ impl Window {
             entries: VecDeque::new(),
             unseen: VecDeque::new(),
             unhandled: 0,
+            ended: 0,
             at_risk: 0,
             bytes: 0,
             has_failed: false,
@@ -78,6 +84,16 @@ impl Window {
     /// Returns whether no further message may be passed on.
     pub(super) fn is_full(&self) -> bool {
         self.unhandled >= self.limits.messages || self.bytes >= self.limits.bytes
+    }
+
+    /// Returns how many messages nobody works on any more, and how many must be handled.
+    pub(super) fn progress(&self) -> (u64, usize) {
+        (self.ended, self.unhandled)
+    }
+
+    /// Returns the same while an answer is waited for.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.unhandled >= self.limits.most_messages
     }
 
     /// Notes a message with this packet id. Returns its place.
@@ -119,6 +135,7 @@ impl Window {
     /// Notes that nobody works on a message any more.
     pub(super) fn ended(&mut self, place: u64, is_handled: bool) {
         self.unhandled -= 1;
+        self.ended += 1;
         let Some(entry) = self.entry(place) else {
             self.at_risk -= 1;
             return;
@@ -181,6 +198,7 @@ mod tests {
             Limits {
                 messages,
                 bytes: 1_000,
+                most_messages: 2 * messages,
             },
         )
     }

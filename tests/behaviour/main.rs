@@ -27,6 +27,8 @@ mod fair_use;
 mod faults;
 mod feed;
 mod following;
+#[cfg(unix)]
+mod hostile_brokers;
 mod http_refusals;
 mod like_the_real_v2;
 mod mosquitto;

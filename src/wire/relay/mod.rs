@@ -206,7 +206,11 @@ impl<'a> Relay<'a> {
                     return self.reason();
                 }
             } else if self.client_ended {
-                return Cause::Client;
+                // Or because of a word that came in between.
+                return match self.waiter.word() {
+                    Word::GoOn => Cause::Client,
+                    word => Cause::Word(word),
+                };
             }
             let timer = match self.pulse(now) {
                 Ok(timer) => timer,
@@ -334,10 +338,12 @@ impl<'a> Relay<'a> {
         };
         // An answer may come behind the messages.
         let is_waited_for = self.filters.is_some() || self.marks.awaits_unsubscribe();
-        !is_waited_for
-            && self.from_server.is_between_packets()
+        self.from_server.is_between_packets()
             && packet::is_at_least_once(self.down.unseen())
-            && acknowledging.is_full()
+            && match is_waited_for {
+                true => acknowledging.is_crowded(),
+                false => acknowledging.is_full(),
+            }
     }
 
     /// Moves bytes from the server to the client.

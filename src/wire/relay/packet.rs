@@ -91,6 +91,8 @@ pub(crate) enum Fault {
     BadLength,
     /// A server must not send packets of this type, or not after the login.
     BadType(u8),
+    /// It is a PUBLISH with a quality of service of 3, which does not exist.
+    BadQuality,
 }
 
 /// What to do with the next bytes from the server.
@@ -248,6 +250,8 @@ impl Framing {
             return Ok(FromServer::More(bytes.len() + 1));
         };
         match header.kind {
+            // Paho would drop it without a word.
+            kind::PUBLISH if header.flags & 6 == 6 => Err(Fault::BadQuality),
             kind::PUBLISH => {
                 let after = &bytes[header.length..];
                 let Some(length) = after.first_chunk().map(|two| u16::from_be_bytes(*two)) else {
@@ -503,6 +507,16 @@ mod tests {
             let relayed = relayed(&stream, || random.usize(1..=longest));
             assert_eq!(relayed, (without.clone(), 3));
         });
+    }
+
+    #[test]
+    fn a_message_with_a_quality_of_service_that_does_not_exist_is_a_fault() {
+        let mut message = published(b"topic", &[0, 1]);
+        for (first, is_fault) in [(0x30, false), (0x32, false), (0x34, false), (0x36, true)] {
+            message[0] = first;
+            let result = Framing::new(1000).next_of_server(&message);
+            assert_eq!(result == Err(Fault::BadQuality), is_fault, "{first}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::Acknowledge,
     message::{Hold, Receipt},
-    wire::{Acknowledgement, Acknowledging, End, Loss, Report},
+    wire::{Acknowledgement, Acknowledging, End, Limits, Loss, Report},
 };
 
 const A_WHILE: Duration = Duration::from_millis(200);
@@ -34,6 +34,14 @@ fn puback(id: u8) -> [u8; 4] {
     [0x40, 2, 0, id]
 }
 
+fn limits(messages: usize) -> Limits {
+    Limits {
+        messages,
+        bytes: 1 << 20,
+        most_messages: 3 * messages + 1,
+    }
+}
+
 /// A client with this window, which gets messages and acknowledges each at once, as Paho does.
 struct Session {
     acknowledging: Acknowledging,
@@ -42,7 +50,7 @@ struct Session {
 
 impl Session {
     fn new(acknowledge: Acknowledge, messages: usize) -> Self {
-        let all = Acknowledgement::new(acknowledge, true, messages, 1 << 20);
+        let all = Acknowledgement::new(acknowledge, true, limits(messages));
         Self::with(&all, 1)
     }
 
@@ -173,6 +181,36 @@ fn a_full_window_stops_messages_and_neither_pings_nor_the_answer_to_a_subscripti
 }
 
 #[test]
+fn even_before_the_answer_to_a_subscription_no_more_pass_than_find_a_place() {
+    let Session {
+        acknowledging,
+        setting,
+    } = Session::new(Acknowledge::Handled, 1);
+    let (_attempt, mut peer, mut client) = setting.connect();
+    client.0.write_all(&SUBSCRIBE).unwrap();
+    assert_eq!(read_answer(&mut peer), SUBSCRIBE);
+    for id in 1..=6 {
+        peer.write_all(&message(id, false, 1)).unwrap();
+    }
+    peer.write_all(&SUBACK).unwrap();
+    let mut receipts = Vec::new();
+    for id in 1..=4 {
+        receipts.push(get(&mut client, &acknowledging, &message(id, false, 1)));
+    }
+    client.hears_nothing_for(A_WHILE);
+    // One is handled out of its turn, so that there is nothing to acknowledge.
+    drop(receipts.remove(1));
+    receipts.push(get(&mut client, &acknowledging, &message(5, false, 1)));
+    client.hears_nothing_for(A_WHILE);
+    drop(receipts);
+    drop(get(&mut client, &acknowledging, &message(6, false, 1)));
+    assert_eq!(read_packet(&mut client.0), SUBACK);
+    for id in 1..=6 {
+        assert_eq!(read_answer(&mut peer), puback(id));
+    }
+}
+
+#[test]
 fn a_topic_that_is_not_text_is_acknowledged_in_its_turn() {
     let Session {
         acknowledging,
@@ -264,7 +302,7 @@ fn a_failed_handler_ends_the_connection_and_its_message_is_not_acknowledged() {
 
 #[test]
 fn the_receipts_of_an_earlier_connection_acknowledge_nothing_on_the_next_one() {
-    let all = Acknowledgement::new(Acknowledge::Handled, false, 2, 1 << 20);
+    let all = Acknowledgement::new(Acknowledge::Handled, false, limits(2));
     let first = Session::with(&all, 1);
     let (old, mut peer, mut client) = first.setting.connect();
     peer.write_all(&message(1, false, 1)).unwrap();
