@@ -262,6 +262,7 @@
 //! | `ttn-worker-N` | the closure of [worker](MqttClient::set_uplink_workers) N, if workers are set | with the last handle, or after its current uplink when its set is removed |
 //! | `ttn-session` | connecting, subscribing, decoding; none of your code | with the last handle |
 //! | `ttn-retry` | the [retry callback](MqttClient::set_retry_callback), if one is set | with the last handle, once the callback has returned |
+//! | `ttn-feed` | a [`Feed`], between its two clients; none of your code | when the feed has closed |
 //! | `ttn-wire` | the connection to the server: sockets, TLS, keep-alive; none of your code | with the connection |
 //! | `ttn-ask` | a question [over HTTP](#asking-over-http); none of your code | with the answer, or after some seconds |
 //! | `ttn-backfill` | fetches [what was missed](#fetching-what-was-missed); none of your code | with the backfill |
@@ -275,9 +276,9 @@
 //! client. A handle captured by a callback keeps the client alive; use the handle that the callback
 //! receives instead.
 //!
-//! A handler that is slow because it waits for a database or another server belongs into
+//! A handler that is slow because it waits for a database or another server belongs in
 //! [workers](MqttClient::set_uplink_workers): eight of them wait for eight things at a time, and each device keeps
-//! its order. Everything that this page says of callbacks is true of workers too, except that callbacks run in
+//! its order. Everything that this page says about callbacks is true of workers too, except that callbacks run in
 //! order over all devices.
 //!
 //! # More than one process
@@ -285,7 +286,7 @@
 //! The networks deliver each message once to each connection, without acknowledgement. Where one process is not
 //! enough, a [broker of your own](MqttClient::own_broker) comes between: it [keeps](Session) uplinks for a process that is
 //! away, delivers again [what was not handled](Acknowledge), and [shares](MqttClientBuilder::shared_group) uplinks among
-//! several processes. A [`Feed`] fills it. [From one process to many machines](scaling_out) tells which way is for whom,
+//! several processes. A [`Feed`] fills it. [From one process to many machines](scaling_out) explains when to use which,
 //! from [workers](MqttClient::set_uplink_workers) in one process to a cluster.
 //!
 //! # When it does not work
@@ -607,7 +608,7 @@
 //! | [`max_packet_size`](MqttClientBuilder::max_packet_size) | 16 MiB |
 //! | [`receive_capacity`](MqttClientBuilder::receive_capacity) | 10 000 messages, 64 MiB |
 //! | [`send_capacity`](MqttClientBuilder::send_capacity) | 1 000 downlinks waiting, 1 000 on their way out |
-//! | MQTT | 3.1.1, clean session, QoS 0, no will, a new random client id for each connection |
+//! | MQTT | 3.1.1, clean session, QoS 0, no will, a new random client id for each connection; on a broker of one's own QoS 1 |
 //!
 //! # Without a network
 //!

@@ -201,8 +201,16 @@ impl MqttClient {
         MqttClientBuilder::new(app_id.into(), access_key.into())
     }
 
-    /// Starts building a client that reads from a broker of one's own: one that bridges the network, the target of
-    /// a Pub/Sub integration, or that of a feed. It needs no access key.
+    /// Starts building a client of a broker of one's own, which a [`Feed`](crate::Feed), a bridge or a Pub/Sub
+    /// integration fills with the messages of this application. [From one process to many
+    /// machines](crate::scaling_out) says when that helps.
+    ///
+    /// The address of the broker must be set with [`mqtt_address`](MqttClientBuilder::mqtt_address), the login, if the
+    /// broker needs one, with [`credentials`](MqttClientBuilder::credentials); an access key is not needed. The client
+    /// subscribes at QoS 1 and sends downlinks at QoS 1. Options that need the network itself, such as
+    /// [`cluster`](MqttClientBuilder::cluster), [`http_address`](MqttClientBuilder::http_address) and
+    /// [`backfill`](MqttClientBuilder::backfill), are errors of [`build`](MqttClientBuilder::build). The messages are
+    /// those of v3, unless [`network`](MqttClientBuilder::network) is set to V2.
     ///
     /// ```
     /// let client = ttn::MqttClient::own_broker("my-app@ttn").mqtt_address("localhost:1883").build()?;
@@ -377,14 +385,17 @@ impl MqttClient {
     /// Ends the [persistent session](crate::Session::persistent) of the client on its
     /// [broker](Self::own_broker), which then keeps nothing for it: neither messages nor subscriptions. Closes the client
     /// first if it is connected. Call it when the client leaves for good; otherwise the broker keeps messages for it as
-    /// long as its options say, perhaps for ever. Blocks for [`connect_timeout`](MqttClientBuilder::connect_timeout) and
-    /// the time of a name lookup, for each server of the broker that does not answer. [`connect`](Self::connect) begins
-    /// a new session.
+    /// long as its own options say, perhaps for ever. Also call it before a client id gets other topics, another group or
+    /// other partitions: the broker would keep the earlier subscriptions. What it has kept for the client is lost. For
+    /// each server of the broker that does not answer, it blocks for
+    /// [`connect_timeout`](MqttClientBuilder::connect_timeout) and the time of a name lookup. [`connect`](Self::connect)
+    /// begins a new session.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] without a persistent session; those of [`connect`](Self::connect) if the broker cannot be
-    /// reached or refuses the client; those of [`close`](Self::close), which then has not kept it from forgetting.
+    /// - [`ErrorKind::Config`] without a persistent session
+    /// - those of [`connect`](Self::connect) if the broker cannot be reached or refuses the client
+    /// - those of [`close`](Self::close); the session is ended nevertheless
     ///
     /// ```no_run
     /// use ttn::{MqttClient, Session};

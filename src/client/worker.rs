@@ -97,7 +97,7 @@ impl Worker {
         let mut has_lagged = false;
         while !sync::is_stopped(&self.stop) {
             if has_lagged {
-                // An earlier end cannot be in the queue any more.
+                // An earlier end cannot still be in the queue.
                 let end = self.core().link.status.last_end();
                 if self.events.receiver().is_empty() {
                     self.has_reached(end);

@@ -78,24 +78,23 @@ impl MqttClient {
     ///
     /// Every set gets every uplink; in a set, each uplink goes to one worker, and which one depends on the id of
     /// its device. What a [backfill](crate::MqttClientBuilder::backfill) brings goes to the device's worker too:
-    /// such uplinks are older than live ones before them. Callbacks are not affected: they still get all uplinks, in
+    /// such uplinks may be older than live ones before them. Callbacks are not affected: they still get all uplinks, in
     /// order over all devices. Normalized uplinks come with [`events`](Self::events) only.
     ///
     /// Each worker has a queue of its own, with the [capacity](crate::MqttClientBuilder::event_capacity) and the
     /// [overflow](crate::MqttClientBuilder::overflow) of the client. A worker that is slow or stuck delays its own devices
     /// only, except with [`Overflow::Block`](crate::Overflow::Block): the client then waits for it when its queue is
-    /// full. [`Stats::workers`](crate::Stats::workers) tells what each has handled, lost, and waiting.
+    /// full. [`Stats::workers`](crate::Stats::workers) counts what each has handled and dropped, and what is waiting.
     ///
     /// [`close`](Self::close) waits until the workers have handled what came before the end, and gives up after its
-    /// timeout; they handle the rest nevertheless. Close callbacks do not wait for workers. After
+    /// timeout; the workers then still handle the rest. Close callbacks do not wait for workers. After
     /// `close` and `connect` the workers go on.
     ///
     /// [`remove_callback`](Self::remove_callback) removes the set: each worker ends after its current uplink, and
     /// what waits in its queue is discarded.
     ///
     /// An uplink's [`watermark`](UplinkMessage::watermark) is that of the set: an uplink that another worker has
-    /// not handled yet holds it back. So a worker may store it. Of several stored by different workers, any is
-    /// safe.
+    /// not handled yet holds it back. So each worker may store it, and it does not matter which one stores last.
     ///
     /// # Errors
     ///

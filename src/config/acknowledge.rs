@@ -5,15 +5,16 @@
 ///
 /// # Handled
 ///
-/// An uplink is handled when all of these have handled it that got it: the callbacks and each worker when they have
-/// returned, whatever they keep a clone of; each [subscription](crate::MqttClient::events) when the program has dropped
-/// the event and all its clones, or has called [`UplinkMessage::acknowledge`](crate::UplinkMessage::acknowledge). One
-/// that a queue full of other events has [dropped](crate::MqttClientBuilder::overflow) is handled there, and counted; one
-/// that nobody subscribes to is handled at once. Any other message is handled when it is in the queues.
+/// An uplink is handled when everyone who got it has handled it: the callbacks and each worker when they have returned,
+/// even if they keep a clone; each [subscription](crate::MqttClient::events) when the program has dropped the event and
+/// all its clones, or has called [`UplinkMessage::acknowledge`](crate::UplinkMessage::acknowledge). An uplink that a
+/// queue full of other events has [dropped](crate::MqttClientBuilder::overflow) is handled there, and counted; one that
+/// nobody subscribes to is handled at once. Any other message is handled when it is in the queues.
 ///
-/// In both modes the client reads no further message while `receive_capacity` of them, or half of
-/// [`event_capacity`](crate::MqttClientBuilder::event_capacity), are unhandled. So neither a slow handler nor a
-/// subscription that is not read loses an uplink, and a program that keeps so many gets no others.
+/// In both modes the client reads no further message while
+/// [`receive_capacity`](crate::MqttClientBuilder::receive_capacity) messages are unhandled, or half as many as
+/// [`event_capacity`](crate::MqttClientBuilder::event_capacity) if that is less. So neither a slow handler nor a
+/// subscription that is not read loses an uplink; but a program that keeps that many events receives no more.
 ///
 /// ```
 /// assert_eq!(ttn::Acknowledge::default(), ttn::Acknowledge::Received);
@@ -35,7 +36,9 @@ pub enum Acknowledge {
     /// another member of the [group](crate::MqttClientBuilder::shared_group) if it can.
     ///
     /// Acknowledgements go out in the order of arrival: a handler that takes long holds back those of later messages.
-    /// A broker delivers only some messages before it waits for acknowledgements (Mosquitto 20), reports on downlinks
-    /// included. So do not wait for a [`Delivery`](crate::Delivery) in a handler; sending is fine.
+    /// A broker delivers a limited number of messages, reports on downlinks included, and then waits for
+    /// acknowledgements (Mosquitto after 20). So do not wait for a [`Delivery`](crate::Delivery) in a handler; sending is
+    /// fine. NATS delivers again what is not acknowledged within 30 s, even on a working connection; see [many
+    /// machines](crate::scaling_out#many-machines-a-clustered-broker).
     Handled,
 }

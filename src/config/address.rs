@@ -45,7 +45,13 @@ impl FromStr for Address {
         };
         if text.contains('@') {
             return Err(Error::config(
-                "an MQTT address contains no user name or key; set them as application id and access key",
+                "an MQTT address contains no user name or key; set them as application id and access key, or, for a broker of \
+                 your own, with credentials",
+            ));
+        }
+        if text.contains(',') {
+            return Err(unreadable(
+                "only a broker of your own has several servers; begin with MqttClient::own_broker, or name one server",
             ));
         }
         let (scheme, rest) = match text.split_once("://") {
@@ -222,6 +228,7 @@ mod tests {
             "mqtt://",
             "a b",
             "host/path",
+            "host1,host2",
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");

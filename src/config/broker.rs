@@ -256,8 +256,11 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets whether a message whose callback or worker has failed comes again: it is not acknowledged, and the
-    /// connection ends. Only with [`Acknowledge::Handled`]. Defaults to `false`: it counts as handled.
+    /// Sets whether an uplink comes again if its callback or worker has failed: it is not acknowledged, and the client
+    /// ends the connection and reconnects, so that the broker delivers it again, with everything after it that is not
+    /// acknowledged. A handler that always fails for an uplink gets it again with each connection, for ever. Needs
+    /// [`Acknowledge::Handled`], and a [persistent session](Session::persistent), without which most brokers forget the
+    /// uplink. Defaults to `false`: a failed uplink counts as handled.
     ///
     /// ```
     /// # use ttn::{Acknowledge, MqttClient, Session};
@@ -279,9 +282,9 @@ impl MqttClientBuilder {
     /// process that has sent it. Defaults to no group: each client receives everything.
     ///
     /// Most brokers deal messages out in turn, so two uplinks of one device go to different members, which may
-    /// handle them in another order. [`partitions`](Self::partitions) keep the order. The
-    /// [`counter_watch`](Self::counter_watch) is off in a group, because each member sees gaps where the others
-    /// receive; see [`shared_by_device`](Self::shared_by_device).
+    /// handle them in another order. [`partitions`](Self::partitions) keep the order. By default, a member of a group
+    /// does not [watch frame counters](Self::counter_watch), because it sees gaps where the others receive; see
+    /// [`shared_by_device`](Self::shared_by_device).
     ///
     /// Some brokers grant shared subscriptions and then deliver nothing: NATS, RabbitMQ and aedes do. So `connect`
     /// proves that this one shares, and otherwise fails with
@@ -306,8 +309,8 @@ impl MqttClientBuilder {
 
     /// Sets whether the broker gives all uplinks of a device to the same member of the [shared
     /// group](Self::shared_group), for example because it chooses the member by a hash of the topic. Each
-    /// member then watches the frame counters of its devices. A client cannot find out whether it is so.
-    /// Defaults to `false`.
+    /// member then watches the frame counters of its devices. The client cannot check this. Defaults to `false`;
+    /// needs a [`shared_group`](Self::shared_group).
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -323,10 +326,10 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets whether `connect` proves that the broker delivers what it shares: it publishes a message to the topic
-    /// `ttn-check/…`, behind the prefix of the topics, that it has subscribed to as a group of its own, and
-    /// waits up to 2 s for it. If the user may not publish there, it warns in the log and connects. Defaults to
-    /// `true`; only with a [`shared_group`](Self::shared_group).
+    /// Sets whether `connect` proves that the broker delivers what it shares: it subscribes, as a group of its own, to a
+    /// topic `ttn-check/…` behind the prefix of the topics, publishes a message there, and waits up to 2 s for it. If
+    /// the user may not publish there, the client warns in the log and connects. Without a
+    /// [`shared_group`](Self::shared_group) there is nothing to prove. Defaults to `true`.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -342,8 +345,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Sets in how many partitions the feed publishes what devices send, 1 to 1024; all clients must be told the
-    /// same number. All messages of a device are in the same partition. Without
+    /// Sets into how many partitions the feed divides what devices send, 1 to 1024. Set the same number on the feed and on
+    /// all clients: with another one, a client misses uplinks. All messages of a device are in the same partition. Without
     /// [`partition`](Self::partition) or [`partitions_of`](Self::partitions_of), the client reads all of them.
     /// Defaults to none: the feed publishes without partitions.
     ///
@@ -366,7 +369,8 @@ impl MqttClientBuilder {
         self
     }
 
-    /// Reads this [partition](Self::partitions), counted from 0. Several calls add up.
+    /// Reads this [partition](Self::partitions), counted from 0. Several calls add up, also with
+    /// [`partitions_of`](Self::partitions_of). Defaults to all.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -384,8 +388,8 @@ impl MqttClientBuilder {
     }
 
     /// Reads the [partitions](Self::partitions) of one of several members, counted from 0: those whose number
-    /// divided by the number of members leaves this remainder. Each partition goes to exactly one member, if
-    /// there are at most as many members as partitions.
+    /// divided by the number of members leaves this remainder. Each partition goes to exactly one member; more members
+    /// than partitions are an error. Defaults to all partitions.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -550,6 +554,10 @@ mod tests {
         for builder in [
             builder.clone().client_id_prefix(password),
             builder.clone().shared_group(password),
+            builder
+                .clone()
+                .topics(Topics::with_prefix(format!("{password}/"))),
+            builder.clone().topics(Topics::pub_sub(password)),
             builder.session(Session::persistent(password)),
         ] {
             let why = why(builder);

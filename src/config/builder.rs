@@ -138,7 +138,7 @@ impl MqttClientBuilder {
     }
 
     /// Sets the network that the application is on. Defaults to the one that the form of application
-    /// id and key suggests.
+    /// id and key suggests; on a [broker of one's own](crate::MqttClient::own_broker) to v3.
     ///
     /// ```
     /// # use ttn::{MqttClient, Network};
@@ -177,8 +177,14 @@ impl MqttClientBuilder {
     /// no port or port 8883 means TLS, and any other port means plain TCP, which exposes the access
     /// key.
     ///
+    /// A [broker of one's own](crate::MqttClient::own_broker) may have several servers, with commas between them:
+    /// `mqtts://broker-1,broker-2:8884`. They must share sessions and messages, as the nodes of a cluster do. The
+    /// scheme of the first holds for those without one. The client tries them in turn, without a delay until
+    /// each has failed once, and begins with the next one after it has lost a connection.
+    ///
     /// Defaults to the address of the [cluster](Self::cluster), or to what the [discovery
-    /// server](Self::discovery_address) announces. Without any of them connecting fails.
+    /// server](Self::discovery_address) announces. Without any of them connecting fails. A broker of one's own
+    /// has no default.
     ///
     /// ```
     /// # use ttn::MqttClient;
@@ -647,7 +653,8 @@ impl MqttClientBuilder {
     /// count the use of each device in [`Stats::fair_use`](crate::Stats::fair_use); 0 for none. If
     /// there are more devices, the client forgets the half that was silent longest. Simulated and
     /// [retained](crate::RawMessage::is_retained) uplinks are not counted, and a join, a new session or a
-    /// counter that wraps is not a gap. Defaults to 100 000, which take about 18 MB when all are in use.
+    /// counter that wraps is not a gap. Defaults to 100 000, which take about 18 MB when all are in use; in a
+    /// [shared group](Self::shared_group) to 0, unless the group [shares by device](Self::shared_by_device).
     ///
     /// ```
     /// # use ttn::MqttClient;

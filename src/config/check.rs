@@ -94,6 +94,10 @@ impl MqttClientBuilder {
                         .and_then(|broker| broker.shared_group.as_deref()),
                 ),
                 (
+                    "prefix or base topic of the topics",
+                    broker.as_ref().map(|broker| broker.topics.root()),
+                ),
+                (
                     "client id of the session",
                     broker
                         .as_ref()

@@ -14,6 +14,9 @@ const MAX_CLIENT_ID: usize = 65_535;
 /// restart. [`close`](crate::MqttClient::close) leaves the session with the broker, which goes on keeping messages;
 /// [`forget_session`](crate::MqttClient::forget_session) ends it.
 ///
+/// The session includes the subscriptions. A client that comes back with other topics, another group or other partitions
+/// also receives what the earlier subscriptions match, until the session is forgotten.
+///
 /// ```
 /// use ttn::Session;
 ///

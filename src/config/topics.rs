@@ -31,7 +31,11 @@ const MAX_PREFIX: usize = 1_000;
 /// # let _ = (bridged, integration);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topics(Form);
+pub struct Topics {
+    form: Form,
+    /// A method that sets a topic of an integration, although these are not the topics of one.
+    misplaced: Option<&'static str>,
+}
 
 /// How the topics are formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,8 +220,9 @@ macro_rules! kinds {
             /// ```
             #[must_use]
             pub fn $name(mut self, topic: impl Into<String>) -> Self {
-                if let Form::PubSub(pub_sub) = &mut self.0 {
-                    pub_sub.set(Kind::$kind, topic.into());
+                match &mut self.form {
+                    Form::PubSub(pub_sub) => pub_sub.set(Kind::$kind, topic.into()),
+                    Form::Network(_) => self.misplaced = Some(stringify!($name)),
                 }
                 self
             }
@@ -245,7 +250,7 @@ impl Topics {
     /// The device in a topic matters only if the message does not name it. So these topics also fit a Pub/Sub
     /// integration with the base topic `v3/my-app/devices` and topics such as `any/up`, `any/join` and
     /// `any/down/queued`, and, for downlinks, `+/down/push` and `+/down/replace`.
-    pub const V3: Self = Self(Form::Network(Cow::Borrowed("")));
+    pub const V3: Self = Self::new(Form::Network(Cow::Borrowed("")));
 
     /// The topics of the network behind this text, such as `ttn/v3/my-app@ttn/devices/dev-1/up`. It ends with
     /// `/`.
@@ -259,7 +264,7 @@ impl Topics {
     /// # Ok::<(), ttn::Error>(())
     /// ```
     pub fn with_prefix(prefix: impl Into<String>) -> Self {
-        Self(Form::Network(Cow::Owned(prefix.into())))
+        Self::new(Form::Network(Cow::Owned(prefix.into())))
     }
 
     /// The topics of a Pub/Sub integration with this base topic. Set the topics of the kinds as they are set in
@@ -278,7 +283,7 @@ impl Topics {
     /// # let _ = topics;
     /// ```
     pub fn pub_sub(base: impl Into<String>) -> Self {
-        Self(Form::PubSub(PubSub {
+        Self::new(Form::PubSub(PubSub {
             base: base.into(),
             ..PubSub::default()
         }))
@@ -293,8 +298,9 @@ impl Topics {
     /// ```
     #[must_use]
     pub fn downlink_push(mut self, topic: impl Into<String>) -> Self {
-        if let Form::PubSub(pub_sub) = &mut self.0 {
-            pub_sub.downlink_push = Some(topic.into());
+        match &mut self.form {
+            Form::PubSub(pub_sub) => pub_sub.downlink_push = Some(topic.into()),
+            Form::Network(_) => self.misplaced = Some("downlink_push"),
         }
         self
     }
@@ -308,18 +314,40 @@ impl Topics {
     /// ```
     #[must_use]
     pub fn downlink_replace(mut self, topic: impl Into<String>) -> Self {
-        if let Form::PubSub(pub_sub) = &mut self.0 {
-            pub_sub.downlink_replace = Some(topic.into());
+        match &mut self.form {
+            Form::PubSub(pub_sub) => pub_sub.downlink_replace = Some(topic.into()),
+            Form::Network(_) => self.misplaced = Some("downlink_replace"),
         }
         self
     }
 
+    const fn new(form: Form) -> Self {
+        Self {
+            form,
+            misplaced: None,
+        }
+    }
+
     pub(crate) fn form(&self) -> &Form {
-        &self.0
+        &self.form
+    }
+
+    /// Returns what all topics begin with.
+    pub(super) fn root(&self) -> &str {
+        match &self.form {
+            Form::Network(prefix) => prefix,
+            Form::PubSub(pub_sub) => &pub_sub.base,
+        }
     }
 
     pub(super) fn check(&self, network: Network) -> Result<()> {
-        match &self.0 {
+        if let Some(name) = self.misplaced {
+            return Err(Error::config(format!(
+                "{name} sets a topic of a Pub/Sub integration, but these topics are not those of one; begin with \
+                 Topics::pub_sub, or leave it out"
+            )));
+        }
+        match &self.form {
             Form::Network(prefix) => check_prefix(prefix),
             Form::PubSub(_) if network == Network::V2 => Err(Error::config(
                 "Topics::pub_sub is for v3: a V2 network has no Pub/Sub integration",
@@ -382,6 +410,20 @@ mod tests {
         ] {
             let why = why(Topics::with_prefix(prefix));
             assert!(why.contains(words), "{prefix:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_topic_of_an_integration_is_refused_where_there_is_none() {
+        let prefixed = || Topics::with_prefix("ttn/");
+        for (topics, name) in [
+            (prefixed().uplink("up"), "uplink sets"),
+            (Topics::V3.join("join"), "join sets"),
+            (prefixed().downlink_push("push"), "downlink_push sets"),
+            (prefixed().downlink_replace("new"), "downlink_replace sets"),
+        ] {
+            let why = why(topics);
+            assert!(why.contains(name) && why.contains("pub_sub"), "{why}");
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) fn once(options: Options, server: Server) -> Options {
     }
 }
 
-/// What came of an attempt to connect.
+/// The outcome of an attempt to connect.
 #[derive(Debug)]
 pub(super) struct LoggedIn {
     took: Duration,

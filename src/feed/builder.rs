@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::Hosts,
-    config::{Acknowledge, Backfill, MqttClientBuilder, Options},
+    config::{Acknowledge, Backfill, Broker, Form, MqttClientBuilder, Options, Partitions},
     error::{Error, ErrorKind, Result},
     message::Watermark,
     process::{self, Home},
@@ -108,10 +108,10 @@ impl FeedBuilder {
         self
     }
 
-    /// Keeps the watermark in this file: what the broker has acknowledged. The next run fetches what came since, even
-    /// if this one is killed. It is read at the start, and then counts instead of
-    /// [`resume_from`](MqttClientBuilder::resume_from); without a file, the feed begins with that, or with what comes from now
-    /// on. It is written at most once a second, and at the end, by replacing it with a new file beside it: its folder must
+    /// Keeps in this file how far the broker has acknowledged uplinks, as a watermark. The next run fetches what came
+    /// since, even if this one is killed. The file is read at the start, and overrides
+    /// [`resume_from`](MqttClientBuilder::resume_from); if it does not exist yet, the feed begins with that, or with what
+    /// comes from now on. It is written at most once a second, and at the end, by replacing it with a new file beside it: its folder must
     /// be writable. Each feed needs a file of its own. Defaults to none: a restart misses what came in between.
     ///
     /// ```
@@ -126,7 +126,7 @@ impl FeedBuilder {
     }
 
     /// Sets whether the feed takes downlink requests from the broker to the network. Defaults to `true`. If
-    /// several feeds run on a broker without shared groups, all but one must not.
+    /// several feeds run on a broker without shared groups, set it to `false` on all but one.
     ///
     /// ```
     /// # use ttn::{Feed, MqttClient};
@@ -176,7 +176,7 @@ impl FeedBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if an option is wrong, or if the watermark file is damaged or cannot be
-    /// written; otherwise why one of the two cannot connect, as [`MqttClient::connect`](crate::MqttClient::connect) tells it.
+    /// written; otherwise the error of the side that cannot connect, as from [`MqttClient::connect`](crate::MqttClient::connect).
     ///
     /// ```
     /// # use ttn::{Feed, MqttClient};
@@ -253,6 +253,7 @@ impl FeedBuilder {
                 "the second client of a feed is that of the broker; begin its options with MqttClient::own_broker",
             ));
         };
+        check_topics(broker)?;
         broker.is_feed = true;
         broker.takes_downlinks = self.takes_downlinks;
         broker.acknowledge = Acknowledge::Handled;
@@ -306,10 +307,28 @@ impl FeedBuilder {
     }
 }
 
+/// Checks that the broker gets everything, with topics that a feed can publish on.
+fn check_topics(broker: &Broker) -> Result<()> {
+    if let Form::PubSub(_) = broker.topics.form() {
+        return Err(Error::config(
+            "a feed publishes on the topics of the network, and Topics::pub_sub is for clients of a Pub/Sub integration; use \
+             Topics::with_prefix, or leave out topics",
+        ));
+    }
+    let reads_some = |it: &Partitions| it.read.len() < it.total as usize;
+    if broker.partitions.as_ref().is_some_and(reads_some) {
+        return Err(Error::config(
+            "a feed publishes in all partitions; leave out partition and partitions_of, which are for the clients that read \
+             them",
+        ));
+    }
+    Ok(())
+}
+
 fn check_pair(network: &Options, broker: &Options) -> Result<()> {
     if network.app_id != broker.app_id {
         return Err(Error::config(format!(
-            "the network's client of the feed is of the application {:?}, and the broker's of {:?}; give both the same",
+            "the network's client of the feed is of the application {:?}, and the broker's of {:?}; use the same id for both",
             network.app_id, broker.app_id
         )));
     }
@@ -337,7 +356,36 @@ fn in_terms_of_a_feed(error: Error) -> Error {
 
 fn no_use_of_a_file() -> Error {
     Error::config(
-        "a watermark_file is of use only if the feed can fetch what it has missed: set http_address on the network's \
-         client, or leave it out",
+        "a watermark_file needs a feed that can fetch what it has missed: set http_address on the network's client, or leave \
+         out the file",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MqttClient, Topics};
+
+    #[test]
+    fn a_feed_refuses_options_that_only_its_readers_have() {
+        let of_broker = || MqttClient::own_broker("barn@ttn").mqtt_address("localhost:1883");
+        let why = |broker: MqttClientBuilder| {
+            let network = MqttClient::builder("barn@ttn", "NNSXS.ID.SECRET").cluster("eu1");
+            let checked = Feed::builder(network, broker).broker_options();
+            checked.map_or_else(|error| error.to_string(), |_| String::new())
+        };
+        assert_eq!(why(of_broker().partitions(4)), "");
+        assert_eq!(why(of_broker().topics(Topics::with_prefix("ttn/"))), "");
+        for (broker, words) in [
+            (of_broker().partitions(4).partition(1), "all partitions"),
+            (
+                of_broker().partitions(4).partitions_of(0, 2),
+                "all partitions",
+            ),
+            (of_broker().topics(Topics::pub_sub("base")), "with_prefix"),
+        ] {
+            let why = why(broker);
+            assert!(why.contains(words), "{words:?} is missing in: {why}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What a feed tells its program.
+//! What a feed reports to its program.
 
 use std::{fmt, sync::Mutex, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 /// How many events the channel keeps.
 const KEPT: usize = 1_000;
 
-/// What happens to a [`Feed`](super::Feed); from [`Feed::events`](super::Feed::events). Its text is for people.
+/// What happens to a [`Feed`](super::Feed); from [`Feed::events`](super::Feed::events). Displays as text for people.
 ///
 /// ```
 /// fn is_trouble(event: &ttn::FeedEvent) -> bool {
@@ -30,12 +30,12 @@ pub enum FeedEvent {
     Network(Event),
     /// News of the broker's connection, of the same kinds.
     Broker(Event),
-    /// The list was full, and the feed has let the network go until the broker has acknowledged all of it.
+    /// The list was full: the feed has closed its connection to the network until the broker has acknowledged all of it.
     Overflowed,
-    /// The feed takes up the network again, and fetches the uplinks since this watermark; from its first connection on
-    /// if there is none.
+    /// The feed connects to the network again, and fetches the uplinks since this watermark; without one, it passes on
+    /// what comes from now on.
     Resumed(Option<Watermark>),
-    /// Something failed that the feed goes on without: the watermark file cannot be written, a downlink request or a message
+    /// Something failed, and the feed goes on: the watermark file cannot be written, or a downlink request or a message
     /// cannot be passed on.
     Failed(Error),
 }
@@ -46,12 +46,12 @@ impl fmt::Display for FeedEvent {
             Self::Network(event) => write_connection(f, "the network", event),
             Self::Broker(event) => write_connection(f, "the broker", event),
             Self::Overflowed => f.write_str(
-                "the list is full: the network is let go until the broker has acknowledged it",
+                "the list is full: disconnecting from the network until the broker has acknowledged everything",
             ),
             Self::Resumed(Some(_)) => {
-                f.write_str("the list is empty: the network is taken up again from its end")
+                f.write_str("the list is empty: connecting to the network again, to fetch what came since")
             }
-            Self::Resumed(None) => f.write_str("the list is empty: the network is taken up again"),
+            Self::Resumed(None) => f.write_str("the list is empty: connecting to the network again"),
             Self::Failed(error) => write!(f, "{error}"),
         }
     }
@@ -69,6 +69,7 @@ fn write_connection(f: &mut fmt::Formatter<'_>, side: &str, event: &Event) -> fm
             None => write!(f, "{side} is closed"),
         },
         Event::Backfilled(report) => write!(f, "{side}: {report}"),
+        Event::KeyWarning(warning) => write!(f, "{side}: {warning}"),
         other => write!(f, "{side}: {other:?}"),
     }
 }
@@ -106,7 +107,7 @@ impl Shared {
         self.receiver.clone()
     }
 
-    /// Tells the program; the oldest event makes room.
+    /// Reports an event to the program; the oldest one makes room.
     pub(super) fn tell(&self, event: FeedEvent) {
         let Some(sender) = &*sync::lock(&self.sender) else {
             return;

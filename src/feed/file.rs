@@ -113,7 +113,7 @@ fn read(path: &Path) -> io::Result<String> {
         )));
     }
     let bytes = fs::read(path)?;
-    // Bytes that are no text are damage, like any other text.
+    // The check of the content finds what is not text.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Programs read the broker as clients of [`MqttClient::own_broker`](crate::MqttClient::own_broker), as many as they
 /// like, on as many machines as they like: uplinks, joins, locations and service data arrive there with the topics
 /// and bytes of the network, and `send` and its [`Delivery`](crate::Delivery) work as usual. `examples/feed.rs` is a
-/// whole program.
+/// complete program.
 ///
 /// ```no_run
 /// use ttn::{Feed, MqttClient, Session};
@@ -56,14 +56,14 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// | matter | what the feed does |
 /// |---|---|
-/// | uplinks | at least once, from the network's storage to the broker's acknowledgement (PUBACK): what the broker has not acknowledged is published again, and fetched again after a restart. It needs an HTTP API of the network with [storage or an event backlog](crate#fetching-what-was-missed) and, over restarts, a [watermark file](FeedBuilder::watermark_file). What the network no longer keeps is lost; [`Event::Backfilled`](crate::Event::Backfilled) in [`events`](Self::events) tells it |
+/// | uplinks | at least once, from the network's storage to the broker's acknowledgement (PUBACK): what the broker has not acknowledged is published again, and fetched again after a restart. It needs an HTTP API of the network with [storage or an event backlog](crate#fetching-what-was-missed) and, over restarts, a [watermark file](FeedBuilder::watermark_file). What the network no longer keeps is lost; [`Event::Backfilled`](crate::Event::Backfilled) in [`events`](Self::events) reports it |
 /// | joins, locations, service data, reports on downlinks | once or more while the feed runs and both sides are connected, or the broker is away for less than [`capacity`](FeedBuilder::capacity) allows. No network keeps them: those of an outage of the network's connection, of an overflow and of a restart are lost |
 /// | downlinks | a request is acknowledged to the broker when it was written to the network's connection. It can be written more than once if the feed is killed in between |
 /// | order | that of the network, as long as nothing is published again or fetched |
 /// | repetitions | both uplinks have the same [`key`](crate::UplinkMessage::key) |
 /// | memory | at most [`capacity`](FeedBuilder::capacity) messages and [`max_bytes`](FeedBuilder::max_bytes), besides the queues of the two clients |
 ///
-/// **Without an HTTP API** (V2, or a v3 server of which only the MQTT address is known) nothing can be fetched: an
+/// **Without an HTTP API** (on V2, or if only the MQTT address of a v3 server is known) nothing can be fetched: an
 /// uplink is lost if it comes while the network's connection is away, while the feed does not run, or while the broker is
 /// away and the list is full. The feed runs nevertheless, and logs a warning when it starts.
 ///
@@ -72,11 +72,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Messages wait in a list. If it becomes full, the feed lets the network go: it closes that connection. When the
 /// broker is back and has acknowledged the whole list, it connects to the network again, and fetches the uplinks from
 /// where the list ended, as far back as [`Backfill::max_age`](crate::Backfill::max_age) allows.
-/// [`FeedEvent::Overflowed`] and [`FeedEvent::Resumed`] tell it.
+/// [`FeedEvent::Overflowed`] and [`FeedEvent::Resumed`] report it.
 ///
 /// A broker that ends the connection because of a message, for example because the user may not publish to its topic, gets
-/// that message again with each connection, and nothing after it: [`events`](Self::events) shows connections that end at
-/// once.
+/// that message again with each connection, and nothing after it: [`events`](Self::events) then shows connections that
+/// end soon after they began.
 ///
 /// # Two feeds
 ///
@@ -91,7 +91,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// # Threads
 ///
 /// One of its own, and those of its two clients. Neither side waits for the other. Dropping the feed closes it in the
-/// background; call [`close`](Self::close) before the program ends.
+/// background; call [`close`](Self::close) before the program ends. In a [fork](crate#forks-threads-suspended-machines) of the
+/// process the feed does nothing.
 pub struct Feed {
     home: Home,
     shared: Arc<Shared>,
@@ -112,8 +113,10 @@ impl Feed {
     ///
     /// Of the network's options, `backfill` is set if it is not and can be, and `reconnect` is always on. Of the broker's,
     /// `acknowledge` and `reconnect` are set, and [`partitions`](MqttClientBuilder::partitions) and
-    /// [`topics`](MqttClientBuilder::topics) say where messages go. Give it a persistent
+    /// [`topics`](MqttClientBuilder::topics) say where messages go. Set a persistent
     /// [`session`](MqttClientBuilder::session), so that the broker keeps downlink requests while the feed is away.
+    /// [`start`](FeedBuilder::start) refuses `partition`, `partitions_of` and [`Topics::pub_sub`](crate::Topics::pub_sub),
+    /// which are for clients that read.
     ///
     /// ```
     /// use ttn::{Feed, MqttClient};
@@ -168,7 +171,8 @@ impl Feed {
     /// - [`ErrorKind::Unconfirmed`] if the broker has not acknowledged everything; the error says how many messages. With a
     ///   watermark file, the next run fetches the uplinks among them.
     /// - [`ErrorKind::Config`] if the watermark file cannot be written.
-    /// - [`ErrorKind::TimedOut`] if the feed's thread does not answer; [`ErrorKind::Forked`].
+    /// - [`ErrorKind::TimedOut`] if the feed's thread does not answer.
+    /// - [`ErrorKind::Forked`] in a fork of the process.
     ///
     /// ```no_run
     /// # fn end(feed: ttn::Feed) -> ttn::Result<()> {

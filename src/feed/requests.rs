@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most requests of which the outcome is open. The broker keeps the others.
+/// How many requests may wait for their outcome. The broker keeps the others.
 const IN_FLIGHT: usize = 100;
 
 /// How long to wait after the network's connection has refused a request.

@@ -340,7 +340,7 @@ impl Runner {
 
     fn check(&self, topic: &str, payload: &[u8]) -> Result<(), String> {
         if topic.is_empty() || topic.contains(['\0', '+', '#']) {
-            return Err("nobody can publish to this topic".to_owned());
+            return Err("MQTT does not allow publishing to this topic".to_owned());
         }
         let size = topic.len() + payload.len();
         if size > self.max_message {
@@ -466,8 +466,8 @@ impl Runner {
             return;
         };
         log::warn!(
-            "{} messages wait for the broker and there is no room for more: the network is let go until the broker has \
-             acknowledged them",
+            "{} messages wait for the broker and there is no room for more: the connection to the network is closed until the \
+             broker has acknowledged them",
             self.ledger.waiting()
         );
         self.requests.let_go();
@@ -497,7 +497,7 @@ impl Runner {
                 let source = Source::new(client);
                 source.client.begin_to_connect();
                 self.source = Some(source);
-                log::debug!("the network is taken up again");
+                log::debug!("the feed connects to the network again");
                 self.shared.tell(FeedEvent::Resumed(watermark));
             }
             Err(error) => {

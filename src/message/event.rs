@@ -203,7 +203,7 @@ pub enum Event {
     /// The count is exact.
     #[serde(serialize_with = "json::dropped")]
     Lagged(u64),
-    /// A callback returned an error or panicked. Delivery continues.
+    /// A callback or a worker returned an error or panicked. Delivery continues.
     CallbackFailed(CallbackFailed),
 }
 

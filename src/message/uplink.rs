@@ -233,8 +233,9 @@ impl UplinkMessage {
     }
 
     /// Returns whether a [broker of one's own](crate::MqttClient::own_broker) says that it has delivered this uplink
-    /// before (MQTT's DUP flag). The connection ended before it was acknowledged, so it has possibly been handled. Not
-    /// every broker says so for what another member of a [group](crate::MqttClientBuilder::shared_group) had before.
+    /// before (MQTT's DUP flag), because it was not acknowledged: usually the connection had ended. It may have been handled
+    /// already. Not every broker sets the flag for what another member of a
+    /// [group](crate::MqttClientBuilder::shared_group) had before. `false` for an uplink from the network itself.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
@@ -246,11 +247,11 @@ impl UplinkMessage {
         self.redelivered
     }
 
-    /// Marks the uplink as handled by the subscription that it came from, although the program keeps it. Without this,
-    /// a subscription has handled an uplink when the event and all its clones are dropped; with
-    /// [`Acknowledge::Handled`](crate::Acknowledge::Handled), it is not acknowledged before that. Callbacks and workers
-    /// need not call it: they have handled an uplink when they return. Does nothing for an uplink that did not come from
-    /// a [broker of one's own](crate::MqttClient::own_broker).
+    /// Marks the uplink as handled by the subscription that it came from, so that the program may keep it. Without this,
+    /// a subscription has handled an uplink when the event and all its clones are dropped, and with
+    /// [`Acknowledge::Handled`](crate::Acknowledge::Handled) the uplink is not acknowledged before that. Callbacks and
+    /// workers need not call it: they have handled an uplink when they return. Can be called on any thread, and does
+    /// nothing for an uplink that did not come from a [broker of one's own](crate::MqttClient::own_broker).
     ///
     /// ```no_run
     /// use ttn::{Acknowledge, Event, MqttClient, Session};

@@ -130,8 +130,10 @@ impl UplinkMessage {
     /// one's own delivers messages again, for example after a lost connection, and two feeds publish everything
     /// twice.
     ///
-    /// `false` is no promise: after a restart the client remembers nothing. A database with the key as a unique
-    /// column is sure.
+    /// `false` does not prove that the uplink is new: after a restart the client remembers nothing. Only a database with
+    /// the key as a unique column is sure. Nor does `true` prove that the first one was handled: do not skip duplicates
+    /// with [`redeliver_failed`](crate::MqttClientBuilder::redeliver_failed), because what comes again after a failure
+    /// is a duplicate too.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};

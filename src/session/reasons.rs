@@ -16,6 +16,9 @@ use crate::{
     wire::{self, End},
 };
 
+/// How many filters an error names.
+const MAX_NAMED: usize = 16;
+
 pub(crate) fn not_connected() -> Error {
     Error::new(
         ErrorKind::NotConnected,
@@ -310,16 +313,27 @@ pub(super) fn subscription_refused(server: &str, options: &Options, filters: &[&
             "the broker refuses shared subscriptions, or its access control does not let this client subscribe to them; leave \
              out shared_group, and share the work by partitions, or use another broker"
         }
+        Some(broker) if broker.partitions.is_some() && filters.len() < filters_of(options) => {
+            "the access control of the broker does not let this client subscribe there, or the broker limits the \
+             subscriptions of a client, as NATS does to 65535 divided by its max_ack_pending, 63 by default; read fewer \
+             partitions, or raise the limit"
+        }
         Some(_) => "the access control of the broker does not let this client subscribe there",
         None => options.network.subscription_to_check(),
     };
+    let (named, others) = filters.split_at(filters.len().min(MAX_NAMED));
+    let mut named = named.join(", ");
+    if !others.is_empty() {
+        named = format!("{named} and {} others", others.len());
+    }
     Error::new(
         ErrorKind::SubscriptionRefused,
-        format!(
-            "{server} refused the subscription to {}: {why}",
-            filters.join(", ")
-        ),
+        format!("{server} refused the subscription to {named}: {why}"),
     )
+}
+
+fn filters_of(options: &Options) -> usize {
+    topics::Layout::new(options).filters().len()
 }
 
 /// Explains why a downlink is uncertain after `close`.
@@ -474,5 +488,22 @@ mod tests {
         let text = mixed.to_string();
         assert!(text.contains("access control of the broker"), "{text}");
         assert!(!text.contains("tenant"), "{text}");
+        assert!(!text.contains("max_ack_pending"), "{text}");
+    }
+
+    #[test]
+    fn a_broker_that_refuses_the_filters_of_some_partitions_may_have_a_limit() {
+        let builder = crate::MqttClient::own_broker("barn@ttn").mqtt_address("mqtt://b:1882");
+        let options = builder.partitions(64).partitions_of(0, 2).check().unwrap();
+        let all = topics::Layout::new(&options).filters();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let text = subscription_refused("b", &options, &all[63..]).to_string();
+        assert!(text.contains("max_ack_pending"), "{text}");
+        assert!(
+            text.contains(&format!("{} others", all.len() - 63 - MAX_NAMED)),
+            "{text}"
+        );
+        let text = subscription_refused("b", &options, &all).to_string();
+        assert!(!text.contains("max_ack_pending"), "{text}");
     }
 }
