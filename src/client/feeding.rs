@@ -66,6 +66,11 @@ impl MqttClient {
         answer
     }
 
+    /// Returns how many messages were dropped before they became events.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.core().link.status.tally().dropped_so_far()
+    }
+
     /// Returns whether the client is connecting, connected or about to reconnect.
     pub(crate) fn is_open(&self) -> bool {
         self.core().link.status.is_open()

@@ -215,6 +215,7 @@ impl FeedBuilder {
         }
         let plan = Plan {
             network,
+            queue: options.event_capacity,
             broker: Arc::new(broker),
             limits: Limits {
                 messages: self.capacity,

@@ -30,6 +30,9 @@ pub enum FeedEvent {
     Network(Event),
     /// News of the broker's connection, of the same kinds.
     Broker(Event),
+    /// How many messages of the network were dropped since the last report; at most one report a second.
+    /// [`FeedStats::dropped`] counts them, and says which.
+    Dropped(u64),
     /// The list was full: the feed has closed its connection to the network until the broker has acknowledged all of it.
     Overflowed,
     /// The feed connects to the network again, and fetches the uplinks since this watermark; without one, it passes on
@@ -45,6 +48,9 @@ impl fmt::Display for FeedEvent {
         match self {
             Self::Network(event) => write_connection(f, "the network", event),
             Self::Broker(event) => write_connection(f, "the broker", event),
+            Self::Dropped(messages) => {
+                write!(f, "{messages} messages of the network were dropped")
+            }
             Self::Overflowed => f.write_str(
                 "the list is full: disconnecting from the network until the broker has acknowledged everything",
             ),

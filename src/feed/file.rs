@@ -26,6 +26,8 @@ pub(super) struct WatermarkFile {
     app_id: String,
     /// What is in it.
     written: Option<String>,
+    /// What is possibly in it, because writing it has failed.
+    tried: Option<String>,
 }
 
 impl WatermarkFile {
@@ -39,6 +41,7 @@ impl WatermarkFile {
             path: path.to_owned(),
             app_id: app_id.to_owned(),
             written: None,
+            tried: None,
         };
         let text = match read(path) {
             Ok(text) => text,
@@ -54,12 +57,20 @@ impl WatermarkFile {
     ///
     /// # Errors
     ///
-    /// If the file cannot be written. What was there before stays.
+    /// If the file cannot be written, or another feed writes it. What was there before stays.
     pub(super) fn write(&mut self, watermark: &Watermark) -> Result<()> {
         let text = text(&self.app_id, watermark);
         if self.written.as_ref() == Some(&text) {
             return Ok(());
         }
+        if self.is_of_another() {
+            return Err(Error::config(format!(
+                "the watermark file {} changes although this feed does not write it: another one does; give each feed a \
+                 file of its own",
+                self.path.display()
+            )));
+        }
+        self.tried = Some(text.clone());
         replace(&self.path, &text).map_err(|error| {
             Error::new(
                 ErrorKind::Config,
@@ -72,6 +83,15 @@ impl WatermarkFile {
         })?;
         self.written = Some(text);
         Ok(())
+    }
+
+    /// Returns whether the file has something else in it than what this feed has read or written.
+    fn is_of_another(&self) -> bool {
+        let Ok(found) = read(&self.path) else {
+            return false;
+        };
+        let known = [&self.written, &self.tried];
+        known.into_iter().flatten().all(|known| *known != found)
     }
 
     fn parse(&self, text: &str) -> Result<Watermark> {
@@ -235,6 +255,27 @@ mod tests {
         file.write(&watermark(1)).unwrap();
         let text = open(&path).unwrap_err().to_string();
         assert!(text.contains("brewery@ttn") && text.contains(APP), "{text}");
+    }
+
+    #[test]
+    fn of_two_feeds_with_one_file_the_second_to_write_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed");
+        let (mut first, _) = open(&path).unwrap();
+        first.write(&watermark(1)).unwrap();
+        let (mut second, _) = open(&path).unwrap();
+        second.write(&watermark(2)).unwrap();
+        let error = first.write(&watermark(3)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains(path.to_str().unwrap()), "{text}");
+        assert!(text.contains("a file of its own"), "{text}");
+        assert_eq!(open(&path).unwrap().1, Some(watermark(2)));
+        second.write(&watermark(4)).unwrap();
+        assert_eq!(open(&path).unwrap().1, Some(watermark(4)));
+        fs::remove_file(&path).unwrap();
+        first.write(&watermark(5)).unwrap();
+        assert_eq!(open(&path).unwrap().1, Some(watermark(5)));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What was taken from the network and is not acknowledged by the broker. Pure state: inputs and the time in,
 //! actions out.
 
+mod doubt;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
 use crate::message::RawMessage;
+use doubt::{Doubt, Verdict};
 
 /// How long to wait after a failure to publish. The end of the connection is told on another channel, and
 /// possibly later.
@@ -50,6 +53,10 @@ pub(super) struct Ledger<M> {
     /// Whether the broker is connected.
     is_up: bool,
     paused_until: Option<Instant>,
+    /// Whether the first message ends the connections.
+    doubt: Doubt,
+    /// What to tell of a message that does.
+    accused: Option<(RawMessage, bool)>,
     intake: Intake,
     /// From where to go on: everything before it is acknowledged.
     mark: Option<M>,
@@ -68,7 +75,8 @@ struct Entry<M> {
 enum State {
     Waiting,
     InFlight,
-    Acknowledged,
+    /// Acknowledged, or given up.
+    Settled,
 }
 
 /// What comes from the network.
@@ -101,6 +109,10 @@ pub(super) struct Counts {
 pub(super) enum Action {
     /// Publish this message, and tell the outcome with this number.
     Publish(u64, RawMessage),
+    /// Tell that connections end before anything is acknowledged, perhaps because of this message. It is published again.
+    Suspect(RawMessage),
+    /// Tell that this message is given up, because it ends the connections.
+    GiveUp(RawMessage),
     /// Let the network client go.
     LetGo,
     /// Start a new one from [`Ledger::mark`].
@@ -119,6 +131,8 @@ impl<M> Ledger<M> {
             bytes: 0,
             is_up: false,
             paused_until: None,
+            doubt: Doubt::default(),
+            accused: None,
             intake: Intake::Open,
             mark,
             counts: Counts::default(),
@@ -182,8 +196,29 @@ impl<M> Ledger<M> {
 
     /// Notes whether the broker is connected.
     pub(super) fn broker(&mut self, is_up: bool) {
+        if self.is_up && !is_up {
+            self.disconnected();
+        }
         self.is_up = is_up;
         self.paused_until = None;
+    }
+
+    fn disconnected(&mut self) {
+        let verdict = self.doubt.ended();
+        let Some(first) = self.entries.front_mut() else {
+            return;
+        };
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Suspected => self.accused = Some((first.message.clone(), false)),
+            Verdict::Guilty => {
+                self.accused = Some((first.message.clone(), true));
+                self.counts.dropped += 1;
+                self.in_flight -= usize::from(first.state == State::InFlight);
+                first.state = State::Settled;
+                self.advance();
+            }
+        }
     }
 
     /// Notes the outcome of a message. One that is not known to be there is published again.
@@ -201,10 +236,16 @@ impl<M> Ledger<M> {
             self.paused_until = now.checked_add(PAUSE);
             return;
         }
-        entry.state = State::Acknowledged;
+        entry.state = State::Settled;
         self.counts.acknowledged += 1;
         self.counts.reports += u64::from(entry.is_report);
-        while let Some(first) = self.take_acknowledged() {
+        self.doubt.acknowledged(number == self.first);
+        self.advance();
+    }
+
+    /// Moves the mark over what is settled.
+    fn advance(&mut self) {
+        while let Some(first) = self.take_settled() {
             self.first += 1;
             self.bytes -= size(&first.message);
             if first.mark.is_some() {
@@ -214,10 +255,10 @@ impl<M> Ledger<M> {
         self.next = self.next.max(self.first);
     }
 
-    /// Takes the first message if it is acknowledged.
-    fn take_acknowledged(&mut self) -> Option<Entry<M>> {
+    /// Takes the first message if it is settled.
+    fn take_settled(&mut self) -> Option<Entry<M>> {
         match self.entries.front()?.state {
-            State::Acknowledged => self.entries.pop_front(),
+            State::Settled => self.entries.pop_front(),
             State::Waiting | State::InFlight => None,
         }
     }
@@ -238,6 +279,12 @@ impl<M> Ledger<M> {
             self.intake = Intake::LetGo;
             return Some(Action::LetGo);
         }
+        if let Some((message, is_given_up)) = self.accused.take() {
+            return Some(match is_given_up {
+                true => Action::GiveUp(message),
+                false => Action::Suspect(message),
+            });
+        }
         self.paused_until = self.paused_until.filter(|until| *until > now);
         if !self.is_up || self.paused_until.is_some() {
             return None;
@@ -246,21 +293,52 @@ impl<M> Ledger<M> {
             self.intake = Intake::Open;
             return Some(Action::Resume);
         }
+        let index = match self.doubt.is_alone() {
+            true => self.next_alone()?,
+            false => self.next_in_turn()?,
+        };
+        let entry = self.entries.get_mut(index)?;
+        entry.state = State::InFlight;
+        self.in_flight += 1;
+        self.counts.published += 1;
+        self.doubt.published(index == 0);
+        let number = self.first + index as u64;
+        Some(Action::Publish(number, entry.message.clone()))
+    }
+
+    fn next_in_turn(&mut self) -> Option<usize> {
         if self.in_flight >= self.limits.in_flight {
             return None;
         }
         loop {
-            let number = self.next;
-            let index = usize::try_from(number - self.first).ok()?;
-            let entry = self.entries.get_mut(index)?;
+            let index = usize::try_from(self.next - self.first).ok()?;
+            let state = self.entries.get(index)?.state;
             self.next += 1;
-            if entry.state == State::Waiting {
-                entry.state = State::InFlight;
-                self.in_flight += 1;
-                self.counts.published += 1;
-                return Some(Action::Publish(number, entry.message.clone()));
+            if state == State::Waiting {
+                return Some(index);
             }
         }
+    }
+
+    /// Returns the first message, or another one that is to be acknowledged before it.
+    fn next_alone(&self) -> Option<usize> {
+        if self.in_flight > 0 || self.entries.is_empty() {
+            return None;
+        }
+        let Some(skip) = self.doubt.other() else {
+            return Some(0);
+        };
+        let waiting =
+            |(index, entry): (usize, &Entry<M>)| (entry.state == State::Waiting).then_some(index);
+        let others: Vec<usize> = self
+            .entries
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter_map(waiting)
+            .collect();
+        let number = skip.checked_rem(others.len());
+        Some(number.map_or(0, |number| others[number]))
     }
 }
 

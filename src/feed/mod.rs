@@ -61,11 +61,13 @@ const GRACE: Duration = Duration::from_secs(2);
 /// | downlinks | a request is acknowledged to the broker when it was written to the network's connection. It can be written more than once if the feed is killed in between |
 /// | order | that of the network, as long as nothing is published again or fetched |
 /// | repetitions | both uplinks have the same [`key`](crate::UplinkMessage::key) |
-/// | memory | at most [`capacity`](FeedBuilder::capacity) messages and [`max_bytes`](FeedBuilder::max_bytes), besides the queues of the two clients |
+/// | memory | at most [`capacity`](FeedBuilder::capacity) messages and [`max_bytes`](FeedBuilder::max_bytes), besides the queues of the two clients: [`event_capacity`](MqttClientBuilder::event_capacity), [`receive_capacity`](MqttClientBuilder::receive_capacity) |
 ///
 /// **Without an HTTP API** (on V2, or if only the MQTT address of a v3 server is known) nothing can be fetched: an
 /// uplink is lost if it comes while the network's connection is away, while the feed does not run, or while the broker is
-/// away and the list is full. The feed runs nevertheless, and logs a warning when it starts.
+/// away and the list is full. Joins and all else that no network keeps are lost at the same times. Of these, the feed sees
+/// only what comes while the list is full: it counts that in [`FeedStats::dropped`], and tells it with
+/// [`FeedEvent::Dropped`]. The feed runs nevertheless, and logs a warning when it starts.
 ///
 /// # The broker is away
 ///
@@ -111,7 +113,10 @@ impl Feed {
     /// Starts building a feed from a network, whose client `network` describes, into a broker, whose client `broker`
     /// describes: one that begins with [`MqttClient::own_broker`](crate::MqttClient::own_broker).
     ///
-    /// Of the network's options, `backfill` is set if it is not and can be, and `reconnect` is always on. Of the broker's,
+    /// Of the network's options, `backfill` is set if it is not and can be, and `reconnect` is always on.
+    /// [`receive_capacity`](MqttClientBuilder::receive_capacity) and [`event_capacity`](MqttClientBuilder::event_capacity)
+    /// say how many messages wait until the feed reads them; what comes when these queues are full counts as
+    /// [`dropped`](FeedStats::dropped). Of the broker's,
     /// `acknowledge` and `reconnect` are set, and [`partitions`](MqttClientBuilder::partitions) and
     /// [`topics`](MqttClientBuilder::topics) say where messages go. Set a persistent
     /// [`session`](MqttClientBuilder::session), so that the broker keeps downlink requests while the feed is away.

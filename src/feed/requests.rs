@@ -19,17 +19,23 @@ pub(super) struct Requests<R> {
     /// By the number under which the outcome is told.
     in_flight: HashMap<u64, (u64, R)>,
     last: u64,
+    /// The broker delivers again what came up to this one.
+    comes_again: u64,
+    /// How many may wait.
+    capacity: usize,
     /// Whether the network is connected.
     is_up: bool,
     paused_until: Option<Instant>,
 }
 
 impl<R> Requests<R> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
             in_flight: HashMap::new(),
             last: 0,
+            comes_again: 0,
+            capacity,
             is_up: false,
             paused_until: None,
         }
@@ -40,9 +46,18 @@ impl<R> Requests<R> {
         self.waiting.len() + self.in_flight.len()
     }
 
-    pub(super) fn add(&mut self, request: R) {
+    /// Adds a request.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for it. The broker never delivers so many that it wants to have acknowledged.
+    pub(super) fn add(&mut self, request: R) -> Result<(), R> {
+        if self.len() >= self.capacity {
+            return Err(request);
+        }
         self.last += 1;
         self.waiting.insert(self.last, request);
+        Ok(())
     }
 
     /// Notes whether the network is connected.
@@ -54,8 +69,10 @@ impl<R> Requests<R> {
     /// Notes that there is no network client any more: nothing is known about what it had.
     pub(super) fn let_go(&mut self) {
         self.network(false);
-        let open = std::mem::take(&mut self.in_flight);
-        self.waiting.extend(open.into_values());
+        let open = std::mem::take(&mut self.in_flight).into_values();
+        let first = self.comes_again + 1;
+        self.waiting
+            .extend(open.filter(|(place, _)| *place >= first));
     }
 
     /// Takes everything that is not known to be written.
@@ -64,9 +81,11 @@ impl<R> Requests<R> {
         std::mem::take(&mut self.waiting).into_values().collect()
     }
 
-    /// Forgets what is not handed to the network yet, because the broker delivers it again.
-    pub(super) fn forget_waiting(&mut self) {
+    /// Notes that the broker delivers again what is not acknowledged: what is not known to be written is not tried again
+    /// from here.
+    pub(super) fn come_again(&mut self) {
         self.waiting.clear();
+        self.comes_again = self.last;
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -102,7 +121,9 @@ impl<R> Requests<R> {
     /// Notes that a request was not written, and is to be tried again.
     pub(super) fn failed(&mut self, number: u64, now: Instant) {
         if let Some((place, request)) = self.in_flight.remove(&number) {
-            self.put_back(place, request, now);
+            if place > self.comes_again {
+                self.put_back(place, request, now);
+            }
         }
     }
 }
@@ -116,13 +137,13 @@ mod tests {
     }
 
     fn add(requests: &mut Requests<char>, names: &str) {
-        names.chars().for_each(|name| requests.add(name));
+        names.chars().for_each(|name| requests.add(name).unwrap());
     }
 
     #[test]
     fn requests_wait_for_the_network_and_keep_their_order() {
         let now = Instant::now();
-        let mut requests = Requests::new();
+        let mut requests = Requests::new(1_000);
         add(&mut requests, "abc");
         assert_eq!(next(&mut requests, now), []);
         requests.network(true);
@@ -144,7 +165,7 @@ mod tests {
     #[test]
     fn what_a_network_client_had_when_it_was_let_go_is_written_again() {
         let now = Instant::now();
-        let mut requests = Requests::new();
+        let mut requests = Requests::new(1_000);
         requests.network(true);
         add(&mut requests, "ab");
         for (place, name) in next(&mut requests, now) {
@@ -160,7 +181,7 @@ mod tests {
     #[test]
     fn everything_that_is_not_written_is_taken_at_the_end() {
         let now = Instant::now();
-        let mut requests = Requests::new();
+        let mut requests = Requests::new(1_000);
         requests.network(true);
         add(&mut requests, "abc");
         for _ in 0..2 {
@@ -175,9 +196,9 @@ mod tests {
     #[test]
     fn the_number_of_open_outcomes_has_a_limit() {
         let now = Instant::now();
-        let mut requests = Requests::new();
+        let mut requests = Requests::new(1_000);
         requests.network(true);
-        (0..2 * IN_FLIGHT).for_each(|_| requests.add('x'));
+        (0..2 * IN_FLIGHT).for_each(|_| requests.add('x').unwrap());
         let mut handed = 0;
         while let Some((place, name)) = requests.next(now) {
             requests.handed_over(place, name, place);
@@ -186,5 +207,34 @@ mod tests {
         assert_eq!(handed, IN_FLIGHT);
         requests.settled(1);
         assert!(requests.next(now).is_some());
+    }
+
+    #[test]
+    fn what_the_broker_delivers_again_is_not_tried_again_from_here() {
+        let now = Instant::now();
+        let mut requests = Requests::new(1_000);
+        requests.network(true);
+        add(&mut requests, "ab");
+        for (place, name) in next(&mut requests, now) {
+            requests.handed_over(place, name, place);
+        }
+        add(&mut requests, "c");
+        requests.come_again();
+        add(&mut requests, "abc");
+        requests.failed(1, now);
+        assert_eq!(requests.settled(1), None);
+        requests.let_go();
+        requests.network(true);
+        let places: Vec<_> = next(&mut requests, now);
+        assert_eq!(places, [(4, 'a'), (5, 'b'), (6, 'c')]);
+    }
+
+    #[test]
+    fn the_number_of_requests_has_a_limit() {
+        let mut requests = Requests::new(2);
+        add(&mut requests, "ab");
+        assert_eq!(requests.add('c'), Err('c'));
+        assert_eq!(requests.take(), ['a', 'b']);
+        assert_eq!(requests.add('c'), Ok(()));
     }
 }

@@ -1,6 +1,8 @@
 //! The thread of a feed: around the ledger and the requests, between two clients.
 
 mod closing;
+mod downlinks;
+mod source;
 
 use std::{
     sync::Arc,
@@ -21,12 +23,13 @@ use crate::{
     config::{ConnectRetry, MqttClientBuilder, Options, Overflow},
     error::{Error, ErrorKind, Result},
     events::Events,
-    message::{Event, Place, Watermark},
-    network::{Effect, Request},
+    message::{Event, Place, RawMessage, Watermark},
     session::{Publication, Published},
     topics::Layout,
 };
 use closing::Closing;
+use downlinks::{Asked, is_passing};
+use source::Source;
 
 /// How often the thread looks after what no channel tells.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,14 +40,17 @@ const SHORT_TICK: Duration = Duration::from_millis(100);
 /// How often the watermark is written at most.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often drops are told at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// How long to wait before a client that has given up connects again.
 const CONNECT_AGAIN: Duration = Duration::from_secs(10);
 
 /// How many messages are read before the thread looks at its other channels.
 const BURST: usize = 256;
 
-/// The capacity of the network client's queues.
-const QUEUE: usize = 1_000;
+/// The capacity of queues with news of a client: more than there are downlink requests in flight.
+const NEWS: usize = 1_000;
 
 /// The room that a packet needs besides topic and payload.
 const PACKET: usize = 64;
@@ -71,6 +77,8 @@ impl Mark {
 pub(super) struct Plan {
     /// Of each network client, without where it goes on.
     pub(super) network: MqttClientBuilder,
+    /// How many of its messages wait to be read.
+    pub(super) queue: usize,
     pub(super) broker: Arc<Options>,
     pub(super) limits: Limits,
     /// Where an earlier run ended, if that is known.
@@ -83,6 +91,7 @@ pub(super) struct Plan {
 /// Everything that the thread owns.
 pub(super) struct Runner {
     network: MqttClientBuilder,
+    queue: usize,
     fetches: bool,
     layout: Layout,
     broker: MqttClient,
@@ -96,6 +105,7 @@ pub(super) struct Runner {
     requests: Requests<Asked>,
     file: Option<WatermarkFile>,
     written: Written,
+    told: Told,
     done: Sender<Published>,
     answers: Receiver<Published>,
     control: Receiver<Control>,
@@ -108,27 +118,17 @@ pub(super) struct Runner {
     closing: Option<Closing>,
 }
 
-/// The network's side.
-struct Source {
-    client: MqttClient,
-    messages: Events,
-    news: Events,
-    /// How many of its messages were dropped, as far as the ledger knows.
-    dropped: u64,
-}
-
-/// A downlink request. The broker's event is kept, because dropping it acknowledges the request.
-struct Asked {
-    dev_id: String,
-    topic: String,
-    event: Event,
-}
-
 /// When the watermark was last written, and how many messages were acknowledged then.
 struct Written {
     at: Option<Instant>,
     acknowledged: u64,
     has_failed: bool,
+}
+
+/// How many drops the program was told of, and when.
+struct Told {
+    at: Option<Instant>,
+    dropped: u64,
 }
 
 /// Why the thread stops waiting.
@@ -142,30 +142,12 @@ enum Wakeup {
     Time,
 }
 
-impl Source {
-    fn new(client: MqttClient) -> Self {
-        let messages =
-            client.events_only(QUEUE, Overflow::DropNewest, |event| event.raw().is_some());
-        let news = client.events_only(QUEUE, Overflow::DropOldest, |event| {
-            matches!(
-                event,
-                Event::Published(_) | Event::PublishFailed(_) | Event::Lagged(_)
-            )
-        });
-        Self {
-            client,
-            messages,
-            news,
-            dropped: 0,
-        }
-    }
-}
-
 impl Runner {
     /// Creates both clients, and connects none.
     pub(super) fn new(plan: Plan, control: Receiver<Control>, shared: Arc<Shared>) -> Result<Self> {
         let Plan {
             network,
+            queue,
             broker: options,
             limits,
             resume_from,
@@ -177,19 +159,22 @@ impl Runner {
         let redelivers = broker.is_some_and(|broker| broker.session.client_id().is_some());
         let max_message = options.max_packet_size.saturating_sub(PACKET);
         // What the broker waits to have acknowledged has room.
-        let unhandled = options.receive_capacity.messages.saturating_add(QUEUE);
+        let unhandled = options.receive_capacity.messages;
         let broker = MqttClient::start(options)?;
-        let from_broker = broker.events_only(unhandled, Overflow::DropNewest, |event| {
-            event.raw().is_some()
-        });
+        let from_broker = broker.events_only(
+            unhandled.saturating_add(NEWS),
+            Overflow::DropNewest,
+            |event| event.raw().is_some() || matches!(event, Event::Lagged(_)),
+        );
         let first = match resume_from {
             Some(watermark) if limits.fetches => network.clone().resume_from(watermark),
             _ => network.clone(),
         };
-        let source = Source::new(first.build()?);
+        let source = Source::new(first.build()?, queue);
         let (done, answers) = unbounded();
         Ok(Self {
             network: network.connect_retry(ConnectRetry::Forever),
+            queue,
             fetches: limits.fetches,
             layout,
             broker,
@@ -198,12 +183,16 @@ impl Runner {
             max_message,
             source: Some(source),
             ledger: Ledger::new(limits, Some(Mark::At(mark))),
-            requests: Requests::new(),
+            requests: Requests::new(unhandled.saturating_add(NEWS)),
             file,
             written: Written {
                 at: None,
                 acknowledged: 0,
                 has_failed: false,
+            },
+            told: Told {
+                at: None,
+                dropped: 0,
             },
             done,
             answers,
@@ -367,7 +356,6 @@ impl Runner {
                     self.refused(&asked, &failed.error);
                 }
             }
-            Event::Lagged(dropped) => self.ledger.dropped(*dropped),
             _ => {}
         }
         match &event {
@@ -386,7 +374,7 @@ impl Runner {
             Event::Disconnected(_) | Event::Closed(_) => {
                 self.ledger.broker(false);
                 if self.redelivers {
-                    self.requests.forget_waiting();
+                    self.requests.come_again();
                 }
             }
             _ => {}
@@ -394,23 +382,7 @@ impl Runner {
         if event.is_lifecycle() {
             return self.shared.tell(FeedEvent::Broker(event));
         }
-        let Some(raw) = event.raw() else { return };
-        if raw.is_retained() {
-            log::warn!(
-                "the downlink request on {:?} is retained, so that it would be sent again with every connection; it is \
-                 ignored: let the publisher clear MQTT's retain flag",
-                raw.topic()
-            );
-            return;
-        }
-        match self.layout.request(raw.topic()).and_then(device) {
-            Some((topic, dev_id)) => self.requests.add(Asked {
-                dev_id: dev_id.to_owned(),
-                topic: topic.to_owned(),
-                event,
-            }),
-            None => log::debug!("not a downlink request: {:?}", raw.topic()),
-        }
+        self.on_request(event);
     }
 
     fn on_answers(&mut self, first: Published) {
@@ -425,12 +397,7 @@ impl Runner {
     /// Does what is to be done.
     fn act(&mut self, now: Instant) {
         if let Some(source) = &mut self.source {
-            let dropped = source.messages.dropped();
-            let news = dropped - source.dropped;
-            source.dropped = dropped;
-            if news > 0 {
-                self.ledger.missed(news);
-            }
+            source.account(&mut self.ledger);
         }
         while let Some(action) = self.ledger.poll(now) {
             match action {
@@ -442,6 +409,8 @@ impl Runner {
                         done,
                     });
                 }
+                Action::Suspect(message) => self.fail(suspected(&message)),
+                Action::GiveUp(message) => self.fail(given_up(&message)),
                 Action::LetGo => self.let_go(),
                 Action::Resume => self.resume_at = Some(now),
             }
@@ -454,9 +423,12 @@ impl Runner {
             self.keep_open(now);
         }
         self.end_intake();
-        let is_due = |at| now.saturating_duration_since(at) >= WRITE_EVERY;
-        if self.written.at.is_none_or(is_due) {
+        let is_due = |at, every| now.saturating_duration_since(at) >= every;
+        if self.written.at.is_none_or(|at| is_due(at, WRITE_EVERY)) {
             let _ = self.write_watermark(now);
+        }
+        if self.told.at.is_none_or(|at| is_due(at, TELL_EVERY)) {
+            self.tell_drops(now);
         }
         self.show();
     }
@@ -471,11 +443,7 @@ impl Runner {
             self.ledger.waiting()
         );
         self.requests.let_go();
-        let left = source.messages.receiver().try_iter();
-        let left = left.filter(|event| event.raw().is_some()).count();
-        self.ledger.dropped(left as u64);
-        // Its last handle: it closes in the background.
-        drop(source);
+        source.leave(&mut self.ledger);
         self.network_closed();
         self.shared.tell(FeedEvent::Overflowed);
     }
@@ -494,7 +462,7 @@ impl Runner {
         };
         match builder.build() {
             Ok(client) => {
-                let source = Source::new(client);
+                let source = Source::new(client, self.queue);
                 source.client.begin_to_connect();
                 self.source = Some(source);
                 log::debug!("the feed connects to the network again");
@@ -505,42 +473,6 @@ impl Runner {
                 self.fail(error);
             }
         }
-    }
-
-    /// Writes downlink requests to the network.
-    fn forward(&mut self, now: Instant) {
-        while let Some((place, asked)) = self.requests.next(now) {
-            let Some(source) = &self.source else {
-                return self.requests.put_back(place, asked, now);
-            };
-            let request = Request {
-                topic: asked.topic.clone(),
-                payload: asked
-                    .event
-                    .raw()
-                    .map_or_else(Vec::new, |raw| raw.payload().to_vec()),
-                downlinks: 0..1,
-                effect: match asked.topic.ends_with("replace") {
-                    true => Effect::Replaces,
-                    false => Effect::Adds,
-                },
-            };
-            match source.client.forward(request, &asked.dev_id) {
-                Ok(id) => self.requests.handed_over(place, asked, id.get()),
-                Err(error) if is_passing(&error) => {
-                    self.requests.put_back(place, asked, now);
-                }
-                Err(error) => self.refused(&asked, &error),
-            }
-        }
-    }
-
-    fn refused(&mut self, asked: &Asked, error: &Error) {
-        self.stats.requests_refused += 1;
-        self.fail(Error::new(
-            error.kind(),
-            format!("a downlink to {} is lost: {error}", asked.dev_id),
-        ));
     }
 
     /// Connects a client again that has given up, for example because its key was refused.
@@ -574,6 +506,20 @@ impl Runner {
         result
     }
 
+    /// Tells the program how many messages were dropped since the last time.
+    fn tell_drops(&mut self, now: Instant) {
+        let dropped = self.ledger.counts().dropped;
+        let news = dropped - self.told.dropped;
+        if news > 0 {
+            log::warn!("{news} messages of the network were dropped");
+            self.told = Told {
+                at: Some(now),
+                dropped,
+            };
+            self.shared.tell(FeedEvent::Dropped(news));
+        }
+    }
+
     fn fail(&self, error: Error) {
         log::warn!("{error}");
         self.shared.tell(FeedEvent::Failed(error));
@@ -597,22 +543,26 @@ impl Runner {
     }
 }
 
-/// Returns the topic of a request and its device.
-fn device(topic: &str) -> Option<(&str, &str)> {
-    let (_, rest) = topic.split_once("/devices/")?;
-    let (dev_id, _) = rest.split_once('/')?;
-    Some((topic, dev_id))
+fn suspected(message: &RawMessage) -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        format!(
+            "connections to the broker end before it acknowledges anything; the first message that waits has {} bytes and \
+             goes to {}: check that the user may publish there, and the size of messages that the broker takes",
+            message.payload().len(),
+            message.topic().escape_debug()
+        ),
+    )
 }
 
-/// Returns whether a request can be written later.
-fn is_passing(error: &Error) -> bool {
-    error.is_transient()
-        || matches!(
-            error.kind(),
-            ErrorKind::NotConnected
-                | ErrorKind::QueueFull
-                | ErrorKind::Closed
-                | ErrorKind::Expired
-                | ErrorKind::ConnectionLost
-        )
+fn given_up(message: &RawMessage) -> Error {
+    Error::new(
+        ErrorKind::ConnectionLost,
+        format!(
+            "a message is lost, because the broker has acknowledged others and ended each connection with this one: it has \
+             {} bytes and goes to {}; check that the user may publish there, and the size of messages that the broker takes",
+            message.payload().len(),
+            message.topic().escape_debug()
+        ),
+    )
 }

@@ -19,9 +19,9 @@ pub struct FeedStats {
     pub reports: u64,
     /// Messages that wait for their acknowledgement, or to be published.
     pub waiting: usize,
-    /// Messages that came from the network and were not taken: the list was full, or a message was too large for the
-    /// broker's connection. Uplinks among them are fetched when the feed resumes, where the network keeps them; others
-    /// are lost. What the network sent while the feed had let it go is not counted: nobody has seen it.
+    /// Messages that came from the network and were not taken: the list or a queue of the network's client was full, or a
+    /// message was too large for the broker's connection. Uplinks for which there was no room are fetched later, where the
+    /// network keeps them; all else is lost. [`FeedEvent::Dropped`](super::FeedEvent::Dropped) tells it. What the network sent while the feed had let it go is not counted: nobody has seen it.
     pub dropped: u64,
     /// How often the list was full, and the network was let go.
     pub overflows: u64,

@@ -208,6 +208,11 @@ impl Tally {
         add(&self.dropped, messages);
     }
 
+    /// Returns how many those are.
+    pub(crate) fn dropped_so_far(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// Counts downlinks that the server may not have processed.
     pub(crate) fn uncertain(&self, downlinks: u64) {
         add(&self.uncertain, downlinks);

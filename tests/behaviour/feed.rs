@@ -1,6 +1,8 @@
 //! A feed publishes everything that its application gets, at least once, and takes downlinks back: on the simulated
 //! network and with Mosquitto.
 
+mod flood;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -29,7 +29,7 @@ fn publishes(ledger: &mut Ledger<u64>, now: Instant) -> Vec<(u64, u64)> {
     while let Some(action) = ledger.poll(now) {
         match action {
             Action::Publish(key, message) => published.push((key, number(&message))),
-            Action::LetGo | Action::Resume => panic!("{action:?}"),
+            other => panic!("{other:?}"),
         }
     }
     published
@@ -229,6 +229,102 @@ fn a_feed_that_closes_publishes_what_it_has_and_starts_nothing() {
     assert!(!ledger.wants_messages());
 }
 
+/// Publishes everything on a connection that ends with the first of these messages. Returns what was given up.
+fn connection(
+    ledger: &mut Ledger<u64>,
+    now: Instant,
+    poison: &[u64],
+    there: &mut BTreeSet<u64>,
+) -> Vec<u64> {
+    let mut given_up = Vec::new();
+    let mut in_flight = VecDeque::new();
+    ledger.broker(true);
+    loop {
+        while let Some(action) = ledger.poll(now) {
+            match action {
+                Action::Publish(key, message) => in_flight.push_back((key, number(&message))),
+                Action::GiveUp(message) => given_up.push(number(&message)),
+                Action::Suspect(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let Some((key, message)) = in_flight.pop_front() else {
+            return given_up;
+        };
+        if poison.contains(&message) {
+            ledger.broker(false);
+            ledger.answered(key, false, now);
+            in_flight
+                .drain(..)
+                .for_each(|(key, _)| ledger.answered(key, false, now));
+            return given_up;
+        }
+        there.insert(message);
+        ledger.answered(key, true, now);
+    }
+}
+
+#[test]
+fn a_message_that_ends_each_connection_is_given_up_once_others_prove_that() {
+    let now = Instant::now();
+    let mut ledger = Ledger::new(ROOMY, Some(0));
+    (1..=80).for_each(|number| ledger.take(taken(number)));
+    let poison = [3, 4, 30];
+    let mut there = BTreeSet::new();
+    let mut given_up = Vec::new();
+    for _ in 0..100 {
+        given_up.extend(connection(&mut ledger, now, &poison, &mut there));
+    }
+    assert_eq!(given_up, poison);
+    assert!((1..=80).all(|number| there.contains(&number) != poison.contains(&number)));
+    assert_eq!((ledger.waiting(), ledger.mark()), (0, Some(&80)));
+    let counts = ledger.counts();
+    assert_eq!((counts.acknowledged, counts.dropped), (77, 3));
+    // Many at once again.
+    (81..=90).for_each(|number| ledger.take(taken(number)));
+    ledger.broker(true);
+    assert_eq!(publishes(&mut ledger, now).len(), 10);
+}
+
+#[test]
+fn nothing_is_given_up_as_long_as_no_message_is_acknowledged() {
+    let now = Instant::now();
+    let mut ledger = Ledger::new(ROOMY, Some(0));
+    (1..=20).for_each(|number| ledger.take(taken(number)));
+    let all: Vec<u64> = (1..=20).collect();
+    let mut there = BTreeSet::new();
+    for _ in 0..100 {
+        assert_eq!(connection(&mut ledger, now, &all, &mut there), [0; 0]);
+    }
+    assert_eq!(ledger.waiting(), 20);
+    assert_eq!(connection(&mut ledger, now, &[], &mut there), [0; 0]);
+    assert_eq!((there.len(), ledger.waiting()), (20, 0));
+}
+
+#[test]
+fn the_program_is_told_once_which_message_may_end_the_connections() {
+    let now = Instant::now();
+    let mut ledger = Ledger::new(ROOMY, Some(0));
+    (1..=2).for_each(|number| ledger.take(taken(number)));
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        ledger.broker(true);
+        let mut in_flight = Vec::new();
+        while let Some(action) = ledger.poll(now) {
+            match action {
+                Action::Publish(key, _) => in_flight.push(key),
+                Action::Suspect(message) => told.push(number(&message)),
+                other => panic!("{other:?}"),
+            }
+        }
+        ledger.broker(false);
+        in_flight
+            .into_iter()
+            .for_each(|key| ledger.answered(key, false, now));
+    }
+    assert_eq!(told, [1]);
+}
+
 /// A network that keeps everything: the ledger takes from its position on, and goes back to the mark.
 #[test]
 fn whatever_happens_the_broker_gets_everything_and_the_limits_hold() {
@@ -281,7 +377,8 @@ fn whatever_happens_the_broker_gets_everything_and_the_limits_hold() {
                         assert!(is_up);
                         in_flight.push_back((key, number(&message)));
                     }
-                    Action::LetGo => {}
+                    Action::LetGo | Action::Suspect(_) => {}
+                    Action::GiveUp(_) => panic!("{action:?}"),
                     Action::Resume => {
                         assert_eq!(ledger.waiting(), 0);
                         position = ledger.mark().unwrap() + 1;

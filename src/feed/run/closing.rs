@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, never};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::{Runner, Source, TICK};
 use crate::{
     error::{Error, ErrorKind, Result},
+    message::Event,
     session::Farewell,
 };
 
@@ -62,8 +63,14 @@ impl Runner {
         }
         let is_read = |source: &Source| source.messages.receiver().is_empty();
         if self.source.as_ref().is_none_or(is_read) {
-            self.source = None;
+            self.drop_source();
             self.ledger.end();
+        }
+    }
+
+    fn drop_source(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.leave(&mut self.ledger);
         }
     }
 
@@ -80,9 +87,7 @@ impl Runner {
     pub(super) fn finish(mut self) {
         let now = Instant::now();
         for asked in self.requests.take() {
-            if let Some(raw) = asked.event.raw() {
-                raw.hold.discard();
-            }
+            give_back(&asked.event);
         }
         let written = self.write_watermark(now);
         let waiting = self.ledger.waiting();
@@ -91,8 +96,23 @@ impl Runner {
             .closing
             .as_ref()
             .map_or(now, |closing| closing.deadline);
-        let _ = closed.recv_deadline(deadline.max(now + TICK));
-        self.source = None;
+        let deadline = at(deadline.max(now + TICK));
+        loop {
+            select! {
+                recv(self.from_broker.receiver()) -> event => match event {
+                    Ok(event) => give_back(&event),
+                    Err(_) => break,
+                },
+                recv(closed) -> _ => break,
+                recv(deadline) -> _ => break,
+            }
+        }
+        self.from_broker
+            .receiver()
+            .try_iter()
+            .for_each(|event| give_back(&event));
+        self.drop_source();
+        self.tell_drops(now);
         self.show();
         self.shared.end();
         let result = match waiting {
@@ -104,6 +124,13 @@ impl Runner {
             // It may have stopped waiting.
             let _ = reply.send(result.clone());
         }
+    }
+}
+
+/// Leaves a request to the broker, which delivers it to another feed, or again.
+fn give_back(request: &Event) {
+    if let Some(raw) = request.raw() {
+        raw.hold.discard();
     }
 }
 
