@@ -216,6 +216,7 @@ impl FeedBuilder {
         let plan = Plan {
             network,
             queue: options.event_capacity,
+            network_app_id: options.app_id.clone(),
             broker: Arc::new(broker),
             limits: Limits {
                 messages: self.capacity,
@@ -327,9 +328,11 @@ fn check_topics(broker: &Broker) -> Result<()> {
 }
 
 fn check_pair(network: &Options, broker: &Options) -> Result<()> {
-    if network.app_id != broker.app_id {
+    let is_without_tenant = network.network.application_of(&network.app_id) == broker.app_id;
+    if network.app_id != broker.app_id && !is_without_tenant {
         return Err(Error::config(format!(
-            "the network's client of the feed is of the application {:?}, and the broker's of {:?}; use the same id for both",
+            "the network's client of the feed is of the application {:?}, and the broker's of {:?}; use the same id for both, or \
+             leave out the tenant on the broker's",
             network.app_id, broker.app_id
         )));
     }

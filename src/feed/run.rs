@@ -79,6 +79,8 @@ pub(super) struct Plan {
     pub(super) network: MqttClientBuilder,
     /// How many of its messages wait to be read.
     pub(super) queue: usize,
+    /// The id of the application there; the broker's topics may have it without the tenant.
+    pub(super) network_app_id: String,
     pub(super) broker: Arc<Options>,
     pub(super) limits: Limits,
     /// Where an earlier run ended, if that is known.
@@ -92,6 +94,7 @@ pub(super) struct Plan {
 pub(super) struct Runner {
     network: MqttClientBuilder,
     queue: usize,
+    network_app_id: String,
     fetches: bool,
     layout: Layout,
     broker: MqttClient,
@@ -148,6 +151,7 @@ impl Runner {
         let Plan {
             network,
             queue,
+            network_app_id,
             broker: options,
             limits,
             resume_from,
@@ -175,6 +179,7 @@ impl Runner {
         Ok(Self {
             network: network.connect_retry(ConnectRetry::Forever),
             queue,
+            network_app_id,
             fetches: limits.fetches,
             layout,
             broker,

@@ -13,7 +13,7 @@ mod request;
 mod v2;
 mod v3;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::{
     error::{Error, Result},
@@ -260,6 +260,29 @@ impl Network {
         match self {
             Self::V2 => v2::device_filters(app_id, field_topics),
             Self::V3 => v3::device_filters(app_id),
+        }
+    }
+
+    /// Returns the topic filter of everything about an application.
+    pub(crate) fn whole_application(self, app_id: &str) -> String {
+        match self {
+            Self::V2 => format!("{app_id}/devices/#"),
+            Self::V3 => format!("v3/{app_id}/devices/#"),
+        }
+    }
+
+    /// Returns a topic of an application with another id in it, such as the one without its tenant.
+    pub(crate) fn topic_of<'a>(self, app_id: &str, topic: &'a str) -> Cow<'a, str> {
+        let start = match self {
+            Self::V2 => "",
+            Self::V3 => "v3/",
+        };
+        match topic
+            .strip_prefix(start)
+            .and_then(|rest| rest.split_once('/'))
+        {
+            Some((other, rest)) if other != app_id => format!("{start}{app_id}/{rest}").into(),
+            _ => topic.into(),
         }
     }
 

@@ -7,6 +7,8 @@ mod pub_sub;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use crate::{
     config::{Form, Options, PubSub, partition_of},
     error::{Error, ErrorKind, Result},
@@ -114,10 +116,16 @@ impl Layout {
                     .collect()
             }
             Place::Behind(behind) => {
-                let from_devices = self.network.device_filters(&self.app_id, self.field_topics);
-                let reports = self.network.report_filters(&self.app_id);
-                let shared = behind.partitioned(&from_devices);
+                let from_devices = match behind.partitions {
+                    Some(_) => behind.in_partitions(&self.network.whole_application(&self.app_id)),
+                    None => {
+                        let filters = self.network.device_filters(&self.app_id, self.field_topics);
+                        behind.prefixed(filters).collect()
+                    }
+                };
+                let shared = from_devices.into_iter();
                 let shared = shared.map(|filter| share(&behind.group, filter));
+                let reports = self.network.report_filters(&self.app_id);
                 shared.chain(behind.prefixed(reports)).collect()
             }
             Place::PubSub { pub_sub, group } => {
@@ -173,6 +181,7 @@ impl Layout {
             return topic.to_owned();
         };
         let prefix = &behind.prefix;
+        let topic = &*self.network.topic_of(&self.app_id, topic);
         match (behind.partitions, self.network.sender(topic)) {
             (Some(partitions), Some(dev_id)) => {
                 let number = partition_of(dev_id, partitions);
@@ -182,9 +191,9 @@ impl Layout {
         }
     }
 
-    /// Returns the topic on the network of a downlink request that came from the broker; `None` if it is
-    /// none of the application.
-    pub(crate) fn request<'a>(&self, topic: &'a str) -> Option<&'a str> {
+    /// Returns the topic, on the network where the application has this id, of a downlink request that came from
+    /// the broker; `None` if it is none of the application.
+    pub(crate) fn request<'a>(&self, network_app_id: &str, topic: &'a str) -> Option<Cow<'a, str>> {
         let topic = match &self.place {
             Place::Network => topic,
             Place::Behind(behind) => topic.strip_prefix(&behind.prefix)?,
@@ -192,7 +201,7 @@ impl Layout {
         };
         self.network
             .is_request(&self.app_id, topic)
-            .then_some(topic)
+            .then(|| self.network.topic_of(network_app_id, topic))
     }
 
     /// Returns a topic for the client's own use on the broker.
@@ -213,18 +222,10 @@ impl Behind {
             .map(move |filter| format!("{prefix}{filter}"))
     }
 
-    /// Returns these filters in every partition to read.
-    fn partitioned(&self, filters: &[String]) -> impl Iterator<Item = String> {
-        let levels: Vec<String> = match self.partitions {
-            None => vec![self.prefix.clone()],
-            Some(_) => {
-                let level = |number| format!("{}{PARTITION}{number}/", self.prefix);
-                self.read.iter().map(level).collect()
-            }
-        };
-        levels
-            .into_iter()
-            .flat_map(move |level| filters.iter().map(move |filter| format!("{level}{filter}")))
+    /// Returns a filter in every partition to read.
+    fn in_partitions(&self, filter: &str) -> Vec<String> {
+        let in_one = |number| format!("{}{PARTITION}{number}/{filter}", self.prefix);
+        self.read.iter().map(in_one).collect()
     }
 
     /// Returns the network's topic without what the broker has before it.

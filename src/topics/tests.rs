@@ -228,7 +228,8 @@ fn a_feed_reads_the_requests_that_a_client_writes_and_nothing_else() {
             client.place(&mut request).unwrap();
             assert_eq!(request.topic, format!("ttn/{of_network}"));
             assert_eq!(how_many(&feed.filters(), &request.topic), 1);
-            assert_eq!(feed.request(&request.topic), Some(of_network.as_str()));
+            let back = feed.request("barn@ttn", &request.topic);
+            assert_eq!(back.as_deref(), Some(of_network.as_str()));
         }
     }
     assert_eq!(feed.filters().len(), 2);
@@ -239,7 +240,50 @@ fn a_feed_reads_the_requests_that_a_client_writes_and_nothing_else() {
         "ttn/v3/other@ttn/devices/bed-07/down/push",
         "ttn/v3/barn/devices/bed-07/down/push",
     ] {
-        assert_eq!(feed.request(topic), None, "{topic}");
+        assert_eq!(feed.request("barn@ttn", topic), None, "{topic}");
+    }
+}
+
+#[test]
+fn a_feed_may_leave_out_the_tenant_on_the_broker_and_adds_it_to_requests() {
+    for partitions in [None, Some(4)] {
+        let of = |app_id: &str| {
+            layout(app_id, |builder| match partitions {
+                Some(partitions) => builder.partitions(partitions),
+                None => builder,
+            })
+        };
+        let (with, without) = (of("barn@ttn"), of("barn"));
+        for end in FROM_DEVICES.iter().chain(&REPORTS) {
+            let topic = format!("v3/barn@ttn/devices/bed-07/{end}");
+            let published = without.publication(&topic);
+            assert_eq!(published, with.publication(&topic).replace("@ttn", ""));
+            assert_eq!(how_many(&without.filters(), &published), 1, "{published}");
+        }
+        assert_eq!(
+            without
+                .request("barn@ttn", "v3/barn/devices/bed-07/down/push")
+                .as_deref(),
+            Some("v3/barn@ttn/devices/bed-07/down/push")
+        );
+        let with_tenant = "v3/barn@ttn/devices/bed-07/down/push";
+        assert_eq!(without.request("barn@ttn", with_tenant), None);
+    }
+}
+
+#[test]
+fn a_partition_is_one_filter_because_some_brokers_take_half_a_second_for_each() {
+    let read = |builder: MqttClientBuilder| builder.partitions(16).partitions_of(0, 3);
+    let filters = layout("barn@ttn", read).filters();
+    let of_partitions = filters
+        .iter()
+        .filter(|filter| filter.starts_with("p/"))
+        .count();
+    assert_eq!(of_partitions, 6);
+    assert_eq!(filters.len(), of_partitions + REPORTS.len());
+    for end in ["down/push", "down/replace"] {
+        let request = format!("v3/barn@ttn/devices/bed-07/{end}");
+        assert_eq!(how_many(&filters, &request), 0);
     }
 }
 

@@ -31,11 +31,12 @@ impl Runner {
             );
             return;
         }
-        match self.layout.request(raw.topic()).and_then(device) {
-            Some((topic, dev_id)) => {
+        let topic = self.layout.request(&self.network_app_id, raw.topic());
+        match topic.and_then(|topic| Some((device(&topic)?, topic.into_owned()))) {
+            Some((dev_id, topic)) => {
                 let asked = Asked {
-                    dev_id: dev_id.to_owned(),
-                    topic: topic.to_owned(),
+                    dev_id,
+                    topic,
                     event,
                 };
                 if let Err(asked) = self.requests.add(asked) {
@@ -96,11 +97,11 @@ impl Runner {
     }
 }
 
-/// Returns the topic of a request and its device.
-fn device(topic: &str) -> Option<(&str, &str)> {
+/// Returns the device of a request.
+fn device(topic: &str) -> Option<String> {
     let (_, rest) = topic.split_once("/devices/")?;
     let (dev_id, _) = rest.split_once('/')?;
-    Some((topic, dev_id))
+    Some(dev_id.to_owned())
 }
 
 /// Returns whether a request can be written later.

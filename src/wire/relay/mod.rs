@@ -102,6 +102,8 @@ pub(super) struct Relay<'a> {
     marking: bool,
     /// Packets of the client wait until something before them has left.
     up_waits: bool,
+    /// How many PUBLISH packets of the client the server has not acknowledged yet, although it will.
+    unacknowledged: usize,
     /// The number of filters in the SUBSCRIBE that is not answered yet.
     filters: Option<usize>,
     /// Whether a ping is among what goes to the server.
@@ -169,6 +171,7 @@ impl<'a> Relay<'a> {
             acknowledging,
             marking: false,
             up_waits: false,
+            unacknowledged: 0,
             filters: None,
             asking: false,
             ready: Ready {
@@ -337,7 +340,8 @@ impl<'a> Relay<'a> {
             return false;
         };
         // An answer may come behind the messages.
-        let is_waited_for = self.filters.is_some() || self.marks.awaits_unsubscribe();
+        let is_waited_for =
+            self.filters.is_some() || self.unacknowledged > 0 || self.marks.awaits_unsubscribe();
         self.from_server.is_between_packets()
             && packet::is_at_least_once(self.down.unseen())
             && match is_waited_for {
@@ -405,6 +409,10 @@ impl<'a> Relay<'a> {
             match self.from_server.next_of_server(unseen) {
                 Err(fault) => self.stop(Cause::Fault(fault)),
                 Ok(FromServer::Pass(length)) => self.down.pass(length),
+                Ok(FromServer::Acknowledgement(length)) => {
+                    self.down.pass(length);
+                    self.unacknowledged = self.unacknowledged.saturating_sub(1);
+                }
                 Ok(FromServer::Publish { length, publish }) => {
                     // Before the client can see it.
                     if let Some(acknowledging) = &self.acknowledging {
@@ -565,9 +573,13 @@ impl<'a> Relay<'a> {
                     return true;
                 }
                 Ok(FromClient::Pass(length)) => self.up.pass(length),
-                Ok(FromClient::Publish(length)) => {
+                Ok(FromClient::Publish {
+                    length,
+                    is_acknowledged,
+                }) => {
                     self.up.pass(length);
                     self.marks.published();
+                    self.unacknowledged += usize::from(is_acknowledged);
                 }
                 Ok(FromClient::Subscribe { length, filters }) => {
                     self.up.pass(length);

@@ -102,6 +102,8 @@ pub(super) enum FromServer {
     Pass(usize),
     /// Pass this many bytes: they begin a PUBLISH that is to be acknowledged.
     Publish { length: usize, publish: Ordered },
+    /// Pass this many bytes: they acknowledge a PUBLISH of the client.
+    Acknowledgement(usize),
     /// This many bytes are the answer to a ping of our own.
     PingAnswer(usize),
     /// This many bytes are a whole PUBLISH whose topic is not text.
@@ -119,8 +121,11 @@ pub(super) enum FromServer {
 pub(super) enum FromClient {
     /// Pass this many bytes to the server.
     Pass(usize),
-    /// Pass this many bytes: they begin a PUBLISH.
-    Publish(usize),
+    /// Pass this many bytes: they begin a PUBLISH, which the server acknowledges or not.
+    Publish {
+        length: usize,
+        is_acknowledged: bool,
+    },
     /// This many bytes acknowledge a PUBLISH.
     Acknowledgement(usize),
     /// Pass this many bytes: they are a SUBSCRIBE with this many filters.
@@ -298,6 +303,9 @@ impl Framing {
                     let length = self.pass(header.packet, bytes.len());
                     Ok(FromServer::Unsubscribed(length))
                 }
+                (kind::ACKNOWLEDGEMENT, 2) => Ok(FromServer::Acknowledgement(
+                    self.pass(header.packet, bytes.len()),
+                )),
                 (kind::FIRST_PUBLISH_ANSWER..=kind::LAST_PUBLISH_ANSWER, 2) => {
                     Ok(FromServer::Pass(self.pass(header.packet, bytes.len())))
                 }
@@ -333,8 +341,11 @@ impl Framing {
                 Ok(FromClient::More(header.packet))
             }
             kind::PUBLISH => {
-                let length = self.pass(header.packet, bytes.len());
-                Ok(FromClient::Publish(length))
+                let is_acknowledged = header.is_at_least_once();
+                Ok(FromClient::Publish {
+                    length: self.pass(header.packet, bytes.len()),
+                    is_acknowledged,
+                })
             }
             kind::ACKNOWLEDGEMENT if is_whole => Ok(FromClient::Acknowledgement(header.packet)),
             kind::ACKNOWLEDGEMENT => Ok(FromClient::More(header.packet)),
@@ -465,6 +476,7 @@ mod tests {
                         start += length;
                     }
                     FromServer::Publish { length, .. }
+                    | FromServer::Acknowledgement(length)
                     | FromServer::Subscribed { length, .. }
                     | FromServer::Unsubscribed(length) => {
                         assert!(length > 0);
@@ -601,7 +613,10 @@ mod tests {
         let publish = published(b"t", &PING_REQUEST);
         assert_eq!(
             framing.next_of_client(&publish[..4]),
-            Ok(FromClient::Publish(4))
+            Ok(FromClient::Publish {
+                length: 4,
+                is_acknowledged: false
+            })
         );
         assert!(!framing.is_between_packets());
         assert_eq!(
@@ -634,6 +649,7 @@ mod tests {
             while let Ok(
                 FromServer::Pass(length)
                 | FromServer::Publish { length, .. }
+                | FromServer::Acknowledgement(length)
                 | FromServer::PingAnswer(length)
                 | FromServer::Subscribed { length, .. }
                 | FromServer::Unsubscribed(length)

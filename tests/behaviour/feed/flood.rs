@@ -6,10 +6,7 @@ use std::{
 };
 
 use super::{Farm, connected, until};
-use crate::support::{
-    harness::SOON,
-    relay::{Fault, Way},
-};
+use crate::support::relay::{Fault, Way};
 use ttn::{Event, Events, Feed, FeedEvent, MqttClient};
 
 /// How many come at once.
