@@ -123,6 +123,9 @@ impl Feed {
     /// [`start`](FeedBuilder::start) refuses `partition`, `partitions_of` and [`Topics::pub_sub`](crate::Topics::pub_sub),
     /// which are for clients that read.
     ///
+    /// Both have the same application id. The broker's may lack the tenant, and its topics then lack it too, for brokers
+    /// that [cannot deal with the `@`](crate::scaling_out#many-machines-a-clustered-broker).
+    ///
     /// ```
     /// use ttn::{Feed, MqttClient};
     ///

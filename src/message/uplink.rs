@@ -235,7 +235,8 @@ impl UplinkMessage {
     /// Returns whether a [broker of one's own](crate::MqttClient::own_broker) says that it has delivered this uplink
     /// before (MQTT's DUP flag), because it was not acknowledged: usually the connection had ended. It may have been handled
     /// already. Not every broker sets the flag for what another member of a
-    /// [group](crate::MqttClientBuilder::shared_group) had before. `false` for an uplink from the network itself.
+    /// [group](crate::MqttClientBuilder::shared_group) had before; Mosquitto 2.0.11 sets it for everything that has waited
+    /// for a client, delivered before or not. `false` for an uplink from the network itself.
     ///
     /// ```
     /// # use ttn::{Network, UplinkMessage};
