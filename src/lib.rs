@@ -627,7 +627,7 @@
 //! | level | for |
 //! |---|---|
 //! | `error` | a callback or a worker that failed |
-//! | `warn` | a key that may not read traffic or expires soon; events dropped because the callbacks or a worker do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; a connection whose end Paho does not notice |
+//! | `warn` | a key that may not read traffic or expires soon; events dropped because the callbacks or a worker do not keep up; a retry callback that takes too long; a system without certificate authorities; a V2 network that does not report on a downlink of a batch; the first retained message; on a broker of one's own, the first message at QoS 0 and the first of a partition that does not fit, and a shared group that cannot be proved; what a [`Feed`] cannot fetch, keep or pass on; a connection whose end Paho does not notice |
 //! | `debug` | connections made, lost and refused; questions over HTTP without an answer; odd members of messages; how a backfill ended, and which uplinks it could not read |
 //!
 //! The access key appears in none of these messages, nor in what Paho logs.

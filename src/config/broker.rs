@@ -291,7 +291,8 @@ impl MqttClientBuilder {
     /// [`ErrorKind::SharedSubscription`](crate::ErrorKind::SharedSubscription); see
     /// [`prove_shared_group`](Self::prove_shared_group).
     ///
-    /// The name has no `/`, `+` or `#`.
+    /// The name must not contain `/`, `+` or `#`. With [`partitions`](Self::partitions), the group shares the partitions
+    /// that its members read.
     ///
     /// ```
     /// # use ttn::{MqttClient, Session};
@@ -353,7 +354,8 @@ impl MqttClientBuilder {
     /// The topics of a partition are those of the network behind `p/` and its number, counted from 0:
     /// `p/3/v3/my-app@ttn/devices/dev-1/up`; a [prefix](crate::Topics::with_prefix) comes before that. The number
     /// is the 32-bit FNV-1a hash of the device id, modulo the number of partitions. Reports on downlinks are in
-    /// no partition.
+    /// no partition. On v3 a client that does not read all partitions has five filters for each; some brokers limit
+    /// how many it may have, NATS to 63 by default.
     ///
     /// ```
     /// # use ttn::MqttClient;

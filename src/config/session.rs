@@ -26,7 +26,7 @@ const MAX_CLIENT_ID: usize = 65_535;
 pub struct Session(Option<String>);
 
 impl Session {
-    /// The broker forgets the client at the end of its connection. This is the default.
+    /// Returns a session that ends with the connection: the broker keeps nothing for the client. This is the default.
     ///
     /// ```
     /// assert_eq!(ttn::Session::clean(), ttn::Session::default());
@@ -35,7 +35,7 @@ impl Session {
         Self(None)
     }
 
-    /// The broker keeps messages for the client with this id, which must be the only one that uses it: of two, the
+    /// Returns a session that the broker keeps for the client with this id. Only one client may use the id: of two, the
     /// broker disconnects one whenever the other connects.
     ///
     /// The id has 1 to 65,535 bytes and no NUL; anything else is an error of

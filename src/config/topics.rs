@@ -209,10 +209,10 @@ fn not_a_topic(text: &str) -> Option<&'static str> {
 /// Methods that set the topics of kinds.
 macro_rules! kinds {
     ($($name:ident, $kind:ident, $what:literal;)*) => {
-        /// The topics of a Pub/Sub integration's messages, below its base topic; as set in the integration.
-        /// A kind without a topic of its own is on the base topic.
+        /// Methods for the topics of a Pub/Sub integration's messages, as set in the integration. Only after
+        /// [`Topics::pub_sub`]: elsewhere they are errors of [`build`](crate::MqttClientBuilder::build).
         impl Topics {$(
-            #[doc = concat!("The topic, below the base topic, of ", $what, ".")]
+            #[doc = concat!("Sets the topic, below the base topic, of ", $what, ". Defaults to the base topic.")]
             ///
             /// ```
             #[doc = concat!("let topics = ttn::Topics::pub_sub(\"base\").", stringify!($name), "(\"topic\");")]
@@ -252,8 +252,9 @@ impl Topics {
     /// `any/down/queued`, and, for downlinks, `+/down/push` and `+/down/replace`.
     pub const V3: Self = Self::new(Form::Network(Cow::Borrowed("")));
 
-    /// The topics of the network behind this text, such as `ttn/v3/my-app@ttn/devices/dev-1/up`. It ends with
-    /// `/`.
+    /// Returns the topics of the network behind this prefix, such as `ttn/v3/my-app@ttn/devices/dev-1/up`. The prefix
+    /// must end with `/`, and have no wildcards and no empty levels; anything else is an error of
+    /// [`build`](crate::MqttClientBuilder::build).
     ///
     /// ```
     /// use ttn::{MqttClient, Topics};
@@ -267,16 +268,16 @@ impl Topics {
         Self::new(Form::Network(Cow::Owned(prefix.into())))
     }
 
-    /// The topics of a Pub/Sub integration with this base topic. Set the topics of the kinds as they are set in
+    /// Returns the topics of a Pub/Sub integration with this base topic. Set the topics of the kinds as they are set in
     /// the integration: [`uplink`](Self::uplink), [`join`](Self::join) and so on.
     ///
     /// The client subscribes to exactly these topics and the base topic, not to everything below it: its own
-    /// downlinks are published there, too, and in a [shared group](crate::MqttClientBuilder::shared_group) each
+    /// downlinks are published there too, and in a [shared group](crate::MqttClientBuilder::shared_group) each
     /// member receives all reports on downlinks, but only its share of the uplinks. In a group, uplinks must
     /// therefore have another topic than reports.
     ///
-    /// The kind of a message is told by its content. The messages of other applications that use the same topics
-    /// are left out; what is not a message of The Things Stack is [`Event::Other`](crate::Event::Other).
+    /// The client recognizes the kind of a message by its content. It leaves out messages of other applications on the
+    /// same topics; what is not a message of The Things Stack is [`Event::Other`](crate::Event::Other).
     ///
     /// ```
     /// let topics = ttn::Topics::pub_sub("base").uplink("up").downlink_push("down/push");
@@ -289,8 +290,8 @@ impl Topics {
         }))
     }
 
-    /// The topic, below the base topic, from which the integration takes downlinks to push. Without it,
-    /// [`send`](crate::MqttClient::send) fails unless the downlink replaces the queue.
+    /// Sets the topic, below the base topic, from which the integration takes downlinks to push. Defaults to none: then
+    /// [`send`](crate::MqttClient::send) fails for a downlink that does not replace the queue.
     ///
     /// ```
     /// let topics = ttn::Topics::pub_sub("base").downlink_push("down/push");
@@ -305,8 +306,9 @@ impl Topics {
         self
     }
 
-    /// The topic, below the base topic, from which the integration takes downlinks that replace the queue,
-    /// which is the [default](crate::Schedule) of `send`.
+    /// Sets the topic, below the base topic, from which the integration takes downlinks that replace the queue, which
+    /// is the [default](crate::Schedule) of [`send`](crate::MqttClient::send). Defaults to none: then `send` fails for
+    /// such a downlink.
     ///
     /// ```
     /// let topics = ttn::Topics::pub_sub("base").downlink_replace("down/replace");

@@ -279,7 +279,7 @@ fn options_step(options: &Options) -> Step {
     let servers = options.broker.as_ref().map_or(1, |it| it.addresses.len());
     let others = (servers > 1).then(|| {
         format!(
-            "it is the first of {servers}; the others are left out: set one alone to look at it"
+            "it is the first of {servers} servers, and the only one that is looked at; to look at another, set it alone"
         )
     });
     Step::ok("options")

@@ -32,7 +32,7 @@ pub struct FeedStats {
     /// Downlink requests that came from the broker and are not written yet.
     pub requests_waiting: usize,
     /// Downlink requests that the network's connection refused for good, for example because the key may not send. They
-    /// are lost; [`FeedEvent::Failed`](super::FeedEvent::Failed) tells why.
+    /// are lost; [`FeedEvent::Failed`](super::FeedEvent::Failed) says why.
     pub requests_refused: u64,
     /// Whether the network is connected.
     pub is_network_connected: bool,

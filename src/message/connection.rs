@@ -27,7 +27,7 @@ pub struct Connected {
     pub address: String,
     /// Whether a [broker of one's own](crate::MqttClient::own_broker) has kept a
     /// [persistent session](crate::Session::persistent) for the client. If not, it has kept no messages either: it does
-    /// not know the client yet, or not any more. Always `false` with a clean session.
+    /// not know the client yet, or has forgotten it. Always `false` with a clean session.
     pub session_present: bool,
     /// The outage that ends here; `None` for the first connection, and for one after `close`.
     pub gap: Option<Gap>,

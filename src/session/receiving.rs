@@ -32,6 +32,8 @@ pub(super) struct Receiving {
     acknowledges: bool,
     /// Whether one has come that is not.
     has_unacknowledged: bool,
+    /// Whether a message has come from a partition where it should not be.
+    has_misplaced: bool,
 }
 
 impl Receiving {
@@ -53,6 +55,7 @@ impl Receiving {
             has_retained: false,
             acknowledges,
             has_unacknowledged: false,
+            has_misplaced: false,
         }
     }
 
@@ -75,6 +78,7 @@ impl Receiving {
             return None;
         }
         self.note_retained(&raw);
+        self.note_misplaced(&raw);
         let mut event = self.read(&raw)?;
         match receipt {
             Some(receipt) if self.topics.is_feed() => event.hold_request(receipt),
@@ -119,6 +123,17 @@ impl Receiving {
                  connection; check Event::is_retained, or let the publisher clear MQTT's retain flag",
                 raw.topic()
             );
+        }
+    }
+
+    /// Tells the user once that the partitions do not fit.
+    fn note_misplaced(&mut self, raw: &RawMessage) {
+        if self.has_misplaced {
+            return;
+        }
+        if let Some(why) = self.topics.misplaced(raw.topic()) {
+            self.has_misplaced = true;
+            log::warn!("a message came on {:?}: {why}", raw.topic());
         }
     }
 

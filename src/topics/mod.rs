@@ -150,6 +150,26 @@ impl Layout {
         }
     }
 
+    /// Returns why a message is in a partition from which it should not come, if so.
+    pub(crate) fn misplaced(&self, topic: &str) -> Option<&'static str> {
+        let Place::Behind(behind) = &self.place else {
+            return None;
+        };
+        let total = behind.partitions?;
+        let (number, topic) = behind.partition(topic)?;
+        if !behind.read.iter().any(|it| it == "+" || it == number) {
+            return Some(
+                "this client does not read that partition, but the broker has kept an earlier subscription of its client \
+                 id; call forget_session before a client id gets other partitions",
+            );
+        }
+        let dev_id = self.network.sender(topic)?;
+        (number.parse() != Ok(partition_of(dev_id, total))).then_some(
+            "the publisher has another number of partitions, so this client misses uplinks of its devices; set the same \
+             number on the feed and on all clients",
+        )
+    }
+
     /// Moves a downlink request to the topic to which the client publishes it.
     ///
     /// # Errors
@@ -230,13 +250,19 @@ impl Behind {
 
     /// Returns the network's topic without what the broker has before it.
     fn network_topic<'a>(&self, topic: &'a str) -> &'a str {
+        match self.partition(topic) {
+            Some((_, rest)) => rest,
+            None => topic.strip_prefix(&self.prefix).unwrap_or(topic),
+        }
+    }
+
+    /// Returns the number of the partition in a topic, and the network's topic behind it.
+    fn partition<'a>(&self, topic: &'a str) -> Option<(&'a str, &'a str)> {
+        self.partitions?;
         let topic = topic.strip_prefix(&self.prefix).unwrap_or(topic);
-        let in_partition = self.partitions.and_then(|_| {
-            let (number, rest) = topic.strip_prefix(PARTITION)?.split_once('/')?;
-            let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
-            is_number.then_some(rest)
-        });
-        in_partition.unwrap_or(topic)
+        let (number, rest) = topic.strip_prefix(PARTITION)?.split_once('/')?;
+        let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
+        is_number.then_some((number, rest))
     }
 }
 

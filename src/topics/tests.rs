@@ -383,3 +383,33 @@ fn a_downlink_that_the_integration_takes_nowhere_is_an_error_that_says_what_to_s
     let error = none.place(&mut clear).unwrap_err();
     assert!(error.to_string().contains("empties the queue"), "{error}");
 }
+
+#[test]
+fn a_message_of_a_partition_that_does_not_fit_is_found() {
+    let of = |total, member, members| {
+        layout("barn@ttn", |builder| {
+            let builder = builder.topics(Topics::with_prefix("ttn/"));
+            builder.partitions(total).partitions_of(member, members)
+        })
+    };
+    let feed = feed(|builder| {
+        let builder = builder.topics(Topics::with_prefix("ttn/"));
+        builder.partitions(16)
+    });
+    let members = [of(16, 0, 2), of(16, 1, 2)];
+    let of_another_number = of(8, 0, 1);
+    for device in (0..100).map(|number| format!("bed-{number:02}")) {
+        let topic = feed.publication(&format!("v3/barn@ttn/devices/{device}/up"));
+        let [even, odd] = members.each_ref().map(|layout| layout.misplaced(&topic));
+        let is_even = partition_of(&device, 16) % 2 == 0;
+        let (fits, other) = if is_even { (even, odd) } else { (odd, even) };
+        assert_eq!(fits, None, "{topic}");
+        assert!(other.unwrap().contains("forget_session"), "{topic}");
+        let why = of_another_number.misplaced(&topic);
+        let is_the_same = partition_of(&device, 16) < 8;
+        assert_eq!(why.is_none(), is_the_same, "{topic}");
+        assert!(why.is_none_or(|why| why.contains("number of partitions")));
+        let report = feed.publication(&format!("v3/barn@ttn/devices/{device}/down/sent"));
+        assert_eq!(members[0].misplaced(&report), None, "{report}");
+    }
+}

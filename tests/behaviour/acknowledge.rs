@@ -132,12 +132,14 @@ fn uplinks_handled_in_any_order_are_acknowledged_in_the_order_of_arrival() {
     let clone = UplinkMessage::clone(&uplinks[3]);
     uplinks.remove(2);
     uplinks.remove(1);
+    // Time for acknowledgements that must not come.
     thread::sleep(A_WHILE);
     assert!(acknowledged(&broker).is_empty());
     uplinks.remove(0);
     wait_for_acknowledgements(&broker, 3);
     // A clone holds it too.
     drop(uplinks);
+    // Time for one that must not come.
     thread::sleep(A_WHILE);
     assert_eq!(acknowledged(&broker).len(), 3);
     drop(clone);
@@ -157,6 +159,7 @@ fn an_uplink_that_is_kept_can_be_acknowledged_and_a_dropped_subscription_holds_n
     publish(&mut peer, 1..=2);
     let kept = [next(&events), next(&events)];
     kept.iter().for_each(|uplink| uplink.acknowledge());
+    // Time for acknowledgements that must not come.
     thread::sleep(A_WHILE);
     assert!(
         acknowledged(&broker).is_empty(),

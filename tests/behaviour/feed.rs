@@ -357,6 +357,27 @@ fn a_broker_that_is_away_gets_everything_afterwards_although_the_list_was_full()
 }
 
 #[test]
+fn a_feed_that_closes_reports_the_end_of_both_connections() {
+    let Some(farm) = Farm::new() else { return };
+    let feed = farm.feed().start().unwrap();
+    let events = feed.events();
+    feed.close().unwrap();
+    let told: Vec<_> = events.iter().collect();
+    let is_closed = |event: &FeedEvent| matches!(event, FeedEvent::Network(Event::Closed(_)));
+    assert_eq!(
+        told.iter().filter(|it| is_closed(it)).count(),
+        1,
+        "{told:?}"
+    );
+    let is_closed = |event: &FeedEvent| matches!(event, FeedEvent::Broker(Event::Closed(_)));
+    assert_eq!(
+        told.iter().filter(|it| is_closed(it)).count(),
+        1,
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_broker_that_is_killed_gets_everything_afterwards() {
     let Some(mut farm) = Farm::new() else { return };
     let feed = farm.feed().start().unwrap();

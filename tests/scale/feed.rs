@@ -27,7 +27,7 @@ use crate::{
     cluster::{PARTITIONS, ack_wait, members, patience},
     consumers::{ANSWERED, CONNECT, Consumers, LAST_ANSWERED, Notebook, program},
     is_long, print,
-    publisher::{APP_ID, DEVICES, Published, dev_id, partition},
+    publisher::{APP_ID, APP_ID_WITH_TENANT, DEVICES, Published, dev_id, partition},
     support::{
         guarded::Guarded,
         nats::{NODES, NatsCluster},
@@ -98,7 +98,7 @@ struct Field {
 impl Field {
     fn new() -> Self {
         let network = Simulator::builder(Network::V3)
-            .application(APP_ID, KEY)
+            .application(APP_ID_WITH_TENANT, KEY)
             .address(format!("{}:0", loopback()))
             .http_address(format!("{}:0", loopback()))
             .start()
@@ -210,7 +210,7 @@ fn feed(plan: &Value) {
         .passes([Duration::ZERO, 3 * WRITE_DELAY])
         .overlap(Duration::from_secs(1))
         .max_wait(Duration::from_secs(2));
-    let network = MqttClient::builder(APP_ID, KEY)
+    let network = MqttClient::builder(APP_ID_WITH_TENANT, KEY)
         .mqtt_address(text("network"))
         .http_address(text("http"))
         .connect_retry(ConnectRetry::Forever)

@@ -25,6 +25,9 @@ use crate::{
 
 /// Without a tenant: NATS 2.9 destroys a topic with an `@` that crosses from one node to another.
 pub const APP_ID: &str = "barn";
+
+/// The same on a network with tenants.
+pub const APP_ID_WITH_TENANT: &str = "barn@ttn";
 pub const DEVICES: usize = 100;
 
 /// How many messages wait for their acknowledgement at a time: fewer than there are devices, so that a device's

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-use super::{Runner, Source, TICK};
+use super::{FeedEvent, Runner, Source, TICK};
 use crate::{
     error::{Error, ErrorKind, Result},
     message::Event,
@@ -70,7 +70,19 @@ impl Runner {
 
     fn drop_source(&mut self) {
         if let Some(source) = self.source.take() {
+            // What became of the last requests, and that the client has closed.
+            let news = source.news.receiver().try_iter();
+            news.for_each(|event| self.on_news(event));
             source.leave(&mut self.ledger);
+        }
+    }
+
+    /// Leaves a request with the broker, which delivers it to another feed, or again. Tells what happens to the connection.
+    fn give_back(&self, event: Event) {
+        if let Some(raw) = event.raw() {
+            raw.hold.discard();
+        } else if event.is_lifecycle() {
+            self.shared.tell(FeedEvent::Broker(event));
         }
     }
 
@@ -87,7 +99,7 @@ impl Runner {
     pub(super) fn finish(mut self) {
         let now = Instant::now();
         for asked in self.requests.take() {
-            give_back(&asked.event);
+            self.give_back(asked.event);
         }
         let written = self.write_watermark(now);
         let waiting = self.ledger.waiting();
@@ -100,7 +112,7 @@ impl Runner {
         loop {
             select! {
                 recv(self.from_broker.receiver()) -> event => match event {
-                    Ok(event) => give_back(&event),
+                    Ok(event) => self.give_back(event),
                     Err(_) => break,
                 },
                 recv(closed) -> _ => break,
@@ -110,7 +122,7 @@ impl Runner {
         self.from_broker
             .receiver()
             .try_iter()
-            .for_each(|event| give_back(&event));
+            .for_each(|event| self.give_back(event));
         self.drop_source();
         self.tell_drops(now);
         self.show();
@@ -124,13 +136,6 @@ impl Runner {
             // It may have stopped waiting.
             let _ = reply.send(result.clone());
         }
-    }
-}
-
-/// Leaves a request to the broker, which delivers it to another feed, or again.
-fn give_back(request: &Event) {
-    if let Some(raw) = request.raw() {
-        raw.hold.discard();
     }
 }
 
