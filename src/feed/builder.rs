@@ -111,8 +111,9 @@ impl FeedBuilder {
     /// Keeps in this file how far the broker has acknowledged uplinks, as a watermark. The next run fetches what came
     /// since, even if this one is killed. The file is read at the start, and overrides
     /// [`resume_from`](MqttClientBuilder::resume_from); if it does not exist yet, the feed begins with that, or with what
-    /// comes from now on. It is written at most once a second, and at the end, by replacing it with a new file beside it: its folder must
-    /// be writable. Each feed needs a file of its own. Defaults to none: a restart misses what came in between.
+    /// comes from now on. It is written at most once a second, and at the end, by replacing it with a new file beside it:
+    /// its folder must be writable. Each feed needs a file of its own: one that finds another's watermark in it reports that,
+    /// and no longer writes it. Defaults to none: a restart misses what came in between.
     ///
     /// ```
     /// # use ttn::{Feed, MqttClient};

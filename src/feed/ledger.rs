@@ -199,6 +199,9 @@ impl<M> Ledger<M> {
         if self.is_up && !is_up {
             self.disconnected();
         }
+        if is_up {
+            self.doubt.connected();
+        }
         self.is_up = is_up;
         self.paused_until = None;
     }

@@ -58,8 +58,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// |---|---|
 /// | uplinks | at least once, from the network's storage to the broker's acknowledgement (PUBACK): what the broker has not acknowledged is published again, and fetched again after a restart. It needs an HTTP API of the network with [storage or an event backlog](crate#fetching-what-was-missed) and, over restarts, a [watermark file](FeedBuilder::watermark_file). What the network no longer keeps is lost; [`Event::Backfilled`](crate::Event::Backfilled) in [`events`](Self::events) reports it |
 /// | joins, locations, service data, reports on downlinks | once or more while the feed runs and both sides are connected, or the broker is away for less than [`capacity`](FeedBuilder::capacity) allows. No network keeps them: those of an outage of the network's connection, of an overflow and of a restart are lost |
-/// | downlinks | a request is acknowledged to the broker when it was written to the network's connection. It can be written more than once if the feed is killed in between |
-/// | order | that of the network, as long as nothing is published again or fetched |
+/// | downlinks | a request is acknowledged to the broker when it was written to the network's connection. It can be written more than once if the feed is killed in between, or the broker's connection ends |
+/// | order | that of the network, as long as nothing is published again, fetched or given up |
 /// | repetitions | both uplinks have the same [`key`](crate::UplinkMessage::key) |
 /// | memory | at most [`capacity`](FeedBuilder::capacity) messages and [`max_bytes`](FeedBuilder::max_bytes), besides the queues of the two clients: [`event_capacity`](MqttClientBuilder::event_capacity), [`receive_capacity`](MqttClientBuilder::receive_capacity) |
 ///
@@ -76,13 +76,29 @@ const GRACE: Duration = Duration::from_secs(2);
 /// where the list ended, as far back as [`Backfill::max_age`](crate::Backfill::max_age) allows.
 /// [`FeedEvent::Overflowed`] and [`FeedEvent::Resumed`] report it.
 ///
-/// A broker that ends the connection because of a message, for example because the user may not publish to its topic, gets
-/// that message again with each connection, and nothing after it: [`events`](Self::events) then shows connections that
-/// end soon after they began.
+/// # The broker does not take a message
+///
+/// - If it ends the connection because of a message, for example because the message is too large for it or the user may
+///   not publish to its topic, the feed publishes others first, one by one. After ten connections that have acknowledged
+///   another message and ended with this one, it gives the message up: [`FeedEvent::Failed`] names it, and
+///   [`FeedStats::dropped`] counts it. As long as connections end whatever is published, nothing is given up;
+///   `FeedEvent::Failed` then names the first message that waits.
+/// - If it acknowledges a message and drops it, as Mosquitto does when the user may not publish to the topic, the message
+///   is lost, and no client can see that. Check the rights of the feed's user with one message of each kind.
+///
+/// # Keys, clocks, disks
+///
+/// If the network refuses the key, or the broker the login, the feed goes on trying and tells each failure; when it is
+/// accepted again, the uplinks since then are fetched. The time of this machine's clock counts for one thing only: a first
+/// run without [`resume_from`](MqttClientBuilder::resume_from) that is killed before the broker has acknowledged an uplink
+/// goes on from the time at which it started. A watermark file that cannot be written is told with `FeedEvent::Failed`, once
+/// until it can be written again; the feed goes on.
 ///
 /// # Two feeds
 ///
-/// For availability, two feeds may run at once, each with a watermark file and a client id of its own. Every message is then
+/// For availability, two feeds may run at once, each with a watermark file and a client id of its own. With one file for
+/// both, one of them says so with [`FeedEvent::Failed`] and writes it no more; with one client id, the broker ends the
+/// connection of each when the other connects, again and again, which [`events`](Self::events) shows. Every message is then
 /// published twice; both uplinks have the same [`key`](crate::UplinkMessage::key). Each downlink request reaches the network once, because the feeds
 /// share them in a group, `$share/ttn-feed/…`. A broker without shared groups (NATS, RabbitMQ) needs
 /// [`share_downlinks(false)`](FeedBuilder::share_downlinks) on the first feed, and

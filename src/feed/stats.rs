@@ -19,8 +19,8 @@ pub struct FeedStats {
     pub reports: u64,
     /// Messages that wait for their acknowledgement, or to be published.
     pub waiting: usize,
-    /// Messages that came from the network and were not taken: the list or a queue of the network's client was full, or a
-    /// message was too large for the broker's connection. Uplinks for which there was no room are fetched later, where the
+    /// Messages that came from the network and were not taken: the list or a queue of the network's client was full, or the
+    /// broker does not take a message. Uplinks for which there was no room are fetched later, where the
     /// network keeps them; all else is lost. [`FeedEvent::Dropped`](super::FeedEvent::Dropped) tells it. What the network sent while the feed had let it go is not counted: nobody has seen it.
     pub dropped: u64,
     /// How often the list was full, and the network was let go.
@@ -31,8 +31,9 @@ pub struct FeedStats {
     pub requests: u64,
     /// Downlink requests that came from the broker and are not written yet.
     pub requests_waiting: usize,
-    /// Downlink requests that the network's connection refused for good, for example because the key may not send. They
-    /// are lost; [`FeedEvent::Failed`](super::FeedEvent::Failed) says why.
+    /// Downlink requests that the network's connection refused for good, for example because the key may not send, or that
+    /// were published at QoS 0 faster than they can be written. They are lost;
+    /// [`FeedEvent::Failed`](super::FeedEvent::Failed) says why.
     pub requests_refused: u64,
     /// Whether the network is connected.
     pub is_network_connected: bool,

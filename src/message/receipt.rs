@@ -228,4 +228,13 @@ mod tests {
             assert_eq!(notes.told().len(), 2);
         }
     }
+
+    #[test]
+    fn a_message_that_nobody_wants_is_not_handled() {
+        let (notes, hold) = hold(false);
+        let clone = hold.clone();
+        hold.discard();
+        drop((hold, clone));
+        assert_eq!(notes.told(), ["discarded"]);
+    }
 }

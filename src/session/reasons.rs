@@ -494,7 +494,7 @@ mod tests {
     #[test]
     fn a_broker_that_refuses_the_filters_of_some_partitions_may_have_a_limit() {
         let builder = crate::MqttClient::own_broker("barn@ttn").mqtt_address("mqtt://b:1882");
-        let options = builder.partitions(64).partitions_of(0, 2).check().unwrap();
+        let options = builder.partitions(200).partitions_of(0, 2).check().unwrap();
         let all = topics::Layout::new(&options).filters();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let text = subscription_refused("b", &options, &all[63..]).to_string();

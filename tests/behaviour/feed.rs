@@ -2,6 +2,7 @@
 //! network and with Mosquitto.
 
 mod flood;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use std::{
 
 use crate::support::{
     harness::SOON,
-    mosquitto::Mosquitto,
+    mosquitto::{Mosquitto, MosquittoBuilder},
     nats_node::NatsNode,
     peer::MqttPeer,
     relay::Relay,
@@ -41,8 +42,13 @@ struct Farm {
 impl Farm {
     #[track_caller]
     fn new() -> Option<Self> {
+        Self::with(Mosquitto::builder())
+    }
+
+    #[track_caller]
+    fn with(broker: MosquittoBuilder) -> Option<Self> {
         let watchdog = watchdog(LIMIT);
-        let broker = Mosquitto::builder().start()?;
+        let broker = broker.start()?;
         // Backfills with the same key take turns.
         let key = format!("NNSXS.{:016X}.SECRET", fastrand::u64(..));
         let network = Simulator::builder(Network::V3)

@@ -65,6 +65,7 @@ pub struct MosquittoBuilder {
     users: Vec<(String, String)>,
     acl: Option<String>,
     queue_limit: u32,
+    packet_limit: Option<u32>,
     /// The lines of a bridge in the configuration.
     bridge: Vec<String>,
     tls: Option<Tls>,
@@ -110,6 +111,12 @@ impl MosquittoBuilder {
     /// that publishes where the ACL forbids it.
     pub fn queue_limit(mut self, messages: u32) -> Self {
         self.queue_limit = messages;
+        self
+    }
+
+    /// Ends the connection of a client that sends a larger packet.
+    pub fn packet_limit(mut self, bytes: u32) -> Self {
+        self.packet_limit = Some(bytes);
         self
     }
 
@@ -229,6 +236,7 @@ impl Mosquitto {
             users: Vec::new(),
             acl: None,
             queue_limit: 0,
+            packet_limit: None,
             bridge: Vec::new(),
             tls: None,
             persistent: false,
@@ -345,6 +353,8 @@ impl Mosquitto {
             // The default drops messages in a flood.
             format!("max_queued_messages {}", self.settings.queue_limit),
         ];
+        let packet_limit = self.settings.packet_limit;
+        lines.extend(packet_limit.map(|bytes| format!("max_packet_size {bytes}")));
         if self.settings.persistent {
             lines.extend([
                 "persistence true".to_owned(),

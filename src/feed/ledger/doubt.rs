@@ -76,6 +76,11 @@ impl Doubt {
         self.connection.is_test = false;
     }
 
+    /// Notes that a new connection begins. Late news of the last one say nothing about it.
+    pub(super) fn connected(&mut self) {
+        self.connection = Connection::default();
+    }
+
     /// Notes that the connection has ended.
     pub(super) fn ended(&mut self) -> Verdict {
         let connection = std::mem::take(&mut self.connection);

@@ -29,6 +29,7 @@ fn publishes(ledger: &mut Ledger<u64>, now: Instant) -> Vec<(u64, u64)> {
     while let Some(action) = ledger.poll(now) {
         match action {
             Action::Publish(key, message) => published.push((key, number(&message))),
+            Action::Suspect(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -299,6 +300,32 @@ fn nothing_is_given_up_as_long_as_no_message_is_acknowledged() {
     assert_eq!(ledger.waiting(), 20);
     assert_eq!(connection(&mut ledger, now, &[], &mut there), [0; 0]);
     assert_eq!((there.len(), ledger.waiting()), (20, 0));
+}
+
+#[test]
+fn proofs_count_only_in_a_row_and_late_news_of_the_last_connection_are_none() {
+    let now = Instant::now();
+    let mut ledger = Ledger::new(ROOMY, Some(0));
+    (1..=80).for_each(|number| ledger.take(taken(number)));
+    let mut there = BTreeSet::new();
+    for _ in 0..6 {
+        for _ in 0..8 {
+            assert_eq!(connection(&mut ledger, now, &[1], &mut there), [0; 0]);
+        }
+        // This one ends before the other message is acknowledged, and that is told late.
+        ledger.broker(true);
+        let other = publishes(&mut ledger, now);
+        assert_eq!(other.len(), 1);
+        assert_ne!(messages(&other), [1]);
+        ledger.broker(false);
+        ledger.answered(other[0].0, true, now);
+        ledger.broker(true);
+        let next = publishes(&mut ledger, now);
+        assert_ne!(messages(&next), [1]);
+        ledger.broker(false);
+        ledger.answered(next[0].0, false, now);
+    }
+    assert_eq!(ledger.counts().dropped, 0);
 }
 
 #[test]
