@@ -14,7 +14,8 @@
 /// In both modes the client reads no further message while
 /// [`receive_capacity`](crate::MqttClientBuilder::receive_capacity) messages are unhandled, or half as many as
 /// [`event_capacity`](crate::MqttClientBuilder::event_capacity) if that is less. So neither a slow handler nor a
-/// subscription that is not read loses an uplink; but a program that keeps that many events receives no more.
+/// subscription that is not read loses an uplink; but a program that keeps that many events receives no more. When
+/// messages wait and none is handled for 30 s, a warning in the log names the queues in which events wait.
 ///
 /// ```
 /// assert_eq!(ttn::Acknowledge::default(), ttn::Acknowledge::Received);

@@ -1,5 +1,8 @@
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -9,7 +12,9 @@ use crossbeam_channel::{Sender, bounded};
 use super::*;
 use crate::{
     config::Overflow,
-    message::{Closed, Event, Marks, Place, RawMessage, UplinkMessage, Watermark},
+    message::{
+        Acknowledger, Closed, Event, Marks, Place, RawMessage, Receipt, UplinkMessage, Watermark,
+    },
 };
 
 fn message(number: usize) -> Event {
@@ -308,6 +313,70 @@ fn read_uplinks(events: &Events) -> Vec<(u32, Watermark)> {
             _ => None,
         });
     uplinks.collect()
+}
+
+/// Notes how many messages nobody works on any more.
+#[derive(Debug, Default)]
+struct Ended(AtomicUsize);
+
+impl Acknowledger for Ended {
+    fn queued(&self, _: u64) {}
+
+    fn ended(&self, _: u64, _: bool) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, _: u64) -> bool {
+        false
+    }
+}
+
+fn held(ended: &Arc<Ended>) -> Event {
+    let mut event = uplink(1);
+    event.hold(&Receipt::new(Arc::clone(ended) as _, 1, false));
+    event
+}
+
+#[test]
+fn an_uplink_is_held_by_each_subscriber_until_it_has_read_it_or_leaves() {
+    let ended = Arc::new(Ended::default());
+    let is_held = || ended.0.load(Ordering::Relaxed) == 0;
+    let (mut subscribers, _interrupt) = subscribers();
+    let (first, first_events) = subscription(10, Overflow::default());
+    let (second, second_events) = subscription(10, Overflow::default());
+    subscribers.add(first.named("the first"));
+    subscribers.add(second);
+    subscribers.report(held(&ended));
+    let queued = |name: &str| (name.to_owned(), 1);
+    assert_eq!(
+        subscribers.queued(),
+        [queued("the first"), queued("a subscription to events")]
+    );
+    drop(first_events.recv());
+    assert!(is_held());
+    assert_eq!(subscribers.queued(), [queued("a subscription to events")]);
+    drop(second_events);
+    assert!(!is_held());
+    assert!(subscribers.queued().is_empty());
+}
+
+#[test]
+fn a_subscriber_who_leaves_while_an_uplink_is_queued_for_it_holds_nothing() {
+    let ended = Arc::new(Ended::default());
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(10, Overflow::default());
+    let reader = Arc::clone(events.reader());
+    subscribers.add(subscriber.only(move |_| {
+        // Its queue is empty at this moment.
+        reader.leave();
+        true
+    }));
+    let (other, other_events) = subscription(10, Overflow::default());
+    subscribers.add(other);
+    subscribers.report(held(&ended));
+    drop(other_events.recv());
+    assert_eq!(ended.0.load(Ordering::Relaxed), 1);
+    drop(events);
 }
 
 #[test]

@@ -219,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_one_subscriber_gives_back_comes_again_when_nobody_works_on_it_any_more() {
+        let (notes, first) = hold(false);
+        let mut second = first.clone();
+        second.separate();
+        first.discard();
+        assert!(notes.told().is_empty());
+        second.end();
+        assert_eq!(notes.told(), ["discarded"]);
+    }
+
+    #[test]
     fn a_failed_message_is_handled_unless_it_comes_again() {
         for (redelivers, ended) in [(false, "handled"), (true, "discarded")] {
             let (notes, hold) = hold(redelivers);

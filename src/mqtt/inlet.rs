@@ -218,6 +218,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::message::Acknowledger;
 
     const ATTEMPT: Attempt = Attempt(1);
 
@@ -280,6 +281,35 @@ mod tests {
         let (inlet, outlet) = inlet(100, 3);
         (8..=11).for_each(|number| send(&inlet, number));
         assert_eq!(read_all(&outlet), ["8", "9", "-2"]);
+    }
+
+    #[test]
+    fn a_message_that_is_to_be_acknowledged_is_never_dropped() {
+        #[derive(Debug)]
+        struct Nobody;
+
+        impl Acknowledger for Nobody {
+            fn queued(&self, _: u64) {}
+
+            fn ended(&self, _: u64, _: bool) {}
+
+            fn failed(&self, _: u64) -> bool {
+                false
+            }
+        }
+
+        let (inlet, outlet) = inlet(1, 1_000);
+        for number in 1..=3 {
+            let message = Message {
+                topic: &number.to_string(),
+                payload: &[],
+                is_retained: false,
+                receipt: Some(Receipt::new(Arc::new(Nobody), number, false)),
+            };
+            inlet.message(ATTEMPT, message, Signal::Message);
+        }
+        send(&inlet, 4);
+        assert_eq!(read_all(&outlet), ["1", "2", "3", "-1"]);
     }
 
     #[test]

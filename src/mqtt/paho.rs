@@ -338,6 +338,11 @@ impl Transport {
         self.publishing.len()
     }
 
+    /// Returns whether messages are in flight until the server acknowledges them, not only until they are written.
+    pub(crate) fn awaits_acknowledgements(&self) -> bool {
+        self.acknowledges_downlinks || !self.unacknowledged.is_empty()
+    }
+
     /// Returns how many messages with QoS 1 the server has not acknowledged.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.unacknowledged.len()

@@ -104,13 +104,17 @@ impl Session {
     pub(super) fn drained(&mut self) -> Option<Input> {
         let attempt = self.lifecycle.draining()?;
         let transport = self.connections.transport(attempt)?;
-        let is_acknowledged = transport.unacknowledged() == 0;
-        if transport.is_flushing() || !is_acknowledged || !self.sending.is_drained(transport) {
+        if transport.is_flushing() || !self.sending.is_drained() {
             return None;
         }
-        let left = if transport.unfinished() > 0 {
+        let is_finished = transport.in_flight() == 0 && transport.unacknowledged() == 0;
+        // Acknowledgements may stand behind messages that wait to be handled, until a flush lets them pass.
+        let may_flush = is_finished || transport.awaits_acknowledgements();
+        let left = if transport.unfinished() > 0 && may_flush {
             // Without an answer, the end of the connection or the deadline follows.
             transport.answers().then_some(Left::Unprocessed)?
+        } else if !is_finished {
+            return None;
         } else if self.sending.awaits_report() {
             (!self.lifecycle.is_settling()).then_some(Left::Unreported)?
         } else {

@@ -68,6 +68,7 @@ use sending::Sending;
 use sharing::Sharing;
 use stalling::Stall;
 pub(crate) use status::{Awaited, Status};
+use subscribing::last_filters;
 use waiters::Waiters;
 
 /// How soon a lagging subscriber is told about its drops if nothing else happens.
@@ -127,17 +128,6 @@ enum Wakeup {
     Fetched(Parcel),
     Accepted(Batch),
     Time,
-}
-
-/// Returns the filters to unsubscribe before a client leaves. With a persistent session the subscriptions stay, so that
-/// the broker keeps messages; it answers for a filter that nobody has as well.
-fn last_filters(options: &Options, filters: &[String]) -> Vec<String> {
-    const NOBODYS: &str = "ttn/nothing";
-    let broker = options.broker.as_ref();
-    match broker.and_then(|broker| broker.session.client_id()) {
-        Some(_) => vec![NOBODYS.to_owned()],
-        None => filters.to_vec(),
-    }
 }
 
 impl Session {

@@ -313,3 +313,74 @@ impl Receiving {
         self.status.tally().devices()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use crossbeam_channel::never;
+
+    use super::*;
+    use crate::{MqttClient, message::Acknowledger, mqtt};
+
+    /// The places of the messages that are given back.
+    #[derive(Debug, Default)]
+    struct Returned(AtomicU64);
+
+    impl Acknowledger for Returned {
+        fn queued(&self, _: u64) {}
+
+        fn ended(&self, place: u64, is_handled: bool) {
+            if !is_handled {
+                self.0.fetch_or(1 << place, Ordering::Relaxed);
+            }
+        }
+
+        fn failed(&self, _: u64) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_is_read_after_the_client_was_closed_is_not_acknowledged_and_counts_as_dropped() {
+        let options = MqttClient::own_broker("barn@ttn")
+            .mqtt_address("localhost:1883")
+            .check()
+            .unwrap();
+        let (_inlet, outlet) = mqtt::inlet(10, 1_000);
+        let status = Arc::new(Status::new(&options));
+        let mut receiving = Receiving::new(
+            Arc::new(Layout::new(&options)),
+            outlet,
+            Arc::clone(&status),
+            Subscribers::new(never()),
+            Duplicates::new(1),
+            true,
+        );
+        let mut filling = Filling::new(&options);
+        let returned = Arc::new(Returned::default());
+        let mut receive = |attempt, place| {
+            let raw = RawMessage::new("v3/barn@ttn/devices/bed-07/up", b"{}");
+            let receipt = || Receipt::new(Arc::clone(&returned) as _, place, false);
+            let now = Moment::now();
+            let event = receiving.decode(
+                Attempt(attempt),
+                raw.clone(),
+                Some(&receipt()),
+                now,
+                &mut filling,
+            );
+            receiving.unreadable(Attempt(attempt), raw, Some(receipt()));
+            if place == 1 {
+                receiving.closed(Attempt(2));
+            }
+            event.is_some()
+        };
+        assert!(receive(2, 1));
+        assert!(!receive(1, 2));
+        assert!(!receive(2, 3));
+        assert!(receive(3, 4));
+        assert_eq!(returned.0.load(Ordering::Relaxed), 0b1100);
+        assert_eq!(status.stats(0, Vec::new()).dropped, 4);
+    }
+}

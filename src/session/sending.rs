@@ -83,9 +83,9 @@ impl Sending {
     }
 
     /// Returns whether every accepted message has left.
-    pub(super) fn is_drained(&self, transport: &Transport) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         let is_delivered = self.courier.as_ref().is_none_or(Courier::is_idle);
-        is_delivered && transport.in_flight() == 0 && !self.outbox.has_waiting()
+        is_delivered && !self.outbox.has_waiting()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -164,6 +164,8 @@ mod tests {
         sharing.begin(&topics);
         sharing.refused();
         assert!(sharing.markers().is_none());
+        assert!(!sharing.begin(&topics).is_empty());
+        assert!(sharing.markers().is_some());
         sharing.give_up();
         assert!(sharing.begin(&topics).is_empty());
         assert!(sharing.markers().is_none());

@@ -1,7 +1,18 @@
 //! The subscriptions of a connection, and the proof that a broker delivers what a group shares.
 
 use super::{Session, lifecycle::Input, reasons};
-use crate::mqtt::Attempt;
+use crate::{config::Options, mqtt::Attempt};
+
+/// Returns the filters to unsubscribe before a client leaves. With a persistent session the subscriptions stay, so that
+/// the broker keeps messages; it answers for a filter that nobody has as well.
+pub(super) fn last_filters(options: &Options, filters: &[String]) -> Vec<String> {
+    const NOBODYS: &str = "ttn/nothing";
+    let broker = options.broker.as_ref();
+    match broker.and_then(|broker| broker.session.client_id()) {
+        Some(_) => vec![NOBODYS.to_owned()],
+        None => filters.to_vec(),
+    }
+}
 
 impl Session {
     /// Subscribes, unless there is nothing to subscribe to: then that is granted, which is the input to handle.
@@ -67,5 +78,27 @@ impl Session {
         if let Some(sharing) = &mut self.sharing {
             sharing.give_up();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MqttClient, MqttClientBuilder, config::Session};
+
+    fn last(builder: MqttClientBuilder) -> Vec<String> {
+        last_filters(&builder.check().unwrap(), &["v3/#".to_owned()])
+    }
+
+    #[test]
+    fn only_a_client_whose_session_is_kept_leaves_its_subscriptions_to_the_broker() {
+        let own_broker = || MqttClient::own_broker("barn").mqtt_address("localhost:1883");
+        let kept = own_broker().session(Session::persistent("worker-1"));
+        assert_eq!(last(kept), ["ttn/nothing"]);
+        assert_eq!(last(own_broker()), ["v3/#"]);
+        assert_eq!(
+            last(MqttClient::builder("barn", "NNSXS.ID.SECRET")),
+            ["v3/#"]
+        );
     }
 }

@@ -187,6 +187,29 @@ fn a_message_behind_a_prefix_and_in_a_partition_is_read_and_keeps_its_topic() {
 }
 
 #[test]
+fn only_a_number_is_a_partition_and_only_where_there_are_partitions() {
+    let with = layout("barn@ttn", |builder| builder.partitions(4));
+    let without = layout("barn@ttn", |builder| builder);
+    for (layout, level, is_uplink) in [
+        (&with, "p/3/", true),
+        (&with, "", true),
+        (&with, "p/x3/", false),
+        (&with, "p//", false),
+        (&with, "p/-1/", false),
+        (&without, "", true),
+        (&without, "p/3/", false),
+    ] {
+        let topic = format!("{level}v3/barn@ttn/devices/bed-07/up");
+        let event = event(layout, &topic, &uplink_of("barn", "bed-07"));
+        assert_eq!(
+            matches!(event, Some(Event::Uplink(_))),
+            is_uplink,
+            "{topic}"
+        );
+    }
+}
+
+#[test]
 fn the_partitions_of_all_members_together_are_read_once_and_reports_by_everyone() {
     for_seeds(200, |random| {
         let total = random.u32(1..20);

@@ -183,18 +183,31 @@ mod tests {
         }
     }
 
+    fn limits(messages: usize) -> Limits {
+        Limits {
+            messages,
+            bytes: 100,
+            most_messages: 2 * messages,
+        }
+    }
+
+    #[test]
+    fn a_failed_message_ends_the_connection_only_if_it_is_to_come_again() {
+        let waiter = Waiter::new().unwrap();
+        for redelivers in [true, false] {
+            let all = Acknowledgement::new(Acknowledge::Handled, redelivers, limits(2));
+            let connection = all.connection(1);
+            connection.begin(waiter.handle().clone());
+            connection.passed(publish(1));
+            assert_eq!(all.failed(0), redelivers);
+            assert_eq!(connection.has_failed(), redelivers);
+        }
+    }
+
     #[test]
     fn an_earlier_connection_has_no_part_in_it_any_more() {
         let waiter = Waiter::new().unwrap();
-        let all = Acknowledgement::new(
-            Acknowledge::Handled,
-            false,
-            Limits {
-                messages: 2,
-                bytes: 100,
-                most_messages: 4,
-            },
-        );
+        let all = Acknowledgement::new(Acknowledge::Handled, false, limits(2));
         let (old, new) = (all.connection(1), all.connection(2));
         old.begin(waiter.handle().clone());
         old.passed(publish(1));

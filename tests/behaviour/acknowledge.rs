@@ -4,15 +4,16 @@
 use std::{
     io,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
 use crate::support::{
-    harness::SOON, mosquitto::Mosquitto, peer::MqttPeer, relay::Relay, resources::wait_until,
-    watchdog::watchdog,
+    child::alone, harness::SOON, mosquitto::Mosquitto, peer::MqttPeer, relay::Relay,
+    resources::wait_until, watchdog::watchdog,
 };
+use crossbeam_channel::{Sender, unbounded};
 use ttn::{
     Acknowledge, DisconnectCause, ErrorKind, Event, Events, MqttClient, MqttClientBuilder,
     Overflow, Session, UplinkMessage,
@@ -393,6 +394,31 @@ fn what_a_callback_fails_on_comes_again_if_that_is_asked_for() {
 }
 
 #[test]
+fn what_a_raw_callback_fails_on_comes_again_even_if_another_callback_does_not_fail() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer)) = broker() else {
+        return;
+    };
+    let client = handled(broker.address())
+        .redeliver_failed(true)
+        .reconnect_delay(Duration::from_millis(10), Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let (sender, calls) = mpsc::channel();
+    client.set_uplink_callback(move |uplink, _| sender.send(uplink.is_redelivered()).unwrap());
+    let mut is_first = true;
+    client.set_uplink_raw_callback(move |_, _| match std::mem::take(&mut is_first) {
+        true => Err(io::Error::other("the file is full")),
+        false => Ok(()),
+    });
+    client.connect().unwrap();
+    publish(&mut peer, 1..=1);
+    assert!(!calls.recv_timeout(SOON).unwrap());
+    assert!(calls.recv_timeout(SOON).unwrap());
+    wait_for_acknowledgements(&broker, 1);
+}
+
+#[test]
 fn what_was_not_acknowledged_when_the_link_broke_comes_again_and_is_marked() {
     let _watchdog = watchdog(LIMIT);
     let Some((broker, mut peer)) = broker() else {
@@ -557,6 +583,51 @@ fn a_small_queue_that_is_not_read_loses_nothing() {
     }
     assert_eq!((events.dropped(), client.stats().dropped), (0, 0));
     wait_for_acknowledgements(&broker, 30);
+}
+
+/// Passes on the warnings of the log.
+struct Warnings(Sender<String>);
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let _ = self.0.send(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_program_that_leaves_a_subscription_unread_is_told_which_in_the_log() {
+    static WARNINGS: OnceLock<Warnings> = OnceLock::new();
+    const NAME: &str = "a_program_that_leaves_a_subscription_unread_is_told_which_in_the_log";
+    if !alone(module_path!(), NAME) {
+        return;
+    }
+    let _watchdog = watchdog(LIMIT);
+    let Some((broker, mut peer)) = broker() else {
+        return;
+    };
+    let (sender, warnings) = unbounded();
+    log::set_logger(WARNINGS.get_or_init(|| Warnings(sender))).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let client = handled(broker.address()).build().unwrap();
+    client.set_uplink_callback(|_, _| {});
+    let unread = client.events();
+    client.connect().unwrap();
+    publish(&mut peer, 1..=3);
+    let warning = warnings.recv_timeout(LIMIT).unwrap();
+    for expected in ["3 must be", "in that of a subscription to events", "30 s"] {
+        assert!(warning.contains(expected), "{warning}");
+    }
+    assert!(!warning.contains("the callbacks"), "{warning}");
+    drop(unread);
+    wait_for_acknowledgements(&broker, 3);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! not handled.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
     thread,
@@ -74,13 +74,19 @@ impl Link {
 
     /// Grants the subscriptions with this quality of service.
     fn grant(&mut self, quality: u8) {
+        self.answer(|_| quality);
+    }
+
+    /// Answers the subscriptions with a code for each filter.
+    fn answer(&mut self, code: impl Fn(&str) -> u8) {
         let (first, body) = read_packet(&mut self.0);
         assert_eq!(first, 0x82);
         let mut answer = body[..2].to_vec();
         let mut rest = &body[2..];
         while let [high, low, ..] = rest {
-            rest = &rest[3 + usize::from(u16::from_be_bytes([*high, *low]))..];
-            answer.push(quality);
+            let (filter, after) = rest[2..].split_at(u16::from_be_bytes([*high, *low]).into());
+            answer.push(code(std::str::from_utf8(filter).unwrap()));
+            rest = &after[1..];
         }
         self.0.write_all(&frame(0x90, &answer)).unwrap();
     }
@@ -247,7 +253,7 @@ fn a_broker_that_waits_for_no_acknowledgement_is_read_as_fast_as_the_program_rea
                 writer.write(&uplink((counter % 0xffff) as u16, counter));
             }
         });
-        scope.spawn(move || {
+        scope.spawn(|| {
             for counter in 1..=MESSAGES {
                 assert_eq!(u32::from(link.acknowledged()), counter % 0xffff);
             }
@@ -318,6 +324,27 @@ fn an_uplink_larger_than_all_that_may_wait_comes_and_so_does_the_next() {
 }
 
 #[test]
+fn what_waits_unread_is_acknowledged_up_to_the_limit_if_it_only_has_to_be_received() {
+    let _watchdog = watchdog(LIMIT);
+    let listener = listen();
+    let (_client, events, mut link) = connected(&listener, |builder| {
+        builder
+            .acknowledge(Acknowledge::Received)
+            .receive_capacity(3, 1 << 20)
+    });
+    for id in 1..=5 {
+        link.write(&uplink(id, id.into()));
+    }
+    for id in 1..=3 {
+        assert_eq!(link.acknowledged(), id);
+    }
+    assert!(link.hears_nothing());
+    drop(next(&events));
+    assert_eq!(link.acknowledged(), 4);
+    assert!(link.hears_nothing());
+}
+
+#[test]
 fn a_broker_that_closes_after_each_message_that_it_delivers_again_gets_no_false_acknowledgement() {
     let _watchdog = watchdog(LIMIT);
     let listener = listen();
@@ -352,6 +379,36 @@ fn a_broker_that_closes_after_each_message_that_it_delivers_again_gets_no_false_
 }
 
 #[test]
+fn a_group_whose_proof_is_refused_is_connected_at_once_without_it() {
+    let _watchdog = watchdog(LIMIT);
+    let listener = listen();
+    let client = builder(listener.local_addr().unwrap())
+        .shared_group("workers")
+        .build()
+        .unwrap();
+    thread::scope(|scope| {
+        let link = scope.spawn(|| {
+            let mut link = Link::accept(&listener, 1);
+            link.answer(|filter| {
+                if filter.contains("ttn-check") {
+                    0x80
+                } else {
+                    1
+                }
+            });
+            assert!(link.hears_nothing(), "a marker");
+            link
+        });
+        client.connect().unwrap();
+        let mut link = link.join().unwrap();
+        let events = client.events();
+        link.write(&publish(AT_LEAST_ONCE | 1, TOPIC, 1, &body(1, 0)));
+        assert!(next(&events).raw().is_retained());
+        assert_eq!(link.acknowledged(), 1);
+    });
+}
+
+#[test]
 fn a_broker_that_acknowledges_no_downlink_does_not_hold_up_a_close() {
     let _watchdog = watchdog(LIMIT);
     let listener = listen();
@@ -366,4 +423,11 @@ fn a_broker_that_acknowledges_no_downlink_does_not_hold_up_a_close() {
         error.to_string().contains("1 downlink is uncertain"),
         "{error}"
     );
+    // Nobody gets what comes now, so that it must come again.
+    link.write(&uplink(1, 1));
+    link.0.set_read_timeout(Some(A_WHILE)).unwrap();
+    let mut rest = Vec::new();
+    let _ = link.0.read_to_end(&mut rest);
+    let is_acknowledged = rest.windows(4).any(|bytes| bytes == [0x40, 2, 0, 1]);
+    assert!(!is_acknowledged, "{rest:?}");
 }

@@ -929,6 +929,36 @@ fn an_uplink_at_which_a_worker_failed_comes_again_if_that_is_asked_for() {
 }
 
 #[test]
+fn a_stuck_worker_that_is_removed_holds_up_no_more_than_the_uplink_that_it_has() {
+    let _watchdog = watchdog(LIMIT);
+    let Some((_broker, mut peer, builder)) = own_broker() else {
+        return;
+    };
+    let client = builder.receive_capacity(4, 1 << 20).build().unwrap();
+    let events = client.events();
+    let (sender, calls) = unbounded();
+    let (free, freed) = bounded::<()>(0);
+    let id = client
+        .set_uplink_workers(1, |_| {
+            let (sender, freed) = (sender.clone(), freed.clone());
+            move |uplink: &UplinkMessage, _: &MqttClient| {
+                sender.send(uplink.counter).unwrap();
+                let _ = freed.recv();
+            }
+        })
+        .unwrap();
+    client.connect().unwrap();
+    (1..=8).for_each(|counter| publish(&mut peer, "bed-1", counter));
+    wait_for_uplinks(&events, 4);
+    assert_eq!(next(&calls), 1);
+    client.remove_callback(id);
+    // The client reads on.
+    wait_for_uplinks(&events, 4);
+    drop(free);
+    client.close().unwrap();
+}
+
+#[test]
 fn what_removed_workers_leave_behind_holds_up_no_acknowledgement() {
     let _watchdog = watchdog(LIMIT);
     let Some((broker, mut peer, builder)) = own_broker() else {

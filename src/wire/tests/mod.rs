@@ -9,6 +9,7 @@ mod keep_alive;
 mod opening;
 mod peer;
 mod relaying;
+mod visiting;
 
 use std::{
     net::SocketAddr,
