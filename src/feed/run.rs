@@ -125,7 +125,8 @@ pub(super) struct Runner {
 struct Written {
     at: Option<Instant>,
     acknowledged: u64,
-    has_failed: bool,
+    /// Why that has failed.
+    failure: Option<String>,
 }
 
 /// How many drops the program was told of, and when.
@@ -193,7 +194,7 @@ impl Runner {
             written: Written {
                 at: None,
                 acknowledged: 0,
-                has_failed: false,
+                failure: None,
             },
             told: Told {
                 at: None,
@@ -494,7 +495,7 @@ impl Runner {
 
     fn write_watermark(&mut self, now: Instant) -> Result<()> {
         let acknowledged = self.ledger.counts().acknowledged;
-        let is_news = acknowledged != self.written.acknowledged || self.written.has_failed;
+        let is_news = acknowledged != self.written.acknowledged || self.written.failure.is_some();
         let Some(file) = self.file.as_mut().filter(|_| is_news) else {
             return Ok(());
         };
@@ -504,8 +505,10 @@ impl Runner {
         self.written.at = Some(now);
         let result = file.write(&watermark);
         self.written.acknowledged = acknowledged;
-        let failed_before = std::mem::replace(&mut self.written.has_failed, result.is_err());
-        if let Some(error) = result.as_ref().err().filter(|_| !failed_before) {
+        let failure = result.as_ref().err().map(ToString::to_string);
+        let is_told = failure == self.written.failure;
+        self.written.failure = failure;
+        if let Some(error) = result.as_ref().err().filter(|_| !is_told) {
             self.fail(error.clone());
         }
         result

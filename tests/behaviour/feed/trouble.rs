@@ -6,7 +6,8 @@ use super::{BED, Farm, numbers, until};
 use crate::support::{harness::SOON, mosquitto::Mosquitto, peer::MqttPeer, resources::wait_until};
 use serde_json::json;
 use ttn::{
-    ErrorKind, Event, Feed, FeedEvent, Session, crossbeam_channel::Receiver, simulator::Rights,
+    Downlink, ErrorKind, Event, Feed, FeedEvent, Schedule, Session, crossbeam_channel::Receiver,
+    simulator::Rights,
 };
 
 /// Returns the text of the next failure that has these words.
@@ -194,4 +195,29 @@ fn requests_at_qos_0_for_which_there_is_no_room_are_counted_and_told() {
     assert!(feed.stats().requests_refused >= 95);
     failure(&told, "QoS 0");
     feed.close().unwrap();
+}
+
+#[test]
+fn a_request_that_the_broker_delivers_again_is_written_once() {
+    let Some(farm) = Farm::new() else { return };
+    farm.network.device(BED).join();
+    let broker = farm.broker().session(Session::persistent("feed-1"));
+    let feed = Feed::builder(farm.network(), broker).start().unwrap();
+    let (reader, _events) = farm.reader();
+    farm.network_away(&feed);
+    for number in [1, 2, 3] {
+        let downlink = Downlink::bytes([number]).schedule(Schedule::Last);
+        reader.send(BED, downlink).unwrap();
+    }
+    assert!(until(&feed, |stats| stats.requests_waiting == 3));
+    farm.broker_away(&feed);
+    assert!(until(&feed, |stats| stats.requests_waiting == 0));
+    farm.broker_back(&feed);
+    assert!(until(&feed, |stats| stats.requests_waiting == 3));
+    farm.network_back(&feed);
+    assert!(until(&feed, |stats| stats.requests >= 3
+        && stats.requests_waiting == 0));
+    feed.close().unwrap();
+    assert_eq!(feed.stats().requests, 3);
+    assert_eq!(farm.downlinks(), ["AQ==", "Ag==", "Aw=="]);
 }
