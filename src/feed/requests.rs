@@ -50,7 +50,7 @@ impl<R> Requests<R> {
     ///
     /// # Errors
     ///
-    /// If there is no room for it. The broker never delivers so many that it wants to have acknowledged.
+    /// If there is no room for it. Of those that it wants to have acknowledged, the broker never delivers that many.
     pub(super) fn add(&mut self, request: R) -> Result<(), R> {
         if self.len() >= self.capacity {
             return Err(request);

@@ -1,11 +1,10 @@
 //! Whether a message ends the broker's connections: it is larger than the broker takes, or on a topic to which the user
 //! may not publish. Pure state.
 
-/// From how many connections in a row on, each of which ended without an acknowledgement, messages are published one by
-/// one.
+/// Messages are published one by one after this many connections in a row that ended without an acknowledgement.
 const FRUITLESS: u32 = 2;
 
-/// After how many of these the program is told.
+/// The program is told after this many of them.
 const TOLD: u32 = 5;
 
 /// After how many proofs in a row a message is given up. One is a connection that acknowledges another message, and ends
