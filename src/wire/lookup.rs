@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
@@ -55,6 +55,10 @@ pub(super) fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
 
 /// Looks up the addresses of a host before `deadline`, on a thread that is abandoned after it.
 pub(super) fn look_up_until(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
+    // Waits for no name server, and for no place.
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
     let Some(place) = Place::take() else {
         return Err(Error::new(
             ErrorKind::TimedOut,
@@ -113,5 +117,10 @@ mod tests {
     fn an_address_needs_no_name_server() {
         let found = look_up("::1", 8883).unwrap();
         assert_eq!(found, ["[::1]:8883".parse().unwrap()]);
+        for (host, found) in [("::1", "[::1]:8883"), ("127.0.0.1", "127.0.0.1:8883")] {
+            let too_late = Instant::now();
+            let addresses = look_up_until(host, 8883, too_late).unwrap();
+            assert_eq!(addresses, [found.parse().unwrap()]);
+        }
     }
 }
