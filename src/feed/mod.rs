@@ -71,7 +71,7 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// # The broker is away
 ///
-/// Messages wait in a list. If it becomes full, the feed lets the network go: it closes that connection. When the
+/// Messages wait in a list. If it becomes full, the feed closes its connection to the network. When the
 /// broker is back and has acknowledged the whole list, it connects to the network again, and fetches the uplinks from
 /// where the list ended, as far back as [`Backfill::max_age`](crate::Backfill::max_age) allows.
 /// [`FeedEvent::Overflowed`] and [`FeedEvent::Resumed`] report it.
