@@ -1,0 +1,33 @@
+//! The library's log messages, on standard error.
+
+use std::io::{self, Write};
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+/// Starts logging: warnings, and more with a higher verbosity.
+pub(crate) fn start(verbosity: u8) {
+    log::set_max_level(match verbosity {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    });
+    // Nothing else in this process installs a logger.
+    let _ = log::set_logger(&Logger);
+}
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ttn")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let level = record.level().as_str().to_lowercase();
+            let _ = writeln!(io::stderr(), "{level}: {}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
