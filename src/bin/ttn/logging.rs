@@ -1,8 +1,8 @@
 //! The library's log messages, on standard error.
 
-use std::io::{self, Write};
-
 use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::output;
 
 /// Starts logging: warnings, and more with a higher verbosity.
 pub(crate) fn start(verbosity: u8) {
@@ -25,7 +25,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_lowercase();
-            let _ = writeln!(io::stderr(), "{level}: {}", record.args());
+            output::note(format_args!("{level}: {}", record.args()));
         }
     }
 

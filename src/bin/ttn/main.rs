@@ -2,8 +2,10 @@
 
 mod commands;
 mod connection;
+mod escape;
 mod interrupt;
 mod key;
+mod lines;
 mod logging;
 mod output;
 mod status;
