@@ -10,7 +10,7 @@
 //!
 //! With an account it takes the file as its argument, and reads `TTN_APP_ID`, `TTN_ACCESS_KEY`, and `TTN_CLUSTER`
 //! or `TTN_MQTT_ADDRESS` with `TTN_HTTP_ADDRESS` from the environment. One file is for one application. Ctrl-C and
-//! SIGTERM end it.
+//! SIGTERM end it. The page `running_for_a_year` of the documentation says what else a service needs that runs for long.
 
 use std::{
     env, thread,

@@ -28,7 +28,7 @@
 //! | 1 | it could not go on, or messages are not acknowledged; the log says which |
 //! | 78 | a setting is wrong, so that starting it again does not help |
 //!
-//! A second signal ends it immediately.
+//! A second signal ends it immediately. The pages `scaling_out` and `running_for_a_year` of the documentation say more.
 
 use std::{
     env, fs,

@@ -17,7 +17,8 @@
 //! | 1 | it could not go on, or downlinks are uncertain; the log says which |
 //! | 78 | a setting is wrong, so that starting it again does not help |
 //!
-//! A second signal ends it immediately.
+//! A second signal ends it immediately. The page `running_for_a_year` of the documentation says what else a service
+//! needs; `examples/metrics.rs` serves its counters, and `examples/archive.rs` misses nothing.
 
 use std::{
     env, fs,

@@ -73,6 +73,11 @@ impl Timeline {
         }
         now.instant + self.suspended
     }
+
+    /// Returns for how long the machine was suspended so far.
+    pub(crate) fn suspended(&self) -> Duration {
+        self.suspended
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,8 @@ pub enum ErrorKind {
     Unconfirmed,
     /// A message could not be read.
     Decode,
+    /// A [recording](crate::Recorder) cannot be opened, written or read.
+    File,
     /// The discovery server answered, but not as expected: it is another kind of server or another
     /// port, it requires TLS, or it redirects a request that contains the key. Also any other answer over HTTP that
     /// is not as expected, such as one of the [HTTP API](crate#asking-over-http) or in a text that

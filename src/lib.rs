@@ -475,7 +475,8 @@
 //! # Programs that run for a long time
 //!
 //! The example `service` does all of the following, and `examples/service.service` is a unit for
-//! systemd.
+//! systemd. [Running for a year](running_for_a_year) is about what comes after: what to watch, what to store, and what to
+//! do when something changes.
 //!
 //! | what happens | if you do nothing | do this |
 //! |---|---|---|
@@ -601,6 +602,7 @@
 //! | [`offline_queue`](MqttClientBuilder::offline_queue) | none |
 //! | [`pace`](MqttClientBuilder::pace) | none: downlinks are written immediately |
 //! | [`counter_watch`](MqttClientBuilder::counter_watch) | 100 000 devices; in a [`shared_group`](MqttClientBuilder::shared_group), 0 |
+//! | [`device_watch`](MqttClientBuilder::device_watch), [`silence_after`](MqttClientBuilder::silence_after) | no |
 //! | [`duplicate_window`](MqttClientBuilder::duplicate_window) | 0; on a broker of one's own, 10 000 uplinks |
 //! | [`unconfirmed_after`](MqttClientBuilder::unconfirmed_after) | 10 s after the downlink was written, and up to 10 s more to ask why |
 //! | [`follow_downlinks`](MqttClientBuilder::follow_downlinks) | 10 000, for 48 hours |
@@ -655,7 +657,15 @@
 //!
 //! # Building
 //!
-//! You need Rust 1.85 or later, a C compiler and cmake; Paho's C library and ring are compiled in.
+//! You need Rust 1.85 or later, a C compiler and cmake; Paho's C library and ring are compiled in. The README has recipes
+//! for systems and targets.
+//!
+//! | feature | brings | without it |
+//! |---|---|---|
+//! | `tls` (default) | `mqtts://` and `https://` | such an address is an error that names the feature; neither rustls nor ring is built |
+//! | `encrypted-keys` | client keys that are protected by a passphrase; brings `tls` | such a key is an error that says how to decrypt it |
+//! | `simulator` | the module `simulator`: a simulated network inside your process | |
+//! | `cli` | the command-line tool `ttn`; brings `simulator` | the tool and what it depends on are not built |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -679,6 +689,7 @@ mod message;
 mod mqtt;
 mod network;
 mod process;
+mod recording;
 mod records;
 mod recovery;
 #[cfg(test)]
@@ -701,6 +712,9 @@ pub mod migrating_to_v3 {}
 #[doc = include_str!("scaling_out.md")]
 pub mod scaling_out {}
 
+#[doc = include_str!("running_for_a_year.md")]
+pub mod running_for_a_year {}
+
 pub use anyhow;
 pub use client::{Backfilling, CallbackId, MqttClient};
 pub use closure::CallbackResult;
@@ -716,18 +730,22 @@ pub use message::fields;
 pub use message::{
     Activation, ActivationFailed, Antenna, BackfillProgress, BackfillSource, Backfilled, Battery,
     CallbackFailed, ClassBC, Closed, ConnectFailed, Connected, CounterFinding, CounterReport,
-    DeviceChange, DeviceEvent, DisconnectCause, Disconnected, Downlink, DownlinkEvent,
-    DownlinkStep, ErrorDetails, Event, FrameLoss, Gap, Gateway, KeyConcern, KeyEnvelope,
-    KeyWarning, Location, LocationSolved, Malformed, MessageId, Metadata, NetworkIds, PacketBroker,
-    Priority, PublishFailed, QueueInvalidated, QueuedDownlink, RawMessage, Relay, Rights, Schedule,
-    ServiceData, Transmission, Uncovered, UncoveredDevice, UncoveredReason, UplinkFailed,
-    UplinkField, UplinkKey, UplinkMessage, VersionIds, Watermark,
+    DeviceBack, DeviceChange, DeviceEvent, DeviceSilent, DisconnectCause, Disconnected, Downlink,
+    DownlinkEvent, DownlinkStep, ErrorDetails, Event, FrameLoss, Gap, Gateway, KeyConcern,
+    KeyEnvelope, KeyWarning, Location, LocationSolved, Malformed, MessageId, Metadata, NetworkIds,
+    PacketBroker, Priority, PublishFailed, QueueInvalidated, QueuedDownlink, RawMessage, Relay,
+    Rights, Schedule, ServiceData, Transmission, Uncovered, UncoveredDevice, UncoveredReason,
+    UplinkFailed, UplinkField, UplinkKey, UplinkMessage, VersionIds, Watermark,
 };
 pub use network::Network;
+pub use recording::{
+    Anonymizer, Pacing, Recorded, Recorder, RecorderBuilder, Recording, Replay, ReplayStopper,
+    Speed,
+};
 pub use records::Records;
 pub use recovery::Retry;
 pub use serde_json;
-pub use stats::{DeviceUse, FairUse, FrameStats, Stats, WorkerStats};
+pub use stats::{DeviceStatus, DeviceUse, FairUse, FrameStats, Stats, WorkerStats};
 
 /// The programs of the README, compiled and run.
 #[cfg(doctest)]

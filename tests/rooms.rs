@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A room, and the rooms that it may use in addition to [`EVERYWHERE`].
-const TABLE: [(&str, &[&str]); 27] = [
+const TABLE: [(&str, &[&str]); 28] = [
     (
         "doctor",
         &[
@@ -40,6 +40,7 @@ const TABLE: [(&str, &[&str]); 27] = [
     ("inquiry", &["api", "config", "network"]),
     ("backfill", &["api", "records", "config", "network"]),
     ("api", &["http", "records", "config", "network"]),
+    ("recording", &["records", "network"]),
     ("records", &["network"]),
     ("http", &["wire", "config"]),
     ("stats", &["events", "network"]),
@@ -68,10 +69,10 @@ const EVERYWHERE: [&str; 5] = ["message", "error", "sync", "process", "clock"];
 const CRATES: [(&str, &[&str]); 6] = [
     ("paho_mqtt", &["mqtt/paho.rs"]),
     ("ureq", &["http.rs"]),
-    ("rustls", &["wire/", "simulator/http/tls.rs"]),
+    ("rustls", &["wire/", "simulator/tls.rs"]),
     ("webpki", &["wire/"]),
     ("httparse", &["simulator/http/"]),
-    ("rcgen", &["simulator/http/tls.rs"]),
+    ("rcgen", &["simulator/tls.rs"]),
 ];
 
 #[test]

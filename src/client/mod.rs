@@ -3,6 +3,7 @@
 
 mod backfill;
 mod callbacks;
+mod devices;
 mod feeding;
 mod follow;
 mod send;
@@ -487,6 +488,18 @@ impl MqttClient {
     /// ```
     pub fn app_id(&self) -> &str {
         &self.core().options.app_id
+    }
+
+    /// Returns the network whose language the client speaks: the one that was
+    /// [set](MqttClientBuilder::network), or the one that the application id and the access key show.
+    ///
+    /// ```
+    /// let client = ttn::MqttClient::new("my-app@ttn", "NNSXS.ID.SECRET")?;
+    /// assert_eq!(client.network(), ttn::Network::V3);
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn network(&self) -> Network {
+        self.core().options.network
     }
 
     /// Returns what the access key allows on the application, as the network told it last. Does not wait and

@@ -27,7 +27,7 @@ impl MqttClient {
     ///
     /// [`ErrorKind::Downlink`] for everything that the network would drop silently: a device id, an
     /// FPort (1 to 223) or a payload that is not valid, an empty payload, or an absolute time less than
-    /// 2.5 s ahead. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`];
+    /// 2.5 s ahead; this is checked first. [`ErrorKind::NotConnected`]; [`ErrorKind::QueueFull`];
     /// [`ErrorKind::NotAuthorized`] if the network has said, on this connection, that the key [may not
     /// send](Self::rights); [`ErrorKind::Forked`] in a
     /// [fork](crate#forks-threads-suspended-machines) of the process that created the client.

@@ -59,6 +59,8 @@ pub struct MqttClientBuilder {
     pub(super) offline_queue: Option<OfflineQueue>,
     pub(super) pace: Option<Pace>,
     pub(super) counter_watch: Option<usize>,
+    pub(super) device_watch: bool,
+    pub(super) silence_after: Option<f32>,
     pub(super) duplicate_window: Option<usize>,
     pub(super) follow_downlinks: FollowDownlinks,
     pub(super) unconfirmed_after: Duration,
@@ -113,6 +115,8 @@ impl MqttClientBuilder {
             offline_queue: None,
             pace: None,
             counter_watch: None,
+            device_watch: false,
+            silence_after: None,
             duplicate_window: None,
             follow_downlinks: FollowDownlinks {
                 downlinks: 10_000,
@@ -663,6 +667,51 @@ impl MqttClientBuilder {
     /// ```
     pub fn counter_watch(mut self, devices: usize) -> Self {
         self.counter_watch = Some(devices);
+        self
+    }
+
+    /// Sets whether to remember more about each device, for [`devices`](crate::MqttClient::devices): when it was
+    /// heard last and how often it usually sends, its gateway, the frames that it has lost, its battery. It takes about
+    /// 700 bytes for each device of [`counter_watch`](Self::counter_watch), and a little time for each uplink. Defaults
+    /// to `false`.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").device_watch(true).build()?;
+    /// assert!(client.devices()?.is_empty());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn device_watch(mut self, is_on: bool) -> Self {
+        self.device_watch = is_on;
+        self
+    }
+
+    /// Asks for [`Event::DeviceSilent`](crate::Event::DeviceSilent) when a device has not been heard for this multiple
+    /// of its own [usual interval](crate::DeviceStatus::usual_interval), 1.5 to 1000; 3 is a good choice. It comes once,
+    /// and [`Event::DeviceBack`](crate::Event::DeviceBack) at the next uplink of the device. Includes
+    /// [`device_watch`](Self::device_watch). Defaults to none.
+    ///
+    /// - The usual interval is known after five uplinks with successive frame counters, live or
+    ///   [fetched](Self::backfill).
+    /// - A device that loses frames gets more time, so that it is not silent by chance: 5 intervals if it loses 5 % of
+    ///   them, 8 if it loses 20 %, if that is more than the multiple. The time is never less than 5 s.
+    /// - The time stands still while the client has no connection, while the machine is suspended, and after a
+    ///   reconnect for up to 10 minutes while the client [fetches](Self::backfill) what it has missed. After an outage,
+    ///   a device has as much time as that lasted, and one and a half of its intervals at most. The same holds when
+    ///   this client has dropped messages.
+    /// - It also stands still while nothing at all arrives, for longer than is usual for all devices together: then
+    ///   it is the network. Which device is silent shows when another one is heard. If there is only one device that
+    ///   is not silent, nobody can tell, and it is reported: it may be the network.
+    /// - A device that from now on sends more rarely is reported at most twice before its interval is known again.
+    ///   One that was deleted is not reported on V2, where the network says so; on v3 it is reported once.
+    ///
+    /// ```
+    /// # use ttn::MqttClient;
+    /// let client = MqttClient::builder("my-app@ttn", "NNSXS.ID.SECRET").silence_after(3.0).build()?;
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn silence_after(mut self, intervals: f32) -> Self {
+        self.silence_after = Some(intervals);
         self
     }
 

@@ -65,6 +65,8 @@ impl MqttClientBuilder {
             offline_queue,
             pace,
             counter_watch,
+            device_watch,
+            silence_after,
             duplicate_window,
             follow_downlinks,
             unconfirmed_after,
@@ -170,6 +172,8 @@ impl MqttClientBuilder {
             Some(broker) if broker.splits_devices() => 0,
             _ => COUNTER_WATCH,
         });
+        let device_watch = device_watch || silence_after.is_some();
+        check_device_watch(device_watch, silence_after, counter_watch)?;
         let duplicate_window = duplicate_window.unwrap_or(match &broker {
             Some(_) => DUPLICATE_WINDOW,
             None => 0,
@@ -204,6 +208,8 @@ impl MqttClientBuilder {
             offline_queue,
             pace,
             counter_watch,
+            device_watch,
+            silence_after,
             duplicate_window,
             follow_downlinks,
             unconfirmed_after,
@@ -428,6 +434,25 @@ fn check_offline_queue(queue: Option<OfflineQueue>) -> Result<()> {
         expire_after,
         MILLISECOND..=YEAR,
     )
+}
+
+fn check_device_watch(
+    device_watch: bool,
+    silence_after: Option<f32>,
+    counter_watch: usize,
+) -> Result<()> {
+    if device_watch && counter_watch == 0 {
+        return Err(Error::config(
+            "device_watch and silence_after need the table of devices, and counter_watch is 0, which it also is by \
+             default in a shared group; set counter_watch to the number of devices",
+        ));
+    }
+    match silence_after {
+        Some(factor) if !(1.5..=1000.0).contains(&factor) => Err(Error::config(format!(
+            "silence_after({factor}) is not a multiple of the usual interval from 1.5 to 1000; use 3"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn check_pace(pace: Option<Pace>) -> Result<()> {

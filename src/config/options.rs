@@ -39,6 +39,9 @@ pub(crate) struct Options {
     pub(crate) offline_queue: Option<OfflineQueue>,
     pub(crate) pace: Option<Pace>,
     pub(crate) counter_watch: usize,
+    pub(crate) device_watch: bool,
+    /// The multiple of its usual interval after which a device is silent.
+    pub(crate) silence_after: Option<f32>,
     /// How many uplinks to remember, to mark duplicates.
     pub(crate) duplicate_window: usize,
     pub(crate) follow_downlinks: FollowDownlinks,

@@ -20,6 +20,7 @@ use std::{
 
 use super::{
     delivery::{DeliveryState, Progress},
+    open::{Open, OpenDownlinks},
     outbox::Message,
 };
 use crate::{
@@ -107,11 +108,24 @@ struct Entry {
     is_unseen: bool,
     /// The number of its last change.
     change: u64,
+    /// Counts it for its device as long as it is not final.
+    open: Option<Open>,
 }
 
 impl Entry {
     fn state(&self) -> DeliveryState {
         self.followed.progress.state()
+    }
+
+    /// Counts it if it is not final.
+    fn count_in(&mut self, open: Option<&OpenDownlinks>) {
+        match open {
+            Some(open) if !self.followed.progress.is_final() => {
+                let dev_id = &self.followed.dev_id;
+                self.open.get_or_insert_with(|| open.open(dev_id));
+            }
+            _ => self.open = None,
+        }
     }
 }
 
@@ -142,6 +156,8 @@ pub(crate) struct Book {
     discarded: VecDeque<(Instant, u64)>,
     lookups: Lookups,
     watch: Watch,
+    /// How many are open, if someone wants to know.
+    open: Option<OpenDownlinks>,
 }
 
 impl Book {
@@ -160,7 +176,14 @@ impl Book {
             discarded: VecDeque::new(),
             lookups: Lookups::default(),
             watch: Watch::default(),
+            open: None,
         }
+    }
+
+    /// Also counts how many downlinks are open.
+    pub(crate) fn counting(mut self, open: Option<OpenDownlinks>) -> Self {
+        self.open = open;
+        self
     }
 
     /// Follows the downlinks of a message, and takes them from it.
@@ -182,7 +205,8 @@ impl Book {
     }
 
     /// Enters a downlink, and makes room for it.
-    fn enter(&mut self, id: u64, entry: Entry) {
+    fn enter(&mut self, id: u64, mut entry: Entry) {
+        entry.count_in(self.open.as_ref());
         let followed = &entry.followed;
         if let Some(correlation_id) = &followed.correlation_id {
             self.by_correlation.insert(Arc::clone(correlation_id), id);
@@ -284,7 +308,9 @@ impl Book {
         let change = self.watch.changed(id);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.change = change;
-            if entry.advance(state) {
+            let is_over = entry.advance(state);
+            entry.count_in(self.open.as_ref());
+            if is_over {
                 self.remove(id);
             }
         }

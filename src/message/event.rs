@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::{
     Activation, ActivationFailed, Backfilled, Closed, ConnectFailed, Connected, CounterReport,
-    DeviceEvent, Disconnected, DownlinkEvent, Hold, KeyWarning, LocationSolved, MessageId,
-    QueueInvalidated, RawMessage, Receipt, ServiceData, UplinkFailed, UplinkField, UplinkMessage,
-    json,
+    DeviceBack, DeviceEvent, DeviceSilent, Disconnected, DownlinkEvent, Hold, KeyWarning,
+    LocationSolved, MessageId, QueueInvalidated, RawMessage, Receipt, ServiceData, UplinkFailed,
+    UplinkField, UplinkMessage, json,
 };
 use crate::error::{Error, ErrorKind};
 
@@ -47,6 +47,7 @@ use crate::error::{Error, ErrorKind};
 /// | `malformed` | `raw`, an object with the members of `other`; `error` |
 /// | `published`, `publish_failed` | [`message_id`](crate::Delivery::message_id); for `publish_failed` also `error` |
 /// | `counter` | those of [`CounterReport`] |
+/// | `device_silent`, `device_back` | those of [`DeviceSilent`], [`DeviceBack`] |
 /// | `backfilled` | those of [`Backfilled`] |
 /// | `key_warning` | those of [`KeyWarning`] |
 /// | `lagged` | `dropped`, the number of events |
@@ -187,6 +188,12 @@ pub enum Event {
     /// expected one: uplinks are missing, one of them has come after all, or the device restarted. See
     /// [`counter_watch`](crate::MqttClientBuilder::counter_watch).
     Counter(CounterReport),
+
+    /// A device has not been heard for a multiple of its own usual interval. Reported once, on request; see
+    /// [`silence_after`](crate::MqttClientBuilder::silence_after).
+    DeviceSilent(DeviceSilent),
+    /// A device that was silent is heard again: its uplink is one of the next events.
+    DeviceBack(DeviceBack),
 
     /// A backfill has ended: what the client had missed came as [`Uplink`](Self::Uplink) events before this one, as
     /// far as the network keeps it. Reported after each backfill, also if it brought nothing: with the default
@@ -337,8 +344,18 @@ impl Event {
         }
     }
 
-    /// Returns the message that the event is, if it is one.
-    pub(crate) fn raw(&self) -> Option<&RawMessage> {
+    /// Returns the message as it arrived, if the event is one: topic and original bytes. `None` for events of the
+    /// connection and of the client itself.
+    ///
+    /// ```
+    /// # use ttn::{Event, Network};
+    /// let event = Event::decode(Network::V2, "my-app/devices/dev-1/up/temperature", "21.5")?;
+    /// let raw = event.raw().unwrap();
+    /// assert_eq!((raw.topic(), raw.payload()), ("my-app/devices/dev-1/up/temperature", &b"21.5"[..]));
+    /// assert!(Event::Lagged(2).raw().is_none());
+    /// # Ok::<(), ttn::Error>(())
+    /// ```
+    pub fn raw(&self) -> Option<&RawMessage> {
         Some(match self {
             Self::Uplink(uplink) | Self::UplinkNormalized(uplink) => &uplink.raw,
             Self::UplinkField(field) => &field.raw,
@@ -361,6 +378,8 @@ impl Event {
             | Self::Published(_)
             | Self::PublishFailed(_)
             | Self::Counter(_)
+            | Self::DeviceSilent(_)
+            | Self::DeviceBack(_)
             | Self::Lagged(_)
             | Self::CallbackFailed(_) => return None,
         })

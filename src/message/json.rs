@@ -43,7 +43,7 @@ pub(super) fn message<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::O
     .serialize(serializer)
 }
 
-pub(super) fn time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     rfc3339(*time).serialize(serializer)
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn seconds<S: Serializer>(
     duration.as_secs_f64().serialize(serializer)
 }
 
-pub(super) fn optional_seconds<S: Serializer>(
+pub(crate) fn optional_seconds<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

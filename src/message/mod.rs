@@ -25,6 +25,7 @@ mod raw;
 mod receipt;
 mod rights;
 mod service_data;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -48,13 +49,14 @@ pub use location_solved::LocationSolved;
 pub use message_id::MessageId;
 pub(crate) use message_id::MessageIds;
 pub use metadata::{Gateway, Location, Metadata, PacketBroker, Relay};
-pub(crate) use payload::{Payload, ReadPayload, to_base64};
+pub(crate) use payload::{Payload, ReadPayload, from_base64, to_base64};
 pub(crate) use place::{Losses, Lost, Marks, Place};
 pub use queued_downlink::QueuedDownlink;
 pub use raw::RawMessage;
 pub(crate) use receipt::{Acknowledger, Hold, Receipt};
 pub use rights::Rights;
 pub use service_data::ServiceData;
+pub use silence::{DeviceBack, DeviceSilent};
 pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };

@@ -97,7 +97,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 }
 
 /// Decodes standard base64 with or without padding.
-fn from_base64(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     LENIENT
         .decode(text)
         .map_err(|cause| format!("{text:?} is not base64: {cause}"))

@@ -49,6 +49,8 @@ kinds! {
     Published: "published"
     PublishFailed: "publish_failed"
     Counter: "counter"
+    DeviceSilent: "device_silent"
+    DeviceBack: "device_back"
     Backfilled: "backfilled"
     KeyWarning: "key_warning"
     Lagged: "lagged"
@@ -222,6 +224,26 @@ fn events() -> Vec<(&'static str, Event)> {
             Event::Counter(counter(CounterFinding::Filled {
                 loss: FrameLoss::Away,
             })),
+        ),
+        (
+            "device_silent",
+            Event::DeviceSilent(DeviceSilent {
+                app_id: "greenhouse".to_owned(),
+                dev_id: "bed-07".to_owned(),
+                last_uplink: time(),
+                usual_interval: Duration::from_secs(900),
+                silent_for: Duration::from_millis(2_700_500),
+            }),
+        ),
+        (
+            "device_back",
+            Event::DeviceBack(DeviceBack {
+                app_id: "greenhouse".to_owned(),
+                dev_id: "bed-07".to_owned(),
+                last_uplink: time(),
+                silent_for: Duration::from_secs(4_500),
+                missing: Some(4),
+            }),
         ),
         ("backfilled", Event::Backfilled(Arc::new(backfilled()))),
         ("backfilled-none", Event::Backfilled(Arc::new(refused()))),

@@ -349,6 +349,12 @@ impl Network {
         }
     }
 
+    /// Returns whether messages on this topic are of a known kind.
+    pub(crate) fn is_known_topic(self, topic: &str) -> bool {
+        let empty = RawMessage::new(topic, b"");
+        !matches!(self.decode(&empty).event, Event::Other(_))
+    }
+
     /// Reads a message whose topic does not tell its kind: by the member of the JSON object that holds it.
     /// Returns `None` for one of another application. One without such a member is [`Event::Other`].
     pub(crate) fn decode_by_member(self, raw: &RawMessage, app_id: &str) -> Option<Decoded> {

@@ -470,5 +470,7 @@ impl Session {
             .and_then(|parts| parts.run.as_ref());
         let progress = run.map(|run| run.account.progress(run.started.elapsed()));
         self.status.set_backfill(progress);
+        self.receiving
+            .fills_gap(run.is_some_and(|run| run.request.is_none()));
     }
 }

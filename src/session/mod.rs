@@ -143,10 +143,10 @@ impl Session {
 
         let (interrupt, interrupted) = bounded(1);
         let (job_done, jobs) = unbounded();
-        let (sending, outbox) = Sending::new(&options, job_done.clone());
         let ReceiveCapacity { messages, bytes } = options.receive_capacity;
         let (inlet, outlet) = mqtt::inlet(messages, bytes);
         let status = Arc::new(Status::new(&options));
+        let (sending, outbox) = Sending::new(&options, status.counts_open(), job_done.clone());
         let link = SessionLink {
             commands: command_sender,
             outbox,
@@ -177,7 +177,8 @@ impl Session {
                 Subscribers::new(interrupted),
                 Duplicates::new(options.duplicate_window),
                 options.broker.is_some(),
-            ),
+            )
+            .telling_silence(options.silence_after.is_some()),
             sending,
             publishing: Publishing::default(),
             asking: Asking::new(&options, job_done.clone()),
@@ -266,6 +267,7 @@ impl Session {
             self.key.next_deadline(),
             self.filling.next_deadline(Instant::now()),
             self.stall.next_deadline(),
+            self.receiving.next_silence(),
             news,
         ]
         .into_iter()
@@ -460,6 +462,7 @@ impl Session {
             self.on_job(job);
         }
         self.receiving.tell_drops();
+        self.receiving.tell_silence();
         if self
             .key
             .next_deadline()

@@ -11,7 +11,10 @@ use super::{duplicates::Duplicates, filling::Filling, status::Status};
 use crate::{
     clock::Moment,
     events::{Subscriber, Subscribers},
-    message::{CounterReport, DeviceChange, Event, Malformed, RawMessage, Receipt, UplinkMessage},
+    message::{
+        CounterReport, DeviceBack, DeviceChange, DeviceSilent, Event, Malformed, RawMessage,
+        Receipt, UplinkMessage,
+    },
     mqtt::{Attempt, Outlet, Run, Tagged},
     network::Decoded,
     stats::Devices,
@@ -34,6 +37,8 @@ pub(super) struct Receiving {
     has_unacknowledged: bool,
     /// Whether a message has come from a partition where it should not be.
     has_misplaced: bool,
+    /// Whether to report devices that are silent.
+    tells_silence: bool,
 }
 
 impl Receiving {
@@ -56,6 +61,15 @@ impl Receiving {
             acknowledges,
             has_unacknowledged: false,
             has_misplaced: false,
+            tells_silence: false,
+        }
+    }
+
+    /// Also reports devices that are silent.
+    pub(super) fn telling_silence(self, tells_silence: bool) -> Self {
+        Self {
+            tells_silence,
+            ..self
         }
     }
 
@@ -98,13 +112,17 @@ impl Receiving {
             // It was counted the first time.
             Event::Uplink(uplink) if uplink.is_duplicate() => {}
             Event::Uplink(uplink) => {
-                let reports = self.count_frame(uplink, now);
-                for report in reports.into_iter().flatten() {
-                    self.report(Event::Counter(report));
+                let (reports, back) = self.count_frame(uplink, now);
+                let reports = reports.into_iter().flatten().map(Event::Counter);
+                for event in reports.chain(back.map(Event::DeviceBack)) {
+                    self.report(event);
                 }
             }
             Event::Activation(join) if !join.is_simulated() => {
                 self.devices().starts_over(&join.dev_id)
+            }
+            Event::Device(device) if device.change == DeviceChange::Deleted => {
+                self.devices().deleted(&device.dev_id);
             }
             Event::Device(device) if device.change != DeviceChange::Updated => {
                 self.devices().starts_over(&device.dev_id);
@@ -137,10 +155,51 @@ impl Receiving {
         }
     }
 
-    fn count_frame(&self, uplink: &UplinkMessage, now: Moment) -> [Option<CounterReport>; 2] {
+    fn count_frame(
+        &self,
+        uplink: &UplinkMessage,
+        now: Moment,
+    ) -> ([Option<CounterReport>; 2], Option<DeviceBack>) {
         let mut devices = self.devices();
         let at = devices.at(now);
-        devices.uplink(uplink, at, now.time)
+        let reports = devices.uplink(uplink, at, now.time);
+        (reports, devices.take_back())
+    }
+
+    /// Returns when the next device may be silent.
+    pub(super) fn next_silence(&self) -> Option<Instant> {
+        if !self.tells_silence {
+            return None;
+        }
+        let now = Moment::now();
+        let mut devices = self.devices();
+        let at = devices.at(now);
+        now.instant.checked_add(devices.next_silence(at)?)
+    }
+
+    /// Reports the devices that are silent from now on.
+    pub(super) fn tell_silence(&mut self) {
+        if !self.tells_silence {
+            return;
+        }
+        while let Some(silent) = self.take_silent() {
+            self.report(Event::DeviceSilent(silent));
+        }
+    }
+
+    fn take_silent(&self) -> Option<DeviceSilent> {
+        let mut devices = self.devices();
+        let at = devices.at(Moment::now());
+        devices.take_silent(at)
+    }
+
+    /// Notes whether what was missed is being fetched.
+    pub(super) fn fills_gap(&self, is_running: bool) {
+        if self.tells_silence {
+            let mut devices = self.devices();
+            let at = devices.at(Moment::now());
+            devices.fills(at, is_running);
+        }
     }
 
     /// Decodes a message that came after the client was closed, for the downlinks that it may be about.
@@ -286,17 +345,21 @@ impl Receiving {
         let mut devices = self.devices();
         let at = devices.at(now);
         devices.fill(uplink, at, now.time);
+        // A report about it was for that run too.
+        devices.take_back();
     }
 
     /// Reports an uplink that was fetched, and what its frame counter shows before that.
     pub(super) fn fill(&mut self, uplink: Arc<UplinkMessage>, now: Moment) {
-        let reports = {
+        let (reports, back) = {
             let mut devices = self.devices();
             let at = devices.at(now);
-            devices.fill(&uplink, at, now.time)
+            let reports = devices.fill(&uplink, at, now.time);
+            (reports, devices.take_back())
         };
         let [first, second] = reports.map(|report| report.map(Event::Counter));
-        let events = [first, second, Some(Event::Uplink(uplink))];
+        let back = back.map(Event::DeviceBack);
+        let events = [first, second, back, Some(Event::Uplink(uplink))];
         for event in events.iter().flatten() {
             self.status.tally().count(event);
         }

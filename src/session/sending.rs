@@ -13,7 +13,9 @@ use super::{
 use crate::{
     api::Hosts,
     config::{AccessKey, Options},
-    downlink::{Answer, Batch, Book, Followed, Following, Lookup, Message, Outbox, Pacer},
+    downlink::{
+        Answer, Batch, Book, Followed, Following, Lookup, Message, OpenDownlinks, Outbox, Pacer,
+    },
     error::Error,
     message::{Event, MessageIds, PublishFailed},
     mqtt::{Outcome, Transport},
@@ -39,7 +41,11 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Returns the sending side, and the channel for accepted downlinks.
-    pub(super) fn new(options: &Options, job_done: Sender<Job>) -> (Self, Sender<Batch>) {
+    pub(super) fn new(
+        options: &Options,
+        open: Option<OpenDownlinks>,
+        job_done: Sender<Job>,
+    ) -> (Self, Sender<Batch>) {
         let (outbox, accepted) = Outbox::new();
         let following = Following {
             capacity: options.follow_downlinks.downlinks,
@@ -52,7 +58,7 @@ impl Sending {
             outbox,
             courier: Courier::new(options, job_done),
             pacer: Pacer::new(options.pace),
-            book: Book::new(options.network, &options.app_id, following),
+            book: Book::new(options.network, &options.app_id, following).counting(open),
             next_write: None,
             capacity: options.send_capacity,
             qos: u8::from(options.broker.is_some()),

@@ -2,6 +2,7 @@
 //! counted, and when it has closed.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -11,9 +12,10 @@ use std::{
 
 use crate::{
     config::{AccessKey, Options},
+    downlink::OpenDownlinks,
     error::{Error, Result},
     message::{BackfillProgress, Rights},
-    stats::{Bytes, Stats, Tally, WorkerStats},
+    stats::{Bytes, Devices, Stats, Tally, WorkerStats},
     sync,
     wire::Traffic,
 };
@@ -26,6 +28,8 @@ pub(crate) struct Status {
     /// The key that the session uses.
     access_key: Mutex<AccessKey>,
     tally: Tally,
+    /// How many downlinks are open, if devices are watched.
+    open_downlinks: Option<OpenDownlinks>,
     traffic: Arc<Traffic>,
     ends: Mutex<Ends>,
     key: Mutex<Key>,
@@ -69,13 +73,22 @@ pub(crate) struct Awaited {
     pub(crate) workers: bool,
 }
 
+fn devices(options: &Options) -> Devices {
+    let devices = Devices::new(options.counter_watch);
+    match options.device_watch {
+        true => devices.watching(options.silence_after),
+        false => devices,
+    }
+}
+
 impl Status {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             connected: AtomicBool::default(),
             sharing_unproved: AtomicBool::default(),
             access_key: Mutex::new(options.access_key.clone()),
-            tally: Tally::new(options.counter_watch),
+            tally: Tally::new(devices(options)),
+            open_downlinks: options.device_watch.then(OpenDownlinks::new),
             traffic: Arc::default(),
             ends: Mutex::default(),
             key: Mutex::default(),
@@ -136,6 +149,17 @@ impl Status {
     /// Returns what the session has counted.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Returns what counts the open downlinks, if anything does.
+    pub(super) fn counts_open(&self) -> Option<OpenDownlinks> {
+        self.open_downlinks.clone()
+    }
+
+    /// Returns how many downlinks are open, by device id.
+    pub(crate) fn open_downlinks(&self) -> HashMap<Arc<str>, usize> {
+        let open = self.open_downlinks.as_ref();
+        open.map_or_else(HashMap::new, OpenDownlinks::copy)
     }
 
     /// Returns the byte counters of the connections.

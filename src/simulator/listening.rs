@@ -25,7 +25,10 @@ impl Listening {
         address: SocketAddr,
         accept: impl FnOnce(&TcpListener) + Send + 'static,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        let refused = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        };
+        let listener = TcpListener::bind(address).map_err(refused)?;
         let address = listener.local_addr()?;
         let (ending, ended) = crossbeam_channel::bounded(0);
         let thread = start_thread(thread, move || {

@@ -261,7 +261,7 @@
 //! | size | bodies above 16 MiB are 400 as on the real server, but in plain text; heads above 1 MiB are 431 |
 //! | cache of rights | none; an installation of several servers keeps them for two minutes |
 //! | field masks | only what is simulated can be asked for; the whole `session` has the members that are simulated, and no keys |
-//! | `mqtt-connection-info` | the address of this network, without one for TLS, which its MQTT server does not speak |
+//! | `mqtt-connection-info` | the one address of this network, as `public_tls_address` if it speaks [TLS](SimulatorBuilder::tls) |
 //! | server addresses | 127.0.0.1, unless the device is on [another cluster](Device::on_other_cluster) |
 //! | tenants | an id without a tenant belongs to the tenant of the key, else to that of the first application |
 //! | users, organizations | collaborate in every application of the network; there are no administrators, who alone learn with 404 that an application does not exist where others get 403 or no rights |
@@ -338,7 +338,7 @@
 //! | Rates | V2 reads 10 packets per second ([`Quirks::rate_limit`]). On v3, the first PUBLISH above the rate ends the connection, after the events of those before it ([`Quirks::publish_rate`]). | v3 has no rate unless a quirk sets one. |
 //! | Slow clients | 64 messages are kept for a client. | A full buffer makes the publisher wait; the real brokers drop the message ([`WhenFull`]). |
 //! | Events | | They are never late, reordered or lost unless a quirk says so ([`Quirks::event_delay`], [`Quirks::shuffle_events`], [`Quirks::lose_events`]). After a restart of the real v3, the first uplinks may change places. |
-//! | TLS | | None over MQTT. |
+//! | TLS | 1.2 and 1.3, without client certificates ([`SimulatorBuilder::tls`]). A port speaks either TLS or plain MQTT. | Clients that are cut off get no `close_notify`. |
 //!
 //! ## V2
 //!
@@ -361,7 +361,9 @@
 //! | Transmission | In the first or second receive window, slow frames always in the second; FSK in the first. | Always possible: gateways have no duty cycle and are never busy. A receive window lasts [as long as set](SimulatorBuilder::receive_window). |
 //! | Addresses | From a block of the network. | `2601` for all devices. |
 
+mod activity;
 mod api;
+mod history;
 mod http;
 mod json;
 mod listening;
@@ -371,16 +373,20 @@ mod mqtt;
 #[allow(clippy::unwrap_used)]
 mod properties;
 mod quirks;
+mod security;
 mod sync;
+#[cfg(feature = "tls")]
+mod tls;
 mod v2;
 mod v3;
 
+pub use activity::Activity;
 pub use api::{Device, Simulator, SimulatorBuilder};
 pub use http::{HttpFault, HttpRequest};
 pub use lorawan::{
     Decoded, DownlinkConstraint, Encoded, Gateway, Location, Normalized, PayloadFormat,
     QueuedDownlink, Received, Rights, Uplink, Validated,
 };
-pub use mqtt::ClientInfo;
+pub use mqtt::{ClientInfo, Disconnection};
 pub use quirks::{PublishRate, Quirks, WhenFull};
 pub use v3::{EventStore, KeyOf, Storage};

@@ -13,11 +13,14 @@ use serde::Serialize;
 
 use super::{
     absences::Absences,
+    device_status::DeviceStatus,
     frame_counters::{Findings, FrameCounters, ticks, ticks_of},
+    vigil::Vigil,
+    watch::{Watch, Watched},
 };
 use crate::{
     clock::{self, Moment, Timeline},
-    message::{CounterReport, UplinkMessage, json},
+    message::{CounterReport, DeviceBack, DeviceSilent, UplinkMessage, json},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -77,6 +80,10 @@ pub(crate) struct Devices {
     page: u64,
     /// What forgotten devices have used today.
     others: DeviceUse,
+    /// More about each device, if that was asked for.
+    watch: Option<Box<Watch>>,
+    /// How many devices were forgotten that would be missed.
+    unexpected: usize,
 }
 
 /// The longest device id that networks allow.
@@ -84,14 +91,14 @@ const ID_LENGTH: usize = 36;
 
 /// A device id, stored in place up to that length. Allocations for many devices, scattered between
 /// those for messages, would slow down the whole heap.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum DeviceId {
     Short { length: u8, bytes: [u8; ID_LENGTH] },
     Long(Box<[u8]>),
 }
 
 impl DeviceId {
-    fn new(dev_id: &str) -> Self {
+    pub(super) fn new(dev_id: &str) -> Self {
         let mut bytes = [0; ID_LENGTH];
         match bytes.get_mut(..dev_id.len()) {
             Some(start) => {
@@ -131,7 +138,7 @@ impl fmt::Display for DeviceId {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Device {
     /// `None` before its first uplink, and after a join.
     counters: Option<FrameCounters>,
@@ -140,6 +147,8 @@ struct Device {
     page: u64,
     /// The number of its last frame.
     frame: u64,
+    /// More about it, if that was asked for and it has sent something.
+    watched: Option<Box<Watched>>,
 }
 
 impl Devices {
@@ -155,7 +164,21 @@ impl Devices {
             day: 0,
             page: 0,
             others: DeviceUse::default(),
+            watch: None,
+            unexpected: 0,
         }
+    }
+
+    /// Notes more about each device, and which ones are silent for this multiple of their usual interval, if it
+    /// is one.
+    pub(crate) fn watching(mut self, silence_after: Option<f32>) -> Self {
+        self.watch = Some(Box::new(Watch::new(silence_after)));
+        self
+    }
+
+    /// Returns whether more is noted about each device.
+    pub(crate) fn is_watching(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// Returns the time for the methods that take an instant: it does not stand still while the machine is
@@ -168,6 +191,7 @@ impl Devices {
     /// the server had sent nothing at all.
     pub(crate) fn left(&mut self, now: Instant, silence: Duration) {
         self.absences.left(now, silence);
+        self.vigil_at(now, |vigil| vigil.left(now, silence));
     }
 
     /// Notes that the client attempts to connect.
@@ -178,11 +202,55 @@ impl Devices {
     /// Notes that the client is connected again.
     pub(crate) fn returned(&mut self, now: Instant) {
         self.absences.returned(now);
+        self.vigil_at(now, |vigil| vigil.returned(now));
+    }
+
+    /// Notes that what the client has missed is being fetched, or that it has been.
+    pub(crate) fn fills(&mut self, now: Instant, is_running: bool) {
+        self.vigil_at(now, |vigil| match is_running {
+            true => vigil.fills(now),
+            false => vigil.filled(),
+        });
     }
 
     /// Notes that this client dropped messages.
     pub(crate) fn dropped(&mut self) {
         self.absences.dropped();
+        let vigil = self.watch.as_mut().and_then(|watch| watch.vigil.as_mut());
+        vigil.into_iter().for_each(Vigil::dropped);
+    }
+
+    /// Sets the clock of the vigil, if there is one, and changes it.
+    fn vigil_at<T>(&mut self, now: Instant, change: impl FnOnce(&mut Vigil) -> T) -> Option<T> {
+        let suspended = self.timeline.suspended();
+        let vigil = self.watch.as_mut()?.vigil.as_mut()?;
+        vigil.advance(now, suspended);
+        Some(change(vigil))
+    }
+
+    /// Returns how long to wait for the next device that may be silent; `None` for as long as nothing happens.
+    pub(crate) fn next_silence(&mut self, now: Instant) -> Option<Duration> {
+        self.vigil_at(now, |vigil| vigil.next())?
+    }
+
+    /// Returns the next device that is silent from now on.
+    pub(crate) fn take_silent(&mut self, now: Instant) -> Option<DeviceSilent> {
+        loop {
+            let (queued, dev_id) = self.vigil_at(now, Vigil::take_due)??;
+            let watch = self.watch.as_mut()?;
+            let device = self.shelves[dev_id.shelf()].get_mut(&dev_id);
+            let Some(device) = device.and_then(|device| device.watched.as_mut()) else {
+                continue;
+            };
+            if let Some(silent) = watch.look_at(device, queued, dev_id, now) {
+                return Some(silent);
+            }
+        }
+    }
+
+    /// Returns that a device is back, if the last uplink has shown that.
+    pub(crate) fn take_back(&mut self) -> Option<DeviceBack> {
+        self.watch.as_mut()?.back.take()
     }
 
     fn find(&self, dev_id: &DeviceId) -> Option<&Device> {
@@ -195,6 +263,26 @@ impl Devices {
         let dev_id = DeviceId::new(dev_id);
         if let Some(device) = self.shelves[dev_id.shelf()].get_mut(&dev_id) {
             device.counters = None;
+            if let Some(watched) = &mut device.watched {
+                watched.starts_over();
+            }
+        }
+    }
+
+    /// Notes that a device was deleted: nothing more is expected of it.
+    pub(crate) fn deleted(&mut self, dev_id: &str) {
+        self.starts_over(dev_id);
+        let dev_id = DeviceId::new(dev_id);
+        let device = self.shelves[dev_id.shelf()].get_mut(&dev_id);
+        let watched = device.and_then(|device| device.watched.take());
+        self.unexpected += usize::from(watched.is_some_and(|watched| watched.is_expected()));
+        self.forget_expected();
+    }
+
+    fn forget_expected(&mut self) {
+        let forgotten = std::mem::take(&mut self.unexpected);
+        if let Some(vigil) = self.watch.as_mut().and_then(|watch| watch.vigil.as_mut()) {
+            vigil.forget(forgotten);
         }
     }
 
@@ -210,21 +298,39 @@ impl Devices {
         }
         let heard = FrameCounters::new(uplink, self.absences.marks(now));
         let airtime = uplink.metadata.airtime.unwrap_or_default();
-        self.frame(&uplink.dev_id, time, |used, counters| {
-            used.uplinks += 1;
-            used.airtime = used.airtime.saturating_add(airtime);
-            let Some(counters) = counters else {
-                *counters = Some(heard);
-                return [None, None];
+        let suspended = self.timeline.suspended();
+        let mut watch = self.watch.take();
+        let arrival = watch
+            .as_mut()
+            .map(|watch| watch.live(uplink, now, suspended, time));
+        let (previous, findings) = self.frame(&uplink.dev_id, time, |device| {
+            device.used.uplinks += 1;
+            device.used.airtime = device.used.airtime.saturating_add(airtime);
+            let (previous, findings, ahead) = match &mut device.counters {
+                Some(counters) => {
+                    let (previous, span) = (counters.highest(), counters.span());
+                    let findings = counters.observe(heard);
+                    (previous, findings, counters.span().checked_sub(span))
+                }
+                counters => {
+                    *counters = Some(heard);
+                    (0, [None, None], None)
+                }
             };
-            let previous = counters.highest();
-            reports(uplink, previous, counters.observe(heard))
-        })
+            if let Some((watch, arrival)) = watch.as_mut().zip(arrival) {
+                watch.note(&mut device.watched, uplink, arrival, &findings, ahead);
+            }
+            (previous, findings)
+        });
+        self.watch = watch;
+        self.forget_expected();
+        reports(uplink, previous, findings)
     }
 
     /// Counts a downlink that was sent to a device.
     pub(crate) fn downlink(&mut self, dev_id: &str, now: SystemTime) {
-        self.frame(dev_id, now, |used, _| used.downlinks += 1);
+        self.frame(dev_id, now, |device| device.used.downlinks += 1);
+        self.forget_expected();
     }
 
     /// Counts an uplink that the client had missed and fetched; the caller has checked that it was not
@@ -248,21 +354,38 @@ impl Devices {
         let marks = self.absences.marks(now);
         let (absences, heard) = (self.absences, FrameCounters::new(uplink, marks));
         let airtime = uplink.metadata.airtime.unwrap_or_default();
-        self.frame(&uplink.dev_id, time, |used, counters| {
+        let suspended = self.timeline.suspended();
+        let mut watch = self.watch.take();
+        let arrival = watch
+            .as_mut()
+            .map(|watch| watch.fetched(uplink, now, suspended, time));
+        let (previous, findings) = self.frame(&uplink.dev_id, time, |device| {
             if is_of_today {
-                used.uplinks += 1;
-                used.airtime = used.airtime.saturating_add(airtime);
+                device.used.uplinks += 1;
+                device.used.airtime = device.used.airtime.saturating_add(airtime);
             }
             let earlier = |at| absences.earlier(marks, at);
-            let Some(counters) = counters else {
-                let age = sent(uplink).and_then(|sent| time.duration_since(sent).ok());
-                let at = marks.at.wrapping_sub(ticks(age.unwrap_or_default()));
-                *counters = Some(heard.sent_earlier(earlier(at)));
-                return [None, None];
+            let (previous, findings, ahead) = match &mut device.counters {
+                Some(counters) => {
+                    let (previous, span) = (counters.highest(), counters.span());
+                    let findings = counters.fill(heard, earlier);
+                    (previous, findings, counters.span().checked_sub(span))
+                }
+                counters => {
+                    let age = sent(uplink).and_then(|sent| time.duration_since(sent).ok());
+                    let at = marks.at.wrapping_sub(ticks(age.unwrap_or_default()));
+                    *counters = Some(heard.sent_earlier(earlier(at)));
+                    (0, [None, None], None)
+                }
             };
-            let previous = counters.highest();
-            reports(uplink, previous, counters.fill(heard, earlier))
-        })
+            if let Some((watch, arrival)) = watch.as_mut().zip(arrival) {
+                watch.note(&mut device.watched, uplink, arrival, &findings, ahead);
+            }
+            (previous, findings)
+        });
+        self.watch = watch;
+        self.forget_expected();
+        reports(uplink, previous, findings)
     }
 
     /// Returns the latest counter that was heard of a device in its session, and how many frames of the session
@@ -275,13 +398,8 @@ impl Devices {
         known.then(|| (counters.highest(), counters.still_missing()))
     }
 
-    /// Counts a frame from or to a device; `add` adds it to what the device has used today.
-    fn frame<T>(
-        &mut self,
-        dev_id: &str,
-        now: SystemTime,
-        add: impl FnOnce(&mut DeviceUse, &mut Option<FrameCounters>) -> T,
-    ) -> T {
+    /// Counts a frame from or to a device; `add` adds it to what is known of the device.
+    fn frame<T>(&mut self, dev_id: &str, now: SystemTime, add: impl FnOnce(&mut Device) -> T) -> T {
         self.turn_page(now);
         self.frames += 1;
         let dev_id = DeviceId::new(dev_id);
@@ -292,19 +410,22 @@ impl Devices {
                 device.used = DeviceUse::default();
                 device.page = self.page;
             }
-            return add(&mut device.used, &mut device.counters);
+            return add(device);
         }
-        if self.capacity == 0 {
-            return add(&mut self.others, &mut None);
-        }
-        self.make_room();
         let mut device = Device {
             counters: None,
             used: DeviceUse::default(),
             page: self.page,
             frame: self.frames,
+            watched: None,
         };
-        let added = add(&mut device.used, &mut device.counters);
+        if self.capacity == 0 {
+            let added = add(&mut device);
+            self.others.add(device.used);
+            return added;
+        }
+        self.make_room();
+        let added = add(&mut device);
         self.shelves[shelf].insert(dev_id, device);
         self.known += 1;
         added
@@ -321,11 +442,14 @@ impl Devices {
         let middle = (frames.len() - 1) / 2;
         let (_, last_forgotten, _) = frames.select_nth_unstable(middle);
         let (page, others) = (self.page, &mut self.others);
+        let unexpected = &mut self.unexpected;
         for shelf in &mut self.shelves {
             shelf.retain(|_, device| {
                 let is_kept = device.frame > *last_forgotten;
                 if !is_kept {
                     others.add(device.used_on(page));
+                    let watched = device.watched.as_ref();
+                    *unexpected += usize::from(watched.is_some_and(|it| it.is_expected()));
                 }
                 is_kept
             });
@@ -375,6 +499,29 @@ impl Devices {
         true
     }
 
+    /// Adds what is known of the devices of one shelf that were heard to `list`. Returns whether there is such a
+    /// shelf.
+    pub(super) fn copy_devices(
+        &mut self,
+        shelf: usize,
+        now: Instant,
+        list: &mut Vec<DeviceStatus>,
+    ) -> bool {
+        let page = self.page;
+        let now = self
+            .watch
+            .as_mut()
+            .map_or(0, |watch| watch.milliseconds(now));
+        let Some(devices) = self.shelves.get(shelf) else {
+            return false;
+        };
+        list.extend(devices.iter().filter_map(|(dev_id, device)| {
+            let watched = device.watched.as_ref()?;
+            Some(watched.status(dev_id, device.used_on(page), now))
+        }));
+        true
+    }
+
     /// Returns what forgotten devices have used today.
     pub(crate) fn used_by_others(&self) -> DeviceUse {
         self.others
@@ -382,7 +529,7 @@ impl Devices {
 }
 
 /// Returns when an uplink was sent, by the network's clock.
-fn sent(uplink: &UplinkMessage) -> Option<SystemTime> {
+pub(super) fn sent(uplink: &UplinkMessage) -> Option<SystemTime> {
     uplink.metadata.time.or(uplink.received_at)
 }
 
@@ -400,6 +547,13 @@ fn reports(
             finding: finding?,
         })
     })
+}
+
+#[cfg(test)]
+impl Devices {
+    pub(super) fn vigil(&self) -> Option<&Vigil> {
+        self.watch.as_ref()?.vigil.as_ref()
+    }
 }
 
 impl Device {

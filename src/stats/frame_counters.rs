@@ -234,6 +234,11 @@ impl FrameCounters {
         self.highest
     }
 
+    /// Returns by how much the counter has advanced since the watch began.
+    pub(crate) fn span(&self) -> u32 {
+        self.span
+    }
+
     /// Takes the next uplink, given as the state that it would start. Returns what its counter shows.
     pub(crate) fn observe(&mut self, now: Self) -> Findings {
         let age = self.age_of(&now);

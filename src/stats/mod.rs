@@ -4,6 +4,7 @@
 //! The words *dropped*, *missing* and *missed* are defined in [`events`](crate::events).
 
 mod absences;
+mod device_status;
 mod devices;
 mod fair_use;
 #[cfg(test)]
@@ -11,13 +12,20 @@ mod fleet;
 mod frame_counters;
 #[cfg(test)]
 mod gaps;
+mod rhythm;
 mod tally;
+mod vigil;
+mod watch;
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::{error::Error, message::json};
+use crate::{
+    error::Error,
+    message::{CounterFinding, FrameLoss, json},
+};
+pub use device_status::DeviceStatus;
 pub use devices::DeviceUse;
 pub(crate) use devices::Devices;
 pub use fair_use::FairUse;
@@ -133,7 +141,7 @@ pub struct WorkerStats {
     pub waiting: usize,
 }
 
-/// What the frame counters show about the uplinks of all devices. The numbers of missing frames decrease when the client
+/// What the frame counters show about the uplinks of all devices, or of [one](DeviceStatus). The numbers of missing frames decrease when the client
 /// [fetches](crate::MqttClientBuilder::backfill) such a frame; `late` ones stay in them.
 ///
 /// ```
@@ -160,4 +168,38 @@ pub struct FrameStats {
     pub repeated: u64,
     /// How often a counter started over: [`CounterFinding::Reset`](crate::CounterFinding::Reset).
     pub resets: u64,
+}
+
+impl FrameStats {
+    /// Returns how many frames are missing, for any reason.
+    ///
+    /// ```
+    /// assert_eq!(ttn::FrameStats::default().missing(), 0);
+    /// ```
+    pub fn missing(&self) -> u64 {
+        self.missing_away + self.missing_dropped_here + self.missing_upstream
+    }
+
+    fn missing_for(&mut self, loss: FrameLoss) -> &mut u64 {
+        match loss {
+            FrameLoss::Away => &mut self.missing_away,
+            FrameLoss::DroppedHere => &mut self.missing_dropped_here,
+            FrameLoss::Upstream => &mut self.missing_upstream,
+        }
+    }
+
+    fn count(&mut self, finding: CounterFinding) {
+        match finding {
+            CounterFinding::Missing { frames, loss } => {
+                *self.missing_for(loss) += u64::from(frames);
+            }
+            CounterFinding::Filled { loss } => {
+                let missing = self.missing_for(loss);
+                *missing = missing.saturating_sub(1);
+            }
+            CounterFinding::Late => self.late += 1,
+            CounterFinding::Repeated => self.repeated += 1,
+            CounterFinding::Reset => self.resets += 1,
+        }
+    }
 }

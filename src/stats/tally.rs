@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Devices, FairUse, FrameStats, Stats, WorkerStats};
+use super::{DeviceStatus, Devices, FairUse, FrameStats, Stats, WorkerStats};
 use crate::{
     clock::Moment,
     error::Error,
@@ -82,8 +82,8 @@ fn add(number: &AtomicU64, more: u64) {
 }
 
 impl Tally {
-    /// Creates counters that remember at most `devices` devices.
-    pub(crate) fn new(devices: usize) -> Self {
+    /// Creates counters with a table of devices.
+    pub(crate) fn new(devices: Devices) -> Self {
         Self {
             home: Home::here(),
             decoded: AtomicU64::default(),
@@ -99,7 +99,7 @@ impl Tally {
             disconnects: AtomicU64::default(),
             reconnects: AtomicU64::default(),
             frames: Frames::default(),
-            devices: Arc::new(Mutex::new(Devices::new(devices))),
+            devices: Arc::new(Mutex::new(devices)),
             rare: Mutex::default(),
         }
     }
@@ -107,6 +107,27 @@ impl Tally {
     /// Locks the table of devices.
     pub(crate) fn devices(&self) -> MutexGuard<'_, Devices> {
         sync::lock(&self.devices)
+    }
+
+    /// Lists what is known of each device that was heard, by its id. Locks each shelf separately: the session
+    /// needs the lock for each uplink. Returns `None` if nothing is noted about them, and in a fork in which
+    /// nobody can read it.
+    pub(crate) fn list_devices(&self) -> Option<Vec<DeviceStatus>> {
+        let mut list = Vec::new();
+        for shelf in 0.. {
+            let now = Moment::now();
+            let mut devices = self.home.lock(&self.devices)?;
+            if !devices.is_watching() {
+                return None;
+            }
+            devices.turn_page(now.time);
+            let at = devices.at(now);
+            if !devices.copy_devices(shelf, at, &mut list) {
+                break;
+            }
+        }
+        list.sort_unstable_by(|one, other| one.dev_id.cmp(&other.dev_id));
+        Some(list)
     }
 
     fn left(&self, now: Moment, silence: Duration) {
@@ -148,6 +169,8 @@ impl Tally {
             | Event::Lagged(_)
             | Event::CallbackFailed(_)
             | Event::Backfilled(_)
+            | Event::DeviceSilent(_)
+            | Event::DeviceBack(_)
             | Event::KeyWarning(_) => {}
             Event::Downlink(report) => {
                 match report.step {
@@ -300,7 +323,7 @@ mod tests {
     /// Returns how many frames of a device, which sends one each minute, are missing for want of a
     /// connection.
     fn missing_away(moments: [(u32, Moment); 2], outage: [Moment; 2]) -> u64 {
-        let tally = Tally::new(10);
+        let tally = Tally::new(Devices::new(10));
         let uplink = |(counter, now): (u32, Moment)| {
             let body = format!(
                 r#"{{"app_id":"barn","dev_id":"bed-07","port":1,"counter":{counter},"payload_raw":"AQ==","metadata":{{"time":"2027-01-15T08:00:00Z","gateways":[{{"gtw_id":"eui-b827eb"}}]}}}}"#
@@ -348,7 +371,7 @@ mod tests {
     #[test]
     fn what_was_fetched_is_not_missing_any_more_and_never_less_than_nothing_is() {
         for loss in [FrameLoss::Away, FrameLoss::DroppedHere, FrameLoss::Upstream] {
-            let tally = Tally::new(10);
+            let tally = Tally::new(Devices::new(10));
             let missing = || {
                 let bytes = Bytes {
                     received: 0,
@@ -380,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_fetched_uplink_counts_as_backfilled_and_not_as_received() {
-        let tally = Tally::new(10);
+        let tally = Tally::new(Devices::new(10));
         let body = r#"{"app_id":"barn","dev_id":"bed-07"}"#;
         let mut uplink = UplinkMessage::from_json(Network::V2, body).unwrap();
         tally.count(&Event::Uplink(Arc::new(uplink.clone())));

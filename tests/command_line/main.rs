@@ -5,4 +5,14 @@ mod program;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfill;
+mod clear;
+mod devices;
+mod doctor;
 mod exits;
+mod feed;
+mod help;
+mod keys;
+mod listen;
+mod queue;
+mod send;

@@ -23,6 +23,9 @@ pub(crate) fn ttn<const N: usize>(arguments: [&str; N]) -> Command {
         "TTN_MQTT_ADDRESS",
         "TTN_HTTP_ADDRESS",
         "TTN_CA_FILE",
+        "CREDENTIALS_DIRECTORY",
+        // The width of the help.
+        "COLUMNS",
     ] {
         command.env_remove(variable);
     }
@@ -35,8 +38,11 @@ pub(crate) fn ttn_on<const N: usize>(network: &Simulator, arguments: [&str; N]) 
     command
         .env("TTN_ACCESS_KEY", network.access_key())
         .env("TTN_APP_ID", network.app_id())
-        .env("TTN_MQTT_ADDRESS", network.mqtt_address())
-        .env("TTN_HTTP_ADDRESS", network.http_address());
+        .env("TTN_MQTT_ADDRESS", network.mqtt_address());
+    // V2 has no such address.
+    if network.access_key().starts_with("NNSXS.") {
+        command.env("TTN_HTTP_ADDRESS", network.http_address());
+    }
     command
 }
 

@@ -1,8 +1,8 @@
 //! The recordings of a real server.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
-use super::json::Json;
+use super::{json::Json, support::fixtures};
 
 /// One line of a recording.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub enum Kind {
     Received(Json),
 }
 
-/// Reads a recording.
-pub fn read(scenario: &str) -> Vec<Line> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v3-real");
+/// Reads a recording; `None` in the published package, which has none.
+pub fn read(scenario: &str) -> Option<Vec<Line>> {
+    let folder = fixtures::of_checkout("v3-real")?;
     let text = fs::read_to_string(folder.join(format!("{scenario}.ndjson"))).unwrap();
     let lines = text.split('\n').filter(|line| !line.is_empty());
-    lines.map(|line| parse(&Json::read(line))).collect()
+    Some(lines.map(|line| parse(&Json::read(line))).collect())
 }
 
 fn parse(line: &Json) -> Line {

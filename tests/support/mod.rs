@@ -5,12 +5,16 @@
 )]
 #![allow(unreachable_pub, reason = "these targets export nothing anyway")]
 
+#[cfg(not(feature = "simulator"))]
+compile_error!("the tests need the feature `simulator`: cargo test --all-features");
+
 pub mod attempts;
 pub mod certificates;
 pub mod child;
 pub mod deliveries;
 pub mod discovery_server;
 pub mod fixture_kinds;
+pub mod fixtures;
 #[cfg(unix)]
 pub mod fork;
 pub mod golden;

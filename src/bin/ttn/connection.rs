@@ -1,64 +1,80 @@
 //! The options that say which application on which network.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use ttn::{MqttClient, MqttClientBuilder, Network};
 
-use crate::key::KeyArguments;
+use crate::{key::KeyArguments, status::usage};
 
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The application, such as my-app@ttn
+    // The variables stand in the texts: clap would give each a line of its own.
+    /// The application, such as my-app@ttn [TTN_APP_ID]
     #[arg(
         short,
         long,
         value_name = "ID",
         env = "TTN_APP_ID",
-        hide_env_values = true
+        hide_env = true,
+        help_heading = "Connection"
     )]
-    app: String,
+    app: Option<String>,
 
-    /// The cluster of a hosted network, such as eu1
+    /// The cluster, such as eu1 [TTN_CLUSTER]
     #[arg(
         short,
         long,
         value_name = "NAME",
         env = "TTN_CLUSTER",
-        hide_env_values = true
+        hide_env = true,
+        help_heading = "Connection"
     )]
     cluster: Option<String>,
 
-    /// The MQTT server, if there is no cluster
+    /// The MQTT server, without cluster [TTN_MQTT_ADDRESS]
     #[arg(
         long,
-        value_name = "ADDRESS",
+        value_name = "HOST",
         env = "TTN_MQTT_ADDRESS",
-        hide_env_values = true
+        hide_env = true,
+        help_heading = "Connection"
     )]
     address: Option<String>,
 
-    /// The stack's HTTP address, if there is no cluster
+    /// The HTTP address of the stack [TTN_HTTP_ADDRESS]
     #[arg(
         long,
-        value_name = "ADDRESS",
+        value_name = "URL",
         env = "TTN_HTTP_ADDRESS",
-        hide_env_values = true
+        hide_env = true,
+        help_heading = "Connection"
     )]
     http_address: Option<String>,
 
-    /// The network; by default, the id and the key show it
-    #[arg(long, value_enum)]
+    /// v3 or v2; by default, what id and key look like
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        hide_possible_values = true,
+        help_heading = "Connection"
+    )]
     network: Option<NetworkName>,
 
-    /// Certificate authorities in PEM, instead of the system's
-    #[arg(long, value_name = "FILE", env = "TTN_CA_FILE", hide_env_values = true)]
-    ca_file: Option<PathBuf>,
+    /// Trusted authorities, in PEM [TTN_CA_FILE]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TTN_CA_FILE",
+        hide_env = true,
+        help_heading = "Connection"
+    )]
+    ca_file: Option<OsString>,
 
     /// An HTTP or SOCKS5 proxy
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "URL", help_heading = "Connection")]
     proxy: Option<String>,
 
     #[command(flatten)]
@@ -82,21 +98,39 @@ impl From<NetworkName> for Network {
 }
 
 impl Connection {
+    /// Returns the application id.
+    ///
+    /// # Errors
+    ///
+    /// If it is not set.
+    pub(crate) fn app(&self) -> Result<&str> {
+        given(&self.app).ok_or_else(|| {
+            usage("no application; set TTN_APP_ID, or use --app, such as --app my-app@ttn")
+        })
+    }
+
     pub(crate) fn builder(&self) -> Result<MqttClientBuilder> {
-        let mut builder = MqttClient::builder(&self.app, self.key.key()?);
-        if let Some(cluster) = &self.cluster {
+        let app = self.app()?;
+        let (cluster, address) = (given(&self.cluster), given(&self.address));
+        if cluster.is_some() && address.is_some() {
+            return Err(usage(
+                "both a cluster and an MQTT address; use only one of --cluster (TTN_CLUSTER) and --address (TTN_MQTT_ADDRESS)",
+            ));
+        }
+        let mut builder = MqttClient::builder(app, self.key.key()?);
+        if let Some(cluster) = cluster {
             builder = builder.cluster(cluster);
         }
-        if let Some(address) = &self.address {
+        if let Some(address) = address {
             builder = builder.mqtt_address(address);
         }
-        if let Some(address) = &self.http_address {
+        if let Some(address) = given(&self.http_address) {
             builder = builder.http_address(address);
         }
         if let Some(network) = self.network {
             builder = builder.network(network.into());
         }
-        if let Some(file) = &self.ca_file {
+        if let Some(file) = self.ca_file.as_ref().filter(|file| !file.is_empty()) {
             builder = builder.ca_file(file);
         }
         if let Some(proxy) = &self.proxy {
@@ -104,4 +138,9 @@ impl Connection {
         }
         Ok(builder)
     }
+}
+
+/// Returns what is set; a variable that is set to nothing is not.
+fn given(value: &Option<String>) -> Option<&str> {
+    value.as_deref().filter(|value| !value.is_empty())
 }

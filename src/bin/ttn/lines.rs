@@ -106,6 +106,8 @@ pub(crate) fn device(event: &Event) -> Option<&str> {
         Event::LocationSolved(it) => &it.dev_id,
         Event::ServiceData(it) => &it.dev_id,
         Event::Counter(it) => &it.dev_id,
+        Event::DeviceSilent(it) => &it.dev_id,
+        Event::DeviceBack(it) => &it.dev_id,
         _ => return None,
     })
 }
@@ -154,9 +156,10 @@ fn manner(event: &Event) -> Style {
         return Style::new().red();
     }
     match event {
-        Event::Counter(_) | Event::KeyWarning(_) | Event::QueueInvalidated(_) => {
-            Style::new().yellow()
-        }
+        Event::Counter(_)
+        | Event::DeviceSilent(_)
+        | Event::KeyWarning(_)
+        | Event::QueueInvalidated(_) => Style::new().yellow(),
         _ => Style::new(),
     }
 }
@@ -207,6 +210,19 @@ pub(crate) fn text(event: &Event) -> String {
             format!("downlink {} is not written: {}", it.message_id, it.error)
         }
         Event::Counter(it) => counter(it),
+        Event::DeviceSilent(it) => format!(
+            "silent for {}; it usually sends every {}",
+            seconds(it.silent_for),
+            seconds(it.usual_interval)
+        ),
+        Event::DeviceBack(it) => match it.missing {
+            Some(missing) => format!(
+                "back after {}, with {} missing",
+                seconds(it.silent_for),
+                counted(u64::from(missing), "frame")
+            ),
+            None => format!("back after {}", seconds(it.silent_for)),
+        },
         Event::Backfilled(it) => it.to_string().replace('\n', "; "),
         Event::KeyWarning(it) => it.to_string(),
         Event::Lagged(events) => format!(

@@ -1,6 +1,6 @@
 //! The library's log messages, on standard error.
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::output;
 
@@ -19,12 +19,19 @@ struct Logger;
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("ttn")
+        // This program has no callbacks; what is lost is told by events.
+        metadata.target().starts_with("ttn") && metadata.target() != "ttn::client::callbacks"
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let level = record.level().as_str().to_lowercase();
+            let level = match record.level() {
+                Level::Error => "error",
+                Level::Warn => "warning",
+                Level::Info => "info",
+                Level::Debug => "debug",
+                Level::Trace => "trace",
+            };
             output::note(format_args!("{level}: {}", record.args()));
         }
     }

@@ -2,14 +2,24 @@
 
 use std::{
     fmt,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use ttn::serde_json;
 
 use crate::escape::{escaped_json, escaped_lines};
+
+/// The progress bar at the bottom of the terminal, above which everything is written.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Sets the progress bar above which everything is written from now on.
+pub(crate) fn above(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
 
 /// Writes a line to standard output at once, so that a reader behind a pipe gets it.
 ///
@@ -20,11 +30,15 @@ use crate::escape::{escaped_json, escaped_lines};
 pub(crate) fn line(text: impl fmt::Display) -> Result<()> {
     let write = || {
         let mut out = io::stdout().lock();
-        // In one piece, because a line must not be cut off by a reader that leaves.
+        // In one piece, so that what is written beside it does not come in between.
         out.write_all(format!("{text}\n").as_bytes())?;
         out.flush()
     };
-    write().context("cannot write to standard output")
+    let written = match io::stdout().is_terminal() {
+        true => without_bar(write),
+        false => write(),
+    };
+    written.context("cannot write to standard output")
 }
 
 /// Writes something as a line of JSON to standard output at once.
@@ -40,5 +54,15 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
 pub(crate) fn note(text: impl fmt::Display) {
     let text = format!("{}\n", escaped_lines(&text.to_string()));
     // There is nobody to tell if it fails.
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = without_bar(|| io::stderr().write_all(text.as_bytes()));
+}
+
+/// Takes the bar away while something is written.
+fn without_bar<T>(write: impl FnOnce() -> T) -> T {
+    // The lock is free while it writes.
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
 }

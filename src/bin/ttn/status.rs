@@ -1,36 +1,47 @@
 //! How the program ends: its exit statuses.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{error::Error, fmt, io, process::ExitCode};
 
 use ttn::ErrorKind;
 
-/// An exit status. The README lists them; a number never changes its meaning.
-#[allow(dead_code, reason = "the commands are being built")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::{key, output};
+
+/// An exit status. The help of `ttn` lists them; a number never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Status {
-    /// What was asked for is done, or a signal or a closed pipe ended the program.
+    /// What was asked for is done, or a closed pipe ended the program, or a signal one that runs until then.
     Done = 0,
     /// It could not go on, for a reason that no other status has.
     Failed = 1,
-    /// An argument or a setting is wrong.
+    /// An argument or a setting is wrong. Nothing was sent.
     Usage = 2,
     /// There is no connection to the network.
     Unreachable = 3,
     /// The network refuses the key, or the key lacks a right.
     NotAuthorized = 4,
-    /// The network or a gateway refused the downlink.
+    /// The network or a gateway refused the downlink, or it was replaced in the queue.
     DownlinkFailed = 5,
-    /// The device has not acknowledged the downlink.
+    /// The downlink was sent, and the device has not acknowledged it; the network no longer tries.
     NotAcknowledged = 6,
     /// It is not known what became of the downlink.
     Unconfirmed = 7,
-    /// What was waited for has not happened in time.
+    /// What was waited for has not happened in time, or not before a signal.
     TimedOut = 8,
 }
+
+/// The table of the statuses for the help.
+pub(crate) const HELP: &str = "\
+Exit status:
+  0  done; or ended by a signal, where a command runs until one
+  1  failed for a reason that no other status has
+  2  an argument or a setting is wrong; nothing was sent
+  3  no connection to the network
+  4  the network refuses the key, or the key lacks a right
+  5  the downlink was refused, or replaced in the queue
+  6  the device has not acknowledged the downlink; no attempt follows
+  7  what became of the downlink is not known
+  8  what was waited for has not happened in time, or not before a signal";
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
@@ -38,19 +49,63 @@ impl From<Status> for ExitCode {
     }
 }
 
+/// An error about an argument or a setting.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}
+
+/// Makes an error about an argument or a setting; it ends the program with [`Status::Usage`].
+pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
+    Usage(text.into()).into()
+}
+
 impl Status {
     /// Returns the status for an error.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if is_closed_pipe(error) {
-            return Self::Done;
+            Self::Done
+        } else if error.is::<Usage>() {
+            Self::Usage
+        } else if let Some(error) = error.downcast_ref::<ttn::Error>() {
+            Self::of_kind(error.kind())
+        } else {
+            Self::Failed
         }
-        let Some(error) = error.downcast_ref::<ttn::Error>() else {
-            return Self::Failed;
-        };
-        match error.kind() {
-            ErrorKind::Config => Self::Usage,
-            ErrorKind::NotAuthorized => Self::NotAuthorized,
-            _ if error.is_transient() => Self::Unreachable,
+    }
+
+    /// Returns the status for an error of the library.
+    pub(crate) fn of_kind(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Config
+            | ErrorKind::Downlink
+            | ErrorKind::ApplicationNotFound
+            | ErrorKind::DeviceNotFound => Self::Usage,
+            ErrorKind::NotAuthorized | ErrorKind::SubscriptionRefused => Self::NotAuthorized,
+            ErrorKind::DownlinkFailed | ErrorKind::Expired => Self::DownlinkFailed,
+            ErrorKind::Unconfirmed => Self::Unconfirmed,
+            ErrorKind::ServerUnavailable
+            | ErrorKind::Protocol
+            | ErrorKind::UnknownHost
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Unreachable
+            | ErrorKind::TimedOut
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Proxy
+            | ErrorKind::CertificateAuthority
+            | ErrorKind::CertificateExpired
+            | ErrorKind::CertificateHostName
+            | ErrorKind::Tls
+            | ErrorKind::ConnectionLost
+            | ErrorKind::NotConnected
+            | ErrorKind::DiscoveryAnswer
+            | ErrorKind::NoMqttAddress => Self::Unreachable,
             _ => Self::Failed,
         }
     }
@@ -63,13 +118,46 @@ pub(crate) fn report(ended: anyhow::Result<Status>) -> Status {
         Err(error) => error,
     };
     if !is_closed_pipe(&error) {
-        let _ = writeln!(io::stderr(), "error: {error:#}");
+        output::note(key::conceal(&format!("error: {error:#}")));
     }
     Status::of(&error)
 }
 
 /// Returns whether the reader of standard output has gone, which is how `ttn listen | head` ends.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_status_under_a_context() {
+        let wrong = Err::<(), _>(usage("a wrong option")).context("in line 3");
+        assert_eq!(Status::of(&wrong.unwrap_err()), Status::Usage);
+        let error = ttn::MqttClient::new("My App", "NNSXS.ID.SECRET").unwrap_err();
+        let error = anyhow::Error::from(error).context("in line 3");
+        assert_eq!(Status::of(&error), Status::Usage);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_not_a_failure() {
+        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(Status::of(&closed.into()), Status::Done);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(Status::of(&full.into()), Status::Failed);
+    }
+
+    #[test]
+    fn the_help_names_every_status() {
+        let listed = HELP.lines().filter_map(|line| line.trim().split_once("  "));
+        let numbers: Vec<u8> = listed
+            .filter_map(|(number, _)| number.parse().ok())
+            .collect();
+        assert_eq!(numbers, (0..=Status::TimedOut as u8).collect::<Vec<_>>());
+    }
 }

@@ -87,6 +87,7 @@ impl Entry {
             look_again: None,
             is_unseen: false,
             change: 0,
+            open: None,
         }
     }
 }

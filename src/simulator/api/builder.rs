@@ -7,17 +7,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crossbeam_channel::Sender;
 use fastrand::Rng;
 
 use super::{Instance, Simulator};
 #[cfg(feature = "tls")]
-use crate::simulator::http::Authority;
+use crate::simulator::tls::Authority;
 use crate::{
     Network,
     simulator::{
-        http::Scheme,
+        activity::{Activities, Activity},
         lorawan::{Clock, Delays, Environment, Release, Rights},
         quirks::Quirks,
+        security::Security,
     },
 };
 
@@ -44,7 +46,11 @@ pub struct SimulatorBuilder {
     address: String,
     http_address: String,
     #[cfg(feature = "tls")]
+    tls: bool,
+    #[cfg(feature = "tls")]
     https: bool,
+    #[cfg(feature = "tls")]
+    certificate_names: Vec<String>,
     app_id: String,
     access_key: String,
     receive_window: Duration,
@@ -53,6 +59,8 @@ pub struct SimulatorBuilder {
     time: Option<SystemTime>,
     release: Release,
     quirks: Quirks,
+    activity: Option<Sender<Activity>>,
+    history: usize,
 }
 
 impl SimulatorBuilder {
@@ -66,7 +74,11 @@ impl SimulatorBuilder {
             address: String::from("127.0.0.1:0"),
             http_address: String::from("127.0.0.1:0"),
             #[cfg(feature = "tls")]
+            tls: false,
+            #[cfg(feature = "tls")]
             https: false,
+            #[cfg(feature = "tls")]
+            certificate_names: Vec::new(),
             app_id: String::from(app_id),
             access_key: String::from(access_key),
             receive_window: Duration::from_millis(100),
@@ -75,6 +87,8 @@ impl SimulatorBuilder {
             time: None,
             release: [3, 32, 1],
             quirks: Quirks::of(network),
+            activity: None,
+            history: usize::MAX,
         }
     }
 
@@ -107,8 +121,69 @@ impl SimulatorBuilder {
         self
     }
 
-    /// Sets whether the HTTP server speaks TLS, with a certificate for 127.0.0.1 and localhost that an
-    /// [authority](Simulator::authority) of this network signs. Default: it does not.
+    /// Sets whether MQTT is over TLS, with a certificate that an [authority](Simulator::authority) of this
+    /// network signs. It is for the loopback and the addresses that the network listens on, unless
+    /// [other names](Self::certificate_name) are added. Clients without TLS are not served then. Default:
+    /// without TLS.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let network = Simulator::builder(Network::V3).tls(true).start()?;
+    /// assert!(network.mqtt_address().starts_with("mqtts://127.0.0.1:"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, on: bool) -> Self {
+        self.tls = on;
+        self
+    }
+
+    /// Adds a host name or an IP address to the certificate with which MQTT and HTTP speak TLS. Default:
+    /// localhost, 127.0.0.1, ::1, and the addresses that the network listens on.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).tls(true).certificate_name("network.test");
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn certificate_name(mut self, name: impl Into<String>) -> Self {
+        self.certificate_names.push(name.into());
+        self
+    }
+
+    /// Sends what clients and devices do to this channel, as it happens and without waiting. What does not
+    /// fit into a bounded channel is counted and told by [`Activity::Lagged`]; an unbounded one grows if
+    /// nobody reads it. Default: nothing is sent.
+    ///
+    /// ```
+    /// use ttn::crossbeam_channel::bounded;
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let (sender, activities) = bounded(10_000);
+    /// let network = Simulator::builder(Network::V3).activity(sender).start()?;
+    /// assert!(activities.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn activity(mut self, sender: Sender<Activity>) -> Self {
+        self.activity = Some(sender);
+        self
+    }
+
+    /// Sets how many of the published messages, HTTP requests and received downlinks of each device are
+    /// kept for [`Simulator::published`], [`Simulator::http_requests`] and
+    /// [`Device::received`](super::Device::received), so that a network that runs for long does not
+    /// grow. The oldest ones are forgotten; methods that wait for a number of them count all. Default: all.
+    ///
+    /// ```
+    /// # use ttn::{Network, simulator::Simulator};
+    /// let builder = Simulator::builder(Network::V3).history(1000);
+    /// ```
+    pub fn history(mut self, count: usize) -> Self {
+        self.history = count;
+        self
+    }
+
+    /// Sets whether the HTTP server speaks TLS, with the certificate that [`tls`](Self::tls) describes.
+    /// Default: it does not.
     ///
     /// # Panics
     ///
@@ -273,7 +348,8 @@ impl SimulatorBuilder {
     ///
     /// # Errors
     ///
-    /// If the address cannot be resolved or opened, or a thread cannot be started.
+    /// If the address cannot be resolved or opened, a thread cannot be started, or a name cannot be in a
+    /// certificate.
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
@@ -283,7 +359,7 @@ impl SimulatorBuilder {
     pub fn start(self) -> io::Result<Simulator> {
         let address = resolved(&self.address)?;
         let http_address = resolved(&self.http_address)?;
-        let scheme = self.scheme()?;
+        let (security, http_security) = self.securities([address, http_address])?;
         let env = Environment {
             applications: Arc::default(),
             windows: Arc::default(),
@@ -294,6 +370,8 @@ impl SimulatorBuilder {
             },
             delays: self.delays,
             release: self.release,
+            activities: Arc::new(Activities::new(self.activity)),
+            history: self.history,
         };
         let random = self.seed.map_or_else(Rng::new, Rng::with_seed);
         let instance = Arc::new(Instance::new(
@@ -301,7 +379,8 @@ impl SimulatorBuilder {
             self.quirks,
             env,
             random,
-            scheme,
+            security,
+            http_security,
         ));
         let server = instance.server();
         server.add_key(&self.app_id, &self.access_key, Rights::ALL);
@@ -317,23 +396,34 @@ impl SimulatorBuilder {
         Ok(simulator)
     }
 
+    /// Returns how MQTT and HTTP are secured.
     #[cfg(feature = "tls")]
-    fn scheme(&self) -> io::Result<Scheme> {
-        match self.https {
-            true => Ok(Scheme::Https(Arc::new(Authority::new()?))),
-            false => Ok(Scheme::Http),
+    fn securities(&self, addresses: [SocketAddr; 2]) -> io::Result<(Security, Security)> {
+        if !self.tls && !self.https {
+            return Ok((Security::Plain, Security::Plain));
         }
+        let listening = addresses.iter().map(SocketAddr::ip);
+        let listening = listening.filter(|ip| !ip.is_unspecified());
+        let listening = listening.map(|ip| ip.to_string());
+        let names = listening.chain(self.certificate_names.iter().cloned());
+        let secured = Security::Tls(Arc::new(Authority::new(names)?));
+        let security = |on| if on { secured.clone() } else { Security::Plain };
+        Ok((security(self.tls), security(self.https)))
     }
 
     #[cfg(not(feature = "tls"))]
-    fn scheme(&self) -> io::Result<Scheme> {
-        Ok(Scheme::Http)
+    fn securities(&self, _: [SocketAddr; 2]) -> io::Result<(Security, Security)> {
+        Ok((Security::Plain, Security::Plain))
     }
 }
 
 /// Returns the first address behind a host and a port.
 fn resolved(address: &str) -> io::Result<SocketAddr> {
-    let mut addresses = address.to_socket_addrs()?;
-    let none = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let unknown = |error: io::Error| {
+        let text = format!("{address:?} is not an address with a port: {error}");
+        io::Error::new(error.kind(), text)
+    };
+    let mut addresses = address.to_socket_addrs().map_err(unknown)?;
+    let none = || unknown(io::ErrorKind::AddrNotAvailable.into());
     addresses.next().ok_or_else(none)
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{Device, Simulator};
 use crate::simulator::{
-    http::{HttpFault, HttpRequest, Scheme},
+    http::{HttpFault, HttpRequest},
     listening::reachable,
+    security::Security,
 };
 
 impl Simulator {
@@ -30,20 +31,20 @@ impl Simulator {
     /// ```
     #[track_caller]
     pub fn http_address(&self) -> String {
-        let scheme = match self.instance.http("Simulator::http_address").scheme {
-            Scheme::Http => "http",
+        let scheme = match self.instance.http("Simulator::http_address").security {
+            Security::Plain => "http",
             #[cfg(feature = "tls")]
-            Scheme::Https(_) => "https",
+            Security::Tls(_) => "https",
         };
         format!("{scheme}://{}", reachable(self.http_address))
     }
 
-    /// Returns the certificate, in PEM, of the authority behind an HTTP server with
-    /// [TLS](super::SimulatorBuilder::https). Each network has its own.
+    /// Returns the certificate, in PEM, of the authority behind [MQTT](super::SimulatorBuilder::tls) or
+    /// [HTTP](super::SimulatorBuilder::https) over TLS. Each network has its own.
     ///
     /// # Panics
     ///
-    /// On V2, and without TLS.
+    /// Without TLS.
     ///
     /// ```
     /// # use ttn::{Network, simulator::Simulator};
@@ -54,12 +55,16 @@ impl Simulator {
     #[cfg(feature = "tls")]
     #[track_caller]
     pub fn authority(&self) -> String {
-        match &self.instance.http("Simulator::authority").scheme {
-            Scheme::Https(authority) => authority.pem().to_owned(),
-            Scheme::Http => panic!(
-                "this network has no authority, because its HTTP server does not speak TLS; start it with SimulatorBuilder::https(true)"
-            ),
+        let http = self.instance.http.as_ref().map(|http| &http.security);
+        let securities = [Some(self.instance.broker.security()), http];
+        for security in securities.into_iter().flatten() {
+            if let Security::Tls(authority) = security {
+                return authority.pem().to_owned();
+            }
         }
+        panic!(
+            "this network has no authority, because it does not speak TLS; start it with SimulatorBuilder::tls(true), or with https(true) on v3"
+        )
     }
 
     /// Returns every request that the HTTP server has read since the start, in order, also those that

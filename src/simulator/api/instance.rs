@@ -13,11 +13,12 @@ use crate::{
     Network,
     process::{Home, start_thread},
     simulator::{
-        http::{Scheme, Server},
+        http::Server,
         listening::join,
         lorawan::{Applications, Environment, NetworkServer, Windows},
         mqtt::{Broker, Policy},
         quirks::Quirks,
+        security::Security,
         sync::lock,
         v2::V2,
         v3::V3,
@@ -36,7 +37,7 @@ pub(super) struct Instance {
     /// The same server if it is v3, for what only v3 can do.
     v3: Option<Arc<V3>>,
     /// Of v3.
-    http: Option<Arc<Server>>,
+    pub(super) http: Option<Arc<Server>>,
     clock: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -46,9 +47,12 @@ impl Instance {
         quirks: Quirks,
         env: Environment,
         random: Rng,
-        scheme: Scheme,
+        security: Security,
+        http_security: Security,
     ) -> Self {
-        let broker = Arc::new(Broker::new(quirks));
+        let (activities, history) = (Arc::clone(&env.activities), env.history);
+        let told = Arc::clone(&activities);
+        let broker = Arc::new(Broker::new(quirks, security, told, history));
         let applications = Arc::clone(&env.applications);
         let windows = Arc::clone(&env.windows);
         let served = Arc::clone(&broker);
@@ -62,7 +66,8 @@ impl Instance {
                 (Arc::clone(&v3) as _, Arc::clone(&v3) as _, Some(v3))
             }
         };
-        let http = v3.is_some().then(|| Arc::new(Server::new(scheme)));
+        let server_of = || Arc::new(Server::new(http_security, activities, history));
+        let http = v3.is_some().then(server_of);
         Self {
             home: Home::here(),
             network,

@@ -8,6 +8,7 @@ mod http;
 mod identity;
 mod instance;
 mod payload_functions;
+mod registry;
 mod simulate;
 mod simulator;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
         lorawan::{Decoded, DeviceId, Encoded, Functions, Location, Normalized, Rights},
         mqtt::ClientInfo,
         quirks::Quirks,
+        security::Security,
     },
 };
 
@@ -82,8 +83,9 @@ impl Simulator {
         SimulatorBuilder::new(network)
     }
 
-    /// Returns the address to connect to: host and port without a scheme, for plain TCP. If the network
-    /// listens on all interfaces, this is the loopback address.
+    /// Returns the address to connect to: host and port without a scheme, for plain TCP, or with `mqtts://`
+    /// if MQTT is over [TLS](SimulatorBuilder::tls). If the network listens on all interfaces, this is the
+    /// loopback address.
     ///
     /// ```
     /// # let network = ttn::simulator::Simulator::start(ttn::Network::V3)?;
@@ -91,7 +93,12 @@ impl Simulator {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn mqtt_address(&self) -> String {
-        reachable(self.address).to_string()
+        let address = reachable(self.address);
+        match self.instance.broker.security() {
+            Security::Plain => address.to_string(),
+            #[cfg(feature = "tls")]
+            Security::Tls(_) => format!("mqtts://{address}"),
+        }
     }
 
     /// Returns the address that the network listens on. A [`restart`](Self::restart) keeps the port.
@@ -456,7 +463,7 @@ impl Simulator {
     }
 
     /// Returns topic and payload of every PUBLISH of every client since the start, accepted or not, in
-    /// order. The network has already acted on them, unless it has a
+    /// order, unless the [history](SimulatorBuilder::history) is shorter. The network has already acted on them, unless it has a
     /// [plain broker](Quirks::plain_broker).
     ///
     /// ```

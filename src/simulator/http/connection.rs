@@ -10,9 +10,9 @@ use super::{
     Answer, HttpFault, HttpRequest, Request, Server, Service,
     answer::{Body, Form},
     request::End,
-    server::Scheme,
     stream::Stream,
 };
+use crate::simulator::security::Security;
 
 /// One end of a TCP connection, which the server can close at any time.
 pub(super) struct Socket(Arc<TcpStream>);
@@ -37,10 +37,10 @@ impl Write for Socket {
 pub(super) fn serve(server: &Server, stream: Arc<TcpStream>, service: &dyn Service) {
     let _ = stream.set_nodelay(true);
     let peer = Arc::clone(&stream);
-    let ended = match &server.scheme {
-        Scheme::Http => converse(server, Socket(stream), &|| is_open(&peer, false), service),
+    let ended = match &server.security {
+        Security::Plain => converse(server, Socket(stream), &|| is_open(&peer, false), service),
         #[cfg(feature = "tls")]
-        Scheme::Https(authority) => {
+        Security::Tls(authority) => {
             let mut first = [0];
             let is_plain =
                 matches!(stream.peek(&mut first), Ok(1) if first[0].is_ascii_uppercase());

@@ -12,15 +12,11 @@ mod seen;
 mod server;
 mod service;
 mod stream;
-#[cfg(feature = "tls")]
-mod tls;
 
 pub(crate) use answer::Answer;
 pub use fault::HttpFault;
 pub(crate) use frames::{Frame, Frames, Listed};
 pub(crate) use request::Request;
 pub use seen::HttpRequest;
-pub(crate) use server::{Scheme, Server};
+pub(crate) use server::Server;
 pub(crate) use service::Service;
-#[cfg(feature = "tls")]
-pub(crate) use tls::Authority;

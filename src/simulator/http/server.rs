@@ -9,48 +9,51 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(feature = "tls")]
-use super::Authority;
 use super::{HttpFault, HttpRequest, Service, connection, fault::Faults};
 use crate::{
     process::start_thread,
     simulator::{
+        activity::{Activities, Activity},
+        history::History,
         listening::{Listening, join},
+        security::Security,
         sync::{deadline, lock, wait_until},
     },
 };
 
-/// How clients talk to the server.
-#[derive(Clone)]
-pub(crate) enum Scheme {
-    Http,
-    #[cfg(feature = "tls")]
-    Https(Arc<Authority>),
-}
-
 /// Accepts connections and answers requests.
 pub(crate) struct Server {
-    pub(crate) scheme: Scheme,
+    pub(crate) security: Security,
+    activities: Arc<Activities>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     listener: Option<Listening>,
     stopping: bool,
     next_connection: u64,
     connections: BTreeMap<u64, Arc<TcpStream>>,
     threads: Vec<JoinHandle<()>>,
-    requests: Vec<HttpRequest>,
+    requests: History<HttpRequest>,
     faults: Faults,
 }
 
 impl Server {
-    pub(crate) fn new(scheme: Scheme) -> Self {
+    /// Creates a server that keeps so many of the requests.
+    pub(crate) fn new(security: Security, activities: Arc<Activities>, history: usize) -> Self {
         Self {
-            scheme,
-            state: Mutex::default(),
+            security,
+            activities,
+            state: Mutex::new(State {
+                listener: None,
+                stopping: false,
+                next_connection: 0,
+                connections: BTreeMap::new(),
+                threads: Vec::new(),
+                requests: History::new(history),
+                faults: Faults::default(),
+            }),
             changed: Condvar::new(),
         }
     }
@@ -137,6 +140,8 @@ impl Server {
 
     /// Takes note of a request and returns the fault that it meets.
     pub(super) fn take_note(&self, request: HttpRequest) -> Option<HttpFault> {
+        self.activities
+            .tell(|| Activity::Requested(request.clone()));
         let mut state = lock(&self.state);
         let fault = state.faults.of(&request.path);
         state.requests.push(request);
@@ -155,13 +160,13 @@ impl Server {
     }
 
     pub(crate) fn requests(&self) -> Vec<HttpRequest> {
-        lock(&self.state).requests.clone()
+        lock(&self.state).requests.kept()
     }
 
     pub(crate) fn wait_for_requests(&self, count: usize, timeout: Duration) -> bool {
         let until = deadline(timeout);
         let mut state = lock(&self.state);
-        while state.requests.len() < count {
+        while state.requests.count() < count {
             if Instant::now() >= until {
                 return false;
             }

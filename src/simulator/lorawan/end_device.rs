@@ -27,9 +27,12 @@ impl EndDevice {
         }
     }
 
-    pub(crate) fn hear(&mut self, downlink: Received) {
+    /// Hears a downlink, and forgets the oldest ones that nobody has taken beyond so many.
+    pub(crate) fn hear(&mut self, downlink: Received, history: usize) {
         self.owes_ack |= downlink.confirmed;
-        let _ = self.received.0.send(downlink);
+        let (sender, receiver) = &self.received;
+        let _ = sender.send(downlink);
+        while receiver.len() > history && receiver.try_recv().is_ok() {}
     }
 
     pub(crate) fn received(&self) -> Receiver<Received> {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Applications, Clock, Delays, Windows};
+use crate::simulator::activity::Activities;
 
 /// Applications, clock and receive windows of a network.
 pub(crate) struct Environment {
@@ -15,6 +16,10 @@ pub(crate) struct Environment {
     pub(crate) delays: Option<Delays>,
     /// Of The Things Stack.
     pub(crate) release: Release,
+    /// What clients and devices do.
+    pub(crate) activities: Arc<Activities>,
+    /// How many of the things that are remembered for tests are kept.
+    pub(crate) history: usize,
 }
 
 /// A release of The Things Stack: the three numbers of its version.

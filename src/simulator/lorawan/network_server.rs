@@ -27,6 +27,9 @@ pub(crate) trait NetworkServer: Send + Sync {
     /// Returns what the network knows about the device, or `None` if it is not registered.
     fn describe(&self, id: DeviceId<'_>) -> Option<Description>;
 
+    /// Returns the ids of the devices of an application, sorted.
+    fn device_ids(&self, app_id: &str) -> Vec<String>;
+
     /// Lets the device join with a frame like this, or refuses it with that error.
     fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>);
 

@@ -1,13 +1,16 @@
 //! The receiving half of a connection.
 
 use std::{
-    io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::packet::{Packet, Packets};
+use super::{
+    Disconnection,
+    line::Line,
+    packet::{Packet, Packets},
+};
 
 /// The longest single read: some systems reject longer timeouts.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,31 +28,31 @@ fn timeout(left: Duration) -> Duration {
     (left - left / 8).min(READ_TIMEOUT)
 }
 
-/// Reads packets from a stream.
+/// Reads packets from a connection.
 pub(super) struct Input {
-    pub(super) stream: Arc<TcpStream>,
+    pub(super) line: Arc<Line>,
     packets: Packets,
     chunk: Vec<u8>,
 }
 
 impl Input {
-    pub(super) fn new(stream: &Arc<TcpStream>) -> Self {
+    pub(super) fn new(line: &Arc<Line>) -> Self {
         Self {
-            stream: Arc::clone(stream),
+            line: Arc::clone(line),
             packets: Packets::default(),
             chunk: vec![0; 16 * 1024],
         }
     }
 
-    /// Returns the next packet, or `None` when the connection must end.
-    pub(super) fn next(&mut self, deadline: Instant) -> Option<Packet> {
+    /// Returns the next packet, or why the connection must end.
+    pub(super) fn next(&mut self, deadline: Instant) -> Result<Packet, Disconnection> {
         loop {
             match self.packets.next() {
-                Ok(Some(packet)) => return Some(packet),
+                Ok(Some(packet)) => return Ok(packet),
                 Ok(None) => {}
                 Err(malformed) => {
                     log::debug!("closing a connection: {}", malformed.0);
-                    return None;
+                    return Err(Disconnection::Mistake(malformed.0.to_owned()));
                 }
             }
             let length = self.read(deadline)?;
@@ -57,21 +60,25 @@ impl Input {
         }
     }
 
-    fn read(&mut self, deadline: Instant) -> Option<usize> {
+    fn read(&mut self, deadline: Instant) -> Result<usize, Disconnection> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return None;
+                return Err(Disconnection::Silent);
             }
-            self.stream.set_read_timeout(Some(timeout(left))).ok()?;
-            match self.stream.as_ref().read(&mut self.chunk) {
-                Ok(0) => return None,
-                Ok(length) => return Some(length),
+            let limited = self.line.set_read_timeout(timeout(left));
+            match limited.and_then(|()| self.line.read(&mut self.chunk)) {
+                Ok(0) => return Err(Disconnection::Closed),
+                Ok(length) => return Ok(length),
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted
                     | io::ErrorKind::WouldBlock
                     | io::ErrorKind::TimedOut => {}
-                    _ => return None,
+                    // Only TLS says so.
+                    io::ErrorKind::InvalidData => {
+                        return Err(Disconnection::Tls(error.to_string()));
+                    }
+                    _ => return Err(Disconnection::Closed),
                 },
             }
         }
@@ -79,16 +86,16 @@ impl Input {
 
     /// Sends a last packet, then closes.
     pub(super) fn close_with(&mut self, packet: &[u8]) {
-        let _ = self.stream.as_ref().write_all(packet);
+        let _ = self.line.write_all(packet);
         self.close();
     }
 
     /// Ends the output, then reads until the client closes: closing with unread input would reset the
     /// connection, and the reset could overtake the last packets.
     pub(super) fn close(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.line.finish();
         let deadline = Instant::now() + CLOSE_TIMEOUT;
-        while self.read(deadline).is_some() {}
+        while self.read(deadline).is_ok() {}
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    io::Write,
-    net::{Shutdown, TcpStream},
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
@@ -11,6 +9,7 @@ use std::{
 use super::{
     Account, ClientInfo,
     bucket::Bucket,
+    line::Line,
     packet::{Connect, Will},
     topic,
 };
@@ -27,7 +26,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An accepted client.
 pub(super) struct Session {
-    stream: Arc<TcpStream>,
+    /// Number of the connection.
+    pub(super) connection: u64,
+    line: Arc<Line>,
     pub(super) account: Account,
     pub(super) connect: Connect,
     pub(super) will: Mutex<Option<Will>>,
@@ -50,11 +51,14 @@ struct Outgoing {
     /// Whether the session closes once its packets are written.
     ending: bool,
     closed: bool,
+    /// Whether the network has closed it.
+    cut: bool,
 }
 
 impl Session {
     pub(super) fn new(
-        stream: Arc<TcpStream>,
+        connection: u64,
+        line: Arc<Line>,
         account: Account,
         mut connect: Connect,
         bucket: Arc<Mutex<Bucket>>,
@@ -62,7 +66,8 @@ impl Session {
         let will = connect.will.clone();
         connect.password = None;
         Self {
-            stream,
+            connection,
+            line,
             account,
             connect,
             will: Mutex::new(will),
@@ -143,7 +148,7 @@ impl Session {
             outgoing.stalled = false;
             drop(outgoing);
             self.changed.notify_all();
-            if self.stream.as_ref().write_all(&packets.concat()).is_err() {
+            if self.line.write_all(&packets.concat()).is_err() {
                 self.close();
                 return;
             }
@@ -162,7 +167,17 @@ impl Session {
     pub(super) fn close(&self) {
         lock(&self.outgoing).closed = true;
         self.changed.notify_all();
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.line.cut();
+    }
+
+    /// Closes the session, though the client has done nothing wrong.
+    pub(super) fn cut(&self) {
+        lock(&self.outgoing).cut = true;
+        self.close();
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        lock(&self.outgoing).cut
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -67,7 +67,7 @@ impl Policy for V2 {
 
 /// Returns whether it is a valid id: 2 to 36 lower-case letters and digits, with single `-` or `_`
 /// between them.
-pub(super) fn is_id(id: &str) -> bool {
+pub(in crate::simulator) fn is_id(id: &str) -> bool {
     let length = id.bytes().filter(u8::is_ascii_alphanumeric).count();
     (2..=36).contains(&length) && lorawan::is_well_formed(id, &['-', '_'])
 }

@@ -154,12 +154,14 @@ impl V2 {
         let sent = messages::downlink_sent(&bytes, counter, &message, window, second);
         self.post_event(id, "down/sent", &sent);
         if !payload.is_empty() && !window.is_deaf {
-            device.end_device.hear(Received {
+            let received = Received {
                 port,
                 payload: payload.to_vec(),
                 confirmed: downlink.confirmed,
                 counter,
-            });
+            };
+            self.env.activities.received(id, &received);
+            device.end_device.hear(received, self.env.history);
         }
     }
 }

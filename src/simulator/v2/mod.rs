@@ -22,6 +22,7 @@ use fastrand::Rng;
 #[cfg(test)]
 pub(super) use request::read;
 
+pub(super) use self::access::is_id;
 use self::{burst::Burst, device::Device};
 use super::{
     json,
@@ -188,6 +189,15 @@ impl NetworkServer for V2 {
             queue: device.queue.iter().cloned().collect(),
             received: device.end_device.received(),
         })
+    }
+
+    fn device_ids(&self, app_id: &str) -> Vec<String> {
+        let state = lock(&self.state);
+        let ids = state
+            .devices
+            .of(app_id)
+            .map(|(dev_id, _)| dev_id.to_owned());
+        ids.collect()
     }
 
     fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>) {

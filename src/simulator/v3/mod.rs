@@ -36,12 +36,12 @@ use std::{
 
 use fastrand::Rng;
 
-pub(super) use self::messages::Downlink;
 use self::{
     arrivals::Arrival, device::Device, event::News, events::Events, gateways::Gateways, http::Http,
     identity::IdentityServer, messages::Ids, stored::Stored,
 };
 pub use self::{event_store::EventStore, identity::KeyOf, storage::Storage};
+pub(super) use self::{messages::Downlink, request::is_id};
 #[cfg(test)]
 pub(super) use self::{
     messages::{ClassBC, FixedGateway, Retry},
@@ -255,6 +255,15 @@ impl NetworkServer for V3 {
             queue: device.queue.iter().map(Downlink::described).collect(),
             received: device.end_device.received(),
         })
+    }
+
+    fn device_ids(&self, app_id: &str) -> Vec<String> {
+        let state = lock(&self.state);
+        let ids = state
+            .devices
+            .of(app_id)
+            .map(|(dev_id, _)| dev_id.to_owned());
+        ids.collect()
     }
 
     fn join(&self, id: DeviceId<'_>, frame: Result<&Uplink, &str>) {

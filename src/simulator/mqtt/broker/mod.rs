@@ -5,7 +5,7 @@ mod serving;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::SocketAddr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -17,13 +17,17 @@ use std::{
 use super::{
     ClientInfo, Policy,
     bucket::Bucket,
+    line::Line,
     outbox::{Message, Outbox},
     packet,
     session::Session,
 };
 use crate::simulator::{
+    activity::Activities,
+    history::History,
     listening::{Listening, join},
     quirks::Quirks,
+    security::Security,
     sync::{deadline, lock, wait_until},
 };
 
@@ -36,6 +40,8 @@ type Key = (String, Vec<u8>);
 /// Accepts clients and delivers messages to them.
 pub(crate) struct Broker {
     quirks: Mutex<Quirks>,
+    security: Security,
+    activities: Arc<Activities>,
     state: Mutex<State>,
     changed: Condvar,
     outbox: Mutex<Outbox>,
@@ -44,28 +50,25 @@ pub(crate) struct Broker {
     dropped: AtomicU64,
 }
 
-#[derive(Default)]
 struct State {
     listener: Option<Listening>,
     stopping: bool,
     next_connection: u64,
     connections: BTreeMap<u64, Connection>,
     threads: Vec<JoinHandle<()>>,
-    published: Vec<(String, Vec<u8>)>,
+    published: History<(String, Vec<u8>)>,
 }
 
 struct Connection {
-    stream: Arc<TcpStream>,
+    line: Arc<Line>,
     session: Option<Arc<Session>>,
 }
 
 impl Connection {
     fn close(&self) {
         match &self.session {
-            Some(session) => session.close(),
-            None => {
-                let _ = self.stream.shutdown(Shutdown::Both);
-            }
+            Some(session) => session.cut(),
+            None => self.line.cut(),
         }
     }
 }
@@ -80,10 +83,25 @@ impl State {
 }
 
 impl Broker {
-    pub(crate) fn new(quirks: Quirks) -> Self {
+    /// Creates a broker that keeps so many of the messages that clients publish.
+    pub(crate) fn new(
+        quirks: Quirks,
+        security: Security,
+        activities: Arc<Activities>,
+        history: usize,
+    ) -> Self {
         Self {
             quirks: Mutex::new(quirks),
-            state: Mutex::default(),
+            security,
+            activities,
+            state: Mutex::new(State {
+                listener: None,
+                stopping: false,
+                next_connection: 1,
+                connections: BTreeMap::new(),
+                threads: Vec::new(),
+                published: History::new(history),
+            }),
             changed: Condvar::new(),
             outbox: Mutex::default(),
             delivery: Mutex::default(),
@@ -94,6 +112,10 @@ impl Broker {
 
     pub(crate) fn quirks(&self) -> MutexGuard<'_, Quirks> {
         lock(&self.quirks)
+    }
+
+    pub(crate) fn security(&self) -> &Security {
+        &self.security
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -162,7 +184,7 @@ impl Broker {
     }
 
     pub(crate) fn wait_for_published(&self, count: usize, timeout: Duration) -> bool {
-        self.wait_for(timeout, |state| state.published.len() >= count)
+        self.wait_for(timeout, |state| state.published.count() >= count)
     }
 
     fn wait_for(&self, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
@@ -178,7 +200,7 @@ impl Broker {
     }
 
     pub(crate) fn published(&self) -> Vec<(String, Vec<u8>)> {
-        lock(&self.state).published.clone()
+        lock(&self.state).published.kept()
     }
 
     /// Queues a message for delivery. Does not block, so the caller may hold a lock.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,10 +11,12 @@ use super::{Broker, Connection};
 use crate::{
     process::start_thread,
     simulator::{
+        activity::Activity,
         mqtt::{
-            Policy,
+            Disconnection, Policy,
             input::Input,
-            packet::{self, Packet, Publish},
+            line::Line,
+            packet::{self, Connect, Packet, Publish},
             session::Session,
             topic,
         },
@@ -28,6 +30,8 @@ struct Inbound {
     publishes: usize,
     /// Packet identifiers at QoS 2 that are not yet released.
     unreleased: HashSet<u16>,
+    /// Whether it has sent DISCONNECT.
+    has_left: bool,
 }
 
 impl Broker {
@@ -55,12 +59,18 @@ impl Broker {
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, policy: Arc<dyn Policy>) {
-        let stream = Arc::new(stream);
+        let line = match Line::new(stream, &self.security) {
+            Ok(line) => Arc::new(line),
+            Err(error) => {
+                log::warn!("cannot serve a connection: {error}");
+                return;
+            }
+        };
         let mut state = lock(&self.state);
         let id = state.next_connection;
         state.next_connection += 1;
         let broker = Arc::clone(self);
-        let served = Arc::clone(&stream);
+        let served = Arc::clone(&line);
         let started = start_thread("ttn-sim-reader", move || {
             broker.serve(id, &served, policy.as_ref());
         });
@@ -71,7 +81,7 @@ impl Broker {
                 state.connections.insert(
                     id,
                     Connection {
-                        stream,
+                        line,
                         session: None,
                     },
                 );
@@ -80,30 +90,40 @@ impl Broker {
         }
     }
 
-    fn serve(&self, id: u64, stream: &Arc<TcpStream>, policy: &dyn Policy) {
-        let mut input = Input::new(stream);
-        if let Some(session) = self.greet(id, &mut input, policy) {
-            self.run(&session, &mut input, policy);
+    fn serve(&self, id: u64, line: &Arc<Line>, policy: &dyn Policy) {
+        let mut input = Input::new(line);
+        match self.greet(id, &mut input, policy) {
+            Ok(Some(session)) => self.run(&session, &mut input, policy),
+            Ok(None) => {}
+            Err(cause) => self.activities.tell(|| Activity::Failed {
+                connection: id,
+                cause,
+            }),
         }
-        let _ = stream.shutdown(Shutdown::Both);
+        line.cut();
         lock(&self.state).connections.remove(&id);
         self.changed.notify_all();
     }
 
-    /// Reads CONNECT, answers it, and returns the session of an accepted client.
-    fn greet(&self, id: u64, input: &mut Input, policy: &dyn Policy) -> Option<Arc<Session>> {
-        let _ = input.stream.set_nodelay(true);
+    /// Reads CONNECT, answers it, and returns the session of an accepted client, `None` for a refused one.
+    fn greet(
+        &self,
+        id: u64,
+        input: &mut Input,
+        policy: &dyn Policy,
+    ) -> Result<Option<Arc<Session>>, Disconnection> {
         let timeout = self.quirks().connect_timeout;
         let Packet::Connect(connect) = input.next(deadline(timeout))? else {
-            return None;
+            return Err(mistake("the first packet is not a CONNECT"));
         };
         let quirks = self.quirks().clone();
         if quirks.close_on_connect {
-            return None;
+            return Err(Disconnection::Network);
         }
         if quirks.ignore_connect {
-            while input.next(deadline(quirks.longest_silence)).is_some() {}
-            return None;
+            loop {
+                input.next(deadline(quirks.longest_silence))?;
+            }
         }
         let account = match (&connect.username, &connect.password) {
             (Some(username), Some(password)) => policy.authenticate(username, password),
@@ -116,11 +136,12 @@ impl Broker {
             _ => None,
         };
         if let Some(code) = refusal {
-            log::debug!("refusing client {:?} with code {code}", connect.client_id);
-            input.close_with(&packet::connack(code));
-            return None;
+            self.refuse(id, &connect, code, input);
+            return Ok(None);
         }
-        let account = account?;
+        let Some(account) = account else {
+            unreachable!("a client without an account is refused");
+        };
         let key = connect.password.clone().unwrap_or_default();
         let bucket = {
             let mut buckets = lock(&self.buckets);
@@ -138,20 +159,39 @@ impl Broker {
             .is_some_and(|limit| connected >= limit)
         {
             drop(state);
-            input.close_with(&packet::connack(3));
-            return None;
+            self.refuse(id, &connect, 3, input);
+            return Ok(None);
         }
         let session = Arc::new(Session::new(
-            Arc::clone(&input.stream),
+            id,
+            Arc::clone(&input.line),
             account,
             connect,
             bucket,
         ));
         session.push(packet::connack(0));
-        state.connections.get_mut(&id)?.session = Some(Arc::clone(&session));
+        let Some(connection) = state.connections.get_mut(&id) else {
+            return Err(Disconnection::Network);
+        };
+        connection.session = Some(Arc::clone(&session));
+        self.activities.tell(|| Activity::Connected {
+            connection: id,
+            client: session.info(),
+        });
         drop(state);
         self.changed.notify_all();
-        Some(session)
+        Ok(Some(session))
+    }
+
+    fn refuse(&self, id: u64, connect: &Connect, code: u8, input: &mut Input) {
+        log::debug!("refusing client {:?} with code {code}", connect.client_id);
+        self.activities.tell(|| Activity::Refused {
+            connection: id,
+            client_id: connect.client_id.clone(),
+            username: connect.username.clone().unwrap_or_default(),
+            code,
+        });
+        input.close_with(&packet::connack(code));
     }
 
     fn run(&self, session: &Arc<Session>, input: &mut Input, policy: &dyn Policy) {
@@ -160,24 +200,39 @@ impl Broker {
         let Ok(writer) = writer else { return };
         let mut inbound = Inbound::default();
         let mut free_at = Instant::now();
-        while !session.is_closed_before(free_at) {
+        let cause = loop {
+            if session.is_closed_before(free_at) {
+                break Disconnection::Closed;
+            }
             let silence = match session.connect.keep_alive {
                 0 => self.quirks().longest_silence,
                 seconds => Duration::from_millis(u64::from(seconds) * 1500),
             };
-            let Some(packet) = input.next(deadline(silence)) else {
-                break;
+            let packet = match input.next(deadline(silence)) {
+                Ok(packet) => packet,
+                Err(cause) => break cause,
             };
             let rate = policy.reading_rate(&self.quirks());
             if let Some(rate) = rate.filter(|rate| *rate > 0) {
                 free_at = Instant::now() + Duration::from_secs(1) / rate;
             }
-            if !self.handle(session, policy, &mut inbound, packet) {
-                break;
+            if let Err(cause) = self.handle(session, policy, &mut inbound, packet) {
+                break cause;
             }
-        }
+        };
+        let cause = match cause {
+            // What was found then is what the network did.
+            _ if session.is_cut() => Disconnection::Network,
+            Disconnection::Closed if inbound.has_left => Disconnection::Goodbye,
+            cause => cause,
+        };
         session.end();
         let _ = writer.join();
+        self.activities.tell(|| Activity::Disconnected {
+            connection: session.connection,
+            client_id: session.connect.client_id.clone(),
+            cause,
+        });
         self.changed.notify_all();
         input.close();
         let will = lock(&session.will)
@@ -189,54 +244,52 @@ impl Broker {
         }
     }
 
-    /// Handles a packet and returns whether the connection may stay open.
+    /// Handles a packet, and returns why the connection may not stay open.
     fn handle(
         &self,
         session: &Session,
         policy: &dyn Policy,
         inbound: &mut Inbound,
         packet: Packet,
-    ) -> bool {
+    ) -> Result<(), Disconnection> {
         match packet {
-            Packet::Publish(publish) if publish.qos > 2 => true,
-            Packet::Publish(publish) => self.publish(session, policy, inbound, publish),
+            Packet::Publish(publish) if publish.qos > 2 => {}
+            Packet::Publish(publish) => self.publish(session, policy, inbound, publish)?,
             Packet::PubRel(id) => {
                 inbound.unreleased.remove(&id);
                 session.push(packet::pubcomp(id));
-                true
             }
-            Packet::Subscribe { id, filters } => self.subscribe(session, policy, id, filters),
+            Packet::Subscribe { id, filters } => self.subscribe(session, policy, id, filters)?,
             Packet::Unsubscribe { id, filters } => {
-                if !filters.iter().all(|filter| topic::is_filter(filter)) {
-                    return false;
-                }
+                require_filters(filters.iter())?;
                 let removed: Vec<String> = filters
                     .iter()
                     .filter_map(|filter| policy.rewrite(&session.account, filter))
                     .collect();
                 lock(&session.subscriptions).retain(|filter| !removed.contains(filter));
                 session.push(packet::unsuback(id));
+                self.activities.tell(|| Activity::Unsubscribed {
+                    connection: session.connection,
+                    client_id: session.connect.client_id.clone(),
+                    filters,
+                });
                 self.changed.notify_all();
-                true
             }
             Packet::PingReq => {
                 if !self.quirks().ignore_pings {
                     session.push(packet::pingresp());
                 }
-                true
             }
             // The real broker discards the will and lets the client close the connection.
             Packet::Disconnect => {
                 lock(&session.will).take();
-                true
+                inbound.has_left = true;
             }
-            Packet::PubRec(id) => {
-                session.push(packet::pubrel(id));
-                true
-            }
-            Packet::PubAck(_) | Packet::PubComp(_) => true,
-            Packet::Connect(_) => false,
+            Packet::PubRec(id) => session.push(packet::pubrel(id)),
+            Packet::PubAck(_) | Packet::PubComp(_) => {}
+            Packet::Connect(_) => return Err(mistake("a second CONNECT")),
         }
+        Ok(())
     }
 
     fn publish(
@@ -245,9 +298,10 @@ impl Broker {
         policy: &dyn Policy,
         inbound: &mut Inbound,
         publish: Publish,
-    ) -> bool {
+    ) -> Result<(), Disconnection> {
         if !topic::is_name(&publish.topic) {
-            return false;
+            let topic = &publish.topic;
+            return Err(mistake(&format!("{topic:?} is not a topic to publish on")));
         }
         let (ignored, limit, rate, push_time) = {
             let quirks = self.quirks();
@@ -267,9 +321,18 @@ impl Broker {
             && session.account.may_write(&publish.topic)
             && policy.takes_time(&publish.topic);
         if is_slow && session.is_closed_before(deadline(push_time)) {
-            return false;
+            return Err(Disconnection::Closed);
         }
-        if !ignored && (publish.qos < 2 || inbound.unreleased.insert(publish.id)) {
+        let is_new = !ignored && (publish.qos < 2 || inbound.unreleased.insert(publish.id));
+        self.activities.tell(|| Activity::Published {
+            connection: session.connection,
+            client_id: session.connect.client_id.clone(),
+            topic: publish.topic.clone(),
+            payload: publish.payload.clone(),
+            qos: publish.qos,
+            accepted: is_new && session.account.may_write(&publish.topic),
+        });
+        if is_new {
             self.dispatch(session, policy, &publish.topic, &publish.payload);
         }
         lock(&self.state)
@@ -283,7 +346,10 @@ impl Broker {
             2 => session.push(packet::pubrec(publish.id)),
             _ => {}
         }
-        !too_many
+        match too_many {
+            true => Err(Disconnection::Limit),
+            false => Ok(()),
+        }
     }
 
     /// Passes a message to the network if the client may write to its topic.
@@ -301,28 +367,37 @@ impl Broker {
         policy: &dyn Policy,
         id: u16,
         filters: Vec<(String, u8)>,
-    ) -> bool {
-        if !filters.iter().all(|(filter, _)| topic::is_filter(filter)) {
-            return false;
-        }
+    ) -> Result<(), Disconnection> {
+        require_filters(filters.iter().map(|(filter, _)| filter))?;
         let quirks = self.quirks().clone();
         if quirks.ignore_subscriptions {
-            return true;
+            return Ok(());
         }
         let mut codes = Vec::new();
+        let (mut yes, mut no) = (Vec::new(), Vec::new());
         for (filter, qos) in filters {
             let granted = policy
                 .rewrite(&session.account, &filter)
                 .filter(|_| !quirks.refuse_subscriptions);
             codes.push(if granted.is_some() { qos } else { 0x80 });
+            match granted {
+                Some(_) => yes.push(filter),
+                None => no.push(filter),
+            }
             let mut subscriptions = lock(&session.subscriptions);
             if let Some(filter) = granted.filter(|filter| !subscriptions.contains(filter)) {
                 subscriptions.push(filter);
             }
         }
+        self.activities.tell(|| Activity::Subscribed {
+            connection: session.connection,
+            client_id: session.connect.client_id.clone(),
+            granted: yes,
+            refused: no,
+        });
         self.changed.notify_all();
         if session.is_closed_before(deadline(quirks.suback_delay)) {
-            return false;
+            return Err(Disconnection::Closed);
         }
         let suback = packet::suback(id, &codes);
         if quirks.publish_before_suback {
@@ -330,6 +405,17 @@ impl Broker {
         } else {
             session.push(suback);
         }
-        true
+        Ok(())
+    }
+}
+
+fn mistake(what: &str) -> Disconnection {
+    Disconnection::Mistake(what.to_owned())
+}
+
+fn require_filters<'a>(mut filters: impl Iterator<Item = &'a String>) -> Result<(), Disconnection> {
+    match filters.find(|filter| !topic::is_filter(filter)) {
+        Some(filter) => Err(mistake(&format!("{filter:?} is not a topic filter"))),
+        None => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ use crate::simulator::{
     json::Object,
     listening::reachable,
     lorawan::DeviceId,
+    security::Security,
     sync::lock,
     v3::{
         V3,
@@ -33,8 +34,13 @@ impl V3 {
         let uid = self.require(app_id, credentials, &[INFO])?;
         let address = self.broker.address().map(reachable);
         let address = address.map_or_else(String::new, |address| address.to_string());
+        let member = match self.broker.security() {
+            Security::Plain => "public_address",
+            #[cfg(feature = "tls")]
+            Security::Tls(_) => "public_tls_address",
+        };
         let body = Object::new()
-            .string("public_address", &address)
+            .string(member, &address)
             .string("username", &uid);
         Ok(json(200, body.finish()))
     }

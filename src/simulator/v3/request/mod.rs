@@ -182,7 +182,7 @@ fn priority(json: &Json) -> Option<usize> {
 
 /// Returns whether it is a valid id of an application, tenant, device or gateway: at least 3 lower-case
 /// letters and digits, with single `-` between them, and at most 36 characters.
-pub(super) fn is_id(id: &str) -> bool {
+pub(in crate::simulator) fn is_id(id: &str) -> bool {
     let count = id.bytes().filter(|byte| *byte != b'-').count();
     count >= 3 && id.len() <= 36 && lorawan::is_well_formed(id, &['-'])
 }

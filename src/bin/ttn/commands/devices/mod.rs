@@ -1,0 +1,142 @@
+//! `ttn devices`
+
+mod pattern;
+mod row;
+mod screen;
+mod table;
+mod watch;
+
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Result;
+use clap::Args;
+use ttn::{Backfill, DeviceStatus, ErrorKind, MqttClient, MqttClientBuilder};
+
+use crate::{connection::Connection, output, status::Status, times};
+use pattern::Pattern;
+use row::{Row, Sort};
+use screen::Screen;
+use watch::Watch;
+
+/// How long to listen if nothing else was said, and nobody looks on.
+const LISTEN: Duration = Duration::from_secs(60);
+
+/// Show each device: when it was last heard, and how well
+#[derive(Args, Debug)]
+#[command(
+    after_help = "On a terminal, the table renews itself until Ctrl-C or --for. Otherwise it is printed once, \
+    after --for, after the backfill of --since, or after 60 s.\n\n\
+    Example: ttn devices --app my-app@ttn --cluster eu1 --since 24h --sort last"
+)]
+pub(crate) struct Devices {
+    /// Print each device as a line of JSON, once
+    #[arg(long)]
+    json: bool,
+
+    /// Show only these: bed-07, or bed-* (repeatable)
+    #[arg(short, long, value_name = "PATTERN")]
+    device: Vec<Pattern>,
+
+    /// Sort by this; what needs attention comes first
+    #[arg(long, value_enum, value_name = "COLUMN", default_value = "name")]
+    sort: Sort,
+
+    /// First fetch uplinks since: 24h, or RFC 3339
+    #[arg(short, long, value_name = "TIME", value_parser = times::time)]
+    since: Option<SystemTime>,
+
+    /// End after this time, such as 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = times::duration)]
+    time: Option<Duration>,
+
+    /// Call a device silent after so many intervals
+    #[arg(long, value_name = "NUMBER", default_value_t = 3.0)]
+    silent_after: f32,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Devices {
+    pub(crate) fn run(self) -> Result<Status> {
+        let client = self.client(self.connection.builder()?)?;
+        let is_shown = !self.json && io::stdout().is_terminal();
+        let mut screen = is_shown.then(Screen::start);
+        let watch = Watch {
+            client: client.clone(),
+            since: self.since,
+            time: match (self.time, self.since) {
+                (None, None) if !is_shown => Some(LISTEN),
+                (time, _) => time,
+            },
+            ends_with_backfill: !is_shown && self.time.is_none(),
+            is_shown,
+        };
+        let stopped = watch.run(|news| match &mut screen {
+            Some(screen) => screen.show(&self.rows(&client)?, news),
+            None => Ok(()),
+        });
+        // The cursor is back before anything else is written.
+        drop(screen.take());
+        let printed = match stopped {
+            Ok(()) if !is_shown => self.print(&client),
+            ended => ended,
+        };
+        if let Err(error) = client.close() {
+            output::note(format_args!("warning: {error}"));
+        }
+        printed.map(|()| Status::Done)
+    }
+
+    fn client(&self, builder: MqttClientBuilder) -> ttn::Result<MqttClient> {
+        let builder = builder.silence_after(self.silent_after);
+        // After an outage, what was missed is fetched where that is possible, which V2 is not.
+        match builder.clone().backfill(Backfill::new()).build() {
+            Err(error) if error.kind() == ErrorKind::Config && self.since.is_none() => {
+                builder.build()
+            }
+            client => client,
+        }
+    }
+
+    /// Returns the devices that were asked for.
+    fn devices(&self, client: &MqttClient) -> ttn::Result<Vec<DeviceStatus>> {
+        let mut devices = client.devices()?;
+        devices.retain(|device| {
+            let mut patterns = self.device.iter();
+            self.device.is_empty() || patterns.any(|it| it.fits(&device.dev_id))
+        });
+        Ok(devices)
+    }
+
+    fn rows(&self, client: &MqttClient) -> Result<Vec<Row>> {
+        let devices = self.devices(client)?;
+        let mut rows: Vec<_> = devices.iter().map(Row::new).collect();
+        rows.sort_by(|one, other| self.sort.compare(one, other));
+        Ok(rows)
+    }
+
+    fn print(&self, client: &MqttClient) -> Result<()> {
+        if self.json {
+            let mut devices: Vec<_> = self
+                .devices(client)?
+                .into_iter()
+                .map(|device| (Row::new(&device), device))
+                .collect();
+            devices.sort_by(|(one, _), (other, _)| self.sort.compare(one, other));
+            return devices
+                .iter()
+                .try_for_each(|(_, device)| output::json(device));
+        }
+        let rows = self.rows(client)?;
+        if rows.is_empty() {
+            output::note("no device was heard");
+        }
+        table::lines(&rows, usize::MAX, false)
+            .into_iter()
+            .try_for_each(output::line)
+    }
+}

@@ -1,0 +1,373 @@
+//! `ttn simulate`
+
+mod faults;
+mod fleet;
+mod printer;
+mod prompt;
+mod report;
+mod typed;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use ttn::{
+    Network,
+    crossbeam_channel::{bounded, select},
+    simulator::{Activity, Simulator, SimulatorBuilder, Storage, WhenFull},
+};
+
+use self::{faults::Fault, fleet::Fleet, printer::Printer, prompt::Prompt, report::Started};
+use crate::{connection::NetworkName, interrupt, output, status::Status, times};
+
+/// How many activities wait to be printed.
+const WAITING: usize = 10_000;
+/// How many published messages, requests and downlinks of each device are kept.
+const HISTORY: usize = 1000;
+/// How long the last lines may take to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// How many received downlinks the command `downlinks` lists.
+const REMEMBERED: usize = 100;
+/// The most devices that are simulated.
+const MOST_DEVICES: u32 = 100_000;
+
+const EXAMPLES: &str = "\
+Examples: ttn simulate --device pump-1 --every 5s
+          ttn simulate --tls --ca-out ca.pem --mqtt 127.0.0.1:0 --json --until-eof
+While it runs, it reads commands from standard input; type help to list them.";
+
+/// Run a simulated network for clients in any language
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Simulate {
+    /// Simulate this network
+    #[arg(long, value_enum, default_value = "v3")]
+    network: NetworkName,
+
+    /// Listen here for MQTT; port 0 for a free one [default: port 1883, with --tls 8883]
+    #[arg(long, value_name = "ADDRESS")]
+    mqtt: Option<String>,
+
+    /// Listen here for HTTP, on v3 [default: 127.0.0.1:1885]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<String>,
+
+    /// Serve MQTT and HTTP over TLS
+    #[arg(long)]
+    tls: bool,
+
+    /// Write the certificate of the authority, in PEM, to this file
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca_out: Option<PathBuf>,
+
+    /// Add a host name to the certificate; can be repeated
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    tls_name: Vec<String>,
+
+    /// Set the id of the application [default: simulated-app@ttn]
+    #[arg(short, long, value_name = "ID")]
+    app: Option<String>,
+
+    /// Set its key, which is not a secret here [default: NNSXS.SIMULATED.KEY]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Simulate so many devices: device-1, device-2 and so on [default: 20]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "device",
+        value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_DEVICES)))]
+    devices: Option<u32>,
+
+    /// Simulate this device; can be repeated
+    #[arg(short, long, value_name = "ID")]
+    device: Vec<String>,
+
+    /// Send an uplink from each device so often; 0s for none
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = times::duration)]
+    every: Duration,
+
+    /// Make payloads and signals the same in every run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Keep uplinks so long for those who were away, on v3
+    #[arg(long, value_name = "DURATION", value_parser = times::duration)]
+    storage: Option<Duration>,
+
+    /// Misbehave; can be repeated; `list` lists the faults
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    fault: Vec<String>,
+
+    /// Print each line as JSON, the addresses first
+    #[arg(long)]
+    json: bool,
+
+    /// End when standard input ends
+    #[arg(long)]
+    until_eof: bool,
+}
+
+/// What the devices have received lately, newest last.
+type Downlinks = Arc<Mutex<VecDeque<Activity>>>;
+
+impl Simulate {
+    pub(crate) fn run(self) -> Result<Status> {
+        let network = Network::from(self.network);
+        if self
+            .fault
+            .iter()
+            .any(|name| name == "list" || name == "help")
+        {
+            for line in faults::list(network) {
+                output::line(line)?;
+            }
+            return Ok(Status::Done);
+        }
+        let faults = self.faults(network)?;
+        let names = self.names(network)?;
+        let (sender, activities) = bounded(WAITING);
+        let builder = self.builder(network, &names)?.activity(sender);
+        let builder = faults
+            .iter()
+            .fold(builder, |builder, fault| fault.set(builder));
+        let interrupted = interrupt::receive()?;
+        let simulator = Arc::new(builder.start().map_err(|error| self.explained(error))?);
+        self.write_authority(&simulator)?;
+        if let Some(time) = self.storage {
+            simulator.storage(Some(Storage::new().retention(time)));
+        }
+        for fault in &faults {
+            fault.apply(&simulator);
+        }
+
+        let printer = Printer::start(self.json)?;
+        let started = Started {
+            network,
+            simulator: &simulator,
+            is_own_key: self.key.is_some(),
+            authority: self.ca_out.as_deref(),
+            devices: &names,
+        };
+        printer.print(&started);
+        if self.tls && self.ca_out.is_none() {
+            output::note(
+                "clients need the certificate of the authority; write it to a file with --ca-out",
+            );
+        }
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let fleet = Fleet::start(&simulator, &names, self.every, seed)?;
+        let downlinks = Downlinks::default();
+        // It stays here too, so that the end of standard input is no message.
+        let (quit, quitting) = bounded(1);
+        let prompt = Prompt {
+            network,
+            simulator: Arc::clone(&simulator),
+            printer: printer.clone(),
+            downlinks: Arc::clone(&downlinks),
+            quit: quit.clone(),
+        };
+        prompt.start(self.until_eof)?;
+
+        loop {
+            select! {
+                recv(interrupted) -> _ => break,
+                recv(quitting) -> _ => break,
+                recv(printer.ended()) -> ended => {
+                    return ended.unwrap_or(Ok(())).map(|()| Status::Done);
+                }
+                recv(activities) -> activity => if let Ok(activity) = activity {
+                    remember(&downlinks, &activity);
+                    printer.print(&activity);
+                },
+            }
+        }
+        // A device may wait for a client that does not read.
+        simulator.stop();
+        fleet.stop();
+        for activity in activities.try_iter() {
+            printer.print(&activity);
+        }
+        printer.finish(LAST_LINES)?;
+        Ok(Status::Done)
+    }
+
+    fn faults(&self, network: Network) -> Result<Vec<Fault>> {
+        let read = |text: &String| {
+            Fault::read(network, text).map_err(|error| usage(format!("--fault {text}: {error}")))
+        };
+        self.fault.iter().map(read).collect()
+    }
+
+    /// Returns the names of the devices.
+    fn names(&self, network: Network) -> Result<Vec<String>> {
+        if self.device.is_empty() {
+            let count = self.devices.unwrap_or(20);
+            return Ok((1..=count)
+                .map(|number| format!("device-{number}"))
+                .collect());
+        }
+        let mut known = BTreeSet::new();
+        for name in &self.device {
+            if !Simulator::is_id(network, name) {
+                return Err(usage(format!("--device {name}: {}", invalid_id(network))));
+            }
+            if !known.insert(name) {
+                return Err(usage(format!("--device {name} is there twice")));
+            }
+        }
+        Ok(self.device.clone())
+    }
+
+    fn builder(&self, network: Network, names: &[String]) -> Result<SimulatorBuilder> {
+        let is_v3 = network == Network::V3;
+        let mut builder = Simulator::builder(network)
+            .address(self.mqtt_address())
+            .history(HISTORY)
+            // As the real networks do: one client that does not read must not hold up all others.
+            .quirks(|quirks| quirks.when_full = WhenFull::Drop);
+        match &self.http {
+            Some(_) if !is_v3 => return Err(usage("--http is for v3; V2 has no HTTP")),
+            _ if is_v3 => builder = builder.http_address(self.http_address()),
+            _ => {}
+        }
+        if self.storage.is_some() && !is_v3 {
+            return Err(usage(
+                "--storage is for v3; V2 is not simulated with a storage",
+            ));
+        }
+        if let Some(seed) = self.seed {
+            builder = builder.seed(seed);
+        }
+        if names.len() as u64 > u64::from(MOST_DEVICES) {
+            return Err(usage(format!("more than {MOST_DEVICES} devices")));
+        }
+        let (app_id, access_key) = match network {
+            Network::V2 => ("simulated-app", "ttn-account-v2.simulated-key"),
+            _ => ("simulated-app@ttn", "NNSXS.SIMULATED.KEY"),
+        };
+        let app_id = self.app.as_deref().unwrap_or(app_id);
+        let access_key = self.key.as_deref().unwrap_or(access_key);
+        check_application(network, app_id, access_key)?;
+        self.secure(builder.application(app_id, access_key), is_v3)
+    }
+
+    fn mqtt_address(&self) -> &str {
+        let default = if self.tls {
+            "127.0.0.1:8883"
+        } else {
+            "127.0.0.1:1883"
+        };
+        self.mqtt.as_deref().unwrap_or(default)
+    }
+
+    fn http_address(&self) -> &str {
+        self.http.as_deref().unwrap_or("127.0.0.1:1885")
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure(&self, builder: SimulatorBuilder, is_v3: bool) -> Result<SimulatorBuilder> {
+        let builder = builder.tls(self.tls);
+        let builder = if is_v3 {
+            builder.https(self.tls)
+        } else {
+            builder
+        };
+        let names = self.tls_name.iter();
+        Ok(names.fold(builder, |builder, name| builder.certificate_name(name)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secure(&self, builder: SimulatorBuilder, _: bool) -> Result<SimulatorBuilder> {
+        match self.tls {
+            true => Err(usage(
+                "--tls needs a program that was built with the feature tls",
+            )),
+            false => Ok(builder),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn write_authority(&self, simulator: &Simulator) -> Result<()> {
+        let Some(file) = &self.ca_out else {
+            return Ok(());
+        };
+        let written = fs::write(file, simulator.authority());
+        written.with_context(|| format!("cannot write the certificate to {}", file.display()))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn write_authority(&self, _: &Simulator) -> Result<()> {
+        Ok(())
+    }
+
+    /// Explains why the network cannot start.
+    fn explained(&self, error: io::Error) -> anyhow::Error {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; choose another port with --mqtt and --http, or 0 for a free one"
+            }
+            io::ErrorKind::PermissionDenied => "; ports below 1024 often need special rights",
+            _ => "",
+        };
+        anyhow!("the network cannot start: {error}{advice}")
+    }
+}
+
+/// Keeps what a device has received.
+fn remember(downlinks: &Downlinks, activity: &Activity) {
+    if !matches!(activity, Activity::Received { .. }) {
+        return;
+    }
+    let mut downlinks = downlinks.lock().unwrap_or_else(PoisonError::into_inner);
+    if downlinks.len() == REMEMBERED {
+        downlinks.pop_front();
+    }
+    downlinks.push_back(activity.clone());
+}
+
+/// Rejects an application that no client could use.
+fn check_application(network: Network, app_id: &str, access_key: &str) -> Result<()> {
+    let (is_v3, (id, tenant)) = match (network, app_id.split_once('@')) {
+        (Network::V3, Some((id, tenant))) => (true, (id, Some(tenant))),
+        (network, _) => (network == Network::V3, (app_id, None)),
+    };
+    let mut ids = [Some(id), tenant].into_iter().flatten();
+    if !ids.all(|id| Simulator::is_id(network, id)) {
+        let form = invalid_id(network);
+        return Err(usage(format!("--app {app_id}: {form}")));
+    }
+    let parts: Vec<_> = access_key.split('.').collect();
+    let has_form = match is_v3 {
+        true => parts.len() == 3 && parts[0] == "NNSXS",
+        false => parts.len() >= 2,
+    } && parts.iter().all(|part| !part.is_empty());
+    if !has_form {
+        let form = if is_v3 {
+            "NNSXS.ID.SECRET"
+        } else {
+            "ttn-account-v2.SECRET"
+        };
+        return Err(usage(format!("--key does not have the form {form}")));
+    }
+    Ok(())
+}
+
+fn invalid_id(network: Network) -> &'static str {
+    match network {
+        Network::V2 => {
+            "not a valid id; use 2 to 36 lower-case letters and digits, with single - or _ between them"
+        }
+        _ => {
+            "not a valid id; use 3 to 36 lower-case letters and digits, with single - between them"
+        }
+    }
+}
+
+fn usage(text: impl Into<String>) -> anyhow::Error {
+    anyhow!(text.into())
+}

@@ -1,0 +1,3 @@
+//! A recording of a run reproduces the run.
+
+mod anonymized;

@@ -1,0 +1,144 @@
+//! `ttn devices`
+
+use std::time::{Duration, SystemTime};
+
+use ttn::{
+    Network,
+    serde_json::{self, Value},
+    simulator::{Simulator, Storage, Uplink},
+};
+
+use crate::program::{LIMIT, Program, finish, ttn_on};
+use crate::support::harness::NOWHERE;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn network() -> Simulator {
+    Simulator::start(Network::V3).expect("the simulated network starts")
+}
+
+/// A network that has kept the uplinks of two devices, one every 10 minutes; one of them has stopped an hour ago.
+fn network_with_storage() -> Simulator {
+    let network = Simulator::builder(Network::V3)
+        .fixed_time(SystemTime::now() - 180 * MINUTE)
+        .start()
+        .expect("the simulated network starts");
+    network.storage(Some(Storage::new()));
+    for number in 0..18 {
+        network.device("bed-07").uplink(1, [1]);
+        if number < 12 {
+            let loud = Uplink::new(1, [1]).data_rate("SF12BW125");
+            network.device("pump-1").send(loud);
+        }
+        network.advance_clock(10 * MINUTE);
+    }
+    network
+}
+
+#[track_caller]
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+#[test]
+fn since_shows_what_was_sent_before_and_json_is_what_the_library_writes() {
+    let network = network_with_storage();
+    let (status, out, errors) = finish(ttn_on(
+        &network,
+        ["devices", "--since", "4h", "--json", "--sort", "last"],
+    ));
+    assert_eq!(status, 0, "{errors}");
+    let devices: Vec<_> = out.lines().map(json).collect();
+    let [pump, bed] = &devices[..] else {
+        panic!("{out}")
+    };
+    assert_eq!(
+        (&pump["dev_id"], &bed["dev_id"]),
+        (&"pump-1".into(), &"bed-07".into())
+    );
+    assert_eq!(
+        (&pump["counter"], &bed["counter"]),
+        (&11.into(), &17.into())
+    );
+    assert_eq!(bed["usual_interval"], 600.0);
+    assert!(pump["heard_ago"].as_f64().expect("a number") > 3_600.0);
+    assert!(
+        out.starts_with(r#"{"dev_id":"pump-1","hardware_serial":""#),
+        "{out}"
+    );
+    assert!(bed["gateway"].is_string() && bed["frames"]["missing_upstream"] == 0);
+}
+
+#[test]
+fn the_table_is_printed_once_without_a_terminal() {
+    let network = network_with_storage();
+    let (status, out, errors) = finish(ttn_on(
+        &network,
+        [
+            "devices", "--since", "4h", "--device", "bed-*", "--device", "none",
+        ],
+    ));
+    assert_eq!(status, 0, "{errors}");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].starts_with("DEVICE  STATE"), "{out}");
+    assert!(lines[1].starts_with("bed-07  "), "{out}");
+    assert!(!out.contains('\u{1b}'), "{out}");
+}
+
+#[test]
+fn it_listens_for_the_time_that_it_was_told() {
+    for version in [Network::V3, Network::V2] {
+        let network = Simulator::start(version).expect("the simulated network starts");
+        let program = Program::start(ttn_on(&network, ["devices", "--json", "--for", "5s"]));
+        program.note("connected to");
+        network.device("bed-07").uplink(1, [1]);
+        network
+            .device("bed-07")
+            .send(Uplink::new(1, [1]).counter(5));
+        let device = json(&program.line());
+        assert_eq!(
+            (&device["counter"], &device["frames"]["missing_upstream"]),
+            (&5.into(), &4.into())
+        );
+        assert!(program.stdout.recv_timeout(LIMIT).is_err());
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_it_with_what_was_heard_so_far() {
+    let network = network();
+    let mut program = Program::start(ttn_on(&network, ["devices", "--for", "1h"]));
+    program.note("connected to");
+    program.running.signal("INT");
+    assert!(program.line().starts_with("DEVICE"));
+    assert_eq!(program.end(), 0);
+}
+
+#[test]
+fn no_device_is_said_and_no_error() {
+    let network = network();
+    let (status, out, errors) = finish(ttn_on(&network, ["devices", "--for", "1s"]));
+    assert_eq!((status, out.lines().count()), (0, 1), "{out}{errors}");
+    assert!(errors.contains("no device was heard"), "{errors}");
+}
+
+#[test]
+fn what_goes_wrong_has_the_status_of_its_kind() {
+    let network = network();
+    let mut command = ttn_on(&network, ["devices"]);
+    command.env("TTN_MQTT_ADDRESS", NOWHERE);
+    let (status, out, errors) = finish(command);
+    assert_eq!((status, out.as_str()), (3, ""), "{errors}");
+    let mut command = ttn_on(&network, ["devices"]);
+    command.env("TTN_ACCESS_KEY", "NNSXS.WRONG.KEY");
+    let (status, out, errors) = finish(command);
+    assert_eq!((status, out.as_str()), (4, ""), "{errors}");
+    let (status, _, errors) = finish(ttn_on(&network, ["devices", "--silent-after", "1"]));
+    assert_eq!(status, 2, "{errors}");
+    let v2 = Simulator::start(Network::V2).expect("the simulated network starts");
+    let (status, _, errors) = finish(ttn_on(&v2, ["devices", "--since", "1h"]));
+    assert_eq!(status, 2, "{errors}");
+    assert!(errors.contains("V2"), "{errors}");
+}
