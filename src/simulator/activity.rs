@@ -15,8 +15,8 @@ use super::{
 /// sends it to a channel.
 ///
 /// A connection has a number, since client ids may be empty or used twice. What happens on one
-/// connection is told in order; a message or a request is told before the network acts on it. Access keys
-/// appear nowhere.
+/// connection is told in order; a message is told once the network has acted on it, a request before. Access
+/// keys appear nowhere.
 ///
 /// ```
 /// use ttn::Network;

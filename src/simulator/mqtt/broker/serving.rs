@@ -324,6 +324,9 @@ impl Broker {
             return Err(Disconnection::Closed);
         }
         let is_new = !ignored && (publish.qos < 2 || inbound.unreleased.insert(publish.id));
+        if is_new {
+            self.dispatch(session, policy, &publish.topic, &publish.payload);
+        }
         self.activities.tell(|| Activity::Published {
             connection: session.connection,
             client_id: session.connect.client_id.clone(),
@@ -332,9 +335,6 @@ impl Broker {
             qos: publish.qos,
             accepted: is_new && session.account.may_write(&publish.topic),
         });
-        if is_new {
-            self.dispatch(session, policy, &publish.topic, &publish.payload);
-        }
         lock(&self.state)
             .published
             .push((publish.topic, publish.payload));

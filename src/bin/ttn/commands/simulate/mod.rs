@@ -4,6 +4,7 @@ mod faults;
 mod fleet;
 mod printer;
 mod prompt;
+mod replay;
 mod report;
 mod typed;
 
@@ -18,13 +19,18 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use ttn::{
-    Network,
+    Network, Speed,
     crossbeam_channel::{bounded, select},
     simulator::{Activity, Simulator, SimulatorBuilder, Storage, WhenFull},
 };
 
 use self::{faults::Fault, fleet::Fleet, printer::Printer, prompt::Prompt, report::Started};
-use crate::{connection::NetworkName, interrupt, output, status::Status, times};
+use crate::{
+    connection::NetworkName,
+    interrupt, output,
+    status::{Status, usage},
+    times,
+};
 
 /// How many activities wait to be printed.
 const WAITING: usize = 10_000;
@@ -99,6 +105,14 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "DURATION", value_parser = times::duration)]
     storage: Option<Duration>,
 
+    /// Replay this recording once a client has subscribed
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["devices", "device", "app", "network"])]
+    from: Option<PathBuf>,
+
+    /// Replay it this many times faster, or max
+    #[arg(long, value_name = "FACTOR", default_value_t = Speed::ORIGINAL, requires = "from")]
+    speed: Speed,
+
     /// Misbehave; can be repeated; `list` lists the faults
     #[arg(long, value_name = "NAME[=VALUE]")]
     fault: Vec<String>,
@@ -117,7 +131,11 @@ type Downlinks = Arc<Mutex<VecDeque<Activity>>>;
 
 impl Simulate {
     pub(crate) fn run(self) -> Result<Status> {
-        let network = Network::from(self.network);
+        let recorded = self.from.as_deref().map(replay::Source::open).transpose()?;
+        let network = match &recorded {
+            Some(recorded) => recorded.network,
+            None => self.network.into(),
+        };
         if self
             .fault
             .iter()
@@ -131,7 +149,9 @@ impl Simulate {
         let faults = self.faults(network)?;
         let names = self.names(network)?;
         let (sender, activities) = bounded(WAITING);
-        let builder = self.builder(network, &names)?.activity(sender);
+        let app_id = recorded.as_ref().map(|recorded| recorded.app_id.as_str());
+        let app_id = self.app.as_deref().or(app_id);
+        let builder = self.builder(network, app_id)?.activity(sender);
         let builder = faults
             .iter()
             .fold(builder, |builder, fault| fault.set(builder));
@@ -161,6 +181,8 @@ impl Simulate {
         }
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let fleet = Fleet::start(&simulator, &names, self.every, seed)?;
+        let replayed = recorded.map(|recorded| recorded.start(&simulator, &printer, self.speed));
+        let replayed = replayed.transpose()?;
         let downlinks = Downlinks::default();
         // It stays here too, so that the end of standard input is no message.
         let (quit, quitting) = bounded(1);
@@ -189,6 +211,9 @@ impl Simulate {
         // A device may wait for a client that does not read.
         simulator.stop();
         fleet.stop();
+        if let Some(replayed) = replayed {
+            replayed.stop();
+        }
         for activity in activities.try_iter() {
             printer.print(&activity);
         }
@@ -206,7 +231,8 @@ impl Simulate {
     /// Returns the names of the devices.
     fn names(&self, network: Network) -> Result<Vec<String>> {
         if self.device.is_empty() {
-            let count = self.devices.unwrap_or(20);
+            let default = if self.from.is_some() { 0 } else { 20 };
+            let count = self.devices.unwrap_or(default);
             return Ok((1..=count)
                 .map(|number| format!("device-{number}"))
                 .collect());
@@ -223,7 +249,7 @@ impl Simulate {
         Ok(self.device.clone())
     }
 
-    fn builder(&self, network: Network, names: &[String]) -> Result<SimulatorBuilder> {
+    fn builder(&self, network: Network, app_id_given: Option<&str>) -> Result<SimulatorBuilder> {
         let is_v3 = network == Network::V3;
         let mut builder = Simulator::builder(network)
             .address(self.mqtt_address())
@@ -243,14 +269,11 @@ impl Simulate {
         if let Some(seed) = self.seed {
             builder = builder.seed(seed);
         }
-        if names.len() as u64 > u64::from(MOST_DEVICES) {
-            return Err(usage(format!("more than {MOST_DEVICES} devices")));
-        }
         let (app_id, access_key) = match network {
             Network::V2 => ("simulated-app", "ttn-account-v2.simulated-key"),
             _ => ("simulated-app@ttn", "NNSXS.SIMULATED.KEY"),
         };
-        let app_id = self.app.as_deref().unwrap_or(app_id);
+        let app_id = app_id_given.unwrap_or(app_id);
         let access_key = self.key.as_deref().unwrap_or(access_key);
         check_application(network, app_id, access_key)?;
         self.secure(builder.application(app_id, access_key), is_v3)
@@ -366,8 +389,4 @@ fn invalid_id(network: Network) -> &'static str {
             "not a valid id; use 3 to 36 lower-case letters and digits, with single - between them"
         }
     }
-}
-
-fn usage(text: impl Into<String>) -> anyhow::Error {
-    anyhow!(text.into())
 }
