@@ -329,6 +329,7 @@
 //! | an attempt failed | [`ConnectFailed`](Event::ConnectFailed): why, attempt number, next attempt | connect callbacks, `false` |
 //! | the client reconnected | [`Connected`](Event::Connected): [how long](Gap) it was away | connect callbacks, `true` |
 //! | the frame counter of a device shows missing uplinks | [`Counter`](Event::Counter): how many, and [where they went missing](FrameLoss) | |
+//! | a device is silent for a multiple of its usual interval, or back, if you [ask for it](MqttClientBuilder::silence_after) | [`DeviceSilent`](Event::DeviceSilent), [`DeviceBack`](Event::DeviceBack) | [`devices`](MqttClient::devices) |
 //! | uplinks that were missed were [fetched](#fetching-what-was-missed), as far as possible | the uplinks, then [`Backfilled`](Event::Backfilled): how many, and what stays uncovered and why | [`Stats::backfilled`] |
 //! | a subscriber was too slow | [`Lagged`](Event::Lagged): how many events were dropped | see [`Overflow`] |
 //! | a message cannot be read | [`Malformed`](Event::Malformed), with its bytes | raw uplink callbacks |

@@ -56,7 +56,7 @@ pub struct DeviceBack {
     /// When the network had received the uplink before, by the network's clock.
     #[serde(serialize_with = "json::time")]
     pub last_uplink: SystemTime,
-    /// The time between that uplink and this one.
+    /// The time between that uplink and this one, by this machine's clock.
     #[serde(serialize_with = "json::seconds")]
     pub silent_for: Duration,
     /// How many frames are missing between the two, by the frame counter: with 0, the device has sent

@@ -82,7 +82,7 @@ pub(crate) struct Devices {
     others: DeviceUse,
     /// More about each device, if that was asked for.
     watch: Option<Box<Watch>>,
-    /// How many devices were forgotten that would be missed.
+    /// How many devices were forgotten that were expected.
     unexpected: usize,
 }
 

@@ -166,7 +166,7 @@ impl Rhythm {
     /// usual interval, but so many intervals that it is not by chance that all of their frames are lost.
     pub(super) fn patience(&self, usual: Duration, factor: f32) -> Duration {
         // As if one of four frames had been lost before, until enough is known.
-        let unknown = 1.0 - self.frames * (1.0 - FADING);
+        let unknown = (1.0 - self.frames * (1.0 - FADING)).max(0.0);
         let share = (self.lost + unknown) / (self.frames + 4.0);
         let share = share.max(f32::MIN_POSITIVE);
         let by_chance = 1.0 + CHANCE.ln() / share.min(0.5).ln();

@@ -46,7 +46,7 @@ pub(super) struct Vigil {
     gaps: Gaps,
     /// When nothing could be heard last: until when, and for how long.
     outage: (i64, i64),
-    /// How many devices would be missed.
+    /// How many devices are expected.
     expected: usize,
     queue: BinaryHeap<Reverse<(i64, DeviceId)>>,
 }
@@ -71,7 +71,7 @@ pub(super) struct Expectation {
 }
 
 impl Expectation {
-    /// Returns whether it would be missed.
+    /// Returns whether it is expected: not silent, with a known interval.
     pub(super) fn is_expected(&self) -> bool {
         self.usual.is_some() && !self.is_silent
     }

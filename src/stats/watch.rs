@@ -11,9 +11,6 @@ use super::{
 };
 use crate::message::{Battery, CounterFinding, DeviceBack, DeviceSilent, FrameLoss, UplinkMessage};
 
-/// An uplink that is so much older than the one before is new: the network's clock was set back.
-const SET_BACK: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// What concerns all devices.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -156,16 +153,17 @@ impl Watch {
         };
         let order = findings.clone().copied().map(order).next();
         let order = order.unwrap_or(Order::Next);
-        let before = device.last_uplink;
-        let is_set_back = || {
-            let earlier = before.duration_since(arrival.sent);
-            !arrival.is_fetched && earlier.is_ok_and(|by| by > SET_BACK)
-        };
-        let is_newest = arrival.sent >= before || is_set_back();
+        let (before, at) = (device.last_uplink, device.at);
+        // One that comes live and is not late is new even if the network's clock was set back.
+        let is_next = !arrival.is_fetched && order == Order::Next || order == Order::Restart;
+        let is_newest = arrival.sent >= before || is_next;
         if arrival.is_fetched {
             device.rhythm.fetched(uplink.counter, arrival.sent);
         } else {
-            let is_ours = |finding: &CounterFinding| matches!(finding, CounterFinding::Missing { loss, .. } if *loss != FrameLoss::Upstream);
+            let is_ours = |finding: &CounterFinding| match finding {
+                CounterFinding::Missing { loss, .. } => *loss != FrameLoss::Upstream,
+                _ => false,
+            };
             let shows_losses = !findings.clone().any(is_ours);
             device
                 .rhythm
@@ -181,7 +179,7 @@ impl Watch {
                     app_id: uplink.app_id.clone(),
                     dev_id: uplink.dev_id.clone(),
                     last_uplink: before,
-                    silent_for: arrival.sent.duration_since(before).unwrap_or_default(),
+                    silent_for: since(at, arrival.at),
                     missing: ahead.and_then(|ahead| ahead.checked_sub(1)),
                 });
             }
@@ -266,7 +264,7 @@ impl Watched {
         self.rhythm.starts_over();
     }
 
-    /// Returns whether it would be missed.
+    /// Returns whether it is expected: not silent, with a known interval.
     pub(super) fn is_expected(&self) -> bool {
         self.expectation.is_expected()
     }

@@ -90,7 +90,7 @@ fn the_table_is_printed_once_without_a_terminal() {
 fn it_listens_for_the_time_that_it_was_told() {
     for version in [Network::V3, Network::V2] {
         let network = Simulator::start(version).expect("the simulated network starts");
-        let program = Program::start(ttn_on(&network, ["devices", "--json", "--for", "5s"]));
+        let program = Program::start(ttn_on(&network, ["devices", "--json", "--for", "12s"]));
         program.note("connected to");
         network.device("bed-07").uplink(1, [1]);
         network
@@ -114,6 +114,51 @@ fn a_signal_ends_it_with_what_was_heard_so_far() {
     program.running.signal("INT");
     assert!(program.line().starts_with("DEVICE"));
     assert_eq!(program.end(), 0);
+}
+
+/// util-linux's `script` gives a command a terminal.
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_terminal_the_table_renews_itself_and_the_cursor_comes_back() {
+    use std::process::{Command, Stdio};
+
+    let network = network();
+    let tool = ttn_on(&network, ["devices"]);
+    let mut command = Command::new("script");
+    command
+        .args(["--quiet", "--return", "--flush", "--command"])
+        .arg(format!(
+            "stty cols 100 rows 20; exec {} devices --for 8s",
+            env!("CARGO_BIN_EXE_ttn")
+        ))
+        .arg("/dev/null")
+        .envs(
+            tool.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("TERM", "xterm")
+        .stdin(Stdio::null());
+    if Command::new("script").arg("--version").output().is_err() {
+        return println!("SKIPPED: there is no script");
+    }
+    let mut program = Program::start(command);
+    assert!(network.wait_for_subscriptions(1, LIMIT));
+    network.device("bed-07").uplink(1, [1]);
+    let mut seen = String::new();
+    let mut tables = 0;
+    while let Ok(line) = program.stdout.recv_timeout(LIMIT) {
+        tables += usize::from(line.contains("DEVICE"));
+        seen += &line;
+    }
+    assert_eq!(program.end(), 0, "{seen:?}");
+    assert!(tables >= 2, "{seen:?}");
+    assert!(
+        seen.contains("connected to") && seen.contains("1 device"),
+        "{seen:?}"
+    );
+    assert!(seen.contains("bed-07"), "{seen:?}");
+    let (hidden, shown) = (seen.rfind("\u{1b}[?25l"), seen.rfind("\u{1b}[?25h"));
+    assert!(hidden.is_some() && hidden < shown, "{seen:?}");
 }
 
 #[test]

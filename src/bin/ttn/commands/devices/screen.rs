@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use console::{Style, Term, truncate_str};
 
 use super::{row::Row, table};
+use crate::lines::counted;
 
 /// The lines besides devices: what is going on, the titles, and the last one, which stays empty.
 const OTHERS: usize = 3;
@@ -61,7 +62,7 @@ fn lines(rows: &[Row], news: &str, height: usize, width: usize) -> Vec<String> {
     let room = height.saturating_sub(OTHERS).max(1);
     let silent = rows.iter().filter(|row| row.is_silent).count();
     let shown = &rows[..rows.len().min(room)];
-    let mut head = format!("{news}; {} devices", rows.len());
+    let mut head = format!("{news}; {}", counted(rows.len() as u64, "device"));
     if silent > 0 {
         head += &format!(", {silent} silent");
     }
