@@ -740,8 +740,8 @@ pub use message::{
 };
 pub use network::Network;
 pub use recording::{
-    Anonymizer, Pacing, Recorded, Recorder, RecorderBuilder, Recording, Replay, ReplayStopper,
-    Speed,
+    Anonymizer, Note, Pacing, Recorded, Recorder, RecorderBuilder, Recording, Replay,
+    ReplayStopper, Speed,
 };
 pub use records::Records;
 pub use recovery::Retry;

@@ -15,7 +15,7 @@ mod tests;
 
 pub use anonymizer::Anonymizer;
 pub use pacing::Pacing;
-pub use reader::{Recorded, Recording};
+pub use reader::{Note, Recorded, Recording};
 pub use recorder::{Recorder, RecorderBuilder};
 pub use replay::{Replay, ReplayStopper};
 pub use speed::Speed;

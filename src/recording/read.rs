@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
+    Note,
     line::{BY_MEMBER, V2, V3, VERSION},
     members::Members,
 };
@@ -22,7 +23,7 @@ use crate::{
 pub(super) enum Line {
     /// The lines that follow are from this network.
     Header(Network),
-    Note,
+    Note(Note),
     Message(Box<Message>),
     /// Messages without topic and time, for [`Event::read_all`].
     Records(Network),
@@ -65,8 +66,10 @@ pub(super) fn line(text: &[u8]) -> Result<Line, String> {
     if let Some(version) = members.get("recording") {
         return header(version, &members).map(Line::Header);
     }
-    if members.has("note") && !members.has("topic") {
-        return Ok(Line::Note);
+    if let Some(event) = members.get("note").filter(|_| !members.has("topic")) {
+        let event = value("note", event)?;
+        let time = time_of(&members)?;
+        return Ok(Line::Note(Note { time, event }));
     }
     if members.has("topic") {
         let message = match members.get("tst") {
@@ -103,10 +106,14 @@ fn header(version: &[u8], members: &Members<'_>) -> Result<Network, String> {
     }
 }
 
-fn of_recorder(members: &Members<'_>) -> Result<Message, String> {
-    let time = optional::<String>("time", members)?
+fn time_of(members: &Members<'_>) -> Result<Option<SystemTime>, String> {
+    optional::<String>("time", members)?
         .map(|text| time(&text).ok_or_else(|| format!("its time {text:?} is not one")))
-        .transpose()?;
+        .transpose()
+}
+
+fn of_recorder(members: &Members<'_>) -> Result<Message, String> {
+    let time = time_of(members)?;
     let topic: String = required("topic", members)?;
     let payload = match optional::<String>("payload", members)? {
         Some(text) => text.into_bytes(),

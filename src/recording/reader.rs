@@ -6,9 +6,12 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     iter::FusedIterator,
+    mem,
     path::Path,
     time::SystemTime,
 };
+
+use serde_json::Value;
 
 use super::read::{self, Line, unreadable};
 use crate::{
@@ -45,13 +48,30 @@ pub struct Recorded {
     raw: RawMessage,
 }
 
+/// What a [`Recorder`](crate::Recorder) has noted besides messages: that the connection was lost, events were dropped, and
+/// so on. Returned by [`Recording::take_notes`].
+///
+/// ```
+/// fn is_outage(note: &ttn::Note) -> bool {
+///     note.event["event"] == "disconnected"
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Note {
+    /// When it was recorded.
+    pub time: Option<SystemTime>,
+    /// The event as [JSON](Event#as-json).
+    pub event: Value,
+}
+
 /// An iterator over the messages of a recording, which a [`Recorder`](crate::Recorder) or another program has written.
 ///
 /// Each line may be one of these:
 ///
 /// | line | from |
 /// |---|---|
-/// | a message, a header, a note | a [`Recorder`](crate::Recorder). Notes are passed over |
+/// | a message, a header, a note | a [`Recorder`](crate::Recorder). Notes are passed over, or [kept](Self::keep_notes) |
 /// | `{"tst":…,"topic":…,"payload":…}` | `mosquitto_sub -F '%j'`. It cuts a payload at its first NUL byte, which is an error here. With `-F '%J'`, payloads that are not JSON are missing, and integers beyond 53 bits are rounded |
 /// | `{"result":…}`, a message alone, an event of the event stream | the Storage Integration, or anything else that [`Event::read_all`] reads; one line each |
 ///
@@ -106,6 +126,8 @@ pub struct Recording<R> {
     number: u64,
     /// What the line has in addition.
     more: VecDeque<Result<Recorded>>,
+    keeps_notes: bool,
+    notes: Vec<Note>,
     is_over: bool,
 }
 
@@ -150,6 +172,8 @@ impl<R: BufRead> Recording<R> {
             line: Vec::new(),
             number: 0,
             more: VecDeque::new(),
+            keeps_notes: false,
+            notes: Vec::new(),
             is_over: false,
         }
     }
@@ -192,6 +216,38 @@ impl<R: BufRead> Recording<R> {
         }
     }
 
+    /// Sets whether notes are kept for [`take_notes`](Self::take_notes). Memory grows until they are taken.
+    ///
+    /// Defaults to `false`.
+    ///
+    /// ```
+    /// let recording = ttn::Recording::new("".as_bytes()).keep_notes(true);
+    /// ```
+    #[must_use]
+    pub fn keep_notes(self, keep: bool) -> Self {
+        Self {
+            keeps_notes: keep,
+            ..self
+        }
+    }
+
+    /// Returns the notes that stand before the message which was returned last, and after those that were taken before.
+    ///
+    /// ```
+    /// use ttn::{Event, Network, Recorder, Recording};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("run.jsonl");
+    ///
+    /// Recorder::open(&path, Network::V3)?.record(&Event::Lagged(7))?;
+    /// let mut recording = Recording::open(&path)?.keep_notes(true);
+    /// assert!(recording.next().is_none());
+    /// assert_eq!(recording.take_notes()[0].event["dropped"], 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        mem::take(&mut self.notes)
+    }
+
     /// Reads the next line. Returns whether there is one.
     fn read_line(&mut self) -> Result<bool> {
         self.line.clear();
@@ -221,7 +277,7 @@ impl<R: BufRead> Recording<R> {
 
     /// Puts what the line says into the queue.
     fn take_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
+        let line = mem::take(&mut self.line);
         let text = line.trim_ascii();
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         if !text.is_empty() {
@@ -233,7 +289,8 @@ impl<R: BufRead> Recording<R> {
     fn take(&mut self, text: &[u8]) {
         match read::line(text) {
             Ok(Line::Header(network)) => self.network = Some(network),
-            Ok(Line::Note) => {}
+            Ok(Line::Note(note)) if self.keeps_notes => self.notes.push(note),
+            Ok(Line::Note(_)) => {}
             Ok(Line::Message(message)) => {
                 let time = message.time();
                 let (network, event) = message.into_event(self.network);
@@ -244,7 +301,8 @@ impl<R: BufRead> Recording<R> {
                 self.more.push_back(Err(unreadable(self.number, &why)));
                 // Another program may have continued the file without a new line.
                 if let Some(rest) = last_start(text) {
-                    if let Ok(Line::Header(_) | Line::Note | Line::Message(_)) = read::line(rest) {
+                    if let Ok(Line::Header(_) | Line::Note(_) | Line::Message(_)) = read::line(rest)
+                    {
                         self.take(rest);
                     }
                 }

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Anonymizer, files::Files, line};
+use super::{Anonymizer, Note, files::Files, line};
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{Event, RawMessage},
@@ -38,8 +38,8 @@ use crate::{
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("run.jsonl");
 ///
-/// let mut recorder = Recorder::open(&path, Network::V2)?;
-/// # let events = [Event::decode(Network::V2, "my-app/devices/dev-1/up", r#"{"port":1,"counter":7}"#)?];
+/// let mut recorder = Recorder::open(&path, Network::V3)?;
+/// # let events = [Event::decode(Network::V3, "v3/my-app@ttn/devices/dev-1/up", r#"{"uplink_message":{"f_cnt":7}}"#)?];
 /// for event in &events {
 ///     recorder.record(event)?;
 /// }
@@ -261,11 +261,46 @@ impl Recorder {
             (None, None) => line::note(event, time),
             (None, Some(anonymizer)) => serde_json::to_value(event)
                 .map_err(io::Error::from)
-                .and_then(|mut note| {
-                    anonymizer.note(&mut note, "");
-                    line::note(&note, time)
-                }),
+                .and_then(|note| line::note(&anonymizer.note(note), time)),
         };
+        self.add(line)
+    }
+
+    /// Writes a note of another recording.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    ///
+    /// ```
+    /// # use ttn::{Event, Network, Recorder, Recording};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let [path, copy] = ["run.jsonl", "copy.jsonl"].map(|name| folder.path().join(name));
+    /// # Recorder::open(&path, Network::V3)?.record_at(&Event::Lagged(7), None)?;
+    /// let mut recorder = Recorder::open(&copy, Network::V3)?;
+    /// let mut recording = Recording::open(&path)?.keep_notes(true);
+    /// while let Some(recorded) = recording.next() {
+    ///     for note in recording.take_notes() {
+    ///         recorder.note(&note)?;
+    ///     }
+    ///     let recorded = recorded?;
+    ///     recorder.record_at(&recorded.event, recorded.time)?;
+    /// }
+    /// for note in recording.take_notes() {
+    ///     recorder.note(&note)?;
+    /// }
+    /// # assert_eq!(std::fs::read(path)?, std::fs::read(copy)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn note(&mut self, note: &Note) -> Result<()> {
+        let line = match &self.anonymizer {
+            None => line::note(&note.event, note.time),
+            Some(anonymizer) => line::note(&anonymizer.note(note.event.clone()), note.time),
+        };
+        self.add(line)
+    }
+
+    fn add(&mut self, line: io::Result<Vec<u8>>) -> Result<()> {
         line.and_then(|line| self.files.add(line))
             .map_err(|cause| cannot_write(self.files.path(), cause))
     }

@@ -162,6 +162,37 @@ fn events_that_are_not_messages_are_notes() {
         "{text}"
     );
     assert_eq!(Recording::new(text.as_bytes()).count(), 1);
+    let mut recording = Recording::new(text.as_bytes()).keep_notes(true);
+    assert!(recording.next().unwrap().is_ok());
+    let [note] = &recording.take_notes()[..] else {
+        panic!("{text}");
+    };
+    assert_eq!(
+        (note.time, &note.event["dropped"]),
+        (Some(START), &7.into())
+    );
+}
+
+#[test]
+fn an_anonymised_note_says_what_happened_and_to_whom_not() {
+    let error = crate::Error::config("cannot reach secret.example.org");
+    let event = Event::PublishFailed(crate::PublishFailed {
+        message_id: crate::message::MessageIds::new(1, 1).iter().next().unwrap(),
+        error,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    let builder = Recorder::builder(&path, Network::V3).anonymize(Anonymizer::new());
+    builder.open().unwrap().record(&event).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("publish_failed") && text.contains(r#""kind":"config""#),
+        "{text}"
+    );
+    assert!(
+        !text.contains("secret") && !text.contains("example"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -170,7 +201,11 @@ fn the_header_says_the_network_of_what_follows_it() {
         record(Network::V3, &[decoded(Network::V3, "a/devices/d/up", b"1")]),
         record(
             Network::V2,
-            &[decoded(Network::V2, "v3/devices/d/up", br#"{"port":1}"#)],
+            &[decoded(
+                Network::V2,
+                "v3/devices/d/up",
+                br#"{"port":1,"metadata":{}}"#,
+            )],
         ),
     ]
     .concat();

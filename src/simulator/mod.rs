@@ -16,6 +16,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! The command-line tool has it as a program of its own, for clients in any language: `ttn simulate`.
+//!
 //! # Devices
 //!
 //! A [`Device`] joins and sends uplinks on request. Each uplink opens a receive window of 100 ms. The
@@ -64,7 +66,8 @@
 //!
 //! Tests see what their client did, and wait for it without sleeping: with [`Simulator::clients`],
 //! [`Simulator::published`] and the `wait_for_` methods. [`Device::queue`] returns what the network
-//! holds for a device.
+//! holds for a device. A channel tells what clients and devices do, as it happens:
+//! [`SimulatorBuilder::activity`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -97,6 +100,11 @@
 //! network.quirks(|quirks| quirks.ignore_pings = true);
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! # TLS
+//!
+//! With the feature `tls`, MQTT can be [over TLS](SimulatorBuilder::tls), and so can
+//! [HTTP](SimulatorBuilder::https). Clients trust the [authority](Simulator::authority) of the network.
 //!
 //! # HTTP
 //!

@@ -13,7 +13,7 @@ use ttn::{
 };
 
 use crate::program::{LIMIT, Program, code, finish, ttn_on};
-use crate::support::{child::Running, harness::NOWHERE};
+use crate::support::{child::Running, harness::NOWHERE, resources::pause};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -144,4 +144,35 @@ fn a_closed_pipe_ends_it() {
     assert_eq!(json(&line)["counter"], 1);
     drop(out);
     assert_eq!(running.end(LIMIT).map(code), Some(0));
+}
+
+#[test]
+fn a_reader_that_pauses_gets_everything_in_the_end() {
+    let network = Simulator::start(Network::V3).expect("the simulated network starts");
+    network.storage(Some(Storage::new()));
+    let device = network.device("bed-07");
+    // More than may wait for standard output.
+    const SENT: usize = 15_000;
+    for number in 0..SENT as u32 {
+        device.uplink(1, number.to_be_bytes());
+    }
+    let mut child = ttn_on(&network, ["backfill", "--from", "1h", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let stderr = Running::lines(child.stderr.take().expect("piped"));
+    let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut running = Running(child);
+    let first = out.next().expect("it prints").expect("it prints text");
+    assert_eq!(json(&first)["counter"], 0);
+    // The library does not wait for a queue that is unread for 10 s, unless it is told to.
+    pause(Duration::from_secs(12));
+    assert_eq!(1 + out.count(), SENT);
+    assert!(running.end(LIMIT).is_some());
+    let notes: Vec<_> = stderr.iter().collect();
+    assert!(
+        !notes.iter().any(|note| note.contains("lost")),
+        "{notes:#?}"
+    );
 }

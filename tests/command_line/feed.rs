@@ -122,6 +122,30 @@ fn a_signal_ends_it_although_the_broker_is_not_there() {
 }
 
 #[test]
+#[cfg(unix)]
+fn on_v2_the_broker_has_the_topics_of_v2() {
+    let Some(broker) = Mosquitto::builder().start() else {
+        return;
+    };
+    let network = Simulator::start(Network::V2).expect("the simulated network starts");
+    let client = MqttClient::own_broker(network.app_id())
+        .mqtt_address(broker.address().to_string())
+        .network(Network::V2)
+        .build()
+        .expect("right options");
+    let events = client.events();
+    client.connect().expect("the broker is there");
+    let address = broker.address().to_string();
+    let mut program = Program::start(ttn_on(&network, ["feed", "--broker", &address]));
+    program.note("the broker is connected");
+    program.note("the network is connected");
+    network.device("bed-07").uplink(1, [1]);
+    assert_eq!(next(&events), [1]);
+    program.running.signal("TERM");
+    assert_eq!(program.end(), 0);
+}
+
+#[test]
 fn a_wrong_key_has_its_own_status() {
     let Some(broker) = Mosquitto::builder().start() else {
         return;

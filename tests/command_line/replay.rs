@@ -43,6 +43,9 @@ fn recording() -> (TempDir, PathBuf) {
     let mut time = std::time::UNIX_EPOCH;
     for event in events() {
         recorder.record_at(&event, time).expect("it can be written");
+        recorder
+            .record_at(&Event::Lagged(7), time)
+            .expect("it can be written");
         time += std::time::Duration::from_secs(3_600);
     }
     (folder, path)
@@ -110,7 +113,7 @@ fn a_signal_ends_it_while_it_waits() {
 fn lines_that_cannot_be_read_are_told_and_the_others_printed() {
     let (_folder, path) = recording();
     let mut text = fs::read_to_string(&path).expect("it can be read");
-    text.truncate(text.len() - 20);
+    text.truncate(text.len() - 100);
     fs::write(&path, "what is this\n".to_owned() + &text).expect("it can be written");
     let (status, out, errors) = finish(replay(&path, ["--speed", "max"]));
     assert_eq!((status, out.lines().count()), (0, 3));
@@ -119,7 +122,7 @@ fn lines_that_cannot_be_read_are_told_and_the_others_printed() {
         "{errors}"
     );
     assert!(
-        errors.contains("warning: line 6 of the recording cannot be read: it is cut off"),
+        errors.contains("warning: line 9 of the recording cannot be read: it is cut off"),
         "{errors}"
     );
 }
@@ -147,6 +150,12 @@ fn an_anonymous_copy_shows_no_originals_and_replaces_no_file() {
     for original in ["greenhouse", "bed-0", "yv7K"] {
         assert!(!text.contains(original), "{original} in {text}");
     }
+    assert_eq!(
+        text.matches(r#""note":{"dropped":7,"event":"lagged"}"#)
+            .count(),
+        4,
+        "{text}"
+    );
     let counters: Vec<_> = Recording::open(&copy)
         .expect("it is there")
         .filter_map(|recorded| match recorded.expect("it can be read").event {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -13,7 +14,10 @@ use ttn::{
     simulator::{Device, Rights, Simulator},
 };
 
-use crate::program::{LIMIT, Program, code, finish, ttn_on};
+use crate::{
+    program::{LIMIT, Program, code, finish, ttn_on},
+    support::child::Running,
+};
 
 const NETWORKS: [Network; 2] = [Network::V2, Network::V3];
 
@@ -260,9 +264,25 @@ fn a_signal_ends_the_wait_and_tells_what_is_known() {
     assert!(network.clients().is_empty(), "it has closed its connection");
 }
 
+#[cfg(unix)]
 #[test]
-fn what_is_wrong_is_refused_before_anything_is_sent() {
+fn a_signal_ends_an_attempt_to_connect() {
     let (network, _) = start();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it has an address");
+    let mut command = ttn_on(&network, ["send", "pump-1", "01"]);
+    command.env("TTN_MQTT_ADDRESS", address.to_string());
+    let mut program = Program::start(command);
+    let _never_answered = listener.accept().expect("it connects");
+    program.running.signal("INT");
+    program.note("nothing was sent");
+    assert_eq!(program.end(), 8);
+}
+
+#[test]
+fn what_is_wrong_is_refused_before_the_network_is_needed() {
+    let (network, _) = start();
+    network.stop();
     let cases: [(&[&str], &str); 16] = [
         (&["pump-1", "0g"], "hex"),
         (&["pump-1", "AQ==", "--json"], "JSON object"),
@@ -290,14 +310,13 @@ fn what_is_wrong_is_refused_before_anything_is_sent() {
         assert!(!errors.contains('\u{1b}'), "{arguments:?}: {errors:?}");
     }
     let network_v2 = self::network(Network::V2);
+    network_v2.stop();
     for arguments in [["--priority", "high"], ["--over-http", "--class-b-c"]] {
         let mut command = ttn_on(&network_v2, ["send", "pump-1", "01"]);
         command.env_remove("TTN_HTTP_ADDRESS").args(arguments);
         let (status, out, errors) = finish(command);
         assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}: {errors}");
     }
-    assert!(network.clients().is_empty());
-    assert!(network.published().is_empty());
 }
 
 #[test]
@@ -522,7 +541,8 @@ fn a_reader_that_goes_while_nothing_comes_ends_the_wait() {
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     while lines.next().expect("a line").expect("text") != "pump-1: queued" {}
     drop(lines);
-    assert_eq!(code(child.wait().expect("it is our child")), 0);
+    let status = Running(child).end(LIMIT).expect("it ends by itself");
+    assert_eq!(code(status), 0);
     assert_eq!(pump.queue().len(), 1);
 }
 

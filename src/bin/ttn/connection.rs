@@ -109,6 +109,11 @@ impl Connection {
         })
     }
 
+    /// Returns the network, if the user has named it.
+    pub(crate) fn network(&self) -> Option<Network> {
+        self.network.map(Network::from)
+    }
+
     pub(crate) fn builder(&self) -> Result<MqttClientBuilder> {
         let app = self.app()?;
         let (cluster, address) = (given(&self.cluster), given(&self.address));
@@ -127,8 +132,8 @@ impl Connection {
         if let Some(address) = given(&self.http_address) {
             builder = builder.http_address(address);
         }
-        if let Some(network) = self.network {
-            builder = builder.network(network.into());
+        if let Some(network) = self.network() {
+            builder = builder.network(network);
         }
         if let Some(file) = self.ca_file.as_ref().filter(|file| !file.is_empty()) {
             builder = builder.ca_file(file);

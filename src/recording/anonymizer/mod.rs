@@ -148,15 +148,25 @@ impl Anonymizer {
     }
 
     /// Replaces the texts in an event that is not a message, except the kinds of what happened.
-    pub(super) fn note(&self, value: &mut Value, name: &str) {
+    pub(super) fn note(&self, mut event: Value) -> Value {
+        self.replace(&mut event, "");
+        event
+    }
+
+    fn replace(&self, value: &mut Value, name: &str) {
         match value {
-            Value::String(text) if !rules::is_kind(name) && !rules::is_harmless(text) => {
-                *text = self.secret.text(text);
+            Value::String(text) => {
+                let is_kind = rules::is_kind(name) && rules::is_constant(text);
+                if !is_kind && !rules::is_harmless(text) {
+                    *text = self.secret.text(text);
+                }
             }
-            Value::Array(list) => list.iter_mut().for_each(|value| self.note(value, name)),
-            Value::Object(members) => members
-                .iter_mut()
-                .for_each(|(name, value)| self.note(value, name)),
+            Value::Array(list) => list.iter_mut().for_each(|value| self.replace(value, name)),
+            Value::Object(members) => {
+                for (name, value) in members {
+                    self.replace(value, name);
+                }
+            }
             _ => {}
         }
     }

@@ -19,14 +19,18 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(stream: TcpStream, security: &Security) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
+        match security {
+            Security::Plain => Ok(Self {
+                stream,
+                #[cfg(feature = "tls")]
+                tls: None,
+            }),
             #[cfg(feature = "tls")]
-            tls: match security {
-                Security::Plain => None,
-                Security::Tls(authority) => Some(authority.secure()?),
-            },
-        })
+            Security::Tls(authority) => Ok(Self {
+                stream,
+                tls: Some(authority.secure()?),
+            }),
+        }
     }
 
     pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {

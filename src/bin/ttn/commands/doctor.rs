@@ -34,7 +34,13 @@ pub(crate) struct Doctor {
 impl Doctor {
     pub(crate) fn run(self) -> Result<Status> {
         let builder = match self.broker.address() {
-            Some(address) => self.broker.builder(self.connection.app()?, address)?,
+            Some(address) => {
+                let builder = self.broker.builder(self.connection.app()?, address)?;
+                match self.connection.network() {
+                    Some(network) => builder.network(network),
+                    None => builder,
+                }
+            }
             None => self.connection.builder()?,
         };
         let report = builder.diagnose();

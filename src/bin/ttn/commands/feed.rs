@@ -112,15 +112,18 @@ impl Feed {
             Some(id) => id.clone(),
             None => format!("ttn-feed-{app_id}"),
         };
+        let network = self.connection.builder()?;
         let address = self.broker.address().unwrap_or("localhost:1883");
         let mut broker = self
             .broker
             .builder(app_id, address)?
+            // The id and the key show which one it is, and the broker has no key.
+            .network(network.clone().build()?.network())
             .session(Session::persistent(client_id));
         if let Some(partitions) = self.partitions {
             broker = broker.partitions(partitions);
         }
-        let mut feed = Running::builder(self.connection.builder()?, broker);
+        let mut feed = Running::builder(network, broker);
         if let Some(file) = &self.watermark {
             feed = feed.watermark_file(file);
         }

@@ -89,14 +89,14 @@ type AnyReader = Box<dyn BufRead + Send>;
 
 impl Replay {
     pub(crate) fn run(self) -> Result<Status> {
+        let recording = self.recording()?;
+        if let Some(path) = &self.anonymise {
+            return self.copy(recording, path);
+        }
         let signals = interrupt::receive()?;
         let gone = reader::watch();
-        let speed = match &self.anonymise {
-            Some(_) => Speed::MAX,
-            None => self.speed,
-        };
-        let pacing = Pacing::new(speed).longest(self.max_wait);
-        let replay = InTime::new(self.recording()?, pacing);
+        let pacing = Pacing::new(self.speed).longest(self.max_wait);
+        let replay = InTime::new(recording, pacing);
         let stopper = replay.stopper();
         let (sender, ended) = bounded(1);
         // Standard input and output can block for any time; a signal must end the program nevertheless.
@@ -137,33 +137,49 @@ impl Replay {
         Ok(recording)
     }
 
-    fn play(&self, recorded: impl Iterator<Item = ttn::Result<Recorded>>) -> Result<()> {
-        let mut copy = match &self.anonymise {
-            Some(path) => Some(Copy::new(path, self.keep_payloads)?),
-            None => None,
-        };
-        for recorded in recorded {
-            let recorded = match recorded {
-                Ok(recorded) => recorded,
-                Err(error) if error.kind() == ErrorKind::File => return Err(error.into()),
-                Err(error) => {
-                    output::note(format_args!("warning: {error}"));
-                    continue;
-                }
-            };
-            if !self.is_wanted(&recorded.event) {
-                continue;
+    fn play(&self, replay: impl Iterator<Item = ttn::Result<Recorded>>) -> Result<()> {
+        for recorded in replay {
+            if let Some(recorded) = self.wanted(recorded)? {
+                self.print(&recorded)?;
             }
-            match &mut copy {
-                Some(copy) => copy.write(&recorded)?,
-                None => self.print(&recorded)?,
-            }
-        }
-        if let Some(copy) = &copy {
-            let (messages, path) = (copy.messages, copy.path.display());
-            output::note(format_args!("wrote {messages} messages to {path}"));
         }
         Ok(())
+    }
+
+    /// Writes an anonymous copy.
+    fn copy(&self, recording: Recording<AnyReader>, path: &Path) -> Result<Status> {
+        let mut recording = recording.keep_notes(true);
+        let mut copy = Copy::new(path, self.keep_payloads)?;
+        loop {
+            let recorded = recording.next();
+            for note in recording.take_notes() {
+                copy.recorder(None)?.note(&note)?;
+            }
+            let Some(recorded) = recorded else { break };
+            if let Some(recorded) = self.wanted(recorded)? {
+                let recorder = copy.recorder(Some(recorded.network()))?;
+                recorder.record_at(&recorded.event, recorded.time)?;
+                copy.messages += 1;
+            }
+        }
+        output::note(format_args!(
+            "wrote {} messages to {}",
+            copy.messages,
+            path.display()
+        ));
+        Ok(Status::Done)
+    }
+
+    /// Returns a message that is to be printed. Tells about a line that cannot be read.
+    fn wanted(&self, recorded: ttn::Result<Recorded>) -> Result<Option<Recorded>> {
+        match recorded {
+            Ok(recorded) => Ok(Some(recorded).filter(|it| self.is_wanted(&it.event))),
+            Err(error) if error.kind() == ErrorKind::File => Err(error.into()),
+            Err(error) => {
+                output::note(format_args!("warning: {error}"));
+                Ok(None)
+            }
+        }
     }
 
     fn is_wanted(&self, event: &Event) -> bool {
@@ -205,17 +221,17 @@ impl Copy {
         })
     }
 
-    fn write(&mut self, recorded: &Recorded) -> Result<()> {
-        let network = recorded.network();
-        let mut recorder = match self.recorder.take() {
+    /// Returns what writes messages of a network; without one, as the last ones.
+    fn recorder(&mut self, network: Option<Network>) -> Result<&mut Recorder> {
+        let last = self.recorder.take();
+        let of_last = last.as_ref().map(|(of, _)| *of);
+        let network = network.or(of_last).unwrap_or(Network::V3);
+        let recorder = match last {
             Some((of, recorder)) if of == network => recorder,
             _ => Recorder::builder(&self.path, network)
                 .anonymize(self.anonymizer.clone())
                 .open()?,
         };
-        recorder.record_at(&recorded.event, recorded.time)?;
-        self.recorder = Some((network, recorder));
-        self.messages += 1;
-        Ok(())
+        Ok(&mut self.recorder.insert((network, recorder)).1)
     }
 }

@@ -44,80 +44,80 @@ const REMEMBERED: usize = 100;
 const MOST_DEVICES: u32 = 100_000;
 
 const EXAMPLES: &str = "\
-Examples: ttn simulate --device pump-1 --every 5s
-          ttn simulate --tls --ca-out ca.pem --mqtt 127.0.0.1:0 --json --until-eof
-While it runs, it reads commands from standard input; type help to list them.";
+Port 0 is a free one. It reads commands from standard input: type help.
+
+Example: ttn simulate --device pump-1 --every 5s --fault suback-delay=2s";
 
 /// Run a simulated network for clients in any language
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Simulate {
-    /// Simulate this network
-    #[arg(long, value_enum, default_value = "v3")]
+    /// Simulate this network: v3 or V2
+    #[arg(long, value_enum, default_value = "v3", hide_possible_values = true)]
     network: NetworkName,
 
-    /// Listen here for MQTT; port 0 for a free one [default: port 1883, with --tls 8883]
+    /// Listen here for MQTT [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<String>,
 
-    /// Listen here for HTTP, on v3 [default: 127.0.0.1:1885]
+    /// Listen here for HTTP, on v3 [127.0.0.1:1885]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
 
-    /// Serve MQTT and HTTP over TLS
+    /// Serve MQTT (on port 8883) and HTTP over TLS
     #[arg(long)]
     tls: bool,
 
-    /// Write the certificate of the authority, in PEM, to this file
+    /// Write the authority's certificate to this file
     #[arg(long, value_name = "FILE", requires = "tls")]
     ca_out: Option<PathBuf>,
 
-    /// Add a host name to the certificate; can be repeated
+    /// Add a host to the certificate (repeatable)
     #[arg(long, value_name = "NAME", requires = "tls")]
     tls_name: Vec<String>,
 
-    /// Set the id of the application [default: simulated-app@ttn]
+    /// Name the application [default: simulated-app@ttn]
     #[arg(short, long, value_name = "ID")]
     app: Option<String>,
 
-    /// Set its key, which is not a secret here [default: NNSXS.SIMULATED.KEY]
+    /// Set its key [default: NNSXS.SIMULATED.KEY]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
-    /// Simulate so many devices: device-1, device-2 and so on [default: 20]
-    #[arg(long, value_name = "NUMBER", conflicts_with = "device",
+    /// Simulate device-1 to device-N [default: 20]
+    #[arg(long, value_name = "N", conflicts_with = "device",
         value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_DEVICES)))]
     devices: Option<u32>,
 
-    /// Simulate this device; can be repeated
+    /// Simulate this device (repeatable)
     #[arg(short, long, value_name = "ID")]
     device: Vec<String>,
 
-    /// Send an uplink from each device so often; 0s for none
+    /// Send uplinks this often; 0s for none
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = times::duration)]
     every: Duration,
 
-    /// Make payloads and signals the same in every run
+    /// Send the same payloads in every run
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
-    /// Keep uplinks so long for those who were away, on v3
+    /// Keep uplinks this long for backfill, on v3
     #[arg(long, value_name = "DURATION", value_parser = times::duration)]
     storage: Option<Duration>,
 
-    /// Replay this recording once a client has subscribed
+    /// Replay this recording once a client subscribes
     #[arg(long, value_name = "RECORDING", conflicts_with_all = ["devices", "device", "app", "network"])]
     from: Option<PathBuf>,
 
-    /// Replay it this many times faster, or max
+    /// Replay it that much faster, or max
     #[arg(long, value_name = "FACTOR", default_value_t = Speed::ORIGINAL, requires = "from")]
     speed: Speed,
 
-    /// Misbehave; can be repeated; `list` lists the faults
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    /// Misbehave, such as ignore-pings; list for all
+    #[arg(long, value_name = "FAULT")]
     fault: Vec<String>,
 
-    /// Print each line as JSON, the addresses first
+    /// Print lines of JSON, the addresses first
     #[arg(long)]
     json: bool,
 
@@ -370,12 +370,11 @@ fn check_application(network: Network, app_id: &str, access_key: &str) -> Result
         false => parts.len() >= 2,
     } && parts.iter().all(|part| !part.is_empty());
     if !has_form {
-        let form = if is_v3 {
-            "NNSXS.ID.SECRET"
-        } else {
-            "ttn-account-v2.SECRET"
+        let form = match is_v3 {
+            true => "NNSXS, an id and a secret, with dots between them",
+            false => "ttn-account-v2 and a secret, with a dot between them",
         };
-        return Err(usage(format!("--key does not have the form {form}")));
+        return Err(usage(format!("--key is not a key of this network: {form}")));
     }
     Ok(())
 }
