@@ -19,7 +19,7 @@ use ttn::{
 
 use crate::support::{harness::SOON, watchdog::watchdog};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 fn json(event: &Event) -> String {
     serde_json::to_string(event).unwrap()
@@ -82,8 +82,8 @@ fn messages(network: Network) -> Vec<(&'static str, Vec<u8>)> {
         ("up", b"".to_vec()),
         ("up", b"{\"cut o".to_vec()),
         ("up", binary.clone()),
-        ("up", uplink(2, 1_000_000)),
-        ("up", binary.repeat(4_000)),
+        ("up", uplink(2, 600_000)),
+        ("up", binary.repeat(400)),
         ("up", vec![0; 100_000]),
         ("up", b"{ \"spaces\" :\n [1 , 2]\t}\r\n".to_vec()),
         ("up", uplink(7, 0)),

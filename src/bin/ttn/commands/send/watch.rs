@@ -175,11 +175,11 @@ impl<'a> Watch<'a> {
             if signals.try_recv().is_ok() {
                 return Ok(Ending::Signal);
             }
+            self.hand_over()?;
+            self.show()?;
             if reader_gone.try_recv().is_ok() {
                 return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
             }
-            self.hand_over()?;
-            self.show()?;
             self.end_overdue(Instant::now());
             let has_more = self.handed_over < self.orders.len();
             if has_more && self.has_room() {
@@ -300,11 +300,13 @@ impl<'a> Watch<'a> {
             ));
         }
         let all = self.orders.len();
-        if let Some(line) = self.orders.get(self.handed_over).and_then(|next| next.line) {
-            note(format_args!(
+        match self.orders.get(self.handed_over).map(|next| next.line) {
+            Some(Some(line)) => note(format_args!(
                 "{} of {all} downlinks were not sent: all from line {line} on",
                 all - self.handed_over
-            ));
+            )),
+            Some(None) => note("nothing was sent"),
+            None => {}
         }
         if self.orders.iter().any(|order| order.line.is_some()) {
             let (done, wait) = (self.done, self.manner.wait.name());

@@ -314,18 +314,12 @@ impl Simulate {
         }
     }
 
-    #[cfg(feature = "tls")]
     fn write_authority(&self, simulator: &Simulator) -> Result<()> {
         let Some(file) = &self.ca_out else {
             return Ok(());
         };
-        let written = fs::write(file, simulator.authority());
+        let written = fs::write(file, authority(simulator));
         written.with_context(|| format!("cannot write the certificate to {}", file.display()))
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn write_authority(&self, _: &Simulator) -> Result<()> {
-        Ok(())
     }
 
     /// Explains why the network cannot start.
@@ -339,6 +333,17 @@ impl Simulate {
         };
         anyhow!("the network cannot start: {error}{advice}")
     }
+}
+
+/// Returns the certificate of the authority of a network with TLS.
+#[cfg(feature = "tls")]
+fn authority(simulator: &Simulator) -> String {
+    simulator.authority()
+}
+
+#[cfg(not(feature = "tls"))]
+fn authority(_: &Simulator) -> String {
+    unreachable!("a network without TLS does not start with --tls")
 }
 
 /// Keeps what a device has received.
