@@ -31,8 +31,8 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// Programs read the broker as clients of [`MqttClient::own_broker`](crate::MqttClient::own_broker), as many as they
 /// like, on as many machines as they like: uplinks, joins, locations and service data arrive there with the topics
-/// and bytes of the network, and `send` and its [`Delivery`](crate::Delivery) work as usual. `examples/feed.rs` is a
-/// complete program.
+/// and bytes of the network, and `send` and its [`Delivery`](crate::Delivery) work as usual. `ttn feed`, of the feature
+/// `cli`, is a complete program.
 ///
 /// ```no_run
 /// use ttn::{Feed, MqttClient, Session};

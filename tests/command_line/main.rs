@@ -14,6 +14,8 @@ mod feed;
 mod foreign_clients;
 mod help;
 mod keys;
+#[cfg(target_os = "linux")]
+mod killed_feed;
 mod listen;
 mod queue;
 mod record;

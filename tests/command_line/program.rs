@@ -23,6 +23,7 @@ pub(crate) fn ttn<const N: usize>(arguments: [&str; N]) -> Command {
         "TTN_MQTT_ADDRESS",
         "TTN_HTTP_ADDRESS",
         "TTN_CA_FILE",
+        "TTN_BROKER",
         "CREDENTIALS_DIRECTORY",
         // The width of the help.
         "COLUMNS",

@@ -7,7 +7,6 @@ mod support;
 mod archive;
 mod children;
 mod exit;
-mod feed;
 mod forks;
 mod idle;
 mod killed;

@@ -1,94 +1,46 @@
-//! The feed of the examples, killed at any moment: the broker gets every uplink at least once.
-
-#![cfg(target_os = "linux")]
+//! `ttn feed`, killed at any moment: the broker gets every uplink at least once.
 
 use std::{
     collections::BTreeMap,
-    env,
     path::Path,
-    process::{self, Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    child::{Running, full_name},
-    harness::SOON,
-    mosquitto::Mosquitto,
-    resources::{loopback, pause},
-    watchdog::watchdog,
+use crate::{
+    program::{Program, ttn_on},
+    support::{
+        harness::SOON,
+        mosquitto::Mosquitto,
+        resources::{loopback, pause},
+        watchdog::watchdog,
+    },
 };
 use fastrand::Rng;
 use ttn::{
     Event, Events, MqttClient, Network, UplinkMessage,
-    crossbeam_channel::Receiver,
     simulator::{Simulator, Storage},
 };
 
-#[allow(dead_code, reason = "its `main` is not called")]
-#[path = "../../examples/feed.rs"]
-mod example;
-
 const LIMIT: Duration = Duration::from_secs(100);
-
-/// The variable that makes a process the feed.
-const RUNS: &str = "TTN_TEST_FEED";
-
-const PART: &str = "the_feed_of_the_examples";
 
 /// How often it is killed.
 const KILLS: usize = 25;
 
-#[test]
-fn the_feed_of_the_examples() {
-    if env::var_os(RUNS).is_some() {
-        process::exit(example::run().into());
-    }
+fn start(network: &Simulator, broker: &Mosquitto, watermark: &Path) -> Program {
+    let mut command = ttn_on(network, ["feed", "--partitions", "4"]);
+    command
+        .args(["--broker", &broker.address().to_string(), "--watermark"])
+        .arg(watermark);
+    Program::start(command)
 }
 
-/// The feed in a process of its own.
-struct Program {
-    running: Running,
-    lines: Receiver<String>,
-}
-
-impl Program {
-    fn start(network: &Simulator, broker: &Mosquitto, watermark: &Path) -> Self {
-        let mut child = Command::new(env::current_exe().expect("a test knows its program"))
-            .args(["--exact", &full_name(module_path!(), PART), "--nocapture"])
-            .env(RUNS, "1")
-            .env("TTN_APP_ID", network.app_id())
-            .env("TTN_ACCESS_KEY", network.access_key())
-            .env("TTN_MQTT_ADDRESS", network.mqtt_address())
-            .env("TTN_HTTP_ADDRESS", network.http_address())
-            .env("FEED_BROKER", broker.address().to_string())
-            .env("FEED_PARTITIONS", "4")
-            .env("FEED_WATERMARK", watermark)
-            .env_remove("TTN_CLUSTER")
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        let lines = Running::lines(child.stderr.take().expect("piped"));
-        Self {
-            running: Running(child),
-            lines,
-        }
-    }
-
-    /// Returns whether it said that both sides are connected, from now on.
-    fn waits_until_connected(&self) -> bool {
-        let mut missing = vec!["the network is connected", "the broker is connected"];
-        while !missing.is_empty() {
-            let Ok(line) = self.lines.recv_timeout(SOON) else {
-                return false;
-            };
-            missing.retain(|start| !line.starts_with(start));
-        }
-        true
+fn waits_until_connected(program: &Program) {
+    let mut missing = vec!["the network is connected", "the broker is connected"];
+    while !missing.is_empty() {
+        let line = program.stderr.recv_timeout(SOON).expect("it connects");
+        missing.retain(|part| !line.contains(part));
     }
 }
 
@@ -150,9 +102,9 @@ fn a_feed_that_is_killed_at_any_moment_publishes_every_uplink() {
     let (stop, stopped) = mpsc::channel();
     let mut seen = Seen::new();
     thread::scope(|scope| {
-        let mut program = Program::start(&network, &broker, &watermark);
+        let mut program = start(&network, &broker, &watermark);
         // From then on, the feed wants everything.
-        assert!(program.waits_until_connected());
+        waits_until_connected(&program);
         let traffic = random.fork();
         let sending = scope.spawn(|| send(&network, traffic, stopped));
         for kill in 0..KILLS {
@@ -161,7 +113,7 @@ fn a_feed_that_is_killed_at_any_moment_publishes_every_uplink() {
             pause(Duration::from_millis(random.u64(20..longest)));
             program.running.kill();
             read(&events, &mut seen);
-            program = Program::start(&network, &broker, &watermark);
+            program = start(&network, &broker, &watermark);
         }
         drop(stop);
         let sent = sending.join().expect("nothing panics there");
@@ -173,7 +125,7 @@ fn a_feed_that_is_killed_at_any_moment_publishes_every_uplink() {
                 Ok(_) => {}
                 Err(_) => {
                     let missing: Vec<_> = (0..sent).filter(|it| !seen.contains_key(it)).collect();
-                    let lines: Vec<String> = program.lines.try_iter().collect();
+                    let lines: Vec<String> = program.notes();
                     panic!("missing of {sent}: {missing:?}; {lines:#?}");
                 }
             }
@@ -181,10 +133,10 @@ fn a_feed_that_is_killed_at_any_moment_publishes_every_uplink() {
         let twice = seen.values().filter(|times| **times > 1).count();
         println!("{sent} uplinks, {KILLS} kills, {twice} came more than once");
         // Before that, it may not have learned to end by a signal.
-        assert!(program.waits_until_connected());
+        waits_until_connected(&program);
         program.running.signal("TERM");
         let status = program.running.end(2 * SOON).expect("SIGTERM ends it");
-        let lines: Vec<String> = program.lines.iter().collect();
+        let lines: Vec<String> = program.stderr.iter().collect();
         assert!(status.success(), "{lines:#?}");
         assert!(seen.keys().copied().eq(0..sent));
     });
