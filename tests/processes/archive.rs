@@ -142,7 +142,6 @@ fn an_archive_that_is_killed_at_any_moment_has_every_uplink_once() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let file = folder.path().join("uplinks.sqlite");
     let (stop, stopped) = mpsc::channel();
-    let mut connected = 0;
     let sent = thread::scope(|scope| {
         let mut program = Program::start(&network, &file);
         // From then on, the archive wants everything.
@@ -152,11 +151,12 @@ fn an_archive_that_is_killed_at_any_moment_has_every_uplink_once() {
         let traffic = random.fork();
         let sending = scope.spawn(|| send(&network, traffic, stopped));
         for kill in 0..KILLS {
-            // Half of them while it starts or catches up, half while it is up to date.
-            let longest = if kill % 2 == 0 { 250 } else { 900 };
-            pause(Duration::from_millis(random.u64(20..longest)));
+            // Half of them while it starts or catches up, half after it has connected, however busy the machine is.
+            if kill % 2 == 1 {
+                while program.lines.recv_timeout(SOON).expect("it connects") != "connected" {}
+            }
+            pause(Duration::from_millis(random.u64(20..400)));
             program.running.kill();
-            connected += usize::from(program.lines.iter().any(|line| line == "connected"));
             program = Program::start(&network, &file);
         }
         drop(stop);
@@ -180,11 +180,6 @@ fn an_archive_that_is_killed_at_any_moment_has_every_uplink_once() {
     let requests = network.http_requests();
     let is_storage = |request: &&HttpRequest| request.path.contains("storage");
     let asked = requests.iter().filter(is_storage).count();
-    println!(
-        "{sent} uplinks, {KILLS} kills, {connected} after connecting; storage was asked {asked} times"
-    );
-    assert!(
-        connected > KILLS / 4 && asked > KILLS / 4,
-        "it proves little"
-    );
+    println!("{sent} uplinks, {KILLS} kills; storage was asked {asked} times");
+    assert!(asked > KILLS / 8, "it proves little");
 }

@@ -19,7 +19,7 @@ pub const APP: &str = "greenhouse@ttn";
 pub const KEY: &str = "NNSXS.A-KEY.OF-THE-TESTS";
 
 /// The time limit for an attempt to connect by a client of [`builder`].
-pub const TIMEOUT: Duration = Duration::from_secs(3);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server with TLS.
 pub enum Server {

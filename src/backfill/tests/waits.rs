@@ -5,15 +5,15 @@ fn a_slow_answer_may_take_longer_than_a_request() {
     let server = Server::start(|_, stream| {
         let (head, body) = (unfinished("", &[]), chunked("", &page(0..5)));
         stream.write_all(head.as_bytes()).unwrap();
-        for piece in body.as_bytes()[head.len()..].chunks(300) {
+        for piece in body.as_bytes()[head.len()..].chunks(100) {
             // A slow line.
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(200));
             stream.write_all(piece).unwrap();
         }
     });
     let task = task(&server, quick());
     let task = Task {
-        api: task.api.within(Duration::from_millis(100)),
+        api: task.api.within(Duration::from_secs(2)),
         ..task
     };
     let fetching = Fetching::start(task);
