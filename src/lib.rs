@@ -613,6 +613,39 @@
 //! | [`send_capacity`](MqttClientBuilder::send_capacity) | 1 000 downlinks waiting, 1 000 on their way out |
 //! | MQTT | 3.1.1, clean session, QoS 0, no will, a new random client id for each connection; on a broker of one's own QoS 1 |
 //!
+//! # Recordings
+//!
+//! A [`Recorder`] writes every event to a file, a line of JSON each: messages with their topic and exact bytes, everything
+//! else as notes. A [`Recording`] reads such files, the output of `mosquitto_sub -F '%j'` and answers of the Storage
+//! Integration; its events have the same JSON as those of the live run. A [`Replay`] returns them at their own pace or
+//! faster, into your handler or into the simulated network. An [`Anonymizer`] replaces ids, places, keys and payloads, so
+//! that you can show a recording to others.
+//!
+//! # Devices at a glance
+//!
+//! With [`device_watch`](MqttClientBuilder::device_watch), [`MqttClient::devices`] lists each device: its last uplink and
+//! usual interval, the frames lost by cause, its best gateway, battery, airtime today and open downlinks.
+//! [`silence_after`](MqttClientBuilder::silence_after) also reports a device that is silent for a multiple of its usual
+//! interval, and when it is back.
+//!
+//! # On the command line
+//!
+//! The feature `cli` builds the program `ttn`: `cargo install ttn --features cli`. It uses nothing but this API, so its
+//! commands are also a guide to it:
+//!
+//! | command | uses |
+//! |---|---|
+//! | `ttn listen`, `ttn backfill` | [`MqttClient::events`], [`MqttClientBuilder::backfill`], [`MqttClient::backfill`] |
+//! | `ttn send`, `ttn queue`, `ttn clear` | [`Delivery`], [`MqttClient::follow`], [`MqttClient::queue`], [`MqttClient::clear_queue`] |
+//! | `ttn devices` | [`MqttClient::devices`] |
+//! | `ttn doctor` | [`MqttClientBuilder::diagnose`] |
+//! | `ttn feed` | [`Feed`] |
+//! | `ttn record`, `ttn replay` | [`Recorder`], [`Recording`], [`Replay`], [`Anonymizer`] |
+//! | `ttn simulate` | the module `simulator`, for clients in any language |
+//!
+//! `ttn COMMAND --help` fits a screen and ends with an example; `ttn --help` lists the exit statuses. The README has more
+//! examples.
+//!
 //! # Without a network
 //!
 //! The feature `simulator` adds the module `simulator`: a simulated network inside your process, with

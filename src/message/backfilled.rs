@@ -226,6 +226,13 @@ impl Uncovered {
     fn write_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.uplinks {
             Some(uplinks) => write!(f, "{}", Uplinks(uplinks))?,
+            None if self.reason == UncoveredReason::NotKept && self.devices.is_empty() => {
+                return write!(
+                    f,
+                    "perhaps nothing: {}, because none were sent or it does not keep them for so long",
+                    self.reason
+                );
+            }
             None => f.write_str("an unknown number of uplinks")?,
         }
         for (index, device) in self.devices.iter().take(NAMED).enumerate() {
@@ -259,7 +266,7 @@ impl fmt::Display for UncoveredReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooOld => "it is further back than the max_age of backfill",
-            Self::NotKept => "the network has nothing from that time, because it does not keep uplinks for so long or none were sent",
+            Self::NotKept => "the network has no uplinks from that time",
             Self::NotEnabled => "the network keeps no uplinks of this application; activate its Storage Integration, or have your own server keep events",
             Self::OnlyCounted => "the network does not keep what these devices have sent",
             Self::RateLimited => "the network limits the rate of requests",
@@ -394,6 +401,12 @@ mod tests {
             ("f", 1),
             ("g", 1),
         ];
+        report.uncovered = vec![uncovered(UncoveredReason::NotKept, None, &[])];
+        assert_eq!(
+            second_line(&report),
+            "not covered: perhaps nothing: the network has no uplinks from that time, because none were sent or it does \
+             not keep them for so long"
+        );
         report.uncovered = vec![uncovered(UncoveredReason::NotKept, Some(8), &many)];
         assert!(
             second_line(&report)

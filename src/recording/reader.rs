@@ -158,7 +158,7 @@ impl Recording<BufReader<File>> {
 }
 
 impl<R: BufRead> Recording<R> {
-    /// Reads a recording from anything, such as a `&[u8]` or locked standard input. Reading blocks as the reader does;
+    /// Reads a recording from anything, such as a `&[u8]` or locked standard input. Reading blocks as long as the reader does;
     /// one line is in memory at a time.
     ///
     /// ```

@@ -115,7 +115,7 @@ impl RecorderBuilder {
         }
     }
 
-    /// Sets that messages and notes are written with replacements only.
+    /// Writes messages and notes with the replacements of an anonymizer.
     ///
     /// Defaults to none: everything is written as it came.
     ///
@@ -197,7 +197,7 @@ impl Recorder {
         }
     }
 
-    /// Writes an event, with the time at which it does. Blocks as the file does.
+    /// Writes an event with the current time. Blocks as long as the file does.
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ impl Recorder {
         self.record_at(event, SystemTime::now())
     }
 
-    /// Writes an event with another time than that of now; with `None` without a time.
+    /// Writes an event with this time instead of the current one; with `None`, without a time.
     ///
     /// # Errors
     ///

@@ -74,7 +74,7 @@ pub struct Replay<I> {
 pub struct ReplayStopper(Sender<()>);
 
 impl ReplayStopper {
-    /// Ends the replay, also if it waits: its iterator returns `None` from now on. Does not wait.
+    /// Ends the replay, even while it waits: its iterator returns `None` from now on. Does not wait.
     ///
     /// ```
     /// # use ttn::{Pacing, Recording, Replay, Speed};

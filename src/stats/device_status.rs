@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{DeviceUse, FrameStats};
 use crate::message::{Battery, json};
 
-/// What the client knows of a device that it has heard, returned by [`devices`](crate::MqttClient::devices). A
-/// copy.
+/// What the client knows of a device that it has heard; a copy, returned by
+/// [`devices`](crate::MqttClient::devices).
 ///
 /// It serializes under the names of its fields, with the forms of [`Event`](crate::Event#as-json).
 ///
@@ -37,9 +37,8 @@ pub struct DeviceStatus {
     pub heard_ago: Duration,
     /// How often the device usually sends, from its last 17 uplinks at most; `None` before the fifth. An interval
     /// in which n frames are missing counts as one of n + 1 equal intervals, so that losses make no difference. Of a
-    /// device that sends several frames in a burst, up to about six, it is the interval of the bursts. One long
-    /// silence changes nothing, and of a device that sends more rarely than before, it is right after two
-    /// intervals.
+    /// device that sends bursts of up to about six frames, it is the interval of the bursts. One long silence does not
+    /// change it; when a device starts to send more rarely, it is right again after two intervals.
     #[serde(serialize_with = "json::optional_seconds")]
     pub usual_interval: Option<Duration>,
     /// Whether it is silent, as [`Event::DeviceSilent`](crate::Event::DeviceSilent) says; always `false` without
@@ -62,7 +61,6 @@ pub struct DeviceStatus {
     pub today: DeviceUse,
     /// The last battery level that an uplink had; on v3 only.
     pub battery: Option<Battery>,
-    /// Downlinks of this client to the device that it follows and that are not
-    /// [final](crate::DeliveryState::is_final).
+    /// How many downlinks to the device this client follows that are not [final](crate::Delivery::is_final).
     pub open_downlinks: usize,
 }

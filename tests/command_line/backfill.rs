@@ -122,7 +122,7 @@ fn a_signal_ends_it_and_what_is_missing_is_told() {
     program.running.signal("TERM");
     let note = program.note("not covered: ");
     assert!(note.contains("the client was closed"), "{note}");
-    assert_eq!(program.end(), 1);
+    assert_eq!(program.end(), 8);
 }
 
 #[test]

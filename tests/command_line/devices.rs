@@ -1,15 +1,19 @@
 //! `ttn devices`
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
 
 use ttn::{
     Network,
     serde_json::{self, Value},
-    simulator::{Simulator, Storage, Uplink},
+    simulator::{HttpFault, Simulator, Storage, Uplink},
 };
 
-use crate::program::{LIMIT, Program, finish, ttn_on};
-use crate::support::harness::NOWHERE;
+use crate::program::{LIMIT, Program, code, finish, ttn, ttn_on};
+use crate::support::{child::Running, harness::NOWHERE, resources::wait_until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -114,6 +118,71 @@ fn a_signal_ends_it_with_what_was_heard_so_far() {
     program.running.signal("INT");
     assert!(program.line().starts_with("DEVICE"));
     assert_eq!(program.end(), 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_before_the_end_of_the_backfill_has_a_status_of_its_own() {
+    let network = network_with_storage();
+    network.http_fault_on("uplink_message", Some(HttpFault::Silent));
+    let mut program = Program::start(ttn_on(&network, ["devices", "--since", "4h"]));
+    let is_asked = || {
+        let requests = network.http_requests();
+        requests.iter().any(|it| it.path.contains("uplink_message"))
+    };
+    assert!(wait_until(LIMIT, is_asked));
+    program.running.signal("TERM");
+    assert!(program.line().starts_with("DEVICE"));
+    assert_eq!(program.end(), 8);
+}
+
+#[test]
+fn what_could_not_be_fetched_is_told() {
+    // Nothing is kept.
+    let network = network();
+    let (status, _, errors) = finish(ttn_on(&network, ["devices", "--since", "2h"]));
+    assert_eq!(status, 0, "{errors}");
+    assert!(
+        errors.contains("not covered") && errors.contains("Storage Integration"),
+        "{errors}"
+    );
+    network.storage(Some(Storage::new()));
+    network.http_fault_on("uplink_message", Some(HttpFault::Status(403)));
+    let (status, _, errors) = finish(ttn_on(&network, ["devices", "--since", "2h"]));
+    assert_eq!(status, 1, "{errors}");
+}
+
+#[test]
+fn a_time_in_the_future_is_refused_before_the_network_is_needed() {
+    let since = ["devices", "--since", "9000-01-01T00:00:00Z"];
+    let (status, _, errors) = finish(ttn(since));
+    assert_eq!(status, 2, "{errors}");
+    assert!(errors.contains("future"), "{errors}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_it_although_nobody_reads_the_devices() {
+    let network = network_with_storage();
+    // More than a pipe holds.
+    for number in 0..400 {
+        network.device(&format!("meter-{number}")).uplink(1, [1]);
+    }
+    let arguments = ["devices", "--since", "4h", "--json"];
+    let mut child = ttn_on(&network, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let stderr = Running::lines(child.stderr.take().expect("piped"));
+    let mut running = Running(child);
+    // The backfill is over.
+    assert!(json(&out.next().expect("a line").expect("text"))["dev_id"].is_string());
+    running.signal("TERM");
+    assert_eq!(running.end(LIMIT).map(code), Some(8));
+    let last = stderr.iter().last().unwrap_or_default();
+    assert!(last.contains("standard output takes nothing"), "{last}");
 }
 
 /// util-linux's `script` gives a command a terminal.

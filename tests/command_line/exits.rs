@@ -107,16 +107,32 @@ fn a_wrong_setting_is_wrong_usage() {
 fn a_full_disk_is_a_failure_and_not_a_closed_pipe() {
     use std::{fs::OpenOptions, process::Stdio};
 
-    let full = OpenOptions::new().write(true).open("/dev/full");
-    let mut command = ttn(["completions", "bash"]);
-    let output = command
-        .stdout(full.expect("Linux has it"))
-        .stderr(Stdio::piped())
-        .output()
-        .expect("the tool starts");
-    assert_eq!(output.status.code(), Some(1));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("standard output"), "{errors}");
+    for arguments in [["completions", "bash"], ["send", "--help"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        let mut command = ttn(arguments);
+        let output = command
+            .stdout(full.expect("Linux has it"))
+            .stderr(Stdio::piped())
+            .output()
+            .expect("the tool starts");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("standard output"), "{errors}");
+    }
+}
+
+#[test]
+fn the_cause_of_an_error_is_told_once() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let path = folder.path().to_str().expect("it is text");
+    let mut command = ttn(["record", path]);
+    command
+        .env("TTN_APP_ID", "my-app@ttn")
+        .env("TTN_CLUSTER", "eu1")
+        .env("TTN_ACCESS_KEY", "NNSXS.ID.SECRET");
+    let (status, _, errors) = finish(command);
+    assert_eq!(status, 1, "{errors}");
+    assert_eq!(errors.matches("os error").count(), 1, "{errors}");
 }
 
 #[cfg(unix)]

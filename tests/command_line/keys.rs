@@ -256,7 +256,7 @@ fn no_command_prints_the_key_or_writes_it_to_a_file() {
         is_clean(command)
     };
     let commands: [&[&str]; 6] = [
-        &["listen", "--timeout", "1s", "--json", "--kind", "all"],
+        &["listen", "--for", "1s", "--json", "--kind", "all"],
         &["record", recording, "--for", "1s"],
         &["devices", "--json", "--for", "1s"],
         &["backfill", "--from", "1h"],
@@ -269,8 +269,8 @@ fn no_command_prints_the_key_or_writes_it_to_a_file() {
     let recorded = fs::read_to_string(recording).unwrap_or_default();
     assert!(!recorded.contains(SECRET), "{recorded}");
     for arguments in [
-        ["listen", "--device", KEY, "--timeout", "1s"],
-        ["listen", "--kind", KEY, "--timeout", "1s"],
+        ["listen", "--device", KEY, "--for", "1s"],
+        ["listen", "--kind", KEY, "--for", "1s"],
         ["backfill", "--from", KEY, "--to", "1h"],
         ["feed", "--watermark", "/nonexistent/x", "--broker", KEY],
         ["replay", KEY, "--speed", "1", "--json"],

@@ -275,7 +275,7 @@ fn wrong_options_are_wrong_usage() {
     for (arguments, part) in [
         (["listen", "--since", "yesterday"], "2h"),
         (["listen", "--since", "9000-01-01T00:00:00Z"], "future"),
-        (["listen", "--timeout", "soon"], "90s"),
+        (["listen", "--for", "soon"], "90s"),
         (["listen", "--count", "0"], "0"),
         (["listen", "--kind", "lift"], "lift"),
     ] {
@@ -292,10 +292,10 @@ fn wrong_options_are_wrong_usage() {
 #[test]
 fn the_time_is_over_with_a_status_of_its_own_if_too_little_has_come() {
     let network = network();
-    let (status, _, errors) = finish(ttn_on(&network, ["listen", "-t", "300ms", "-n", "3"]));
+    let (status, _, errors) = finish(ttn_on(&network, ["listen", "--for", "300ms", "-n", "3"]));
     assert_eq!(status, 8, "{errors}");
     assert!(errors.contains("after 0 of 3 events"), "{errors}");
-    let (status, _, errors) = finish(ttn_on(&network, ["listen", "-t", "300ms"]));
+    let (status, _, errors) = finish(ttn_on(&network, ["listen", "--for", "300ms"]));
     assert_eq!(status, 0, "{errors}");
 }
 
@@ -310,6 +310,18 @@ fn every_signal_that_asks_it_to_end_ends_it_cleanly() {
         let is_gone = || network.clients().is_empty();
         assert!(wait_until(LIMIT, is_gone));
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_before_the_last_of_so_many_events_has_a_status_of_its_own() {
+    let network = network();
+    let mut program = connected(&network, ["listen", "-n", "2"]);
+    network.device("bed-07").uplink(1, [1]);
+    assert!(program.line().contains("bed-07"));
+    program.running.signal("INT");
+    program.note("interrupted after 1 of 2 events");
+    assert_eq!(program.end(), 8);
 }
 
 #[test]

@@ -71,6 +71,18 @@ fn a_signal_ends_it_and_everything_that_came_is_recorded() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_signal_before_the_last_of_so_many_messages_has_a_status_of_its_own() {
+    let network = network();
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("run.jsonl");
+    let mut program = recording(&network, &file, ["--count", "2"]);
+    program.running.signal("TERM");
+    program.note("interrupted before 2 messages");
+    assert_eq!(program.end(), 8);
+}
+
 #[test]
 fn an_anonymous_recording_shows_no_device() {
     let network = network();

@@ -106,7 +106,7 @@ fn a_signal_ends_it_while_it_waits() {
     let mut program = Program::start(replay(&path, []));
     assert!(program.line().contains("bed-07"));
     program.running.signal("TERM");
-    assert_eq!(program.end(), 0);
+    assert_eq!(program.end(), 8);
 }
 
 #[test]

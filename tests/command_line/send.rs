@@ -16,7 +16,10 @@ use ttn::{
 
 use crate::{
     program::{LIMIT, Program, code, finish, ttn_on},
-    support::child::Running,
+    support::{
+        child::Running,
+        resources::{pause, wait_until},
+    },
 };
 
 const NETWORKS: [Network; 2] = [Network::V2, Network::V3];
@@ -543,6 +546,70 @@ fn a_reader_that_goes_while_nothing_comes_ends_the_wait() {
     drop(lines);
     let status = Running(child).end(LIMIT).expect("it ends by itself");
     assert_eq!(code(status), 0);
+    assert_eq!(pump.queue().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_batch_whose_states_nobody_reads_and_what_was_sent_is_told() {
+    let (network, pump) = start();
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("batch");
+    // Their states are more than a pipe holds.
+    let lines: String = (0..5_000_u32)
+        .map(|number| format!("pump-{} {number:08x}\n", 1 + number % 2))
+        .collect();
+    fs::write(&file, lines).expect("there is room");
+    let other = network.device("pump-2");
+    other.join();
+    let path = file.to_str().expect("it is text");
+    let mut child = ttn_on(&network, ["send", "--batch", path, "--schedule", "last"])
+        .args(["--pace", "30000", "--json-output"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let out = child.stdout.take().expect("piped");
+    let stderr = Running::lines(child.stderr.take().expect("piped"));
+    let mut running = Running(child);
+    let sent = || pump.queue().len() + other.queue().len();
+    // It goes no further when the pipe is full.
+    let mut before = 0;
+    assert!(wait_until(LIMIT, || {
+        pause(Duration::from_millis(500));
+        let is_stalled = sent() > 0 && sent() == before;
+        before = sent();
+        is_stalled
+    }));
+    running.signal("TERM");
+    assert_eq!(running.end(LIMIT).map(code), Some(8));
+    drop(out);
+    let notes: Vec<_> = stderr.iter().collect();
+    let unsent = notes
+        .iter()
+        .find_map(|note| note.split_once(" of 5000 downlinks were not sent"))
+        .and_then(|(unsent, _)| unsent.parse::<usize>().ok());
+    assert_eq!(unsent, Some(5_000 - sent()), "{notes:#?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_became_of_a_downlink_is_told_although_no_state_can_be_printed() {
+    let (network, pump) = start();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = ttn_on(&network, ["send", "pump-1", "01", "--wait", "sent"])
+        .stdout(full.expect("Linux has it"))
+        .stderr(Stdio::piped())
+        .output()
+        .expect("the tool starts");
+    assert_eq!(code(output.status), 1);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // It is known that it was written, at least.
+    assert!(
+        errors.contains("it is written") || errors.contains("it is queued"),
+        "{errors}"
+    );
+    assert!(errors.contains("to follow it: ttn send pump-1"), "{errors}");
     assert_eq!(pump.queue().len(), 1);
 }
 

@@ -9,7 +9,7 @@ use ttn::{MqttClient, MqttClientBuilder, Topics};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Broker")]
 pub(crate) struct BrokerArguments {
-    /// The broker's address (TTN_BROKER)
+    /// The broker's address [TTN_BROKER]
     #[arg(long, value_name = "ADDRESS", env = "TTN_BROKER", hide_env = true)]
     broker: Option<String>,
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use ttn::{MqttClient, MqttClientBuilder, Network};
+use ttn::{Backfill, ErrorKind, MqttClient, MqttClientBuilder, Network};
 
 use crate::{key::KeyArguments, status::usage};
 
@@ -142,6 +142,14 @@ impl Connection {
             builder = builder.proxy(proxy);
         }
         Ok(builder)
+    }
+}
+
+/// Builds a client that fetches what it has missed after an outage, where that is possible, which V2 is not.
+pub(crate) fn patient(builder: MqttClientBuilder) -> ttn::Result<MqttClient> {
+    match builder.clone().backfill(Backfill::new()).build() {
+        Err(error) if error.kind() == ErrorKind::Config => builder.build(),
+        client => client,
     }
 }
 

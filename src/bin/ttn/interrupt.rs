@@ -1,22 +1,85 @@
 //! Ctrl-C, SIGTERM and SIGHUP, as a channel.
 
-use std::process;
+use std::{
+    convert::Infallible,
+    process,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use ttn::crossbeam_channel::{Receiver, bounded};
+use ttn::crossbeam_channel::{Receiver, bounded, never};
 
-/// Receives a message when the program is asked to end. A second signal ends it at once, with the status
+/// Ends with the first signal.
+static QUIET: OnceLock<Receiver<Infallible>> = OnceLock::new();
+
+/// `timeout` and others signal a program and its process group, so that one request arrives as two signals.
+const SAME: Duration = Duration::from_millis(500);
+
+/// Receives a message when the program is asked to end. A second request ends it at once, with the status
 /// that shells use for it.
 pub(crate) fn receive() -> Result<Receiver<()>> {
     let (sender, receiver) = bounded(1);
-    let mut asked = false;
-    let on_signal = move || {
-        if asked {
-            process::exit(130);
+    let (until_signal, quiet) = bounded(0);
+    let mut quiet_until = Some(until_signal);
+    let mut requests = Requests::default();
+    let on_signal = move || match requests.take(Instant::now()) {
+        Request::First => {
+            drop(quiet_until.take());
+            let _ = sender.try_send(());
         }
-        asked = true;
-        let _ = sender.try_send(());
+        Request::Same => {}
+        Request::Second => process::exit(130),
     };
     ctrlc::set_handler(on_signal).context("cannot receive signals")?;
+    let _ = QUIET.set(quiet);
     Ok(receiver)
+}
+
+/// Returns a channel without messages, which ends with the first signal: every clone sees it.
+pub(crate) fn quiet() -> Receiver<Infallible> {
+    QUIET.get().cloned().unwrap_or_else(never)
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    First,
+    /// It belongs to the first one.
+    Same,
+    Second,
+}
+
+/// When the program was asked to end.
+#[derive(Debug, Default)]
+struct Requests {
+    first: Option<Instant>,
+}
+
+impl Requests {
+    fn take(&mut self, now: Instant) -> Request {
+        match self.first {
+            Some(first) if now - first > SAME => Request::Second,
+            Some(_) => Request::Same,
+            None => {
+                self.first = Some(now);
+                Request::First
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_signals_at_once_are_one_request_and_a_later_one_is_another() {
+        let mut requests = Requests::default();
+        let start = Instant::now();
+        assert_eq!(requests.take(start), Request::First);
+        assert_eq!(requests.take(start), Request::Same);
+        assert_eq!(requests.take(start + SAME), Request::Same);
+        assert_eq!(requests.take(start + 2 * SAME), Request::Second);
+    }
 }

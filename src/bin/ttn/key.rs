@@ -25,6 +25,9 @@ const CREDENTIAL: &str = "ttn-access-key";
 /// No key is this long; the file is another one.
 const MAX_BYTES: u64 = 16 * 1024;
 
+/// What some editors put at the beginning of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// How the keys of the networks begin.
 const PREFIXES: [&str; 3] = ["NNSXS.", "MFRWG.", "ttn-account-v2."];
 
@@ -126,7 +129,7 @@ fn is_readable_by_all(_: &Metadata) -> bool {
 }
 
 fn trimmed(key: &str, origin: &str) -> Result<String> {
-    match key.trim() {
+    match key.trim_start_matches(BYTE_ORDER_MARK).trim() {
         "" => Err(usage(format!(
             "{origin} is empty; it must hold the access key"
         ))),
@@ -197,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_key_is_one_word() {
-        assert_eq!(trimmed(" NNSXS.A.B\n", "x").unwrap(), "NNSXS.A.B");
+        for written in [" NNSXS.A.B\n", "NNSXS.A.B\r\n", "\u{feff}NNSXS.A.B\r\n"] {
+            assert_eq!(trimmed(written, "x").unwrap(), "NNSXS.A.B");
+        }
         for bad in ["", " \n", "two words"] {
             let error = trimmed(bad, "the key file k").unwrap_err().to_string();
             assert!(error.starts_with("the key file k "), "{error}");

@@ -13,7 +13,7 @@ use ttn::{
     serde_json::{self, Map, Value},
 };
 
-use crate::escape::escaped;
+use crate::{escape::escaped, options};
 
 /// The last moment that has a text: the end of the year 9999.
 const LAST: u64 = 253_402_300_799;
@@ -171,10 +171,14 @@ pub(crate) fn text(event: &Event) -> String {
             Some(gap) => format!("connected again to {}: {}", it.address, away(gap)),
             None => format!("connected to {}", it.address),
         },
-        Event::ConnectFailed(it) => format!("not connected: {}{}", it.error, next(it.retry_in)),
+        Event::ConnectFailed(it) => format!(
+            "not connected: {}{}",
+            options::named(&it.error.to_string()),
+            next(it.retry_in)
+        ),
         Event::Disconnected(it) => disconnected(it),
         Event::Closed(it) => match &it.error {
-            Some(error) => format!("closed: {error}"),
+            Some(error) => format!("closed: {}", options::named(&error.to_string())),
             None => "closed".to_owned(),
         },
         Event::Uplink(it) => Lines::new(false).uplink(it).join("  "),
@@ -223,7 +227,7 @@ pub(crate) fn text(event: &Event) -> String {
             ),
             None => format!("back after {}", seconds(it.silent_for)),
         },
-        Event::Backfilled(it) => it.to_string().replace('\n', "; "),
+        Event::Backfilled(it) => options::named(&it.to_string()).replace('\n', "; "),
         Event::KeyWarning(it) => it.to_string(),
         Event::Lagged(events) => format!(
             "{} lost: this program did not keep up",

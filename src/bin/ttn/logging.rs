@@ -2,7 +2,7 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::output;
+use crate::{options, output};
 
 /// Starts logging: warnings, and more with a higher verbosity.
 pub(crate) fn start(verbosity: u8) {
@@ -32,7 +32,8 @@ impl Log for Logger {
                 Level::Debug => "debug",
                 Level::Trace => "trace",
             };
-            output::note(format_args!("{level}: {}", record.args()));
+            let text = options::named(&record.args().to_string());
+            output::note(format_args!("{level}: {text}"));
         }
     }
 

@@ -9,16 +9,20 @@ mod interrupt;
 mod key;
 mod lines;
 mod logging;
+mod losses;
+mod options;
 mod output;
 mod printing;
 mod progress;
 mod reader;
 mod sizes;
 mod status;
+mod threads;
 mod times;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, error::ErrorKind};
 
 use commands::Commands;
@@ -61,8 +65,8 @@ fn main() -> ExitCode {
 /// Prints the help, or what is wrong with the arguments, without a key that is among them.
 fn refuse(error: &clap::Error) -> ExitCode {
     if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
-        let _ = error.print();
-        return Status::Done.into();
+        let printed = error.print().context("cannot write to standard output");
+        return status::report(printed.map(|()| Status::Done)).into();
     }
     let text = error.render().to_string();
     let concealed = key::conceal(&text);

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io, process::ExitCode};
 
 use ttn::ErrorKind;
 
-use crate::{key, output};
+use crate::{key, options, output};
 
 /// An exit status. The help of `ttn` lists them; a number never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,12 +67,24 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 }
 
 impl Status {
+    /// Returns the status of a command that a signal has ended. A command that waits for something, such as a number
+    /// of events, the end of a backfill or a state of a downlink, has not got it; any other one runs until a signal.
+    /// A limit of time is nothing to wait for. Where nothing is lost with it, a command leaves a signal to the system.
+    pub(crate) fn of_signal(waits: bool) -> Self {
+        match waits {
+            true => Self::TimedOut,
+            false => Self::Done,
+        }
+    }
+
     /// Returns the status for an error.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if is_closed_pipe(error) {
             Self::Done
         } else if error.is::<Usage>() {
             Self::Usage
+        } else if error.is::<output::Stalled>() {
+            Self::TimedOut
         } else if let Some(error) = error.downcast_ref::<ttn::Error>() {
             Self::of_kind(error.kind())
         } else {
@@ -118,9 +130,24 @@ pub(crate) fn report(ended: anyhow::Result<Status>) -> Status {
         Err(error) => error,
     };
     if !is_closed_pipe(&error) {
-        output::note(key::conceal(&format!("error: {error:#}")));
+        output::note(key::conceal(&format!(
+            "error: {}",
+            options::named(&text(&error))
+        )));
     }
     Status::of(&error)
+}
+
+/// Returns the error and its causes, without those that it names itself.
+fn text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text += &format!("{separator}{cause}");
+        }
+    }
+    text
 }
 
 /// Returns whether the reader of standard output has gone, which is how `ttn listen | head` ends.
@@ -142,6 +169,22 @@ mod tests {
         let error = ttn::MqttClient::new("My App", "NNSXS.ID.SECRET").unwrap_err();
         let error = anyhow::Error::from(error).context("in line 3");
         assert_eq!(Status::of(&error), Status::Usage);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let named = anyhow::Error::from(full).context("cannot write: no storage space");
+        let error = named.context("line 3");
+        assert_eq!(text(&error), "line 3: cannot write: no storage space");
+        let other = anyhow::anyhow!("no room").context("cannot write");
+        assert_eq!(text(&other), "cannot write: no room");
+    }
+
+    #[test]
+    fn a_signal_is_the_end_only_of_what_waits_for_nothing_else() {
+        assert_eq!(Status::of_signal(false), Status::Done);
+        assert_eq!(Status::of_signal(true), Status::TimedOut);
     }
 
     #[test]

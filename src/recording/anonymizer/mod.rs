@@ -18,8 +18,8 @@ use self::{json::Writer, secret::Secret};
 /// | radio data | `rssi`, `snr`, `frequency`, `data_rate`, `airtime`, timestamps of gateways |
 /// | times, enums, and names of the server's own errors | `received_at`, `SOURCE_GPS`, `NORMAL`, `TOO_LATE`, `pkg/networkserver` |
 ///
-/// Members that are not in the specifications are replaced with their names. So is what has one of the names above, but
-/// another form than such a value has.
+/// Members that are not in the specifications are replaced, together with their names. So is a value whose form does not
+/// fit its name.
 ///
 /// The same original always gets the same replacement, in whatever place, topic or case it stands, and no two originals
 /// of up to 20 characters get the same one. Replacements have the form of the originals: an EUI has 16 hex digits, a
@@ -55,7 +55,7 @@ impl Default for Anonymizer {
 }
 
 impl Anonymizer {
-    /// Returns an anonymizer with a random secret: the replacements are others than those of any other.
+    /// Returns an anonymizer with a random secret: its replacements differ from those of every other one.
     ///
     /// ```
     /// let [one, other] = [ttn::Anonymizer::new(), ttn::Anonymizer::new()];

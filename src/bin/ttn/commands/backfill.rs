@@ -8,7 +8,8 @@ use ttn::{Backfill as Options, Backfilled};
 
 use crate::{
     connection::Connection,
-    output,
+    losses::Losses,
+    options, output,
     printing::{self, End, Kind, Printer, Stop},
     progress::Progress,
     status::Status,
@@ -18,7 +19,8 @@ use crate::{
 /// Print the uplinks of a time that has passed
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Ends with status 1 if something of that time could not be fetched.\n\n\
+    after_help = "Ends with status 1 if something of that time could not be fetched, and with 8 if a signal \
+    ends it before.\n\n\
     Example: ttn backfill --app my-app@ttn --cluster eu1 --from 2h --json"
 )]
 pub(crate) struct Backfill {
@@ -27,7 +29,7 @@ pub(crate) struct Backfill {
     from: SystemTime,
 
     /// End then; by default now
-    #[arg(short, long, value_name = "TIME", value_parser = times::time)]
+    #[arg(short, long, value_name = "TIME", value_parser = times::past)]
     to: Option<SystemTime>,
 
     /// Print each uplink as a line of JSON
@@ -58,6 +60,7 @@ impl Backfill {
             is_backfill: true,
             printed: 0,
             is_connected: false,
+            losses: Losses::default(),
         };
         let time = self.from..self.to.unwrap_or_else(SystemTime::now);
         let progress = Progress::new(Some(time.start), Some(time.end));
@@ -66,8 +69,13 @@ impl Backfill {
         })?;
         match ended.end {
             _ if ended.stop == Stop::Gone => Ok(Status::Done),
-            Some(End::Backfilled(report)) => Ok(told(&report)),
+            Some(End::Backfilled(report)) => Ok(match (told(&report), ended.stop) {
+                // It was broken off.
+                (Status::Failed, Stop::Asked) => Status::of_signal(true),
+                (status, _) => status,
+            }),
             // A signal came before it had begun, or standard output takes nothing.
+            _ if ended.stop == Stop::Asked => Ok(Status::of_signal(true)),
             _ => Ok(Status::Failed),
         }
     }
@@ -75,7 +83,7 @@ impl Backfill {
 
 /// Tells what came of it.
 fn told(report: &Backfilled) -> Status {
-    output::note(report);
+    output::note(options::named(&report.to_string()));
     match report.uncovered.is_empty() && report.error.is_none() {
         true => Status::Done,
         false => Status::Failed,

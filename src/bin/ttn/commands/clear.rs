@@ -26,7 +26,7 @@ impl Clear {
         let signals = interrupt::receive()?;
         if !connect(&client, &signals)? {
             note("interrupted: nothing was discarded");
-            return Ok(Status::TimedOut);
+            return Ok(Status::of_signal(true));
         }
         client.clear_queue(&self.device)?;
         // Ends when the server has processed the request.

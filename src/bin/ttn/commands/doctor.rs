@@ -6,7 +6,8 @@ use console::Style;
 use ttn::doctor::{Report, Step, Verdict};
 
 use crate::{
-    broker::BrokerArguments, connection::Connection, escape::escaped_lines, output, status::Status,
+    broker::BrokerArguments, connection::Connection, escape::escaped_lines, options, output,
+    status::Status,
 };
 
 /// How wide the word is that begins a step.
@@ -56,7 +57,7 @@ impl Doctor {
 }
 
 fn text(report: &Report, has_colours: bool) -> String {
-    let plain = escaped_lines(&report.to_string());
+    let plain = escaped_lines(&options::named(&report.to_string()));
     if !has_colours {
         return plain;
     }

@@ -1,16 +1,17 @@
 //! `ttn feed`
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ttn::{
     Event, Feed as Running, FeedBuilder, FeedEvent, FeedStats, Session,
-    crossbeam_channel::{after, bounded, select, tick},
+    crossbeam_channel::{after, select, tick},
 };
 
 use crate::{
-    broker::BrokerArguments, connection::Connection, interrupt, lines, output, status::Status,
+    broker::BrokerArguments, connection::Connection, interrupt, lines, options, output,
+    status::Status, threads,
 };
 
 /// How often the feed tells what it has counted.
@@ -22,7 +23,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Publish everything into an MQTT broker of your own
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Of several feeds, each has its own watermark and client id; they share downlinks.\n\n\
+    after_help = "The default broker is localhost:1883. Of several feeds, each has its own watermark and client id; they \
+    share downlinks.\n\n\
     Example: ttn feed --broker localhost:1883 --watermark /var/lib/ttn/feed"
 )]
 pub(crate) struct Feed {
@@ -71,11 +73,7 @@ impl Feed {
         let builder = self.builder()?;
         let signals = interrupt::receive()?;
         // On a thread of its own, because it may wait for the network or the broker while a signal arrives.
-        let (report, starting) = bounded(1);
-        thread::Builder::new()
-            .name("start".to_owned())
-            .spawn(move || report.send(start(&builder)))
-            .context("cannot start a thread")?;
+        let starting = threads::spawn("start", move || start(&builder))?;
         let feed = select! {
             recv(signals) -> _ => return Ok(Status::Done),
             recv(starting) -> feed => feed.context("a thread has panicked")??,
@@ -171,13 +169,18 @@ fn tell_counts(feed: &Running, told: &mut FeedStats) {
     if stats != *told {
         *told = stats;
         note(format_args!(
-            "{} acknowledged, {} waiting, {} fetched, {} dropped; {} downlinks taken",
-            stats.acknowledged, stats.waiting, stats.fetched, stats.dropped, stats.requests
+            "{} acknowledged, {} waiting, {} fetched, {} dropped; {} taken",
+            stats.acknowledged,
+            stats.waiting,
+            stats.fetched,
+            stats.dropped,
+            lines::counted(stats.requests, "downlink")
         ));
     }
 }
 
 fn note(text: impl std::fmt::Display) {
     let now = lines::time(std::time::SystemTime::now());
+    let text = options::named(&text.to_string());
     output::note(format_args!("{now}  {text}"));
 }

@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use ttn::{Backfill, ErrorKind, MqttClient, MqttClientBuilder, Recorder};
+use ttn::{Backfill, MqttClient, MqttClientBuilder, Recorder};
 
 use crate::{
-    connection::Connection,
+    connection::{self, Connection},
+    losses::Losses,
     output,
     printing::{self, End, Kind, Printer, Stop},
     progress::Progress,
@@ -24,8 +25,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Print uplinks and other events as they arrive
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Kinds are those of the JSON, such as downlink. The status is 8 if --timeout ends it \
-    before --count is reached.\n\n\
+    after_help = "Kinds are those of the JSON, such as downlink. The status is 8 if --for or a signal \
+    ends it before --count is reached.\n\n\
     Example: ttn listen --app my-app@ttn --cluster eu1 --since 2h --json"
 )]
 pub(crate) struct Listen {
@@ -57,8 +58,8 @@ pub(crate) struct Listen {
     count: Option<u64>,
 
     /// End after this time, such as 90s
-    #[arg(short, long, value_name = "DURATION", value_parser = times::duration)]
-    timeout: Option<Duration>,
+    #[arg(long = "for", value_name = "DURATION", value_parser = times::duration)]
+    time: Option<Duration>,
 
     /// Record every event in this file too
     #[arg(short, long, value_name = "FILE")]
@@ -84,9 +85,10 @@ impl Listen {
             is_backfill: false,
             printed: 0,
             is_connected: false,
+            losses: Losses::default(),
         };
         let progress = Progress::new(self.since, None);
-        let ended = printing::run(client, printer, progress, self.timeout, MqttClient::connect)?;
+        let ended = printing::run(client, printer, progress, self.time, MqttClient::connect)?;
         match (ended.end, self.count) {
             (Some(End::Closed(Some(error))), _) => Err(error.into()),
             (Some(End::Enough), _) => Ok(Status::Done),
@@ -96,6 +98,15 @@ impl Listen {
                     "error: the time is over after {printed} of {count} events"
                 ));
                 Ok(Status::TimedOut)
+            }
+            (_, count) if ended.stop == Stop::Asked => {
+                if let Some(count) = count {
+                    let printed = ended.printed;
+                    output::note(format_args!(
+                        "interrupted after {printed} of {count} events"
+                    ));
+                }
+                Ok(Status::of_signal(count.is_some()))
             }
             _ => Ok(Status::Done),
         }
@@ -109,10 +120,6 @@ impl Listen {
                 .resume_from(since)
                 .build();
         }
-        // After an outage, what was missed is fetched where that is possible, which V2 is not.
-        match builder.clone().backfill(Backfill::new()).build() {
-            Err(error) if error.kind() == ErrorKind::Config => builder.build(),
-            client => client,
-        }
+        connection::patient(builder)
     }
 }

@@ -3,21 +3,27 @@
 use std::{
     io::{self, IsTerminal},
     path::PathBuf,
-    thread,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar};
 use ttn::{
-    Anonymizer, Backfill, Closed, ErrorKind, Event, MqttClient, MqttClientBuilder, Overflow,
-    Recorder,
-    crossbeam_channel::{after, bounded, never, select},
+    Anonymizer, Closed, Event, MqttClient, Overflow, Recorder,
+    crossbeam_channel::{after, at, never, select},
 };
 
 use crate::{
-    connection::Connection, interrupt, lines::Lines, output, sizes, status::Status, times,
+    connection::{self, Connection},
+    interrupt,
+    lines::Lines,
+    losses::Losses,
+    output,
+    printing::tell_lost,
+    sizes,
+    status::Status,
+    threads, times,
 };
 
 /// How many events may wait for the disk. When it takes none for long, the network's server is not read.
@@ -26,8 +32,8 @@ const WAITING: usize = 10_000;
 /// Record everything that arrives in a file
 #[derive(Args, Debug)]
 #[command(
-    after_help = "A file that exists is continued. The status is 8 if --for ends it before --count is \
-    reached.\n\n\
+    after_help = "A file that exists is continued. The status is 8 if --for or a signal ends it before \
+    --count is reached.\n\n\
     Example: ttn record run.jsonl --app my-app@ttn --cluster eu1 --max-size 10M"
 )]
 pub(crate) struct Record {
@@ -79,23 +85,24 @@ enum End {
 impl Record {
     pub(crate) fn run(self) -> Result<Status> {
         let signals = interrupt::receive()?;
-        let client = client(self.connection.builder()?)?;
+        let client = connection::patient(self.connection.builder()?)?;
         let events = client.events_with(WAITING, Overflow::Block);
         let mut writer = Writer {
             recorder: self.recorder(&client)?,
             messages: 0,
+            losses: Losses::default(),
             bar: bar(),
         };
         output::note(format_args!("recording in {}", self.file.display()));
-        let (sender, mut connected) = bounded(1);
         let connecting = client.clone();
-        thread::Builder::new()
-            .name("connect".to_owned())
-            .spawn(move || sender.send(connecting.connect()))
-            .context("cannot start a thread")?;
+        let mut connected = threads::spawn("connect", move || connecting.connect())?;
         let deadline = self.duration.map_or_else(never, after);
         let end = loop {
+            let now = Instant::now();
+            tell_lost(writer.losses.take(now));
+            let losses = writer.losses.due(now).map_or_else(never, at);
             select! {
+                recv(losses) -> _ => {}
                 recv(events.receiver()) -> event => {
                     let event = event.context("the client has ended")?;
                     if let Some(end) = writer.take(&event, self.count)? {
@@ -123,7 +130,7 @@ impl Record {
                 }
             }
         }
-        self.ended(end, &writer)
+        self.ended(end, &mut writer)
     }
 
     fn recorder(&self, client: &MqttClient) -> Result<Recorder> {
@@ -137,7 +144,8 @@ impl Record {
         Ok(builder.open()?)
     }
 
-    fn ended(&self, end: End, writer: &Writer) -> Result<Status> {
+    fn ended(&self, end: End, writer: &mut Writer) -> Result<Status> {
+        tell_lost(writer.losses.rest());
         writer.bar.finish_and_clear();
         output::above(None);
         let messages = HumanCount(writer.messages);
@@ -158,16 +166,12 @@ impl Record {
                 ));
                 Ok(Status::TimedOut)
             }
+            (End::Asked, Some(count)) if writer.messages < count => {
+                output::note(format_args!("interrupted before {count} messages"));
+                Ok(Status::of_signal(true))
+            }
             _ => Ok(Status::Done),
         }
-    }
-}
-
-/// Returns a client that also fetches what it has missed during an outage, where that is possible.
-fn client(builder: MqttClientBuilder) -> ttn::Result<MqttClient> {
-    match builder.clone().backfill(Backfill::new()).build() {
-        Err(error) if error.kind() == ErrorKind::Config => builder.build(),
-        client => client,
     }
 }
 
@@ -175,6 +179,7 @@ fn client(builder: MqttClientBuilder) -> ttn::Result<MqttClient> {
 struct Writer {
     recorder: Recorder,
     messages: u64,
+    losses: Losses,
     bar: ProgressBar,
 }
 
@@ -192,8 +197,9 @@ impl Writer {
         }
         match event {
             Event::Closed(closed) => return Ok(Some(End::Closed(closed.clone()))),
-            Event::Connected(_) | Event::Disconnected(_) | Event::Lagged(_) => {
-                output::note(Lines::new(false).line(event, std::time::SystemTime::now()));
+            Event::Lagged(lost) => self.losses.add(*lost),
+            Event::Connected(_) | Event::Disconnected(_) => {
+                output::note(Lines::new(false).line(event, SystemTime::now()));
             }
             _ => {}
         }

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    thread,
     time::{Duration, SystemTime},
 };
 
@@ -12,8 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use ttn::{
     Anonymizer, ErrorKind, Event, Network, Pacing, Recorded, Recorder, Recording, Replay as InTime,
-    Speed,
-    crossbeam_channel::{bounded, select},
+    Speed, crossbeam_channel::select,
 };
 
 use crate::{
@@ -24,7 +22,7 @@ use crate::{
     printing::Kind,
     reader,
     status::Status,
-    times,
+    threads, times,
 };
 
 /// How long standard output may take for what was printed last.
@@ -98,25 +96,22 @@ impl Replay {
         let pacing = Pacing::new(self.speed).longest(self.max_wait);
         let replay = InTime::new(recording, pacing);
         let stopper = replay.stopper();
-        let (sender, ended) = bounded(1);
         // Standard input and output can block for any time; a signal must end the program nevertheless.
-        thread::Builder::new()
-            .name("replay".to_owned())
-            .spawn(move || sender.send(self.play(replay)))
-            .context("cannot start a thread")?;
-        select! {
+        let ended = threads::spawn("replay", move || self.play(replay))?;
+        let status = select! {
             recv(ended) -> outcome => {
                 outcome.context("a thread has panicked")??;
                 return Ok(Status::Done);
             }
-            recv(signals) -> _ => {}
-            recv(gone) -> _ => {}
-        }
+            recv(signals) -> _ => Status::of_signal(true),
+            recv(gone) -> _ => Status::Done,
+        };
         stopper.stop();
-        if let Ok(outcome) = ended.recv_timeout(GRACE) {
-            outcome?;
+        match ended.recv_timeout(GRACE) {
+            Ok(outcome) => outcome?,
+            Err(_) => output::note(format_args!("warning: {}", output::Stalled)),
         }
-        Ok(Status::Done)
+        Ok(status)
     }
 
     fn recording(&self) -> Result<Recording<AnyReader>> {

@@ -5,20 +5,19 @@ mod printer;
 
 use std::{
     io::{self, IsTerminal},
-    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use ttn::{
     MqttClient, Overflow,
-    crossbeam_channel::{Receiver, after, bounded, never, select, tick},
+    crossbeam_channel::{Receiver, after, never, select, tick},
 };
 
 pub(crate) use kind::Kind;
-pub(crate) use printer::{End, Printer};
+pub(crate) use printer::{End, Printer, tell_lost};
 
-use crate::{interrupt, output, progress::Progress, reader};
+use crate::{interrupt, output, progress::Progress, reader, threads};
 
 /// How many events may wait for standard output. When it takes none for long, the network's server is not read.
 const WAITING: usize = 10_000;
@@ -68,11 +67,11 @@ pub(crate) fn run(
     let gone = reader::watch();
     let events = client.events_with(WAITING, Overflow::Block);
     // Standard output can block for any time; a signal must end the program nevertheless.
-    let printed = on_thread("print", move || {
-        let end = printer.print(events.iter());
+    let printed = threads::spawn("print", move || {
+        let end = printer.print(events.receiver());
         (end, printer.printed)
     })?;
-    let mut started = on_thread("start", {
+    let mut started = threads::spawn("start", {
         let client = client.clone();
         move || start(&client)
     })?;
@@ -125,16 +124,4 @@ fn rest<T>(printed: &Receiver<T>) -> Option<T> {
         );
     }
     result
-}
-
-fn on_thread<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<Receiver<T>> {
-    let (sender, receiver) = bounded(1);
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || sender.send(work()))
-        .context("cannot start a thread")?;
-    Ok(receiver)
 }

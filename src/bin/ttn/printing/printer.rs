@@ -2,15 +2,19 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Result;
-use ttn::{Backfilled, ErrorKind, Event, Recorder};
+use ttn::{
+    Backfilled, ErrorKind, Event, Recorder,
+    crossbeam_channel::{Receiver, RecvTimeoutError},
+};
 
 use super::kind::Kind;
 use crate::{
     lines::{self, Lines},
+    losses::Losses,
     output,
 };
 
@@ -33,6 +37,8 @@ pub(crate) struct Printer {
     pub(crate) is_backfill: bool,
     pub(crate) printed: u64,
     pub(crate) is_connected: bool,
+    /// What is told and not printed.
+    pub(crate) losses: Losses,
 }
 
 /// Why there is nothing more to print.
@@ -48,13 +54,29 @@ pub(crate) enum End {
 
 impl Printer {
     /// Prints all events until there is a reason to end.
-    pub(crate) fn print(&mut self, events: impl Iterator<Item = Event>) -> Result<End> {
-        for event in events {
-            if let Some(end) = self.take(&event)? {
-                return Ok(end);
+    pub(crate) fn print(&mut self, events: &Receiver<Event>) -> Result<End> {
+        let end = self.print_all(events);
+        tell_lost(self.losses.rest());
+        end
+    }
+
+    fn print_all(&mut self, events: &Receiver<Event>) -> Result<End> {
+        loop {
+            tell_lost(self.losses.take(Instant::now()));
+            let event = match self.losses.due(Instant::now()) {
+                Some(due) => events.recv_deadline(due),
+                None => events.recv().map_err(RecvTimeoutError::from),
+            };
+            match event {
+                Ok(event) => {
+                    if let Some(end) = self.take(&event)? {
+                        return Ok(end);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Closed(None)),
             }
         }
-        Ok(End::Closed(None))
     }
 
     fn take(&mut self, event: &Event) -> Result<Option<End>> {
@@ -67,6 +89,8 @@ impl Printer {
             if self.count.is_some_and(|count| self.printed >= count) {
                 return Ok(Some(End::Enough));
             }
+        } else if let Event::Lagged(lost) = event {
+            self.losses.add(*lost);
         } else if self.is_told(event) {
             output::note(Lines::new(false).line(event, SystemTime::now()));
         }
@@ -100,14 +124,18 @@ impl Printer {
         match event {
             // The program ends with the reason.
             Event::ConnectFailed(_) => self.is_connected,
-            Event::Connected(_)
-            | Event::Disconnected(_)
-            | Event::Lagged(_)
-            | Event::Malformed(_) => true,
+            Event::Connected(_) | Event::Disconnected(_) | Event::Malformed(_) => true,
             Event::Backfilled(report) => !self.is_backfill && is_news(report),
             // The library logs warnings about the key.
             _ => false,
         }
+    }
+}
+
+/// Tells how many events were lost.
+pub(crate) fn tell_lost(lost: Option<u64>) {
+    if let Some(lost) = lost {
+        output::note(Lines::new(false).line(&Event::Lagged(lost), SystemTime::now()));
     }
 }
 

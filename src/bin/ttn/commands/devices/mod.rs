@@ -13,9 +13,14 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use ttn::{Backfill, DeviceStatus, ErrorKind, MqttClient, MqttClientBuilder};
+use ttn::{Backfill, DeviceStatus, MqttClient, MqttClientBuilder};
 
-use crate::{connection::Connection, output, status::Status, times};
+use crate::{
+    connection::{self, Connection},
+    output::{self, Background},
+    status::Status,
+    times,
+};
 use pattern::Pattern;
 use row::{Row, Sort};
 use screen::Screen;
@@ -28,7 +33,8 @@ const LISTEN: Duration = Duration::from_secs(60);
 #[derive(Args, Debug)]
 #[command(
     after_help = "On a terminal, the table renews itself until Ctrl-C or --for. Otherwise it is printed once, \
-    after --for, after the backfill of --since, or after 60 s.\n\n\
+    after --for, after the backfill of --since, or after 60 s. The status is 1 if the backfill fails, and 8 if \
+    a signal ends it.\n\n\
     Example: ttn devices --app my-app@ttn --cluster eu1 --since 24h --sort last"
 )]
 pub(crate) struct Devices {
@@ -45,7 +51,7 @@ pub(crate) struct Devices {
     sort: Sort,
 
     /// First fetch uplinks since: 24h, or RFC 3339
-    #[arg(short, long, value_name = "TIME", value_parser = times::time)]
+    #[arg(short, long, value_name = "TIME", value_parser = times::past)]
     since: Option<SystemTime>,
 
     /// End after this time, such as 10m
@@ -81,24 +87,21 @@ impl Devices {
         });
         // The cursor is back before anything else is written.
         drop(screen.take());
-        let printed = match stopped {
-            Ok(()) if !is_shown => self.print(&client),
-            ended => ended,
-        };
+        let ended = stopped.and_then(|status| match is_shown {
+            true => Ok(status),
+            false => self.print(&client).map(|()| status),
+        });
         if let Err(error) = client.close() {
             output::note(format_args!("warning: {error}"));
         }
-        printed.map(|()| Status::Done)
+        ended
     }
 
     fn client(&self, builder: MqttClientBuilder) -> ttn::Result<MqttClient> {
         let builder = builder.silence_after(self.silent_after);
-        // After an outage, what was missed is fetched where that is possible, which V2 is not.
-        match builder.clone().backfill(Backfill::new()).build() {
-            Err(error) if error.kind() == ErrorKind::Config && self.since.is_none() => {
-                builder.build()
-            }
-            client => client,
+        match self.since {
+            Some(_) => builder.backfill(Backfill::new()).build(),
+            None => connection::patient(builder),
         }
     }
 
@@ -120,6 +123,7 @@ impl Devices {
     }
 
     fn print(&self, client: &MqttClient) -> Result<()> {
+        let mut out = Background::start()?;
         if self.json {
             let mut devices: Vec<_> = self
                 .devices(client)?
@@ -127,9 +131,7 @@ impl Devices {
                 .map(|device| (Row::new(&device), device))
                 .collect();
             devices.sort_by(|(one, _), (other, _)| self.sort.compare(one, other));
-            return devices
-                .iter()
-                .try_for_each(|(_, device)| output::json(device));
+            return devices.iter().try_for_each(|(_, device)| out.json(device));
         }
         let rows = self.rows(client)?;
         if rows.is_empty() {
@@ -137,6 +139,6 @@ impl Devices {
         }
         table::lines(&rows, usize::MAX, false)
             .into_iter()
-            .try_for_each(output::line)
+            .try_for_each(|line| out.line(line))
     }
 }

@@ -53,8 +53,10 @@ const fn cut(column: Column) -> Column {
 const COLUMNS: [Column; 18] = [
     cut(column("DEVICE", 0, |row| escaped(&row.dev_id).into_owned())),
     left(column("STATE", 1, state)),
-    column("HEARD", 0, |row| time(row.heard_ago)),
-    column("EVERY", 2, |row| row.usual_interval.map_or_else(none, time)),
+    column("HEARD", 0, |row| ago(row.heard_ago)),
+    column("EVERY", 2, |row| {
+        row.usual_interval.map_or_else(none, interval)
+    }),
     column("COUNTER", 4, |row| row.counter.to_string()),
     column("LOST", 3, |row| row.lost.iter().sum::<u64>().to_string()),
     column("AWAY", 12, |row| row.lost[0].to_string()),
@@ -116,12 +118,24 @@ fn airtime(row: &Row) -> String {
     format!("{seconds:.1} s {share:>3.0} %")
 }
 
-/// Returns a time in at most two units.
-fn time(time: Duration) -> String {
-    let seconds = time.as_secs();
-    if seconds == 0 && !time.is_zero() {
-        return format!("{} ms", time.as_millis());
+/// Returns how long ago something was.
+fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        0 => "now".to_owned(),
+        seconds => units(seconds),
     }
+}
+
+/// Returns an interval. Of a second and more, it is rounded to the second: one of 1.99 s is one of 2 s.
+fn interval(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        _ => units(time.as_secs_f64().round() as u64),
+    }
+}
+
+/// Returns a number of seconds in at most two units.
+fn units(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let first = units.iter().position(|(_, unit)| seconds >= *unit);
     let first = first.unwrap_or(units.len() - 1);
@@ -253,7 +267,7 @@ mod tests {
 DEVICE  STATE     HEARD  EVERY  COUNTER  LOST  AWAY  DROPPED  UPSTREAM  LATE/REP/RESET  GATEWAY         RSSI      SNR  RATE      AIRTIME TODAY  UP/DOWN  OPEN  BATTERY  DEVEUI
 bed-07  ok      12m 34s    15m     4711    15     3        0        12           1/2/0  roof-north  -112 dBm  -3.3 dB  SF9BW125   12.3 s  41 %     60/2     0   93.7 %  70B3D57ED0000007
 pump-1  silent    2d 5h    15m     4711    15     3        0        12           1/2/0  roof-north  -112 dBm  -3.3 dB  SF9BW125   12.3 s  41 %     60/2     0   93.7 %  70B3D57ED0000007
-new-1   new          0s      -        0     0     0        0         0           0/0/0  -                  -        -  -           0.0 s   0 %      0/0     0        -  -"
+new-1   new         now      -        0     0     0        0         0           0/0/0  -                  -        -  -           0.0 s   0 %      0/0     0        -  -"
         );
     }
 
@@ -328,8 +342,11 @@ new-1   new          0s      -        0     0     0        0         0          
             (90_061, "1d 1h"),
             (100_000_000, "1157d 9h"),
         ] {
-            assert_eq!(time(Duration::from_secs(seconds)), text);
+            assert_eq!(units(seconds), text);
         }
-        assert_eq!(time(Duration::from_millis(250)), "250 ms");
+        assert_eq!(ago(Duration::from_millis(999)), "now");
+        assert_eq!(ago(Duration::from_millis(59_999)), "59s");
+        assert_eq!(interval(Duration::from_millis(250)), "250 ms");
+        assert_eq!(interval(Duration::from_millis(59_500)), "1m");
     }
 }

@@ -2,17 +2,19 @@
 
 use std::{
     io::{self, IsTerminal},
-    thread,
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
 use ttn::{
-    Event, MqttClient, Overflow,
-    crossbeam_channel::{Receiver, after, bounded, never, select, tick},
+    Backfilled, Event, MqttClient, Overflow,
+    crossbeam_channel::{Receiver, after, never, select, tick},
 };
 
-use crate::{escape::escaped, interrupt, lines, output, progress::Progress, reader};
+use crate::{
+    escape::escaped, interrupt, lines, options, output, progress::Progress, reader, status::Status,
+    threads,
+};
 
 /// How often the table is renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
@@ -37,11 +39,11 @@ impl Watch {
     /// # Errors
     ///
     /// Those of `show`, and if the client cannot connect or is closed.
-    pub(super) fn run(self, mut show: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    pub(super) fn run(self, mut show: impl FnMut(&str) -> Result<()>) -> Result<Status> {
         let signals = interrupt::receive()?;
         let gone = reader::watch();
         let events = self.client.events_with(WAITING, Overflow::DropOldest);
-        let mut connected = on_thread("connect", {
+        let mut connected = threads::spawn("connect", {
             let client = self.client.clone();
             move || client.connect()
         })?;
@@ -60,12 +62,13 @@ impl Watch {
         };
         let mut progress = Progress::default();
         let mut news = "connecting".to_owned();
+        let mut status = Status::Done;
         show(&news)?;
         loop {
             select! {
-                recv(signals) -> _ => return Ok(()),
-                recv(gone) -> _ => return Ok(()),
-                recv(deadline) -> _ => return Ok(()),
+                recv(signals) -> _ => return Ok(Status::of_signal(self.waits_for_backfill())),
+                recv(gone) -> _ => return Ok(Status::Done),
+                recv(deadline) -> _ => return Ok(status),
                 recv(connected) -> outcome => {
                     outcome.context("a thread has panicked")??;
                     connected = never();
@@ -75,11 +78,12 @@ impl Watch {
                 }
                 recv(fetched) -> outcome => {
                     fetched = never();
-                    if let Err(error) = outcome.context("a thread has panicked")? {
-                        self.note(&format!("cannot fetch earlier uplinks: {error}"), &mut news);
+                    if let Some(missing) = missing(outcome.context("a thread has panicked")?) {
+                        self.note(&missing.text, &mut news);
+                        status = missing.status;
                     }
                     if self.ends_with_backfill {
-                        return Ok(());
+                        return Ok(status);
                     }
                 }
                 recv(events.receiver()) -> event => match event {
@@ -103,6 +107,10 @@ impl Watch {
         }
     }
 
+    fn waits_for_backfill(&self) -> bool {
+        self.ends_with_backfill && self.since.is_some()
+    }
+
     /// Shows news, or tells them.
     fn note(&self, text: &str, news: &mut String) {
         if self.is_shown {
@@ -112,26 +120,32 @@ impl Watch {
         }
     }
 
-    fn fetch(&self) -> Result<Receiver<ttn::Result<()>>> {
+    fn fetch(&self) -> Result<Receiver<ttn::Result<Backfilled>>> {
         let Some(since) = self.since else {
             return Ok(never());
         };
         let backfilling = self.client.backfill(since..SystemTime::now())?;
-        on_thread("fetch", move || {
-            let report = backfilling.wait()?;
-            report.error.clone().map_or(Ok(()), Err)
-        })
+        threads::spawn("fetch", move || backfilling.wait())
     }
 }
 
-fn on_thread<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<Receiver<T>> {
-    let (sender, receiver) = bounded(1);
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || sender.send(work()))
-        .context("cannot start a thread")?;
-    Ok(receiver)
+/// What a backfill has not fetched.
+struct Missing {
+    text: String,
+    status: Status,
+}
+
+fn missing(fetched: ttn::Result<Backfilled>) -> Option<Missing> {
+    let (text, has_failed) = match fetched {
+        Err(error) => (format!("cannot fetch earlier uplinks: {error}"), true),
+        Ok(report) if report.uncovered.is_empty() && report.error.is_none() => return None,
+        Ok(report) => (report.to_string(), report.error.is_some()),
+    };
+    let status = match has_failed {
+        true => Status::Failed,
+        // The network cannot tell what it does not keep from what was never sent.
+        false => Status::Done,
+    };
+    let text = options::named(&text);
+    Some(Missing { text, status })
 }

@@ -135,6 +135,7 @@ impl Send {
             return Err(usage("--pace is for a --batch"));
         }
         let orders = self.orders()?;
+        let signals = interrupt::receive()?;
         let builder = self.builder(&orders)?;
         check(&builder, &orders)?;
         let client = builder.build()?;
@@ -142,13 +143,12 @@ impl Send {
             (Some(key), Some(dev_id)) => Some((dev_id.clone(), client.follow(key, dev_id)?)),
             _ => None,
         };
-        let signals = interrupt::receive()?;
         if !connect(&client, &signals)? {
             note("interrupted: nothing was sent");
-            return Ok(Status::TimedOut);
+            return Ok(Status::of_signal(true));
         }
 
-        let mut watch = Watch::new(&client, self.manner(), orders);
+        let mut watch = Watch::new(&client, self.manner(), orders)?;
         if let Some((dev_id, delivery)) = followed {
             watch.add(dev_id, delivery);
         }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     escape::escaped,
-    output::{json, line, note},
+    output::{Background, note},
     reader,
     status::{Status, is_closed_pipe},
 };
@@ -78,34 +78,43 @@ impl Open {
         }
     }
 
-    /// Prints the states that have come. Returns how the downlink has ended, if it has.
-    fn show(&mut self, is_json: bool) -> Result<Option<Status>> {
+    /// Takes the states that have come, and prints them. Returns how the downlink has ended, if it has. Once printing
+    /// has failed, it is only taken what has come: what is told of the downlink in the end is exact.
+    fn show(
+        &mut self,
+        printed: &mut Result<()>,
+        out: &mut Background,
+        is_json: bool,
+    ) -> Option<Status> {
         loop {
             let state = match self.states.try_recv() {
                 // It comes only if nothing has happened before the first look.
                 Ok(DeliveryState::Accepted) => continue,
                 Ok(state) => state,
-                Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => {
-                    return Ok(Some(self.outcome.end_without_more()));
-                }
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => return Some(self.outcome.end_without_more()),
             };
-            if is_json {
-                json(&Line {
-                    line: self.line,
-                    dev_id: &self.dev_id,
-                    key: self.delivery.key(),
-                    state: &state,
-                })?;
-            } else {
-                line(escaped(&format!("{}: {state}", self.name())))?;
+            if printed.is_ok() {
+                *printed = self.print(&state, out, is_json);
             }
             self.outcome.advance(state);
             let end = self.outcome.end();
             if end.is_some() {
-                return Ok(end);
+                return end;
             }
         }
+    }
+
+    fn print(&self, state: &DeliveryState, out: &mut Background, is_json: bool) -> Result<()> {
+        if !is_json {
+            return out.line(escaped(&format!("{}: {state}", self.name())));
+        }
+        out.json(&Line {
+            line: self.line,
+            dev_id: &self.dev_id,
+            key: self.delivery.key(),
+            state,
+        })
     }
 
     /// Returns the command with which another process can follow it.
@@ -127,6 +136,7 @@ impl Open {
 /// All downlinks of a run.
 pub(super) struct Watch<'a> {
     client: &'a MqttClient,
+    out: Background,
     manner: Manner,
     orders: Vec<Order>,
     /// How many of them the client has.
@@ -146,16 +156,17 @@ pub(super) enum Ending {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(client: &'a MqttClient, manner: Manner, orders: Vec<Order>) -> Self {
-        Self {
+    pub(super) fn new(client: &'a MqttClient, manner: Manner, orders: Vec<Order>) -> Result<Self> {
+        Ok(Self {
             client,
+            out: Background::start()?,
             manner,
             open: Vec::new(),
             status: Status::Done,
             done: 0,
             orders,
             handed_over: 0,
-        }
+        })
     }
 
     /// Adds a downlink that was sent before.
@@ -226,9 +237,10 @@ impl<'a> Watch<'a> {
         let Manner {
             is_json, timeout, ..
         } = self.manner;
+        let mut printed = Ok(());
         let mut index = 0;
         while let Some(open) = self.open.get_mut(index) {
-            match open.show(is_json)? {
+            match open.show(&mut printed, &mut self.out, is_json) {
                 Some(status) => {
                     self.status = together(self.status, status);
                     self.done += usize::from(status == Status::Done);
@@ -242,7 +254,7 @@ impl<'a> Watch<'a> {
                 }
             }
         }
-        Ok(())
+        printed
     }
 
     fn end_overdue(&mut self, now: Instant) {
@@ -314,7 +326,7 @@ impl<'a> Watch<'a> {
         }
         match ended {
             Ok(Ending::Complete) => {}
-            Ok(Ending::Signal) => self.status = together(self.status, Status::TimedOut),
+            Ok(Ending::Signal) => self.status = together(self.status, Status::of_signal(true)),
             // Nobody reads the states any more; a batch that stopped in the middle is not done.
             Err(error) if is_closed_pipe(&error) && self.handed_over < all => {
                 return Ok(together(self.status, Status::TimedOut));

@@ -403,7 +403,7 @@ impl Fault {
     /// Reads the value of the fault with that name.
     pub(super) fn named(network: Network, name: &str, value: &str) -> Result<Self, String> {
         let kind = KINDS.iter().find(|kind| kind.name == name);
-        let kind = kind.ok_or("there is no such fault; `list` lists them")?;
+        let kind = kind.ok_or("there is no such fault; `list` in its place prints all")?;
         if kind.only.is_some_and(|only| only != network) {
             let only = if kind.only == V2 { "V2" } else { "v3" };
             return Err(format!("this fault is for {only} only"));
@@ -651,7 +651,7 @@ mod tests {
         let error = |text| Fault::read(Network::V3, text).map(drop).expect_err(text);
         assert_eq!(
             error("ignore-ping"),
-            "there is no such fault; `list` lists them"
+            "there is no such fault; `list` in its place prints all"
         );
         assert_eq!(error("ignore-pings=yes"), r#""yes" is not on|off"#);
         assert_eq!(error("connack"), r#""on" is not NUMBER|off"#);

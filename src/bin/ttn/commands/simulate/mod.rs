@@ -325,6 +325,9 @@ impl Simulate {
     /// Explains why the network cannot start.
     fn explained(&self, error: io::Error) -> anyhow::Error {
         let advice = match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                return usage(format!("{error}; write it as 127.0.0.1:1883"));
+            }
             io::ErrorKind::AddrInUse => {
                 "; choose another port with --mqtt and --http, or 0 for a free one"
             }

@@ -82,7 +82,7 @@ impl Line for Started<'_> {
             None => format!("{name} network at {mqtt}, application {app}"),
         }];
         let mut export =
-            |name: &str, value: &str| lines.push(format!("  export {name}={}", quoted(value)));
+            |name: &str, value: &str| lines.push(format!("export {name}={}", quoted(value)));
         export("TTN_APP_ID", app);
         if let Some(key) = self.key() {
             export("TTN_ACCESS_KEY", key);
@@ -94,7 +94,7 @@ impl Line for Started<'_> {
         if let Some(file) = self.authority() {
             export("TTN_CA_FILE", &file);
         }
-        lines.push(format!("  {} -t '#' -v", self.mosquitto("mosquitto_sub")));
+        lines.push(format!("{} -t '#' -v", self.mosquitto("mosquitto_sub")));
         let device = self.devices.first().map_or("pump-1", String::as_str);
         let (topic, message) = match self.network {
             Network::V2 => (
@@ -107,7 +107,7 @@ impl Line for Started<'_> {
             ),
         };
         lines.push(format!(
-            "  {} -t {topic} -m '{message}'",
+            "{} -t {topic} -m '{message}'",
             self.mosquitto("mosquitto_pub")
         ));
         lines
