@@ -26,6 +26,23 @@ const MAX_LINE: u64 = 400 << 20;
 /// How the lines of a recorder, and those of `mosquitto_sub`, begin.
 const STARTS: [&[u8]; 3] = [b"{\"recording\":", b"{\"time\":", b"{\"tst\":"];
 
+/// How other files begin, and what is to be done with them.
+const OTHER_FILES: [(&[u8], &str); 4] = [
+    (
+        b"\x1f\x8b",
+        "the file is compressed by gzip; unpack it, as with gunzip",
+    ),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "the file is compressed by zstd; unpack it, as with unzstd",
+    ),
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
+];
+
+const UTF_16: &str =
+    "the file is in UTF-16, as PowerShell writes what a program prints; convert it to UTF-8";
+
 /// A message of a [`Recording`].
 ///
 /// ```
@@ -88,7 +105,7 @@ pub struct Note {
 ///
 /// # Errors
 ///
-/// Reading goes on after each of these, except the last. The sentence names the number of the line.
+/// Reading goes on after each of these, except the last two. The sentence names the number of the line.
 ///
 /// | what is wrong | [`ErrorKind`] |
 /// |---|---|
@@ -96,6 +113,7 @@ pub struct Note {
 /// | it is an error that storage has answered | as [`Event::read_all`] says |
 /// | it is of a later version of this crate | [`Decode`](ErrorKind::Decode) |
 /// | it has more than 400 MiB | [`Decode`](ErrorKind::Decode) |
+/// | the file is compressed, or in UTF-16; nothing follows | [`Decode`](ErrorKind::Decode) |
 /// | the reader has failed; nothing follows | [`File`](ErrorKind::File) |
 ///
 /// ```
@@ -136,7 +154,7 @@ impl Recording<BufReader<File>> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::File`] if it cannot be opened.
+    /// [`ErrorKind::File`] if it cannot be opened, or is a folder.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -146,7 +164,11 @@ impl Recording<BufReader<File>> {
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|cause| {
+        let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            false => Ok(file),
+        });
+        let file = file.map_err(|cause| {
             Error::with_source(
                 ErrorKind::File,
                 format!("cannot open the recording {}: {cause}", path.display()),
@@ -268,7 +290,7 @@ impl<R: BufRead> Recording<R> {
         }
         self.number += 1;
         if is_too_long {
-            self.line.clear();
+            self.line = Vec::new();
             let why = format!("it has more than {} MiB", MAX_LINE >> 20);
             return Err(unreadable(self.number, &why));
         }
@@ -287,6 +309,16 @@ impl<R: BufRead> Recording<R> {
     }
 
     fn take(&mut self, text: &[u8]) {
+        if self.number == 1 {
+            let other = OTHER_FILES
+                .iter()
+                .find(|(start, _)| text.starts_with(start));
+            if let Some((_, why)) = other {
+                self.is_over = true;
+                self.more.push_back(Err(unreadable(self.number, why)));
+                return;
+            }
+        }
         match read::line(text) {
             Ok(Line::Header(network)) => self.network = Some(network),
             Ok(Line::Note(note)) if self.keeps_notes => self.notes.push(note),

@@ -391,25 +391,95 @@ fn bytes_that_mosquitto_prints_without_escaping_are_read() {
 #[test]
 fn answers_of_storage_have_the_topics_of_mqtt() {
     let folder = Path::new("tests/fixtures/records");
-    for (name, messages, errors) in [
-        ("storage-answer.txt", 0, 0),
-        ("storage-all-types.ndjson", 0, 0),
-        ("storage-mixture.ndjson", 0, 0),
-        ("storage-cut.ndjson", 0, 0),
+    for name in [
+        "storage-answer.txt",
+        "storage-all-types.ndjson",
+        "storage-mixture.ndjson",
+        "storage-cut.ndjson",
     ] {
         let text = fs::read(folder.join(name)).unwrap();
         let items: Vec<_> = Recording::new(&*text).app_id("").collect();
         let read: Vec<_> = Event::read_all(Network::V3, &*text).collect();
         let found = items.iter().filter(|item| item.is_ok()).count();
-        eprintln!("{name}: {messages} {errors} {found}, {}", items.len());
         assert_eq!(found, read.iter().filter(|item| item.is_ok()).count());
         assert_eq!(items.len(), read.len(), "{name}");
+        assert!(found > 0, "{name}");
         for recorded in items.iter().flatten() {
             let topic = recorded.raw().topic();
             assert!(topic.starts_with("v3/"), "{name}: {topic:?}");
             assert!(recorded.time.is_some(), "{name}: {topic:?}");
             comes_back(Network::V3, &recorded.event);
         }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_one_error_that_says_what_to_do() {
+    let lines = "{\"topic\":\"a\",\"payload\":\"1\"}\r\n".repeat(3);
+    let utf_16: Vec<u8> = lines.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (file, advice) in [
+        (&b"\x1f\x8b\x08\0\n\0\n\0\n"[..], "gunzip"),
+        (b"\x28\xb5\x2f\xfd\n\0\n", "unzstd"),
+        (&[b"\xff\xfe", &*utf_16].concat(), "UTF-8"),
+    ] {
+        let found: Vec<_> = Recording::new(file).collect();
+        let [Err(error)] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert!(error.to_string().contains(advice), "{error}");
+    }
+    assert_eq!(account(lines.as_bytes()), (3, 0));
+}
+
+#[test]
+fn a_folder_is_no_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Recording::open(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::File);
+    let path = folder.path().display().to_string();
+    assert!(error.to_string().contains(&path), "{error}");
+    let error = Recorder::open(folder.path(), Network::V3).unwrap_err();
+    assert!(error.to_string().contains(&path), "{error}");
+}
+
+#[test]
+fn pieces_of_recordings_behind_each_other_are_read_as_far_as_their_lines_are_whole() {
+    let mut random = fastrand::Rng::with_seed(29);
+    let [plain, windows] = [
+        many(),
+        String::from_utf8(many())
+            .unwrap()
+            .replace('\n', "\r\n")
+            .into_bytes(),
+    ];
+    for _ in 0..500 {
+        let (mut text, mut whole, mut torn) = (Vec::new(), 0, 0);
+        for _ in 0..random.usize(1..5) {
+            let file = if random.bool() { &plain } else { &windows };
+            let end = random.usize(..=file.len());
+            let piece = &file[..end];
+            if !text.is_empty() && !text.ends_with(b"\n") {
+                torn += 1;
+                // A recorder looks; `cat` does not.
+                if random.bool() {
+                    text.push(b'\n');
+                }
+            }
+            whole += piece
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                .saturating_sub(1);
+            text.extend(piece);
+        }
+        let (messages, errors) = account(&text);
+        // What lacks only its end is whole.
+        assert!(
+            (whole..=whole + torn + 1).contains(&messages),
+            "{messages} of {whole}, {torn} torn"
+        );
+        assert!(errors <= torn + 1, "{errors} of {torn}");
     }
 }
 

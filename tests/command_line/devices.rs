@@ -146,10 +146,6 @@ fn what_could_not_be_fetched_is_told() {
         errors.contains("not covered") && errors.contains("Storage Integration"),
         "{errors}"
     );
-    network.storage(Some(Storage::new()));
-    network.http_fault_on("uplink_message", Some(HttpFault::Status(403)));
-    let (status, _, errors) = finish(ttn_on(&network, ["devices", "--since", "2h"]));
-    assert_eq!(status, 1, "{errors}");
 }
 
 #[test]

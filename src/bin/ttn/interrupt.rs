@@ -4,11 +4,16 @@ use std::{
     convert::Infallible,
     process,
     sync::OnceLock,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
+use console::Term;
 use ttn::crossbeam_channel::{Receiver, bounded, never};
+
+/// How long a terminal may take to show its cursor.
+const SHOWN: Duration = Duration::from_millis(200);
 
 /// Ends with the first signal.
 static QUIET: OnceLock<Receiver<Infallible>> = OnceLock::new();
@@ -29,11 +34,30 @@ pub(crate) fn receive() -> Result<Receiver<()>> {
             let _ = sender.try_send(());
         }
         Request::Same => {}
-        Request::Second => process::exit(130),
+        Request::Second => {
+            show_cursor();
+            process::exit(130)
+        }
     };
     ctrlc::set_handler(on_signal).context("cannot receive signals")?;
     let _ = QUIET.set(quiet);
     Ok(receiver)
+}
+
+/// Shows the cursor of a terminal, which a table or a bar has hidden. The terminal may take nothing.
+fn show_cursor() {
+    let (sender, shown) = bounded::<()>(1);
+    let show = move || {
+        for term in [Term::stdout(), Term::stderr()] {
+            if term.is_term() {
+                let _ = term.show_cursor();
+            }
+        }
+        let _ = sender.send(());
+    };
+    if thread::Builder::new().spawn(show).is_ok() {
+        let _ = shown.recv_timeout(SHOWN);
+    }
 }
 
 /// Returns a channel without messages, which ends with the first signal: every clone sees it.

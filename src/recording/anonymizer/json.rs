@@ -65,8 +65,7 @@ impl Writer<'_> {
                 out.push(b']');
             }
             b'"' => {
-                let original: String = serde_json::from_str(text).ok()?;
-                let replaced = self.text(original, rule);
+                let replaced = self.text(unescaped(text), rule);
                 out.extend(serde_json::to_vec(&replaced).ok()?);
             }
             b't' | b'f' if matches!(rule, Rule::Harmless | Rule::Known | Rule::Error) => {
@@ -108,7 +107,7 @@ impl Writer<'_> {
             let written = if is_name_kept && !is_unknown {
                 name.clone()
             } else {
-                self.secret.text(&name)
+                self.name(&name)
             };
             out.extend(serde_json::to_vec(&written).ok()?);
             out.push(b':');
@@ -123,6 +122,15 @@ impl Writer<'_> {
         Some(())
     }
 
+    /// Replaces a name of a user's by one that no specification has either.
+    fn name(&self, original: &str) -> String {
+        let mut name = self.secret.text(original);
+        while name != original && rules::is_known(&name) {
+            name = self.secret.text(&name);
+        }
+        name
+    }
+
     fn text(&self, original: String, rule: Rule) -> String {
         let replaced = match rule {
             Rule::Harmless if rules::is_harmless(&original) => return original,
@@ -131,7 +139,8 @@ impl Writer<'_> {
             Rule::Bytes | Rule::Payload => from_base64(&original)
                 .ok()
                 .map(|bytes| to_base64(&self.secret.bytes(&bytes))),
-            Rule::Address if !is_hex(&original) => self.address(&original),
+            Rule::Address if is_hex(&original) => Some(self.secret.address(&original)),
+            Rule::Address => self.address(&original),
             Rule::Below(limit) if original.parse::<f64>().is_ok() => {
                 Some(self.secret.number(&original, Some(limit)))
             }
@@ -143,9 +152,21 @@ impl Writer<'_> {
     /// Replaces an address that is written as bytes in base64 by the one that it gets in hex digits.
     fn address(&self, original: &str) -> Option<String> {
         let bytes = from_base64(original).ok()?;
-        let replaced = self.secret.text(&hex::encode_upper(bytes));
+        let replaced = self.secret.address(&hex::encode_upper(bytes));
         Some(to_base64(&hex::decode(replaced).ok()?))
     }
+}
+
+/// Returns whether a payload is a whole message, although it comes on the topic of a field: that of another broker.
+pub(super) fn is_message(payload: &[u8]) -> bool {
+    const NAMES: [&str; 4] = ["end_device_ids", "identifiers", "app_id", "dev_id"];
+    let members = Members::split(payload).ok().flatten();
+    members.is_some_and(|members| NAMES.iter().any(|name| members.has(name)))
+}
+
+/// Returns a text without its quotes and escapes. One with half of a surrogate pair is none; nobody reads its escapes.
+fn unescaped(text: &str) -> String {
+    serde_json::from_str(text).unwrap_or_else(|_| text.trim_matches('"').to_owned())
 }
 
 fn is_hex(text: &str) -> bool {

@@ -21,13 +21,18 @@ use self::{json::Writer, secret::Secret};
 /// Members that are not in the specifications are replaced, together with their names. So is a value whose form does not
 /// fit its name.
 ///
-/// The same original always gets the same replacement, in whatever place, topic or case it stands, and no two originals
-/// of up to 20 characters get the same one. Replacements have the form of the originals: an EUI has 16 hex digits, a
+/// The same original always gets the same replacement, in whatever place, topic or case it stands, and no two words of
+/// up to 20 letters and digits in the same places get the same one. Replacements have the form of the originals: an EUI has 16 hex digits, a
 /// coordinate is a number with as many digits, a text has as many letters. A payload has the same number of bytes, and a
 /// decoded field the same type. So the messages decode to events of the same kinds, with the same counters, times and radio
 /// data. A message that is not JSON becomes text of the same length.
 ///
-/// Times, counters and radio data can still tell somebody who has the original traffic which it is.
+/// # What it still tells
+///
+/// Times, counters and radio data tell somebody who has the original traffic which it is; frequencies tell the region, and
+/// the time of day at which devices are busy the time zone. The sign and the number of digits of a coordinate stay, as do
+/// the lengths of ids and texts, and which words are the same. Words that the network itself writes, such as those in
+/// correlation ids, show what the same words in ids are: do not count on the anonymity of a device that is called `up`.
 ///
 /// ```
 /// use ttn::Anonymizer;
@@ -68,7 +73,8 @@ impl Anonymizer {
         }
     }
 
-    /// Sets a secret, so that several recordings get the same replacements. Whoever knows it can restore the originals.
+    /// Sets a secret, so that several recordings get the same replacements, on whatever machines. Whoever knows it can
+    /// restore the originals.
     ///
     /// Defaults to a random one.
     ///
@@ -109,7 +115,7 @@ impl Anonymizer {
     /// assert_eq!(payload.len(), b"no JSON".len());
     /// ```
     pub fn message(&self, topic: &str, payload: &[u8]) -> (String, Vec<u8>) {
-        let is_field = rules::is_field_topic(topic);
+        let is_field = rules::is_field_topic(topic) && !json::is_message(payload);
         let writer = Writer {
             secret: &self.secret,
             keeps_payloads: self.keeps_payloads,
@@ -121,7 +127,7 @@ impl Anonymizer {
                 .message(payload, is_field)
                 .unwrap_or_else(|| self.secret.letters(payload))
         };
-        (self.topic(topic), payload)
+        (self.topic(topic, is_field), payload)
     }
 
     /// Returns a text with replacements, such as the id of a device: the same ones as in messages.
@@ -136,12 +142,12 @@ impl Anonymizer {
     }
 
     /// Returns a topic with replacements.
-    pub(super) fn topic(&self, topic: &str) -> String {
+    fn topic(&self, topic: &str, is_field: bool) -> String {
         let places = rules::places(topic);
         let levels = topic.split('/').zip(places);
         let replaced = levels.map(|(level, place)| match place {
             rules::Level::Known => level.to_owned(),
-            rules::Level::Field if self.keeps_payloads => level.to_owned(),
+            rules::Level::Field if self.keeps_payloads && is_field => level.to_owned(),
             rules::Level::Field | rules::Level::Id => self.secret.text(level),
         });
         replaced.collect::<Vec<_>>().join("/")
@@ -156,8 +162,11 @@ impl Anonymizer {
     fn replace(&self, value: &mut Value, name: &str) {
         match value {
             Value::String(text) => {
-                let is_kind = rules::is_kind(name) && rules::is_constant(text);
-                if !is_kind && !rules::is_harmless(text) {
+                // An id can look like a number or an enum.
+                let is_harmless = rules::is_kind(name) && rules::is_constant(text)
+                    || name == "rights" && rules::is_harmless(text)
+                    || rules::is_time(text);
+                if !is_harmless {
                     *text = self.secret.text(text);
                 }
             }

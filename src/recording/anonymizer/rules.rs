@@ -196,12 +196,7 @@ const ADDRESSES: &[&str] = &[
     "ns_id",
 ];
 const PAYLOADS: &[&str] = &["frm_payload", "payload_raw"];
-const FIELDS: &[&str] = &[
-    "decoded_payload",
-    "normalized_payload",
-    "payload_fields",
-    "data",
-];
+const FIELDS: &[&str] = &["decoded_payload", "normalized_payload", "payload_fields"];
 
 /// Texts of the server's own in errors.
 const CONSTANTS: &[&str] = &["@type", "message_format", "name", "namespace"];
@@ -241,6 +236,7 @@ pub(super) fn rule(name: &str, parent: &str, is_in_error: bool) -> Rule {
         // Of an enum, or of a whole answer.
         "result" if is_in_error => Rule::Harmless,
         _ if is_in_error && is(CONSTANTS) && parent != "attributes" => Rule::Constant,
+        "data" if snake_case(parent) == "service_data" => Rule::Fields,
         _ if is(ERRORS) => Rule::Error,
         _ if is(HARMLESS) => Rule::Harmless,
         _ if is(KNOWN) => Rule::Known,
@@ -250,6 +246,12 @@ pub(super) fn rule(name: &str, parent: &str, is_in_error: bool) -> Rule {
         _ if is(FIELDS) => Rule::Fields,
         _ => Rule::Unknown,
     }
+}
+
+/// Returns whether a member of this name may have a meaning somewhere.
+pub(super) fn is_known(name: &str) -> bool {
+    let is_rule = |parent, is_in_error| rule(name, parent, is_in_error) != Rule::Unknown;
+    is_rule("", true) || is_rule("service_data", false) || name == "attributes"
 }
 
 /// Returns whether a text is a number, a time, a duration, or an enum.
@@ -281,8 +283,7 @@ pub(super) fn is_harmless(text: &str) -> bool {
         || is_duration()
         || is_enum()
         || is_rate()
-        || (text.contains('T') && parse_rfc3339_weak(text).is_ok())
-        || is_zero_time(text)
+        || is_time(text)
 }
 
 /// Returns whether it is the time that Go writes for none, which is before all others.
@@ -299,6 +300,11 @@ pub(super) fn is_constant(text: &str) -> bool {
         })
     };
     is_type() || is_name()
+}
+
+/// Returns whether a text is a time with a date.
+pub(super) fn is_time(text: &str) -> bool {
+    text.contains('T') && parse_rfc3339_weak(text).is_ok() || is_zero_time(text)
 }
 
 /// Returns whether a member of an event of the client itself says what happened.
@@ -349,8 +355,10 @@ const LEVELS: &[&str] = &[
 pub(super) fn places(topic: &str) -> Vec<Level> {
     let levels: Vec<&str> = topic.split('/').collect();
     let is_v3 = |devices: usize| devices >= 2 && levels[devices - 2] == "v3";
-    let devices = (1..levels.len().saturating_sub(1)).find(|at| levels[*at] == "devices");
-    let Some(devices) = devices else {
+    let all = || (1..levels.len().saturating_sub(1)).filter(|at| levels[*at] == "devices");
+    // A prefix can have one of its own.
+    let of_v3 = all().find(|at| is_v3(*at));
+    let Some(devices) = of_v3.or_else(|| all().next()) else {
         let is_start = |at: usize| at == 0 && levels[0] == "v3";
         let places = (0..levels.len()).map(|at| {
             if is_start(at) {
@@ -409,6 +417,11 @@ mod tests {
                 &[Known, Id, Known, Id, Id, Known],
             ),
             ("a/devices/d/up/up", &[Id, Known, Id, Known, Field]),
+            ("v3/devices/devices/d/up", &[Known, Id, Known, Id, Known]),
+            (
+                "site/devices/3/v3/a/devices/d/up",
+                &[Id, Id, Id, Known, Id, Known, Id, Known],
+            ),
             (
                 "devices/devices/up/events/down/acks",
                 &[Id, Known, Id, Known, Known, Known],

@@ -1,12 +1,6 @@
 //! Replacements of the same form, which only a secret tells.
 
-use std::{
-    collections::hash_map::DefaultHasher,
-    fmt,
-    hash::{Hash, Hasher},
-};
-
-use fastrand::Rng;
+use std::fmt;
 
 /// What decides each replacement.
 #[derive(Clone)]
@@ -39,14 +33,12 @@ impl Secret {
         Self([number as u64, (number >> 64) as u64])
     }
 
-    fn hash(&self, of: impl Hash) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.0, of).hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn numbers(&self, of: impl Hash) -> Rng {
-        Rng::with_seed(self.hash(of))
+    fn numbers(&self, what: &str, of: &[u8]) -> Numbers {
+        let seed = siphash(self.0, &[what.as_bytes(), b" ", of].concat());
+        Numbers {
+            key: [self.0[0] ^ seed, self.0[1]],
+            next: 0,
+        }
     }
 
     /// Replaces each word of letters and digits. Other characters stay if they are ASCII.
@@ -83,12 +75,14 @@ impl Secret {
             _ => char::from(byte).to_digit(16).unwrap_or_default(),
         });
         let digits = if word.len() > LONGEST {
-            let mut numbers = self.numbers(("word", word.to_ascii_lowercase()));
-            radixes.iter().map(|radix| numbers.u32(..*radix)).collect()
+            let mut numbers = self.numbers("word", word.to_ascii_lowercase().as_bytes());
+            radixes.iter().map(|radix| numbers.below(*radix)).collect()
         } else {
             self.other(&digits.collect::<Vec<_>>(), &radixes)
         };
-        let has_lower = word.bytes().any(|it| it.is_ascii_lowercase());
+        // A word of digits can be an id, which has no upper-case letters on v3.
+        let has_upper = word.bytes().any(|it| it.is_ascii_uppercase());
+        let has_lower = word.bytes().any(|it| it.is_ascii_lowercase()) || !has_upper;
         for ((digit, radix), original) in digits.into_iter().zip(&radixes).zip(word.chars()) {
             let lower = match radix {
                 26 => char::from(b'a' + digit as u8),
@@ -132,10 +126,20 @@ impl Secret {
         found
     }
 
+    /// Replaces a DevAddr or an EUI in hex digits, which are in upper case unless they show something else.
+    pub(super) fn address(&self, address: &str) -> String {
+        let replaced = self.text(address);
+        if address.bytes().any(|it| it.is_ascii_lowercase()) {
+            replaced
+        } else {
+            replaced.to_ascii_uppercase()
+        }
+    }
+
     /// Returns other bytes, as many.
     pub(super) fn bytes(&self, original: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; original.len()];
-        self.numbers(("bytes", original)).fill(&mut bytes);
+        let mut numbers = self.numbers("bytes", original);
+        let mut bytes: Vec<u8> = original.iter().map(|_| numbers.below(256) as u8).collect();
         if bytes == original {
             bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
         }
@@ -144,8 +148,9 @@ impl Secret {
 
     /// Returns text in place of what is not JSON, with as many bytes, and not JSON either.
     pub(super) fn letters(&self, original: &[u8]) -> Vec<u8> {
-        let mut numbers = self.numbers(("letters", original));
-        let mut letters: Vec<u8> = original.iter().map(|_| b'a' + numbers.u8(..26)).collect();
+        let mut numbers = self.numbers("letters", original);
+        let letter = |_| b'a' + numbers.below(26) as u8;
+        let mut letters: Vec<u8> = original.iter().map(letter).collect();
         if let Some(first) = letters.first_mut() {
             *first = b'x';
         }
@@ -153,13 +158,15 @@ impl Secret {
     }
 
     pub(super) fn flag(&self, name: &str, original: &str) -> bool {
-        self.hash((name, original)) & 1 == 0
+        self.numbers("flag", format!("{name} {original}").as_bytes())
+            .below(2)
+            == 0
     }
 
     /// Returns another number with as many digits, as JSON writes it, and without an exponent. Below `limit`, if it has
     /// no more digits than that.
     pub(super) fn number(&self, original: &str, limit: Option<u32>) -> String {
-        let mut numbers = self.numbers(("number", original));
+        let mut numbers = self.numbers("number", original.as_bytes());
         let (sign, digits) = match original.strip_prefix('-') {
             Some(digits) => ("-", digits),
             None => ("", original),
@@ -178,7 +185,7 @@ impl Secret {
             Some(limit) => end.min(u64::from(limit)).max(start + 1),
             None => end,
         };
-        let mut number = numbers.u64(start..end);
+        let mut number = start + numbers.long() % (end - start);
         if number.to_string() == whole && end > start + 1 {
             number = if number + 1 == end { start } else { number + 1 };
         }
@@ -186,7 +193,7 @@ impl Secret {
         if let Some(fraction) = fraction {
             text.push('.');
             for _ in fraction.bytes() {
-                text.push(char::from(b'0' + numbers.u8(..10)));
+                text.push(char::from(b'0' + numbers.below(10) as u8));
             }
         }
         text
@@ -235,8 +242,58 @@ impl Shuffle<'_> {
     }
 
     fn mix(&self, round: u64, part: u128, half: u32) -> u128 {
-        u128::from(self.secret.hash((round, self.count, part))) & ((1 << half) - 1)
+        let [round, count, part] = [round.into(), self.count, part].map(u128::to_le_bytes);
+        let hash = siphash(self.secret.0, &[round, count, part].concat());
+        u128::from(hash) & ((1 << half) - 1)
     }
+}
+
+/// Random numbers that are the same on every machine.
+struct Numbers {
+    key: [u64; 2],
+    next: u64,
+}
+
+impl Numbers {
+    fn long(&mut self) -> u64 {
+        self.next += 1;
+        siphash(self.key, &self.next.to_le_bytes())
+    }
+
+    fn below(&mut self, end: u32) -> u32 {
+        (self.long() % u64::from(end)) as u32
+    }
+}
+
+/// SipHash-2-4. The hasher of the standard library may change, and hashes lengths as the machine has them.
+fn siphash(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut state = [
+        key[0] ^ 0x736f_6d65_7073_6575,
+        key[1] ^ 0x646f_7261_6e64_6f6d,
+        key[0] ^ 0x6c79_6765_6e65_7261,
+        key[1] ^ 0x7465_6462_7974_6573,
+    ];
+    let round = |[a, b, c, d]: [u64; 4]| {
+        let (a, c) = (a.wrapping_add(b), c.wrapping_add(d));
+        let (b, d) = (b.rotate_left(13) ^ a, d.rotate_left(16) ^ c);
+        let (a, c) = (a.rotate_left(32).wrapping_add(d), c.wrapping_add(b));
+        let (b, d) = (b.rotate_left(17) ^ c, d.rotate_left(21) ^ a);
+        [a, b, c.rotate_left(32), d]
+    };
+    let word = |bytes: &[u8]| {
+        let place = |word, (at, byte): (usize, &u8)| word | u64::from(*byte) << (8 * at);
+        bytes.iter().enumerate().fold(0, place)
+    };
+    let (words, rest) = bytes.split_at(bytes.len() / 8 * 8);
+    let last = word(rest) | (bytes.len() as u64) << 56;
+    for word in words.chunks(8).map(word).chain([last]) {
+        state[3] ^= word;
+        state = round(round(state));
+        state[0] ^= word;
+    }
+    state[2] ^= 0xff;
+    state = round(round(round(round(state))));
+    state.into_iter().fold(0, |all, part| all ^ part)
 }
 
 #[cfg(test)]
@@ -300,9 +357,52 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_the_one_of_its_authors() {
+        let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+        let bytes: Vec<u8> = (0..15).collect();
+        assert_eq!(siphash(key, &bytes), 0xa129_ca61_49be_45e5);
+        assert_eq!(siphash(key, b""), 0x726f_db47_dd0e_0e31);
+        assert_eq!(siphash(key, &bytes[..8]), 0x93f5_f579_9a93_2462);
+    }
+
+    #[test]
+    fn a_secret_gives_the_same_replacements_on_every_machine() {
+        let found = [
+            SECRET.text("Greenhouse-07"),
+            SECRET.text("NNSXSABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+            SECRET.address("70B3D57ED0051A2B"),
+            SECRET.number("52.373120", Some(90)),
+            hex::encode(SECRET.bytes(b"\x01\x67")),
+            SECRET.flag("door", "true").to_string(),
+        ];
+        let expected = [
+            "Xswcokdxtl-96",
+            "ELMQBQDQUZKQGGFKDVQOJWSRQVBTVXT",
+            "111017A691E5DAA4",
+            "53.225758",
+            "f3eb",
+            "false",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_id_of_digits_gets_one_in_lower_case() {
+        for id in ["12345678", "0000000000000001", "eui-0000000000000001"] {
+            let other = SECRET.text(id);
+            assert_eq!(other, other.to_ascii_lowercase(), "{id}");
+        }
+        assert!(
+            SECRET
+                .text("0000000000000001")
+                .contains(|c: char| c.is_ascii_lowercase())
+        );
+    }
+
+    #[test]
     fn hex_digits_stay_hex_digits_in_either_case() {
         for eui in ["70B3D57ED0051A2B", "0000000000000001", "260B5C1E"] {
-            let upper = SECRET.text(eui);
+            let upper = SECRET.address(eui);
             assert!(
                 upper
                     .bytes()

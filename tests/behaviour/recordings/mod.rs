@@ -1,6 +1,7 @@
 //! A recording of a run reproduces the run.
 
 mod anonymized;
+mod attacks;
 #[cfg(unix)]
 mod brokers;
 

@@ -7,6 +7,7 @@ mod table;
 mod watch;
 
 use std::{
+    env,
     io::{self, IsTerminal},
     time::{Duration, SystemTime},
 };
@@ -66,10 +67,15 @@ pub(crate) struct Devices {
     connection: Connection,
 }
 
+/// Returns whether the terminal cannot move its cursor.
+fn is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
+
 impl Devices {
     pub(crate) fn run(self) -> Result<Status> {
         let client = self.client(self.connection.builder()?)?;
-        let is_shown = !self.json && io::stdout().is_terminal();
+        let is_shown = !self.json && io::stdout().is_terminal() && !is_dumb();
         let mut screen = is_shown.then(Screen::start);
         let watch = Watch {
             client: client.clone(),
