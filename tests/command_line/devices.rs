@@ -181,19 +181,21 @@ fn a_signal_ends_it_although_nobody_reads_the_devices() {
     assert!(last.contains("standard output takes nothing"), "{last}");
 }
 
-/// util-linux's `script` gives a command a terminal.
-#[test]
+/// Returns `ttn devices` on a terminal, by util-linux's `script`, if it is there.
 #[cfg(target_os = "linux")]
-fn on_a_terminal_the_table_renews_itself_and_the_cursor_comes_back() {
-    use std::process::{Command, Stdio};
+fn on_terminal(network: &Simulator, kind: &str, time: &str) -> Option<std::process::Command> {
+    use std::process::Command;
 
-    let network = network();
-    let tool = ttn_on(&network, ["devices"]);
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("SKIPPED: there is no script");
+        return None;
+    }
+    let tool = ttn_on(network, ["devices"]);
     let mut command = Command::new("script");
     command
         .args(["--quiet", "--return", "--flush", "--command"])
         .arg(format!(
-            "stty cols 100 rows 20; exec {} devices --for 8s",
+            "stty cols 100 rows 20; exec {} devices --for {time}",
             env!("CARGO_BIN_EXE_ttn")
         ))
         .arg("/dev/null")
@@ -201,11 +203,31 @@ fn on_a_terminal_the_table_renews_itself_and_the_cursor_comes_back() {
             tool.get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
         )
-        .env("TERM", "xterm")
+        .env("TERM", kind)
         .stdin(Stdio::null());
-    if Command::new("script").arg("--version").output().is_err() {
-        return println!("SKIPPED: there is no script");
-    }
+    Some(command)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_cannot_move_its_cursor_gets_the_table_once() {
+    let network = network();
+    let Some(command) = on_terminal(&network, "dumb", "1s") else {
+        return;
+    };
+    let (status, out, errors) = finish(command);
+    assert_eq!(status, 0, "{out}{errors}");
+    assert_eq!(out.matches("DEVICE").count(), 1, "{out:?}");
+    assert!(!out.contains('\u{1b}'), "{out:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_terminal_the_table_renews_itself_and_the_cursor_comes_back() {
+    let network = network();
+    let Some(command) = on_terminal(&network, "xterm", "8s") else {
+        return;
+    };
     let mut program = Program::start(command);
     assert!(network.wait_for_subscriptions(1, LIMIT));
     network.device("bed-07").uplink(1, [1]);

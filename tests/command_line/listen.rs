@@ -218,6 +218,23 @@ fn what_was_not_fetched_before_a_signal_is_told() {
 
 #[test]
 #[cfg(unix)]
+fn what_was_fetched_once_is_not_told_as_missing_in_the_end() {
+    let network = network();
+    network.storage(Some(Storage::new()));
+    network.device("bed-07").uplink(1, [1]);
+    let mut program = connected(&network, ["listen", "--since", "5m"]);
+    assert!(program.line().ends_with("fetched"));
+    program.running.signal("TERM");
+    assert_eq!(program.end(), 0);
+    let notes: Vec<_> = program.stderr.iter().collect();
+    assert!(
+        !notes.iter().any(|it| it.contains("not covered")),
+        "{notes:#?}"
+    );
+}
+
+#[test]
+#[cfg(unix)]
 fn a_key_that_may_not_read_is_warned_of_once() {
     let network = network();
     let (app, key) = (network.app_id(), network.access_key());

@@ -88,6 +88,26 @@ fn an_empty_queue_is_nothing_on_standard_output() {
 }
 
 #[test]
+fn what_another_program_has_queued_cannot_control_the_terminal() {
+    let network = start();
+    let client = MqttClient::builder(network.app_id(), network.access_key())
+        .mqtt_address(network.mqtt_address())
+        .build()
+        .expect("the options are right");
+    client.connect().expect("the network is up");
+    let downlink = Downlink::bytes([1]).correlation_id("ttn:\u{1b}[2J\u{202e}");
+    let delivery = client.send("pump-1", downlink).expect("it is right");
+    let queued = ttn::DeliveryState::Queued;
+    delivery.wait_for(queued, LIMIT).expect("it is queued");
+    for arguments in [["queue", "pump-1", "-v"], ["queue", "pump-1", "--json"]] {
+        let (status, out, errors) = finish(ttn_on(&network, arguments));
+        assert_eq!(status, 0, "{errors}");
+        let is_obeyed = |it: char| it == '\u{202e}' || it.is_control() && it != '\n';
+        assert!(!out.contains(is_obeyed), "{out:?}");
+    }
+}
+
+#[test]
 fn a_queue_that_cannot_be_read_says_why() {
     let network = start();
     let (status, out, errors) = finish(ttn_on(&network, ["queue", "pump-9"]));

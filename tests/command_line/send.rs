@@ -592,6 +592,47 @@ fn a_signal_ends_a_batch_whose_states_nobody_reads_and_what_was_sent_is_told() {
     assert_eq!(unsent, Some(5_000 - sent()), "{notes:#?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_batch_whose_reader_goes_is_not_done() {
+    let (network, _pump) = start();
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("batch");
+    // A minute and a half; not together, each is a message of its own.
+    let lines: String = (0..100)
+        .map(|number| format!("pump-{} {number:02x}\n", 1 + number % 2))
+        .collect();
+    fs::write(&file, lines).expect("there is room");
+    let path = file.to_str().expect("it is text");
+    let arguments = [
+        "send",
+        "--schedule",
+        "last",
+        "--pace",
+        "60",
+        "--batch",
+        path,
+    ];
+    let mut child = ttn_on(&network, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let stderr = Running::lines(child.stderr.take().expect("piped"));
+    let mut running = Running(child);
+    assert!(lines.next().expect("a line").is_ok());
+    drop(lines);
+    assert_eq!(running.end(LIMIT).map(code), Some(8));
+    let notes: Vec<_> = stderr.iter().collect();
+    assert!(
+        notes
+            .iter()
+            .any(|it| it.contains("downlinks were not sent")),
+        "{notes:#?}"
+    );
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_became_of_a_downlink_is_told_although_no_state_can_be_printed() {
