@@ -44,11 +44,25 @@ pub(super) struct Vigil {
     /// What both clocks showed at the last uplink of any device.
     heard: Option<(i64, i64)>,
     gaps: Gaps,
-    /// When nothing could be heard last: until when, and for how long.
-    outage: (i64, i64),
+    /// When nothing could be heard: a long time, and the shorter ones since then.
+    outages: [Outage; 2],
     /// How many devices are expected.
     expected: usize,
     queue: BinaryHeap<Reverse<(i64, DeviceId)>>,
+}
+
+/// A time in which nothing could be heard.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outage {
+    until: i64,
+    length: i64,
+}
+
+impl Outage {
+    /// Returns how much less than it lasted has passed since.
+    fn rest(self, now: i64) -> i64 {
+        (self.length - (now - self.until)).max(0)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +104,7 @@ impl Vigil {
             is_filling: false,
             heard: None,
             gaps: Gaps::default(),
-            outage: (0, 0),
+            outages: [Outage::default(); 2],
             expected: 0,
             queue: BinaryHeap::new(),
         }
@@ -144,9 +158,19 @@ impl Vigil {
 
     /// Notes that nothing could be heard until now for a time.
     fn interrupted(&mut self, time: i64) {
-        let (until, before) = self.outage;
-        let rest = (before - (self.time - until)).max(0);
-        self.outage = (self.time, rest.saturating_add(time).min(LONGEST_OUTAGE));
+        let now = self.time;
+        let [long, short] = self.outages.map(|outage| outage.rest(now));
+        let until_now = |length: i64| Outage {
+            until: now,
+            length: length.min(LONGEST_OUTAGE),
+        };
+        let shorter = short.saturating_add(time);
+        // Devices that have had their time after the long one get no more for it.
+        if shorter < long {
+            self.outages[1] = until_now(shorter);
+        } else {
+            self.outages = [until_now(shorter.saturating_add(long)), Outage::default()];
+        }
     }
 
     /// Notes that the client has no connection any more, which may have been dead for this long.
@@ -243,10 +267,10 @@ impl Vigil {
     /// that lasted, but no more than one and a half of its usual intervals.
     fn due(&self, device: &Expectation) -> Option<i64> {
         let (usual, patience) = device.usual?;
-        let (until, outage) = self.outage;
-        let after_outage = until.saturating_add(outage.min(usual.saturating_add(usual / 2)));
+        let most = usual.saturating_add(usual / 2);
+        let after = |outage: Outage| outage.until.saturating_add(outage.length.min(most));
         let due = device.heard?.saturating_add(patience);
-        Some(due.max(after_outage))
+        Some(self.outages.into_iter().map(after).fold(due, i64::max))
     }
 
     /// Returns how long to wait for the next device that may be silent, after the clock was set. `None` for as

@@ -12,6 +12,7 @@ mod idle;
 mod killed;
 mod many_clients;
 mod overflow;
+mod recorder;
 mod resources;
 mod signals;
 mod simulator_threads;

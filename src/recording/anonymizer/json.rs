@@ -65,7 +65,8 @@ impl Writer<'_> {
                 out.push(b']');
             }
             b'"' => {
-                let replaced = self.text(unescaped(text), rule);
+                let original: String = serde_json::from_str(text).ok()?;
+                let replaced = self.text(original, rule);
                 out.extend(serde_json::to_vec(&replaced).ok()?);
             }
             b't' | b'f' if matches!(rule, Rule::Harmless | Rule::Known | Rule::Error) => {
@@ -162,11 +163,6 @@ pub(super) fn is_message(payload: &[u8]) -> bool {
     const NAMES: [&str; 4] = ["end_device_ids", "identifiers", "app_id", "dev_id"];
     let members = Members::split(payload).ok().flatten();
     members.is_some_and(|members| NAMES.iter().any(|name| members.has(name)))
-}
-
-/// Returns a text without its quotes and escapes. One with half of a surrogate pair is none; nobody reads its escapes.
-fn unescaped(text: &str) -> String {
-    serde_json::from_str(text).unwrap_or_else(|_| text.trim_matches('"').to_owned())
 }
 
 fn is_hex(text: &str) -> bool {

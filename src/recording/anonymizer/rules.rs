@@ -261,8 +261,10 @@ pub(super) fn is_harmless(text: &str) -> bool {
         let seconds = text.strip_suffix('s').and_then(|it| it.parse::<f64>().ok());
         seconds.is_some_and(f64::is_finite)
     };
+    let is_eui = || matches!(text.len(), 8 | 16 | 32) && hex::decode(text).is_ok();
     let is_enum = || {
         text.len() <= 48
+            && !is_eui()
             && text.starts_with(|c: char| c.is_ascii_uppercase())
             && text
                 .bytes()
@@ -460,6 +462,8 @@ mod tests {
             "10.0.0.1",
             "52,1",
             "a 2026-11-28T14:24:53Z",
+            "A84041000181C061",
+            "FFBBCCDD",
         ] {
             assert!(!is_harmless(text), "{text}");
         }

@@ -503,3 +503,122 @@ fn a_list_has_the_latest_uplink_of_each_device_and_what_its_counter_shows() {
     assert_eq!((device.frames.missing(), device.today.uplinks), (3, 12));
     assert!(!device.is_silent);
 }
+
+/// How devices send that the others do not.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// On events only.
+    Events,
+    /// Regularly, but not at night.
+    ByDay,
+    /// With two intervals in turn.
+    InTurn,
+    /// By a clock that is off by half.
+    Unsteady,
+}
+
+impl Manner {
+    fn wait(self, random: &mut Rng, at: Duration, counter: u32) -> Duration {
+        let mean = 20 * MINUTE;
+        match self {
+            Self::Events => mean.mul_f64(-random.f64().max(1e-9).ln()),
+            Self::ByDay if (at + mean).as_secs() / 3600 % 24 >= 12 => 12 * HOUR,
+            Self::ByDay => mean,
+            Self::InTurn if counter % 2 == 0 => MINUTE,
+            Self::InTurn => HOUR,
+            Self::Unsteady => mean.mul_f64(0.5 + random.f64()),
+        }
+    }
+}
+
+/// Lets 20 devices send in this manner for so many days, beside two regular ones. Returns how many reports there are,
+/// for how many uplinks of the 20.
+fn reports(manner: Manner, factor: f32, days: u32) -> (usize, u32) {
+    let mut client = Client::new();
+    client.devices = Devices::new(1_000).watching(Some(factor));
+    client.returns();
+    let mut random = Rng::with_seed(23);
+    let mut next: Vec<(Duration, u32)> = (0..22).map(|number| (MINUTE * number, 0)).collect();
+    let mut uplinks = 0;
+    loop {
+        let first = next.iter().enumerate().min_by_key(|(_, (at, _))| *at);
+        let (number, (at, counter)) = first.map(|(number, next)| (number, *next)).unwrap();
+        if at > days * 24 * HOUR {
+            break;
+        }
+        client.until(at);
+        client.uplink(&format!("bed-{number:02}"), counter);
+        let wait = match number {
+            0 | 1 => 10 * MINUTE,
+            _ => manner.wait(&mut random, at, counter),
+        };
+        uplinks += u32::from(number > 1);
+        next[number] = (at + wait, counter + 1);
+    }
+    assert!(client.told().iter().all(|name| *name > "bed-01"));
+    (client.silent.len(), uplinks)
+}
+
+#[test]
+fn an_unsteady_clock_and_two_intervals_in_turn_make_nobody_silent() {
+    for manner in [Manner::InTurn, Manner::Unsteady] {
+        let (reports, _) = reports(manner, FACTOR, 5);
+        assert_eq!(reports, 0, "{manner:?}");
+    }
+}
+
+#[test]
+fn devices_that_send_on_events_only_need_a_greater_multiple() {
+    // One report for so many uplinks, at least and at most.
+    for (factor, least, most) in [(3.0, 25, 60), (5.0, 100, 400), (10.0, 2_000, u32::MAX)] {
+        let (reports, uplinks) = reports(Manner::Events, factor, 5);
+        let each = uplinks / (reports as u32).max(1);
+        assert!((least..most).contains(&each), "{factor}: {each}");
+    }
+}
+
+#[test]
+fn devices_that_sleep_at_night_are_reported_once_a_night() {
+    let (reports, _) = reports(Manner::ByDay, FACTOR, 5);
+    assert!((4 * 20..=5 * 20).contains(&reports), "{reports}");
+}
+
+#[test]
+fn the_devices_of_a_gateway_that_fails_are_each_reported_once() {
+    let mut client = Client::new();
+    let names: Vec<_> = (0..40).map(|number| format!("bed-{number:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    client.rounds(&names, 10 * MINUTE, 0..120);
+    client.rounds(&names[..20], 10 * MINUTE, 120..140);
+    assert_eq!(client.told(), names[20..]);
+    for (_, silent) in &client.silent {
+        assert!(
+            (29 * MINUTE..35 * MINUTE).contains(&silent.silent_for),
+            "{silent:?}"
+        );
+    }
+    client.rounds(&names, 10 * MINUTE, 140..160);
+    assert_eq!((client.told().len(), client.back.len()), (20, 20));
+}
+
+#[test]
+fn a_device_that_stops_is_reported_although_the_client_reconnects_all_the_time() {
+    let mut client = Client::new();
+    let names: Vec<_> = (0..20).map(|number| format!("bed-{number:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    client.rounds(&names, 10 * MINUTE, 0..20);
+    let round = |client: &mut Client, names: &[&str], counter| {
+        for name in names {
+            client.uplink(name, counter);
+            client.wait(10 * SECOND);
+            client.leaves();
+            client.wait(10 * SECOND);
+            client.returns();
+            client.wait(10 * SECOND);
+        }
+    };
+    (20..40).for_each(|counter| round(&mut client, &names, counter));
+    client.nobody_is_silent();
+    (40..60).for_each(|counter| round(&mut client, &names[1..], counter));
+    assert_eq!(client.told(), ["bed-00"]);
+}

@@ -142,7 +142,7 @@ const PLACES: &[&str] = &[
     r#"{"correlation_ids":["_","as:up:_"],"uplink_message":{"f_cnt":7,"rx_metadata":[{"gateway_ids":{"gateway_id":"_","eui":"_"},"uplink_token":"_","message":"_"}]}}"#,
     r#"{"uplink_message":{"decoded_payload":{"_":"_","deep":[{"_":["_"]}]},"decoded_payload_warnings":["_"]}}"#,
     r#"{"uplink_message":{"frm_payload":"_","session_key_id":"_"}}"#,
-    r#"{"uplink_message":{"locations":{"_":{"source":"_","altitude":"_"}},"version_ids":{"brand_id":"_","hardware_version":"_"},"network_ids":{"net_id":"_","tenant_id":"_","cluster_address":"_"}}}"#,
+    r#"{"uplink_message":{"locations":{"_":{"altitude":"_"}},"version_ids":{"brand_id":"_","hardware_version":"_"},"network_ids":{"net_id":"_","tenant_id":"_","cluster_address":"_"}}}"#,
     r#"{"uplink_message":{},"owner":"_","_":{"_":1},"time":["_"],"f_cnt":{"x":"_"}}"#,
     r#"{"uplink_message":{"settings":{"data_rate":{"lora":{"coding_rate":"4/5","note":"_"}}}}}"#,
     r#"{"downlink_failed":{"downlink":{"correlation_ids":["_"],"class_b_c":{"gateways":[{"gateway_ids":{"gateway_id":"_"}}]}},"error":{"namespace":"pkg/ns","name":"x","message_format":"no {a}","attributes":{"_":"_","dev_eui":"_","name":"_","time":"_"},"correlation_id":"_","details":[{"@type":"_","x":"_"}]}}}"#,
@@ -155,7 +155,10 @@ fn no_text_remains_in_whatever_member_it_stands() {
     for (text, secrets) in TEXTS {
         let quoted = serde_json::to_string(text).unwrap();
         let quoted = &quoted[1..quoted.len() - 1];
-        for place in PLACES {
+        // A time can be a number.
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let can_be = |place: &&&str| !(is_number && place.contains("\"time\""));
+        for place in PLACES.iter().filter(can_be) {
             let payload = place
                 .replace("\"_\"", &format!("\"{quoted}\""))
                 .replace(":_\"", &format!(":{quoted}\""));
