@@ -36,7 +36,7 @@ pub(crate) fn receive() -> Result<Receiver<()>> {
         Request::Same => {}
         Request::Second => {
             show_cursor();
-            process::exit(130)
+            process::exit(130);
         }
     };
     ctrlc::set_handler(on_signal).context("cannot receive signals")?;
