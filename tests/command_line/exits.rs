@@ -55,6 +55,31 @@ fn a_missing_application_says_how_to_set_it() {
 }
 
 #[test]
+fn a_missing_address_says_which_option_sets_it() {
+    for (arguments, options) in [
+        (
+            ["listen", "--for", "1s"],
+            ["--cluster eu1", "--address mqtts://…"],
+        ),
+        (
+            ["backfill", "--from", "2h"],
+            ["--http-address https://…", "--cluster"],
+        ),
+    ] {
+        let mut command = ttn(arguments);
+        command
+            .env("TTN_APP_ID", "my-app@ttn")
+            .env("TTN_ACCESS_KEY", "NNSXS.ID.SECRET");
+        let (status, _, errors) = finish(command);
+        assert_eq!(status, 2, "{errors}");
+        for option in options {
+            assert!(errors.contains(option), "{option}: {errors}");
+        }
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+#[test]
 fn a_cluster_and_an_address_are_too_much() {
     let network = Simulator::start(Network::V3).expect("the simulated network starts");
     let (status, _, errors) = finish(ttn_on(&network, ["queue", "pump-1", "--cluster", "eu1"]));

@@ -1,7 +1,7 @@
 //! The library's advice in terms of this program: its errors name methods of builders, users have options.
 
 /// Phrases of the library, and what they are here. Longer ones come first.
-const TERMS: [(&str, &str); 27] = [
+const TERMS: [(&str, &str); 28] = [
     (
         ", or the server to ask for it with discovery_address(\"https://…\")",
         "",
@@ -53,6 +53,7 @@ const TERMS: [(&str, &str); 27] = [
         "of your broker with --broker",
     ),
     ("cannot read http_address", "cannot read --http-address"),
+    ("silence_after(", "--silent-after ("),
 ];
 
 /// Returns an error or advice of the library with the options of this program in it.

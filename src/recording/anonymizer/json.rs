@@ -77,6 +77,8 @@ impl Writer<'_> {
                 out.extend(flag.to_string().into_bytes());
             }
             b'n' => out.extend(text.as_bytes()),
+            // It makes the message one that cannot be read.
+            _ if !text.parse::<f64>().is_ok_and(f64::is_finite) => return None,
             _ => match rule {
                 Rule::Harmless => out.extend(text.as_bytes()),
                 Rule::Below(limit) => {

@@ -610,7 +610,7 @@ mod tests {
                 .filter(|(now, before)| now != before)
                 .map(|(now, _)| now.0)
                 .collect();
-            assert_eq!(changed, *std::slice::from_ref(&name));
+            assert_eq!(changed, std::slice::from_ref(&name));
             set("default", &mut quirks);
             assert_eq!(quirks, Quirks::of(network), "{name}");
         }
