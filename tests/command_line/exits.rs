@@ -63,7 +63,7 @@ fn a_missing_address_says_which_option_sets_it() {
         ),
         (
             ["backfill", "--from", "2h"],
-            ["--http-address https://…", "--cluster"],
+            ["the network's HTTP API", "--http-address https://…"],
         ),
     ] {
         let mut command = ttn(arguments);

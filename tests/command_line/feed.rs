@@ -76,7 +76,7 @@ fn it_publishes_uplinks_takes_downlinks_and_goes_on_where_it_stopped() {
     assert!(
         program
             .note("acknowledged, 0 waiting")
-            .contains("1 downlinks taken")
+            .contains("1 downlink taken")
     );
 
     device.uplink(1, [2]);

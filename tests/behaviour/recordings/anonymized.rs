@@ -9,6 +9,8 @@ use std::{
 use serde_json::Value;
 use ttn::{Anonymizer, Event, Network, serde_json};
 
+use crate::support::fixtures::of_checkout;
+
 /// A message of the specifications or of a real network.
 struct Original {
     from: String,
@@ -21,12 +23,8 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// Returns the files in a folder of fixtures; none if it is not there, as in the published package.
-fn files(folder: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(fixtures().join(folder)) else {
-        eprintln!("SKIPPED the messages in {folder}: it is not there");
-        return Vec::new();
-    };
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
@@ -35,7 +33,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 fn originals() -> Vec<Original> {
     let mut originals = Vec::new();
     for (folder, network) in [("v2", Network::V2), ("v3", Network::V3)] {
-        for file in files(folder) {
+        for file in files(&fixtures().join(folder)) {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             originals.push(Original {
                 topic: topic_of(network, &name),
@@ -46,17 +44,17 @@ fn originals() -> Vec<Original> {
         }
     }
     for (folder, network) in [("v2-real", Network::V2), ("v3-real", Network::V3)] {
-        for file in files(folder) {
+        let Some(folder) = of_checkout(folder) else {
+            continue;
+        };
+        for file in files(&folder) {
             if file.extension().is_some_and(|it| it == "ndjson") {
                 originals.extend(lines(&file, network));
             }
         }
     }
-    let simulated = fixtures().join("v3-simulated.ndjson");
-    if simulated.exists() {
-        originals.extend(lines(&simulated, Network::V3));
-    }
-    for file in files("records") {
+    originals.extend(lines(&fixtures().join("v3-simulated.ndjson"), Network::V3));
+    for file in files(&fixtures().join("records")) {
         for line in fs::read_to_string(&file).unwrap().lines() {
             originals.push(Original {
                 from: file.display().to_string(),
