@@ -438,7 +438,7 @@ fn builder_of_environment() -> Result<MqttClientBuilder> {
     Ok(builder)
 }
 
-/// A simulated network with three devices, each of which sends an uplink every second until this is dropped.
+/// A simulated network with three devices, which send an uplink each second until this is dropped.
 struct Simulation {
     app_id: String,
     access_key: String,

@@ -118,7 +118,7 @@ pub enum Activity {
         /// The downlink.
         downlink: Received,
     },
-    /// The channel was full, and so many of the above are missing here.
+    /// The channel was full, and this number of the above is missing here.
     Lagged(u64),
 }
 

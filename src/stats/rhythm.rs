@@ -120,7 +120,7 @@ impl Rhythm {
         Some(beat)
     }
 
-    /// Takes a time in which the device has sent so many frames.
+    /// Takes a time in which the device has sent this many frames.
     fn learn(&mut self, time: Duration, frames: u32, shows_losses: bool) {
         let interval = time / frames;
         self.intervals[usize::from(self.next)] =
@@ -163,7 +163,7 @@ impl Rhythm {
     }
 
     /// Returns how long to wait after an uplink until the device counts as silent: this multiple of its
-    /// usual interval, but so many intervals that it is not by chance that all of their frames are lost.
+    /// usual interval, but enough intervals that it is not by chance that all of their frames are lost.
     pub(super) fn patience(&self, usual: Duration, factor: f32) -> Duration {
         // As if one of four frames had been lost before, until enough is known.
         let unknown = (1.0 - self.frames * (1.0 - FADING)).max(0.0);

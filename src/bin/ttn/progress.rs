@@ -96,7 +96,7 @@ fn bar() -> ProgressBar {
 }
 
 impl News {
-    /// Returns whether so many fetched uplinks are news, or were a short time ago.
+    /// Returns whether this number of fetched uplinks is news, or was a short time ago.
     fn come(&mut self, fetched: Option<u64>, now: Instant) -> bool {
         let Some(fetched) = fetched else {
             self.last = None;

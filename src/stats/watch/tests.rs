@@ -531,7 +531,7 @@ impl Manner {
     }
 }
 
-/// Lets 20 devices send in this manner for so many days, beside two regular ones. Returns how many reports there are,
+/// Lets 20 devices send in this manner for this many days, beside two regular ones. Returns how many reports there are,
 /// for how many uplinks of the 20.
 fn reports(manner: Manner, factor: f32, days: u32) -> (usize, u32) {
     let mut client = Client::new();
@@ -569,7 +569,7 @@ fn an_unsteady_clock_and_two_intervals_in_turn_make_nobody_silent() {
 
 #[test]
 fn devices_that_send_on_events_only_need_a_greater_multiple() {
-    // One report for so many uplinks, at least and at most.
+    // One report for this many uplinks, at least and at most.
     for (factor, least, most) in [(3.0, 25, 60), (5.0, 100, 400), (10.0, 2_000, u32::MAX)] {
         let (reports, uplinks) = reports(Manner::Events, factor, 5);
         let each = uplinks / (reports as u32).max(1);

@@ -59,7 +59,7 @@ pub(crate) struct Devices {
     #[arg(long = "for", value_name = "DURATION", value_parser = times::duration)]
     time: Option<Duration>,
 
-    /// Call a device silent after so many intervals
+    /// Call a device silent after this many intervals
     #[arg(long, value_name = "NUMBER", default_value_t = 3.0)]
     silent_after: f32,
 

@@ -194,7 +194,7 @@ const KINDS: [Kind; 36] = [
         LIMIT,
         limit,
         None,
-        "read so many packets per second"
+        "read this many packets per second"
     ),
     quirk!(
         "push-time",
@@ -210,7 +210,7 @@ const KINDS: [Kind; 36] = [
         LIMIT,
         limit,
         None,
-        "end a connection after so many PUBLISH"
+        "end a connection after this many PUBLISH"
     ),
     quirk!(
         "publish-rate",
@@ -234,7 +234,7 @@ const KINDS: [Kind; 36] = [
         NUMBER,
         number,
         V3,
-        "hold so many downlinks for a device"
+        "hold this many downlinks for a device"
     ),
     quirk!(
         "event-delay",
@@ -266,7 +266,7 @@ const KINDS: [Kind; 36] = [
         NUMBER,
         number,
         None,
-        "buffer so many messages for a client"
+        "buffer this many messages for a client"
     ),
     quirk!(
         "when-full",
