@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Server {
-    /// Creates a server that keeps so many of the requests.
+    /// Creates a server that keeps this number of requests.
     pub(crate) fn new(security: Security, activities: Arc<Activities>, history: usize) -> Self {
         Self {
             security,

@@ -27,7 +27,7 @@ impl EndDevice {
         }
     }
 
-    /// Hears a downlink, and forgets the oldest ones that nobody has taken beyond so many.
+    /// Hears a downlink, and forgets the oldest ones that nobody has taken, beyond this number.
     pub(crate) fn hear(&mut self, downlink: Received, history: usize) {
         self.owes_ack |= downlink.confirmed;
         let (sender, receiver) = &self.received;

@@ -83,7 +83,7 @@ impl State {
 }
 
 impl Broker {
-    /// Creates a broker that keeps so many of the messages that clients publish.
+    /// Creates a broker that keeps this number of the messages that clients publish.
     pub(crate) fn new(
         quirks: Quirks,
         security: Security,
