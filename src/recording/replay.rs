@@ -57,17 +57,14 @@ pub struct Replay<I> {
 /// Ends a [`Replay`] from another thread.
 ///
 /// ```
-/// use std::{thread, time::Duration};
+/// use std::thread;
 /// use ttn::{Pacing, Recording, Replay, Speed};
 ///
 /// let text = r#"{"time":"2026-03-01T12:00:00.000000000Z","topic":"a","payload":"1"}
 /// {"time":"2026-03-01T12:30:00.000000000Z","topic":"a","payload":"2"}"#;
 /// let replay = Replay::new(Recording::new(text.as_bytes()), Pacing::new(Speed::ORIGINAL));
 /// let stopper = replay.stopper();
-/// thread::spawn(move || {
-///     thread::sleep(Duration::from_millis(10));
-///     stopper.stop();
-/// });
+/// thread::spawn(move || stopper.stop());
 /// assert!(replay.count() < 2); // without waiting for half an hour
 /// ```
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::{
     device_status::DeviceStatus,
     frame_counters::{Findings, FrameCounters, ticks, ticks_of},
     vigil::Vigil,
-    watch::{Watch, Watched},
+    watch::{Arrival, Watch, Watched},
 };
 use crate::{
     clock::{self, Moment, Timeline},
@@ -297,34 +297,14 @@ impl Devices {
             return [None, None];
         }
         let heard = FrameCounters::new(uplink, self.absences.marks(now));
-        let airtime = uplink.metadata.airtime.unwrap_or_default();
-        let suspended = self.timeline.suspended();
-        let mut watch = self.watch.take();
-        let arrival = watch
-            .as_mut()
-            .map(|watch| watch.live(uplink, now, suspended, time));
-        let (previous, findings) = self.frame(&uplink.dev_id, time, |device| {
-            device.used.uplinks += 1;
-            device.used.airtime = device.used.airtime.saturating_add(airtime);
-            let (previous, findings, ahead) = match &mut device.counters {
-                Some(counters) => {
-                    let (previous, span) = (counters.highest(), counters.span());
-                    let findings = counters.observe(heard);
-                    (previous, findings, counters.span().checked_sub(span))
-                }
-                counters => {
-                    *counters = Some(heard);
-                    (0, [None, None], None)
-                }
-            };
-            if let Some((watch, arrival)) = watch.as_mut().zip(arrival) {
-                watch.note(&mut device.watched, uplink, arrival, &findings, ahead);
-            }
-            (previous, findings)
-        });
-        self.watch = watch;
-        self.forget_expected();
-        reports(uplink, previous, findings)
+        self.count(
+            uplink,
+            time,
+            true,
+            |watch, suspended| watch.live(uplink, now, suspended, time),
+            || heard,
+            |counters| counters.observe(heard),
+        )
     }
 
     /// Counts a downlink that was sent to a device.
@@ -353,28 +333,49 @@ impl Devices {
         });
         let marks = self.absences.marks(now);
         let (absences, heard) = (self.absences, FrameCounters::new(uplink, marks));
+        let earlier = |at| absences.earlier(marks, at);
+        self.count(
+            uplink,
+            time,
+            is_of_today,
+            |watch, suspended| watch.fetched(uplink, now, suspended, time),
+            || {
+                let age = sent(uplink).and_then(|sent| time.duration_since(sent).ok());
+                let at = marks.at.wrapping_sub(ticks(age.unwrap_or_default()));
+                heard.sent_earlier(earlier(at))
+            },
+            |counters| counters.fill(heard, earlier),
+        )
+    }
+
+    /// Counts an uplink: its airtime if it `is_of_today`, its `arrival` if devices are watched, and its frame counter,
+    /// which is the `first` one of the session or continues it. Returns what that shows.
+    fn count(
+        &mut self,
+        uplink: &UplinkMessage,
+        time: SystemTime,
+        is_of_today: bool,
+        arrival: impl FnOnce(&mut Watch, Duration) -> Arrival,
+        first: impl FnOnce() -> FrameCounters,
+        observe: impl FnOnce(&mut FrameCounters) -> Findings,
+    ) -> [Option<CounterReport>; 2] {
         let airtime = uplink.metadata.airtime.unwrap_or_default();
         let suspended = self.timeline.suspended();
         let mut watch = self.watch.take();
-        let arrival = watch
-            .as_mut()
-            .map(|watch| watch.fetched(uplink, now, suspended, time));
+        let arrival = watch.as_mut().map(|watch| arrival(watch, suspended));
         let (previous, findings) = self.frame(&uplink.dev_id, time, |device| {
             if is_of_today {
                 device.used.uplinks += 1;
                 device.used.airtime = device.used.airtime.saturating_add(airtime);
             }
-            let earlier = |at| absences.earlier(marks, at);
             let (previous, findings, ahead) = match &mut device.counters {
                 Some(counters) => {
                     let (previous, span) = (counters.highest(), counters.span());
-                    let findings = counters.fill(heard, earlier);
+                    let findings = observe(counters);
                     (previous, findings, counters.span().checked_sub(span))
                 }
                 counters => {
-                    let age = sent(uplink).and_then(|sent| time.duration_since(sent).ok());
-                    let at = marks.at.wrapping_sub(ticks(age.unwrap_or_default()));
-                    *counters = Some(heard.sent_earlier(earlier(at)));
+                    *counters = Some(first());
                     (0, [None, None], None)
                 }
             };

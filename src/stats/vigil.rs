@@ -258,7 +258,7 @@ impl Vigil {
         }
     }
 
-    /// Forgets devices of which this many were expected.
+    /// Forgets this many devices that were expected.
     pub(super) fn forget(&mut self, expected: usize) {
         self.expected -= expected;
     }
