@@ -2,52 +2,75 @@
 //! allocations: counting them here would slow down the side that allocates more.
 
 mod common;
+#[path = "decode/parser.rs"]
+mod parser;
 
 use std::{hint::black_box, time::Duration};
 
 use common::{
-    figures::{Reach, note},
+    figures::{Reach, left_out, note},
     messages,
     report::{Row, Side, interleave, print},
 };
+use parser::Parser;
 use serde_json::Value;
 use ttn::{Event, Network};
 
 const ROUNDS: usize = 15;
 
+const INEXACT: &str = "`serde_json::Value` without `float_roundtrip`";
+
 fn main() {
     let _watchdog = common::watchdog(Duration::from_secs(240));
     let (topic, payload) = messages::uplink(7);
     println!("## decode: V2 uplink of {} bytes\n", payload.len());
-    measure(Network::V2, &topic, payload.as_bytes());
+    measure(Network::V2, &topic, payload.as_bytes(), None);
+    let mut parser = Parser::start();
+    match &parser {
+        Ok(_) => println!("\"{INEXACT}\" is measured in a process of its own.\n"),
+        Err(why) => println!("\"{INEXACT}\" is left out: {why}\n"),
+    }
     for gateways in [1, 2, 4] {
         let (topic, payload) = messages::v3_uplink(7, gateways);
         let message = format!("v3 uplink of {} bytes, gateways: {gateways}", payload.len());
         println!("## decode: {message}\n");
-        let [value, event] = measure(Network::V3, &topic, payload.as_bytes());
+        let inexact = parser.as_mut().ok();
+        let rows = measure(Network::V3, &topic, payload.as_bytes(), inexact);
+        let [value, event, inexact @ ..] = &rows[..] else {
+            unreachable!("there are at least two sides");
+        };
         let what = format!("time of `Event::decode`, {message}");
-        note(
-            1,
-            &what,
-            &value.name,
-            Reach::AtMost(0.5),
-            &event.ratios(&value),
-        );
+        let reach = Reach::AtMost(0.5);
+        note(1, &what, &value.name, reach, &event.ratios(value));
+        let what = format!("time of `serde_json::Value` with `float_roundtrip`, {message}");
+        for row in inexact {
+            note(0, &what, INEXACT, Reach::Stated, &value.ratios(row));
+        }
+        if let Err(why) = &parser {
+            left_out(0, &what, INEXACT, Reach::Stated, why);
+        }
     }
 }
 
-fn measure(network: Network, topic: &str, payload: &[u8]) -> [Row; 2] {
+fn measure(
+    network: Network,
+    topic: &str,
+    payload: &[u8],
+    inexact: Option<&mut Parser>,
+) -> Vec<Row> {
     let value = || serde_json::from_slice::<Value>(black_box(payload)).expect("it is JSON");
     let event = || {
         let event = Event::decode(network, black_box(topic), black_box(payload));
         event.expect("the bytes are an uplink")
     };
-    let sides = vec![
+    let mut sides = vec![
         Side::repeated("`serde_json::Value`", value),
         Side::repeated("`Event::decode`", event),
     ];
+    if let Some(parser) = inexact {
+        sides.push(Side::new(INEXACT, || [parser.microseconds(payload)]));
+    }
     let [rows] = interleave(ROUNDS, sides);
     print("Time to create and drop it", "µs", &rows);
-    rows.try_into()
-        .unwrap_or_else(|_| panic!("each side has a row"))
+    rows
 }

@@ -8,11 +8,12 @@ use super::report::quantile;
 /// The variable that names the file; without it, nothing is noted.
 const FILE: &str = "TTN_BENCH_FIGURES";
 
-/// The mark that a ratio must reach.
+/// The mark that a ratio, or a difference, must reach.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
     AtMost(f64),
     AtLeast(f64),
+    AtMostKibMore(f64),
     /// No mark.
     Stated,
 }
@@ -22,12 +23,13 @@ impl fmt::Display for Reach {
         match self {
             Self::AtMost(ratio) => write!(f, "≤ {ratio} ×"),
             Self::AtLeast(ratio) => write!(f, "≥ {ratio} ×"),
+            Self::AtMostKibMore(kib) => write!(f, "≤ {kib} KiB more"),
             Self::Stated => f.write_str("–"),
         }
     }
 }
 
-/// Notes the ratios of all rounds as a row of the table, which is sorted by `order`.
+/// Notes the ratios, or differences, of all rounds as a row of the table, which is sorted by `order`.
 pub fn note(order: u32, what: &str, against: &str, reach: Reach, ratios: &[f64]) {
     append(&format!(
         "{order}\t{what}\t{against}\t{reach}\t{}",

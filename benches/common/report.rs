@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, hint::black_box, time::Instant};
 
-/// How often [`Side::repeated`] does its work in a round.
+/// How often [`repeated`] does its work.
 const REPETITIONS: u32 = 20_000;
 
 /// One way to do the work; `run` does it once and returns figures.
@@ -23,14 +23,17 @@ impl<'a, const N: usize> Side<'a, N> {
 impl<'a> Side<'a, 1> {
     /// Creates and drops what `make` returns, repeatedly; the figure is microseconds for each.
     pub fn repeated<T>(name: &str, make: impl Fn() -> T + 'a) -> Self {
-        Self::new(name, move || {
-            let start = Instant::now();
-            for _ in 0..REPETITIONS {
-                drop(black_box(make()));
-            }
-            [start.elapsed().as_secs_f64() * 1e6 / f64::from(REPETITIONS)]
-        })
+        Self::new(name, move || [repeated(&make)])
     }
+}
+
+/// Creates and drops what `make` returns, repeatedly. Returns the microseconds for each.
+pub fn repeated<T>(make: impl Fn() -> T) -> f64 {
+    let start = Instant::now();
+    for _ in 0..REPETITIONS {
+        drop(black_box(make()));
+    }
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(REPETITIONS)
 }
 
 /// The figures of one kind for one side, one per round.
@@ -51,6 +54,12 @@ impl Row {
     pub fn ratios(&self, other: &Self) -> Vec<f64> {
         let pairs = self.figures.iter().zip(&other.figures);
         pairs.map(|(figure, other)| figure / other).collect()
+    }
+
+    /// Returns how much more than another row, round by round.
+    pub fn differences(&self, other: &Self) -> Vec<f64> {
+        let pairs = self.figures.iter().zip(&other.figures);
+        pairs.map(|(figure, other)| figure - other).collect()
     }
 }
 

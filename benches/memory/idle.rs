@@ -104,7 +104,7 @@ impl Table {
         }
         let [first, further] = [0, 2].map(|bare| {
             let [resident, private] =
-                [&self.resident, &self.private].map(|rows| differences(&rows[bare..bare + 2]));
+                [&self.resident, &self.private].map(|rows| rows[bare + 1].differences(&rows[bare]));
             let cells = [&resident, &private].map(|figures| spread(figures));
             let name = ["the first, more than bare", "each further, more than bare"][bare / 2];
             println!("| {name} | {} |", cells.join(" | "));
@@ -113,25 +113,19 @@ impl Table {
         println!();
         note(
             9,
-            "resident memory of one idle client, KiB more than",
+            "resident memory of one idle client",
             "a bare Paho client",
-            Reach::AtMost(FIRST_KIB),
+            Reach::AtMostKibMore(FIRST_KIB),
             &first,
         );
         note(
             10,
-            "resident memory of each further idle client, KiB more than",
+            "resident memory of each further idle client",
             "a further bare Paho client",
-            Reach::AtMost(FURTHER_KIB),
+            Reach::AtMostKibMore(FURTHER_KIB),
             &further,
         );
     }
-}
-
-/// Returns the differences between ours and bare Paho's, round by round.
-fn differences(rows: &[Row]) -> Vec<f64> {
-    let pairs = rows[0].figures.iter().zip(&rows[1].figures);
-    pairs.map(|(bare, ours)| ours - bare).collect()
 }
 
 fn spread(figures: &[f64]) -> String {

@@ -1,56 +1,40 @@
-//! The clients to measure: the same program, built with this checkout and with an earlier commit,
-//! against the same servers.
+//! Clients to measure, each program in a process of its own, all against the same servers.
+#![allow(dead_code, reason = "each program uses a part of it")]
 #![allow(unreachable_pub, reason = "programs export nothing anyway")]
+
+mod flood;
+mod memory;
+mod pace;
+#[path = "../feed/process.rs"]
+mod process;
+mod stage;
+mod stamped;
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::{
-    common::source::{Link, Source},
-    process::Memory,
-};
+use crate::common::source::{Link, Source};
+use process::Memory;
+pub use stage::{Figure, Rival, Stage};
 
-pub const BEFORE: &str = "before: Paho's sockets, OpenSSL";
-const AFTER: &str = "after: our own sockets, rustls";
-
-const NOT_BUILT: &str = "`benches/run` builds it, and sets";
-
-/// Programs with clients. The first is the reference.
-pub struct Builds {
-    pub all: Vec<Build>,
-    /// Why there is no program of the earlier commit.
-    pub lacking: Option<String>,
-}
-
-pub struct Build {
+/// A program that `benches/clients/program.rs` describes.
+pub struct Program {
     pub name: &'static str,
-    program: PathBuf,
+    file: PathBuf,
 }
 
-impl Builds {
-    /// Returns the available programs, or why there are none.
-    pub fn find() -> Result<Self, String> {
-        let find = |name, variable| {
-            let program = env::var_os(variable);
-            let program = program.ok_or_else(|| format!("not built: {NOT_BUILT} {variable}"))?;
-            let program = PathBuf::from(program);
-            Ok::<_, String>(Build { name, program })
-        };
-        let after = find(AFTER, "TTN_BENCH_WIRE_AFTER")?;
-        Ok(match find(BEFORE, "TTN_BENCH_WIRE_BEFORE") {
-            Ok(before) => Self {
-                all: vec![before, after],
-                lacking: None,
-            },
-            Err(why) => Self {
-                all: vec![after],
-                lacking: Some(env::var("TTN_BENCH_NO_WIRE_BEFORE").unwrap_or(why)),
-            },
-        })
+impl Program {
+    /// Returns the program that a variable names, or why there is none.
+    pub fn find(name: &'static str, variable: &str) -> Result<Self, String> {
+        let file = env::var_os(variable)
+            .ok_or_else(|| format!("not built: `benches/run` builds it, and sets {variable}"))?;
+        let file = PathBuf::from(file);
+        Ok(Self { name, file })
     }
 }
 
@@ -95,15 +79,14 @@ pub struct Clients {
 impl Clients {
     /// Returns once all clients are connected and subscribed. From then on, each client reports every
     /// time it has received the uplinks of a step.
-    pub fn start(build: &Build, way: &Way, count: usize, step: usize) -> Self {
-        let mut child = Command::new(&build.program)
-            .arg(&way.address)
-            .arg(&way.authority)
+    pub fn start(program: &Program, way: &Way, count: usize, step: usize) -> Self {
+        let mut child = Command::new(&program.file)
+            .args([OsStr::new(&way.address), way.authority.as_os_str()])
             .args([count, step].map(|number| number.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", build.program.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", program.file.display()));
         let stdin = child.stdin.take().expect("it is a pipe");
         let stdout = child.stdout.take().expect("it is a pipe");
         let mut clients = Self {
@@ -118,9 +101,9 @@ impl Clients {
     }
 
     /// Starts one client; returns it with the server's end of its connection.
-    pub fn start_one(build: &Build, way: &Way, source: &Source, step: usize) -> (Self, Link) {
+    pub fn start_one(program: &Program, way: &Way, source: &Source, step: usize) -> (Self, Link) {
         source.forget_link();
-        let client = Self::start(build, way, 1, step);
+        let client = Self::start(program, way, 1, step);
         (client, source.link())
     }
 
@@ -142,12 +125,22 @@ impl Clients {
 
     /// Returns the CPU time of the clients' process in microseconds. Call it between two steps.
     pub fn work(&mut self) -> f64 {
-        self.stdin.write_all(b"\n").expect("the process reads");
-        let report = self.report();
+        let report = self.ask("");
         let [work] = report[..] else {
             panic!("the process reports one time");
         };
         work
+    }
+
+    /// Returns the microseconds that each of `count` new clients takes, one after another, to be
+    /// created, to connect and to be closed and dropped.
+    pub fn cycles(&mut self, count: usize) -> Vec<f64> {
+        self.ask(&format!("cycles {count}"))
+    }
+
+    fn ask(&mut self, question: &str) -> Vec<f64> {
+        writeln!(self.stdin, "{question}").expect("the process reads");
+        self.report()
     }
 
     pub fn memory(&self) -> Option<Memory> {
