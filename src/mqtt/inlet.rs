@@ -1,9 +1,12 @@
 //! The queue from connections to the session. When it is full, it drops messages but accepts all other
 //! signals.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    vec,
 };
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -16,7 +19,9 @@ use crate::{
 /// What a connection tells the session.
 #[derive(Debug)]
 pub(crate) enum Signal {
-    /// A message, with a receipt if it is to be acknowledged.
+    /// Messages that have come together.
+    Messages(Messages),
+    /// A message that came alone, with a quality of service that nobody asked for.
     Message(RawMessage, Option<Receipt>),
     /// A message whose topic is not text.
     Unreadable(RawMessage, Option<Receipt>),
@@ -58,14 +63,30 @@ pub(crate) enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Attempt(pub(crate) u64);
 
-/// A message before it is copied to the queue.
-pub(super) struct Message<'a> {
-    pub(super) topic: &'a str,
-    pub(super) payload: &'a [u8],
-    pub(super) is_retained: bool,
-    /// What acknowledges it, if it is to be acknowledged. It is never dropped then: the wire limits how many there
-    /// are.
-    pub(super) receipt: Option<Receipt>,
+/// Messages in the order of their arrival, each with a receipt if it is to be acknowledged.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    /// The rest of a bundle.
+    bundle: Box<[u8]>,
+    /// Where the next one begins.
+    next: usize,
+    /// Those of the messages at QoS 1.
+    receipts: vec::IntoIter<Option<Receipt>>,
+}
+
+impl Iterator for Messages {
+    type Item = (RawMessage, Option<Receipt>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let message = wire::first_of(&self.bundle[self.next..])?;
+        self.next += message.packet;
+        let raw = RawMessage::new(message.topic, message.payload).retained(message.is_retained);
+        let receipt = match message.is_at_least_once {
+            true => self.receipts.next().flatten(),
+            false => None,
+        };
+        Some((raw, receipt))
+    }
 }
 
 /// A signal and the connection that it comes from.
@@ -115,38 +136,77 @@ pub(crate) fn inlet(max_messages: usize, max_bytes: usize) -> (Inlet, Outlet) {
 }
 
 impl Inlet {
-    /// Queues a message, or drops it if the queue is full. Never waits, because this runs on the
-    /// threads of connections.
+    /// Queues the messages of a [bundle](wire::first_of), and drops those for which there is no room. Never waits,
+    /// because this runs on the threads of connections. `see` returns the receipt of the next message at
+    /// QoS 1; one with a receipt is never dropped: the wire limits how many there are.
+    pub(super) fn messages(
+        &self,
+        attempt: Attempt,
+        bundle: &[u8],
+        see: impl Fn() -> Option<Receipt>,
+    ) {
+        let mut accepted = 0..0;
+        let mut receipts = Vec::new();
+        while let Some(message) = wire::first_of(&bundle[accepted.end..]) {
+            let end = accepted.end + message.packet;
+            let receipt = message.is_at_least_once.then(&see);
+            let must_stay = receipt.as_ref().is_some_and(Option::is_some);
+            let size = message.topic.len() + message.payload.len();
+            if !must_stay && !self.room.has(size) {
+                self.accept(attempt, &bundle[accepted], &mut receipts);
+                accepted = end..end;
+                self.drop_one(attempt);
+                continue;
+            }
+            self.end_drops(attempt);
+            self.room.take(size);
+            accepted.end = end;
+            receipts.extend(receipt);
+        }
+        self.accept(attempt, &bundle[accepted], &mut receipts);
+    }
+
+    fn accept(&self, attempt: Attempt, bundle: &[u8], receipts: &mut Vec<Option<Receipt>>) {
+        if !bundle.is_empty() {
+            let messages = Messages {
+                bundle: bundle.into(),
+                next: 0,
+                receipts: std::mem::take(receipts).into_iter(),
+            };
+            self.signal(attempt, Signal::Messages(messages));
+        }
+    }
+
+    /// Queues a message that is in no bundle, or drops it.
     pub(super) fn message(
         &self,
         attempt: Attempt,
-        message: Message<'_>,
+        message: RawMessage,
+        receipt: Option<Receipt>,
         signal: fn(RawMessage, Option<Receipt>) -> Signal,
     ) {
-        let Message {
-            topic,
-            payload,
-            is_retained,
-            receipt,
-        } = message;
-        let size = topic.len() + payload.len();
-        let room = &self.room;
-        let is_full = room.messages.load(Ordering::Relaxed) >= room.max_messages
-            || room.bytes.load(Ordering::Relaxed) + size > room.max_bytes;
-        if is_full && receipt.is_none() {
-            if let (run, 0) = split(room.drops.fetch_add(1, Ordering::Relaxed)) {
-                self.signal(attempt, Signal::Dropping(run));
-            }
-            return;
+        let size = message.topic().len() + message.payload().len();
+        if receipt.is_none() && !self.room.has(size) {
+            return self.drop_one(attempt);
         }
-        let dropped = room.end_run(None);
+        self.end_drops(attempt);
+        self.room.take(size);
+        self.signal(attempt, signal(message, receipt));
+    }
+
+    /// Counts a dropped message.
+    fn drop_one(&self, attempt: Attempt) {
+        if let (run, 0) = split(self.room.drops.fetch_add(1, Ordering::Relaxed)) {
+            self.signal(attempt, Signal::Dropping(run));
+        }
+    }
+
+    /// Tells how many messages were dropped before one that is accepted.
+    fn end_drops(&self, attempt: Attempt) {
+        let dropped = self.room.end_run(None);
         if dropped > 0 {
             self.signal(attempt, Signal::Dropped(dropped));
         }
-        room.messages.fetch_add(1, Ordering::Relaxed);
-        room.bytes.fetch_add(size, Ordering::Relaxed);
-        let message = RawMessage::new(topic, payload).retained(is_retained);
-        self.signal(attempt, signal(message, receipt));
     }
 
     /// Queues what the wire reports.
@@ -161,13 +221,9 @@ impl Inlet {
                 is_retained,
                 receipt,
             }) => {
-                let message = Message {
-                    topic: &String::from_utf8_lossy(&topic),
-                    payload: &payload,
-                    is_retained,
-                    receipt,
-                };
-                self.message(attempt, message, Signal::Unreadable);
+                let topic = String::from_utf8_lossy(&topic);
+                let message = RawMessage::new(&topic, &payload).retained(is_retained);
+                self.message(attempt, message, receipt, Signal::Unreadable);
             }
         }
     }
@@ -193,6 +249,17 @@ impl Outlet {
 }
 
 impl Room {
+    /// Returns whether a message of this size can be accepted.
+    fn has(&self, size: usize) -> bool {
+        self.messages.load(Ordering::Relaxed) < self.max_messages
+            && self.bytes.load(Ordering::Relaxed) + size <= self.max_bytes
+    }
+
+    fn take(&self, size: usize) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+    }
+
     /// Ends the current run of drops and returns how many there were; 0 without a run, or if it is not
     /// the `expected` one.
     fn end_run(&self, expected: Option<Run>) -> u64 {
@@ -215,44 +282,75 @@ fn split(drops: u64) -> (Run, u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{cell::Cell, ops::RangeInclusive, thread};
 
     use super::*;
     use crate::message::Acknowledger;
 
     const ATTEMPT: Attempt = Attempt(1);
 
-    fn send(inlet: &Inlet, number: usize) {
-        let message = Message {
-            topic: &number.to_string(),
-            payload: &[],
-            is_retained: false,
-            receipt: None,
-        };
-        inlet.message(ATTEMPT, message, Signal::Message);
+    /// The last message that nobody works on any more.
+    #[derive(Debug, Default)]
+    struct Places(AtomicU64);
+
+    impl Acknowledger for Places {
+        fn queued(&self, _: u64) {}
+
+        fn ended(&self, place: u64, _: bool) {
+            self.0.store(place, Ordering::Relaxed);
+        }
+
+        fn failed(&self, _: u64) -> bool {
+            false
+        }
     }
 
-    /// Reads as the session does: message topics as they are, drops as `-n`, and an empty text for a
-    /// run that had already ended.
-    fn read(outlet: &Outlet) -> Option<String> {
+    fn packet(first: u8, number: usize) -> Vec<u8> {
+        let topic = number.to_string();
+        let id: &[u8] = if first == 0x32 { &[0, 7] } else { &[] };
+        let mut packet = vec![
+            first,
+            (2 + topic.len() + id.len()) as u8,
+            0,
+            topic.len() as u8,
+        ];
+        packet.extend(topic.bytes());
+        packet.extend(id);
+        packet
+    }
+
+    fn send(inlet: &Inlet, number: usize) {
+        send_all(inlet, number..=number);
+    }
+
+    /// Sends a bundle.
+    fn send_all(inlet: &Inlet, numbers: RangeInclusive<usize>) {
+        let bundle: Vec<u8> = numbers.flat_map(|number| packet(0x30, number)).collect();
+        inlet.messages(ATTEMPT, &bundle, || None);
+    }
+
+    /// Reads a signal as the session does: message topics as they are, drops as `-n`, and nothing for a run that
+    /// had already ended.
+    fn read(outlet: &Outlet) -> Option<Vec<String>> {
         let (_, signal) = outlet.receiver.try_recv().ok()?;
         Some(match signal {
-            Signal::Message(raw, _) => {
-                outlet.make_room(&raw);
-                raw.topic().to_owned()
-            }
+            Signal::Messages(messages) => messages
+                .map(|(raw, _)| {
+                    outlet.make_room(&raw);
+                    raw.topic().to_owned()
+                })
+                .collect(),
             Signal::Dropping(run) => match outlet.end_run(run) {
-                0 => String::new(),
-                dropped => format!("-{dropped}"),
+                0 => Vec::new(),
+                dropped => vec![format!("-{dropped}")],
             },
-            Signal::Dropped(dropped) => format!("-{dropped}"),
+            Signal::Dropped(dropped) => vec![format!("-{dropped}")],
             signal => panic!("{signal:?}"),
         })
     }
 
     fn read_all(outlet: &Outlet) -> Vec<String> {
-        let read = std::iter::from_fn(|| read(outlet));
-        read.filter(|entry| !entry.is_empty()).collect()
+        std::iter::from_fn(|| read(outlet)).flatten().collect()
     }
 
     #[test]
@@ -269,7 +367,7 @@ mod tests {
     fn drops_are_told_where_they_happened() {
         let (inlet, outlet) = inlet(2, 1_000);
         (1..=4).for_each(|number| send(&inlet, number));
-        assert_eq!(read(&outlet).as_deref(), Some("1"));
+        assert_eq!(read(&outlet).unwrap(), ["1"]);
         (5..=8).for_each(|number| send(&inlet, number));
         assert_eq!(read_all(&outlet), ["2", "-2", "5", "-3"]);
         send(&inlet, 9);
@@ -285,49 +383,83 @@ mod tests {
 
     #[test]
     fn a_message_that_is_to_be_acknowledged_is_never_dropped() {
-        #[derive(Debug)]
-        struct Nobody;
-
-        impl Acknowledger for Nobody {
-            fn queued(&self, _: u64) {}
-
-            fn ended(&self, _: u64, _: bool) {}
-
-            fn failed(&self, _: u64) -> bool {
-                false
-            }
-        }
-
         let (inlet, outlet) = inlet(1, 1_000);
-        for number in 1..=3 {
-            let message = Message {
-                topic: &number.to_string(),
-                payload: &[],
-                is_retained: false,
-                receipt: Some(Receipt::new(Arc::new(Nobody), number, false)),
-            };
-            inlet.message(ATTEMPT, message, Signal::Message);
+        let bundle = [(0x32, 1), (0x30, 2), (0x32, 3), (0x32, 4), (0x30, 5)];
+        let bundle = bundle.map(|(first, number)| packet(first, number)).concat();
+        let seen = Cell::new(0);
+        inlet.messages(ATTEMPT, &bundle, || {
+            seen.set(seen.get() + 1);
+            // The third belongs to an earlier connection.
+            (seen.get() < 3).then(|| Receipt::new(Arc::new(Places::default()), seen.get(), false))
+        });
+        assert_eq!(read_all(&outlet), ["1", "-1", "3", "-2"]);
+        send(&inlet, 6);
+        assert_eq!(read_all(&outlet), ["6"]);
+    }
+
+    #[test]
+    fn each_message_of_a_bundle_has_its_own_receipt() {
+        let (inlet, outlet) = inlet(10, 1_000);
+        let returned = Arc::new(Places::default());
+        let bundle = [(0x30, 1), (0x32, 2), (0x30, 3), (0x32, 4)];
+        let bundle = bundle.map(|(first, number)| packet(first, number)).concat();
+        let place = Cell::new(0);
+        inlet.messages(ATTEMPT, &bundle, || {
+            place.set(place.get() + 1);
+            let place = place.get();
+            Some(Receipt::new(Arc::clone(&returned) as _, place, false))
+        });
+        let (_, signal) = outlet.receiver.try_recv().unwrap();
+        let Signal::Messages(messages) = signal else {
+            panic!("{signal:?}")
+        };
+        let mut handled = Vec::new();
+        for (raw, receipt) in messages {
+            drop(receipt);
+            handled.push((raw.topic().to_owned(), returned.0.load(Ordering::Relaxed)));
         }
-        send(&inlet, 4);
-        assert_eq!(read_all(&outlet), ["1", "2", "3", "-1"]);
+        let expected = [("1", 0), ("2", 1), ("3", 1), ("4", 2)];
+        assert_eq!(
+            handled,
+            expected.map(|(topic, places)| (topic.to_owned(), places))
+        );
+    }
+
+    #[test]
+    fn what_a_bundle_loses_is_told_where_it_happened() {
+        let (inlet, outlet) = inlet(3, 1_000);
+        send_all(&inlet, 1..=2);
+        send_all(&inlet, 3..=6);
+        assert_eq!(read(&outlet).unwrap(), ["1", "2"]);
+        send_all(&inlet, 7..=9);
+        assert_eq!(read_all(&outlet), ["3", "-3", "7", "8", "-1"]);
     }
 
     #[test]
     fn each_message_is_read_or_told_as_dropped_in_its_place_under_load() {
         const MESSAGES: usize = 100_000;
         let (inlet, outlet) = inlet(3, 1_000);
-        let sender = thread::spawn(move || (1..=MESSAGES).for_each(|number| send(&inlet, number)));
+        let sender = thread::spawn(move || {
+            let mut next = 1;
+            while next <= MESSAGES {
+                let last = MESSAGES.min(next + next % 5);
+                send_all(&inlet, next..=last);
+                next = last + 1;
+            }
+        });
         let mut next = 1;
         while next <= MESSAGES {
-            let Some(entry) = read(&outlet).filter(|entry| !entry.is_empty()) else {
+            let Some(entries) = read(&outlet) else {
                 thread::yield_now();
                 continue;
             };
-            match entry.strip_prefix('-') {
-                Some(dropped) => next += dropped.parse::<usize>().unwrap(),
-                None => {
-                    assert_eq!(entry, next.to_string());
-                    next += 1;
+            for entry in entries {
+                match entry.strip_prefix('-') {
+                    Some(dropped) => next += dropped.parse::<usize>().unwrap(),
+                    None => {
+                        assert_eq!(entry, next.to_string());
+                        next += 1;
+                    }
                 }
             }
         }

@@ -18,6 +18,7 @@
 //! | automatic reconnect crashes and does not resubscribe; a client that reconnects writes leftover messages | a new client for each connection |
 //! | a message with QoS 1 that is not acknowledged when the connection ends is kept for the next connection, or reported as failed, or not at all | the session answers it when it leaves the connection: it is not known to be there |
 //! | publishing fails when 100 messages wait to be written | the limit is 65 536, above our own limit |
+//! | a packet takes eight system calls, however small | the wire puts messages that come together into one packet ([`wire::first_of`](crate::wire::first_of)) |
 //! | there are no message ids, and a result can be read only once | our own ids, and each token is read once |
 //! | `subscribe_many` returns Ok for a refusal, and reads as many codes as there are filters, wherever the SUBACK ends | each code is checked; the wire passes only a SUBACK with a code for each filter |
 //! | callbacks that are set while connecting are ignored | set before |
@@ -27,5 +28,5 @@ mod handed;
 mod inlet;
 mod paho;
 
-pub(crate) use inlet::{Attempt, Inlet, Operation, Outlet, Run, Signal, Tagged, inlet};
+pub(crate) use inlet::{Attempt, Inlet, Messages, Operation, Outlet, Run, Signal, Tagged, inlet};
 pub(crate) use paho::{Outcome, Transport, check_process, claim_process};

@@ -22,7 +22,7 @@ use paho_mqtt::{
 
 use super::{
     handed::Handed,
-    inlet::{self, Attempt, Inlet, Operation, Signal},
+    inlet::{Attempt, Inlet, Operation, Signal},
 };
 use crate::{
     error::{Error, Result},
@@ -172,18 +172,14 @@ impl Transport {
 
         let messages = inlet.clone();
         client.set_message_callback(move |_, message| {
-            if let Some(message) = message {
-                let message = inlet::Message {
-                    topic: message.topic(),
-                    payload: message.payload(),
-                    is_retained: message.retained(),
-                    receipt: acknowledging
-                        .as_ref()
-                        .filter(|_| message.qos() == QoS::AtLeastOnce)
-                        .and_then(Acknowledging::see),
-                };
-                messages.message(attempt, message, Signal::Message);
+            let Some(message) = message else { return };
+            if message.qos() == QoS::AtMostOnce {
+                let see = || acknowledging.as_ref().and_then(Acknowledging::see);
+                return messages.messages(attempt, message.payload(), see);
             }
+            let raw = RawMessage::new(message.topic(), message.payload());
+            let raw = raw.retained(message.retained());
+            messages.message(attempt, raw, None, Signal::Message);
         });
         let lost = inlet.clone();
         client.set_connection_lost_callback(move |_| lost.signal(attempt, Signal::Lost));

@@ -6,10 +6,21 @@ use super::{Session, lifecycle::Input};
 use crate::{
     clock::Moment,
     message::{Event, RawMessage, Receipt},
-    mqtt::Attempt,
+    mqtt::{Attempt, Messages},
 };
 
 impl Session {
+    /// Handles messages that have come together. Returns how many.
+    pub(super) fn on_messages(&mut self, attempt: Attempt, messages: Messages) -> usize {
+        let mut handled = 0;
+        for (raw, receipt) in messages {
+            self.read_commands();
+            self.on_message(attempt, raw, receipt);
+            handled += 1;
+        }
+        handled
+    }
+
     pub(super) fn on_message(
         &mut self,
         attempt: Attempt,

@@ -74,7 +74,7 @@ use waiters::Waiters;
 /// How soon a lagging subscriber is told about its drops if nothing else happens.
 const NEWS_OF_LOSS: Duration = Duration::from_millis(250);
 
-/// How many signals the session reads before it looks at its other channels. Selecting over all of
+/// After how many messages and other signals the session looks at its other channels. Selecting over all of
 /// them takes longer than reading one signal.
 const BURST: usize = 64;
 
@@ -307,30 +307,20 @@ impl Session {
     }
 
     fn on_burst(&mut self, first: Tagged) {
-        self.on_tagged(first);
-        for _ in 1..BURST {
+        let mut handled = self.on_tagged(first);
+        while handled < BURST {
             let Ok(signal) = self.receiving.signals().try_recv() else {
                 return;
             };
-            self.on_tagged(signal);
+            handled += self.on_tagged(signal);
         }
     }
 
-    fn on_tagged(&mut self, (attempt, signal): Tagged) {
+    /// Returns how many messages it has handled, or 1 for another signal.
+    fn on_tagged(&mut self, (attempt, signal): Tagged) -> usize {
         self.read_commands();
-        self.on_signal(attempt, signal);
-    }
-
-    /// Handles the commands that are waiting, so that subscribers get what happens after they were
-    /// added.
-    fn read_commands(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
-            self.on_command(command);
-        }
-    }
-
-    fn on_signal(&mut self, attempt: Attempt, signal: Signal) {
         match signal {
+            Signal::Messages(messages) => return self.on_messages(attempt, messages),
             Signal::Message(raw, receipt) => self.on_message(attempt, raw, receipt),
             Signal::Unreadable(raw, receipt) => self.receiving.unreadable(attempt, raw, receipt),
             Signal::Dropping(run) => {
@@ -357,6 +347,15 @@ impl Session {
                 self.feed_if_over(attempt);
             }
             Signal::Done(operation) => self.on_done(attempt, operation),
+        }
+        1
+    }
+
+    /// Handles the commands that are waiting, so that subscribers get what happens after they were
+    /// added.
+    fn read_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.on_command(command);
         }
     }
 

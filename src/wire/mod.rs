@@ -37,7 +37,7 @@ pub(crate) use opening::Blocking;
 use opening::open;
 pub(crate) use probe::{Security, Tried};
 use relay::{Cause, Relay};
-pub(crate) use relay::{Login, Unreadable};
+pub(crate) use relay::{Login, Unreadable, first_of};
 pub(crate) use report::{Doorway, End, Loss, Report};
 use shortage::out_of;
 pub(crate) use shortage::{EXHAUSTED, want_of_descriptors};

@@ -2,8 +2,13 @@
 
 use std::io;
 
+use super::bundle;
+
 /// The size at rest: enough for one TLS record.
 const SIZE: usize = 16 << 10;
+
+/// Stays free in front, for a header that is put before the bytes.
+const HEADROOM: usize = bundle::HEADER;
 
 /// The size in a flood: the larger the pieces, the less often each side must wake up.
 const FLOOD_SIZE: usize = 64 << 10;
@@ -22,9 +27,9 @@ impl Buffer {
     pub(super) fn new() -> Self {
         Self {
             bytes: vec![0; SIZE],
-            start: 0,
-            passed: 0,
-            end: 0,
+            start: HEADROOM,
+            passed: HEADROOM,
+            end: HEADROOM,
         }
     }
 
@@ -34,22 +39,23 @@ impl Buffer {
 
     /// Returns whether there is no room for more.
     pub(super) fn is_full(&self) -> bool {
-        self.end - self.start == self.bytes.len()
+        self.end == self.bytes.len() && self.start <= HEADROOM
     }
 
     /// Makes room for `unseen` bytes, once everything before them has been sent.
     pub(super) fn provide(&mut self, unseen: usize) {
-        if unseen > self.bytes.len() {
-            self.bytes.resize(unseen.next_power_of_two(), 0);
+        let size = HEADROOM + unseen;
+        if size > self.bytes.len() {
+            self.bytes.resize(size.next_power_of_two(), 0);
         }
     }
 
     fn move_to_front(&mut self) {
-        if self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.passed -= self.start;
-            self.end -= self.start;
-            self.start = 0;
+        if self.start > HEADROOM {
+            self.bytes.copy_within(self.start..self.end, HEADROOM);
+            self.passed -= self.start - HEADROOM;
+            self.end -= self.start - HEADROOM;
+            self.start = HEADROOM;
         }
     }
 
@@ -96,6 +102,14 @@ impl Buffer {
         &self.bytes[self.start..self.passed]
     }
 
+    /// Puts a header before the bytes that are cleared for sending. It is at most as long as the longest
+    /// header of a bundle, and nothing but what follows it may have one.
+    pub(super) fn put_before(&mut self, header: &[u8]) {
+        let start = self.start - header.len();
+        self.bytes[start..self.start].copy_from_slice(header);
+        self.start = start;
+    }
+
     /// Removes `length` bytes that have been sent.
     pub(super) fn gone(&mut self, length: usize) {
         self.start += length;
@@ -115,7 +129,7 @@ impl Buffer {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        (self.start, self.passed, self.end) = (0, 0, 0);
+        (self.start, self.passed, self.end) = (HEADROOM, HEADROOM, HEADROOM);
     }
 }
 
@@ -158,12 +172,33 @@ mod tests {
     }
 
     #[test]
+    fn a_header_goes_before_bytes_that_fill_the_buffer() {
+        for sent in [0, 1_000] {
+            let mut buffer = Buffer::new();
+            buffer
+                .fill(|room| {
+                    room.fill(7);
+                    Ok(room.len())
+                })
+                .unwrap();
+            let length = buffer.unseen().len().min(SIZE - HEADROOM);
+            buffer.pass(length);
+            buffer.gone(sent);
+            buffer.put_before(&[9; HEADROOM]);
+            let outgoing = buffer.outgoing();
+            assert_eq!(outgoing[..HEADROOM], [9; HEADROOM]);
+            assert_eq!(outgoing[HEADROOM..], vec![7; length - sent]);
+        }
+    }
+
+    #[test]
     fn a_large_buffer_is_given_back_when_it_is_empty() {
         let mut buffer = Buffer::new();
         buffer.provide(1 << 20);
-        buffer.fill(|room| Ok(room.len())).unwrap();
-        buffer.pass(1 << 20);
-        buffer.gone(1 << 20);
+        let length = buffer.fill(|room| Ok(room.len())).unwrap();
+        assert!(length >= 1 << 20);
+        buffer.pass(length);
+        buffer.gone(length);
         assert_eq!(buffer.bytes.len(), FLOOD_SIZE);
         buffer.rest();
         assert_eq!(buffer.bytes.len(), SIZE);

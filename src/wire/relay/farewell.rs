@@ -114,7 +114,7 @@ impl Relay<'_> {
         // Fails only if the client has already gone.
         let _ = self.client.shutdown(Shutdown::Write);
         self.discards = true;
-        self.down.clear();
+        self.clear_down();
     }
 
     /// Closes the client's side when the gate allows it. Reads everything that the client writes until

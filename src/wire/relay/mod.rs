@@ -2,6 +2,7 @@
 //! packets that would harm the client, and ends both sides in order.
 
 mod buffer;
+mod bundle;
 mod door;
 mod farewell;
 mod hearing;
@@ -17,6 +18,8 @@ use std::{
 use mio::net::TcpStream;
 
 use buffer::Buffer;
+use bundle::Pieces;
+pub(crate) use bundle::first_of;
 pub(super) use door::{Door, Look};
 use hearing::Hearing;
 use keep_alive::{KeepAlive, Pulse};
@@ -85,6 +88,8 @@ pub(super) struct Relay<'a> {
     line: Line,
     client: TcpStream,
     down: Buffer,
+    /// What `down` has cleared for sending.
+    pieces: Pieces,
     up: Buffer,
     from_server: Framing,
     hearing: Hearing,
@@ -151,6 +156,8 @@ impl<'a> Relay<'a> {
             Ok(CLEAN.len())
         })?;
         down.pass(CLEAN.len());
+        let mut pieces = Pieces::default();
+        pieces.pass(CLEAN.len());
         let now = Moment::now();
         Ok(Self {
             waiter,
@@ -158,8 +165,9 @@ impl<'a> Relay<'a> {
             line,
             client,
             down,
+            pieces,
             up: Buffer::new(),
-            from_server: Framing::new(max_packet),
+            from_server: Framing::new(max_packet.min(bundle::MAX_MESSAGE)),
             hearing: Hearing::new(now),
             // The client's packets are limited where they are made.
             from_client: Framing::new(usize::MAX),
@@ -362,7 +370,11 @@ impl<'a> Relay<'a> {
                 }
             }
             self.sort_down();
-            let has_written = self.write_client();
+            let mut has_written = false;
+            // All of it, so that little is left to move when the buffer is filled again.
+            while self.write_client() {
+                has_written = true;
+            }
             if !has_read && !has_written {
                 return false;
             }
@@ -381,7 +393,7 @@ impl<'a> Relay<'a> {
                 self.pulse.heard(Instant::now());
                 self.hearing.read();
                 if self.discards {
-                    self.down.clear();
+                    self.clear_down();
                 }
                 return true;
             }
@@ -408,32 +420,39 @@ impl<'a> Relay<'a> {
             let is_first = self.down.outgoing().is_empty();
             match self.from_server.next_of_server(unseen) {
                 Err(fault) => self.stop(Cause::Fault(fault)),
-                Ok(FromServer::Pass(length)) => self.down.pass(length),
-                Ok(FromServer::Acknowledgement(length)) => {
+                Ok(FromServer::Pass(length)) => self.pass_down(length),
+                Ok(FromServer::Message { length, packet }) => {
                     self.down.pass(length);
+                    self.pieces.message(length, packet);
+                }
+                Ok(FromServer::Acknowledgement(length)) => {
+                    self.pass_down(length);
                     self.unacknowledged = self.unacknowledged.saturating_sub(1);
                 }
-                Ok(FromServer::Publish { length, publish }) => {
-                    // Before the client can see it.
-                    if let Some(acknowledging) = &self.acknowledging {
+                Ok(FromServer::Publish { length, publish }) => match &self.acknowledging {
+                    Some(acknowledging) => {
+                        // Before the client can see it.
                         acknowledging.passed(publish);
+                        self.down.pass(length);
+                        self.pieces.message(length, publish.bytes);
                     }
-                    self.down.pass(length);
-                }
+                    // The client acknowledges what it has read.
+                    None => self.pass_down(length),
+                },
                 Ok(FromServer::PingAnswer(length)) if is_first => {
                     self.down.take_out(length);
                     let news = self.marks.ping_answered();
                     self.report_processed(news);
                 }
                 Ok(FromServer::Unsubscribed(length)) => {
-                    self.down.pass(length);
+                    self.pass_down(length);
                     let news = self.marks.unsubscribe_answered();
                     self.report_processed(news);
                 }
                 Ok(FromServer::Subscribed { length, codes }) => {
                     // Paho reads as many codes as it has sent filters, wherever the packet ends.
                     if self.filters.take() == Some(codes) {
-                        self.down.pass(length);
+                        self.pass_down(length);
                     } else {
                         self.stop(Cause::Fault(Fault::BadLength));
                     }
@@ -473,19 +492,40 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Clears bytes for the client that pass as they are.
+    fn pass_down(&mut self, length: usize) {
+        self.down.pass(length);
+        self.pieces.pass(length);
+    }
+
+    /// Discards what is on its way to the client.
+    fn clear_down(&mut self) {
+        self.down.clear();
+        self.pieces.clear();
+    }
+
     fn write_client(&mut self) -> bool {
         if !self.ready.client_write || self.discards {
             return false;
         }
+        if let Some(header) = self.pieces.header() {
+            self.down.put_before(&header);
+        }
         let outgoing = self.down.outgoing();
         let is_own = outgoing.is_empty() && self.from_server.is_between_packets();
-        let bytes = if is_own { &*self.to_client } else { outgoing };
+        let bytes = match is_own {
+            true => &*self.to_client,
+            false => &outgoing[..outgoing.len().min(self.pieces.before_next())],
+        };
         if bytes.is_empty() {
             return false;
         }
         match uninterrupted(|| self.client.write(bytes)) {
             Ok(length) if is_own => drop(self.to_client.drain(..length)),
-            Ok(length) => self.down.gone(length),
+            Ok(length) => {
+                self.down.gone(length);
+                self.pieces.gone(length);
+            }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.client_write = false;
                 return false;
@@ -493,7 +533,7 @@ impl<'a> Relay<'a> {
             Err(_) => {
                 // The client has closed its side. What it wrote before is still read.
                 self.discards = true;
-                self.down.clear();
+                self.clear_down();
                 return false;
             }
         }

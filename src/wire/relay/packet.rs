@@ -68,18 +68,23 @@ fn connect_packet(flags: u8, keep_alive: u16, fields: &[&[u8]]) -> Vec<u8> {
         body.extend((field.len() as u16).to_be_bytes());
         body.extend(field);
     }
-    let mut packet = vec![0x10];
-    let mut length = body.len();
-    loop {
-        let byte = (length % 0x80) as u8;
-        length /= 0x80;
-        packet.push(if length > 0 { byte | 0x80 } else { byte });
-        if length == 0 {
-            break;
-        }
-    }
+    let mut packet = fixed_header(0x10, body.len());
     packet.extend(body);
     packet
+}
+
+/// Returns the fixed header of a packet with `remaining` bytes after it (MQTT 3.1.1, section 2.2).
+pub(super) fn fixed_header(first: u8, mut remaining: usize) -> Vec<u8> {
+    let mut header = vec![first];
+    loop {
+        let byte = (remaining % 0x80) as u8;
+        remaining /= 0x80;
+        if remaining == 0 {
+            header.push(byte);
+            return header;
+        }
+        header.push(byte | 0x80);
+    }
 }
 
 /// How a packet breaks its stream.
@@ -100,6 +105,8 @@ pub(crate) enum Fault {
 pub(super) enum FromServer {
     /// Pass this many bytes to the client.
     Pass(usize),
+    /// Pass this many bytes: they begin a PUBLISH at QoS 0, a packet of that many bytes.
+    Message { length: usize, packet: usize },
     /// Pass this many bytes: they begin a PUBLISH that is to be acknowledged.
     Publish { length: usize, publish: Ordered },
     /// Pass this many bytes: they acknowledge a PUBLISH of the client.
@@ -273,6 +280,12 @@ impl Framing {
                     return Ok(FromServer::More(end));
                 };
                 if is_text(topic) {
+                    if header.flags & 6 == 0 {
+                        return Ok(FromServer::Message {
+                            length: self.pass(header.packet, bytes.len()),
+                            packet: header.packet,
+                        });
+                    }
                     if !header.is_at_least_once() {
                         return Ok(FromServer::Pass(self.pass(header.packet, bytes.len())));
                     }
@@ -387,7 +400,7 @@ fn filters(body: &[u8]) -> Result<usize, Fault> {
     Ok(count)
 }
 
-/// A PUBLISH whose topic is not text.
+/// A PUBLISH.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Publish<'a> {
     pub(super) topic: &'a [u8],
@@ -397,9 +410,11 @@ pub(super) struct Publish<'a> {
     pub(super) answer: Option<[u8; 4]>,
     /// What is known about it if that is a PUBACK.
     pub(super) ordered: Option<Ordered>,
+    /// The length of the packet.
+    pub(super) packet: usize,
 }
 
-/// Parses a whole PUBLISH packet.
+/// Parses a whole PUBLISH packet; others may follow it.
 pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
     const PUBREC: u8 = 0x50;
     let header = header(packet).ok()??;
@@ -428,6 +443,7 @@ pub(super) fn publish(packet: &[u8]) -> Option<Publish<'_>> {
         is_retained: header.flags & 1 == 1,
         answer,
         ordered,
+        packet: header.packet,
     })
 }
 
@@ -442,13 +458,7 @@ mod tests {
     use crate::seeds::for_seeds;
 
     fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-        let mut packet = vec![first];
-        let mut length = body.len();
-        while length >= 0x80 {
-            packet.push((length % 0x80) as u8 | 0x80);
-            length /= 0x80;
-        }
-        packet.push(length as u8);
+        let mut packet = fixed_header(first, body.len());
         packet.extend(body);
         packet
     }
@@ -475,7 +485,8 @@ mod tests {
                         passed.extend(&bytes[..length]);
                         start += length;
                     }
-                    FromServer::Publish { length, .. }
+                    FromServer::Message { length, .. }
+                    | FromServer::Publish { length, .. }
                     | FromServer::Acknowledgement(length)
                     | FromServer::Subscribed { length, .. }
                     | FromServer::Unsubscribed(length) => {
@@ -544,7 +555,11 @@ mod tests {
         );
         let largest = published(b"t", &[0; 1000 - 6]);
         assert_eq!(largest.len(), 1000);
-        assert_eq!(framing.next_of_server(&largest), Ok(FromServer::Pass(1000)));
+        let passed = FromServer::Message {
+            length: 1000,
+            packet: 1000,
+        };
+        assert_eq!(framing.next_of_server(&largest), Ok(passed));
     }
 
     #[test]
@@ -648,6 +663,7 @@ mod tests {
             let mut start = 0;
             while let Ok(
                 FromServer::Pass(length)
+                | FromServer::Message { length, .. }
                 | FromServer::Publish { length, .. }
                 | FromServer::Acknowledgement(length)
                 | FromServer::PingAnswer(length)

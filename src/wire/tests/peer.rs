@@ -363,8 +363,38 @@ pub(super) fn number(packet: &[u8]) -> u32 {
     u32::from_be_bytes(packet[start..start + 4].try_into().unwrap())
 }
 
-/// Reads the next packet.
+/// The topic of a bundle.
+const BUNDLE: &[u8] = b"\0\x06bundle";
+
+/// Reads the next packet, also if it is in a bundle: those of a bundle follow its header as they are.
 pub(super) fn try_packet(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let (mut packet, length) = fixed_header(stream)?;
+    let start = packet.len();
+    if packet[0] == 0x30 && length > BUNDLE.len() {
+        packet.resize(start + BUNDLE.len(), 0);
+        stream.read_exact(&mut packet[start..])?;
+        if &packet[start..] == BUNDLE {
+            return try_packet(stream);
+        }
+    }
+    let there = packet.len();
+    packet.resize(start + length, 0);
+    stream.read_exact(&mut packet[there..])?;
+    Ok(packet)
+}
+
+/// Reads a bundle. Returns its packets as they are.
+#[track_caller]
+pub(super) fn read_bundle(stream: &mut impl Read) -> Vec<u8> {
+    let (_, length) = fixed_header(stream).expect("a packet");
+    let mut rest = vec![0; length];
+    stream.read_exact(&mut rest).expect("a whole packet");
+    let packets = rest.strip_prefix(BUNDLE).expect("a bundle");
+    packets.to_vec()
+}
+
+/// Reads a fixed header. Returns it, and how many bytes follow it.
+fn fixed_header(stream: &mut impl Read) -> io::Result<(Vec<u8>, usize)> {
     let mut packet = vec![0; 2];
     stream.read_exact(&mut packet)?;
     let mut length = usize::from(packet[1] & 127);
@@ -376,10 +406,7 @@ pub(super) fn try_packet(stream: &mut impl Read) -> io::Result<Vec<u8>> {
         length |= usize::from(byte[0] & 127) << shift;
         shift += 7;
     }
-    let start = packet.len();
-    packet.resize(start + length, 0);
-    stream.read_exact(&mut packet[start..])?;
-    Ok(packet)
+    Ok((packet, length))
 }
 
 #[track_caller]

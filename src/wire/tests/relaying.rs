@@ -11,8 +11,8 @@ use std::{
 use super::{
     LONG, Setting, at_once,
     peer::{
-        CONNACK, Client, PINGREQ, PINGRESP, Peer, Server, number, packet, publish, read_message,
-        read_out, read_packet, string,
+        CONNACK, Client, PINGREQ, PINGRESP, Peer, Server, number, packet, publish, read_bundle,
+        read_message, read_out, read_packet, string,
     },
 };
 use crate::{
@@ -172,6 +172,27 @@ fn the_client_s_own_question_is_answered_at_once_and_goes_no_further() {
         client.0.write_all(&publish(index, 4)).unwrap();
         assert_eq!(number(&read_packet(&mut peer)), index);
     }
+}
+
+#[test]
+fn messages_that_come_together_reach_the_client_in_few_packets() {
+    const COUNT: u32 = 500;
+    let (_attempt, mut peer, mut client) = Setting::default().connect();
+    let messages: Vec<u8> = (0..COUNT).flat_map(|number| publish(number, 10)).collect();
+    peer.write_all(&messages).unwrap();
+    let mut packets = 0;
+    let mut next = 0;
+    while next < COUNT {
+        let bundle = read_bundle(&mut client.0);
+        packets += 1;
+        let mut rest = &bundle[..];
+        while !rest.is_empty() {
+            assert_eq!(number(&read_packet(&mut rest)), next);
+            next += 1;
+        }
+    }
+    // However the network cuts them.
+    assert!(packets <= COUNT / 10, "{packets} packets");
 }
 
 #[test]
