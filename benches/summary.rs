@@ -139,7 +139,7 @@ fn svg(panels: &[Panel<'_>], stamp: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\">\n\
-         <title>Throughput and latency</title>\n\
+         <title>Throughput, CPU time and latency</title>\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n{body}</svg>\n"
     )
 }

@@ -36,7 +36,7 @@ const SIZE: &str = "size of that program, stripped";
 const TIME_REACH: Reach = Reach::AtMost(1.6);
 
 fn main() {
-    let _watchdog = common::watchdog(Duration::from_secs(1_800));
+    let _watchdog = common::watchdog(Duration::from_secs(3_600));
     println!("## ten lines: a program that prints the payload of each uplink\n");
     if let Err(why) = measure() {
         println!("Left out: {why}\n");

@@ -171,7 +171,7 @@ impl<M> Ledger<M> {
         if self.intake != Intake::Open || self.is_full() {
             return self.missed(1);
         }
-        self.bytes += size(&taken.message);
+        self.bytes += taken.message.size();
         self.entries.push_back(Entry {
             message: taken.message,
             mark: taken.mark,
@@ -250,7 +250,7 @@ impl<M> Ledger<M> {
     fn advance(&mut self) {
         while let Some(first) = self.take_settled() {
             self.first += 1;
-            self.bytes -= size(&first.message);
+            self.bytes -= first.message.size();
             if first.mark.is_some() {
                 self.mark = first.mark;
             }
@@ -343,10 +343,6 @@ impl<M> Ledger<M> {
         let number = skip.checked_rem(others.len());
         Some(number.map_or(0, |number| others[number]))
     }
-}
-
-fn size(message: &RawMessage) -> usize {
-    message.topic().len() + message.payload().len()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! An MQTT message as it arrived.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, iter, str, sync::Arc};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Hold, json};
 
@@ -16,22 +16,27 @@ use super::{Hold, json};
 /// assert_eq!(field.raw().topic(), "my-app/devices/dev-1/up/temperature");
 /// assert_eq!(field.raw().payload(), b"21.5");
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RawMessage {
-    topic: Arc<str>,
-    #[serde(flatten, serialize_with = "json::message")]
-    payload: Arc<[u8]>,
+    /// The topic, and then the payload: every message needs this memory, so it is allocated in one go.
+    bytes: Arc<[u8]>,
+    topic_length: usize,
     is_retained: bool,
     /// What keeps a downlink request that a feed reads from being acknowledged.
-    #[serde(skip)]
     pub(crate) hold: Hold,
 }
 
 impl RawMessage {
     pub(crate) fn new(topic: &str, payload: &[u8]) -> Self {
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, topic.len() + payload.len()).collect();
+        // Nobody else has it yet.
+        if let Some(bytes) = Arc::get_mut(&mut bytes) {
+            bytes[..topic.len()].copy_from_slice(topic.as_bytes());
+            bytes[topic.len()..].copy_from_slice(payload);
+        }
         Self {
-            topic: topic.into(),
-            payload: payload.into(),
+            bytes,
+            topic_length: topic.len(),
             is_retained: false,
             hold: Hold::default(),
         }
@@ -40,8 +45,9 @@ impl RawMessage {
     /// Returns the same message on a topic.
     pub(crate) fn on_topic(&self, topic: &str) -> Self {
         Self {
-            topic: topic.into(),
-            ..self.clone()
+            is_retained: self.is_retained,
+            hold: self.hold.clone(),
+            ..Self::new(topic, self.payload())
         }
     }
 
@@ -61,7 +67,13 @@ impl RawMessage {
     /// assert_eq!(uplink.raw().topic(), "");
     /// ```
     pub fn topic(&self) -> &str {
-        &self.topic
+        // It was text before.
+        str::from_utf8(&self.bytes[..self.topic_length]).unwrap_or_default()
+    }
+
+    /// Returns how many bytes topic and payload have.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Returns the bytes of the message.
@@ -72,7 +84,7 @@ impl RawMessage {
     /// assert_eq!(uplink.raw().payload(), br#"{"app_id":"a1","dev_id":"d1"}"#);
     /// ```
     pub fn payload(&self) -> &[u8] {
-        &self.payload
+        &self.bytes[self.topic_length..]
     }
 
     /// Returns whether this is the last message on its topic, which the server has kept and delivers
@@ -91,6 +103,24 @@ impl RawMessage {
     /// ```
     pub fn is_retained(&self) -> bool {
         self.is_retained
+    }
+}
+
+impl Serialize for RawMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Message<'a> {
+            topic: &'a str,
+            #[serde(flatten, serialize_with = "json::message")]
+            payload: &'a [u8],
+            is_retained: bool,
+        }
+        Message {
+            topic: self.topic(),
+            payload: self.payload(),
+            is_retained: self.is_retained,
+        }
+        .serialize(serializer)
     }
 }
 

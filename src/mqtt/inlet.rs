@@ -185,7 +185,7 @@ impl Inlet {
         receipt: Option<Receipt>,
         signal: fn(RawMessage, Option<Receipt>) -> Signal,
     ) {
-        let size = message.topic().len() + message.payload().len();
+        let size = message.size();
         if receipt.is_none() && !self.room.has(size) {
             return self.drop_one(attempt);
         }
@@ -237,7 +237,7 @@ impl Inlet {
 impl Outlet {
     /// Makes room for other messages. Must be called for each message that was read.
     pub(crate) fn make_room(&self, message: &RawMessage) {
-        let size = message.topic().len() + message.payload().len();
+        let size = message.size();
         self.room.messages.fetch_sub(1, Ordering::Relaxed);
         self.room.bytes.fetch_sub(size, Ordering::Relaxed);
     }

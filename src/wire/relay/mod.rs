@@ -629,22 +629,13 @@ impl<'a> Relay<'a> {
                     self.up.pass(length);
                     self.marks.unsubscribed();
                 }
-                Ok(FromClient::Acknowledgement(length)) if self.acknowledging.is_none() => {
-                    self.up.pass(length);
-                }
-                // The relay sends its own, when the message is handled.
-                Ok(FromClient::Acknowledgement(length)) if is_first => self.up.take_out(length),
                 Ok(FromClient::PingRequest(length)) if is_first => {
                     self.up.take_out(length);
                     self.to_client.extend(packet::PING_ANSWER);
                 }
                 // The relay sends its own, at the very end.
                 Ok(FromClient::Disconnect(length)) if is_first => self.up.take_out(length),
-                Ok(
-                    FromClient::Acknowledgement(_)
-                    | FromClient::PingRequest(_)
-                    | FromClient::Disconnect(_),
-                ) => return false,
+                Ok(FromClient::PingRequest(_) | FromClient::Disconnect(_)) => return false,
                 Ok(FromClient::More(wanted)) => {
                     if is_first {
                         self.up.provide(wanted);

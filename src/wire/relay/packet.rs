@@ -133,8 +133,6 @@ pub(super) enum FromClient {
         length: usize,
         is_acknowledged: bool,
     },
-    /// This many bytes acknowledge a PUBLISH.
-    Acknowledgement(usize),
     /// Pass this many bytes: they are a SUBSCRIBE with this many filters.
     Subscribe { length: usize, filters: usize },
     /// Pass this many bytes: they begin an UNSUBSCRIBE.
@@ -360,8 +358,6 @@ impl Framing {
                     is_acknowledged,
                 })
             }
-            kind::ACKNOWLEDGEMENT if is_whole => Ok(FromClient::Acknowledgement(header.packet)),
-            kind::ACKNOWLEDGEMENT => Ok(FromClient::More(header.packet)),
             kind::UNSUBSCRIBE => {
                 let length = self.pass(header.packet, bytes.len());
                 Ok(FromClient::Unsubscribe(length))
