@@ -89,9 +89,9 @@ struct Package {
 }
 
 impl Package {
-    /// Downloads what the package needs.
+    /// Downloads what the package needs, and renews its lock file if this crate needs something else.
     fn fetch(&self) -> Result<(), String> {
-        self.cargo(&["fetch", "--quiet", "--locked"], None)
+        self.cargo(&["fetch", "--quiet"], None)
     }
 
     /// Returns the seconds that the build takes, and the megabytes of the program.
