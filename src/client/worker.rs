@@ -36,7 +36,7 @@ impl Desk {
             handled: AtomicU64::default(),
             failed: AtomicU64::default(),
             reader: Arc::clone(events.reader()),
-            queue: events.receiver().clone(),
+            queue: events.queue().clone(),
         }
     }
 
@@ -99,20 +99,21 @@ impl Worker {
             if has_lagged {
                 // An earlier end cannot still be in the queue.
                 let end = self.core().link.status.last_end();
-                if self.events.receiver().is_empty() {
+                if self.events.queue().is_empty() {
                     self.has_reached(end);
                     has_lagged = false;
                 }
             }
             let event = select! {
                 recv(self.stop) -> _ => break,
-                recv(self.events.receiver()) -> event => event,
+                recv(self.events.queue()) -> event => event,
             };
             match event {
                 Ok(Event::Uplink(uplink)) => {
                     if self.handle(&uplink) == Next::Ends {
                         return;
                     }
+                    self.core().link.spent.give(Event::Uplink(uplink));
                 }
                 Ok(Event::Closed(closed)) => self.has_reached(closed.number),
                 Ok(Event::Lagged(dropped)) => {

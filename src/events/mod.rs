@@ -12,6 +12,7 @@
 
 mod interrupt;
 mod reader;
+mod spent;
 mod subscriber;
 mod subscribers;
 mod subscription;
@@ -19,6 +20,7 @@ mod subscription;
 mod tests;
 
 pub(crate) use reader::Reader;
+pub(crate) use spent::{Returned, Spent, spent};
 pub(crate) use subscriber::Subscriber;
 pub(crate) use subscribers::Subscribers;
 pub use subscription::{Events, EventsIter};

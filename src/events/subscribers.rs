@@ -7,9 +7,14 @@ use crossbeam_channel::Receiver;
 use super::{interrupt::Interrupt, subscriber::Subscriber};
 use crate::message::Event;
 
+/// The most uplinks to hand over together: the first ones wait for the others to be decoded.
+const MOST_HELD: usize = 64;
+
 /// The subscribers, and what interrupts a wait for a slow one.
 pub(crate) struct Subscribers {
     list: Vec<Subscriber>,
+    /// Uplinks to hand over together; `None` if each is handed over at once.
+    held: Option<Vec<Event>>,
     interrupt: Interrupt,
 }
 
@@ -18,6 +23,7 @@ impl Subscribers {
     pub(crate) fn new(interrupt: Receiver<()>) -> Self {
         Self {
             list: Vec::new(),
+            held: None,
             interrupt: Interrupt::new(interrupt),
         }
     }
@@ -31,8 +37,34 @@ impl Subscribers {
         self.list.retain(|subscriber| !subscriber.is_gone());
     }
 
+    /// Keeps uplinks until [`release`](Self::release), so that a subscriber who sleeps is woken once for many.
+    pub(crate) fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Hands over what was kept.
+    pub(crate) fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.into_iter().for_each(|event| self.deliver(event));
+        }
+    }
+
     /// Hands an event to every subscriber. Waits only for those with [`Overflow::Block`](crate::Overflow::Block).
     pub(crate) fn report(&mut self, event: Event) {
+        match &mut self.held {
+            Some(held) if held.len() < MOST_HELD && matches!(event, Event::Uplink(_)) => {
+                held.push(event);
+            }
+            Some(_) => {
+                self.release();
+                self.report(event);
+                self.hold();
+            }
+            None => self.deliver(event),
+        }
+    }
+
+    fn deliver(&mut self, event: Event) {
         self.remove_gone();
         let Some((last, others)) = self.list.split_last_mut() else {
             return;

@@ -143,6 +143,11 @@ impl Events {
         }
     }
 
+    /// Returns the channel, for a thread of the client's own: it is in no fork, so there is no need to ask the system.
+    pub(crate) fn queue(&self) -> &Receiver<Event> {
+        &self.receiver
+    }
+
     /// Returns how many events were dropped because this subscription did not keep up, including
     /// those that no [`Lagged`](Event::Lagged) could report before the stream ended. Messages that
     /// were dropped before they became an event are counted in

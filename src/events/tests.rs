@@ -40,6 +40,7 @@ fn read(events: &Events) -> Vec<String> {
         .try_iter()
         .map(|event| match event {
             Event::Other(raw) => raw.topic().to_owned(),
+            Event::Uplink(uplink) => uplink.dev_id.clone(),
             Event::Lagged(dropped) => format!("-{dropped}"),
             Event::Closed(_) => "closed".to_owned(),
             event => panic!("{event:?}"),
@@ -61,6 +62,64 @@ fn every_subscriber_gets_every_event() {
     for events in &both {
         assert_eq!(read(events), ["1", "2", "3"]);
     }
+}
+
+fn named(dev_id: &str, payload: usize) -> Event {
+    let raw = RawMessage::new("", &vec![0; payload]);
+    Event::Uplink(Arc::new(UplinkMessage::new("barn", dev_id, raw)))
+}
+
+#[test]
+fn held_uplinks_are_handed_over_together_and_before_any_other_event() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(1_000, Overflow::default());
+    subscribers.add(subscriber);
+    subscribers.hold();
+    subscribers.report(named("a", 0));
+    subscribers.report(named("b", 0));
+    assert_eq!(read(&events).len(), 0);
+    subscribers.report(message(1));
+    assert_eq!(read(&events), ["a", "b", "1"]);
+    subscribers.report(named("c", 0));
+    assert_eq!(read(&events).len(), 0);
+    subscribers.release();
+    assert_eq!(read(&events), ["c"]);
+    subscribers.report(named("d", 0));
+    assert_eq!(read(&events), ["d"]);
+    subscribers.hold();
+    let names: Vec<_> = (0..200).map(|number| number.to_string()).collect();
+    names
+        .iter()
+        .for_each(|name| subscribers.report(named(name, 0)));
+    let soon = read(&events);
+    assert!(soon.len() >= 100, "only {} did not wait", soon.len());
+    subscribers.release();
+    assert_eq!([soon, read(&events)].concat(), names);
+}
+
+#[test]
+fn the_session_frees_what_comes_back_one_by_one_and_little_waits_for_it() {
+    let (spent, returned) = spent();
+    let waiting = |uplinks: &[Event]| {
+        let shared = |event: &&Event| match event {
+            Event::Uplink(uplink) => Arc::strong_count(uplink) > 1,
+            _ => false,
+        };
+        uplinks.iter().filter(shared).count()
+    };
+    let uplinks: Vec<_> = (0..1_000).map(|_| named("a", 100)).collect();
+    uplinks.iter().for_each(|event| spent.give(event.clone()));
+    let before = waiting(&uplinks);
+    assert!((1..=100).contains(&before), "{before}");
+    returned.free_one();
+    assert_eq!(waiting(&uplinks), before - 1);
+    let large = [named("b", 100_000)];
+    spent.give(large[0].clone());
+    assert_eq!(waiting(&large), 0);
+    drop(returned);
+    assert_eq!(waiting(&uplinks), 0);
+    spent.give(uplinks[0].clone());
+    assert_eq!(waiting(&uplinks), 0);
 }
 
 #[test]

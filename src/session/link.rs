@@ -8,7 +8,7 @@ use super::{FillRequest, Publication, Status};
 use crate::{
     downlink::{Batch, Followed, WaitingRoom},
     error::Result,
-    events::Subscriber,
+    events::{Spent, Subscriber},
     message::Event,
     recovery::RetryCallback,
 };
@@ -55,5 +55,6 @@ pub(crate) struct SessionLink {
     pub(crate) room: WaitingRoom,
     /// Ends a wait for a slow subscriber.
     pub(crate) interrupt: Sender<()>,
+    pub(crate) spent: Spent,
     pub(crate) status: Arc<Status>,
 }

@@ -10,14 +10,19 @@ use crate::{
 };
 
 impl Session {
-    /// Handles messages that have come together. Returns how many.
+    /// Handles messages that have come together, and hands their uplinks over together. Returns how many.
     pub(super) fn on_messages(&mut self, attempt: Attempt, messages: Messages) -> usize {
         let mut handled = 0;
         for (raw, receipt) in messages {
-            self.read_commands();
+            if !self.commands.is_empty() {
+                self.receiving.release();
+                self.read_commands();
+            }
+            self.receiving.hold();
             self.on_message(attempt, raw, receipt);
             handled += 1;
         }
+        self.receiving.release();
         handled
     }
 

@@ -40,7 +40,7 @@ use crate::{
     config::{AccessKey, Address, Options, ReceiveCapacity},
     downlink::{Batch, Correlation, WaitingRoom},
     error::Result,
-    events::Subscribers,
+    events::{self, Subscribers},
     message::{CallbackFailed, ConnectFailed, Connected, Disconnected, Event, Gap},
     mqtt::{self, Attempt, Operation, Outcome, Signal, Tagged},
     process,
@@ -142,6 +142,7 @@ impl Session {
         let (command_sender, commands) = unbounded();
 
         let (interrupt, interrupted) = bounded(1);
+        let (spent, returned) = events::spent();
         let (job_done, jobs) = unbounded();
         let ReceiveCapacity { messages, bytes } = options.receive_capacity;
         let (inlet, outlet) = mqtt::inlet(messages, bytes);
@@ -152,6 +153,7 @@ impl Session {
             outbox,
             room: WaitingRoom::default(),
             interrupt,
+            spent,
             status: Arc::clone(&status),
         };
         let acknowledgement = options.broker.as_ref().map(|broker| {
@@ -174,7 +176,7 @@ impl Session {
                 Arc::clone(&topics),
                 outlet,
                 Arc::clone(&status),
-                Subscribers::new(interrupted),
+                (Subscribers::new(interrupted), returned),
                 Duplicates::new(options.duplicate_window),
                 options.broker.is_some(),
             )

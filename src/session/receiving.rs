@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use super::{duplicates::Duplicates, filling::Filling, status::Status};
 use crate::{
     clock::Moment,
-    events::{Subscriber, Subscribers},
+    events::{Returned, Subscriber, Subscribers},
     message::{
         CounterReport, DeviceBack, DeviceChange, DeviceSilent, Event, Malformed, RawMessage,
         Receipt, UplinkMessage,
@@ -26,6 +26,7 @@ pub(super) struct Receiving {
     outlet: Outlet,
     status: Arc<Status>,
     subscribers: Subscribers,
+    returned: Returned,
     duplicates: Duplicates,
     /// The first attempt since the client was closed. Messages of earlier ones are discarded.
     first_open: Attempt,
@@ -46,7 +47,7 @@ impl Receiving {
         topics: Arc<Layout>,
         outlet: Outlet,
         status: Arc<Status>,
-        subscribers: Subscribers,
+        (subscribers, returned): (Subscribers, Returned),
         duplicates: Duplicates,
         acknowledges: bool,
     ) -> Self {
@@ -55,6 +56,7 @@ impl Receiving {
             outlet,
             status,
             subscribers,
+            returned,
             duplicates,
             first_open: Attempt(0),
             has_retained: false,
@@ -93,6 +95,8 @@ impl Receiving {
         }
         self.note_retained(&raw);
         self.note_misplaced(&raw);
+        // Its memory is used for the next one.
+        self.returned.free_one();
         let mut event = self.read(&raw)?;
         match receipt {
             Some(receipt) if self.topics.is_feed() => event.hold_request(receipt),
@@ -314,6 +318,15 @@ impl Receiving {
         self.subscribers.add(subscriber);
     }
 
+    /// Keeps uplinks until [`release`](Self::release).
+    pub(super) fn hold(&mut self) {
+        self.subscribers.hold();
+    }
+
+    pub(super) fn release(&mut self) {
+        self.subscribers.release();
+    }
+
     /// Waits for slow subscribers again.
     pub(super) fn resume(&mut self) {
         self.subscribers.resume();
@@ -384,7 +397,7 @@ mod tests {
     use crossbeam_channel::never;
 
     use super::*;
-    use crate::{MqttClient, message::Acknowledger, mqtt};
+    use crate::{MqttClient, events::spent, message::Acknowledger, mqtt};
 
     /// The places of the messages that are given back.
     #[derive(Debug, Default)]
@@ -416,7 +429,7 @@ mod tests {
             Arc::new(Layout::new(&options)),
             outlet,
             Arc::clone(&status),
-            Subscribers::new(never()),
+            (Subscribers::new(never()), spent().1),
             Duplicates::new(1),
             true,
         );

@@ -1,0 +1,53 @@
+//! Handled events on their way back to the thread that has allocated them.
+//!
+//! An uplink has some twenty blocks of memory. Freed by another thread, they go back through a lock of the
+//! allocator that both threads need all the time; freed by their own, they are the next ones to be used.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::message::Event;
+
+/// The most events that wait to be freed: they are kept while nothing arrives.
+const ROOM: usize = 64;
+
+/// The longest message to keep for that, in bytes.
+const LONGEST: usize = 4 << 10;
+
+/// The end of the threads that handle events.
+#[derive(Clone, Debug)]
+pub(crate) struct Spent(Sender<Event>);
+
+/// The end of the session.
+#[derive(Debug)]
+pub(crate) struct Returned(Receiver<Event>);
+
+/// Creates both ends.
+pub(crate) fn spent() -> (Spent, Returned) {
+    let (sender, receiver) = bounded(ROOM);
+    (Spent(sender), Returned(receiver))
+}
+
+impl Spent {
+    /// Gives an uplink back. Frees it here if it is large, or if many wait.
+    pub(crate) fn give(&self, event: Event) {
+        if let Event::Uplink(uplink) = &event {
+            if uplink.raw.size() <= LONGEST {
+                // The session may have ended.
+                let _ = self.0.try_send(event);
+            }
+        }
+    }
+}
+
+impl Returned {
+    /// Frees an event, if one waits.
+    pub(crate) fn free_one(&self) {
+        drop(self.0.try_recv());
+    }
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        self.0.try_iter().for_each(drop);
+    }
+}
