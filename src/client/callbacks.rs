@@ -3,6 +3,7 @@
 //! Closures run only here, so they need no lock and may call any method of the client.
 
 use std::{
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
@@ -126,6 +127,8 @@ impl Callbacks {
                 }
             }
         }
+        // Another thread may have held a lock of the channel at the fork, which dropping it takes.
+        mem::forget(self.setters);
     }
 
     /// Returns the next event, if there is one or the session is about to send it.

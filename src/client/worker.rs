@@ -1,6 +1,7 @@
 //! A thread that handles the uplinks of its share of the devices.
 
 use std::{
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
@@ -111,7 +112,8 @@ impl Worker {
             match event {
                 Ok(Event::Uplink(uplink)) => {
                     if self.handle(&uplink) == Next::Ends {
-                        return;
+                        // Another thread may have held a lock of the channel at the fork.
+                        return mem::forget(self.stop);
                     }
                     self.core().link.spent.give(Event::Uplink(uplink));
                 }

@@ -1,7 +1,7 @@
 //! The thread that calls the user's retry callback.
 
 use std::{
-    io,
+    io, mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -46,11 +46,12 @@ impl RetryCallback {
         };
         let home = Home::here();
         process::start_thread("ttn-retry", move || {
-            for Question { mut retry, answer } in questions {
+            while let Ok(Question { mut retry, answer }) = questions.recv() {
                 let called = call_safely("retry", None, || result_of(callback(&mut retry)));
                 if !home.is_here() {
-                    // The closure has forked, and this is the child: nobody waits for the answer here.
-                    return;
+                    // The closure has forked, and this is the child: nobody waits for the answer here. The session
+                    // may have held a lock of the channel, which dropping it takes.
+                    return mem::forget(questions);
                 }
                 busy.store(false, Ordering::Release);
                 answer(called.map(|()| retry));
