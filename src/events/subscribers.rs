@@ -5,7 +5,7 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::{interrupt::Interrupt, subscriber::Subscriber};
-use crate::message::Event;
+use crate::{config::Overflow, message::Event};
 
 /// The most uplinks to hand over together: the first ones wait for the others to be decoded.
 const MOST_HELD: usize = 64;
@@ -37,9 +37,13 @@ impl Subscribers {
         self.list.retain(|subscriber| !subscriber.is_gone());
     }
 
-    /// Keeps uplinks until [`release`](Self::release), so that a subscriber who sleeps is woken once for many.
+    /// Keeps uplinks until [`release`](Self::release), so that a subscriber who sleeps is woken once for many. Keeps
+    /// none if a subscriber may block: what waits then belongs in the queues, which are bounded.
     pub(crate) fn hold(&mut self) {
-        self.held.get_or_insert_default();
+        let may_block = |subscriber: &Subscriber| subscriber.overflow == Overflow::Block;
+        if !self.list.iter().any(may_block) {
+            self.held.get_or_insert_default();
+        }
     }
 
     /// Hands over what was kept.

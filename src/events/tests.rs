@@ -98,6 +98,18 @@ fn held_uplinks_are_handed_over_together_and_before_any_other_event() {
 }
 
 #[test]
+fn nothing_is_held_beside_a_subscriber_that_may_block() {
+    let (mut subscribers, _interrupt) = subscribers();
+    let (subscriber, events) = subscription(10, Overflow::default());
+    let (blocking, others) = subscription(10, Overflow::Block);
+    subscribers.add(subscriber);
+    subscribers.add(blocking);
+    subscribers.hold();
+    subscribers.report(named("a", 0));
+    assert_eq!([read(&events), read(&others)].concat(), ["a", "a"]);
+}
+
+#[test]
 fn the_session_frees_what_comes_back_one_by_one_and_little_waits_for_it() {
     let (spent, returned) = spent();
     let waiting = |uplinks: &[Event]| {
