@@ -263,6 +263,9 @@ impl Link {
         let mut packets = uplinks.packets.clone();
         let mut batches = std::iter::repeat_n(BATCH, count / BATCH).chain([count % BATCH]);
         batches.try_for_each(|batch| {
+            if batch == 0 {
+                return Some(());
+            }
             uplinks.count(&mut packets, batch);
             self.try_write(&packets[..uplinks.ends[batch]])
         })
@@ -314,12 +317,10 @@ impl Uplinks {
         let mut counters = Vec::new();
         for number in 0..BATCH {
             let (topic, payload) = uplink(number);
-            let payload = payload.replace(
-                &format!("\":{},", 10_000 + number),
-                &format!("\":{FIRST_COUNTER},"),
-            );
-            let place = payload.find(&FIRST_COUNTER.to_string());
-            let place = place.expect("an uplink has a counter");
+            let first = format!("\":{FIRST_COUNTER},");
+            let payload = payload.replace(&format!("\":{},", 10_000 + number), &first);
+            // An EUI may have the same digits.
+            let place = payload.find(&first).expect("an uplink has a counter") + "\":".len();
             let mut length = 2 + topic.len() + payload.len();
             packets.push(PUBLISH);
             while length > 0x7f {

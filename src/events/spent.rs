@@ -40,9 +40,9 @@ impl Spent {
 }
 
 impl Returned {
-    /// Frees an event, if one waits.
-    pub(crate) fn free_one(&self) {
-        drop(self.0.try_recv());
+    /// Frees two events, if so many wait: one makes room for the next, the other lets a surplus shrink.
+    pub(crate) fn free_some(&self) {
+        self.0.try_iter().take(2).for_each(drop);
     }
 }
 

@@ -7,13 +7,18 @@ use crossbeam_channel::Receiver;
 use super::{interrupt::Interrupt, subscriber::Subscriber};
 use crate::{config::Overflow, message::Event};
 
-/// The most uplinks to hand over together: the first ones wait for the others to be decoded.
+/// The most events to hand over together: the first ones wait for the others to be decoded.
 const MOST_HELD: usize = 64;
+
+/// Returns whether no method of the client returns when the event happens, so that it may be handed over later.
+fn may_wait(event: &Event) -> bool {
+    matches!(event, Event::Uplink(_) | Event::Counter(_))
+}
 
 /// The subscribers, and what interrupts a wait for a slow one.
 pub(crate) struct Subscribers {
     list: Vec<Subscriber>,
-    /// Uplinks to hand over together; `None` if each is handed over at once.
+    /// Events to hand over together; `None` if each is handed over at once.
     held: Option<Vec<Event>>,
     interrupt: Interrupt,
 }
@@ -37,8 +42,9 @@ impl Subscribers {
         self.list.retain(|subscriber| !subscriber.is_gone());
     }
 
-    /// Keeps uplinks until [`release`](Self::release), so that a subscriber who sleeps is woken once for many. Keeps
-    /// none if a subscriber may block: what waits then belongs in the queues, which are bounded.
+    /// Keeps uplinks until [`release`](Self::release), and what their counters show, so that a subscriber who sleeps is
+    /// woken once for many. Keeps none if a subscriber may block: what waits then belongs in the queues, which are
+    /// bounded.
     pub(crate) fn hold(&mut self) {
         let may_block = |subscriber: &Subscriber| subscriber.overflow == Overflow::Block;
         if !self.list.iter().any(may_block) {
@@ -56,7 +62,7 @@ impl Subscribers {
     /// Hands an event to every subscriber. Waits only for those with [`Overflow::Block`](crate::Overflow::Block).
     pub(crate) fn report(&mut self, event: Event) {
         match &mut self.held {
-            Some(held) if held.len() < MOST_HELD && matches!(event, Event::Uplink(_)) => {
+            Some(held) if held.len() < MOST_HELD && may_wait(&event) => {
                 held.push(event);
             }
             Some(_) => {

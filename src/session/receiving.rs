@@ -96,7 +96,7 @@ impl Receiving {
         self.note_retained(&raw);
         self.note_misplaced(&raw);
         // Its memory is used for the next one.
-        self.returned.free_one();
+        self.returned.free_some();
         let mut event = self.read(&raw)?;
         match receipt {
             Some(receipt) if self.topics.is_feed() => event.hold_request(receipt),
