@@ -65,7 +65,8 @@ fn measure() -> Result<(), String> {
     }
     println!(
         "Each build starts in an empty folder, with everything downloaded before. The program by hand also needs OpenSSL's\n\
-         libraries where it runs, which are not counted.\n"
+         libraries where it runs, which are not counted. The floor: `rustls` with `ring`, Paho and `serde_json` without\n\
+         this crate took 42 % of our time.\n"
     );
     print("`cargo build --release` from clean", "s", &times);
     print("Size, stripped", "MB", &sizes);

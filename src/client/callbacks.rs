@@ -148,8 +148,10 @@ impl Callbacks {
             self.set(setter);
         }
         self.dispatch(&event);
-        if !self.is_in_fork {
-            self.core.link.spent.give(event);
+        if let Event::Uplink(uplink) = event {
+            if !self.is_in_fork {
+                self.core.link.spent.give(uplink);
+            }
         }
     }
 

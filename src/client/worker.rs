@@ -115,7 +115,7 @@ impl Worker {
                         // Another thread may have held a lock of the channel at the fork.
                         return mem::forget(self.stop);
                     }
-                    self.core().link.spent.give(Event::Uplink(uplink));
+                    self.core().link.spent.give(uplink);
                 }
                 Ok(Event::Closed(closed)) => self.has_reached(closed.number),
                 Ok(Event::Lagged(dropped)) => {

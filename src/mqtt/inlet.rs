@@ -22,7 +22,7 @@ pub(crate) enum Signal {
     /// Messages that have come together.
     Messages(Messages),
     /// A message that came alone, with a quality of service that nobody asked for.
-    Message(RawMessage, Option<Receipt>),
+    Message(RawMessage),
     /// A message whose topic is not text.
     Unreadable(RawMessage, Option<Receipt>),
     /// The queue was full and began to drop messages at this place. [`Outlet::end_run`] returns how
@@ -178,20 +178,18 @@ impl Inlet {
     }
 
     /// Queues a message that is in no bundle, or drops it.
-    pub(super) fn message(
-        &self,
-        attempt: Attempt,
-        message: RawMessage,
-        receipt: Option<Receipt>,
-        signal: fn(RawMessage, Option<Receipt>) -> Signal,
-    ) {
-        let size = message.size();
-        if receipt.is_none() && !self.room.has(size) {
+    pub(super) fn message(&self, attempt: Attempt, message: RawMessage) {
+        self.alone(attempt, message.size(), false, Signal::Message(message));
+    }
+
+    /// Queues a signal with one message, or drops it, unless it must stay.
+    fn alone(&self, attempt: Attempt, size: usize, must_stay: bool, signal: Signal) {
+        if !must_stay && !self.room.has(size) {
             return self.drop_one(attempt);
         }
         self.end_drops(attempt);
         self.room.take(size);
-        self.signal(attempt, signal(message, receipt));
+        self.signal(attempt, signal);
     }
 
     /// Counts a dropped message.
@@ -223,7 +221,9 @@ impl Inlet {
             }) => {
                 let topic = String::from_utf8_lossy(&topic);
                 let message = RawMessage::new(&topic, &payload).retained(is_retained);
-                self.message(attempt, message, receipt, Signal::Unreadable);
+                let (size, must_stay) = (message.size(), receipt.is_some());
+                let signal = Signal::Unreadable(message, receipt);
+                self.alone(attempt, size, must_stay, signal);
             }
         }
     }

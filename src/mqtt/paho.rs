@@ -179,7 +179,7 @@ impl Transport {
             }
             let raw = RawMessage::new(message.topic(), message.payload());
             let raw = raw.retained(message.retained());
-            messages.message(attempt, raw, None, Signal::Message);
+            messages.message(attempt, raw);
         });
         let lost = inlet.clone();
         client.set_connection_lost_callback(move |_| lost.signal(attempt, Signal::Lost));

@@ -225,6 +225,7 @@ impl Session {
     }
 
     fn wait(&mut self) -> Wakeup {
+        self.receiving.rest();
         let none = never();
         let accepted = if self.takes_accepted() {
             self.sending.accepted()
@@ -323,7 +324,7 @@ impl Session {
         self.read_commands();
         match signal {
             Signal::Messages(messages) => return self.on_messages(attempt, messages),
-            Signal::Message(raw, receipt) => self.on_message(attempt, raw, receipt),
+            Signal::Message(raw) => self.on_message(attempt, raw, None),
             Signal::Unreadable(raw, receipt) => self.receiving.unreadable(attempt, raw, receipt),
             Signal::Dropping(run) => {
                 if self.receiving.dropped_in(run) {
