@@ -15,6 +15,9 @@ use crate::message::UplinkMessage;
 /// The most uplinks on their way back: as many as a thread may handle in one go after it has waited for a processor.
 const ROOM: usize = 512;
 
+/// The most that wait for a session that sleeps: they are kept until it has something to do.
+const ROOM_ASLEEP: usize = 64;
+
 /// The longest message to give back, in bytes.
 const LONGEST: usize = 4 << 10;
 
@@ -48,9 +51,13 @@ pub(crate) fn spent() -> (Spent, Returned) {
 }
 
 impl Spent {
-    /// Gives an uplink back. Frees it here if it is large, if many wait, or if the session sleeps.
+    /// Gives an uplink back. Frees it here if it is large, or if many wait.
     pub(crate) fn give(&self, uplink: Arc<UplinkMessage>) {
-        if self.is_awake.load(Ordering::Relaxed) && uplink.raw.size() <= LONGEST {
+        let room = match self.is_awake.load(Ordering::Relaxed) {
+            true => ROOM,
+            false => ROOM_ASLEEP,
+        };
+        if self.uplinks.len() < room && uplink.raw.size() <= LONGEST {
             // The session may have ended.
             let _ = self.uplinks.try_send(uplink);
         }

@@ -135,11 +135,13 @@ fn the_session_frees_what_comes_back_and_not_much_waits_for_it() {
     };
     // Nobody uses their memory soon.
     give_all();
-    assert_eq!(waiting(), 0);
+    let asleep = waiting();
+    assert!((1..=100).contains(&asleep), "{asleep}");
+    returned.rest();
     returned.free_some();
     give_all();
     let before = waiting();
-    assert!((1..=1_000).contains(&before), "{before}");
+    assert!((asleep + 1..=1_000).contains(&before), "{before}");
     returned.free_some();
     assert_eq!(waiting(), before - 2);
     let large = uplink(100_000);
@@ -149,7 +151,7 @@ fn the_session_frees_what_comes_back_and_not_much_waits_for_it() {
     returned.rest();
     assert_eq!(waiting(), 0);
     give_all();
-    assert_eq!(waiting(), 0);
+    assert_eq!(waiting(), asleep);
     returned.free_some();
     give_all();
     drop(returned);
