@@ -327,13 +327,6 @@ impl Receiving {
         self.subscribers.release();
     }
 
-    /// Frees what the subscribers have handled, if no message waits.
-    pub(super) fn rest(&self) {
-        if self.outlet.receiver.is_empty() {
-            self.returned.rest();
-        }
-    }
-
     /// Waits for slow subscribers again.
     pub(super) fn resume(&mut self) {
         self.subscribers.resume();
