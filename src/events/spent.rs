@@ -1,6 +1,6 @@
 //! Handled uplinks on their way back to the thread that has allocated them.
 //!
-//! An uplink has some twenty blocks of memory. Freed by another thread, they go back through a lock of the
+//! An uplink has some thirty blocks of memory. Freed by another thread, they go back through a lock of the
 //! allocator that both threads need all the time; freed by their own, they are the next ones to be used.
 
 use std::sync::Arc;
