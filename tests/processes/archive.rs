@@ -7,7 +7,10 @@ use std::{
     env,
     path::Path,
     process::{self, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -77,15 +80,20 @@ impl Program {
     }
 }
 
-/// Sends uplinks, each with its number, and takes the network away now and then, until the other end is dropped.
-/// Returns how many it has sent.
-fn send(network: &Simulator, mut random: Rng, stopped: mpsc::Receiver<()>) -> u32 {
+/// Sends uplinks, each with its number, and takes the network away now and then, except while the archive is awaited,
+/// until the other end is dropped. Returns how many it has sent.
+fn send(
+    network: &Simulator,
+    mut random: Rng,
+    awaited: &AtomicBool,
+    stopped: mpsc::Receiver<()>,
+) -> u32 {
     let devices = ["bed-07", "bed-08", "tank-1"].map(|name| network.device(name));
     let mut sent = 0_u32;
     let mut left_of_outage = None;
     loop {
         match left_of_outage {
-            None if random.u8(..) < 4 => {
+            None if random.u8(..) < 4 && !awaited.load(Ordering::Relaxed) => {
                 network.stop();
                 left_of_outage = Some(random.u32(1..60));
             }
@@ -142,6 +150,7 @@ fn an_archive_that_is_killed_at_any_moment_has_every_uplink_once() {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let file = folder.path().join("uplinks.sqlite");
     let (stop, stopped) = mpsc::channel();
+    let awaited = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
         let mut program = Program::start(&network, &file);
         // From then on, the archive wants everything.
@@ -149,11 +158,14 @@ fn an_archive_that_is_killed_at_any_moment_has_every_uplink_once() {
         assert!(first.is_ok(), "it says nothing");
         while program.lines.recv_timeout(SOON).expect("it connects") != "connected" {}
         let traffic = random.fork();
-        let sending = scope.spawn(|| send(&network, traffic, stopped));
+        let sending = scope.spawn(|| send(&network, traffic, &awaited, stopped));
         for kill in 0..KILLS {
             // Half of them while it starts or catches up, half after it has connected, however busy the machine is.
             if kill % 2 == 1 {
+                // Outages one after another would have it wait longer and longer before it tries again.
+                awaited.store(true, Ordering::Relaxed);
                 while program.lines.recv_timeout(SOON).expect("it connects") != "connected" {}
+                awaited.store(false, Ordering::Relaxed);
             }
             pause(Duration::from_millis(random.u64(20..400)));
             program.running.kill();
