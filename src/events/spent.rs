@@ -40,7 +40,8 @@ impl Spent {
 }
 
 impl Returned {
-    /// Frees two uplinks, if so many wait: one makes room for the next, the other lets a surplus shrink.
+    /// Frees up to two uplinks. Called before each decode, so the queue gets shorter while uplinks arrive: with one
+    /// each time, it would stay as long as it once was.
     pub(crate) fn free_some(&self) {
         self.0.try_iter().take(2).for_each(drop);
     }

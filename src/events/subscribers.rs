@@ -10,7 +10,7 @@ use crate::{config::Overflow, message::Event};
 /// The most events to hand over together: the first ones wait for the others to be decoded.
 const MOST_HELD: usize = 64;
 
-/// Returns whether no method of the client returns when the event happens, so that it may be handed over later.
+/// Returns whether the event may be handed over later: no method of the client returns because of it.
 fn may_wait(event: &Event) -> bool {
     matches!(event, Event::Uplink(_) | Event::Counter(_))
 }
