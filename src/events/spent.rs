@@ -1,16 +1,16 @@
-//! Handled uplinks on their way back to the thread that has allocated them.
+//! Handled uplinks on their way back to the thread that reads the next ones into their memory.
 //!
 //! An uplink has some thirty blocks of memory. Freed by another thread, they go back through a lock of the
-//! allocator that both threads need all the time; freed by their own, they are the next ones to be used.
+//! allocator that both threads need all the time.
 
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::message::UplinkMessage;
+use crate::message::{RawMessage, Spare, UplinkMessage};
 
-/// The most uplinks that wait to be freed: they are kept while nothing arrives.
-const ROOM: usize = 64;
+/// The most uplinks that wait: they are kept while nothing arrives.
+const ROOM: usize = 192;
 
 /// The longest message to keep for that, in bytes.
 const LONGEST: usize = 4 << 10;
@@ -40,10 +40,12 @@ impl Spent {
 }
 
 impl Returned {
-    /// Frees up to two uplinks. Called before each decode, so the queue gets shorter while uplinks arrive: with one
-    /// each time, it would stay as long as it once was.
-    pub(crate) fn free_some(&self) {
-        self.0.try_iter().take(2).for_each(drop);
+    /// Returns the memory of an uplink for the one in `raw`.
+    pub(crate) fn spare(&self, raw: &RawMessage) -> Spare {
+        match self.0.try_recv() {
+            Ok(uplink) => Spare::new(uplink, raw),
+            Err(_) => Spare::default(),
+        }
     }
 }
 

@@ -119,7 +119,7 @@ fn nothing_is_held_beside_a_subscriber_that_may_block() {
 }
 
 #[test]
-fn the_session_frees_what_comes_back_and_not_much_waits_for_it() {
+fn handled_uplinks_come_back_to_the_session_and_not_many_wait_for_it() {
     let (spent, returned) = spent();
     let uplink = |payload| {
         let raw = RawMessage::new("", &vec![0; payload]);
@@ -135,13 +135,31 @@ fn the_session_frees_what_comes_back_and_not_much_waits_for_it() {
     };
     give_all();
     let before = waiting();
-    assert!((1..=100).contains(&before), "{before}");
-    returned.free_some();
-    assert_eq!(waiting(), before - 2);
+    assert!((1..=200).contains(&before), "{before}");
+    let raw = RawMessage::new("up", b"{}");
+    let new = UplinkMessage::new("", "", raw.clone());
+    // Somebody still has it.
+    let spare = returned.spare(&raw).uplink(&raw);
+    assert_eq!((&*spare, waiting()), (&new, before - 1));
+    assert_eq!(
+        (uplinks[0].dev_id.as_str(), uplinks[0].raw.size()),
+        ("a", 100)
+    );
     let large = uplink(100_000);
-    returned.free_some();
     spent.give(Arc::clone(&large));
     assert_eq!(Arc::strong_count(&large), 1);
+    let last = uplink(100);
+    let place = Arc::as_ptr(&last);
+    spent.give(last);
+    let spares: Vec<_> = (0..before)
+        .map(|_| returned.spare(&raw).uplink(&raw))
+        .collect();
+    assert_eq!(
+        spares.iter().filter(|it| Arc::as_ptr(it) == place).count(),
+        1
+    );
+    assert!(spares.iter().all(|it| **it == new));
+    give_all();
     drop(returned);
     assert_eq!(waiting(), 0);
     give_all();

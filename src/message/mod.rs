@@ -26,6 +26,7 @@ mod receipt;
 mod rights;
 mod service_data;
 mod silence;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -57,6 +58,7 @@ pub(crate) use receipt::{Acknowledger, Hold, Receipt};
 pub use rights::Rights;
 pub use service_data::ServiceData;
 pub use silence::{DeviceBack, DeviceSilent};
+pub(crate) use spare::{Reuse, Spare};
 pub use uplink::{
     Battery, KeyEnvelope, NetworkIds, UplinkFailed, UplinkField, UplinkMessage, VersionIds,
 };

@@ -17,7 +17,7 @@ use std::{borrow::Cow, time::Duration};
 
 use crate::{
     error::{Error, Result},
-    message::{Downlink, DownlinkEvent, ErrorDetails, Event, QueuedDownlink, RawMessage},
+    message::{Downlink, DownlinkEvent, ErrorDetails, Event, QueuedDownlink, RawMessage, Spare},
 };
 pub(crate) use json::Odd;
 pub(crate) use request::{Effect, Request};
@@ -338,14 +338,14 @@ impl Network {
 
     /// Reads a message. One that cannot be read becomes [`Event::Malformed`].
     pub(crate) fn decode(self, raw: &RawMessage) -> Decoded {
-        self.decode_on(raw.topic(), raw)
+        self.decode_on(raw.topic(), raw, Spare::default())
     }
 
-    /// Reads a message as if it had come on this topic.
-    pub(crate) fn decode_on(self, topic: &str, raw: &RawMessage) -> Decoded {
+    /// Reads a message as if it had come on this topic. An uplink takes the `spare` memory.
+    pub(crate) fn decode_on(self, topic: &str, raw: &RawMessage, spare: Spare) -> Decoded {
         match self {
             Self::V2 => v2::decode(topic, raw),
-            Self::V3 => v3::decode(topic, raw),
+            Self::V3 => v3::decode(topic, raw, spare),
         }
     }
 

@@ -1,12 +1,17 @@
 //! One member that cannot be read never costs a message: shown for every member of every known message.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+};
 
 use serde_json::{Map, Value, json};
 
 use super::{Decoded, Network};
 use crate::{
-    message::{Event, Metadata, RawMessage},
+    message::{Event, Metadata, RawMessage, Spare, UplinkMessage},
     seeds::for_seeds,
 };
 
@@ -25,9 +30,14 @@ struct Sent {
 }
 
 impl Sent {
+    /// Decodes it twice: also into the memory of another uplink, of which nothing may be seen.
     fn decode(&self, body: &Value) -> Decoded {
         let raw = RawMessage::new(&self.topic, body.to_string().as_bytes());
-        self.network.decode(&raw)
+        let decoded = self.network.decode(&raw);
+        let spare = Spare::new(Arc::new(full_uplink().clone()), &raw);
+        let again = self.network.decode_on(&self.topic, &raw, spare);
+        assert_eq!(format!("{again:?}"), format!("{decoded:?}"));
+        decoded
     }
 
     fn kind(&self) -> &str {
@@ -37,6 +47,74 @@ impl Sent {
         };
         self.topic.splitn(levels + 1, '/').nth(levels).unwrap()
     }
+}
+
+/// Returns an uplink that has everything that an uplink can have.
+fn full_uplink() -> &'static UplinkMessage {
+    static FULL: LazyLock<UplinkMessage> = LazyLock::new(|| {
+        let place = json!({"latitude": 1.5, "longitude": 2.5, "altitude": 3, "accuracy": 4, "source": "SOURCE_GPS"});
+        let time = "2024-02-29T12:00:00.5Z";
+        let gateway = |number: u8| {
+            json!({"gateway_ids": {"gateway_id": format!("other-{number}"), "eui": format!("AAAAAAAAAAAAAA0{number}")},
+                "packet_broker": {"message_id": "other", "forwarder_net_id": "0000AA"},
+                "relay": {"device_id": "other-relay"}, "antenna_index": 7, "channel_index": 7, "time": time,
+                "gps_time": time, "received_at": time, "timestamp": 7, "fine_timestamp": 7,
+                "encrypted_fine_timestamp": "Bwc=", "encrypted_fine_timestamp_key_id": "other", "rssi": -7.5,
+                "channel_rssi": -7.5, "signal_rssi": -7.5, "rssi_standard_deviation": 7.5, "snr": 7.5,
+                "frequency_offset": 7, "frequency_drift": 7, "hopping_width": 7, "location": place,
+                "downlink_path_constraint": "NEVER", "uplink_token": "other", "other": 7})
+        };
+        let body = json!({
+            "end_device_ids": {"device_id": "other", "application_ids": {"application_id": "other"},
+                "dev_eui": "AAAAAAAAAAAAAAAA", "join_eui": "BBBBBBBBBBBBBBBB", "dev_addr": "CCCCCCCC"},
+            "correlation_ids": ["other:1", "other:2", "other:3"], "received_at": time, "simulated": true, "other": 7,
+            "uplink_message": {"session_key_id": "BwcH", "f_port": 77, "f_cnt": 777, "frm_payload": "BwcHBwcHBw==",
+                "decoded_payload": {"other": 7}, "decoded_payload_warnings": ["other"],
+                "normalized_payload": [{"other": 7}], "normalized_payload_warnings": ["other"],
+                "rx_metadata": [gateway(1), gateway(2), gateway(3)],
+                "settings": {"data_rate": {"lora": {"bandwidth": 62500, "spreading_factor": 12, "coding_rate": "4/8"}},
+                    "frequency": "868300000", "timestamp": 7, "time": time, "other": 7},
+                "received_at": time, "app_s_key": {"kek_label": "other"}, "last_a_f_cnt_down": 7, "confirmed": true,
+                "consumed_airtime": "7s", "packet_error_rate": 0.5, "locations": {"user": place},
+                "version_ids": {"brand_id": "other", "model_id": "other", "hardware_version": "other",
+                    "firmware_version": "other", "band_id": "other"},
+                "network_ids": {"net_id": "0000AA", "ns_id": "AAAAAAAAAAAAAAAA", "tenant_id": "other",
+                    "cluster_id": "other", "cluster_address": "other", "tenant_address": "other"},
+                "last_battery_percentage": {"value": 7.5, "f_cnt": 7, "received_at": time},
+                "attributes": {"other": "7"}, "other": 7},
+        });
+        let mut uplink = UplinkMessage::from_json(Network::V3, body.to_string()).unwrap();
+        uplink.is_retry = true;
+        uplink.metadata.bit_rate = Some(7);
+        for gateway in &mut uplink.metadata.gateways {
+            gateway.gtw_trusted = true;
+            gateway.rf_chain = 7;
+        }
+        uplink.raw = uplink.raw.retained(true);
+        uplink.backfilled = true;
+        uplink.duplicate = true;
+        uplink.redelivered = true;
+        let json = serde_json::to_value(&uplink).unwrap();
+        let mut places = Vec::new();
+        self::places(&json, "", &mut places);
+        // These two are new each time.
+        places.retain(|place| !place.contains("/packet_broker/") && !place.contains("/relay/"));
+        let nothing = [
+            json!(null),
+            json!(""),
+            json!([]),
+            json!({}),
+            json!(false),
+            json!(0),
+        ];
+        places.retain(|place| nothing.contains(json.pointer(place).unwrap()));
+        assert_eq!(
+            places, [""; 0],
+            "is it cleared in an uplink that is used again?"
+        );
+        uplink
+    });
+    &FULL
 }
 
 fn fixtures() -> PathBuf {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    message::{Event, Malformed, RawMessage, from_base64},
+    message::{Event, Malformed, RawMessage, Spare, from_base64},
     network::{self, Network},
 };
 
@@ -200,7 +200,7 @@ impl Message {
         }
         let mut event = match self.read_as.as_deref() {
             Some(BY_MEMBER) => by_member(&raw, network),
-            _ => network.decode_on(topic, &raw).event,
+            _ => network.decode_on(topic, &raw, Spare::default()).event,
         };
         if let Event::Uplink(uplink) | Event::UplinkNormalized(uplink) = &mut event {
             let uplink = Arc::make_mut(uplink);

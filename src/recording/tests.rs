@@ -11,7 +11,7 @@ use std::{
 use super::*;
 use crate::{
     ErrorKind,
-    message::{Event, Malformed, RawMessage},
+    message::{Event, Malformed, RawMessage, Spare},
     network::Network,
 };
 
@@ -132,7 +132,7 @@ fn a_message_behind_a_prefix_is_read_by_its_topic_on_the_network() {
     ] {
         let topic = format!("site/7/part/3/{behind}");
         let raw = RawMessage::new(&topic, payload);
-        let event = network.decode_on(behind, &raw).event;
+        let event = network.decode_on(behind, &raw, Spare::default()).event;
         let text = comes_back(network, &event);
         assert!(text.contains(&format!(r#""read_as":"{behind}""#)), "{text}");
     }

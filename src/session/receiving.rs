@@ -13,7 +13,7 @@ use crate::{
     events::{Returned, Subscriber, Subscribers},
     message::{
         CounterReport, DeviceBack, DeviceChange, DeviceSilent, Event, Malformed, RawMessage,
-        Receipt, UplinkMessage,
+        Receipt, Spare, UplinkMessage,
     },
     mqtt::{Attempt, Outlet, Run, Tagged},
     network::Decoded,
@@ -95,9 +95,8 @@ impl Receiving {
         }
         self.note_retained(&raw);
         self.note_misplaced(&raw);
-        // Its memory is used for the next one.
-        self.returned.free_some();
-        let mut event = self.read(&raw)?;
+        let spare = self.returned.spare(&raw);
+        let mut event = self.read(&raw, spare)?;
         match receipt {
             Some(receipt) if self.topics.is_feed() => event.hold_request(receipt),
             Some(receipt) => event.hold(receipt),
@@ -211,7 +210,7 @@ impl Receiving {
     pub(super) fn decode_late(&self, raw: RawMessage) -> Option<Event> {
         self.outlet.make_room(&raw);
         self.status.tally().dropped(1);
-        Some(self.topics.decode(&raw)?.event)
+        Some(self.topics.decode(&raw, Spare::default())?.event)
     }
 
     /// Makes room for a message that is not for the user.
@@ -221,8 +220,8 @@ impl Receiving {
 
     /// Decodes a message, and counts its members that could not be read. Returns `None` for one of another
     /// application.
-    fn read(&self, raw: &RawMessage) -> Option<Event> {
-        let Decoded { event, odd } = self.topics.decode(raw)?;
+    fn read(&self, raw: &RawMessage, spare: Spare) -> Option<Event> {
+        let Decoded { event, odd } = self.topics.decode(raw, spare)?;
         if odd.members > 0 {
             self.status.tally().odd_members(odd.members);
             // The names of attributes and locations are as long as a user makes them.

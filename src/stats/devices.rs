@@ -539,15 +539,14 @@ fn reports(
     previous: u32,
     findings: Findings,
 ) -> [Option<CounterReport>; 2] {
-    findings.map(|finding| {
-        Some(CounterReport {
-            app_id: uplink.app_id.clone(),
-            dev_id: uplink.dev_id.clone(),
-            counter: uplink.counter,
-            previous,
-            finding: finding?,
-        })
-    })
+    let report = |finding| CounterReport {
+        app_id: uplink.app_id.clone(),
+        dev_id: uplink.dev_id.clone(),
+        counter: uplink.counter,
+        previous,
+        finding,
+    };
+    findings.map(|finding| finding.map(report))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use crate::{
     config::{Form, Options, PubSub, partition_of},
     error::{Error, ErrorKind, Result},
-    message::RawMessage,
+    message::{RawMessage, Spare},
     network::{Decoded, Effect, Network, Request},
 };
 
@@ -138,13 +138,13 @@ impl Layout {
 
     /// Reads a message; its topic stays the one on which it came. Returns `None` for one of another
     /// application. One that cannot be read becomes [`Event::Malformed`](crate::Event::Malformed), one that is
-    /// not of the network [`Event::Other`](crate::Event::Other).
-    pub(crate) fn decode(&self, raw: &RawMessage) -> Option<Decoded> {
+    /// not of the network [`Event::Other`](crate::Event::Other). An uplink takes the `spare` memory.
+    pub(crate) fn decode(&self, raw: &RawMessage, spare: Spare) -> Option<Decoded> {
         match &self.place {
-            Place::Network => Some(self.network.decode(raw)),
+            Place::Network => Some(self.network.decode_on(raw.topic(), raw, spare)),
             Place::Behind(behind) => {
                 let topic = behind.network_topic(raw.topic());
-                Some(self.network.decode_on(topic, raw))
+                Some(self.network.decode_on(topic, raw, spare))
             }
             Place::PubSub { .. } => self.network.decode_by_member(raw, &self.app_id),
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     MqttClientBuilder, Topics,
-    message::{Downlink, Event, Schedule},
+    message::{Downlink, Event, Schedule, Spare},
     seeds::for_seeds,
 };
 
@@ -24,7 +24,7 @@ fn raw(topic: &str, payload: &str) -> RawMessage {
 }
 
 fn event(layout: &Layout, topic: &str, payload: &str) -> Option<Event> {
-    let decoded = layout.decode(&raw(topic, payload))?;
+    let decoded = layout.decode(&raw(topic, payload), Spare::default())?;
     Some(decoded.event)
 }
 

@@ -11,6 +11,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::{Map, Value};
 
 use super::{Dialect, Fill, Left, Members, OBJECT, Raw, Shape, Shaped, raw::Integer};
+use crate::message::Reuse;
 
 /// A member of an object. Each method reads its value. A value of another form is kept under the name of
 /// the member and counted; the method then returns what it returns for `null`.
@@ -77,10 +78,19 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     }
 
     pub(in crate::network) fn text(&mut self) -> Result<String, A::Error> {
-        Ok(match self.raw()? {
-            Raw::Text(text) => text.into_owned(),
-            other => self.convert_other(other, |raw| raw.text().map(Cow::into_owned)),
-        })
+        let mut text = String::new();
+        self.text_into(&mut text)?;
+        Ok(text)
+    }
+
+    /// Does the same as [`text`](Self::text) with a string whose memory is used again.
+    pub(in crate::network) fn text_into(&mut self, text: &mut String) -> Result<(), A::Error> {
+        let read = match self.raw()? {
+            Raw::Text(text) => text,
+            other => self.convert_other(other, Raw::text),
+        };
+        replace(text, read);
+        Ok(())
     }
 
     /// Returns text that is usually one of the `known`, which need no allocation.
@@ -102,7 +112,18 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
 
     /// Returns text of `N` upper-case hex digits.
     pub(in crate::network) fn hex<const N: usize>(&mut self) -> Result<String, A::Error> {
-        self.read(Raw::hex::<N>)
+        let mut hex = String::new();
+        self.hex_into::<N>(&mut hex)?;
+        Ok(hex)
+    }
+
+    /// Does the same as [`hex`](Self::hex) with a string whose memory is used again.
+    pub(in crate::network) fn hex_into<const N: usize>(
+        &mut self,
+        hex: &mut String,
+    ) -> Result<(), A::Error> {
+        replace(hex, self.read(Raw::hex::<N>)?);
+        Ok(())
     }
 
     pub(in crate::network) fn integer<T: Integer>(&mut self) -> Result<Option<T>, A::Error> {
@@ -125,7 +146,18 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     }
 
     pub(in crate::network) fn bytes(&mut self) -> Result<Vec<u8>, A::Error> {
-        self.read(Raw::bytes)
+        let mut bytes = Vec::new();
+        self.bytes_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Does the same as [`bytes`](Self::bytes) with a list whose memory is used again.
+    pub(in crate::network) fn bytes_into(&mut self, bytes: &mut Vec<u8>) -> Result<(), A::Error> {
+        let read = self.raw()?.bytes_into(bytes);
+        read.or_else(|odd| {
+            self.keep(odd);
+            Ok(())
+        })
     }
 
     /// Returns a duration in whole nanoseconds.
@@ -167,6 +199,15 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
         Ok(self.object_into(&mut part)?.then_some(part))
     }
 
+    /// Does the same as [`part`](Self::part) with a value whose memory is used again.
+    pub(in crate::network) fn part_in<Wire: Dialect, T: Members<'de, Wire> + Reuse>(
+        &mut self,
+        mut part: T,
+    ) -> Result<Option<T>, A::Error> {
+        part.empty();
+        Ok(self.object_into(&mut part)?.then_some(part))
+    }
+
     /// Reads an object, or makes one of another value, which is counted. Returns `None` for `null`.
     pub(in crate::network) fn part_or<Wire: Dialect, T: Members<'de, Wire> + Default>(
         &mut self,
@@ -194,6 +235,22 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
             name: self.name,
             left: self.left,
             types: PhantomData::<(Wire, T, Item)>,
+        }))?;
+        Ok(self.kept(list).unwrap_or_default())
+    }
+
+    /// Does the same as [`list`](Self::list) with a list whose memory, and that of its elements, is used
+    /// again.
+    pub(in crate::network) fn list_in<Wire, T>(&mut self, list: Vec<T>) -> Result<Vec<T>, A::Error>
+    where
+        Wire: Dialect,
+        T: Members<'de, Wire> + Reuse,
+    {
+        let list = self.map.next_value_seed(Shaped(ListIn {
+            name: self.name,
+            left: self.left,
+            list,
+            wire: PhantomData::<Wire>,
         }))?;
         Ok(self.kept(list).unwrap_or_default())
     }
@@ -249,9 +306,19 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
 
     /// Reads a list of texts, and skips `null`.
     pub(in crate::network) fn strings(&mut self) -> Result<Vec<String>, A::Error> {
+        self.strings_in(Vec::new())
+    }
+
+    /// Does the same as [`strings`](Self::strings) with a list whose memory, and that of its elements, is used
+    /// again.
+    pub(in crate::network) fn strings_in(
+        &mut self,
+        list: Vec<String>,
+    ) -> Result<Vec<String>, A::Error> {
         let list = self.map.next_value_seed(Shaped(Strings {
             name: self.name,
             left: self.left,
+            list,
         }))?;
         Ok(self.kept(list).unwrap_or_default())
     }
@@ -299,8 +366,21 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     }
 
     pub(in crate::network) fn essential_text(&mut self) -> Result<String, A::Error> {
-        let text = |raw: Raw<'de>| raw.text().map(Cow::into_owned);
-        self.essential("text, a number, true, false or null", text)
+        let mut text = String::new();
+        self.essential_text_into(&mut text)?;
+        Ok(text)
+    }
+
+    /// Does the same as [`essential_text`](Self::essential_text) with a string whose memory is used again.
+    pub(in crate::network) fn essential_text_into(
+        &mut self,
+        text: &mut String,
+    ) -> Result<(), A::Error> {
+        replace(
+            text,
+            self.essential("text, a number, true, false or null", Raw::text)?,
+        );
+        Ok(())
     }
 
     pub(in crate::network) fn essential_integer<T: Integer>(
@@ -310,7 +390,17 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     }
 
     pub(in crate::network) fn essential_bytes(&mut self) -> Result<Vec<u8>, A::Error> {
-        self.essential("text: bytes in base64", Raw::bytes)
+        let mut bytes = Vec::new();
+        self.essential_bytes_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Does the same as [`essential_bytes`](Self::essential_bytes) with a list whose memory is used again.
+    pub(in crate::network) fn essential_bytes_into(
+        &mut self,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), A::Error> {
+        self.essential("text: bytes in base64", |raw| raw.bytes_into(bytes))
     }
 
     /// Reads an object into `target`. Returns whether there was one, and not `null`.
@@ -332,6 +422,18 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
         let mut object = T::default();
         self.essential_object_into(&mut object)?;
         Ok(object)
+    }
+}
+
+/// Replaces a text, and uses its memory again.
+fn replace(text: &mut String, read: Cow<'_, str>) {
+    match read {
+        Cow::Owned(read) => *text = read,
+        Cow::Borrowed(read) => {
+            text.clear();
+            text.reserve_exact(read.len());
+            text.push_str(read);
+        }
     }
 }
 
@@ -358,11 +460,7 @@ where
             let (mut next, mut left) = (T::default(), Left::default());
             match elements.next_element_seed(Shaped(Fill::new(&mut next, &mut left)))? {
                 Some(Ok(())) => {
-                    // Most lists have one element; `push` alone would allocate room for four.
-                    if list.is_empty() {
-                        list.reserve_exact(1);
-                    }
-                    list.push(next.into());
+                    push(&mut list, Some(next.into()));
                     if !left.is_empty() {
                         self.left.nest_element(self.name, left);
                     }
@@ -376,9 +474,65 @@ where
     }
 }
 
+struct ListIn<'a, T, Wire> {
+    name: &'a str,
+    left: &'a mut Left,
+    list: Vec<T>,
+    wire: PhantomData<Wire>,
+}
+
+impl<'de, Wire, T> Shape<'de> for ListIn<'_, T, Wire>
+where
+    Wire: Dialect,
+    T: Members<'de, Wire> + Reuse,
+{
+    type Value = Vec<T>;
+
+    fn list<A: SeqAccess<'de>>(
+        self,
+        mut elements: A,
+    ) -> Result<Result<Self::Value, Raw<'de>>, A::Error> {
+        let mut list = self.list;
+        let mut count = 0;
+        loop {
+            let (mut new, mut left) = (None, Left::default());
+            let next = match list.get_mut(count) {
+                Some(old) => {
+                    old.empty();
+                    old
+                }
+                None => new.insert(T::default()),
+            };
+            match elements.next_element_seed(Shaped(Fill::new(next, &mut left)))? {
+                Some(Ok(())) => {
+                    push(&mut list, new);
+                    count += 1;
+                    if !left.is_empty() {
+                        self.left.nest_element(self.name, left);
+                    }
+                }
+                Some(Err(Raw::Null)) => {}
+                Some(Err(odd)) => self.left.add_element(self.name, odd.into_value()),
+                None => break,
+            }
+        }
+        list.truncate(count);
+        Ok(Ok(list))
+    }
+}
+
+/// Adds an element. Most lists have one; `push` alone would allocate room for four.
+fn push<T>(list: &mut Vec<T>, element: Option<T>) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.extend(element);
+}
+
 struct Strings<'a> {
     name: &'a str,
     left: &'a mut Left,
+    list: Vec<String>,
 }
 
 impl<'de> Shape<'de> for Strings<'_> {
@@ -388,16 +542,24 @@ impl<'de> Shape<'de> for Strings<'_> {
         self,
         mut elements: A,
     ) -> Result<Result<Self::Value, Raw<'de>>, A::Error> {
-        let mut list = Vec::new();
+        let mut list = self.list;
+        let mut count = 0;
         while let Some(raw) = elements.next_element::<Raw<'de>>()? {
             if matches!(raw, Raw::Null) {
                 continue;
             }
             match raw.text() {
-                Ok(text) => list.push(text.into_owned()),
+                Ok(text) => {
+                    match list.get_mut(count) {
+                        Some(old) => replace(old, text),
+                        None => list.push(text.into_owned()),
+                    }
+                    count += 1;
+                }
                 Err(odd) => self.left.add_element(self.name, odd.into_value()),
             }
         }
+        list.truncate(count);
         Ok(Ok(list))
     }
 }

@@ -282,34 +282,35 @@ impl<'de> Raw<'de> {
     }
 
     /// Returns `N` upper-case hex digits; empty for `null` and empty text.
-    pub(super) fn hex<const N: usize>(self) -> Result<String, Self> {
+    pub(super) fn hex<const N: usize>(self) -> Result<Cow<'de, str>, Self> {
         match self {
-            Self::Null => Ok(String::new()),
-            Self::Text(text) if is_upper_hex::<N>(&text) => Ok(text.into_owned()),
+            Self::Null => Ok(Cow::Borrowed("")),
+            Self::Text(text) if is_upper_hex::<N>(&text) => Ok(text),
             other => other.other_hex(N),
         }
     }
 
     #[cold]
-    fn other_hex(self, digits: usize) -> Result<String, Self> {
+    fn other_hex(self, digits: usize) -> Result<Cow<'de, str>, Self> {
         let Self::Text(text) = self else {
             return Err(self);
         };
         let is_hex = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match text.is_empty() || is_hex {
-            true => Ok(text.to_ascii_uppercase()),
+            true => Ok(text.to_ascii_uppercase().into()),
             false => Err(Self::Text(text)),
         }
     }
 
-    /// Returns the bytes of base64 text; empty for `null`.
-    pub(super) fn bytes(self) -> Result<Vec<u8>, Self> {
-        let bytes = match &self {
-            Self::Null => Some(Vec::new()),
-            Self::Text(text) => from_base64(text),
-            _ => None,
+    /// Replaces `bytes` by those of base64 text; by none for `null`, and for what is something else.
+    pub(super) fn bytes_into(self, bytes: &mut Vec<u8>) -> Result<(), Self> {
+        bytes.clear();
+        let is_read = match &self {
+            Self::Null => true,
+            Self::Text(text) => decode_base64(text, bytes),
+            _ => false,
         };
-        bytes.ok_or(self)
+        is_read.then_some(()).ok_or(self)
     }
 
     /// Returns the time that this is.
@@ -390,10 +391,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT)
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// Decodes base64 as servers may write it: with both alphabets, with and without padding, and with bits
-/// that nothing uses.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = BASE64.decode(text).ok();
-    bytes.or_else(|| BASE64_URL.decode(text).ok())
+/// that nothing uses. Returns whether it can.
+fn decode_base64(text: &str, bytes: &mut Vec<u8>) -> bool {
+    [BASE64, BASE64_URL].iter().any(|engine| {
+        bytes.clear();
+        engine.decode_vec(text, bytes).is_ok()
+    }) || {
+        bytes.clear();
+        false
+    }
 }
 
 #[cfg(test)]

@@ -15,13 +15,13 @@ use super::{
     downlink::{Failed, invalidated, queue_invalidated},
     parts::{LocationMembers, app_s_key},
     split_uid,
-    uplink::fill_in_zeros,
+    uplink::{Uplink, fill_in_zeros},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     message::{
         Activation, DownlinkEvent, DownlinkStep, Event, LocationSolved, Malformed, Priority,
-        QueueInvalidated, RawMessage, ServiceData, UplinkMessage,
+        QueueInvalidated, RawMessage, ServiceData, Spare, UplinkMessage,
     },
 };
 
@@ -95,15 +95,15 @@ const KINDS: [(Kind, &str, &str); 11] = [
 const MAX_REPEATED: usize = 64 << 20;
 
 /// Reads a message by its topic. One that cannot be read becomes [`Event::Malformed`].
-/// `topic` is the one that the network has given the message.
-pub(in crate::network) fn decode(topic: &str, raw: &RawMessage) -> Decoded {
+/// `topic` is the one that the network has given the message. An uplink takes the `spare` memory.
+pub(in crate::network) fn decode(topic: &str, raw: &RawMessage, spare: Spare) -> Decoded {
     let Some((app_id, dev_id, end)) = split(topic) else {
         return Event::Other(raw.clone()).into();
     };
     let Some((kind, _, member)) = KINDS.iter().find(|(_, topic, _)| *topic == end) else {
         return Event::Other(raw.clone()).into();
     };
-    let mut envelope = Envelope::new(raw, Some(*kind));
+    let mut envelope = Envelope::new(raw, Some(*kind), spare);
     let decoded = read_object(raw.payload(), &mut envelope).and_then(|odd| {
         if envelope.body.is_none() {
             return Err(de::Error::custom(format_args!("{member} is missing")));
@@ -182,20 +182,23 @@ pub(super) struct Envelope<'a> {
     /// The member that holds it.
     body_member: &'static str,
     extra: Map<String, Value>,
+    /// The memory for an uplink.
+    spare: Spare,
 }
 
 impl<'a> Envelope<'a> {
-    pub(super) fn new(raw: &'a RawMessage, kind: Option<Kind>) -> Self {
+    pub(super) fn new(raw: &'a RawMessage, kind: Option<Kind>, mut spare: Spare) -> Self {
         Self {
             raw,
             kind,
-            ids: Ids::default(),
+            ids: spare.uplink_mut().map(Ids::of).unwrap_or_default(),
             correlation_ids: Vec::new(),
             received_at: None,
             simulated: false,
             body: None,
             body_member: "",
             extra: Map::new(),
+            spare,
         }
     }
 
@@ -237,7 +240,7 @@ impl<'a> Envelope<'a> {
     }
 
     fn read_body<'de, A: MapAccess<'de>>(
-        &self,
+        &mut self,
         kind: Kind,
         member: &mut Member<'_, A>,
     ) -> Result<Option<Event>, A::Error> {
@@ -254,35 +257,31 @@ impl<'a> Envelope<'a> {
             downlink
         };
         Ok(match kind {
-            Kind::Uplink => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
-                member.essential_object_into::<V3, _>(uplink)
-            })?
-            .map(Event::Uplink),
-            Kind::UplinkNormalized => shared(UplinkMessage::new("", "", raw.clone()), |uplink| {
-                member.essential_object_into::<V3, _>(uplink)
-            })?
-            .map(Event::UplinkNormalized),
-            Kind::Join => shared(Activation::new("", "", raw.clone()), |join| {
+            Kind::Uplink => read_uplink(raw, &mut self.spare, member)?.map(Event::Uplink),
+            Kind::UplinkNormalized => {
+                read_uplink(raw, &mut self.spare, member)?.map(Event::UplinkNormalized)
+            }
+            Kind::Join => shared(Arc::new(Activation::new("", "", raw.clone())), |join| {
                 member.essential_object_into::<V3, _>(join)
             })?
             .map(Event::Activation),
-            Kind::Downlink(step) => shared(downlink(step), |downlink| {
+            Kind::Downlink(step) => shared(Arc::new(downlink(step)), |downlink| {
                 member.essential_object_into::<V3, _>(downlink)
             })?
             .map(Event::Downlink),
-            Kind::DownlinkFailed => shared(downlink(DownlinkStep::Failed), |failed| {
+            Kind::DownlinkFailed => shared(Arc::new(downlink(DownlinkStep::Failed)), |failed| {
                 member.essential_object_into::<V3, _>(&mut Failed(failed))
             })?
             .map(Event::Downlink),
-            Kind::QueueInvalidated => shared(queue_invalidated(raw), |invalidated| {
+            Kind::QueueInvalidated => shared(Arc::new(queue_invalidated(raw)), |invalidated| {
                 member.essential_object_into::<V3, _>(invalidated)
             })?
             .map(Event::QueueInvalidated),
-            Kind::LocationSolved => shared(location_solved(raw), |solved| {
+            Kind::LocationSolved => shared(Arc::new(location_solved(raw)), |solved| {
                 member.essential_object_into::<V3, _>(solved)
             })?
             .map(Event::LocationSolved),
-            Kind::ServiceData => shared(service_data(raw), |data| {
+            Kind::ServiceData => shared(Arc::new(service_data(raw)), |data| {
                 member.essential_object_into::<V3, _>(data)
             })?
             .map(Event::ServiceData),
@@ -445,12 +444,21 @@ enclosed! {
 
 /// Reads a message in the place where it will stay. Returns `None` if `read` finds nothing.
 fn shared<T: Clone, E>(
-    message: T,
+    mut message: Arc<T>,
     read: impl FnOnce(&mut T) -> Result<bool, E>,
 ) -> Result<Option<Arc<T>>, E> {
-    let mut message = Arc::new(message);
     let found = read(Arc::make_mut(&mut message))?;
     Ok(found.then_some(message))
+}
+
+fn read_uplink<'de, A: MapAccess<'de>>(
+    raw: &RawMessage,
+    spare: &mut Spare,
+    member: &mut Member<'_, A>,
+) -> Result<Option<Arc<UplinkMessage>>, A::Error> {
+    shared(spare.uplink(raw), |uplink| {
+        member.essential_object_into::<V3, _>(&mut Uplink { uplink, spare })
+    })
 }
 
 fn location_solved(raw: &RawMessage) -> LocationSolved {
@@ -491,13 +499,19 @@ fn service_data(raw: &RawMessage) -> ServiceData {
 impl<'de> Members<'de, V3> for Envelope<'_> {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
-            "end_device_ids" => self.ids = member.essential_object()?,
-            "correlation_ids" => self.correlation_ids = member.strings()?,
+            "end_device_ids" => {
+                self.ids.clear();
+                member.essential_object_into(&mut self.ids)?;
+            }
+            "correlation_ids" => {
+                let list = mem::take(&mut self.spare.correlation_ids);
+                self.correlation_ids = member.strings_in(list)?;
+            }
             "received_at" => self.received_at = member.time()?,
             "simulated" => self.simulated = member.flag()?,
             // The Storage Integration wraps each message in an object.
             "result" if self.kind.is_none() => {
-                let mut inner = Self::new(self.raw, None);
+                let mut inner = Self::new(self.raw, None, Spare::default());
                 if member.essential_object_into(&mut inner)? {
                     let outer = mem::replace(self, inner);
                     for (name, value) in outer.extra {
@@ -532,6 +546,30 @@ pub(super) struct Ids {
 }
 
 impl Ids {
+    /// Takes the ids of an uplink.
+    fn of(uplink: &mut UplinkMessage) -> Self {
+        Self {
+            app_id: mem::take(&mut uplink.app_id),
+            dev_id: mem::take(&mut uplink.dev_id),
+            dev_eui: mem::take(&mut uplink.hardware_serial),
+            join_eui: mem::take(&mut uplink.app_eui),
+            dev_addr: mem::take(&mut uplink.dev_addr),
+        }
+    }
+
+    fn clear(&mut self) {
+        let Self {
+            app_id,
+            dev_id,
+            dev_eui,
+            join_eui,
+            dev_addr,
+        } = self;
+        [app_id, dev_id, dev_eui, join_eui, dev_addr]
+            .into_iter()
+            .for_each(String::clear);
+    }
+
     /// Checks that the application and the device are known without a topic.
     pub(super) fn check(&self) -> serde_json::Result<()> {
         for (member, id) in [
@@ -558,27 +596,26 @@ impl Ids {
 impl<'de> Members<'de, V3> for Ids {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
-            "device_id" => self.dev_id = member.essential_text()?,
+            "device_id" => member.essential_text_into(&mut self.dev_id)?,
             "application_ids" => {
-                let ApplicationIds(app_id) = member.essential_object()?;
-                self.app_id = app_id;
+                self.app_id.clear();
+                member.essential_object_into(&mut ApplicationIds(&mut self.app_id))?;
             }
-            "dev_eui" => self.dev_eui = member.hex::<16>()?,
-            "join_eui" => self.join_eui = member.hex::<16>()?,
-            "dev_addr" => self.dev_addr = member.hex::<8>()?,
+            "dev_eui" => member.hex_into::<16>(&mut self.dev_eui)?,
+            "join_eui" => member.hex_into::<16>(&mut self.join_eui)?,
+            "dev_addr" => member.hex_into::<8>(&mut self.dev_addr)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-#[derive(Default)]
-struct ApplicationIds(String);
+struct ApplicationIds<'a>(&'a mut String);
 
-impl<'de> Members<'de, V3> for ApplicationIds {
+impl<'de> Members<'de, V3> for ApplicationIds<'_> {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
-            "application_id" => self.0 = member.essential_text()?,
+            "application_id" => member.essential_text_into(self.0)?,
             _ => return Ok(false),
         }
         Ok(true)

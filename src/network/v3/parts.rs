@@ -48,11 +48,18 @@ pub(super) struct GatewayIds {
     pub(super) eui: String,
 }
 
+impl GatewayIds {
+    pub(super) fn clear(&mut self) {
+        self.gateway_id.clear();
+        self.eui.clear();
+    }
+}
+
 impl<'de> Members<'de, V3> for GatewayIds {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
-            "gateway_id" => self.gateway_id = member.text()?,
-            "eui" => self.eui = member.hex::<16>()?,
+            "gateway_id" => member.text_into(&mut self.gateway_id)?,
+            "eui" => member.hex_into::<16>(&mut self.eui)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -163,7 +170,7 @@ impl<'de> Members<'de, V3> for VersionIds {
             "band_id" => &mut self.band_id,
             _ => return Ok(false),
         };
-        *id = member.text()?;
+        member.text_into(id)?;
         Ok(true)
     }
 }
@@ -175,12 +182,12 @@ fn is_hex(key: &str) -> bool {
 impl<'de> Members<'de, V3> for NetworkIds {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
-            "net_id" => self.net_id = member.hex::<6>()?,
-            "ns_id" => self.ns_id = member.hex::<16>()?,
-            "tenant_id" => self.tenant_id = member.text()?,
-            "cluster_id" => self.cluster_id = member.text()?,
-            "cluster_address" => self.cluster_address = member.text()?,
-            "tenant_address" => self.tenant_address = member.text()?,
+            "net_id" => member.hex_into::<6>(&mut self.net_id)?,
+            "ns_id" => member.hex_into::<16>(&mut self.ns_id)?,
+            "tenant_id" => member.text_into(&mut self.tenant_id)?,
+            "cluster_id" => member.text_into(&mut self.cluster_id)?,
+            "cluster_address" => member.text_into(&mut self.cluster_address)?,
+            "tenant_address" => member.text_into(&mut self.tenant_address)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    message::{Event, RawMessage},
+    message::{Event, RawMessage, Spare},
 };
 
 /// Reads a message by its content.
@@ -39,7 +39,7 @@ pub(in crate::network) fn event_of_record(raw: RawMessage, uid: &str) -> Result<
             cause,
         )
     };
-    let mut envelope = Envelope::new(&raw, None);
+    let mut envelope = Envelope::new(&raw, None, Spare::default());
     read_object(raw.payload(), &mut envelope).map_err(of_json)?;
     if let Some(name) = envelope.stream_event() {
         return Err(unreadable(&format!(
@@ -78,7 +78,7 @@ fn is_json(body: &[u8]) -> bool {
 /// Reads a message of an application. Returns `None` for one of another application. One that cannot be
 /// read becomes [`Event::Malformed`] if it has the member of a known kind, and [`Event::Other`] otherwise.
 pub(in crate::network) fn decode_by_member(raw: &RawMessage, app_id: &str) -> Option<Decoded> {
-    let mut envelope = Envelope::new(raw, None);
+    let mut envelope = Envelope::new(raw, None, Spare::default());
     let read = read_object(raw.payload(), &mut envelope);
     let Some(is_uplink) = envelope.is_uplink() else {
         return Some(Event::Other(raw.clone()).into());

@@ -1,6 +1,6 @@
 //! Reading uplinks.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write, mem};
 
 use serde::de::MapAccess;
 use serde_json::{Map, Value};
@@ -10,38 +10,56 @@ use super::{
     V3,
     parts::{GatewayIds, LocationMembers, app_s_key, duration},
 };
-use crate::message::{Battery, Gateway, Location, Metadata, PacketBroker, Relay, UplinkMessage};
+use crate::message::{
+    Battery, Gateway, Location, Metadata, PacketBroker, Relay, Spare, UplinkMessage,
+};
 
-impl<'de> Members<'de, V3> for UplinkMessage {
+/// An uplink without content, and the memory of another one for the parts that it need not have.
+pub(super) struct Uplink<'a> {
+    pub(super) uplink: &'a mut UplinkMessage,
+    pub(super) spare: &'a mut Spare,
+}
+
+impl<'de> Members<'de, V3> for Uplink<'_> {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
+        let Self { uplink, spare } = self;
         match member.name() {
-            "session_key_id" => self.session_key_id = member.bytes()?,
-            "f_port" => self.port = member.essential_integer()?.unwrap_or_default(),
-            "f_cnt" => self.counter = member.essential_integer()?.unwrap_or_default(),
-            "frm_payload" => self.payload_raw = member.essential_bytes()?,
-            "decoded_payload" => self.payload_fields = member.value()?,
-            "decoded_payload_warnings" => self.payload_warnings = member.strings()?,
-            "normalized_payload" => self.normalized_payload = member.read(one_or_more)?,
-            "normalized_payload_warnings" => self.normalized_payload_warnings = member.strings()?,
-            "rx_metadata" => self.metadata.gateways = member.list::<V3, Gateway, _>()?,
-            "settings" => {
-                member.object_into(&mut Settings(&mut self.metadata))?;
+            "session_key_id" => member.bytes_into(&mut uplink.session_key_id)?,
+            "f_port" => uplink.port = member.essential_integer()?.unwrap_or_default(),
+            "f_cnt" => uplink.counter = member.essential_integer()?.unwrap_or_default(),
+            "frm_payload" => member.essential_bytes_into(&mut uplink.payload_raw)?,
+            "decoded_payload" => uplink.payload_fields = member.value()?,
+            "decoded_payload_warnings" => uplink.payload_warnings = member.strings()?,
+            "normalized_payload" => uplink.normalized_payload = member.read(one_or_more)?,
+            "normalized_payload_warnings" => {
+                uplink.normalized_payload_warnings = member.strings()?;
             }
-            "received_at" => self.metadata.time = member.time()?,
-            "app_s_key" => self.app_s_key = app_s_key(member)?,
-            LAST_COUNTER => self.last_downlink_counter = member.integer()?,
-            "confirmed" => self.confirmed = member.flag()?,
-            "consumed_airtime" => self.metadata.airtime = member.read(duration)?,
-            ERROR_RATE => self.packet_error_rate = member.float()?,
+            "rx_metadata" => {
+                let gateways = mem::take(&mut spare.gateways);
+                uplink.metadata.gateways = member.list_in::<V3, Gateway>(gateways)?;
+            }
+            "settings" => {
+                member.object_into(&mut Settings(&mut uplink.metadata))?;
+            }
+            "received_at" => uplink.metadata.time = member.time()?,
+            "app_s_key" => uplink.app_s_key = app_s_key(member)?,
+            LAST_COUNTER => uplink.last_downlink_counter = member.integer()?,
+            "confirmed" => uplink.confirmed = member.flag()?,
+            "consumed_airtime" => uplink.metadata.airtime = member.read(duration)?,
+            ERROR_RATE => uplink.packet_error_rate = member.float()?,
             "locations" => {
                 let Locations(locations) = member.object()?;
-                self.metadata.location = locations.get("user").cloned();
-                self.metadata.locations = locations;
+                uplink.metadata.location = locations.get("user").cloned();
+                uplink.metadata.locations = locations;
             }
-            "version_ids" => self.version_ids = member.part()?,
-            "network_ids" => self.network_ids = member.part()?,
-            "last_battery_percentage" => self.battery = member.part()?,
-            "attributes" => self.attributes = member.texts()?,
+            "version_ids" => {
+                uplink.version_ids = member.part_in(mem::take(&mut spare.version_ids))?
+            }
+            "network_ids" => {
+                uplink.network_ids = member.part_in(mem::take(&mut spare.network_ids))?
+            }
+            "last_battery_percentage" => uplink.battery = member.part()?,
+            "attributes" => uplink.attributes = member.texts()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -50,9 +68,9 @@ impl<'de> Members<'de, V3> for UplinkMessage {
     fn extra(&mut self, name: &str) -> Option<&mut Map<String, Value>> {
         Some(match name {
             "received_at" | "consumed_airtime" | "rx_metadata" | "settings" | "locations" => {
-                &mut self.metadata.extra
+                &mut self.uplink.metadata.extra
             }
-            _ => &mut self.extra,
+            _ => &mut self.uplink.extra,
         })
     }
 }
@@ -142,15 +160,19 @@ impl<'de> Members<'de, V3> for DataRate<'_> {
             "lrfhss" => "LR_FHSS",
             _ => return Ok(false),
         };
-        let Some(mut rate) = member.part::<V3, ModulationParameters>()? else {
-            return Ok(true);
-        };
         let Self(metadata) = self;
+        let mut rate = ModulationParameters::default();
+        if metadata.coding_rate.is_empty() {
+            rate.coding_rate = mem::take(&mut metadata.coding_rate);
+        }
+        if !member.object_into(&mut rate)? {
+            return Ok(true);
+        }
         metadata.modulation = Cow::Borrowed(modulation);
         match modulation {
             "LORA" => match (rate.spreading_factor, rate.bandwidth) {
                 (Some(spreading_factor), Some(hertz)) => {
-                    metadata.data_rate = lora_data_rate(spreading_factor, hertz);
+                    write_lora_data_rate(&mut metadata.data_rate, spreading_factor, hertz);
                 }
                 (spreading_factor, hertz) => {
                     rate.keep("spreading_factor", spreading_factor);
@@ -182,7 +204,7 @@ impl<'de> Members<'de, V3> for DataRate<'_> {
 }
 
 /// Formats a LoRa data rate. A bandwidth in fractions of a kilohertz keeps them, as in `SF8BW62.5`.
-fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
+fn write_lora_data_rate(data_rate: &mut String, spreading_factor: u32, hertz: u32) {
     // To format those that nearly all devices use would take far more instructions.
     const USUAL: [&str; 6] = [
         "SF7BW125",
@@ -193,9 +215,9 @@ fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
         "SF12BW125",
     ];
     if let (7..=12, 125_000) = (spreading_factor, hertz) {
-        return USUAL[spreading_factor as usize - 7].to_owned();
+        return USUAL[spreading_factor as usize - 7].clone_into(data_rate);
     }
-    let mut data_rate = String::with_capacity("SF12BW500".len());
+    data_rate.clear();
     let written = match hertz % 1000 {
         0 => write!(data_rate, "SF{spreading_factor}BW{}", hertz / 1000),
         _ => write!(
@@ -205,7 +227,6 @@ fn lora_data_rate(spreading_factor: u32, hertz: u32) -> String {
         ),
     };
     debug_assert!(written.is_ok(), "writing to a string cannot fail");
-    data_rate
 }
 
 /// The members of all three modulations together. `None` is one that is 0, left out or not readable,
@@ -255,7 +276,7 @@ impl<'de> Members<'de, V3> for ModulationParameters {
                 return Ok(true);
             }
             "coding_rate" => {
-                self.coding_rate = member.text()?;
+                member.text_into(&mut self.coding_rate)?;
                 return Ok(true);
             }
             _ => return Ok(false),
@@ -273,9 +294,13 @@ impl<'de> Members<'de, V3> for Gateway {
     fn member<A: MapAccess<'de>>(&mut self, member: &mut Member<'_, A>) -> Result<bool, A::Error> {
         match member.name() {
             "gateway_ids" => {
-                let GatewayIds { gateway_id, eui } = member.object()?;
-                self.gtw_id = gateway_id;
-                self.eui = eui;
+                let mut ids = GatewayIds {
+                    gateway_id: mem::take(&mut self.gtw_id),
+                    eui: mem::take(&mut self.eui),
+                };
+                ids.clear();
+                member.object_into(&mut ids)?;
+                (self.gtw_id, self.eui) = (ids.gateway_id, ids.eui);
             }
             "packet_broker" => self.packet_broker = member.part()?.map(Box::new),
             "relay" => self.relay = member.part()?,
@@ -305,7 +330,7 @@ impl<'de> Members<'de, V3> for Gateway {
                 let constraint = member.enum_name("DOWNLINK_PATH_CONSTRAINT_", &CONSTRAINTS)?;
                 self.downlink_path_constraint = constraint.into_owned();
             }
-            "uplink_token" => self.uplink_token = member.text()?,
+            "uplink_token" => member.text_into(&mut self.uplink_token)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -319,3 +319,33 @@ fn a_member_given_twice_does_no_harm() {
         }
     }
 }
+
+#[test]
+fn of_ids_given_twice_the_last_ones_count_alone() {
+    let body = br#"{
+        "end_device_ids": {"device_id": "first", "application_ids": {"application_id": "first"}, "dev_addr": "AAAAAAAA"},
+        "uplink_message": {"rx_metadata": [{
+            "gateway_ids": {"gateway_id": "first", "eui": "AAAAAAAAAAAAAAAA"},
+            "gateway_ids": {"gateway_id": "roof-east"}
+        }]},
+        "end_device_ids": {
+            "device_id": "bed-07",
+            "application_ids": {"application_id": "first"},
+            "application_ids": {},
+            "dev_eui": "BBBBBBBBBBBBBBBB"
+        }
+    }"#;
+    let topic = "v3/greenhouse@ttn/devices/bed-07/up";
+    let Event::Uplink(uplink) = Event::decode(Network::V3, topic, body).unwrap() else {
+        panic!();
+    };
+    let ids = [
+        &uplink.app_id,
+        &uplink.dev_id,
+        &uplink.hardware_serial,
+        &uplink.dev_addr,
+    ];
+    assert_eq!(ids, ["greenhouse", "bed-07", "BBBBBBBBBBBBBBBB", ""]);
+    let gateway = &uplink.metadata.gateways[0];
+    assert_eq!([&gateway.gtw_id, &gateway.eui], ["roof-east", ""]);
+}
