@@ -33,6 +33,9 @@ pub trait Client: Sized {
     /// Returns once the server has accepted the client and granted its subscription.
     fn connect(&mut self, server: &Server);
 
+    /// Panics if something else happened than what is measured.
+    fn check(&self) {}
+
     /// Disconnects and drops the client.
     fn close(self);
 }
@@ -59,7 +62,11 @@ pub fn run<C: Client>() {
     for line in io::stdin().lines() {
         let line = line.expect("the standard input is a pipe");
         match line.strip_prefix("cycles ") {
-            None => tell([ProcessTime::now().as_duration()]),
+            None => {
+                let used = ProcessTime::now().as_duration();
+                all.iter().for_each(C::check);
+                tell([used]);
+            }
             Some(count) => {
                 let count: usize = count.parse().expect("the number of cycles follows");
                 tell((clients..clients + count).map(|number| time(|| cycle(number))));

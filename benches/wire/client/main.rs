@@ -6,7 +6,7 @@
 mod program;
 
 use program::{APP, Client, KEY, Server, Steps, run};
-use ttn::{MqttClient, UplinkMessage};
+use ttn::{FrameStats, MqttClient, UplinkMessage};
 
 fn main() {
     run::<MqttClient>();
@@ -29,6 +29,12 @@ impl Client for MqttClient {
 
     fn connect(&mut self, _: &Server) {
         MqttClient::connect(self).expect("the server accepts");
+    }
+
+    /// Each finding about a counter is one more event to handle.
+    fn check(&self) {
+        let frames = self.stats().frames;
+        assert_eq!(frames, FrameStats::default(), "the counters rise by one");
     }
 
     fn close(self) {

@@ -428,12 +428,11 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
 /// Replaces a text, and uses its memory again.
 fn replace(text: &mut String, read: Cow<'_, str>) {
     match read {
-        Cow::Owned(read) => *text = read,
-        Cow::Borrowed(read) => {
+        Cow::Borrowed(read) if read.len() <= text.capacity() => {
             text.clear();
-            text.reserve_exact(read.len());
             text.push_str(read);
         }
+        read => *text = read.into_owned(),
     }
 }
 

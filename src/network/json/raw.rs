@@ -393,13 +393,15 @@ const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENI
 /// Decodes base64 as servers may write it: with both alphabets, with and without padding, and with bits
 /// that nothing uses. Returns whether it can.
 fn decode_base64(text: &str, bytes: &mut Vec<u8>) -> bool {
-    [BASE64, BASE64_URL].iter().any(|engine| {
+    let mut decode = |engine: &GeneralPurpose| {
         bytes.clear();
         engine.decode_vec(text, bytes).is_ok()
-    }) || {
+    };
+    let is_read = decode(&BASE64) || decode(&BASE64_URL);
+    if !is_read {
         bytes.clear();
-        false
     }
+    is_read
 }
 
 #[cfg(test)]
