@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::message::{RawMessage, Spare, UplinkMessage};
 
 /// The most uplinks that wait: they are kept while nothing arrives.
-const ROOM: usize = 192;
+const ROOM: usize = 96;
 
 /// The longest message to keep for that, in bytes.
 const LONGEST: usize = 4 << 10;
