@@ -27,15 +27,17 @@ impl Spare {
         let Some(old) = Arc::get_mut(&mut uplink) else {
             return Self::default();
         };
-        Self {
+        let parts = Self {
+            uplink: None,
             correlation_ids: short(&mut old.correlation_ids),
             gateways: short(&mut old.metadata.gateways),
             network_ids: old.network_ids.take().unwrap_or_default(),
             version_ids: old.version_ids.take().unwrap_or_default(),
-            uplink: {
-                old.renew(raw.clone());
-                Some(uplink)
-            },
+        };
+        old.renew(raw.clone());
+        Self {
+            uplink: Some(uplink),
+            ..parts
         }
     }
 

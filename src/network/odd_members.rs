@@ -30,7 +30,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Decodes it twice: also into the memory of another uplink, of which nothing may be seen.
+    /// Decodes it twice, the second time into the memory of an earlier uplink, and checks that both are equal.
     fn decode(&self, body: &Value) -> Decoded {
         let raw = RawMessage::new(&self.topic, body.to_string().as_bytes());
         let decoded = self.network.decode(&raw);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Dialect, Members};
+use super::{Dialect, Members, Raw};
 
 /// The members of a message that could not be read and were kept in an `extra`.
 #[derive(Debug, Default)]
@@ -66,6 +66,23 @@ impl Left {
         if let Some(members) = self.take(name, object) {
             self.keep_element(name, members);
         }
+    }
+
+    /// Adds what was left of an element of the list `name`. Returns whether it is an object that the list gets.
+    pub(super) fn take_element(
+        &mut self,
+        name: &str,
+        read: Result<(), Raw<'_>>,
+        object: Self,
+    ) -> bool {
+        let is_object = read.is_ok();
+        match read {
+            Ok(()) if object.is_empty() => {}
+            Ok(()) => self.nest_element(name, object),
+            Err(Raw::Null) => {}
+            Err(odd) => self.add_element(name, odd.into_value()),
+        }
+        is_object
     }
 
     /// Moves the members to where the object keeps them. What it does not keep stays for the object

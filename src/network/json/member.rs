@@ -457,16 +457,10 @@ where
         let mut list = Vec::new();
         loop {
             let (mut next, mut left) = (T::default(), Left::default());
-            match elements.next_element_seed(Shaped(Fill::new(&mut next, &mut left)))? {
-                Some(Ok(())) => {
-                    push(&mut list, Some(next.into()));
-                    if !left.is_empty() {
-                        self.left.nest_element(self.name, left);
-                    }
-                }
-                Some(Err(Raw::Null)) => {}
-                Some(Err(odd)) => self.left.add_element(self.name, odd.into_value()),
-                None => break,
+            let read = elements.next_element_seed(Shaped(Fill::new(&mut next, &mut left)))?;
+            let Some(read) = read else { break };
+            if self.left.take_element(self.name, read, left) {
+                push(&mut list, Some(next.into()));
             }
         }
         Ok(Ok(list))
@@ -502,17 +496,11 @@ where
                 }
                 None => new.insert(T::default()),
             };
-            match elements.next_element_seed(Shaped(Fill::new(next, &mut left)))? {
-                Some(Ok(())) => {
-                    push(&mut list, new);
-                    count += 1;
-                    if !left.is_empty() {
-                        self.left.nest_element(self.name, left);
-                    }
-                }
-                Some(Err(Raw::Null)) => {}
-                Some(Err(odd)) => self.left.add_element(self.name, odd.into_value()),
-                None => break,
+            let read = elements.next_element_seed(Shaped(Fill::new(next, &mut left)))?;
+            let Some(read) = read else { break };
+            if self.left.take_element(self.name, read, left) {
+                push(&mut list, new);
+                count += 1;
             }
         }
         list.truncate(count);
