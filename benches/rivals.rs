@@ -122,7 +122,8 @@ fn flood(stage: &Stage) {
     let [work, speed] = stage.flood();
     println!(
         "The floor: the session's thread does three quarters of our work, and decoding is two thirds of that; `decode` compares\n\
-         it with `Value`. The rest is the way through four threads.\n"
+         it with `Value`. The rest is the way through four threads. Over TLS, `rustls` copies each record once more than OpenSSL,\n\
+         0.5 of our 16 µs on an AMD EPYC with glibc 2.36; its interface without buffers makes the same copy.\n"
     );
     stage.print(&FLOOD_WORK, &stage.ways, &work);
     stage.print(&FLOOD_SPEED, &stage.ways, &speed);
