@@ -123,7 +123,7 @@ fn flood(stage: &Stage) {
     println!(
         "The floor: the session's thread does three quarters of our work, and decoding is two thirds of that; `decode` compares\n\
          it with `Value`. The rest is the way through four threads. Over TLS, `rustls` copies each record once more than OpenSSL,\n\
-         0.5 of our 16 µs on an AMD EPYC with glibc 2.36; its interface without buffers makes the same copy.\n"
+         0.8 of our 20 µs on an AMD EPYC with glibc 2.36; its interface without buffers makes the same copy.\n"
     );
     stage.print(&FLOOD_WORK, &stage.ways, &work);
     stage.print(&FLOOD_SPEED, &stage.ways, &speed);
