@@ -27,7 +27,7 @@ impl Spare {
         let Some(old) = Arc::get_mut(&mut uplink) else {
             return Self::default();
         };
-        let parts = Self {
+        let mut spare = Self {
             uplink: None,
             correlation_ids: short(&mut old.correlation_ids),
             gateways: short(&mut old.metadata.gateways),
@@ -35,10 +35,8 @@ impl Spare {
             version_ids: old.version_ids.take().unwrap_or_default(),
         };
         old.renew(raw.clone());
-        Self {
-            uplink: Some(uplink),
-            ..parts
-        }
+        spare.uplink = Some(uplink);
+        spare
     }
 
     /// Returns an uplink without content, the first time the one that was taken apart.
