@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::message::{RawMessage, Spare, UplinkMessage};
 
-/// The most uplinks that wait: they are kept while nothing arrives.
+/// The most uplinks that wait for the session: they are kept while nothing arrives.
 const ROOM: usize = 96;
 
 /// The longest message to keep for that, in bytes.
@@ -21,12 +21,20 @@ pub(crate) struct Spent(Sender<Arc<UplinkMessage>>);
 
 /// The end of the session.
 #[derive(Debug)]
-pub(crate) struct Returned(Receiver<Arc<UplinkMessage>>);
+pub(crate) struct Returned {
+    receiver: Receiver<Arc<UplinkMessage>>,
+    /// The last one is used first: its memory is the likeliest to be in the processor's cache.
+    stack: Vec<Arc<UplinkMessage>>,
+}
 
 /// Creates both ends.
 pub(crate) fn spent() -> (Spent, Returned) {
     let (sender, receiver) = bounded(ROOM);
-    (Spent(sender), Returned(receiver))
+    let returned = Returned {
+        receiver,
+        stack: Vec::new(),
+    };
+    (Spent(sender), returned)
 }
 
 impl Spent {
@@ -41,16 +49,22 @@ impl Spent {
 
 impl Returned {
     /// Returns the memory of an uplink for the one in `raw`.
-    pub(crate) fn spare(&self, raw: &RawMessage) -> Spare {
-        match self.0.try_recv() {
-            Ok(uplink) => Spare::new(uplink, raw),
-            Err(_) => Spare::default(),
+    pub(crate) fn spare(&mut self, raw: &RawMessage) -> Spare {
+        self.stack.extend(self.receiver.try_iter());
+        match self.stack.pop() {
+            Some(uplink) => Spare::new(uplink, raw),
+            None => Spare::default(),
         }
+    }
+
+    /// Frees the uplinks that the session has taken in. After a flood they are as many as were on their way at once.
+    pub(crate) fn free(&mut self) {
+        self.stack.clear();
     }
 }
 
 impl Drop for Returned {
     fn drop(&mut self) {
-        self.0.try_iter().for_each(drop);
+        self.receiver.try_iter().for_each(drop);
     }
 }

@@ -120,7 +120,7 @@ fn nothing_is_held_beside_a_subscriber_that_may_block() {
 
 #[test]
 fn handled_uplinks_come_back_to_the_session_and_not_many_wait_for_it() {
-    let (spent, returned) = spent();
+    let (spent, mut returned) = spent();
     let uplink = |payload| {
         let raw = RawMessage::new("", &vec![0; payload]);
         Arc::new(UplinkMessage::new("barn", "a", raw))
@@ -159,6 +159,8 @@ fn handled_uplinks_come_back_to_the_session_and_not_many_wait_for_it() {
         1
     );
     assert!(spares.iter().all(|it| **it == new));
+    give_all();
+    drop(returned.spare(&raw));
     give_all();
     drop(returned);
     assert_eq!(waiting(), 0);

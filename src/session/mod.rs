@@ -225,6 +225,7 @@ impl Session {
     }
 
     fn wait(&mut self) -> Wakeup {
+        self.receiving.rest();
         let none = never();
         let accepted = if self.takes_accepted() {
             self.sending.accepted()

@@ -213,6 +213,13 @@ impl Receiving {
         Some(self.topics.decode(&raw, Spare::default())?.event)
     }
 
+    /// Frees memory that is kept for the next uplinks, unless some wait.
+    pub(super) fn rest(&mut self) {
+        if self.signals().is_empty() {
+            self.returned.free();
+        }
+    }
+
     /// Makes room for a message that is not for the user.
     pub(super) fn leave_out(&self, raw: &RawMessage) {
         self.outlet.make_room(raw);
@@ -396,7 +403,7 @@ mod tests {
     use crossbeam_channel::never;
 
     use super::*;
-    use crate::{MqttClient, events::spent, message::Acknowledger, mqtt};
+    use crate::{MqttClient, config::Options, events, message::Acknowledger, mqtt, wire};
 
     /// The places of the messages that are given back.
     #[derive(Debug, Default)]
@@ -416,22 +423,64 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_read_after_the_client_was_closed_is_not_acknowledged_and_counts_as_dropped() {
-        let options = MqttClient::own_broker("barn@ttn")
+    fn options() -> Options {
+        MqttClient::own_broker("barn@ttn")
             .mqtt_address("localhost:1883")
             .check()
-            .unwrap();
-        let (_inlet, outlet) = mqtt::inlet(10, 1_000);
-        let status = Arc::new(Status::new(&options));
-        let mut receiving = Receiving::new(
-            Arc::new(Layout::new(&options)),
+            .unwrap()
+    }
+
+    fn receiving(
+        options: &Options,
+        outlet: Outlet,
+        status: Arc<Status>,
+        returned: events::Returned,
+    ) -> Receiving {
+        Receiving::new(
+            Arc::new(Layout::new(options)),
             outlet,
-            Arc::clone(&status),
-            (Subscribers::new(never()), spent().1),
+            status,
+            (Subscribers::new(never()), returned),
             Duplicates::new(1),
             true,
-        );
+        )
+    }
+
+    #[test]
+    fn handled_uplinks_are_freed_as_soon_as_no_message_waits() {
+        let options = options();
+        let (inlet, outlet) = mqtt::inlet(10, 1_000);
+        let status = Arc::new(Status::new(&options));
+        let (spent, returned) = events::spent();
+        let mut receiving = receiving(&options, outlet, status, returned);
+        let raw = RawMessage::new("v3/barn@ttn/devices/bed-07/up", b"{}");
+        let uplinks: Vec<_> = (0..50)
+            .map(|_| Arc::new(UplinkMessage::new("barn@ttn", "bed-07", raw.clone())))
+            .collect();
+        uplinks.iter().for_each(|it| spent.give(Arc::clone(it)));
+        let kept = || {
+            uplinks
+                .iter()
+                .filter(|it| Arc::strong_count(it) > 1)
+                .count()
+        };
+        let mut filling = Filling::new(&options);
+        let event = receiving.decode(Attempt(1), raw, None, Moment::now(), &mut filling);
+        assert_eq!((event.is_some(), kept()), (true, 49));
+        inlet.forward(Attempt(1), wire::Report::Processed(1));
+        receiving.rest();
+        assert_eq!(kept(), 49, "a message may be next");
+        receiving.signals().recv().unwrap();
+        receiving.rest();
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn what_is_read_after_the_client_was_closed_is_not_acknowledged_and_counts_as_dropped() {
+        let options = options();
+        let (_inlet, outlet) = mqtt::inlet(10, 1_000);
+        let status = Arc::new(Status::new(&options));
+        let mut receiving = receiving(&options, outlet, Arc::clone(&status), events::spent().1);
         let mut filling = Filling::new(&options);
         let returned = Arc::new(Returned::default());
         let mut receive = |attempt, place| {

@@ -13,6 +13,7 @@ use std::{
 
 use crate::support::{
     harness::{Harness, SOON},
+    resources::wait_until,
     watchdog::watchdog,
 };
 use anyhow::bail;
@@ -41,6 +42,44 @@ fn callbacks_of_one_event_are_called_in_the_order_in_which_they_were_added() {
         for call in expected {
             assert_eq!(next(&calls), call);
         }
+    });
+}
+
+#[test]
+fn uplinks_that_came_together_are_freed_once_they_are_handled_and_no_more_come() {
+    let _watchdog = watchdog(LIMIT);
+    Harness::each(|harness| {
+        let client = harness.connected();
+        let events = client.events();
+        let (sender, calls) = unbounded();
+        let (go_on, wait) = bounded::<()>(0);
+        client.set_uplink_callback(move |uplink, _| {
+            let _ = wait.recv();
+            sender.send(uplink.counter)
+        });
+        let mut uplink = |counter| {
+            harness.uplink("dev-1", counter);
+            let is_uplink = |event| match event {
+                Event::Uplink(uplink) => Some(uplink),
+                _ => None,
+            };
+            let mut all = std::iter::from_fn(|| events.recv_timeout(SOON).ok());
+            all.find_map(is_uplink).expect("the uplink arrives")
+        };
+        let mut uplinks: Vec<_> = (1..=50).map(&mut uplink).collect();
+        drop(go_on);
+        (1..=50).for_each(|counter| assert_eq!(next(&calls), counter));
+        // With this one, the client takes the memory of the others.
+        uplinks.push(uplink(51));
+        assert_eq!(next(&calls), 51);
+        let kept = || {
+            uplinks
+                .iter()
+                .filter(|it| Arc::strong_count(it) > 1)
+                .count()
+        };
+        // The last two may have come back too late for that, and wait for the next uplink.
+        assert!(wait_until(SOON, || kept() <= 2), "{} are kept", kept());
     });
 }
 
