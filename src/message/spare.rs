@@ -2,6 +2,8 @@
 
 use std::{mem, sync::Arc};
 
+use serde_json::Value;
+
 use super::{Gateway, Metadata, NetworkIds, RawMessage, UplinkMessage, VersionIds};
 
 /// The largest memory of a text to keep, in bytes, and of a list, in elements: one odd message must not
@@ -16,6 +18,7 @@ pub(crate) struct Spare {
     uplink: Option<Arc<UplinkMessage>>,
     /// The parts that an uplink need not have. What they contain goes when something is read into them.
     pub(crate) correlation_ids: Vec<String>,
+    pub(crate) payload_fields: Value,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) network_ids: NetworkIds,
     pub(crate) version_ids: VersionIds,
@@ -30,6 +33,7 @@ impl Spare {
         let mut spare = Self {
             uplink: None,
             correlation_ids: short(&mut old.correlation_ids),
+            payload_fields: old.payload_fields.take(),
             gateways: short(&mut old.metadata.gateways),
             network_ids: old.network_ids.take().unwrap_or_default(),
             version_ids: old.version_ids.take().unwrap_or_default(),

@@ -10,7 +10,9 @@ use std::{
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::{Map, Value};
 
-use super::{Dialect, Fill, Left, Members, OBJECT, Raw, Shape, Shaped, raw::Integer};
+use super::{
+    Dialect, Fill, Left, Members, OBJECT, Raw, Shape, Shaped, raw::Integer, value::ValueIn,
+};
 use crate::message::Reuse;
 
 /// A member of an object. Each method reads its value. A value of another form is kept under the name of
@@ -40,6 +42,12 @@ impl<'de, A: MapAccess<'de>> Member<'_, A> {
     /// Returns the value itself, of any form.
     pub(in crate::network) fn value(&mut self) -> Result<Value, A::Error> {
         self.map.next_value()
+    }
+
+    /// Does the same as [`value`](Self::value) with a value whose memory is used again.
+    pub(in crate::network) fn value_in(&mut self, mut value: Value) -> Result<Value, A::Error> {
+        self.map.next_value_seed(ValueIn(&mut value))?;
+        Ok(value)
     }
 
     pub(in crate::network) fn ignore(&mut self) -> Result<(), A::Error> {

@@ -10,6 +10,7 @@ mod raw;
 mod scanner;
 mod shape;
 mod time;
+mod value;
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 

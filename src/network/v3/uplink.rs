@@ -28,7 +28,9 @@ impl<'de> Members<'de, V3> for Uplink<'_> {
             "f_port" => uplink.port = member.essential_integer()?.unwrap_or_default(),
             "f_cnt" => uplink.counter = member.essential_integer()?.unwrap_or_default(),
             "frm_payload" => member.essential_bytes_into(&mut uplink.payload_raw)?,
-            "decoded_payload" => uplink.payload_fields = member.value()?,
+            "decoded_payload" => {
+                uplink.payload_fields = member.value_in(mem::take(&mut spare.payload_fields))?;
+            }
             "decoded_payload_warnings" => uplink.payload_warnings = member.strings()?,
             "normalized_payload" => uplink.normalized_payload = member.read(one_or_more)?,
             "normalized_payload_warnings" => {
