@@ -121,7 +121,7 @@ fn main() {
 fn flood(stage: &Stage) {
     let [work, speed] = stage.flood();
     println!(
-        "The floor: the session's thread does three quarters of our work, and decoding is two thirds of that; `decode` compares\n\
+        "The floor: the session's thread does two thirds of our work, and decoding is three quarters of that; `decode` compares\n\
          it with `Value`. The rest is the way through four threads. Over TLS, `rustls` copies each record once more than OpenSSL,\n\
          0.8 of our 20 µs on an AMD EPYC with glibc 2.36; its interface without buffers makes the same copy.\n"
     );
